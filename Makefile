@@ -1,0 +1,36 @@
+# Two commands: `make demo` scores photographs, `make test` runs the tests. Both set up what is missing first.
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= demo-out
+PHOTOS ?=
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint setup clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*/*)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,demo]'
+	touch $@
+
+demo: $(STAMP)
+	mkdir -p $(OUT)
+ifeq ($(strip $(PHOTOS)),)
+	$(BIN)/python tools/demo_photos.py $(OUT)/photos
+	$(BIN)/dcnn-fast score $(OUT)/photos --csv $(OUT)/scores.csv --html $(OUT)/index.html
+else
+	$(BIN)/dcnn-fast score '$(PHOTOS)' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html
+endif
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist $(OUT)

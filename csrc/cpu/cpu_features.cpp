@@ -1,0 +1,56 @@
+#include "cpu_features.h"
+
+#include <cstdint>
+
+#ifdef DCNN_X86
+#include <cpuid.h>
+#endif
+
+namespace dcnn {
+namespace {
+
+#ifdef DCNN_X86
+
+// Register states that the operating system saves: without its bit, an instruction set exists but must not be used.
+uint64_t saved_states() {
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+Features detect() {
+  Features f{};
+  uint32_t a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
+  f.sse2 = d >> 26 & 1;
+  const bool fma = c >> 12 & 1, f16c = c >> 29 & 1, osxsave = c >> 27 & 1;
+  if (!osxsave) return f;
+  const uint64_t saved = saved_states();
+  const bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6, tiles = (saved & 0x60000) == 0x60000;
+  f.fma = fma && ymm;
+  f.f16c = f16c && ymm;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return f;
+  f.avx2 = (b >> 5 & 1) && ymm;
+  f.avx512f = (b >> 16 & 1) && zmm;
+  f.avx512bw = (b >> 30 & 1) && zmm;
+  f.avx512vl = (b >> 31 & 1) && zmm;
+  f.amx_bf16 = (d >> 22 & 1) && tiles;
+  f.amx_tile = (d >> 24 & 1) && tiles;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) f.avx512_bf16 = (a >> 5 & 1) && zmm;
+  return f;
+}
+
+#else
+
+Features detect() { return Features{}; }
+
+#endif
+
+}  // namespace
+
+const Features& features() {
+  static const Features found = detect();
+  return found;
+}
+
+}  // namespace dcnn

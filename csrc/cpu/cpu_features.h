@@ -1,0 +1,12 @@
+// What the processor and the operating system offer, found out once at run time.
+#pragma once
+
+namespace dcnn {
+
+struct Features {
+  bool sse2, avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512_bf16, amx_tile, amx_bf16;
+};
+
+const Features& features();
+
+}  // namespace dcnn

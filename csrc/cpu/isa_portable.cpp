@@ -1,0 +1,41 @@
+// Kernels for any processor: four-wide vectors that the compiler lowers to what there is; product and sum round separately.
+
+namespace dcnn {
+namespace {
+
+struct Vec {
+  static constexpr int width = 4;
+  typedef float Lanes __attribute__((vector_size(16)));
+  Lanes v;
+
+  static Vec zero() { return {Lanes{0, 0, 0, 0}}; }
+  static Vec broadcast(float x) { return {Lanes{x, x, x, x}}; }
+  static Vec load(const float* from) {
+    Vec result;
+    __builtin_memcpy(&result.v, from, sizeof result.v);
+    return result;
+  }
+  void store(float* to) const { __builtin_memcpy(to, &v, sizeof v); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {c.v + a.v * b.v}; }
+  static Vec add(Vec a, Vec b) { return {a.v + b.v}; }
+  static Vec relu(Vec a) {  // a NaN stays one
+    const Lanes nothing{0, 0, 0, 0};
+    return {a.v < nothing ? nothing : a.v};
+  }
+};
+
+}  // namespace
+}  // namespace dcnn
+
+#include "block_impl.h"
+#include "linear_impl.h"
+
+namespace dcnn {
+
+const Isa& portable_isa() {
+  static const Isa isa{"portable", [] { return true; }, kBlock,        region_scratch,
+                       run_region, linear_scratch,      run_linear};
+  return isa;
+}
+
+}  // namespace dcnn

@@ -1,0 +1,86 @@
+// What every instruction set's kernels share: the problem, the tables, and the entry points.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dcnn {
+
+// One tensor [images, channels, height, width] of bytes or floats; strides in elements.
+struct Source {
+  const void* data;
+  bool bytes;
+  int64_t channel_stride, row_stride, col_stride, image_stride;
+};
+
+// One row of dcnn_fast/ops/region.py's tables, field by field.
+struct RegionRow {
+  int64_t source, image, window_top, window_left, window_height, window_width, top, left, rows, cols, first, count;
+};
+struct PieceRow {
+  int64_t top, left, rows, cols, skip_top, skip_left, height, width, output, image, out_top, out_left;
+};
+
+// One output [images, filters, height, width] in channels_last memory.
+struct Output {
+  float* data;
+  int64_t images, height, width;
+};
+
+enum class Norm : int { none = 0, cross_map = 1, same_map = 2 };
+
+struct BlockProblem {
+  const Source* sources;
+  const PieceRow* pieces;
+  const Output* outputs;
+  const float* weight;  // packed by pack_weight
+  const float* bias;    // padded_filters() values
+  const float* mean;    // channels values
+  float scale;
+  int64_t channels, filters, size, stride, groups, pool_size, pool_stride;
+  Norm norm;
+  int64_t norm_size;
+  float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
+  bool norm_first;
+
+  int64_t group_channels() const { return channels / groups; }
+  int64_t group_filters() const { return filters / groups; }
+};
+
+struct LinearProblem {
+  const float* x;       // [rows, inputs]
+  const float* weight;  // [outputs, inputs]
+  const float* bias;    // [outputs]
+  float* y;             // [rows, outputs]
+  int64_t rows, inputs, outputs;
+  bool relu;
+};
+
+// The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
+// output lies in, the number of threads, or the other rows of a product.
+struct Isa {
+  const char* name;
+  bool (*supported)();
+  // Filters are packed in blocks of this many; each group starts a block.
+  int64_t filter_block;
+  // Floats of scratch that a region needs.
+  size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
+  void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
+  // Floats of scratch for outputs [first, last) of a product.
+  size_t (*linear_scratch)(const LinearProblem&, int64_t first, int64_t last);
+  void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);
+};
+
+const Isa& portable_isa();
+#ifdef DCNN_X86
+const Isa& avx2_isa();
+#endif
+
+inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// Filters of all groups after each is padded to whole blocks.
+inline int64_t padded_filters(const BlockProblem& p, int64_t block) {
+  return p.groups * round_up(p.group_filters(), block);
+}
+
+}  // namespace dcnn

@@ -1,0 +1,105 @@
+// y = x * weight^T + bias, for the vector type `Vec` that the including file defines.
+//
+// Each output has one vector accumulator that takes K in steps of the vector's width and is summed across at the end, so its
+// bits depend on its own row and weights alone. K is cut into chunks that keep x in L2; the accumulators wait in scratch
+// between chunks, so that the weights are read once for up to kRowBlock rows. Tile: 4 rows x 3 outputs in registers.
+
+#include <string.h>
+
+#include "kernel.h"
+
+namespace dcnn {
+namespace {
+
+constexpr int kRows = 4, kOutputs = 3;
+constexpr int64_t kRowBlock = 64, kChunk = 1024;
+static_assert(kChunk % Vec::width == 0, "a chunk is whole vectors");
+
+size_t linear_scratch(const LinearProblem& p, int64_t first, int64_t last) {
+  const int64_t rows = p.rows < kRowBlock ? p.rows : kRowBlock;
+  return static_cast<size_t>(rows * (last - first) * Vec::width);
+}
+
+inline Vec load_tail(const float* from, int64_t count) {
+  float padded[Vec::width] = {};
+  memcpy(padded, from, static_cast<size_t>(count) * sizeof(float));
+  return Vec::load(padded);
+}
+
+// R x O accumulators advance over k in [start, end).
+template <int R, int O>
+inline void linear_tile(const float* x, const float* weight, int64_t inputs, int64_t start, int64_t end, float* sums,
+                        int64_t sums_row) {
+  Vec acc[R][O];
+  for (int r = 0; r < R; ++r) {
+    for (int o = 0; o < O; ++o) acc[r][o] = Vec::load(sums + r * sums_row + o * Vec::width);
+  }
+  int64_t k = start;
+  for (; k + Vec::width <= end; k += Vec::width) {
+    Vec w[O];
+    for (int o = 0; o < O; ++o) w[o] = Vec::load(weight + o * inputs + k);
+    for (int r = 0; r < R; ++r) {
+      const Vec v = Vec::load(x + r * inputs + k);
+      for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, w[o], acc[r][o]);
+    }
+  }
+  if (k < end) {
+    for (int r = 0; r < R; ++r) {
+      const Vec v = load_tail(x + r * inputs + k, end - k);
+      for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, load_tail(weight + o * inputs + k, end - k), acc[r][o]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int o = 0; o < O; ++o) acc[r][o].store(sums + r * sums_row + o * Vec::width);
+  }
+}
+
+template <int R>
+inline void linear_rows(const LinearProblem& p, const float* x, int64_t start, int64_t end, int64_t first, int64_t last,
+                        float* sums, int64_t sums_row) {
+  int64_t n = first;
+  for (; n + kOutputs <= last; n += kOutputs) {
+    linear_tile<R, kOutputs>(x, p.weight + n * p.inputs, p.inputs, start, end, sums + (n - first) * Vec::width, sums_row);
+  }
+  for (; n < last; ++n) {
+    linear_tile<R, 1>(x, p.weight + n * p.inputs, p.inputs, start, end, sums + (n - first) * Vec::width, sums_row);
+  }
+}
+
+void finish(const LinearProblem& p, int64_t row, int64_t rows, int64_t first, int64_t last, const float* sums) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t n = first; n < last; ++n, sums += Vec::width) {
+      float total = sums[0];
+      for (int i = 1; i < Vec::width; ++i) total += sums[i];
+      total += p.bias[n];
+      p.y[(row + r) * p.outputs + n] = p.relu && total < 0.0f ? 0.0f : total;
+    }
+  }
+}
+
+void run_linear(const LinearProblem& p, int64_t first, int64_t last, float* sums) {
+  constexpr int64_t kPanel = 8 * kOutputs;  // outputs whose weights of a chunk stay in cache while rows pass
+  const int64_t sums_row = (last - first) * Vec::width;
+  for (int64_t row = 0; row < p.rows; row += kRowBlock) {
+    const int64_t rows = p.rows - row < kRowBlock ? p.rows - row : kRowBlock;
+    memset(sums, 0, static_cast<size_t>(rows * sums_row) * sizeof(float));
+    for (int64_t start = 0; start < p.inputs; start += kChunk) {
+      const int64_t end = start + kChunk < p.inputs ? start + kChunk : p.inputs;
+      for (int64_t n = first; n < last; n += kPanel) {
+        const int64_t stop = n + kPanel < last ? n + kPanel : last;
+        float* panel = sums + (n - first) * Vec::width;
+        int64_t r = 0;
+        for (; r + kRows <= rows; r += kRows) {
+          linear_rows<kRows>(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
+        }
+        for (; r < rows; ++r) {
+          linear_rows<1>(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
+        }
+      }
+    }
+    finish(p, row, rows, first, last, sums);
+  }
+}
+
+}  // namespace
+}  // namespace dcnn

@@ -1,0 +1,30 @@
+// Choosing an instruction set, packing weights, and spreading work over threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernel.h"
+
+namespace dcnn {
+
+// The instruction sets compiled in that this processor has, best first.
+std::vector<const Isa*> available_isas();
+
+// The one of that name. Throws std::invalid_argument naming what there is.
+const Isa& isa_named(const std::string& name);
+
+// Weights [filters, channels / groups, size, size], contiguous, in the order the kernels read them.
+std::vector<float> pack_weight(const Isa& isa, const BlockProblem& p, const float* weight);
+
+// The bias, zeros where `bias` is null, with each group padded to whole blocks.
+std::vector<float> pack_bias(const Isa& isa, const BlockProblem& p, const float* bias);
+
+// Every region, spread over `threads` threads.
+void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, int64_t count, int threads);
+
+// The product, its outputs spread over `threads` threads.
+void run_linear(const Isa& isa, const LinearProblem& p, int threads);
+
+}  // namespace dcnn

@@ -1,0 +1,103 @@
+// Python bindings: raw pointers and sizes, checked by the caller (dcnn_fast/ops/*/cpu.py). No torch headers.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "cpu_features.h"
+#include "run.h"
+
+namespace py = pybind11;
+using dcnn::BlockProblem;
+
+namespace {
+
+template <typename T>
+T* pointer(uint64_t address) {
+  return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
+}
+
+std::vector<std::string> isas() {
+  std::vector<std::string> names;
+  for (const dcnn::Isa* isa : dcnn::available_isas()) names.emplace_back(isa->name);
+  return names;
+}
+
+py::dict features() {
+  const dcnn::Features& f = dcnn::features();
+  py::dict found;
+  found["sse2"] = f.sse2;
+  found["avx2"] = f.avx2;
+  found["fma"] = f.fma;
+  found["f16c"] = f.f16c;
+  found["avx512f"] = f.avx512f;
+  found["avx512bw"] = f.avx512bw;
+  found["avx512vl"] = f.avx512vl;
+  found["avx512_bf16"] = f.avx512_bf16;
+  found["amx_tile"] = f.amx_tile;
+  found["amx_bf16"] = f.amx_bf16;
+  return found;
+}
+
+// sources: (address, is bytes, image, channel, row and column stride); regions, pieces: int64 tables of
+// dcnn_fast/ops/region.py; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k).
+void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
+                   int64_t count, uint64_t pieces, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
+                   uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
+                   float norm_power, float norm_k, bool norm_first, const std::vector<float>& mean, float scale,
+                   int threads) {
+  const py::gil_scoped_release unlocked;
+  const dcnn::Isa& isa = dcnn::isa_named(isa_name);
+  std::vector<dcnn::Source> from;
+  for (const auto& s : sources) {
+    from.push_back({pointer<const void>(static_cast<uint64_t>(s[0])), s[1] != 0, s[3], s[4], s[5], s[2]});
+  }
+  std::vector<dcnn::Output> to;
+  for (const auto& o : outputs) to.push_back({pointer<float>(static_cast<uint64_t>(o[0])), o[1], o[2], o[3]});
+  BlockProblem p{};
+  p.sources = from.data();
+  p.pieces = pointer<const dcnn::PieceRow>(pieces);
+  p.outputs = to.data();
+  p.mean = mean.data();
+  p.scale = scale;
+  p.channels = sizes[0];
+  p.filters = sizes[1];
+  p.size = sizes[2];
+  p.stride = sizes[3];
+  p.groups = sizes[4];
+  p.pool_size = sizes[5];
+  p.pool_stride = sizes[6];
+  p.norm = static_cast<dcnn::Norm>(norm);
+  p.norm_size = norm_size;
+  p.norm_scale = norm_scale;
+  p.norm_power = norm_power;
+  p.norm_k = norm_k;
+  p.norm_first = norm_first;
+  const std::vector<float> packed_weight = dcnn::pack_weight(isa, p, pointer<const float>(weight));
+  const std::vector<float> packed_bias = dcnn::pack_bias(isa, p, pointer<const float>(bias));
+  p.weight = packed_weight.data();
+  p.bias = packed_bias.data();
+  dcnn::run_block(isa, p, pointer<const dcnn::RegionRow>(regions), count, threads);
+}
+
+void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t bias, uint64_t y, int64_t rows,
+            int64_t inputs, int64_t outputs, bool relu, int threads) {
+  const py::gil_scoped_release unlocked;
+  const dcnn::LinearProblem p{pointer<const float>(x), pointer<const float>(weight), pointer<const float>(bias),
+                              pointer<float>(y),       rows, inputs, outputs, relu};
+  dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_engine, m) {
+  m.doc() = "The C++ CPU engine of dcnn_fast.";
+  m.attr("compiler") = __VERSION__;
+  m.def("isas", &isas, "Instruction sets compiled in that this processor has, best first.");
+  m.def("features", &features, "What the processor and the operating system offer.");
+  m.def("block_regions", &block_regions, "The fused block over regions.");
+  m.def("linear", &linear, "y = x * weight^T + bias.");
+}

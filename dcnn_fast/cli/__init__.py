@@ -1,0 +1,1 @@
+"""The command `dcnn-fast`, one file a subcommand."""

@@ -1,0 +1,57 @@
+"""`dcnn-fast describe`: a network's layer table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dcnn_fast import spec
+from dcnn_fast.cli.console import fail, plain_table, stdout
+
+
+def describe(
+    name: Annotated[str | None, typer.Argument(help="A preset or a model file; none: list the presets.")] = None,
+    geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
+) -> None:
+    """Print a network's layers: sizes, parameters and multiplications per view."""
+    if name is None:
+        table = plain_table("preset", "what it is")
+        for preset, about in spec.preset_names().items():
+            table.add_row(preset, about)
+        stdout().print(table)
+        return
+    try:
+        network = _network(name, geometry)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    for key, column in zip(network.column_keys(), network.columns, strict=True):
+        _print_column(key, column)
+    joined = sum(column.fc[-1] for column in network.columns)
+    costs = [layer for column in network.columns for layer in spec.column_costs(column)]
+    label_parameters, label_macs = len(network.labels) * (joined + 1), len(network.labels) * joined
+    parameters = sum(layer.parameters for layer in costs) + label_parameters
+    macs = sum(layer.macs for layer in costs) + label_macs
+    out = stdout()
+    out.print(f"label    {joined} -> {len(network.labels)} ({', '.join(network.labels)})", highlight=False)
+    out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)", highlight=False)
+
+
+def _network(name: str, geometry: str) -> spec.Network:
+    if name.endswith(".safetensors"):
+        from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch, which the presets don't need
+
+        return load_model(name).spec
+    return spec.preset(name, geometry)  # type: ignore[arg-type]
+
+
+def _print_column(key: str, column: spec.Column) -> None:
+    table = plain_table("layer", "what", "output", "parameters", "multiplications")
+    for layer in spec.column_costs(column):
+        shape = "x".join(map(str, layer.shape))
+        table.add_row(layer.name, layer.what, shape, f"{layer.parameters:,}", f"{layer.macs:,}")
+    frozen = ", frozen" if column.frozen else ""
+    head = f"column {key}: {column.window}x{column.window} windows of a {column.plane}x{column.plane} plane"
+    out = stdout()
+    out.print(f"{head}, rounding {column.rounding}{frozen}", highlight=False)
+    out.print(table)

@@ -1,0 +1,58 @@
+"""`dcnn-fast explain`: which backend runs each operation of a network, and why the others don't."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dcnn_fast.cli.console import fail, stdout
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="A preset.")] = "dcnn",
+    geometry: Annotated[str, typer.Option(help="convnet or valid.")] = "convnet",
+    device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu",
+) -> None:
+    """Print the backend that would run each layer of a network, and every other backend's reason for refusing."""
+    import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    from dcnn_fast import engine, spec  # noqa: PLC0415
+    from dcnn_fast.ops import dispatch  # noqa: PLC0415
+
+    try:
+        network, where = spec.preset(name, geometry), torch.device(device)  # type: ignore[arg-type]
+        forced, about = dispatch.forced_backend(), engine.describe()
+    except (ValueError, RuntimeError) as error:
+        fail(str(error))
+    out = stdout()
+    out.print(f"C++ engine: {about}", markup=False)
+    if forced:
+        out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend")
+    for key, column in zip(network.column_keys(), network.columns, strict=True):
+        out.print(f"column {key}")
+        for problem, backends in _problems(column):
+            _print_choice(str(problem), dispatch.explain(backends, problem, where), forced)
+
+
+def _problems(column: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """Every layer's problem and the backends that may run it; the gradient of the blocks too."""
+    from dcnn_fast.ops.block import BACKENDS as block_backends  # noqa: N811, PLC0415
+    from dcnn_fast.ops.block.params import problems_of as block_problems  # noqa: PLC0415
+    from dcnn_fast.ops.linear import BACKENDS as linear_backends  # noqa: N811, PLC0415
+    from dcnn_fast.ops.linear.params import problems_of as linear_problems  # noqa: PLC0415
+
+    blocks = block_problems(column)
+    found: list[tuple[Any, dict[str, Any]]] = [(problem, block_backends) for problem in blocks]
+    found += [(problem.gradient(), block_backends) for problem in blocks]
+    found += [(problem, linear_backends) for problem in linear_problems(column)]
+    return found
+
+
+def _print_choice(problem: str, answers: list[Any], forced: str | None) -> None:
+    out = stdout()
+    willing = [answer.backend for answer in answers if answer.refusal is None and forced in (None, answer.backend)]
+    out.print(f"  {problem}: {willing[0] if willing else 'none'}", markup=False)
+    for answer in answers:
+        if answer.refusal is not None:
+            out.print(f"    not {answer.backend}: {answer.refusal}", markup=False)

@@ -1,0 +1,44 @@
+"""Entry point of the command `dcnn-fast`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from dcnn_fast.cli.describe import describe
+from dcnn_fast.cli.explain import explain
+from dcnn_fast.cli.score import score
+
+app = typer.Typer(
+    help="Rates photographs with the networks of 'Rating Image Aesthetics using Deep Learning'.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dcnn-fast {metadata.version('dcnn-fast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+app.command()(score)
+app.command()(describe)
+app.command()(explain)
+
+
+def run() -> None:
+    """Run the command line; exit status 0 for success, 1 when images failed, 2 for a wrong call, 130 when interrupted."""
+    app()

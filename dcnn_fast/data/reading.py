@@ -1,0 +1,229 @@
+"""One photograph from whatever a caller has: a file, bytes, a PIL image, an array or a tensor. Pillow decodes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from threading import Lock
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+from torch import Tensor
+
+from dcnn_fast.data import color
+
+MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what makes it upright
+
+_UNSAFE_FORMATS = {"EPS"}  # opening one runs Ghostscript
+
+
+class ReadError(ValueError):
+    """A source that is not a readable photograph; the message is the reason, on one line, without the path."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading."""
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the shape and the pixels: equal for equal pictures, wherever they come from."""
+        height, width, _ = self.pixels.shape
+        state = hashlib.sha256(b"dcnn_fast photo 1")
+        state.update(np.array([height, width], dtype="<u8").tobytes())
+        state.update(self.pixels.data)
+        return state.hexdigest()
+
+
+def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, int, int] = (255, 255, 255)) -> Photo:
+    """The photograph in `source`, upright and in sRGB.
+
+    source: a path; the bytes of a file; a PIL image (left as it is); a numpy array [H, W], [H, W, 1], [H, W, 3] or
+    [H, W, 4] of uint8 or uint16; or a uint8 tensor [C, H, W] with 1, 3 or 4 channels.
+    max_pixels: larger images are refused from their header, before decoding. background: what shows through transparent
+    pixels, RGB 0-255.
+
+    EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and 16-bit images become
+    8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused.
+    Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
+    """
+    _require_background(background)
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+        raise ValueError(f"max_pixels must be an integer of at least 1, got {max_pixels!r}")
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels, background)
+    if isinstance(source, Tensor):
+        return _from_tensor(source, max_pixels, background)
+    if isinstance(source, Image.Image):
+        return _guarded(lambda: _from_image(source, max_pixels, background))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _guarded(lambda: _from_file(io.BytesIO(source), max_pixels, background))
+    if isinstance(source, (str, os.PathLike)):
+        return _guarded(lambda: _from_path(os.fspath(source), max_pixels, background))
+    raise TypeError(f"source must be a path, bytes, a PIL image, a numpy array or a uint8 tensor, got {type(source).__name__}")
+
+
+def _guarded(work: Any) -> Photo:
+    """`work()`, with every failure turned into a ReadError.
+
+    Decoders of hostile files raise nearly any exception (struct.error, KeyError, SyntaxError, MemoryError, ...): each means
+    that this file cannot be read, and none may end a run over a folder.
+    """
+    try:
+        photo: Photo = work()
+        return photo
+    except ReadError:
+        raise
+    except FileNotFoundError:
+        raise ReadError("no such file") from None
+    except PermissionError:
+        raise ReadError("permission denied") from None
+    except UnidentifiedImageError:
+        raise ReadError("not an image of a known format") from None
+    except Image.DecompressionBombError as error:
+        raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
+    except Exception as error:
+        raise ReadError(f"cannot be decoded: {_one_line(error)}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    text = re.sub(r"<[\w.]+ [^>]*0x[0-9a-f]+>", "the file", str(error))
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _from_path(path: str | bytes, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise ReadError("a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file")
+    with open(path, "rb") as file:
+        return _from_file(file, max_pixels, background)
+
+
+def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+    if not file.read(1):
+        raise ReadError("the file is empty")
+    file.seek(0)
+    with _bomb_limit.lifted_for(max_pixels), Image.open(file, formats=_formats()) as image:
+        return _from_image(image, max_pixels, background)
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _UNSAFE_FORMATS)
+
+
+class _BombLimit:
+    """Lifts Pillow's process-wide limit while a caller who asked for more is reading; `_require_size` guards instead."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._readers = 0
+        self._before: int | None = None
+
+    @contextmanager
+    def lifted_for(self, max_pixels: int) -> Iterator[None]:
+        """No limit of Pillow's inside, when `max_pixels` exceeds it; readers in other threads are counted."""
+        if max_pixels <= MAX_PIXELS:
+            yield
+            return
+        with self._lock:
+            if self._readers == 0:
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if self._readers == 0:
+                    Image.MAX_IMAGE_PIXELS = self._before
+
+
+_bomb_limit = _BombLimit()
+
+
+def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+    _require_size(image.width, image.height, max_pixels)
+    notes: list[str] = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.tell() == 0:
+        notes.append(f"the first of {frames} frames was read")
+    image.load()
+    _require_size(image.width, image.height, max_pixels)
+    orientation = _orientation(image, notes)
+    rgb = color.to_srgb(image, background, notes)
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    return Photo(np.array(rgb), tuple(notes))
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> int:
+    """The EXIF orientation, after loading (Pillow's TIFF reader applies and removes it then); 1 when EXIF is unreadable."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return value if isinstance(value, int) else 1
+    except Exception:
+        notes.append("unreadable EXIF data was ignored")
+        return 1
+
+
+def _require_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ReadError(f"an image must have at least one pixel, got {width} x {height}")
+    if width * height > max_pixels:
+        raise ReadError(f"refused as a decompression bomb: {width} x {height} pixels exceed the limit of {max_pixels}")
+
+
+def _require_background(background: Any) -> None:
+    valid = isinstance(background, (tuple, list)) and len(background) == 3
+    if not valid or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in background):
+        raise ValueError(f"background must be three integers from 0 to 255, got {background!r}")
+
+
+def _from_array(array: np.ndarray, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ReadError(f"an array must be uint8 or uint16, got {array.dtype}")
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ReadError(f"an array must have shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got {list(array.shape)}")
+    _require_size(array.shape[1], array.shape[0], max_pixels)
+    if array.dtype == np.uint16:
+        array = color.eight_bits(array)
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, axis=2)
+    if array.shape[2] == 3:
+        return Photo(np.array(array, order="C"))
+    notes: list[str] = []
+    rgb = color.over_background(Image.fromarray(np.ascontiguousarray(array), "RGBA"), background, notes)
+    return Photo(np.array(rgb), tuple(notes))
+
+
+def _from_tensor(tensor: Tensor, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+    if str(tensor.dtype) != "torch.uint8":
+        raise ReadError(f"a tensor must be uint8, got {tensor.dtype}")
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise ReadError(f"a tensor must have shape [C, H, W] with 1, 3 or 4 channels, got {list(tensor.shape)}")
+    return _from_array(tensor.detach().cpu().permute(1, 2, 0).numpy(), max_pixels, background)

@@ -1,0 +1,70 @@
+"""The C++ engine: loaded when first asked for; where it was not built, everything runs on torch operations instead."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import lru_cache
+from types import ModuleType
+
+ISA_VARIABLE = "DCNN_FAST_CPU_ISA"
+
+
+class EngineError(RuntimeError):
+    """The engine, or the instruction set asked for, is not to be had; the message says why."""
+
+
+@lru_cache(maxsize=1)
+def _loaded() -> tuple[ModuleType | None, str | None]:
+    try:
+        return importlib.import_module("dcnn_fast._engine"), None
+    except ModuleNotFoundError:
+        return None, "the C++ engine was not built: install again with a C++ compiler at hand"
+    except ImportError as error:
+        return None, f"the C++ engine does not load: {' '.join(str(error).split())}"
+
+
+def reason() -> str | None:
+    """None when the engine is there, else one sentence that says why not."""
+    return _loaded()[1]
+
+
+def load() -> ModuleType:
+    """The engine's module. Raises EngineError with `reason()` when there is none."""
+    module, why = _loaded()
+    if module is None:
+        raise EngineError(why)
+    return module
+
+
+def isas() -> tuple[str, ...]:
+    """The instruction sets this processor can run the engine with, best first; empty without the engine."""
+    return () if reason() else tuple(load().isas())
+
+
+def isa() -> str:
+    """The instruction set in use: the best, or the one DCNN_FAST_CPU_ISA names.
+
+    Raises EngineError when that is not to be had.
+    """
+    wanted = os.environ.get(ISA_VARIABLE, "").strip()
+    available = isas()
+    if not available:
+        raise EngineError(reason())
+    if wanted and wanted not in available:
+        raise EngineError(f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}")
+    return wanted or available[0]
+
+
+def features() -> dict[str, bool]:
+    """What the processor and the operating system offer, by name; empty without the engine."""
+    return {} if reason() else dict(load().features())
+
+
+def describe() -> str:
+    """One line about the engine, for reports."""
+    if why := reason():
+        return f"none ({why}); torch operations are used"
+    module = load()
+    offered = ", ".join(name for name, there in features().items() if there) or "nothing it knows"
+    return f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {module.compiler}"

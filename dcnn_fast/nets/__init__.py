@@ -1,0 +1,7 @@
+"""Networks on torch, and their model files."""
+
+from dcnn_fast.nets.column import Block, Column
+from dcnn_fast.nets.modelfile import Model, ModelError, load_model, save_model
+from dcnn_fast.nets.network import MultiColumn, build
+
+__all__ = ["Block", "Column", "Model", "ModelError", "MultiColumn", "build", "load_model", "save_model"]

@@ -1,0 +1,81 @@
+"""A column as a torch module: blocks through `ops.block`, then fully-connected layers with ReLU and dropout."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcnn_fast import ops, spec
+
+_PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
+
+
+class Block(nn.Module):
+    """One fused block with its weight [F, C / groups, S, S] and bias [F]."""
+
+    def __init__(self, block: spec.Block, channels: int, rounding: spec.Rounding) -> None:
+        super().__init__()
+        self.spec = block
+        self.rounding = rounding
+        shape = (block.filters, channels // block.groups, block.size, block.size)
+        self.weight = nn.Parameter(torch.zeros(shape).contiguous(memory_format=torch.channels_last))
+        self.bias = nn.Parameter(torch.zeros(block.filters))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [N, C, H, W] -> [N, F, H', W']."""
+        block = self.spec
+        return ops.block(
+            x, self.weight, self.bias, stride=block.stride, padding=block.padding, groups=block.groups,
+            rounding=self.rounding, pool=block.pool, norm=block.norm, order=block.order,
+        )  # fmt: skip
+
+
+class Column(nn.Module):
+    """One column: windows of pixels in, the last fc layer's activations out."""
+
+    mean: Tensor
+
+    def __init__(self, column: spec.Column) -> None:
+        super().__init__()
+        self.spec = column
+        channels = (column.channels, *(block.filters for block in column.blocks))
+        self.blocks = nn.ModuleList(
+            Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)
+        )
+        sizes = (column.features, *column.fc)
+        self.fc = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
+        self.register_buffer("mean", torch.tensor(column.mean).reshape(1, -1, 1, 1), persistent=False)
+        self.requires_grad_(not column.frozen)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
+
+        The mean and scale of the spec are applied here; features are flattened in (C, H, W) order (facts.md 2.2).
+        """
+        expected = (self.spec.channels, self.spec.window, self.spec.window)
+        if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
+            raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
+        x = (windows.to(self.mean.dtype) - self.mean) * self.spec.scale
+        for block in self.blocks:
+            x = block(x)
+        x = x.flatten(1)
+        for layer in self.fc:
+            x = F.dropout(layer(x).relu(), self.spec.dropout, self.training)
+        return x
+
+    def train(self, mode: bool = True) -> Column:
+        """Training mode, except for a frozen column, which keeps its dropout off."""
+        return super().train(mode and not self.spec.frozen)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Normal weights that keep activations near 1 (He et al.), zero biases; pixels count as 64 levels strong."""
+        gain = 1 / (_PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
+        for layer in (*self.blocks, *self.fc):
+            weight = layer.weight
+            assert isinstance(weight, Tensor) and isinstance(layer.bias, Tensor)
+            fan_in = weight[0].numel()
+            weight.copy_(torch.randn(weight.shape, generator=generator) * gain * (2 / fan_in) ** 0.5)
+            layer.bias.zero_()
+            gain = 1.0

@@ -1,0 +1,163 @@
+"""Model files: one safetensors file with the weights and a JSON header that says everything else (design.md section 3).
+
+The header's entry `dcnn_fast` holds the format, the project's version, the network's spec (which includes the preprocessing),
+and the provenance. Weights may be stored as float32, float16, or int8 with one float32 scale per output row (`<name>.scale`);
+they are always float32 in memory. No pickle is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.nets.network import MultiColumn
+
+FORMAT = 1
+_KEY = "dcnn_fast"
+_MAX_PARAMETERS = 2**31
+
+Storage = Literal["float32", "float16", "int8"]
+
+
+class ModelError(ValueError):
+    """A model file that cannot be used; the message names the file, the rule and what came."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its weights and where they come from."""
+
+    net: MultiColumn
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> spec.Network:
+        """The network as data."""
+        return self.net.spec
+
+
+def save_model(model: Model, path: str | Path, *, fc_storage: Storage = "float32") -> None:
+    """Write `model` to `path`; fully-connected weights as `fc_storage`, everything else as float32.
+
+    float16 rounds to nearest; int8 rounds each row to 255 levels between minus and plus its largest magnitude.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in model.net.state_dict().items():
+        value = tensor.detach().cpu().float().contiguous()
+        if ".fc." in name and name.endswith(".weight") and fc_storage != "float32":
+            _store_compact(tensors, name, value, fc_storage)
+        else:
+            tensors[name] = value
+    header = {
+        "format": FORMAT,
+        "version": metadata.version("dcnn-fast"),
+        "network": spec.network_to_dict(model.spec),
+        "provenance": dict(model.provenance),
+    }
+    save_file(tensors, str(path), metadata={_KEY: json.dumps(header)})
+
+
+def load_model(path: str | Path) -> Model:
+    """The model stored at `path`, in evaluation mode.
+
+    Raises ModelError when the file is missing, is not a safetensors file of this project, or when its tensors are not
+    exactly those of its spec, of the right shape and finite.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = _header(file.metadata())
+            network = spec.network_from_dict(header.get("network"))
+            tensors = {name: file.get_tensor(name) for name in _checked_names(file, network)}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise ModelError(f"{path}: {error}") from None
+    with torch.device("meta"):
+        net = MultiColumn(network)
+    state = {name: _restored(tensors, name, path) for name in net.state_dict()}
+    net.load_state_dict(state, assign=True)
+    for column, data in zip(net.columns, network.columns, strict=True):
+        column.mean = torch.tensor(data.mean).reshape(1, -1, 1, 1)
+        column.requires_grad_(not data.frozen)
+    net.label.requires_grad_()
+    return Model(net.eval(), header.get("provenance") or {})
+
+
+def _store_compact(tensors: dict[str, Tensor], name: str, value: Tensor, storage: Storage) -> None:
+    if storage == "float16":
+        tensors[name] = value.half()
+        return
+    scale = value.abs().amax(dim=1).clamp_min(1e-30) / 127
+    tensors[name] = (value / scale[:, None]).round().to(torch.int8)
+    tensors[f"{name}.scale"] = scale
+
+
+def _header(entries: Mapping[str, str] | None) -> dict[str, Any]:
+    if not entries or _KEY not in entries:
+        raise ValueError(f"the header has no entry {_KEY!r}: this is not a model file of this project")
+    header = json.loads(entries[_KEY])
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(f"format must be {FORMAT}, got {found!r}")
+    if not isinstance(header.get("provenance") or {}, dict):
+        raise ValueError("provenance must be a JSON object")
+    return header
+
+
+def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, column in enumerate(network.columns):
+        channels = column.channels
+        for j, block in enumerate(column.blocks):
+            shapes[f"columns.{i}.blocks.{j}.weight"] = (block.filters, channels // block.groups, block.size, block.size)
+            shapes[f"columns.{i}.blocks.{j}.bias"] = (block.filters,)
+            channels = block.filters
+        inputs = column.features
+        for j, size in enumerate(column.fc):
+            shapes[f"columns.{i}.fc.{j}.weight"] = (size, inputs)
+            shapes[f"columns.{i}.fc.{j}.bias"] = (size,)
+            inputs = size
+    shapes["label.weight"] = (len(network.labels), sum(column.fc[-1] for column in network.columns))
+    shapes["label.bias"] = (len(network.labels),)
+    return shapes
+
+
+def _checked_names(file: Any, network: spec.Network) -> list[str]:
+    """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that."""
+    expected = _expected_shapes(network)
+    if sum(math.prod(shape) for shape in expected.values()) > _MAX_PARAMETERS:
+        raise ValueError(f"the network must have at most {_MAX_PARAMETERS} parameters")
+    names = list(file.keys())
+    scales = {f"{name}.scale": shape[:1] for name, shape in expected.items() if f"{name}.scale" in names}
+    allowed = {**expected, **scales}
+    missing, extra = sorted(set(expected) - set(names)), sorted(set(names) - set(allowed))
+    if missing or extra:
+        raise ValueError(f"tensors must be those of the spec; missing {missing[:3]}, unknown {extra[:3]}")
+    for name in names:
+        shape = tuple(file.get_slice(name).get_shape())
+        if shape != allowed[name]:
+            raise ValueError(f"tensor {name} must have shape {list(allowed[name])}, got {list(shape)}")
+    return names
+
+
+def _restored(tensors: Mapping[str, Tensor], name: str, path: str | Path) -> Tensor:
+    stored, scale = tensors[name], tensors.get(f"{name}.scale")
+    if stored.dtype not in ((torch.float32, torch.float16) if scale is None else (torch.int8,)):
+        raise ModelError(f"{path}: tensor {name} must be float32, float16 or scaled int8, got {stored.dtype}")
+    value = stored.float()
+    if scale is not None:
+        value = value * scale.float().reshape(-1, *[1] * (value.ndim - 1))
+    if not torch.isfinite(value).all():
+        raise ModelError(f"{path}: tensor {name} must be finite, got NaN or infinity")
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()

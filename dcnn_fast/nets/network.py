@@ -1,0 +1,49 @@
+"""Networks as torch modules: one or more columns, joined and mapped to the labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast import spec
+from dcnn_fast.nets.column import Column
+
+
+class MultiColumn(nn.Module):
+    """SCNN, DCNN, RDCNN, quad-column: columns whose last fc outputs are joined and mapped to the labels (paper II)."""
+
+    def __init__(self, network: spec.Network) -> None:
+        super().__init__()
+        self.spec = network
+        self.columns = nn.ModuleList(Column(column) for column in network.columns)
+        self.label = nn.Linear(sum(column.fc[-1] for column in network.columns), len(network.labels))
+
+    def forward(self, *windows: Tensor) -> Tensor:
+        """One batch of windows per column, [N, C, window, window] pixels 0-255 each -> logits [N, labels].
+
+        Row i joins window i of every column. Raises ValueError when their number is not the number of columns.
+        """
+        if len(windows) != len(self.columns):
+            raise ValueError(f"windows must be one batch for each of {len(self.columns)} columns, got {len(windows)}")
+        features = [column(batch) for column, batch in zip(self.columns, windows, strict=True)]
+        logits: Tensor = self.label(torch.cat(features, dim=1))
+        return logits
+
+    @torch.no_grad()
+    def initialise(self, seed: int = 0) -> MultiColumn:
+        """Fresh weights, the same for the same seed; returns self."""
+        generator = torch.Generator().manual_seed(seed)
+        for column in self.columns:
+            assert isinstance(column, Column)
+            column.initialise(generator)
+        weight = self.label.weight
+        weight.copy_(torch.randn(weight.shape, generator=generator) * weight.shape[1] ** -0.5)
+        self.label.bias.zero_()
+        return self
+
+
+def build(network: spec.Network | str, geometry: spec.Geometry = "convnet", *, seed: int = 0) -> MultiColumn:
+    """The torch module of a network spec or of a preset's name, freshly initialised from `seed`."""
+    if isinstance(network, str):
+        network = spec.preset(network, geometry)
+    return MultiColumn(network).initialise(seed)

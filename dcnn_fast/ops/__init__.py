@@ -1,0 +1,22 @@
+"""Operations: a reference for each, the backends that compute it fast, and the choice between them."""
+
+from dcnn_fast.ops.block import block, block_regions
+from dcnn_fast.ops.linear import linear
+from dcnn_fast.ops.norm import response_norm
+from dcnn_fast.ops.pool import max_pool
+from dcnn_fast.ops.region import Piece, Region, RegionList
+from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm
+
+__all__ = [
+    "CrossMapNorm",
+    "Piece",
+    "Pool",
+    "Region",
+    "RegionList",
+    "SameMapNorm",
+    "block",
+    "block_regions",
+    "linear",
+    "max_pool",
+    "response_norm",
+]

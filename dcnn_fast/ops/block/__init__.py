@@ -1,0 +1,280 @@
+"""The fused block: conv -> bias -> ReLU -> [max-pool and response norm, either order].
+
+`block` is differentiable and takes whole images; `block_regions` executes a list of regions (design.md section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.block import cpu, cuda, reference, triton
+from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, Precision, Ties
+from dcnn_fast.ops.region import RegionList, require_regions
+from dcnn_fast.ops.registry import register
+from dcnn_fast.spec import Norm, Order, Pool, Rounding
+
+BACKENDS: dict[str, Any] = {"cuda": cuda, "triton": triton, "cpu": cpu, "reference": reference}
+
+_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    rounding: Rounding = "up",
+    pool: Pool | tuple[int, int] | None = None,
+    norm: Norm | None = None,
+    order: Order = "conv-pool-norm",
+    ties: Ties = "all",
+    precision: Precision = "ieee",
+) -> Tensor:
+    """One fused block of whole images, differentiable in x, weight and bias.
+
+    x: [N, C, H, W] floating point, any strides (channels_last is fastest). weight: [F, C / groups, S, S], cross-correlated.
+    bias: [F] or None. All of one dtype and on one device. Returns [N, F, H', W'] in channels_last memory.
+
+    stride, padding, groups: the convolution's; padding reads zeros. rounding: "up" (cuda-convnet: the last conv or pool
+    window may hang over the right and bottom edge; a conv reads zeros there, a pool ignores it) or "down".
+    pool: None or (size, stride). norm: None, CrossMapNorm or SameMapNorm. order: which of the two comes first.
+    ties: who gets a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
+    precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16" or "fp16".
+
+    Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
+    Second derivatives are not provided. Source: design.md sections 3 and 4, facts.md 2.3.
+    """
+    if isinstance(pool, tuple):
+        pool = Pool(*pool)
+    options = BlockOptions(stride, padding, groups, rounding, pool, norm, order, ties, precision)
+    _require_operands(x, weight, bias, options)
+    result: Tensor = _Block.apply(x, weight, bias, *options.flat())  # type: ignore[no-untyped-call]
+    return result
+
+
+def block_regions(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    rounding: Rounding = "up",
+    pool: Pool | tuple[int, int] | None = None,
+    norm: Norm | None = None,
+    order: Order = "conv-pool-norm",
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
+    precision: Precision = "ieee",
+    out_dtype: torch.dtype | None = None,
+) -> list[Tensor]:
+    """The block over a list of regions: what every backend executes, for brute force and sharing plans alike.
+
+    sources: images [N, C, H, W] each, all uint8 or all of weight's dtype; a pixel enters as (pixel - mean) * scale, mean
+    per channel or empty for none. padding and rounding bound how far a region may read past its window; inside these
+    bounds the regions say what is read (see `Region`). Returns one [images, F, height, width] tensor, in channels_last
+    memory, for each of regions.outputs, in out_dtype (default: weight's); what no piece covers is unspecified.
+
+    Not differentiable: raises RuntimeError when gradients are asked for. Otherwise raises as `block` does.
+    """
+    if isinstance(pool, tuple):
+        pool = Pool(*pool)
+    options = BlockOptions(stride, padding, groups, rounding, pool, norm, order, "all", precision)
+    _require_sources(sources, weight, bias, options, mean)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*sources, weight, bias)):
+        raise RuntimeError("block_regions has no backward: call it under torch.no_grad(), or use block")
+    shapes = [(s.shape[0], s.shape[2], s.shape[3]) for s in sources]
+    require_regions(shapes, regions, size=weight.shape[2], stride=stride, padding=padding, rounding=rounding, pool=options.pool)
+    outputs = [extent for shape in regions.outputs for extent in shape]
+    result: list[Tensor] = torch.ops.dcnn_fast.block_regions(
+        list(sources), regions.regions, regions.pieces, outputs, weight, bias, *options.flat(), list(mean), scale,
+        out_dtype or weight.dtype,
+    )  # fmt: skip
+    return result
+
+
+def params_of(x: Tensor, weight: Tensor, options: BlockOptions) -> BlockParams:
+    """The problem that `block(x, weight, ...)` poses."""
+    images, channels, height, width = x.shape
+    return BlockParams(images, channels, height, width, weight.shape[0], weight.shape[2], options, x.dtype, weight.dtype)
+
+
+def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:
+    """Every backend's answer to one block problem, in order of preference."""
+    return dispatch.explain(BACKENDS, params, torch.device(device))
+
+
+class _Block(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        ctx.flat = flat
+        result: Tensor = torch.ops.dcnn_fast.block(x, weight, bias, *flat)
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        x, weight, bias = ctx.saved_tensors
+        needs = list(ctx.needs_input_grad[:3])
+        grads = torch.ops.dcnn_fast.block_backward(grad, x, weight, bias, *ctx.flat, needs)
+        return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in ctx.flat))
+
+
+def _run_block(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
+    params = params_of(x, weight, BlockOptions.from_flat(*flat))
+    backend = BACKENDS[dispatch.choose(BACKENDS, params, x.device)]
+    return _channels_last(backend.forward(x, weight, bias, params))
+
+
+def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
+    shape = params_of(x, weight, BlockOptions.from_flat(*flat)).out_shape
+    return x.new_empty(shape, dtype=weight.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _run_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_needs: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    *flat, needs = flat_and_needs
+    params = params_of(x, weight, BlockOptions.from_flat(*flat)).gradient()
+    backend = BACKENDS[dispatch.choose(BACKENDS, params, x.device)]
+    grad_x, grad_weight, grad_bias = backend.backward(grad, x, weight, bias, params, needs)
+    return (
+        weight.new_empty(0) if grad_x is None else _channels_last(grad_x),
+        weight.new_empty(0) if grad_weight is None else _channels_last(grad_weight),
+        weight.new_empty(0) if grad_bias is None else grad_bias.contiguous(),
+    )
+
+
+def _fake_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_needs: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    needs = flat_and_needs[-1]
+    last = torch.channels_last
+    return (
+        torch.empty_like(x, memory_format=last) if needs[0] else weight.new_empty(0),
+        torch.empty_like(weight, memory_format=last) if needs[1] else weight.new_empty(0),
+        torch.empty_like(bias) if needs[2] and bias is not None else weight.new_empty(0),
+    )
+
+
+def _run_regions(
+    sources: list[Tensor], regions: Tensor, pieces: Tensor, outputs: list[int], weight: Tensor, bias: Tensor | None,
+    *rest: Any,
+) -> list[Tensor]:  # fmt: skip
+    *flat, mean, scale, out_dtype = rest
+    params = _regions_params(sources, weight, BlockOptions.from_flat(*flat), out_dtype)
+    backend = BACKENDS[dispatch.choose(BACKENDS, params, weight.device)]
+    table = RegionList(regions, pieces, _triples(outputs))
+    results: list[Tensor] = backend.regions(sources, table, weight, bias, params, mean, scale)
+    return results
+
+
+def _fake_regions(
+    sources: list[Tensor], regions: Tensor, pieces: Tensor, outputs: list[int], weight: Tensor, bias: Tensor | None,
+    *rest: Any,
+) -> list[Tensor]:  # fmt: skip
+    shapes = [(images, weight.shape[0], rows, cols) for images, rows, cols in _triples(outputs)]
+    return [weight.new_empty(shape, dtype=rest[-1]).contiguous(memory_format=torch.channels_last) for shape in shapes]
+
+
+def _regions_params(sources: Sequence[Tensor], weight: Tensor, options: BlockOptions, out_dtype: torch.dtype) -> BlockParams:
+    largest = max(sources, key=lambda source: source.shape[2] * source.shape[3])
+    _, channels, height, width = largest.shape
+    images = sum(source.shape[0] for source in sources)
+    filters, _, size, _ = weight.shape
+    return BlockParams(images, channels, height, width, filters, size, options, largest.dtype, out_dtype)
+
+
+def _triples(outputs: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((outputs[i], outputs[i + 1], outputs[i + 2]) for i in range(0, len(outputs), 3))
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _require_operands(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> None:
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"x must be float64, float32, bfloat16 or float16, got {x.dtype}")
+    if weight.dtype != x.dtype:
+        raise TypeError(f"weight must have x's dtype {x.dtype}, got {weight.dtype}")
+    _require_shapes("x", x, weight, bias, options)
+    if min(params_of(x, weight, options).out_shape[2:]) < 1:
+        raise ValueError(
+            f"x must be large enough for one output, got {list(x.shape)} for a filter of {weight.shape[2]} and {options}"
+        )
+
+
+def _require_sources(
+    sources: Sequence[Tensor], weight: Tensor, bias: Tensor | None, options: BlockOptions, mean: Sequence[float]
+) -> None:
+    if not sources:
+        raise ValueError("sources must hold at least one tensor, got none")
+    if weight.dtype not in _FLOATS:
+        raise TypeError(f"weight must be float64, float32, bfloat16 or float16, got {weight.dtype}")
+    for i, source in enumerate(sources):
+        if source.dtype not in (torch.uint8, weight.dtype) or source.dtype != sources[0].dtype:
+            raise TypeError(f"sources must all be uint8 or all have weight's dtype {weight.dtype}, got {source.dtype} at {i}")
+        _require_shapes(f"sources[{i}]", source, weight, bias, options)
+    if len(mean) not in (0, sources[0].shape[1]):
+        raise ValueError(f"mean must be empty or have one value for each of {sources[0].shape[1]} channels, got {len(mean)}")
+
+
+def _require_shapes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> None:
+    if x.ndim != 4:
+        raise ValueError(f"{name} must have shape [N, C, H, W], got {list(x.shape)}")
+    if weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
+        raise ValueError(f"weight must have shape [F, C / groups, S, S], got {list(weight.shape)}")
+    if x.shape[1] != weight.shape[1] * options.groups:
+        raise ValueError(
+            f"{name} must have weight.shape[1] * groups = {weight.shape[1]} * {options.groups} channels, got {x.shape[1]}"
+        )
+    if weight.shape[0] % options.groups:
+        raise ValueError(f"groups must divide the {weight.shape[0]} filters, got {options.groups}")
+    if options.padding >= weight.shape[2]:
+        raise ValueError(f"padding must be less than the filter size {weight.shape[2]}, got {options.padding}")
+    if options.stride > weight.shape[2]:
+        raise ValueError(f"stride must not exceed the filter size {weight.shape[2]}, got {options.stride}")
+    if bias is not None and (bias.shape != (weight.shape[0],) or bias.dtype != weight.dtype):
+        raise ValueError(f"bias must be [{weight.shape[0]}] of {weight.dtype}, got {list(bias.shape)} of {bias.dtype}")
+    devices = {tensor.device for tensor in (x, weight, bias) if tensor is not None}
+    if len(devices) > 1:
+        raise ValueError(f"{name}, weight and bias must be on one device, got {', '.join(sorted(map(str, devices)))}")
+
+
+register(f"block(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}) -> Tensor", _run_block, _fake_block)
+register(
+    f"block_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, bool[] needs) "
+    "-> (Tensor, Tensor, Tensor)",
+    _run_backward,
+    _fake_backward,
+)
+register(
+    "block_regions(Tensor[] sources, Tensor regions, Tensor pieces, int[] outputs, Tensor weight, Tensor? bias, "
+    f"{FLAT_SCHEMA}, float[] mean, float scale, ScalarType out_dtype) -> Tensor[]",
+    _run_regions,
+    _fake_regions,
+)
+
+__all__ = [
+    "BACKENDS",
+    "BlockOptions",
+    "BlockParams",
+    "Precision",
+    "Ties",
+    "block",
+    "block_regions",
+    "explain",
+    "params_of",
+]

@@ -1,0 +1,112 @@
+"""The block on the C++ engine (csrc/cpu): fp32, over regions, the same bits for any region, batch and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dcnn_fast import engine
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.spec import CrossMapNorm, Norm, Pool
+
+_NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2  # csrc/cpu/kernel.h
+
+
+def can_run(params: BlockParams, device: torch.device) -> str | None:
+    """None, or the sentence that says why not."""
+    if why := engine.reason():
+        return why
+    if device.type != "cpu":
+        return f"the C++ engine runs on the cpu, not on {device.type}"
+    if params.backward:
+        return "the C++ engine has no backward of the block yet"
+    if params.dtype not in (torch.float32, torch.uint8) or params.out_dtype != torch.float32:
+        return f"the C++ engine takes float32 or uint8 and gives float32, not {params.dtype} to {params.out_dtype}"
+    if params.options.precision != "ieee":
+        return f"the C++ engine computes in ieee fp32, not in {params.options.precision}"
+    return None
+
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
+    """One region per image: [N, F, H, W] in channels_last memory."""
+    options = params.options
+    table = whole(
+        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
+        rounding=options.rounding, pool=options.pool,
+    )  # fmt: skip
+    return regions([x], table, weight, bias, params, (), 1.0)[0]
+
+
+def regions(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+) -> list[Tensor]:
+    """Every region's pieces; the regions are spread over torch.get_num_threads() threads."""
+    outputs = [
+        torch.empty((images, params.filters, rows, cols), memory_format=torch.channels_last)
+        for images, rows, cols in regions.outputs
+    ]
+    run(engine.isa(), sources, regions, weight, bias, params, mean, scale, outputs, torch.get_num_threads())
+    return outputs
+
+
+def run(
+    isa: str,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+    threads: int,
+) -> None:
+    """Write every region's pieces to `outputs` (float32, channels_last), with one instruction set.
+
+    The regions must have been checked (`require_regions`): from here on there are only addresses.
+    """
+    options = params.options
+    pool = options.pool or Pool(1, 1)
+    weight = weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    table, pieces = regions.regions.contiguous(), regions.pieces.contiguous()
+    sizes = (params.channels, params.filters, params.size, options.stride, options.groups, pool.size, pool.stride)
+    engine.load().block_regions(
+        isa,
+        [_source(source) for source in sources],
+        table.data_ptr(),
+        len(regions),
+        pieces.data_ptr(),
+        [(output.data_ptr(), output.shape[0], output.shape[2], output.shape[3]) for output in outputs],
+        weight.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        sizes,
+        *_norm(options.norm),
+        options.order == "conv-norm-pool",
+        list(mean) or [0.0] * params.channels,
+        scale,
+        threads,
+    )
+
+
+def _source(source: Tensor) -> tuple[int, int, int, int, int, int]:
+    image, channel, row, col = source.stride()
+    return source.data_ptr(), int(source.dtype == torch.uint8), image, channel, row, col
+
+
+def _norm(norm: Norm | None) -> tuple[int, int, float, float, float]:
+    """(kind, size, scale per term, power, k)."""
+    if norm is None:
+        return _NORM_NONE, 1, 0.0, 0.0, 1.0
+    if isinstance(norm, CrossMapNorm):
+        return _NORM_CROSS_MAP, norm.size, norm.scale / norm.size, norm.power, norm.k
+    return _NORM_SAME_MAP, norm.size, norm.scale / norm.size**2, norm.power, 1.0

@@ -1,0 +1,174 @@
+"""One block problem as data: cache key, test id, shape function, and source of operation and byte counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from dcnn_fast.spec import ORDERS, ROUNDINGS, Column, CrossMapNorm, Norm, Order, Pool, Rounding, SameMapNorm, window_count
+from dcnn_fast.spec import Block as BlockSpec
+
+Ties = Literal["all", "first"]
+Precision = Literal["ieee", "tf32", "bf16", "fp16"]
+TIES: tuple[Ties, ...] = ("all", "first")
+PRECISIONS: tuple[Precision, ...] = ("ieee", "tf32", "bf16", "fp16")
+
+Flat = tuple[int, int, int, str, list[int], str, list[float], str, str, str]
+FLAT_SCHEMA = (
+    "int stride, int padding, int groups, str rounding, int[] pool, str norm, float[] norm_values, "
+    "str order, str ties, str precision"
+)
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """The keyword arguments of `ops.block`, checked. Raises ValueError naming the argument, the rule and what came."""
+
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    rounding: Rounding = "up"
+    pool: Pool | None = None
+    norm: Norm | None = None
+    order: Order = "conv-pool-norm"
+    ties: Ties = "all"
+    precision: Precision = "ieee"
+
+    def __post_init__(self) -> None:
+        for name, least in (("stride", 1), ("padding", 0), ("groups", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        for name, choices in (("rounding", ROUNDINGS), ("order", ORDERS), ("ties", TIES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if self.pool is not None and not isinstance(self.pool, Pool):
+            raise ValueError(f"pool must be None, (size, stride) or Pool, got {self.pool!r}")
+        if self.norm is not None and not isinstance(self.norm, (CrossMapNorm, SameMapNorm)):
+            raise ValueError(f"norm must be None, CrossMapNorm or SameMapNorm, got {self.norm!r}")
+
+    @classmethod
+    def of_spec(cls, block: BlockSpec, rounding: Rounding, ties: Ties = "all") -> BlockOptions:
+        """The options of a block of a network spec."""
+        return cls(block.stride, block.padding, block.groups, rounding, block.pool, block.norm, block.order, ties)
+
+    def flat(self) -> Flat:
+        """The options as the plain arguments of a registered operator (`FLAT_SCHEMA`)."""
+        pool = [] if self.pool is None else [self.pool.size, self.pool.stride]
+        kind, values = "", []
+        if isinstance(self.norm, CrossMapNorm):
+            kind, values = "cross_map", [float(self.norm.size), self.norm.scale, self.norm.power, self.norm.k]
+        elif isinstance(self.norm, SameMapNorm):
+            kind, values = "same_map", [float(self.norm.size), self.norm.scale, self.norm.power]
+        return (
+            self.stride, self.padding, self.groups, self.rounding, pool, kind, values,
+            self.order, self.ties, self.precision,
+        )  # fmt: skip
+
+    @classmethod
+    def from_flat(cls, *flat: Any) -> BlockOptions:
+        """The inverse of `flat`."""
+        stride, padding, groups, rounding, pool, kind, values, order, ties, precision = flat
+        norm: Norm | None = None
+        if kind == "cross_map":
+            norm = CrossMapNorm(int(values[0]), *values[1:])
+        elif kind == "same_map":
+            norm = SameMapNorm(int(values[0]), *values[1:])
+        return cls(stride, padding, groups, rounding, Pool(*pool) if pool else None, norm, order, ties, precision)
+
+
+@dataclass(frozen=True)
+class BlockParams:
+    """One problem: `images` images [channels, height, width] through `filters` kernels of `size`, with `options`.
+
+    `dtype` is the source's, `out_dtype` the result's; `backward` asks for the gradients instead of the result.
+    For region lists, images, height and width are those of the largest source.
+    """
+
+    images: int
+    channels: int
+    height: int
+    width: int
+    filters: int
+    size: int
+    options: BlockOptions
+    dtype: torch.dtype = torch.float32
+    out_dtype: torch.dtype = torch.float32
+    backward: bool = False
+
+    @property
+    def conv_shape(self) -> tuple[int, int, int, int]:
+        """[N, F, H, W] of the convolution's output."""
+        rows, cols = (self._conv_extent(extent) for extent in (self.height, self.width))
+        return self.images, self.filters, rows, cols
+
+    @property
+    def out_shape(self) -> tuple[int, int, int, int]:
+        """[N, F, H, W] of the block's result."""
+        pool = self.options.pool or Pool(1, 1)
+        rows, cols = (
+            window_count(self._conv_extent(extent), pool.size, pool.stride, self.options.rounding)
+            for extent in (self.height, self.width)
+        )
+        return self.images, self.filters, rows, cols
+
+    @property
+    def depth(self) -> int:
+        """Products summed for one convolution output: the accumulation depth that tolerances derive from."""
+        return self.size**2 * self.channels // self.options.groups
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the forward convolution."""
+        images, filters, rows, cols = self.conv_shape
+        return images * filters * rows * cols * self.depth
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that must move: source, weights, bias and result, each once."""
+        images, filters, rows, cols = self.out_shape
+        source = self.images * self.channels * self.height * self.width * self.dtype.itemsize
+        weights = self.filters * (self.depth + 1) * self.out_dtype.itemsize
+        return source + weights + images * filters * rows * cols * self.out_dtype.itemsize
+
+    def tolerance(self, dtype: torch.dtype | None = None) -> float:
+        """Largest allowed error, relative to the largest magnitude, of a sum of `depth` products in `dtype`.
+
+        A sum of n products in any order errs by at most about n * eps relative to the sum of magnitudes; random signs
+        make the typical error sqrt(n) * eps. 4 * sqrt(n) * eps leaves room for pool and norm; n is at least 16.
+        """
+        eps = torch.finfo(dtype or self.out_dtype).eps
+        return float(4 * max(self.depth, 16) ** 0.5 * eps)
+
+    def gradient(self) -> BlockParams:
+        """The same problem, asking for gradients."""
+        return replace(self, backward=True)
+
+    def _conv_extent(self, extent: int) -> int:
+        options = self.options
+        return window_count(extent + 2 * options.padding, self.size, options.stride, options.rounding)
+
+    def __str__(self) -> str:
+        options = self.options
+        text = f"{self.images}x{self.channels}x{self.height}x{self.width}-{self.filters}@{self.size}s{options.stride}p{options.padding}"
+        if options.groups > 1:
+            text += f"g{options.groups}"
+        if options.pool is not None:
+            text += f"-pool{options.pool.size}s{options.pool.stride}"
+        if options.norm is not None:
+            text += f"-{'cross' if isinstance(options.norm, CrossMapNorm) else 'same'}{options.norm.size}"
+        if options.order == "conv-norm-pool":
+            text += "-np"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{text}-{options.rounding}-{options.ties}-{dtype}-{options.precision}{'-bwd' if self.backward else ''}"
+
+
+def problems_of(column: Column, images: int = 1) -> list[BlockParams]:
+    """The problems that a column's blocks pose for `images` float32 windows."""
+    channels = (column.channels, *(block.filters for block in column.blocks))
+    return [
+        BlockParams(images, inputs, extent, extent, block.filters, block.size, BlockOptions.of_spec(block, column.rounding))
+        for block, inputs, extent in zip(column.blocks, channels, column.extents(), strict=False)
+    ]

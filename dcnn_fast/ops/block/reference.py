@@ -1,0 +1,192 @@
+"""The block stated plainly in PyTorch: short, slow, right. Every other backend is judged against it.
+
+Formulas: facts.md 2.3. Any floating dtype; float64 is computed in float64, everything else in float32. `precision`
+other than "ieee" rounds the operands of the convolution to that format first; sums stay in float32 or float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcnn_fast.ops.block.params import BlockOptions, BlockParams, Precision
+from dcnn_fast.ops.norm import reference as norms
+from dcnn_fast.ops.pool import reference as pools
+from dcnn_fast.ops.region import Piece, Region, RegionList
+from dcnn_fast.spec import Pool
+
+
+def can_run(params: BlockParams, device: torch.device) -> str | None:
+    """The reference runs everything, everywhere."""
+    return None
+
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
+    """The block's result, [N, F, H, W] in params.out_dtype."""
+    relu = _conv_relu(x, weight, bias, params)
+    return _tail(relu, params.options)[-1].to(params.out_dtype)
+
+
+def backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of x, weight and bias from `grad` of the result; None where `needs` is False.
+
+    The forward is computed again; at a ReLU input of 0 the gradient is 0; `ties` decides how the pool shares its gradient.
+    """
+    options = params.options
+    relu = _conv_relu(x, weight, bias, params)
+    grad = _tail_backward(grad.to(relu.dtype), relu, options) * (relu > 0)
+    padded = _pad(x.to(relu.dtype), params)
+    operand, kernel = (_rounded(tensor, options.precision) for tensor in (padded, weight.to(relu.dtype)))
+    grad_padded, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+        grad, operand, kernel, [params.filters], [options.stride] * 2, [0, 0], [1, 1], False, [0, 0], options.groups,
+        [needs[0], needs[1], needs[2] and bias is not None],
+    )  # fmt: skip
+    grad_x = None
+    if needs[0]:
+        crop = grad_padded[:, :, options.padding :, options.padding :][:, :, : params.height, : params.width]
+        missing = (0, params.width - crop.shape[3], 0, params.height - crop.shape[2])
+        grad_x = F.pad(crop, missing).to(x.dtype)
+    return (
+        grad_x,
+        grad_weight.to(weight.dtype) if needs[1] else None,
+        grad_bias.to(bias.dtype) if needs[2] and bias is not None else None,
+    )
+
+
+def regions(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+) -> list[Tensor]:
+    """Every region's pieces, computed region by region; outputs no piece covers are NaN.
+
+    A pixel inside a region's window enters as (pixel - mean) * scale; outside it, as zero.
+    """
+    dtype = _compute_dtype(weight.dtype)
+    shapes = [(images, params.filters, rows, cols) for images, rows, cols in regions.outputs]
+    outputs = [
+        torch.full(shape, float("nan"), dtype=params.out_dtype, device=weight.device).contiguous(
+            memory_format=torch.channels_last
+        )
+        for shape in shapes
+    ]
+    for region in regions:
+        patch = _patch(sources[region.source][region.image], region, params, mean, scale, dtype)
+        relu = _conv_relu_padded(patch, weight, bias, params.options)
+        for piece in region.pieces:
+            _store(outputs[piece.output], piece, _piece(relu, piece, params.options))
+    return outputs
+
+
+def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _rounded(tensor: Tensor, precision: Precision) -> Tensor:
+    """`tensor` rounded to nearest even in `precision`, in its own dtype."""
+    if precision == "ieee":
+        return tensor
+    if precision == "tf32":
+        bits = tensor.float().view(torch.int32)
+        odd = (bits >> 13) & 1
+        return ((bits + 0xFFF + odd) & ~0x1FFF).view(torch.float32).to(tensor.dtype)
+    return tensor.to(torch.bfloat16 if precision == "bf16" else torch.float16).to(tensor.dtype)
+
+
+def _pad(x: Tensor, params: BlockParams) -> Tensor:
+    """x with its padding, and the zeros that an overhanging last window reads; pixels no window reads are cut off."""
+    _, _, rows, cols = params.conv_shape
+    options = params.options
+    height, width = ((n - 1) * options.stride + params.size for n in (rows, cols))
+    pad = options.padding
+    return F.pad(x, (pad, width - pad - x.shape[3], pad, height - pad - x.shape[2]))
+
+
+def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
+    return _conv_relu_padded(_pad(x.to(_compute_dtype(x.dtype)), params), weight, bias, params.options)
+
+
+def _conv_relu_padded(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> Tensor:
+    operand, kernel = (_rounded(tensor, options.precision) for tensor in (x, weight.to(x.dtype)))
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        result = F.conv2d(operand, kernel, None, stride=options.stride, groups=options.groups)
+    if bias is not None:
+        result = result + bias.to(x.dtype)[:, None, None]
+    return result.relu()
+
+
+def _tail(relu: Tensor, options: BlockOptions) -> list[Tensor]:
+    """ReLU's output and what follows it, in the block's order; the last is the result."""
+    stages = [relu]
+    for stage in _stages(options):
+        if stage == "pool" and options.pool is not None:
+            stages.append(pools.forward(stages[-1], options.pool, options.rounding))
+        elif stage == "norm" and options.norm is not None:
+            stages.append(norms.forward(stages[-1], options.norm))
+    return stages
+
+
+def _tail_backward(grad: Tensor, relu: Tensor, options: BlockOptions) -> Tensor:
+    stages = _tail(relu, options)
+    done = [stage for stage in _stages(options) if getattr(options, stage) is not None]
+    for stage, source in zip(reversed(done), reversed(stages[:-1]), strict=True):
+        if stage == "pool":
+            assert options.pool is not None
+            grad = pools.backward(grad, source, options.pool, options.rounding, options.ties)
+        else:
+            assert options.norm is not None
+            grad = norms.backward(grad, source, options.norm)
+    return grad
+
+
+def _stages(options: BlockOptions) -> tuple[str, str]:
+    return ("pool", "norm") if options.order == "conv-pool-norm" else ("norm", "pool")
+
+
+def _patch(
+    image: Tensor, region: Region, params: BlockParams, mean: Sequence[float], scale: float, dtype: torch.dtype
+) -> Tensor:
+    """The pixels [1, C, H, W] that a region's convolutions read, zero outside its window."""
+    stride, size = params.options.stride, params.size
+    height, width = (region.rows - 1) * stride + size, (region.cols - 1) * stride + size
+    patch = torch.zeros(1, params.channels, height, width, dtype=dtype, device=image.device)
+    top, left = max(region.top, region.window_top), max(region.left, region.window_left)
+    bottom = min(region.top + height, region.window_top + region.window_height)
+    right = min(region.left + width, region.window_left + region.window_width)
+    if bottom <= top or right <= left:
+        return patch
+    pixels = image[:, top:bottom, left:right].to(dtype)
+    if mean:
+        pixels = pixels - torch.tensor(mean, dtype=dtype, device=image.device)[:, None, None]
+    patch[0, :, top - region.top : bottom - region.top, left - region.left : right - region.left] = pixels * scale
+    return patch
+
+
+def _piece(relu: Tensor, piece: Piece, options: BlockOptions) -> Tensor:
+    """One piece's block outputs, halo included: [1, F, rows, cols]."""
+    if options.order == "conv-norm-pool" and options.norm is not None:
+        relu = norms.forward(relu, options.norm)
+    pool = options.pool or Pool(1, 1)
+    height, width = ((n - 1) * pool.stride + pool.size for n in (piece.rows, piece.cols))
+    rect = relu[:, :, piece.top : piece.top + height, piece.left : piece.left + width]
+    rect = F.pad(rect, (0, width - rect.shape[3], 0, height - rect.shape[2]), value=float("-inf"))
+    pooled = pools.forward(rect, pool, "down")
+    if options.order == "conv-pool-norm" and options.norm is not None:
+        pooled = norms.forward(pooled, options.norm)
+    return pooled
+
+
+def _store(output: Tensor, piece: Piece, values: Tensor) -> None:
+    kept = values[0, :, piece.skip_top : piece.skip_top + piece.height, piece.skip_left : piece.skip_left + piece.width]
+    rows = slice(piece.out_top, piece.out_top + piece.height)
+    cols = slice(piece.out_left, piece.out_left + piece.width)
+    output[piece.image, :, rows, cols] = kept.to(output.dtype)

@@ -1,0 +1,68 @@
+"""Which backend runs an operation: every backend is asked, in order of preference, and each refusal is a sentence.
+
+`DCNN_FAST_BACKEND` forces one of `BACKENDS`; a forced backend that cannot run is an error, never a silent change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+BACKENDS: tuple[str, ...] = ("cuda", "triton", "cpu", "reference")
+BACKEND_VARIABLE = "DCNN_FAST_BACKEND"
+
+
+class Backend(Protocol):
+    """What the module of a backend offers to the choice; what it computes is its operation's affair."""
+
+    def can_run(self, params: Any, device: torch.device) -> str | None:
+        """None when this backend can run the problem on the device, else one sentence that says why not."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One backend's answer: `refusal` is None for yes."""
+
+    backend: str
+    refusal: str | None
+
+
+class BackendError(RuntimeError):
+    """No backend, or not the forced one, can run a problem."""
+
+
+def forced_backend() -> str | None:
+    """The backend named by DCNN_FAST_BACKEND, or None. Raises BackendError when it names none of `BACKENDS`."""
+    name = os.environ.get(BACKEND_VARIABLE, "").strip()
+    if not name:
+        return None
+    if name not in BACKENDS:
+        raise BackendError(f"{BACKEND_VARIABLE} must be one of {', '.join(BACKENDS)}; got {name!r}")
+    return name
+
+
+def explain(backends: Mapping[str, Backend], params: Any, device: torch.device) -> list[Answer]:
+    """Every backend's answer for one problem, in order of preference."""
+    return [Answer(name, backends[name].can_run(params, device)) for name in BACKENDS if name in backends]
+
+
+def choose(backends: Mapping[str, Backend], params: Any, device: torch.device) -> str:
+    """The name of the backend to run: the forced one, or the first in `BACKENDS` that can.
+
+    Raises BackendError with every refusal when none can, or with the forced one's when that cannot.
+    """
+    forced = forced_backend()
+    if forced is not None:
+        refusal = backends[forced].can_run(params, device) if forced in backends else "this operation does not have it"
+        if refusal is not None:
+            raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
+        return forced
+    for name in BACKENDS:
+        if name in backends and backends[name].can_run(params, device) is None:
+            return name
+    reasons = "; ".join(f"{answer.backend}: {answer.refusal}" for answer in explain(backends, params, device))
+    raise BackendError(f"no backend can run {params} on {device}: {reasons}")

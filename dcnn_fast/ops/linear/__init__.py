@@ -1,0 +1,61 @@
+"""The fully-connected layer for scoring: a row's bits do not depend on its neighbours or on threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.linear import cpu, reference
+from dcnn_fast.ops.linear.params import LinearParams
+from dcnn_fast.ops.registry import register
+
+BACKENDS: dict[str, Any] = {"cpu": cpu, "reference": reference}
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
+    """x @ weight.T + bias, with ReLU if asked for: x [rows, inputs], weight [outputs, inputs] -> [rows, outputs].
+
+    A row gives the same bits alone, in any batch, at any place in it, and on any number of threads (design.md section 3).
+    Not differentiable: raises RuntimeError when gradients are asked for (train with torch's linear). Raises ValueError or
+    TypeError naming the argument.
+    """
+    _require(x, weight, bias)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, bias)):
+        raise RuntimeError("linear has no backward: call it under torch.no_grad(), or use torch.nn.functional.linear")
+    result: Tensor = torch.ops.dcnn_fast.linear(x, weight, bias, relu)
+    return result
+
+
+def _params_of(x: Tensor, weight: Tensor, relu: bool) -> LinearParams:
+    return LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype)
+
+
+def _run(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    params = _params_of(x, weight, relu)
+    result: Tensor = BACKENDS[dispatch.choose(BACKENDS, params, x.device)].forward(x, weight, bias, params)
+    return result
+
+
+def _fake(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+def _require(x: Tensor, weight: Tensor, bias: Tensor) -> None:
+    if x.ndim != 2:
+        raise ValueError(f"x must have shape [rows, inputs], got {list(x.shape)}")
+    if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
+        raise ValueError(f"weight must have shape [outputs, {x.shape[1]}], got {list(weight.shape)}")
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must have shape [{weight.shape[0]}], got {list(bias.shape)}")
+    if not x.dtype == weight.dtype == bias.dtype or not x.dtype.is_floating_point:
+        raise TypeError(f"x, weight and bias must have one floating dtype, got {x.dtype}, {weight.dtype} and {bias.dtype}")
+    if not x.device == weight.device == bias.device:
+        raise ValueError(f"x, weight and bias must be on one device, got {x.device}, {weight.device} and {bias.device}")
+
+
+register("linear(Tensor x, Tensor weight, Tensor bias, bool relu) -> Tensor", _run, _fake)
+
+__all__ = ["BACKENDS", "LinearParams", "linear"]

@@ -1,0 +1,36 @@
+"""The fully-connected layer on the C++ engine (csrc/cpu/linear_impl.h): fp32, each row's bits its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dcnn_fast import engine
+from dcnn_fast.ops.linear.params import LinearParams
+
+
+def can_run(params: LinearParams, device: torch.device) -> str | None:
+    """None, or the sentence that says why not."""
+    if why := engine.reason():
+        return why
+    if device.type != "cpu":
+        return f"the C++ engine runs on the cpu, not on {device.type}"
+    if params.dtype != torch.float32:
+        return f"the C++ engine takes float32, not {params.dtype}"
+    return None
+
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
+    """x: [rows, inputs] -> [rows, outputs], the outputs spread over torch.get_num_threads() threads."""
+    result = torch.empty(params.rows, params.outputs)
+    run(engine.isa(), x, weight, bias, params, result, torch.get_num_threads())
+    return result
+
+
+def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams, result: Tensor, threads: int) -> None:
+    """Write the product to `result` (contiguous), with one instruction set."""
+    x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+    engine.load().linear(
+        isa, x.data_ptr(), weight.data_ptr(), bias.data_ptr(), result.data_ptr(), params.rows, params.inputs,
+        params.outputs, params.relu, threads,
+    )  # fmt: skip

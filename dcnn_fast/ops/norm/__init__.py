@@ -1,0 +1,42 @@
+"""The response norms alone, differentiable: across maps (cmrnorm) and within a map (rnorm)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.norm import reference
+from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
+
+
+def response_norm(x: Tensor, norm: Norm) -> Tensor:
+    """x * d**-power with d = k + s * (sum of squares over the norm's window): x [N, C, H, W], same shape out.
+
+    norm: CrossMapNorm (a window of maps) or SameMapNorm (a spatial window in each map); both are clipped at the border
+    without renormalising. Raises ValueError naming the argument. In a network, `block` does this fused. Source: facts.md 2.3.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"x must have shape [N, C, H, W], got {list(x.shape)}")
+    if not isinstance(norm, (CrossMapNorm, SameMapNorm)):
+        raise ValueError(f"norm must be CrossMapNorm or SameMapNorm, got {norm!r}")
+    result: Tensor = _ResponseNorm.apply(x, norm)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _ResponseNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norm: Norm) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.norm = norm
+        return reference.forward(x, norm)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (x,) = ctx.saved_tensors
+        return reference.backward(grad, x, ctx.norm), None
+
+
+__all__ = ["response_norm"]

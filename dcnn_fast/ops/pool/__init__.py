@@ -1,0 +1,48 @@
+"""Max-pooling alone, differentiable, with cuda-convnet's or torch's rule for ties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block.params import TIES, Ties
+from dcnn_fast.ops.pool import reference
+from dcnn_fast.spec import ROUNDINGS, Pool, Rounding
+
+
+def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ties: Ties = "all") -> Tensor:
+    """Max over windows of size x size, stride apart: x [N, C, H, W] -> [N, C, H', W'].
+
+    rounding "up" adds a last window that hangs over the right or bottom edge and ignores what lies outside; "down" drops
+    it. ties: the gradient goes to "all" equal maxima (cuda-convnet) or to the "first" in row order (torch).
+    Raises ValueError naming the argument. In a network, `block` does this fused. Source: facts.md 2.3.
+    """
+    pool = Pool(size, stride)
+    if x.ndim != 4:
+        raise ValueError(f"x must have shape [N, C, H, W], got {list(x.shape)}")
+    for name, value, choices in (("rounding", rounding, ROUNDINGS), ("ties", ties, TIES)):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    if min(x.shape[2:]) < size:
+        raise ValueError(f"x must be at least size {size} high and wide, got {list(x.shape)}")
+    result: Tensor = _MaxPool.apply(x, pool, rounding, ties)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pool: Pool, rounding: Rounding, ties: Ties) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.arguments = pool, rounding, ties
+        return reference.forward(x, pool, rounding)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (x,) = ctx.saved_tensors
+        return reference.backward(grad, x, *ctx.arguments), None, None, None
+
+
+__all__ = ["max_pool"]

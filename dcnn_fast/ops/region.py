@@ -1,0 +1,256 @@
+"""Regions: the pieces of work that every backend's block executes (design.md section 4).
+
+A region is a rectangle of convolution outputs on one image of one source. It is computed once and emits pieces: for a
+pool phase, a rectangle of block outputs and where they go. Brute force is one region per window with one piece; a
+sharing plan has one region per class of windows with several pieces, and small ones for the rims.
+
+Convention: (top, left) is the first row and column of a rectangle, extents are counts, so a rectangle covers
+top ... top + height - 1. Source coordinates are pixels of the source image. Convolution coordinates start at the region's
+own first output; its receptive field has its corner at pixel (top, left), and outputs lie `stride` pixels apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast.spec import Pool, Rounding, window_count
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Block outputs of one pool phase, and where they go.
+
+    The pool windows of the piece start at convolution output (`top`, `left`) of the region, pool stride apart; the phase is
+    (top % stride, left % stride). `rows` x `cols` of them are taken; one that passes the region's edge is clipped to it.
+    A same-map norm that follows the pool sees these rows x cols and nothing else. Of the result, the rectangle of
+    `height` x `width` that starts at (`skip_top`, `skip_left`) is stored in image `image` of output `output` at
+    (`out_top`, `out_left`). Without a pool every convolution output is a window of its own.
+    """
+
+    top: int
+    left: int
+    rows: int
+    cols: int
+    skip_top: int
+    skip_left: int
+    height: int
+    width: int
+    output: int
+    image: int
+    out_top: int
+    out_left: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of `rows` x `cols` convolution outputs of image `image` of source `source`, and the pieces it emits.
+
+    The first output's receptive field has its corner at pixel (`top`, `left`), which may lie outside the window by the
+    padding. Pixels inside the window (`window_top`, `window_left`, `window_height`, `window_width`) are read from the
+    source; everything outside it reads as zero, even where the source has pixels.
+    """
+
+    source: int
+    image: int
+    window_top: int
+    window_left: int
+    window_height: int
+    window_width: int
+    top: int
+    left: int
+    rows: int
+    cols: int
+    pieces: tuple[Piece, ...]
+
+
+REGION_FIELDS = tuple(f.name for f in fields(Region))[:-1]
+PIECE_FIELDS = tuple(f.name for f in fields(Piece))
+
+
+@dataclass(frozen=True)
+class RegionList:
+    """Regions as tables, which is what kernels read.
+
+    regions: [R, 12] int64, the fields of Region in order, then the index of its first piece and their number.
+    pieces: [P, 12] int64, the fields of Piece in order.
+    outputs: (images, height, width) of each output tensor the pieces write.
+    """
+
+    regions: Tensor
+    pieces: Tensor
+    outputs: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, regions: Iterable[Region], outputs: Sequence[tuple[int, int, int]]) -> RegionList:
+        """Tables of `regions`, whose pieces write to tensors shaped `outputs` (images, height, width)."""
+        rows: list[tuple[int, ...]] = []
+        pieces: list[tuple[int, ...]] = []
+        for region in regions:
+            own = [astuple(piece) for piece in region.pieces]
+            rows.append((*(getattr(region, name) for name in REGION_FIELDS), len(pieces), len(own)))
+            pieces += own
+        return cls(_table(rows, len(REGION_FIELDS) + 2), _table(pieces, len(PIECE_FIELDS)), tuple(outputs))
+
+    def __len__(self) -> int:
+        return int(self.regions.shape[0])
+
+    def __iter__(self) -> Iterator[Region]:
+        pieces = [Piece(*row) for row in self.pieces.tolist()]
+        for *row, first, count in self.regions.tolist():
+            yield Region(*row, pieces=tuple(pieces[first : first + count]))  # type: ignore[misc]
+
+    def conv_outputs(self) -> int:
+        """Convolution outputs computed per filter, over all regions."""
+        rows, cols = self.regions[:, REGION_FIELDS.index("rows")], self.regions[:, REGION_FIELDS.index("cols")]
+        return int((rows * cols).sum())
+
+
+def _table(rows: list[tuple[int, ...]], width: int) -> Tensor:
+    return torch.from_numpy(np.array(rows, dtype=np.int64).reshape(len(rows), width))
+
+
+def whole(
+    images: int,
+    height: int,
+    width: int,
+    *,
+    size: int,
+    stride: int,
+    padding: int,
+    rounding: Rounding,
+    pool: Pool | None,
+) -> RegionList:
+    """One region per image of one source [images, C, height, width]: the block of the whole image, brute force."""
+    windows = torch.tensor([[n, 0, 0] for n in range(images)], dtype=torch.int64).reshape(images, 3)
+    return of_windows(windows, height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool)
+
+
+def of_windows(
+    windows: Tensor,
+    height: int,
+    width: int,
+    *,
+    size: int,
+    stride: int,
+    padding: int,
+    rounding: Rounding,
+    pool: Pool | None,
+) -> RegionList:
+    """Brute force over windows: one region per window, one phase; window i becomes image i of output 0.
+
+    windows: [N, 3] int64 of (image, top, left) in source 0, or [N, 4] of (source, image, top, left).
+    height, width: extents of every window.
+    """
+    if windows.shape[1] == 3:
+        windows = torch.cat([torch.zeros_like(windows[:, :1]), windows], dim=1)
+    count = windows.shape[0]
+    conv_rows, conv_cols = (window_count(extent + 2 * padding, size, stride, rounding) for extent in (height, width))
+    pooled = pool or Pool(1, 1)
+    rows, cols = (window_count(extent, pooled.size, pooled.stride, rounding) for extent in (conv_rows, conv_cols))
+    if rows < 1 or cols < 1:
+        raise ValueError(f"windows of {height} x {width} are too small for a block of size {size}, padding {padding}, {pool}")
+    index = torch.arange(count, dtype=torch.int64)
+    regions = torch.zeros(count, len(REGION_FIELDS) + 2, dtype=torch.int64)
+    regions[:, 0:4] = windows
+    regions[:, 4], regions[:, 5] = height, width
+    regions[:, 6:8] = windows[:, 2:4] - padding
+    regions[:, 8], regions[:, 9] = conv_rows, conv_cols
+    regions[:, 10], regions[:, 11] = index, 1
+    pieces = torch.zeros(count, len(PIECE_FIELDS), dtype=torch.int64)
+    pieces[:, 2], pieces[:, 3] = rows, cols
+    pieces[:, 6], pieces[:, 7] = rows, cols
+    pieces[:, 9] = index
+    return RegionList(regions, pieces, ((count, rows, cols),))
+
+
+def require_regions(
+    sources: Sequence[tuple[int, int, int]],
+    regions: RegionList,
+    *,
+    size: int,
+    stride: int,
+    padding: int,
+    rounding: Rounding,
+    pool: Pool | None,
+) -> None:
+    """Raise ValueError naming the first region or piece that lies outside its source, its region or its output.
+
+    sources: (images, height, width) of each source.
+    """
+    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
+    if table.ndim != 2 or table.shape[1] != len(REGION_FIELDS) + 2 or table.dtype != np.int64:
+        raise ValueError(f"regions: table must be int64 [R, {len(REGION_FIELDS) + 2}], got {table.dtype} {list(table.shape)}")
+    if pieces.ndim != 2 or pieces.shape[1] != len(PIECE_FIELDS) or pieces.dtype != np.int64:
+        raise ValueError(f"regions: pieces must be int64 [P, {len(PIECE_FIELDS)}], got {pieces.dtype} {list(pieces.shape)}")
+    _require_rows(
+        table,
+        "region",
+        _region_rules(table, np.array(sources, dtype=np.int64).reshape(-1, 3), len(pieces), size, stride, padding, rounding),
+    )
+    owner = np.repeat(np.arange(len(table)), table[:, 11])
+    taken = np.concatenate([np.arange(first, first + count) for first, count in table[:, 10:12]] or [np.zeros(0, np.int64)])
+    outputs = np.array(regions.outputs, dtype=np.int64).reshape(-1, 3)
+    _require_rows(pieces[taken], "piece", _piece_rules(pieces[taken], table[owner], outputs, pool or Pool(1, 1)))
+
+
+Rule = tuple[str, np.ndarray]
+
+
+def _require_rows(table: np.ndarray, kind: str, rules: Iterable[Rule]) -> None:
+    names = REGION_FIELDS if kind == "region" else PIECE_FIELDS
+    for rule, holds in rules:
+        bad = np.flatnonzero(~holds)
+        if bad.size:
+            row = dict(zip(names, table[bad[0]].tolist(), strict=False))
+            raise ValueError(f"regions: {kind} {bad[0]}: {rule}, got {row}")
+
+
+def _region_rules(
+    table: np.ndarray, sources: np.ndarray, pieces: int, size: int, stride: int, padding: int, rounding: Rounding
+) -> Iterator[Rule]:
+    source, image, wt, wl, wh, ww, top, left, rows, cols, first, count = table.T
+    yield f"source must be 0 to {len(sources) - 1}", (source >= 0) & (source < len(sources))
+    images, height, width = sources[source].T
+    yield "image must lie in its source", (image >= 0) & (image < images)
+    yield (
+        "window must lie in its source",
+        (wt >= 0) & (wl >= 0) & (wh > 0) & (ww > 0) & (wt + wh <= height) & (wl + ww <= width),
+    )
+    yield "rows and cols must be at least 1", (rows > 0) & (cols > 0)
+    yield (
+        f"top and left must not pass the window by more than the padding {padding}",
+        (top >= wt - padding) & (left >= wl - padding),
+    )
+    over = stride - 1 if rounding == "up" else 0
+    bottom, right = top + (rows - 1) * stride + size, left + (cols - 1) * stride + size
+    yield (
+        f"the last receptive field must not pass the window by more than padding {padding} and, rounding up, stride - 1",
+        (bottom <= wt + wh + padding + over) & (right <= wl + ww + padding + over),
+    )
+    yield f"pieces must lie in the table of {pieces}", (first >= 0) & (count >= 0) & (first + count <= pieces)
+
+
+def _piece_rules(pieces: np.ndarray, owners: np.ndarray, outputs: np.ndarray, pool: Pool) -> Iterator[Rule]:
+    top, left, rows, cols, st, sl, height, width, output, image, ot, ol = pieces.T
+    conv_rows, conv_cols = owners[:, 8], owners[:, 9]
+    yield "rows, cols, height and width must be at least 1", (rows > 0) & (cols > 0) & (height > 0) & (width > 0)
+    last_row, last_col = top + (rows - 1) * pool.stride, left + (cols - 1) * pool.stride
+    yield (
+        "every pool window must start inside its region",
+        (top >= 0) & (left >= 0) & (last_row < conv_rows) & (last_col < conv_cols),
+    )
+    yield (
+        "the stored rectangle must lie in rows x cols",
+        (st >= 0) & (sl >= 0) & (st + height <= rows) & (sl + width <= cols),
+    )
+    yield f"output must be 0 to {len(outputs) - 1}", (output >= 0) & (output < len(outputs))
+    images, out_height, out_width = outputs[output].T
+    yield (
+        "the stored rectangle must lie in its output",
+        (image >= 0) & (image < images) & (ot >= 0) & (ol >= 0) & (ot + height <= out_height) & (ol + width <= out_width),
+    )

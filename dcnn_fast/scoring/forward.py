@@ -1,0 +1,76 @@
+"""From planes and plans to probabilities, with bits that depend on nothing but the image, the windows and the weights.
+
+Blocks run image by image, so that an image's maps stay in cache; the fully-connected layers run over all windows of a
+batch, so that their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast import ops
+from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.plan import ColumnPlan
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image for one column: its plane [H, W, 3] uint8 and the plan of its windows."""
+
+    plane: np.ndarray
+    plan: ColumnPlan
+
+
+@torch.no_grad()
+def probabilities(net: MultiColumn, images: Sequence[Sequence[Job]]) -> list[np.ndarray]:
+    """Each image's [views, labels] float64 probabilities; images[i] holds one Job for each column of the network."""
+    if not images:
+        return []
+    joined = torch.cat(
+        [_column_features(column, [jobs[i] for jobs in images]) for i, column in enumerate(net.columns)],  # type: ignore[arg-type]
+        dim=1,
+    )
+    logits = _linear(joined, net.label, relu=False).numpy().astype(np.float64)
+    counts = [len(jobs[0].plan.window_of) for jobs in images]
+    return np.split(_softmax(logits), np.cumsum(counts)[:-1])
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def _column_features(column: Column, jobs: Sequence[Job]) -> Tensor:
+    """The last fc layer's activations of every view of every job: [sum of views, fc[-1]]."""
+    x = torch.cat([_maps(column, job) for job in jobs])
+    for layer in column.fc:
+        x = _linear(x, layer, relu=True)
+    first = np.cumsum([0] + [int(job.plan.blocks[-1].outputs[0][0]) for job in jobs])
+    rows = np.concatenate([job.plan.window_of + start for job, start in zip(jobs, first, strict=False)])
+    return x[torch.from_numpy(rows)]
+
+
+def _maps(column: Column, job: Job) -> Tensor:
+    """The last block's output of every distinct window, flattened in (C, H, W) order: [windows, features]."""
+    sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
+    mean, scale = column.spec.mean, column.spec.scale
+    for block, regions in zip(column.blocks, job.plan.blocks, strict=True):
+        assert isinstance(block, Block)
+        b = block.spec
+        sources = ops.block_regions(
+            sources, regions, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
+            rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale,
+        )  # fmt: skip
+        mean, scale = (), 1.0
+    return sources[0].flatten(1)
+
+
+def _linear(x: Tensor, layer: nn.Module, *, relu: bool) -> Tensor:
+    assert isinstance(layer, nn.Linear)
+    return ops.linear(x, layer.weight, layer.bias, relu=relu)

@@ -1,0 +1,171 @@
+"""Scoring photographs: read, views, plan, network, score."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcnn_fast.data import reading
+from dcnn_fast.nets import Model, load_model
+from dcnn_fast.ops import views
+from dcnn_fast.plan import brute_force
+from dcnn_fast.scoring.forward import Job, probabilities
+from dcnn_fast.scoring.score import Score, summarise
+
+DEVICES = ("auto", "cpu")
+DTYPES = ("float32",)
+GRIDS = (1, 2, 4, 8)
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """One image ready for the network, or the score that says why it is not."""
+
+    jobs: tuple[Job, ...]
+    score: Score
+
+
+class Scorer:
+    """Rates photographs with a model, by the average over seeded random views of each (paper II-A, design.md section 3).
+
+    model: path of a model file, a loaded Model, or None for the shipped one. device: "auto" or "cpu" (no GPU kernel exists
+    in this version). views: how many pairs of windows are averaged, at least 1. grid: 1 is the paper's protocol; 2, 4 or 8
+    makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: "float32".
+    max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
+
+    The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
+    of threads or processes (on one backend of one machine). Raises ValueError naming the argument; ModelError for the model.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Model | None = None,
+        device: str = "auto",
+        views: int = 50,
+        grid: int = 1,
+        seed: int = 0,
+        dtype: str = "float32",
+        *,
+        max_pixels: int = reading.MAX_PIXELS,
+        background: tuple[int, int, int] = (255, 255, 255),
+    ) -> None:
+        _require_choice("device", device, DEVICES)
+        _require_choice("dtype", dtype, DTYPES)
+        _require_choice("grid", grid, GRIDS)
+        _require_range("views", views, 1, 1_000_000)
+        _require_range("seed", seed, 0, MAX_SEED)
+        self.model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
+        self.device, self.views, self.grid, self.seed, self.dtype = "cpu", views, grid, seed, dtype
+        self._read_options: dict[str, Any] = {"max_pixels": max_pixels, "background": background}
+
+    def score(self, image: Any) -> Score:
+        """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W].
+
+        Raises ReadError when it cannot be read; `score_many` reports that in the result instead.
+        """
+        prepared = self._prepare(image)
+        return self._finish([prepared])[0]
+
+    def score_many(self, images: Iterable[Any], *, batch: int = 4, workers: int | None = None) -> Iterator[Score]:
+        """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
+
+        An image that cannot be read gives a Score with `error` set, and the others go on. batch: images whose
+        fully-connected layers are computed together, at least 1. workers: reading threads (default: one per core, at most 8).
+        Neither changes a score.
+        """
+        _require_range("batch", batch, 1, 4096)
+        workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+        _require_range("workers", workers, 1, 256)
+        return self._stream(images, batch, workers)
+
+    def _stream(self, images: Iterable[Any], batch: int, workers: int) -> Iterator[Score]:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="dcnn-fast-read")
+        try:
+            pending: list[_Prepared] = []
+            for prepared in _ahead(pool, self._try_prepare, images, batch + workers):
+                pending.append(prepared)
+                if len(pending) == batch:
+                    yield from self._finish(pending)
+                    pending = []
+            yield from self._finish(pending)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _try_prepare(self, image: Any) -> _Prepared:
+        try:
+            return self._prepare(image)
+        except reading.ReadError as error:
+            path = _path_of(image)
+            return _Prepared((), Score(views=self.views, seed=self.seed, path=path, error=str(error)))
+
+    def _prepare(self, image: Any) -> _Prepared:
+        photo = reading.read(image, **self._read_options)
+        network = self.model.spec
+        jobs, notes = [], list(photo.notes)
+        planes: dict[tuple[str, int], views.Plane] = {}
+        for column, key in zip(network.columns, network.column_keys(), strict=True):
+            wanted = (column.view, column.plane)
+            if wanted not in planes:
+                planes[wanted] = views.plane(photo.pixels, column.view, column.plane)
+                notes += planes[wanted].notes
+            plane = planes[wanted].pixels
+            windows = views.draw_windows(
+                photo.digest, self.seed, key, self.views, view=column.view, plane_shape=plane.shape[:2],
+                plane=column.plane, window=column.window, grid=self.grid,
+            )  # fmt: skip
+            jobs.append(Job(plane, brute_force(column, windows)))
+        plan = "+".join(sorted({job.plan.name for job in jobs}))
+        return _Prepared(tuple(jobs), Score(seed=self.seed, plan=plan, path=_path_of(image), notes=tuple(notes)))
+
+    def _finish(self, batch: Sequence[_Prepared]) -> list[Score]:
+        readable = [prepared.jobs for prepared in batch if prepared.jobs]
+        results = iter(probabilities(self.model.net, readable))
+        return [self._summary(prepared.score, next(results)) if prepared.jobs else prepared.score for prepared in batch]
+
+    def _summary(self, known: Score, result: np.ndarray) -> Score:
+        measured = summarise(result, self.model.spec.labels)
+        return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
+
+
+@lru_cache(maxsize=1)
+def shipped_model() -> Path:
+    """The path of the model that comes with the package."""
+    path = Path(str(resources.files("dcnn_fast"))) / "models" / "default.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"the shipped model is missing: {path}")
+    return path
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Any, items: Iterable[Any], depth: int) -> Iterator[_Prepared]:
+    """`work` of every item, in order, at most `depth` items ahead of the consumer."""
+    queue: deque[Future[_Prepared]] = deque()
+    for item in items:
+        queue.append(pool.submit(work, item))
+        if len(queue) >= depth:
+            yield queue.popleft().result()
+    while queue:
+        yield queue.popleft().result()
+
+
+def _path_of(image: Any) -> str | None:
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else None
+
+
+def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices or isinstance(value, bool):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+
+
+def _require_range(name: str, value: Any, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} must be an integer from {least} to {most}, got {value!r}")

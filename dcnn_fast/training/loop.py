@@ -1,0 +1,62 @@
+"""A training loop: batches of windows, one per column, and a loss; Adam with decoupled decay and a cosine schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """windows: one [N, C, window, window] uint8 tensor per column. targets: whatever the loss compares with."""
+
+    windows: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
+
+
+def fit(
+    net: nn.Module,
+    epochs: Iterable[Iterable[Batch]],
+    loss: Callable[[Batch], Tensor],
+    *,
+    steps: int,
+    rate: float = 1e-3,
+    decay: float = 0.01,
+    report: Callable[[int, float], None] = lambda epoch, value: None,
+) -> None:
+    """Minimise `loss` over the epochs; `report(epoch, mean loss)` is called after each.
+
+    net: what is put in training mode, and whose parameters that ask for gradients are updated. steps: mini-batches in all;
+    the rate rises over the first twentieth of them and falls to zero along a cosine. Raises ValueError when a loss is not
+    finite, naming the step: a diverged network is not worth going on with.
+    """
+    parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _factor(step, steps))
+    step = 0
+    for epoch, batches in enumerate(epochs):
+        net.train()
+        total, count = 0.0, 0
+        for batch in batches:
+            value = loss(batch)
+            if not math.isfinite(value.item()):
+                raise ValueError(f"the loss must stay finite, got {value.item()} at step {step}")
+            optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            step += 1
+            total, count = total + value.item(), count + 1
+        report(epoch, total / max(count, 1))
+    net.eval()
+
+
+def _factor(step: int, steps: int) -> float:
+    rise = max(1, steps // 20)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))

@@ -1,0 +1,47 @@
+"""Fixtures for all tests, and the rule that a skip is a failure unless its reason is one of two (design.md section 6)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data that DCNN_FAST_DATA names; skips without it."""
+    folder = os.environ.get("DCNN_FAST_DATA")
+    if not folder:
+        pytest.skip("needs the data folder")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Every test starts with, and leaves, the number of torch threads it found."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason not in ALLOWED_SKIPS:
+            report.outcome = "failed"
+            report.longrepr = f"skipped for a reason that is not allowed: {reason}"
+    return report
+
+
+def pytest_report_header() -> list[str]:
+    from dcnn_fast import engine  # noqa: PLC0415 - the header is printed before any test imports it
+
+    data = os.environ.get("DCNN_FAST_DATA")
+    return [f"C++ engine: {engine.describe()}", f"real data: {'yes' if data else 'no (set DCNN_FAST_DATA)'}"]

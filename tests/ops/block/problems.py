@@ -1,0 +1,74 @@
+"""The block problems every backend is tested on, and the walk over the backends that can run one."""
+
+from __future__ import annotations
+
+import torch
+
+from dcnn_fast import spec
+from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
+from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
+
+POOL = Pool(3, 2)
+CROSS = CrossMapNorm(5, 0.3, 0.75, 1.0)
+SAME = SameMapNorm(3, 0.3, 0.75)
+
+
+def problem(images, channels, height, width, filters, size, dtype=torch.float64, **options):
+    """BlockParams from plain numbers."""
+    return BlockParams(images, channels, height, width, filters, size, BlockOptions(**options), dtype, dtype)
+
+
+# small enough for numpy loops
+SMALL = [
+    problem(1, 1, 1, 1, 1, 1),
+    problem(2, 3, 7, 5, 4, 3),
+    problem(1, 3, 9, 8, 4, 3, padding=1, pool=POOL, norm=CROSS),
+    problem(1, 3, 9, 8, 4, 3, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
+    problem(1, 3, 9, 8, 4, 3, padding=1, pool=POOL, norm=SAME),
+    problem(1, 3, 9, 8, 4, 3, padding=1, pool=POOL, norm=SAME, order="conv-norm-pool"),
+    problem(2, 3, 14, 16, 4, 5, stride=2, pool=POOL, norm=CROSS),
+    problem(2, 3, 14, 16, 4, 5, stride=2, pool=POOL, norm=CROSS, rounding="down"),
+    problem(1, 4, 12, 8, 6, 4, stride=3, padding=1, groups=2, pool=Pool(2, 1), norm=CrossMapNorm(4, 0.3)),
+    problem(1, 6, 9, 14, 6, 2, stride=2, groups=3, pool=Pool(4, 3), norm=SameMapNorm(4, 0.3), rounding="down"),
+    problem(1, 2, 13, 7, 3, 3, stride=3, padding=1, pool=Pool(2, 2), norm=CrossMapNorm(9, 0.3), order="conv-norm-pool"),
+    problem(1, 3, 16, 12, 4, 11, stride=4, pool=POOL),
+]
+
+
+def preset_problems(side: int = 40, dtype=torch.float32) -> list[BlockParams]:
+    """Every different block of every preset in both geometries, on planes of about `side` instead of 224."""
+    found: dict[str, BlockParams] = {}
+    for name in spec.preset_names():
+        for geometry in spec.GEOMETRIES:
+            for column in spec.preset(name, geometry).columns:
+                channels = column.channels
+                for block in column.blocks:
+                    extent = side if channels == column.channels else max(block.size + 6, 12)
+                    options = BlockOptions.of_spec(block, column.rounding)
+                    params = BlockParams(1, channels, extent, extent - 3, block.filters, block.size, options, dtype, dtype)
+                    found[str(params)] = params
+                    channels = block.filters
+    return list(found.values())
+
+
+def operands(params: BlockParams, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Seeded x, weight and bias of a problem."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (
+        (params.images, params.channels, params.height, params.width),
+        (params.filters, params.channels // params.options.groups, params.size, params.size),
+        (params.filters,),
+    )
+    x, weight, bias = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    weight *= params.depth**-0.5
+    return tuple(tensor.to(params.dtype) for tensor in (x, weight, bias))  # type: ignore[return-value]
+
+
+def keywords(options: BlockOptions) -> dict:
+    """The keyword arguments of ops.block."""
+    return {name: getattr(options, name) for name in BlockOptions.__dataclass_fields__}
+
+
+def runnable(params: BlockParams, device: str = "cpu") -> list[str]:
+    """The backends that run the problem here."""
+    return [name for name, backend in BACKENDS.items() if backend.can_run(params, torch.device(device)) is None]

@@ -1,0 +1,178 @@
+"""The C++ block, for every instruction set this processor has; collected only where the engine was built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dcnn_fast import engine, ops
+from dcnn_fast.ops import Piece, Pool, Region, RegionList
+from dcnn_fast.ops.block import cpu, reference
+from dcnn_fast.ops.region import of_windows, whole
+from tests.ops.block.problems import CROSS, SAME, SMALL, operands, preset_problems, problem
+
+ISAS = engine.isas()
+NORMS = [
+    None,
+    CROSS,
+    SAME,
+    ops.CrossMapNorm(4, 0.3, 0.5, 2.0),
+    ops.CrossMapNorm(9, 0.3),
+    ops.SameMapNorm(4, 0.3),
+    ops.SameMapNorm(2, 0.3),
+]
+SHAPES = [
+    problem(2, 3, height, width, 7, size, torch.float32, stride=stride, padding=padding, rounding=rounding, pool=pool)
+    for height, width, size, stride, padding, pool in (
+        (1, 1, 1, 1, 0, None), (7, 63, 5, 2, 2, Pool(3, 2)), (23, 9, 3, 1, 1, Pool(2, 2)), (19, 31, 11, 4, 0, Pool(3, 1)),
+    )
+    for rounding in ("up", "down")
+]  # fmt: skip
+VARIETY = [
+    replace(shape, options=replace(shape.options, norm=norm, order=order))
+    for shape in SHAPES
+    for norm in NORMS
+    for order in ("conv-pool-norm", "conv-norm-pool")
+]
+VARIETY += [
+    problem(1, 6, 17, 12, filters, 3, torch.float32, padding=1, groups=groups, pool=Pool(3, 2), norm=norm)
+    for filters, groups in ((6, 2), (48, 3), (64, 2), (9, 3))
+    for norm in (CROSS, SAME)
+]
+
+pytestmark = pytest.mark.parametrize("isa", ISAS)
+
+
+def _geometry(params):
+    options = params.options
+    return {
+        "size": params.size, "stride": options.stride, "padding": options.padding, "rounding": options.rounding,
+        "pool": options.pool,
+    }  # fmt: skip
+
+
+def _run(isa, sources, table, weight, bias, params, mean=(), scale=1.0, threads=2):
+    """The engine's outputs, cut out of NaN-filled buffers whose margins must stay untouched."""
+    buffers, outputs = [], []
+    for images, rows, cols in table.outputs:
+        floats = images * rows * cols * params.filters
+        buffer = torch.full((floats + 128,), float("nan"))
+        buffers.append(buffer)
+        outputs.append(buffer[64:-64].view(images, rows, cols, params.filters).permute(0, 3, 1, 2))
+    cpu.run(isa, sources, table, weight, bias, params, mean, scale, outputs, threads)
+    for buffer in buffers:
+        assert buffer[:64].isnan().all()
+        assert buffer[-64:].isnan().all()
+    return outputs
+
+
+def _poisoned(x):
+    """x inside a larger buffer of NaNs, channels last."""
+    n, c, h, w = x.shape
+    buffer = torch.full((n + 2, h + 2, w + 2, c), float("nan"))
+    buffer[1:-1, 1:-1, 1:-1] = x.permute(0, 2, 3, 1)
+    return buffer[1:-1, 1:-1, 1:-1].permute(0, 3, 1, 2)
+
+
+def _wide(params):
+    return replace(params, dtype=torch.float64, out_dtype=torch.float64)
+
+
+@pytest.mark.parametrize("params", [*VARIETY, *preset_problems()], ids=str)
+def test_values_are_the_references(isa, params):
+    x, weight, bias = operands(params)
+    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    table = whole(params.images, params.height, params.width, **_geometry(params))
+    (result,) = _run(isa, [_poisoned(x)], table, weight, bias, params)
+    error = (result.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-3)
+    assert error <= params.tolerance()
+
+
+@pytest.mark.parametrize("params", VARIETY[:14], ids=str)
+def test_no_bias_is_a_zero_bias(isa, params):
+    x, weight, bias = operands(params)
+    table = whole(params.images, params.height, params.width, **_geometry(params))
+    (without,) = _run(isa, [x], table, weight, None, params)
+    (zero,) = _run(isa, [x], table, weight, torch.zeros_like(bias), params)
+    assert torch.equal(without, zero)
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=str)
+@pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
+def test_bytes_windows_and_mean(isa, norm, order):
+    """Windows of uint8 images, with pixels beyond the windows, corners included."""
+    params = problem(2, 3, 40, 37, 20, 5, torch.uint8, stride=2, padding=2, pool=Pool(3, 2), norm=norm, order=order)
+    params = replace(params, out_dtype=torch.float32)
+    _, weight, bias = operands(replace(params, dtype=torch.float32))
+    pixels = torch.randint(0, 256, (2, 3, 40, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    windows = torch.tensor([[0, 0, 0], [0, 19, 16], [1, 7, 3], [1, 0, 16], [0, 19, 0]])
+    table = of_windows(windows, 21, 21, **_geometry(params))
+    mean, scale = (120.25, 110.0, 99.5), 1 / 64
+    (expected,) = reference.regions([pixels], table, weight.double(), bias.double(), _wide(params), mean, scale)
+    for source in (pixels, pixels.contiguous(memory_format=torch.channels_last)):
+        (result,) = _run(isa, [source], table, weight, bias, params, mean, scale)
+        assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
+
+
+@pytest.mark.parametrize("params", VARIETY[14:42:3], ids=str)
+def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
+    params = replace(params, images=5)
+    x, weight, bias = operands(params)
+    table = whole(5, params.height, params.width, **_geometry(params))
+    (one,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    for threads in (2, 5, 16):
+        (more,) = _run(isa, [x], table, weight, bias, params, threads=threads)
+        assert torch.equal(one, more)
+    single = whole(1, params.height, params.width, **_geometry(params))
+    (alone,) = _run(isa, [x[3:4]], single, weight, bias, params)
+    assert torch.equal(alone[0], one[3])
+
+
+@pytest.mark.parametrize("norm", [None, CROSS], ids=str)
+@pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
+def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order):
+    """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
+    params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=Pool(3, 2), norm=norm, order=order)
+    x, weight, bias = operands(params)
+    extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
+    offsets = ((0, 0), (5, 8), (8, 3))
+    pieces = tuple(Piece(t, l, rows, rows, 0, 0, rows, rows, i, 0, 0, 0) for i, (t, l) in enumerate(offsets))
+    shared = RegionList.of([Region(0, 0, 0, 0, 30, 33, 0, 0, 26, 29, pieces)], [(1, rows, rows)] * 3)
+    windows = of_windows(torch.tensor([[0, t, l] for t, l in offsets]), extent, extent, **_geometry(params))
+    (alone,) = _run(isa, [x], windows, weight, bias, params)
+    for i, result in enumerate(_run(isa, [x], shared, weight, bias, params)):
+        assert torch.equal(result[0], alone[i])
+
+
+def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
+    params = problem(1, 3, 11, 9, 5, 3, torch.float32, pool=Pool(2, 2), norm=SAME)
+    x, weight, bias = operands(params)
+    (expected,) = _run(isa, [x], whole(1, 11, 9, **_geometry(params)), weight, bias, params)
+    _, _, rows, cols = expected.shape
+    upper = Piece(0, 0, 3, cols, 0, 0, 2, cols, 0, 0, 0, 0)
+    lower = Piece(2, 0, rows - 1, cols, 1, 0, rows - 2, cols, 0, 0, 2, 0)
+    table = RegionList.of([Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, (upper, lower))], [(1, rows, cols)])
+    (result,) = _run(isa, [x], table, weight, bias, params)
+    assert torch.equal(result, expected)
+
+
+def test_a_nan_pixel_reaches_every_output_that_sees_it(isa):
+    params = problem(1, 1, 9, 9, 3, 3, torch.float32, pool=Pool(3, 2))
+    x, weight, bias = operands(params)
+    x[0, 0, 4, 4] = float("nan")
+    expected = reference.forward(x, weight, bias, params).isnan()
+    (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
+    assert torch.equal(result.isnan(), expected)
+
+
+def test_the_public_function_uses_the_forced_instruction_set(isa, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
+    params = replace(SMALL[2], dtype=torch.float32, out_dtype=torch.float32)
+    x, weight, bias = operands(params)
+    table = whole(1, params.height, params.width, **_geometry(params))
+    (expected,) = _run(isa, [x], table, weight, bias, params)
+    result = ops.block(x, weight, bias, padding=1, pool=(3, 2), norm=CROSS)
+    assert torch.equal(result, expected)

@@ -1,0 +1,190 @@
+"""Regions: any way of cutting the work gives what the whole image gives; bad lists are refused before any launch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dcnn_fast import ops
+from dcnn_fast.ops import Piece, Pool, Region, RegionList, SameMapNorm
+from dcnn_fast.ops.region import of_windows, whole
+from tests.ops.block.problems import SMALL, keywords, operands, problem, runnable
+
+WINDOWS = torch.tensor([[0, 0, 0], [0, 3, 5], [1, 6, 4], [1, 0, 7], [0, 3, 5]])
+
+
+def _geometry(params):
+    options = params.options
+    return {
+        "size": params.size, "stride": options.stride, "padding": options.padding, "rounding": options.rounding,
+        "pool": options.pool,
+    }  # fmt: skip
+
+
+def _region_keywords(options):
+    return {name: value for name, value in keywords(options).items() if name != "ties"}
+
+
+@pytest.mark.parametrize("params", SMALL, ids=str)
+def test_one_region_per_image_is_the_block(params, monkeypatch):
+    x, weight, bias = operands(params)
+    regions = whole(params.images, params.height, params.width, **_geometry(params))
+    (result,) = ops.block_regions([x], regions, weight, bias, **_region_keywords(params.options))
+    torch.testing.assert_close(result, ops.block(x, weight, bias, **keywords(params.options)), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("params", SMALL[1:], ids=str)
+def test_a_window_sees_nothing_outside_itself(params):
+    """A window of a larger source gives what the cut-out window gives, though the source has pixels beyond."""
+    x, weight, bias = operands(replace(params, images=2, height=params.height + 6, width=params.width + 7))
+    regions = of_windows(WINDOWS, params.height, params.width, **_geometry(params))
+    (result,) = ops.block_regions([x], regions, weight, bias, **_region_keywords(params.options))
+    for i, (image, top, left) in enumerate(WINDOWS.tolist()):
+        cut = x[image : image + 1, :, top : top + params.height, left : left + params.width]
+        expected = ops.block(cut, weight, bias, **keywords(params.options))
+        torch.testing.assert_close(result[i : i + 1], expected, rtol=1e-12, atol=1e-13)
+
+
+def test_pixels_enter_less_their_mean_times_the_scale_and_padding_stays_zero():
+    params = problem(1, 3, 12, 11, 4, 3, torch.float64, padding=1, pool=Pool(3, 2))
+    _, weight, bias = operands(params)
+    pixels = torch.randint(0, 256, (1, 3, 12, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, scale = (120.5, 99.0, 80.25), 0.125
+    regions = whole(1, 12, 11, **_geometry(params))
+    (result,) = ops.block_regions([pixels], regions, weight, bias, mean=mean, scale=scale, **_region_keywords(params.options))
+    entered = (pixels.double() - torch.tensor(mean, dtype=torch.float64).reshape(1, 3, 1, 1)) * scale
+    expected = ops.block(entered, weight, bias, **keywords(params.options))
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_one_region_emits_several_pool_phases():
+    """Windows at offsets (0, 0), (1, 2) and (3, 1) of a stride-1 conv share one region: what sharing plans are made of."""
+    params = problem(1, 2, 14, 15, 3, 3, pool=Pool(3, 2), norm=ops.CrossMapNorm(3, 0.4))
+    x, weight, bias = operands(params)
+    extent, rows = 9, 3  # a 9 x 9 window: conv 7 x 7, pooled 3 x 3
+    offsets = ((0, 0), (1, 2), (3, 1))
+    pieces = tuple(Piece(t, l, rows, rows, 0, 0, rows, rows, i, 0, 0, 0) for i, (t, l) in enumerate(offsets))
+    region = Region(0, 0, 0, 0, 14, 15, 0, 0, 12, 13, pieces)
+    table = RegionList.of([region], [(1, rows, rows)] * 3)
+    assert list(table) == [region]
+    results = ops.block_regions([x], table, weight, bias, **_region_keywords(params.options))
+    for result, (top, left) in zip(results, offsets, strict=True):
+        cut = x[:, :, top : top + extent, left : left + extent]
+        torch.testing.assert_close(result, ops.block(cut, weight, bias, **keywords(params.options)), rtol=1e-12, atol=1e-13)
+
+
+def test_two_half_pieces_with_a_halo_make_a_same_map_normed_whole():
+    params = problem(1, 2, 11, 9, 3, 3, pool=Pool(2, 2), norm=SameMapNorm(3, 0.5))
+    x, weight, bias = operands(params)
+    expected = ops.block(x, weight, bias, **keywords(params.options))
+    _, _, rows, cols = expected.shape
+    upper = Piece(0, 0, 3, cols, 0, 0, 2, cols, 0, 0, 0, 0)
+    lower = Piece(2, 0, rows - 1, cols, 1, 0, rows - 2, cols, 0, 0, 2, 0)
+    region = Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, (upper, lower))
+    (result,) = ops.block_regions(
+        [x], RegionList.of([region], [(1, rows, cols)]), weight, bias, **_region_keywords(params.options)
+    )
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_what_no_piece_covers_is_nan_in_the_reference(monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
+    params = SMALL[1]
+    x, weight, bias = operands(params)
+    table = whole(2, 7, 5, **_geometry(params))
+    only_first = RegionList(table.regions[:1], table.pieces[:1], table.outputs)
+    (result,) = ops.block_regions([x], only_first, weight, bias, **_region_keywords(params.options))
+    assert not result[0].isnan().any()
+    assert result[1].isnan().all()
+
+
+def test_several_sources_of_different_sizes():
+    params = problem(1, 3, 8, 8, 4, 3, torch.float32, padding=1, pool=Pool(3, 2))
+    _, weight, bias = operands(params)
+    generator = torch.Generator().manual_seed(3)
+    sources = [torch.randint(0, 256, (1, 3, *shape), dtype=torch.uint8, generator=generator) for shape in ((8, 20), (13, 9))]
+    windows = torch.tensor([[1, 0, 5, 1], [0, 0, 0, 12]])
+    regions = of_windows(windows, 8, 8, **_geometry(params))
+    kw = _region_keywords(params.options)
+    for backend in runnable(replace(params, dtype=torch.uint8)):
+        (result,) = ops.block_regions(sources, regions, weight, bias, **kw)
+        first = ops.block(sources[1][:, :, 5:13, 1:9].float(), weight, bias, **kw)
+        second = ops.block(sources[0][:, :, :, 12:].float(), weight, bias, **kw)
+        torch.testing.assert_close(result, torch.cat([first, second]), msg=backend)
+
+
+def test_conv_outputs_are_counted():
+    assert whole(2, 224, 224, size=11, stride=2, padding=0, rounding="up", pool=Pool(3, 2)).conv_outputs() == 2 * 108**2
+
+
+def test_opcheck_of_regions():
+    params = SMALL[2]
+    x, weight, bias = operands(params)
+    table = whole(1, params.height, params.width, **_geometry(params))
+    outputs = list(table.outputs[0])
+    arguments = (
+        [x],
+        table.regions,
+        table.pieces,
+        outputs,
+        weight,
+        bias,
+        *params.options.flat(),
+        [],
+        1.0,
+        torch.float64,
+    )
+    torch.library.opcheck(torch.ops.dcnn_fast.block_regions, arguments)
+
+
+GOOD = Region(0, 0, 0, 0, 8, 8, -1, -1, 8, 8, (Piece(0, 0, 4, 4, 0, 0, 4, 4, 0, 0, 0, 0),))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": 1}, "region 0: source must be 0 to 0"),
+        ({"source": -1}, "region 0: source must be 0 to 0"),
+        ({"image": 1}, "image must lie in its source"),
+        ({"window_height": 9}, "window must lie in its source"),
+        ({"window_top": -1}, "window must lie in its source"),
+        ({"rows": 0}, "rows and cols must be at least 1"),
+        ({"top": -2}, "top and left must not pass the window by more than the padding 1"),
+        ({"rows": 9}, "the last receptive field must not pass the window"),
+        ({"piece": {"rows": 0}}, "piece 0: rows, cols, height and width must be at least 1"),
+        ({"piece": {"top": 2}}, "every pool window must start inside its region"),
+        ({"piece": {"left": -1}}, "every pool window must start inside its region"),
+        ({"piece": {"height": 5}}, "the stored rectangle must lie in rows x cols"),
+        ({"piece": {"output": 1}}, "output must be 0 to 0"),
+        ({"piece": {"out_left": 1}}, "the stored rectangle must lie in its output"),
+        ({"piece": {"image": 1}}, "the stored rectangle must lie in its output"),
+    ],
+)
+def test_bad_regions_are_refused_by_name(change, message):
+    piece = replace(GOOD.pieces[0], **change.pop("piece", {}))
+    table = RegionList.of([replace(GOOD, pieces=(piece,), **change)], [(1, 4, 4)])
+    with pytest.raises(ValueError, match=message):
+        ops.block_regions([torch.zeros(1, 2, 8, 8)], table, torch.zeros(3, 2, 3, 3), padding=1, pool=(3, 2))
+
+
+def test_the_good_region_is_accepted():
+    ops.block_regions(
+        [torch.zeros(1, 2, 8, 8)], RegionList.of([GOOD], [(1, 4, 4)]), torch.zeros(3, 2, 3, 3), padding=1, pool=(3, 2)
+    )
+
+
+def test_bad_arguments_of_block_regions_are_named():
+    table, weight = RegionList.of([GOOD], [(1, 4, 4)]), torch.zeros(3, 2, 3, 3)
+    x = torch.zeros(1, 2, 8, 8)
+    with pytest.raises(ValueError, match="sources must hold at least one"):
+        ops.block_regions([], table, weight, padding=1, pool=(3, 2))
+    with pytest.raises(TypeError, match="sources must all be uint8 or all have weight's dtype"):
+        ops.block_regions([x.double()], table, weight, padding=1, pool=(3, 2))
+    with pytest.raises(ValueError, match="mean must be empty or have one value"):
+        ops.block_regions([x], table, weight, padding=1, pool=(3, 2), mean=(1.0,))
+    with pytest.raises(RuntimeError, match="block_regions has no backward"):
+        ops.block_regions([x], table, weight.clone().requires_grad_(), padding=1, pool=(3, 2))
+    with pytest.raises(ValueError, match="too small for a block"):
+        whole(1, 1, 1, size=3, stride=1, padding=0, rounding="up", pool=None)

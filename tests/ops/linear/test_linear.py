@@ -1,0 +1,83 @@
+"""ops.linear: values, and bits that belong to the row."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dcnn_fast import engine, ops
+from dcnn_fast.ops.linear import BACKENDS, LinearParams, cpu
+
+
+def _operands(rows, inputs, outputs, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(rows + inputs)
+    shapes = ((rows, inputs), (outputs, inputs), (outputs,))
+    return tuple(torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes)
+
+
+SHAPES = [(1, 1, 1), (3, 5, 2), (4, 8, 3), (7, 1023, 50), (70, 2049, 101), (130, 33, 7)]
+
+
+def _ways():
+    """Every way to compute the product here: the reference, and the engine with each instruction set."""
+    return ["reference", *engine.isas()]
+
+
+def _product(way, x, weight, bias, relu=False, threads=2):
+    params = LinearParams(*x.shape, weight.shape[0], relu, x.dtype)
+    if way == "reference":
+        return BACKENDS["reference"].forward(x, weight, bias, params)
+    buffer = torch.full((params.rows * params.outputs + 128,), float("nan"))
+    result = buffer[64:-64].view(params.rows, params.outputs)
+    cpu.run(way, x, weight, bias, params, result, threads)
+    assert buffer[:64].isnan().all()
+    assert buffer[-64:].isnan().all()
+    return result
+
+
+@pytest.mark.parametrize("way", _ways())
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values(shape, relu, way):
+    x, weight, bias = _operands(*shape)
+    expected = x.double() @ weight.double().T + bias.double()
+    expected = expected.relu() if relu else expected
+    result = _product(way, x, weight, bias, relu)
+    largest = (x.double() @ weight.double().T).abs().max()
+    assert (result.double() - expected).abs().max() <= LinearParams(*x.shape, weight.shape[0]).tolerance() * largest
+
+
+@pytest.mark.parametrize("way", _ways())
+def test_a_row_has_the_same_bits_alone_anywhere_and_on_any_number_of_threads(way):
+    x, weight, bias = _operands(70, 2049, 101)
+    together = _product(way, x, weight, bias, threads=1)
+    for threads in (2, 3, 8):
+        torch.set_num_threads(threads)
+        assert torch.equal(_product(way, x, weight, bias, threads=threads), together)
+    for row in (0, 3, 63, 64, 69):
+        assert torch.equal(_product(way, x[row : row + 1], weight, bias)[0], together[row])
+    order = torch.randperm(70, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_product(way, x[order], weight, bias), together[order])
+
+
+def test_the_public_function_and_its_registration(monkeypatch):
+    x, weight, bias = _operands(4, 8, 3, torch.float64)
+    torch.testing.assert_close(ops.linear(x, weight, bias, relu=True), (x @ weight.T + bias).relu())
+    torch.library.opcheck(torch.ops.dcnn_fast.linear, (x, weight, bias, True))
+    compiled = torch.compile(lambda v: ops.linear(v, weight, bias), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), x @ weight.T + bias)
+    assert ops.linear(x[:0], weight, bias).shape == (0, 3)
+
+
+def test_bad_operands_are_named():
+    x, weight, bias = _operands(4, 8, 3)
+    with pytest.raises(ValueError, match=r"x must have shape \[rows, inputs\], got \[8\]"):
+        ops.linear(x[0], weight, bias)
+    with pytest.raises(ValueError, match=r"weight must have shape \[outputs, 8\]"):
+        ops.linear(x, weight[:, :7], bias)
+    with pytest.raises(ValueError, match=r"bias must have shape \[3\]"):
+        ops.linear(x, weight, bias[:2])
+    with pytest.raises(TypeError, match="one floating dtype"):
+        ops.linear(x, weight.double(), bias)
+    with pytest.raises(RuntimeError, match="linear has no backward"):
+        ops.linear(x, weight.requires_grad_(), bias)

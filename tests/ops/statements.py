@@ -1,0 +1,75 @@
+"""Independent statements of the operations: numpy loops written from facts.md, sharing no code with the package."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def conv_relu(x, weight, bias, stride, padding, groups, up):
+    """x: [C, H, W] -> [F, H', W'], one output at a time; outside the image there is nothing to add."""
+    _, height, width = x.shape
+    filters, taps, size, _ = weight.shape
+    rounding = math.ceil if up else math.floor
+    rows, cols = (1 + rounding((2 * padding + extent - size) / stride) for extent in (height, width))
+    out = np.zeros((filters, rows, cols))
+    for f, i, j in np.ndindex(out.shape):
+        first = (f // (filters // groups)) * taps
+        total = 0.0 if bias is None else bias[f]
+        for c, a, b in np.ndindex(taps, size, size):
+            y, z = i * stride - padding + a, j * stride - padding + b
+            if 0 <= y < height and 0 <= z < width:
+                total += x[first + c, y, z] * weight[f, c, a, b]
+        out[f, i, j] = max(total, 0.0)
+    return out
+
+
+def max_pool(x, size, stride, up):
+    """x: [C, H, W]; the last window may hang over the edge when rounding up, and is clipped."""
+    rounding = math.ceil if up else math.floor
+    rows, cols = (1 + rounding((extent - size) / stride) for extent in x.shape[1:])
+    out = np.zeros((x.shape[0], rows, cols))
+    for c, i, j in np.ndindex(out.shape):
+        out[c, i, j] = x[c, i * stride : i * stride + size, j * stride : j * stride + size].max()
+    return out
+
+
+def cross_map_norm(x, size, scale, power, k):
+    """x: [C, H, W]; the window of map f is f - size//2 ... f - size//2 + size - 1."""
+    out = np.empty_like(x)
+    for f in range(x.shape[0]):
+        low, high = max(0, f - size // 2), min(x.shape[0], f - size // 2 + size)
+        out[f] = x[f] * (k + scale / size * (x[low:high] ** 2).sum(axis=0)) ** -power
+    return out
+
+
+def same_map_norm(x, size, scale, power):
+    """x: [C, H, W]; a size x size window that starts size//2 above and left of the pixel, clipped."""
+    out = np.empty_like(x)
+    for c, i, j in np.ndindex(x.shape):
+        top, left = i - size // 2, j - size // 2
+        window = x[c, max(0, top) : top + size, max(0, left) : left + size]
+        out[c, i, j] = x[c, i, j] * (1 + scale / size**2 * (window**2).sum()) ** -power
+    return out
+
+
+def norm(x, norm):
+    """Either norm, told apart by its having k."""
+    if hasattr(norm, "k"):
+        return cross_map_norm(x, norm.size, norm.scale, norm.power, norm.k)
+    return same_map_norm(x, norm.size, norm.scale, norm.power)
+
+
+def block(x, weight, bias, *, stride, padding, groups, rounding, pool, norm_, order):
+    """One image [C, H, W] through a whole block."""
+    up = rounding == "up"
+    y = conv_relu(x, weight, bias, stride, padding, groups, up)
+    stages = {
+        "pool": (lambda v: max_pool(v, *pool, up)) if pool else None,
+        "norm": (lambda v: norm(v, norm_)) if norm_ else None,
+    }
+    for name in order.split("-")[1:]:
+        if stages[name]:
+            y = stages[name](y)
+    return y
