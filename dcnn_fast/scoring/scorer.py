@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from dcnn_fast.ops import views
 from dcnn_fast.plan import brute_force
 from dcnn_fast.scoring.forward import Job, probabilities
 from dcnn_fast.scoring.score import Score, summarise
+from dcnn_fast.spec import Column
 
 DEVICES = ("auto", "cpu")
 DTYPES = ("float32",)
@@ -112,11 +111,11 @@ class Scorer:
         photo = reading.read(image, **self._read_options)
         network = self.model.spec
         jobs, notes = [], list(photo.notes)
-        planes: dict[tuple[str, int], views.Plane] = {}
+        planes: dict[tuple[str, int], views.Plane] = {}  # columns with the same view share a plane
         for column, key in zip(network.columns, network.column_keys(), strict=True):
             wanted = (column.view, column.plane)
             if wanted not in planes:
-                planes[wanted] = views.plane(photo.pixels, column.view, column.plane)
+                planes[wanted] = _plane(photo.pixels, column)
                 notes += planes[wanted].notes
             plane = planes[wanted].pixels
             windows = views.draw_windows(
@@ -137,10 +136,16 @@ class Scorer:
         return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
 
 
-@lru_cache(maxsize=1)
+def _plane(pixels: np.ndarray, column: Column) -> views.Plane:
+    try:
+        return views.plane(pixels, column.view, column.plane)
+    except ValueError as error:
+        raise reading.ReadError(str(error)) from None
+
+
 def shipped_model() -> Path:
     """The path of the model that comes with the package."""
-    path = Path(str(resources.files("dcnn_fast"))) / "models" / "default.safetensors"
+    path = Path(__file__).parent.parent / "models" / "default.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"the shipped model is missing: {path}")
     return path

@@ -152,7 +152,8 @@ class BlockParams:
 
     def __str__(self) -> str:
         options = self.options
-        text = f"{self.images}x{self.channels}x{self.height}x{self.width}-{self.filters}@{self.size}s{options.stride}p{options.padding}"
+        source = f"{self.images}x{self.channels}x{self.height}x{self.width}"
+        text = f"{source}-{self.filters}@{self.size}s{options.stride}p{options.padding}"
         if options.groups > 1:
             text += f"g{options.groups}"
         if options.pool is not None:

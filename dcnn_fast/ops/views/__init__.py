@@ -12,6 +12,9 @@ from dcnn_fast.ops.views.params import ViewParams
 from dcnn_fast.spec import View
 
 
+MAX_PLANE_PIXELS = 2**28
+
+
 @dataclass(frozen=True)
 class Plane:
     """What windows are cut from: pixels [H, W, 3] uint8, and notes on how it came about."""
@@ -28,11 +31,16 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
     shorter side is `size` when it is smaller; a note says so.
 
     Resampling is antialiased bilinear, Pillow's BILINEAR reducing filter. Rounding and pixel conventions: `ViewParams`.
-    Raises ValueError naming the argument.
+    Raises ValueError naming the argument, also for a sliver of an image whose enlargement would exceed `MAX_PLANE_PIXELS`.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
     params = ViewParams(pixels.shape[0], pixels.shape[1], view, size)
+    if params.resized[0] * params.resized[1] > max(MAX_PLANE_PIXELS, pixels.shape[0] * pixels.shape[1]):
+        raise ValueError(
+            f"pixels must not be so narrow that the {view} view needs more than {MAX_PLANE_PIXELS} pixels, got "
+            f"{pixels.shape[1]} x {pixels.shape[0]}, which becomes {params.resized[1]} x {params.resized[0]}"
+        )
     notes: tuple[str, ...] = ()
     if view == "local" and params.resized != pixels.shape[:2]:
         before, after = ("{1} x {0}".format(*shape) for shape in (pixels.shape, params.resized))
@@ -51,4 +59,4 @@ def cut(plane: np.ndarray, windows: np.ndarray, size: int = 224) -> np.ndarray:
     return np.stack([plane[top : top + size, left : left + size] for top, left in windows])
 
 
-__all__ = ["Plane", "ViewParams", "cut", "draw_windows", "plane"]
+__all__ = ["MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane"]

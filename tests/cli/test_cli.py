@@ -1,0 +1,233 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcnn_fast import save_model
+from tests import small
+
+MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
+FIELDS = ["path", "mean", "std", "label", "views", "seed", "error"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save_model(small.model(), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    for i, name in enumerate(("a.png", "b.JPG", "c.webp", "sub/d.png", "comma, \"quote\".png")):
+        pixels = np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(photos / name)
+    (photos / "notes.txt").write_text("passed over")
+    return photos
+
+
+def run(*arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+    command = [*MAIN, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False, **options)
+
+
+def score(model, *arguments, **options):
+    return run("score", "--model", model, "--views", 3, *arguments, **options)
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
+    outputs = [tmp_path / name for name in ("s.csv", "s.jsonl", "s.html")]
+    result = score(model, folder, "-r", "--csv", outputs[0], "--jsonl", outputs[1], "--html", outputs[2])
+    assert result.returncode == 0, result.stderr
+    table = rows(outputs[0])
+    assert list(table[0]) == FIELDS
+    assert sorted(row["path"] for row in table) == sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".webp"))
+    ranked = sorted(table, key=lambda row: -float(row["mean"]))
+    shown = [line for line in result.stdout.splitlines() if str(folder) in line]
+    assert [row["path"] in line for row, line in zip(ranked, shown, strict=True)] == [True] * 5
+    lines = [json.loads(line) for line in outputs[1].read_text().splitlines()]
+    assert [(line["path"], f"{line['mean']:.6f}") for line in lines] == [(row["path"], row["mean"]) for row in table]
+    page = outputs[2].read_text()
+    assert page.count("data:image/jpeg;base64,") == 5
+    assert "comma, &quot;quote&quot;.png" in page
+    assert "\x1b" not in result.stdout + result.stderr  # no colours and no progress bar in a pipe
+
+
+def test_rows_do_not_depend_on_order_batch_or_workers(model, folder, tmp_path):
+    files = sorted(str(p) for p in folder.rglob("*.*g"))
+    first, second = tmp_path / "1.csv", tmp_path / "2.csv"
+    assert score(model, *files, "--csv", first).returncode == 0
+    assert score(model, *reversed(files), "--csv", second, "--batch", 3, "--workers", 3, env={"OMP_NUM_THREADS": "2"}).returncode == 0
+    assert sorted(first.read_text().splitlines()) == sorted(second.read_text().splitlines())
+    assert first.read_text() != second.read_text()
+
+
+def test_unreadable_files_are_named_with_a_reason_and_the_status_says_so(model, folder, tmp_path):
+    (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no")
+    result = score(model, folder, folder / "notes.txt", folder / "gone.png", "--csv", tmp_path / "s.csv", "--html", tmp_path / "s.html")
+    assert result.returncode == 1
+    errors = {os.path.basename(row["path"]): row["error"] for row in rows(tmp_path / "s.csv") if row["error"]}
+    assert errors["gone.png"] == "no such file"
+    assert set(errors) == {"bad.jpg", "notes.txt", "gone.png"}
+    for name, reason in errors.items():
+        assert f"{folder / name}: {reason}" in result.stderr
+    assert "3 of 7 images could not be scored" in result.stderr
+    assert "no such file" in (tmp_path / "s.html").read_text()
+
+
+def test_paths_come_from_standard_input(model, folder, tmp_path):
+    given = f"{folder / 'a.png'}\n\n{folder / 'sub'}\n"
+    for arguments in ((), ("-",)):
+        result = score(model, *arguments, "--csv", tmp_path / "s.csv", input=given)
+        assert result.returncode == 0, result.stderr
+        assert [os.path.basename(row["path"]) for row in rows(tmp_path / "s.csv")] == ["a.png", "d.png"]
+
+
+def test_top_limits_the_table_and_the_sheet(model, folder, tmp_path):
+    result = score(model, folder, "--top", 2, "--html", tmp_path / "s.html")
+    assert sum(str(folder) in line for line in result.stdout.splitlines()) == 2
+    assert (tmp_path / "s.html").read_text().count("<figure>") == 2
+
+
+def test_resume_skips_what_the_csv_holds_and_mends_a_cut_line(model, folder, tmp_path):
+    whole, partial = tmp_path / "whole.csv", tmp_path / "partial.csv"
+    assert score(model, folder, "--csv", whole).returncode == 0
+    lines = whole.read_text().splitlines(keepends=True)
+    partial.write_text("".join(lines[:3]) + lines[3][:10])
+    before = partial.stat().st_mtime_ns
+    result = score(model, folder, "--csv", partial, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert "2 images in" in result.stderr
+    assert sorted(partial.read_text().splitlines()) == sorted(line.rstrip("\n") for line in lines)
+    assert partial.stat().st_mtime_ns != before
+    again = score(model, folder, "--csv", partial, "--resume")
+    assert again.returncode == 0
+    assert len(rows(partial)) == 4
+    assert sum(str(folder) in line for line in again.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,score\na,1\n", "the columns must be path,mean"),
+        (",".join(FIELDS) + "\na.png,x,0.1,high,3,0,\n", "line 2 is not a score"),
+        (",".join(FIELDS) + "\na.png,0.5\n", "line 2 is not a score"),
+        (",".join(FIELDS) + "\na.png,0.5,0.1,high,50,0,\n", "made with 50 views and seed 0, this run has 3 and 0"),
+    ],
+)
+def test_resume_refuses_a_csv_it_cannot_go_on_with(model, folder, tmp_path, content, message):
+    (tmp_path / "s.csv").write_text(content)
+    result = score(model, folder, "--csv", tmp_path / "s.csv", "--resume")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert (tmp_path / "s.csv").read_text() == content
+
+
+def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
+    photos = tmp_path / "many"
+    photos.mkdir()
+    for i in range(60):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (400, 500, 3)).astype(np.uint8)).save(photos / f"{i:02}.png")
+    table, lines = tmp_path / "s.csv", tmp_path / "s.jsonl"
+    arguments = ["score", photos, "--model", model, "--views", 400, "--csv", table, "--jsonl", lines, "--html", tmp_path / "s.html"]
+    process = subprocess.Popen([*MAIN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 5):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "--resume" in stderr
+    assert "Traceback" not in stderr
+    done = rows(table)
+    assert 5 <= len(done) < 60
+    assert len([json.loads(line) for line in lines.read_text().splitlines()]) == len(done)
+    assert (tmp_path / "s.html").read_text().count("<figure>") == len(done)
+    result = run(*arguments, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert len({row["path"] for row in rows(table)}) == len(rows(table)) == 60
+    assert len(lines.read_text().splitlines()) == 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--views", "0"], "views must be an integer from 1"),
+        (["--grid", "3"], "grid must be one of 1, 2, 4, 8"),
+        (["--model", "missing.safetensors"], "missing.safetensors: not a readable safetensors file"),
+        (["--resume"], "--resume needs --csv"),
+        (["--background", "red"], "--background must be six hexadecimal digits"),
+        (["--device", "gpu"], "device must be one of auto, cpu"),
+        (["--csv", "no/such/folder.csv"], "no/such/folder.csv"),
+        (["--batch", "0"], "batch must be an integer from 1"),
+    ],
+)
+def test_wrong_calls_end_with_status_2_and_one_line(model, folder, arguments, message):
+    result = run("score", folder, "--model", model, *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_empty_folder_is_no_success(model, tmp_path):
+    result = score(model, tmp_path)
+    assert result.returncode == 1
+    assert "no images were found" in result.stderr
+
+
+def test_names_that_are_not_text_go_through(model, tmp_path):
+    name = os.fsencode(tmp_path) + b"/bad\xff\nname.png"
+    Image.new("RGB", (40, 40)).save(os.fsdecode(name), "PNG")
+    result = score(model, tmp_path, "--csv", tmp_path / "s.csv", "--html", tmp_path / "s.html", "--jsonl", tmp_path / "s.jsonl")
+    assert result.returncode == 0, result.stderr
+    (row,) = rows(tmp_path / "s.csv")
+    assert os.fsencode(row["path"]) == name
+    assert json.loads((tmp_path / "s.jsonl").read_text())["path"] == os.fsdecode(name)
+
+
+def test_describe_prints_the_facts_of_arch_1():
+    result = run("describe", "scnn")
+    assert result.returncode == 0
+    for piece in ("64x108x108", "64x54x54", "64x27x27", "270,978,048", "46,657,000", "0.670 G"):
+        assert piece in result.stdout, piece
+
+
+def test_describe_lists_presets_and_reads_model_files(model):
+    assert "rdcnn-semantic" in run("describe").stdout
+    assert "column local:0: 24x24 windows of a 32x32 plane" in run("describe", model).stdout
+    wrong = run("describe", "vgg")
+    assert wrong.returncode == 2
+    assert "preset must be one of" in wrong.stderr
+
+
+def test_explain_prints_the_choice_and_every_refusal():
+    forced = run("explain", "scnn", env={"DCNN_FAST_BACKEND": "reference"})
+    assert forced.returncode == 0
+    assert "1x3x224x224-64@11s2p0-pool3s2-cross5-up-all-float32-ieee: reference" in forced.stdout
+    assert "not triton: the Triton kernel of this operation is not written yet" in forced.stdout
+    assert run("explain", "scnn", env={"DCNN_FAST_BACKEND": "magic"}).returncode == 2
+
+
+def test_version_and_help_do_not_import_torch():
+    code = "import sys; from dcnn_fast.cli.main import app; app(['--help'], standalone_mode=False); assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert run("--version").stdout.startswith("dcnn-fast 0.")

@@ -1,0 +1,92 @@
+"""Planes: geometry, agreement with Pillow and with the float64 statement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcnn_fast.ops import views
+from dcnn_fast.ops.views import ViewParams, reference
+from dcnn_fast.spec import VIEWS
+
+SHAPES = [(1, 1), (1, 300), (300, 1), (7, 5), (64, 64), (65, 63), (225, 63), (40, 300), (300, 199), (641, 480), (100, 1000)]
+
+
+def _photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_within_one_level_of_the_statement(shape, view):
+    pixels = _photo(*shape)
+    params = ViewParams(*shape, view, 64)
+    plane = views.plane(pixels, view, 64).pixels
+    assert plane.shape == (*params.shape, 3)
+    assert plane.dtype == np.uint8
+    assert np.abs(plane - reference.plane(pixels, params)).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (200, 301), (256, 256), (90, 120)], ids=str)
+def test_equal_to_pillow_where_pillow_does_the_same(shape):
+    pixels = _photo(*shape)
+    image = Image.fromarray(pixels)
+    height, width = shape
+    bilinear = Image.Resampling.BILINEAR
+    np.testing.assert_array_equal(views.plane(pixels, "warp").pixels, np.asarray(image.resize((256, 256), bilinear)))
+    short, long = min(shape), max(shape)
+    size = tuple(256 if side == short else int(side * 256 / short + 0.5) for side in (width, height))
+    resized = image.resize(size, bilinear)
+    left, top = (size[0] - 256) // 2, (size[1] - 256) // 2
+    np.testing.assert_array_equal(views.plane(pixels, "center").pixels, np.asarray(resized)[top : top + 256, left : left + 256])
+    size = tuple(max(1, int(side * 256 / long + 0.5)) for side in (width, height))
+    canvas = Image.new("RGB", (256, 256))
+    canvas.paste(image.resize(size, bilinear), ((256 - size[0]) // 2, (256 - size[1]) // 2))
+    np.testing.assert_array_equal(views.plane(pixels, "pad").pixels, np.asarray(canvas))
+
+
+def test_local_is_the_image_itself_or_its_enlargement_with_a_note():
+    pixels = _photo(300, 400)
+    plane = views.plane(pixels, "local")
+    assert plane.pixels is pixels
+    assert plane.notes == ()
+    small = views.plane(_photo(100, 150), "local")
+    assert small.pixels.shape == (256, 384, 3)
+    assert small.notes == ("local views: enlarged from 150 x 100 to 384 x 256 pixels",)
+
+
+def test_enlarging_keeps_a_flat_colour_and_the_mean():
+    flat = np.full((1, 3, 3), 77, np.uint8)
+    for view in ("warp", "center", "local"):
+        assert (views.plane(flat, view, 64).pixels == 77).all()
+    pixels = _photo(640, 480)
+    assert abs(views.plane(pixels, "warp").pixels.mean() - pixels.mean()) < 0.5
+
+
+def test_pad_centres_the_image_on_black_with_the_odd_pixel_below_and_right():
+    plane = views.plane(np.full((10, 64, 3), 200, np.uint8), "pad", 65).pixels
+    rows = np.flatnonzero(plane.any(axis=(1, 2)))
+    assert (rows[0], rows[-1]) == (27, 36)  # 10 * 65 / 64 rounds to 10 rows: 27 above, 28 below
+    assert plane[rows[0] : rows[-1] + 1].all()
+
+
+def test_slivers_whose_enlargement_would_not_fit_are_refused():
+    with pytest.raises(ValueError, match="pixels must not be so narrow"):
+        views.plane(np.zeros((1, 10_000, 3), np.uint8), "local")
+    assert views.plane(np.zeros((1, 10_000, 3), np.uint8), "pad").pixels.shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: views.plane(np.zeros((4, 4, 3)), "warp"), "pixels must be uint8"),
+        (lambda: views.plane(np.zeros((4, 4), np.uint8), "warp"), "pixels must be uint8"),
+        (lambda: views.plane(np.zeros((4, 4, 3), np.uint8), "side"), "view must be one of center, warp, pad, local"),
+        (lambda: views.plane(np.zeros((4, 4, 3), np.uint8), "warp", 0), "plane must be an integer of at least 1, got 0"),
+        (lambda: views.plane(np.zeros((0, 4, 3), np.uint8), "warp"), "height must be an integer of at least 1, got 0"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,208 @@
+"""Scorer: what a score is, that it never changes, and that nothing but the picture decides it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dcnn_fast import ReadError, Scorer, engine, save_model
+from dcnn_fast.data import read
+from dcnn_fast.ops import views
+from tests import small
+
+SIZES = [(40, 50), (33, 90), (32, 32), (20, 64), (70, 45), (128, 96), (64, 64)]
+
+
+def photo(index):
+    height, width = SIZES[index % len(SIZES)]
+    return np.random.default_rng(index).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+PHOTOS = [photo(i) for i in range(9)]
+
+
+@pytest.fixture
+def scorer():
+    return Scorer(small.model(), views=7)
+
+
+def numbers(score):
+    return score.probs, score.mean, score.std, score.label, score.views, score.seed
+
+
+def backends():
+    """Both ways to compute on this machine."""
+    return ["cpu", "reference"] if engine.isas() else ["reference"]
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_a_score_is_the_mean_over_paired_windows_of_the_network(backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    model = small.model()
+    score = Scorer(model, views=7, seed=5).score(PHOTOS[0])
+    digest = read(PHOTOS[0]).digest
+    windows = []
+    for column, key in zip(model.spec.columns, model.spec.column_keys(), strict=True):
+        plane = views.plane(PHOTOS[0], column.view, 32).pixels
+        offsets = views.draw_windows(digest, 5, key, 7, view=column.view, plane_shape=plane.shape[:2], plane=32, window=24)
+        windows.append(torch.from_numpy(views.cut(plane, offsets, 24)).permute(0, 3, 1, 2))
+    with torch.no_grad():
+        monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
+        high = model.net(*windows).double().softmax(dim=1)[:, 1].numpy()
+    assert score.mean == pytest.approx(high.mean(), abs=1e-5)
+    assert score.std == pytest.approx(high.std(), abs=1e-5)
+    assert score.probs == {"low": pytest.approx(1 - score.mean), "high": score.mean}
+    assert score.label == ("high" if score.mean > 0.5 else "low")
+    assert (score.views, score.seed, score.plan, score.path, score.error) == (7, 5, "brute-force", None, None)
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_bit_for_bit_the_same_in_any_batch_order_and_number_of_threads(backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    scorer = Scorer(small.model(), views=5)
+    torch.set_num_threads(1)
+    expected = [numbers(scorer.score(photo)) for photo in PHOTOS]
+    order = np.random.default_rng(0).permutation(len(PHOTOS))
+    for batch, workers, threads in ((1, 1, 1), (2, 3, 2), (4, 2, 5), (50, 8, 3)):
+        torch.set_num_threads(threads)
+        shuffled = scorer.score_many((PHOTOS[i] for i in order), batch=batch, workers=workers)
+        for i, score in zip(order, shuffled, strict=True):
+            assert numbers(score) == expected[i], (batch, workers, threads)
+
+
+def test_another_process_says_the_same(tmp_path):
+    save_model(small.model(), tmp_path / "m.safetensors")
+    path = tmp_path / "p.png"
+    Image.fromarray(PHOTOS[1]).save(path)
+    program = (
+        "import sys, json; from dcnn_fast import Scorer; s = Scorer(sys.argv[1], views=7).score(sys.argv[2]);"
+        "print(json.dumps([s.mean.hex(), s.std.hex()]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "m.safetensors"), str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    here = Scorer(tmp_path / "m.safetensors", views=7).score(path)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert json.loads(result.stdout) == [here.mean.hex(), here.std.hex()]
+
+
+def test_path_bytes_image_array_and_tensor_of_one_picture_agree(scorer, tmp_path):
+    path = tmp_path / "p.png"
+    Image.fromarray(PHOTOS[2]).save(path)
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTOS[2]).save(buffer, "TIFF")
+    sources = [str(path), path, path.read_bytes(), buffer.getvalue(), Image.open(path), PHOTOS[2]]
+    sources.append(torch.from_numpy(PHOTOS[2]).permute(2, 0, 1))
+    scores = list(scorer.score_many(sources))
+    assert len({str(numbers(score)) for score in scores}) == 1
+    assert [score.path for score in scores] == [str(path)] * 2 + [None] * 5
+
+
+def test_seed_picture_and_grid_decide_and_more_views_differ():
+    model = small.model()
+    base = Scorer(model, views=7).score(PHOTOS[0])
+    for other in (Scorer(model, views=7, seed=1), Scorer(model, views=8), Scorer(model, views=7, grid=4)):
+        assert other.score(PHOTOS[0]).mean != base.mean
+    assert Scorer(model, views=7).score(PHOTOS[1]).mean != base.mean
+
+
+def test_one_view_has_no_spread_and_other_label_sets_no_mean():
+    assert Scorer(small.model(), views=1).score(PHOTOS[0]).std == 0
+    styles = small.model(views=("center", "pad", "pad"), labels=("a", "b", "c"))
+    score = Scorer(styles, views=3).score(PHOTOS[0])
+    assert list(score.probs) == ["a", "b", "c"]
+    assert sum(score.probs.values()) == pytest.approx(1)
+    assert (score.mean, score.std) == (None, None)
+    assert score.label in score.probs
+
+
+def test_small_images_are_enlarged_and_the_result_says_so(scorer):
+    assert scorer.score(PHOTOS[3]).notes == ("local views: enlarged from 64 x 20 to 102 x 32 pixels",)
+    assert scorer.score(np.zeros((1, 1, 3), np.uint8)).error is None
+
+
+def test_what_cannot_be_read_is_reported_and_the_others_go_on(scorer, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no")
+    items = [PHOTOS[0], tmp_path / "bad.jpg", tmp_path / "missing.jpg", PHOTOS[1], np.zeros((1, 9000, 3), np.uint8)[:, :, :2]]
+    scores = list(scorer.score_many(items, batch=2))
+    assert [score.error is None for score in scores] == [True, False, False, True, False]
+    assert scores[1].path == str(tmp_path / "bad.jpg")
+    assert scores[2].error == "no such file"
+    assert (scores[1].mean, scores[1].label, scores[1].probs) == (None, None, {})
+    assert numbers(scores[3]) == numbers(scorer.score(PHOTOS[1]))
+    with pytest.raises(ReadError, match="no such file"):
+        scorer.score(tmp_path / "missing.jpg")
+    sliver = list(scorer.score_many([np.zeros((1, 400_000, 3), np.uint8)]))[0]
+    assert "so narrow" in sliver.error
+
+
+def test_a_wrong_type_is_the_callers_mistake(scorer):
+    with pytest.raises(TypeError, match="source must be a path"):
+        list(scorer.score_many([PHOTOS[0], 7]))
+
+
+def test_streaming_reads_only_a_little_ahead_and_closing_stops_it(scorer):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield PHOTOS[len(taken) % 9]
+
+    stream = scorer.score_many(endless(), batch=2, workers=2)
+    for _ in range(6):
+        next(stream)
+    assert len(taken) <= 6 + 2 * (2 + 2)
+    stream.close()
+    count = len(taken)
+    assert threading.active_count() == len([t for t in threading.enumerate() if not t.name.startswith("dcnn-fast-read")])
+    assert len(taken) == count
+
+
+def test_nothing_in_gives_nothing_out(scorer):
+    assert list(scorer.score_many([])) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"views": 0}, "views must be an integer from 1"),
+        ({"views": 2.5}, "views must be an integer"),
+        ({"grid": 3}, "grid must be one of 1, 2, 4, 8; got 3"),
+        ({"seed": -1}, "seed must be an integer from 0"),
+        ({"device": "tpu"}, "device must be one of auto, cpu; got 'tpu'"),
+        ({"dtype": "float8"}, "dtype must be one of float32; got 'float8'"),
+    ],
+)
+def test_bad_options_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Scorer(small.model(), **arguments)
+    with pytest.raises(ValueError, match="batch must be an integer from 1"):
+        Scorer(small.model()).score_many([], batch=0)
+
+
+def test_csv_rows_and_json(scorer):
+    score = scorer.score(PHOTOS[0])
+    row = score.csv_row()
+    assert list(row) == ["path", "mean", "std", "label", "views", "seed", "error"]
+    assert row["mean"] == f"{score.mean:.6f}"
+    assert (row["path"], row["error"], row["views"]) == ("", "", "7")
+    assert json.loads(json.dumps(score.as_dict()))["mean"] == score.mean
+
+
+def test_the_shipped_model_scores_real_photographs_the_same_shuffled(data_dir):
+    paths = sorted((data_dir / "photos").glob("*.jpg"))[:12]
+    scorer = Scorer()
+    first = {score.path: numbers(score) for score in scorer.score_many(paths)}
+    shuffled = [paths[i] for i in np.random.default_rng(1).permutation(len(paths))]
+    torch.set_num_threads(1)
+    assert {score.path: numbers(score) for score in scorer.score_many(shuffled, batch=5, workers=3)} == first
+    assert len({score[1] for score in first.values()}) == len(paths)
