@@ -1,6 +1,6 @@
 """The demo's photographs: those that scikit-image and scikit-learn carry in their packages, copied to a folder.
 
-    python tools/demo_photos.py FOLDER
+python tools/demo_photos.py FOLDER
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SOURCES = {
-    "skimage/data": ("astronaut.png", "brick.png", "camera.png", "cell.png", "coins.png", "moon.png", "coffee.png", "chelsea.png",
-                     "grass.png", "gravel.png", "horse.png", "hubble_deep_field.jpg", "page.png", "rocket.jpg", "text.png",
-                     "motorcycle_left.png", "retina.jpg", "ihc.png", "color.png"),
+    "skimage/data": ("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png",
+                     "gravel.png", "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "rocket.jpg"),
     "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
 }  # fmt: skip
 

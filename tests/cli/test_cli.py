@@ -32,7 +32,7 @@ def model(tmp_path_factory):
 def folder(tmp_path):
     photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)
-    for i, name in enumerate(("a.png", "b.JPG", "c.webp", "sub/d.png", "comma, \"quote\".png")):
+    for i, name in enumerate(("a.png", "b.JPG", "c.webp", "sub/d.png", 'comma, "quote".png')):
         pixels = np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(photos / name)
     (photos / "notes.txt").write_text("passed over")
@@ -60,7 +60,9 @@ def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
     assert result.returncode == 0, result.stderr
     table = rows(outputs[0])
     assert list(table[0]) == FIELDS
-    assert sorted(row["path"] for row in table) == sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".webp"))
+    assert sorted(row["path"] for row in table) == sorted(
+        str(p) for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".webp")
+    )
     ranked = sorted(table, key=lambda row: -float(row["mean"]))
     shown = [line for line in result.stdout.splitlines() if str(folder) in line]
     assert [row["path"] in line for row, line in zip(ranked, shown, strict=True)] == [True] * 5
@@ -76,14 +78,19 @@ def test_rows_do_not_depend_on_order_batch_or_workers(model, folder, tmp_path):
     files = sorted(str(p) for p in folder.rglob("*.*g"))
     first, second = tmp_path / "1.csv", tmp_path / "2.csv"
     assert score(model, *files, "--csv", first).returncode == 0
-    assert score(model, *reversed(files), "--csv", second, "--batch", 3, "--workers", 3, env={"OMP_NUM_THREADS": "2"}).returncode == 0
+    assert (
+        score(model, *reversed(files), "--csv", second, "--batch", 3, "--workers", 3, env={"OMP_NUM_THREADS": "2"}).returncode
+        == 0
+    )
     assert sorted(first.read_text().splitlines()) == sorted(second.read_text().splitlines())
     assert first.read_text() != second.read_text()
 
 
 def test_unreadable_files_are_named_with_a_reason_and_the_status_says_so(model, folder, tmp_path):
     (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no")
-    result = score(model, folder, folder / "notes.txt", folder / "gone.png", "--csv", tmp_path / "s.csv", "--html", tmp_path / "s.html")
+    result = score(
+        model, folder, folder / "notes.txt", folder / "gone.png", "--csv", tmp_path / "s.csv", "--html", tmp_path / "s.html"
+    )
     assert result.returncode == 1
     errors = {os.path.basename(row["path"]): row["error"] for row in rows(tmp_path / "s.csv") if row["error"]}
     assert errors["gone.png"] == "no such file"
@@ -148,7 +155,20 @@ def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
     for i in range(60):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (400, 500, 3)).astype(np.uint8)).save(photos / f"{i:02}.png")
     table, lines = tmp_path / "s.csv", tmp_path / "s.jsonl"
-    arguments = ["score", photos, "--model", model, "--views", 400, "--csv", table, "--jsonl", lines, "--html", tmp_path / "s.html"]
+    arguments = [
+        "score",
+        photos,
+        "--model",
+        model,
+        "--views",
+        400,
+        "--csv",
+        table,
+        "--jsonl",
+        lines,
+        "--html",
+        tmp_path / "s.html",
+    ]
     process = subprocess.Popen([*MAIN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 5):
         time.sleep(0.02)
@@ -227,7 +247,10 @@ def test_explain_prints_the_choice_and_every_refusal():
 
 
 def test_version_and_help_do_not_import_torch():
-    code = "import sys; from dcnn_fast.cli.main import app; app(['--help'], standalone_mode=False); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from dcnn_fast.cli.main import app; app(['--help'], standalone_mode=False); "
+        "assert 'torch' not in sys.modules"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert run("--version").stdout.startswith("dcnn-fast 0.")

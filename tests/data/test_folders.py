@@ -8,7 +8,17 @@ from dcnn_fast.data import find_images
 
 
 def _tree(root):
-    for name in ("b.JPG", "a.png", "notes.txt", "c.Jpeg", "no_suffix", ".hidden.webp", "sub/d.tiff", "sub/deep/e.avif", "f.jpg/g.gif"):
+    for name in (
+        "b.JPG",
+        "a.png",
+        "notes.txt",
+        "c.Jpeg",
+        "no_suffix",
+        ".hidden.webp",
+        "sub/d.tiff",
+        "sub/deep/e.avif",
+        "f.jpg/g.gif",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return root
@@ -44,7 +54,24 @@ def test_names_that_are_not_text_survive(tmp_path):
 
 
 def test_every_suffix_of_the_list_is_known(tmp_path):
-    suffixes = "jpg jpeg jpe jfif png webp tif tiff gif bmp jp2 j2k j2c jpf jpx avif".split()
+    suffixes = [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "webp",
+        "tif",
+        "tiff",
+        "gif",
+        "bmp",
+        "jp2",
+        "j2k",
+        "j2c",
+        "jpf",
+        "jpx",
+        "avif",
+    ]
     for suffix in suffixes:
         (tmp_path / f"x.{suffix.upper()}").touch()
     assert len(list(find_images([tmp_path]))) == len(suffixes) == 16

@@ -50,7 +50,10 @@ def test_the_digest_knows_shape_and_pixels():
     assert read(np.zeros((2, 2, 3), np.uint8)).digest == "a738bacabbb0cc76fd8aab121c3d8a30aeb775ce0c94c09ff605b849ad9a7880"
 
 
-@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95}), ("JPEG2000", {}), ("AVIF", {"quality": 95}), ("GIF", {})])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95}), ("JPEG2000", {}), ("AVIF", {"quality": 95}), ("GIF", {})],
+)
 def test_lossy_formats_come_close(kind, options):
     photo = read(encode(Image.fromarray(SMOOTH), kind, **options))
     assert photo.pixels.shape == SMOOTH.shape
@@ -61,9 +64,10 @@ def test_lossy_formats_come_close(kind, options):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_makes_the_picture_upright(kind, orientation):
     upright = Image.fromarray(SMOOTH)
+    turn = Image.Transpose
     undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE, 6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270,
     }  # fmt: skip
     stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
@@ -190,7 +194,9 @@ def test_bombs_are_refused_from_the_header_and_the_limit_can_be_raised():
     assert before == Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00", b"hello", b"\xff\xd8\xff", b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00", b"hello", b"\xff\xd8\xff", b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
 def test_what_is_no_image_has_a_reason(content):
     with pytest.raises(ReadError) as caught:
         read(content)

@@ -70,7 +70,9 @@ def _altered(path, tmp_path, change_header=None, change_tensors=None):
     if change_tensors:
         change_tensors(tensors)
     target = tmp_path / "altered.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, target, metadata={"dcnn_fast": json.dumps(header)})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, target, metadata={"dcnn_fast": json.dumps(header)}
+    )
     return target
 
 
@@ -91,7 +93,7 @@ def _poison(tensors):
         (None, lambda t: t.pop("label.bias"), "missing .'label.bias'."),
         (None, lambda t: t.update(extra=torch.zeros(1)), "unknown .'extra'."),
         (None, lambda t: t.update({"label.bias": torch.zeros(3)}), r"label.bias must have shape \[2\], got \[3\]"),
-        (None, lambda t: t.update({"label.bias": torch.zeros(2, dtype=torch.int64)}), "label.bias must be float32, float16 or scaled int8"),
+        (None, lambda t: t.update({"label.bias": torch.zeros(2).long()}), "label.bias must be float32, float16 or scaled int8"),
         (None, _poison, "columns.0.fc.0.weight must be finite, got NaN or infinity"),
     ],
 )  # fmt: skip

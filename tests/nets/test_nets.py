@@ -13,7 +13,9 @@ from tests import small
 
 def _windows(count, side, columns, dtype=torch.uint8):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator).to(dtype) for _ in range(columns)]
+    return [
+        torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator).to(dtype) for _ in range(columns)
+    ]
 
 
 def test_a_network_is_torchs_layers_in_a_row():
@@ -54,9 +56,9 @@ def test_a_full_size_network_runs_forward_and_backward():
 
 def test_fresh_activations_are_near_one_whatever_the_scale():
     for scale in (1.0, 1 / 64):
-        network = spec.Network("n", (spec.Column("warp", small.column("warp").blocks, (64, 64), plane=32, window=24, scale=scale,
-                                                 mean=(127.5,) * 3),))  # fmt: skip
-        features = build(network).eval().columns[0](*_windows(64, 24, 1))
+        blocks = small.column("warp").blocks
+        column = spec.Column("warp", blocks, (64, 64), plane=32, window=24, scale=scale, mean=(127.5,) * 3)
+        features = build(spec.Network("n", (column,))).eval().columns[0](*_windows(64, 24, 1))
         assert 0.2 < features.square().mean().sqrt() < 5
 
 

@@ -140,7 +140,7 @@ def test_what_cannot_be_read_is_reported_and_the_others_go_on(scorer, tmp_path):
     assert numbers(scores[3]) == numbers(scorer.score(PHOTOS[1]))
     with pytest.raises(ReadError, match="no such file"):
         scorer.score(tmp_path / "missing.jpg")
-    sliver = list(scorer.score_many([np.zeros((1, 400_000, 3), np.uint8)]))[0]
+    (sliver,) = scorer.score_many([np.zeros((1, 400_000, 3), np.uint8)])
     assert "so narrow" in sliver.error
 
 

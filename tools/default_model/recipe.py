@@ -20,13 +20,13 @@ from dcnn_fast.training import Batch, fit
 from tools.default_model import faults
 from tools.default_model.pictures import Crops, Picture, crops, views
 
-PLANE, WINDOW = 128, 112
+PLANE, WINDOW = 72, 64
 BATCH = 32
 COMPONENTS = 64  # of the teacher's features
 
 
 def network(mean: tuple[float, ...]) -> Network:
-    """The compact DCNN: Arch 1 with conv1 stride 4, 112-pixel windows and fc 256, 256."""
+    """The compact DCNN: Arch 1 with 32 filters first, conv1 stride 4, 64-pixel windows and fc 256, 256."""
 
     def column(view: View) -> Column:
         norm = CrossMapNorm()
@@ -36,7 +36,7 @@ def network(mean: tuple[float, ...]) -> Network:
             Block(64, 3, padding=1),
             Block(64, 3, padding=1),
         )
-        return Column(view, blocks, (256, 256), plane=PLANE, window=WINDOW, mean=mean, scale=1 / 64)
+        return Column(view, blocks, (256, 256), plane=PLANE, window=WINDOW, mean=mean, scale=1 / 64, dropout=0.1)
 
     return Network("dcnn-compact", (column("local"), column("warp")))
 
@@ -104,15 +104,14 @@ def teach(
     *,
     epochs: int,
     seed: int,
-    rate: float = 1e-3,
-    feature_weight: float = 1.0,
-    own: float = 0.5,
-    log: bool = False,
+    rate: float = 2e-3,
+    feature_weight: float = 0.1,
+    own: float = 0.3,
 ) -> None:
     """Train `net` on the crops `chosen` to imitate the teacher and to rate as people did.
 
     features: [crops, 512] of the frozen ImageNet network. A ridge regression from them to the ratings, fitted on the chosen
-    crops only, rates every chosen crop; a rated picture's target is halfway between that and its own rating. A linear layer
+    crops only, rates every chosen crop; a rated picture's target is that moved by `own` towards its own rating. A linear layer
     that is thrown away afterwards maps the joined features to the teacher's first principal components.
     """
     rng = np.random.default_rng(seed)
@@ -134,14 +133,12 @@ def teach(
         return F.cross_entropy(net.label(joined), high) + feature_weight * F.mse_loss(head(joined), batch.targets[1])
 
     steps = epochs * max(1, len(chosen) // BATCH)
-    report = (lambda epoch, value: print(f"  epoch {epoch}: loss {value:.4f}", flush=True)) if log else (lambda e, v: None)
     fit(
         trained,
         (_batches(source, chosen, targets, rng) for _ in range(epochs)),
         loss,
         steps=steps,
         rate=rate,
-        report=report,
     )
 
 

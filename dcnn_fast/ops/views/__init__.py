@@ -11,7 +11,6 @@ from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
 from dcnn_fast.spec import View
 
-
 MAX_PLANE_PIXELS = 2**28
 
 
