@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def run(options: ScoreOptions) -> int:
     """Score what `options` name and return the exit status of `dcnn-fast score`."""
     if options.resume and options.csv is None:
         fail("--resume needs --csv: it skips what that file holds")
+    warnings.filterwarnings("ignore", module="PIL")  # what matters in a file is in its row: its notes or its error
     limit = MAX_PIXELS if options.max_megapixels is None else options.max_megapixels * 1_000_000
     table_rows, sheet_photos = options.top or _TABLE_ROWS, options.top or _SHEET_PHOTOS
     ranking = Ranking(max(table_rows, sheet_photos if options.html else 0))
