@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dcnn_fast import nets, ops, spec
     from dcnn_fast.data.reading import ReadError
     from dcnn_fast.nets import ModelError, load_model, save_model
     from dcnn_fast.scoring import Score, Scorer
+
+    __version__: str
 
 _HOMES = {
     "ModelError": "dcnn_fast.nets",
@@ -19,14 +23,20 @@ _HOMES = {
     "save_model": "dcnn_fast.nets",
 }
 
-__all__ = ["ModelError", "ReadError", "Score", "Scorer", "load_model", "save_model"]
+_PACKAGES = ("nets", "ops", "spec")
+
+__all__ = ["ModelError", "ReadError", "Score", "Scorer", "__version__", "load_model", "nets", "ops", "save_model", "spec"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"dcnn_fast.{name}")
+    if name == "__version__":
+        return importlib.metadata.version("dcnn-fast")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})

@@ -6,10 +6,13 @@ import csv
 import heapq
 import io
 import json
+import os
 from pathlib import Path
 from typing import IO
 
 from dcnn_fast.scoring import CSV_FIELDS, Score
+
+_HEADER = (",".join(CSV_FIELDS) + "\n").encode()
 
 
 class OutputError(ValueError):
@@ -24,16 +27,20 @@ class CsvOutput:
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self.held: list[Score] = _read_rows(path) if resume and path.exists() else []
-        self._file = _append_to_whole_lines(path) if self.held else _open(path, "w")
-        self._writer = csv.DictWriter(self._file, CSV_FIELDS, lineterminator="\n")
-        if not self.held:
-            self._writer.writeheader()
-            self._file.flush()
+        self.held: list[Score] = []
+        size = 0
+        if resume and path.exists():
+            self.held, size = _read_rows(path)
+        self._file = _open_after(path, size)
+        if size == 0:
+            self._append(dict(zip(CSV_FIELDS, CSV_FIELDS, strict=True)))
 
     def write(self, score: Score) -> None:
         """Append one score's row."""
-        self._writer.writerow(score.csv_row())
+        self._append(score.csv_row())
+
+    def _append(self, row: dict[str, str]) -> None:
+        self._file.write(_csv_line(row))
         self._file.flush()
 
     def close(self) -> None:
@@ -45,7 +52,7 @@ class JsonlOutput:
     """A file with one JSON object a line for each score; with `resume`, lines are added to those there."""
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self._file = _append_to_whole_lines(path) if resume and path.exists() else _open(path, "w")
+        self._file = _open_after(path, path.read_bytes().rfind(b"\n") + 1 if resume and path.exists() else 0)
 
     def write(self, score: Score) -> None:
         """Append one score's line."""
@@ -87,30 +94,39 @@ def _merit(score: Score) -> float:
     return score.mean if score.mean is not None else max(score.probs.values(), default=0.0)
 
 
-def _open(path: Path, mode: str) -> IO[str]:
-    return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")
+def _open_after(path: Path, size: int) -> IO[str]:
+    """Open `path` for writing after its first `size` bytes; the rest is dropped."""
+    if size:
+        os.truncate(path, size)
+    return open(path, "a" if size else "w", newline="", encoding="utf-8", errors="surrogateescape")
 
 
-def _append_to_whole_lines(path: Path) -> IO[str]:
-    """Open `path` for appending after its last whole line."""
+def _csv_line(row: dict[str, str]) -> str:
+    """One row. The writer quotes a carriage return only where that belongs to the line's end, so it must, here."""
+    buffer = io.StringIO(newline="")
+    csv.DictWriter(buffer, CSV_FIELDS, lineterminator="\r\n").writerow(row)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _whole_rows(content: bytes) -> bytes:
+    """`content` up to the end of its last whole row: a line's end that lies in no quoted field."""
+    end = content.rfind(b"\n") + 1
+    while content.count(b'"', 0, end) % 2:
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return content[:end]
+
+
+def _read_rows(path: Path) -> tuple[list[Score], int]:
+    """The scores in a CSV file and the bytes that its whole rows take."""
     content = path.read_bytes()
-    with open(path, "r+b") as file:
-        file.truncate(content.rfind(b"\n") + 1)
-    return _open(path, "a")
-
-
-def _read_rows(path: Path) -> list[Score]:
-    with _open(path, "r") as file:
-        text = file.read()
-    whole = text[: text.rfind("\n") + 1]
-    reader = csv.DictReader(io.StringIO(whole, newline=""), strict=True)
+    whole = _whole_rows(content)
+    if not whole.startswith(_HEADER) and (whole or not _HEADER.startswith(content)):
+        first = content[:200].split(b"\n")[0].decode(errors="backslashreplace")
+        raise OutputError(f"{path}: the columns must be {','.join(CSV_FIELDS)}, got {first}")
+    reader = csv.DictReader(io.StringIO(whole.decode(errors="surrogateescape"), newline=""), strict=True)
     try:
-        if tuple(reader.fieldnames or ()) not in (CSV_FIELDS, ()):
-            raise OutputError(f"{path}: the columns must be {','.join(CSV_FIELDS)}, got {','.join(reader.fieldnames or ())}")
-        return [_from_row(row) for row in reader]
-    except (csv.Error, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, OutputError):
-            raise
+        return [_from_row(row) for row in reader], len(whole)
+    except (csv.Error, ValueError) as error:
         raise OutputError(f"{path}: line {reader.line_num} is not a score of this program: {error}") from None
 
 
@@ -118,6 +134,9 @@ def _from_row(row: dict[str, str]) -> Score:
     if None in row or None in row.values():
         raise ValueError(f"a row must have {len(CSV_FIELDS)} fields")
     mean, std = (float(row[name]) if row[name] else None for name in ("mean", "std"))
+    for name, value in (("mean", mean), ("std", std)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {value}")
     return Score(
         mean=mean, std=std, label=row["label"] or None, views=int(row["views"]), seed=int(row["seed"]),
         path=row["path"], error=row["error"] or None,
