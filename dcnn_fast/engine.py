@@ -1,8 +1,12 @@
-"""The C++ engine: loaded when first asked for; where it was not built, everything runs on torch operations instead."""
+"""The C++ engine: loaded when first asked for.
+
+Where it was not built everything runs on torch operations; a line of the log says so, once.
+"""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from functools import lru_cache
 from types import ModuleType
@@ -19,9 +23,11 @@ def _loaded() -> tuple[ModuleType | None, str | None]:
     try:
         return importlib.import_module("dcnn_fast._engine"), None
     except ModuleNotFoundError:
-        return None, "the C++ engine was not built: install again with a C++ compiler at hand"
+        why = "the C++ engine was not built: install again with a C++ compiler at hand"
     except ImportError as error:
-        return None, f"the C++ engine does not load: {' '.join(str(error).split())}"
+        why = f"the C++ engine does not load: {' '.join(str(error).split())}"
+    logging.getLogger(__name__).warning("%s; torch operations are used, which are slower", why)
+    return None, why
 
 
 def reason() -> str | None:

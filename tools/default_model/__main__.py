@@ -78,7 +78,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("--data or DCNN_FAST_DATA must name the data folder")
-    os.environ.setdefault("OMP_NUM_THREADS", str(arguments.threads))
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     start = time.monotonic()

@@ -42,7 +42,7 @@ VARIETY += [
     for norm in (CROSS, SAME)
 ]
 
-pytestmark = pytest.mark.parametrize("isa", ISAS)
+pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 
 def _geometry(params):
