@@ -49,8 +49,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     return report
 
 
-def pytest_report_header() -> list[str]:
-    from dcnn_fast import engine  # noqa: PLC0415 - the header is printed before any test imports it
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from dcnn_fast import engine  # noqa: PLC0415 - importing it before any test does would hide what its import does
 
     data = os.environ.get("DCNN_FAST_DATA")
-    return [f"C++ engine: {engine.describe()}", f"real data: {'yes' if data else 'no (set DCNN_FAST_DATA)'}"]
+    terminalreporter.write_line(f"C++ engine: {engine.describe()}")
+    terminalreporter.write_line(f"real data: {'yes' if data else 'no (set DCNN_FAST_DATA)'}")

@@ -26,7 +26,9 @@ def score(
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
     workers: Annotated[int | None, typer.Option(help="Reading threads; changes no score.")] = None,
     resume: Annotated[bool, typer.Option(help="Skip the images that the CSV already holds.")] = False,
-    max_megapixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger images, decompression bombs; default 178.")] = None,
+    max_megapixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse larger images, decompression bombs; default 178.")
+    ] = None,
     background: Annotated[str, typer.Option(help="RRGGBB under transparent pixels.")] = "ffffff",
 ) -> None:
     """Rate images: P(high) averaged over random views, with a ranked table at the end.
