@@ -245,13 +245,21 @@ void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const 
   }
 }
 
-// Row k of a piece's results goes to its output, if it is not halo.
+// Row k of a piece's results goes where it is wanted.
 void store_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, int64_t k, const float* row) {
-  if (k < piece.skip_top || k >= piece.skip_top + piece.height) return;
-  const Output& o = p.outputs[piece.output];
-  const int64_t y = piece.out_top + k - piece.skip_top;
-  float* to = o.data + ((piece.image * o.height + y) * o.width + piece.out_left) * p.filters;
-  for (int64_t j = 0; j < piece.width; ++j, to += p.filters) gather(p, row + (piece.skip_left + j) * l.filters, to);
+  for (int64_t i = 0; i < piece.count; ++i) {
+    const StoreRow& store = p.stores[piece.first + i];
+    if (k < store.skip_top || k >= store.skip_top + store.height) continue;
+    const Output& o = p.outputs[store.output];
+    const int64_t y = store.out_top + k - store.skip_top;
+    const float* from = row + store.skip_left * l.filters;
+    float* to = o.data + ((store.image * o.height + y) * o.width + store.out_left) * p.filters;
+    if (l.filters == p.filters) {
+      memcpy(to, from, static_cast<size_t>(store.width * p.filters) * sizeof(float));
+      continue;
+    }
+    for (int64_t j = 0; j < store.width; ++j, from += l.filters, to += p.filters) gather(p, from, to);
+  }
 }
 
 // Everything that follows pooled row k of a piece, whose rows lie in a ring at `pooled`: the norm after the pool, and storing.

@@ -18,7 +18,10 @@ struct RegionRow {
   int64_t source, image, window_top, window_left, window_height, window_width, top, left, rows, cols, first, count;
 };
 struct PieceRow {
-  int64_t top, left, rows, cols, skip_top, skip_left, height, width, output, image, out_top, out_left;
+  int64_t top, left, rows, cols, first, count;
+};
+struct StoreRow {
+  int64_t skip_top, skip_left, height, width, output, image, out_top, out_left;
 };
 
 // One output [images, filters, height, width] in channels_last memory.
@@ -32,6 +35,7 @@ enum class Norm : int { none = 0, cross_map = 1, same_map = 2 };
 struct BlockProblem {
   const Source* sources;
   const PieceRow* pieces;
+  const StoreRow* stores;
   const Output* outputs;
   const float* weight;  // packed by pack_weight
   const float* bias;    // padded_filters() values

@@ -42,10 +42,10 @@ py::dict features() {
   return found;
 }
 
-// sources: (address, is bytes, image, channel, row and column stride); regions, pieces: int64 tables of
+// sources: (address, is bytes, image, channel, row and column stride); regions, pieces, stores: int64 tables of
 // dcnn_fast/ops/region.py; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k).
 void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
-                   int64_t count, uint64_t pieces, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
+                   int64_t count, uint64_t pieces, uint64_t stores, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
                    uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
                    float norm_power, float norm_k, bool norm_first, const std::vector<float>& mean, float scale,
                    int threads) {
@@ -60,6 +60,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   BlockProblem p{};
   p.sources = from.data();
   p.pieces = pointer<const dcnn::PieceRow>(pieces);
+  p.stores = pointer<const dcnn::StoreRow>(stores);
   p.outputs = to.data();
   p.mean = mean.data();
   p.scale = scale;

@@ -4,7 +4,7 @@ from dcnn_fast.ops.block import block, block_regions
 from dcnn_fast.ops.linear import linear
 from dcnn_fast.ops.norm import response_norm
 from dcnn_fast.ops.pool import max_pool
-from dcnn_fast.ops.region import Piece, Region, RegionList
+from dcnn_fast.ops.region import Piece, Region, RegionList, Store
 from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Region",
     "RegionList",
     "SameMapNorm",
+    "Store",
     "block",
     "block_regions",
     "linear",

@@ -22,20 +22,11 @@ from dcnn_fast.spec import Pool, Rounding, window_count
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Block outputs of one pool phase, and where they go.
-
-    The pool windows of the piece start at convolution output (`top`, `left`) of the region, pool stride apart; the phase is
-    (top % stride, left % stride). `rows` x `cols` of them are taken; one that passes the region's edge is clipped to it.
-    A same-map norm that follows the pool sees these rows x cols and nothing else. Of the result, the rectangle of
-    `height` x `width` that starts at (`skip_top`, `skip_left`) is stored in image `image` of output `output` at
-    (`out_top`, `out_left`). Without a pool every convolution output is a window of its own.
+class Store:
+    """Where results go: of a piece's results, the rectangle of `height` x `width` that starts at (`skip_top`, `skip_left`) is
+    stored in image `image` of output `output` at (`out_top`, `out_left`).
     """
 
-    top: int
-    left: int
-    rows: int
-    cols: int
     skip_top: int
     skip_left: int
     height: int
@@ -44,6 +35,23 @@ class Piece:
     image: int
     out_top: int
     out_left: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Block outputs of one pool phase, computed once and stored where they are wanted.
+
+    The pool windows of the piece start at convolution output (`top`, `left`) of the region, pool stride apart; the phase is
+    (top % stride, left % stride). `rows` x `cols` of them are taken; one that passes the region's edge is clipped to it.
+    A same-map norm that follows the pool sees these rows x cols and nothing else. Without a pool every convolution output is
+    a window of its own.
+    """
+
+    top: int
+    left: int
+    rows: int
+    cols: int
+    stores: tuple[Store, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,8 @@ class Region:
 
 
 REGION_FIELDS = tuple(f.name for f in fields(Region))[:-1]
-PIECE_FIELDS = tuple(f.name for f in fields(Piece))
+PIECE_FIELDS = tuple(f.name for f in fields(Piece))[:-1]
+STORE_FIELDS = tuple(f.name for f in fields(Store))
 
 
 @dataclass(frozen=True)
@@ -77,30 +86,39 @@ class RegionList:
     """Regions as tables, which is what kernels read.
 
     regions: [R, 12] int64, the fields of Region in order, then the index of its first piece and their number.
-    pieces: [P, 12] int64, the fields of Piece in order.
-    outputs: (images, height, width) of each output tensor the pieces write.
+    pieces: [P, 6] int64, the fields of Piece in order, then the index of its first store and their number.
+    stores: [S, 8] int64, the fields of Store in order.
+    outputs: (images, height, width) of each output tensor that is stored to.
     """
 
     regions: Tensor
     pieces: Tensor
+    stores: Tensor
     outputs: tuple[tuple[int, int, int], ...]
 
     @classmethod
     def of(cls, regions: Iterable[Region], outputs: Sequence[tuple[int, int, int]]) -> RegionList:
-        """Tables of `regions`, whose pieces write to tensors shaped `outputs` (images, height, width)."""
+        """Tables of `regions`, whose stores go to tensors shaped `outputs` (images, height, width)."""
         rows: list[tuple[int, ...]] = []
         pieces: list[tuple[int, ...]] = []
+        stores: list[tuple[int, ...]] = []
         for region in regions:
-            own = [astuple(piece) for piece in region.pieces]
-            rows.append((*(getattr(region, name) for name in REGION_FIELDS), len(pieces), len(own)))
-            pieces += own
-        return cls(_table(rows, len(REGION_FIELDS) + 2), _table(pieces, len(PIECE_FIELDS)), tuple(outputs))
+            rows.append((*(getattr(region, name) for name in REGION_FIELDS), len(pieces), len(region.pieces)))
+            for piece in region.pieces:
+                pieces.append((*(getattr(piece, name) for name in PIECE_FIELDS), len(stores), len(piece.stores)))
+                stores += map(astuple, piece.stores)
+        tables = _table(rows, len(REGION_FIELDS) + 2), _table(pieces, len(PIECE_FIELDS) + 2), _table(stores, len(STORE_FIELDS))
+        return cls(*tables, tuple(outputs))
 
     def __len__(self) -> int:
         return int(self.regions.shape[0])
 
     def __iter__(self) -> Iterator[Region]:
-        pieces = [Piece(*row) for row in self.pieces.tolist()]
+        stores = [Store(*row) for row in self.stores.tolist()]
+        pieces = [
+            Piece(*row, stores=tuple(stores[first : first + count]))  # type: ignore[misc]
+            for *row, first, count in self.pieces.tolist()
+        ]
         for *row, first, count in self.regions.tolist():
             yield Region(*row, pieces=tuple(pieces[first : first + count]))  # type: ignore[misc]
 
@@ -161,11 +179,13 @@ def of_windows(
     regions[:, 6:8] = windows[:, 2:4] - padding
     regions[:, 8], regions[:, 9] = conv_rows, conv_cols
     regions[:, 10], regions[:, 11] = index, 1
-    pieces = torch.zeros(count, len(PIECE_FIELDS), dtype=torch.int64)
+    pieces = torch.zeros(count, len(PIECE_FIELDS) + 2, dtype=torch.int64)
     pieces[:, 2], pieces[:, 3] = rows, cols
-    pieces[:, 6], pieces[:, 7] = rows, cols
-    pieces[:, 9] = index
-    return RegionList(regions, pieces, ((count, rows, cols),))
+    pieces[:, 4], pieces[:, 5] = index, 1
+    stores = torch.zeros(count, len(STORE_FIELDS), dtype=torch.int64)
+    stores[:, 2], stores[:, 3] = rows, cols
+    stores[:, 5] = index
+    return RegionList(regions, pieces, stores, ((count, rows, cols),))
 
 
 def require_regions(
@@ -178,31 +198,35 @@ def require_regions(
     rounding: Rounding,
     pool: Pool | None,
 ) -> None:
-    """Raise ValueError naming the first region or piece that lies outside its source, its region or its output.
+    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to.
 
     sources: (images, height, width) of each source.
     """
-    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
-    if table.ndim != 2 or table.shape[1] != len(REGION_FIELDS) + 2 or table.dtype != np.int64:
-        raise ValueError(f"regions: table must be int64 [R, {len(REGION_FIELDS) + 2}], got {table.dtype} {list(table.shape)}")
-    if pieces.ndim != 2 or pieces.shape[1] != len(PIECE_FIELDS) or pieces.dtype != np.int64:
-        raise ValueError(f"regions: pieces must be int64 [P, {len(PIECE_FIELDS)}], got {pieces.dtype} {list(pieces.shape)}")
-    _require_rows(
-        table,
-        "region",
-        _region_rules(table, np.array(sources, dtype=np.int64).reshape(-1, 3), len(pieces), size, stride, padding, rounding),
-    )
-    owner = np.repeat(np.arange(len(table)), table[:, 11])
-    taken = np.concatenate([np.arange(first, first + count) for first, count in table[:, 10:12]] or [np.zeros(0, np.int64)])
+    table, pieces, stores = regions.regions.numpy(), regions.pieces.numpy(), regions.stores.numpy()
+    for name, rows, width in (("regions", table, 12), ("pieces", pieces, 6), ("stores", stores, 8)):
+        if rows.ndim != 2 or rows.shape[1] != width or rows.dtype != np.int64:
+            raise ValueError(f"regions: the table of {name} must be int64 [n, {width}], got {rows.dtype} {list(rows.shape)}")
+    extents = np.array(sources, dtype=np.int64).reshape(-1, 3)
+    _require_rows(table, "region", REGION_FIELDS, _region_rules(table, extents, len(pieces), size, stride, padding, rounding))
+    owner, taken = _members(table)
+    pieces = pieces[taken]
+    _require_rows(pieces, "piece", PIECE_FIELDS, _piece_rules(pieces, table[owner], len(stores), pool or Pool(1, 1)))
+    owner, taken = _members(pieces)
     outputs = np.array(regions.outputs, dtype=np.int64).reshape(-1, 3)
-    _require_rows(pieces[taken], "piece", _piece_rules(pieces[taken], table[owner], outputs, pool or Pool(1, 1)))
+    _require_rows(stores[taken], "store", STORE_FIELDS, _store_rules(stores[taken], pieces[owner], outputs))
+
+
+def _members(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the rows that `table`'s last two columns (first, count) name: whose each is, and which."""
+    first, count = table[:, -2], table[:, -1]
+    owner = np.repeat(np.arange(len(table)), count)
+    return owner, np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner]
 
 
 Rule = tuple[str, np.ndarray]
 
 
-def _require_rows(table: np.ndarray, kind: str, rules: Iterable[Rule]) -> None:
-    names = REGION_FIELDS if kind == "region" else PIECE_FIELDS
+def _require_rows(table: np.ndarray, kind: str, names: Sequence[str], rules: Iterable[Rule]) -> None:
     for rule, holds in rules:
         bad = np.flatnonzero(~holds)
         if bad.size:
@@ -235,22 +259,28 @@ def _region_rules(
     yield f"pieces must lie in the table of {pieces}", (first >= 0) & (count >= 0) & (first + count <= pieces)
 
 
-def _piece_rules(pieces: np.ndarray, owners: np.ndarray, outputs: np.ndarray, pool: Pool) -> Iterator[Rule]:
-    top, left, rows, cols, st, sl, height, width, output, image, ot, ol = pieces.T
+def _piece_rules(pieces: np.ndarray, owners: np.ndarray, stores: int, pool: Pool) -> Iterator[Rule]:
+    top, left, rows, cols, first, count = pieces.T
     conv_rows, conv_cols = owners[:, 8], owners[:, 9]
-    yield "rows, cols, height and width must be at least 1", (rows > 0) & (cols > 0) & (height > 0) & (width > 0)
+    yield "rows and cols must be at least 1", (rows > 0) & (cols > 0)
     last_row, last_col = top + (rows - 1) * pool.stride, left + (cols - 1) * pool.stride
     yield (
         "every pool window must start inside its region",
         (top >= 0) & (left >= 0) & (last_row < conv_rows) & (last_col < conv_cols),
     )
+    yield f"stores must lie in the table of {stores}", (first >= 0) & (count >= 0) & (first + count <= stores)
+
+
+def _store_rules(stores: np.ndarray, owners: np.ndarray, outputs: np.ndarray) -> Iterator[Rule]:
+    st, sl, height, width, output, image, ot, ol = stores.T
+    yield "height and width must be at least 1", (height > 0) & (width > 0)
     yield (
-        "the stored rectangle must lie in rows x cols",
-        (st >= 0) & (sl >= 0) & (st + height <= rows) & (sl + width <= cols),
+        "the rectangle must lie in its piece",
+        (st >= 0) & (sl >= 0) & (st + height <= owners[:, 2]) & (sl + width <= owners[:, 3]),
     )
     yield f"output must be 0 to {len(outputs) - 1}", (output >= 0) & (output < len(outputs))
     images, out_height, out_width = outputs[output].T
     yield (
-        "the stored rectangle must lie in its output",
+        "the rectangle must lie in its output",
         (image >= 0) & (image < images) & (ot >= 0) & (ol >= 0) & (ot + height <= out_height) & (ol + width <= out_width),
     )

@@ -83,7 +83,7 @@ def block_regions(
     sources: images [N, C, H, W] each, all uint8 or all of weight's dtype; a pixel enters as (pixel - mean) * scale, mean
     per channel or empty for none. padding and rounding bound how far a region may read past its window; inside these
     bounds the regions say what is read (see `Region`). Returns one [images, F, height, width] tensor, in channels_last
-    memory, for each of regions.outputs, in out_dtype (default: weight's); what no piece covers is unspecified.
+    memory, for each of regions.outputs, in out_dtype (default: weight's); what nothing is stored to is unspecified.
 
     Not differentiable: raises RuntimeError when gradients are asked for. Otherwise raises as `block` does.
     """
@@ -97,8 +97,8 @@ def block_regions(
     require_regions(shapes, regions, size=weight.shape[2], stride=stride, padding=padding, rounding=rounding, pool=options.pool)
     outputs = [extent for shape in regions.outputs for extent in shape]
     result: list[Tensor] = torch.ops.dcnn_fast.block_regions(
-        list(sources), regions.regions, regions.pieces, outputs, weight, bias, *options.flat(), list(mean), scale,
-        out_dtype or weight.dtype,
+        list(sources), regions.regions, regions.pieces, regions.stores, outputs, weight, bias, *options.flat(), list(mean),
+        scale, out_dtype or weight.dtype,
     )  # fmt: skip
     return result
 
@@ -169,20 +169,20 @@ def _fake_backward(
 
 
 def _run_regions(
-    sources: list[Tensor], regions: Tensor, pieces: Tensor, outputs: list[int], weight: Tensor, bias: Tensor | None,
-    *rest: Any,
+    sources: list[Tensor], regions: Tensor, pieces: Tensor, stores: Tensor, outputs: list[int], weight: Tensor,
+    bias: Tensor | None, *rest: Any,
 ) -> list[Tensor]:  # fmt: skip
     *flat, mean, scale, out_dtype = rest
     params = _regions_params(sources, weight, BlockOptions.from_flat(*flat), out_dtype)
     backend = BACKENDS[dispatch.choose(BACKENDS, params, weight.device)]
-    table = RegionList(regions, pieces, _triples(outputs))
+    table = RegionList(regions, pieces, stores, _triples(outputs))
     results: list[Tensor] = backend.regions(sources, table, weight, bias, params, mean, scale)
     return results
 
 
 def _fake_regions(
-    sources: list[Tensor], regions: Tensor, pieces: Tensor, outputs: list[int], weight: Tensor, bias: Tensor | None,
-    *rest: Any,
+    sources: list[Tensor], regions: Tensor, pieces: Tensor, stores: Tensor, outputs: list[int], weight: Tensor,
+    bias: Tensor | None, *rest: Any,
 ) -> list[Tensor]:  # fmt: skip
     shapes = [(images, weight.shape[0], rows, cols) for images, rows, cols in _triples(outputs)]
     return [weight.new_empty(shape, dtype=rest[-1]).contiguous(memory_format=torch.channels_last) for shape in shapes]
@@ -261,7 +261,7 @@ register(
     _fake_backward,
 )
 register(
-    "block_regions(Tensor[] sources, Tensor regions, Tensor pieces, int[] outputs, Tensor weight, Tensor? bias, "
+    "block_regions(Tensor[] sources, Tensor regions, Tensor pieces, Tensor stores, int[] outputs, Tensor weight, Tensor? bias, "
     f"{FLAT_SCHEMA}, float[] mean, float scale, ScalarType out_dtype) -> Tensor[]",
     _run_regions,
     _fake_regions,

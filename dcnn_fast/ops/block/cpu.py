@@ -78,7 +78,7 @@ def run(
     pool = options.pool or Pool(1, 1)
     weight = weight.contiguous()
     bias = None if bias is None else bias.contiguous()
-    table, pieces = regions.regions.contiguous(), regions.pieces.contiguous()
+    table, pieces, stores = (t.contiguous() for t in (regions.regions, regions.pieces, regions.stores))
     sizes = (params.channels, params.filters, params.size, options.stride, options.groups, pool.size, pool.stride)
     engine.load().block_regions(
         isa,
@@ -86,6 +86,7 @@ def run(
         table.data_ptr(),
         len(regions),
         pieces.data_ptr(),
+        stores.data_ptr(),
         [(output.data_ptr(), output.shape[0], output.shape[2], output.shape[3]) for output in outputs],
         weight.data_ptr(),
         0 if bias is None else bias.data_ptr(),

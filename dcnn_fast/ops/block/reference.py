@@ -15,7 +15,7 @@ from torch import Tensor
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams, Precision
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
-from dcnn_fast.ops.region import Piece, Region, RegionList
+from dcnn_fast.ops.region import Piece, Region, RegionList, Store
 from dcnn_fast.spec import Pool
 
 
@@ -67,7 +67,7 @@ def regions(
     mean: Sequence[float],
     scale: float,
 ) -> list[Tensor]:
-    """Every region's pieces, computed region by region; outputs no piece covers are NaN.
+    """Every region's pieces, computed region by region; what nothing is stored to is NaN.
 
     A pixel inside a region's window enters as (pixel - mean) * scale; outside it, as zero.
     """
@@ -83,7 +83,9 @@ def regions(
         patch = _patch(sources[region.source][region.image], region, params, mean, scale, dtype)
         relu = _conv_relu_padded(patch, weight, bias, params.options)
         for piece in region.pieces:
-            _store(outputs[piece.output], piece, _piece(relu, piece, params.options))
+            values = _piece(relu, piece, params.options)
+            for store in piece.stores:
+                _store(outputs[store.output], store, values)
     return outputs
 
 
@@ -185,8 +187,8 @@ def _piece(relu: Tensor, piece: Piece, options: BlockOptions) -> Tensor:
     return pooled
 
 
-def _store(output: Tensor, piece: Piece, values: Tensor) -> None:
-    kept = values[0, :, piece.skip_top : piece.skip_top + piece.height, piece.skip_left : piece.skip_left + piece.width]
-    rows = slice(piece.out_top, piece.out_top + piece.height)
-    cols = slice(piece.out_left, piece.out_left + piece.width)
-    output[piece.image, :, rows, cols] = kept.to(output.dtype)
+def _store(output: Tensor, store: Store, values: Tensor) -> None:
+    kept = values[0, :, store.skip_top : store.skip_top + store.height, store.skip_left : store.skip_left + store.width]
+    rows = slice(store.out_top, store.out_top + store.height)
+    cols = slice(store.out_left, store.out_left + store.width)
+    output[store.image, :, rows, cols] = kept.to(output.dtype)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
-from dcnn_fast.ops import Piece, Pool, Region, RegionList
+from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
 from dcnn_fast.ops.block import cpu, reference
 from dcnn_fast.ops.region import of_windows, whole
 from tests.ops.block.problems import CROSS, SAME, SMALL, operands, preset_problems, problem
@@ -138,7 +138,7 @@ def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order):
     x, weight, bias = operands(params)
     extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
     offsets = ((0, 0), (5, 8), (8, 3))
-    pieces = tuple(Piece(t, l, rows, rows, 0, 0, rows, rows, i, 0, 0, 0) for i, (t, l) in enumerate(offsets))
+    pieces = tuple(Piece(t, l, rows, rows, (Store(0, 0, rows, rows, i, 0, 0, 0),)) for i, (t, l) in enumerate(offsets))
     shared = RegionList.of([Region(0, 0, 0, 0, 30, 33, 0, 0, 26, 29, pieces)], [(1, rows, rows)] * 3)
     windows = of_windows(torch.tensor([[0, t, l] for t, l in offsets]), extent, extent, **_geometry(params))
     (alone,) = _run(isa, [x], windows, weight, bias, params)
@@ -151,8 +151,8 @@ def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
     x, weight, bias = operands(params)
     (expected,) = _run(isa, [x], whole(1, 11, 9, **_geometry(params)), weight, bias, params)
     _, _, rows, cols = expected.shape
-    upper = Piece(0, 0, 3, cols, 0, 0, 2, cols, 0, 0, 0, 0)
-    lower = Piece(2, 0, rows - 1, cols, 1, 0, rows - 2, cols, 0, 0, 2, 0)
+    upper = Piece(0, 0, 3, cols, (Store(0, 0, 2, cols, 0, 0, 0, 0),))
+    lower = Piece(2, 0, rows - 1, cols, (Store(1, 0, rows - 2, cols, 0, 0, 2, 0),))
     table = RegionList.of([Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, (upper, lower))], [(1, rows, cols)])
     (result,) = _run(isa, [x], table, weight, bias, params)
     assert torch.equal(result, expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dcnn_fast import ops
-from dcnn_fast.ops import Piece, Pool, Region, RegionList, SameMapNorm
+from dcnn_fast.ops import Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.region import of_windows, whole
 from tests.ops.block.problems import SMALL, keywords, operands, problem, runnable
 
@@ -65,7 +65,7 @@ def test_one_region_emits_several_pool_phases():
     x, weight, bias = operands(params)
     extent, rows = 9, 3  # a 9 x 9 window: conv 7 x 7, pooled 3 x 3
     offsets = ((0, 0), (1, 2), (3, 1))
-    pieces = tuple(Piece(t, l, rows, rows, 0, 0, rows, rows, i, 0, 0, 0) for i, (t, l) in enumerate(offsets))
+    pieces = tuple(Piece(t, l, rows, rows, (Store(0, 0, rows, rows, i, 0, 0, 0),)) for i, (t, l) in enumerate(offsets))
     region = Region(0, 0, 0, 0, 14, 15, 0, 0, 12, 13, pieces)
     table = RegionList.of([region], [(1, rows, rows)] * 3)
     assert list(table) == [region]
@@ -80,8 +80,8 @@ def test_two_half_pieces_with_a_halo_make_a_same_map_normed_whole():
     x, weight, bias = operands(params)
     expected = ops.block(x, weight, bias, **keywords(params.options))
     _, _, rows, cols = expected.shape
-    upper = Piece(0, 0, 3, cols, 0, 0, 2, cols, 0, 0, 0, 0)
-    lower = Piece(2, 0, rows - 1, cols, 1, 0, rows - 2, cols, 0, 0, 2, 0)
+    upper = Piece(0, 0, 3, cols, (Store(0, 0, 2, cols, 0, 0, 0, 0),))
+    lower = Piece(2, 0, rows - 1, cols, (Store(1, 0, rows - 2, cols, 0, 0, 2, 0),))
     region = Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, (upper, lower))
     (result,) = ops.block_regions(
         [x], RegionList.of([region], [(1, rows, cols)]), weight, bias, **_region_keywords(params.options)
@@ -94,7 +94,7 @@ def test_what_no_piece_covers_is_nan_in_the_reference(monkeypatch):
     params = SMALL[1]
     x, weight, bias = operands(params)
     table = whole(2, 7, 5, **_geometry(params))
-    only_first = RegionList(table.regions[:1], table.pieces[:1], table.outputs)
+    only_first = RegionList(table.regions[:1], table.pieces[:1], table.stores[:1], table.outputs)
     (result,) = ops.block_regions([x], only_first, weight, bias, **_region_keywords(params.options))
     assert not result[0].isnan().any()
     assert result[1].isnan().all()
@@ -128,6 +128,7 @@ def test_opcheck_of_regions():
         [x],
         table.regions,
         table.pieces,
+        table.stores,
         outputs,
         weight,
         bias,
@@ -139,7 +140,7 @@ def test_opcheck_of_regions():
     torch.library.opcheck(torch.ops.dcnn_fast.block_regions, arguments)
 
 
-GOOD = Region(0, 0, 0, 0, 8, 8, -1, -1, 8, 8, (Piece(0, 0, 4, 4, 0, 0, 4, 4, 0, 0, 0, 0),))
+GOOD = Region(0, 0, 0, 0, 8, 8, -1, -1, 8, 8, (Piece(0, 0, 4, 4, (Store(0, 0, 4, 4, 0, 0, 0, 0),)),))
 
 
 @pytest.mark.parametrize(
@@ -153,17 +154,19 @@ GOOD = Region(0, 0, 0, 0, 8, 8, -1, -1, 8, 8, (Piece(0, 0, 4, 4, 0, 0, 4, 4, 0, 
         ({"rows": 0}, "rows and cols must be at least 1"),
         ({"top": -2}, "top and left must not pass the window by more than the padding 1"),
         ({"rows": 9}, "the last receptive field must not pass the window"),
-        ({"piece": {"rows": 0}}, "piece 0: rows, cols, height and width must be at least 1"),
+        ({"piece": {"rows": 0}}, "piece 0: rows and cols must be at least 1"),
         ({"piece": {"top": 2}}, "every pool window must start inside its region"),
         ({"piece": {"left": -1}}, "every pool window must start inside its region"),
-        ({"piece": {"height": 5}}, "the stored rectangle must lie in rows x cols"),
-        ({"piece": {"output": 1}}, "output must be 0 to 0"),
-        ({"piece": {"out_left": 1}}, "the stored rectangle must lie in its output"),
-        ({"piece": {"image": 1}}, "the stored rectangle must lie in its output"),
+        ({"store": {"width": 0}}, "store 0: height and width must be at least 1"),
+        ({"store": {"height": 5}}, "store 0: the rectangle must lie in its piece"),
+        ({"store": {"output": 1}}, "output must be 0 to 0"),
+        ({"store": {"out_left": 1}}, "the rectangle must lie in its output"),
+        ({"store": {"image": 1}}, "the rectangle must lie in its output"),
     ],
 )
 def test_bad_regions_are_refused_by_name(change, message):
-    piece = replace(GOOD.pieces[0], **change.pop("piece", {}))
+    store = replace(GOOD.pieces[0].stores[0], **change.pop("store", {}))
+    piece = replace(GOOD.pieces[0], stores=(store,), **change.pop("piece", {}))
     table = RegionList.of([replace(GOOD, pieces=(piece,), **change)], [(1, 4, 4)])
     with pytest.raises(ValueError, match=message):
         ops.block_regions([torch.zeros(1, 2, 8, 8)], table, torch.zeros(3, 2, 3, 3), padding=1, pool=(3, 2))

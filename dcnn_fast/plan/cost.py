@@ -1,0 +1,78 @@
+"""What a region costs: the multiplications of its convolution, and bytes moved expressed in multiplications.
+
+The exchange rate is a property of a backend: how many multiply-adds it does in the time it moves one byte. The cost is a
+pure function of shapes, so a plan never depends on timings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcnn_fast.plan.geometry import Axis, Span
+from dcnn_fast.spec import Block
+
+# csrc/cpu in fp32: about 90 G multiply-adds and 10 GB a second and core. The GPU figure is predicted, not measured.
+MACS_PER_BYTE = {"cpu": 9.0, "reference": 9.0, "triton": 15.0, "cuda": 15.0}
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """Costs of one block's regions on one backend, in multiply-adds.
+
+    depth: products of one convolution output of all filters. channels, filters: of input and output.
+    """
+
+    axis: Axis
+    depth: int
+    channels: int
+    filters: int
+    per_byte: float
+
+    @classmethod
+    def of(cls, block: Block, axis: Axis, channels: int, backend: str) -> BlockCost:
+        """The costs of `block` over `channels` inputs."""
+        depth = block.size**2 * (channels // block.groups) * block.filters
+        return cls(axis, depth, channels, block.filters, MACS_PER_BYTE[backend])
+
+    def whole(self) -> float:
+        """A window by itself."""
+        axis = self.axis
+        return self._region(axis.conv, axis.conv) + self._moved(axis.out**2)
+
+    def rim(self) -> float:
+        """The rim of one window, and storing its shared results beside it."""
+        axis = self.axis
+        strips = [self._strip(rows, cols) for rows, cols in rim_strips(axis)]
+        return sum(strips) + self._moved(axis.shared**2)
+
+    def shared(self, rows: int, cols: int) -> float:
+        """The shared results of windows that span `rows` x `cols` convolution outputs from first to last."""
+        axis = self.axis
+        span = axis.free_span(axis.shared_first, axis.shared_last)
+        extent = span.last - span.first + 1
+        results = (axis.shared + rows // axis.pool_stride) * (axis.shared + cols // axis.pool_stride)
+        return self._region(extent + rows, extent + cols) + self._moved(results)
+
+    def _strip(self, rows: tuple[int, int], cols: tuple[int, int]) -> float:
+        down, right = self.axis.span(*rows), self.axis.span(*cols)
+        results = (rows[1] - rows[0] + 1) * (cols[1] - cols[0] + 1)
+        return self._region(_extent(down), _extent(right)) + self._moved(results)
+
+    def _region(self, conv_rows: int, conv_cols: int) -> float:
+        axis = self.axis
+        read = ((conv_rows - 1) * axis.stride + axis.size) * ((conv_cols - 1) * axis.stride + axis.size)
+        return conv_rows * conv_cols * self.depth + 4 * read * self.channels * self.per_byte
+
+    def _moved(self, results: int) -> float:
+        return 4 * results * self.filters * self.per_byte
+
+
+def _extent(span: Span) -> int:
+    return span.last - span.first + 1
+
+
+def rim_strips(axis: Axis) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The rim of a window as rectangles of results that do not overlap: (first and last row, first and last column)."""
+    middle = (axis.shared_first, axis.shared_last)
+    rows = [(side, (0, axis.out - 1)) for side in axis.rim()]
+    return rows + [(middle, side) for side in axis.rim()]
