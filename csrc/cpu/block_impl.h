@@ -1,7 +1,8 @@
 // The fused block over one region, for the vector type `Vec` that the including file defines.
 //
-// Tile: 6 positions x 2 vectors of filters in registers; K runs over ky, kx, c in that order with one accumulator, so an
-// output's bits are the same wherever it is computed. Conv rows live in a ring as deep as the pool window (and the same-map
+// Tile: kPositions positions x 2 vectors of filters in registers, kPositions as the including file defines it; K runs over ky,
+// kx, c in that order with one accumulator, so an output's bits are the same wherever it is computed. Positions lie along a row
+// or, in a narrow region, in a few rows below each other. Conv rows live in a ring as deep as the pool window (and the same-map
 // norm's, when it comes first), so the convolution's output never leaves the cache.
 // Memory per region: the padded input patch, the ring, one pooled row per piece (norm size of them for a same-map norm).
 
@@ -13,12 +14,12 @@
 namespace dcnn {
 namespace {
 
-constexpr int kPositions = 6;
 constexpr int64_t kBlock = 2 * Vec::width;
 
 struct Layout {
   int64_t filters;  // padded: a position's stride in rows of activations
   int64_t patch_rows, patch_cols, raw_ring, ring;
+  int64_t together;  // conv rows computed at once; rings are multiples of it, so that they never wrap inside a group
   int64_t patch, raw, ring_at, square, sums, gathered, pooled, normed;  // offsets into the scratch, in floats
   int64_t total;
 };
@@ -29,13 +30,17 @@ inline bool norm_after_pool(const BlockProblem& p, Norm kind) { return p.norm ==
 // Pooled rows a piece keeps: as many as a same-map norm that follows the pool looks at.
 inline int64_t pooled_depth(const BlockProblem& p) { return norm_after_pool(p, Norm::same_map) ? p.norm_size : 1; }
 
+// Conv rows that a region of so many columns computes at once.
+inline int64_t rows_together(int64_t cols) { return cols > kPositions / 2 ? 1 : kPositions / cols; }
+
 Layout layout_of(const BlockProblem& p, const RegionRow& r) {
   Layout l{};
   l.filters = padded_filters(p, kBlock);
   l.patch_rows = (r.rows - 1) * p.stride + p.size;
   l.patch_cols = (r.cols - 1) * p.stride + p.size;
-  l.raw_ring = norm_before_pool(p, Norm::same_map) ? p.norm_size : 0;
-  l.ring = p.pool_size;
+  l.together = rows_together(r.cols);
+  l.raw_ring = norm_before_pool(p, Norm::same_map) ? round_up(p.norm_size - 1 + l.together, l.together) : 0;
+  l.ring = round_up(p.pool_size - 1 + l.together, l.together);
   const int64_t row = r.cols * l.filters;
   const int64_t depth = pooled_depth(p);
   int64_t pooled = 0, widest = 0;
@@ -92,51 +97,102 @@ void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, floa
   }
 }
 
-// N adjacent outputs of one conv row for one block of filters: bias and ReLU included.
-template <int N>
-inline void conv_tile(const BlockProblem& p, const float* input, int64_t input_row, const float* weight, const float* bias,
-                      float* out, int64_t out_step) {
-  Vec low[N], high[N];
-  for (int i = 0; i < N; ++i) low[i] = high[i] = Vec::zero();
-  const int64_t step = p.stride * p.channels;
-  const int64_t run = p.group_channels();
-  for (int64_t ky = 0; ky < p.size; ++ky) {
-    for (int64_t kx = 0; kx < p.size; ++kx) {
-      const float* from = input + ky * input_row + kx * p.channels;
-      for (int64_t c = 0; c < run; ++c, weight += kBlock) {
+// Where a tile reads and writes; steps in floats.
+struct TilePlace {
+  const float* input;  // of the first position, at its first tap
+  int64_t input_row;   // between rows of the patch
+  int64_t run;         // consecutive products of one patch row ...
+  int64_t runs;        // ... of which there are so many,
+  int64_t run_step;    // so far apart, in each of `size` rows
+  int64_t size;
+  int64_t col_step, row_step;  // between positions along and below each other
+  const float* weight;
+  const float* bias;
+  float* out;
+  int64_t out_col, out_row;
+};
+
+// R x C outputs of one block of filters: bias and ReLU included. Three positions share a pointer: an x86 address can add one or
+// two steps to it for nothing.
+template <int R, int C>
+void conv_tile(const TilePlace& t) {
+  constexpr int kPointers = R * ((C + 2) / 3);
+  Vec low[R * C], high[R * C];
+  _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) low[i] = high[i] = Vec::zero();
+  const float* weight = t.weight;
+  const int64_t step = t.col_step;
+  for (int64_t ky = 0; ky < t.size; ++ky) {
+    for (int64_t kx = 0; kx < t.runs; ++kx) {
+      const float* from[kPointers];
+      _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) {
+        constexpr int kAcross = (C + 2) / 3;
+        from[i] = t.input + ky * t.input_row + kx * t.run_step + (i / kAcross) * t.row_step + (i % kAcross) * 3 * step;
+      }
+      for (int64_t c = 0; c < t.run; ++c, weight += kBlock) {
         const Vec w0 = Vec::load(weight), w1 = Vec::load(weight + Vec::width);
-        for (int i = 0; i < N; ++i) {
-          const Vec x = Vec::broadcast(from[i * step + c]);
+        _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
+          constexpr int kAcross = (C + 2) / 3;
+          const Vec x = Vec::broadcast(from[i / C * kAcross + i % C / 3][(i % C % 3) * step + c]);
           low[i] = Vec::fma(x, w0, low[i]);
           high[i] = Vec::fma(x, w1, high[i]);
         }
       }
     }
   }
-  const Vec b0 = Vec::load(bias), b1 = Vec::load(bias + Vec::width);
-  for (int i = 0; i < N; ++i) {
-    Vec::relu(Vec::add(low[i], b0)).store(out + i * out_step);
-    Vec::relu(Vec::add(high[i], b1)).store(out + i * out_step + Vec::width);
+  const Vec b0 = Vec::load(t.bias), b1 = Vec::load(t.bias + Vec::width);
+  _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
+    float* out = t.out + (i / C) * t.out_row + (i % C) * t.out_col;
+    Vec::relu(Vec::add(low[i], b0)).store(out);
+    Vec::relu(Vec::add(high[i], b1)).store(out + Vec::width);
   }
 }
 
-void conv_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const float* patch, int64_t y, float* out) {
-  const int64_t input_row = l.patch_cols * p.channels;
+typedef void (*Tile)(const TilePlace&);
+
+// The tile of one row and `cols` columns, 1 to kPositions.
+template <int C = kPositions>
+inline Tile row_tile(int64_t cols) {
+  if constexpr (C > 1) {
+    if (cols < C) return row_tile<C - 1>(cols);
+  }
+  return conv_tile<1, C>;
+}
+
+// The tile of rows_together(cols) rows and `cols` columns, 1 to kPositions / 2.
+template <int C = kPositions / 2>
+inline Tile narrow_tile(int64_t cols) {
+  if constexpr (C > 1) {
+    if (cols < C) return narrow_tile<C - 1>(cols);
+  }
+  return conv_tile<kPositions / C, C>;
+}
+
+// Conv rows y ... y + count - 1 go to `out`, row after row; count is 1 or l.together.
+void conv_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const float* patch, int64_t y, int64_t count,
+               float* out) {
   const int64_t blocks = round_up(p.group_filters(), kBlock) / kBlock;
-  const int64_t block_weights = p.size * p.size * p.group_channels() * kBlock;
-  const float* weight = p.weight;
+  TilePlace t{};
+  t.input_row = l.patch_cols * p.channels;
+  t.run = p.groups == 1 ? p.size * p.channels : p.group_channels();  // without groups a row's taps and channels are contiguous
+  t.runs = p.groups == 1 ? 1 : p.size;
+  t.run_step = p.channels;
+  t.size = p.size;
+  t.col_step = p.stride * p.channels;
+  t.row_step = p.stride * t.input_row;
+  t.weight = p.weight;
+  t.out_col = l.filters;
+  t.out_row = r.cols * l.filters;
   for (int64_t g = 0; g < p.groups; ++g) {
-    const float* rows = patch + y * p.stride * input_row + g * p.group_channels();
-    for (int64_t b = 0; b < blocks; ++b, weight += block_weights) {
+    const float* rows = patch + y * p.stride * t.input_row + g * p.group_channels();
+    for (int64_t b = 0; b < blocks; ++b, t.weight += p.size * p.size * p.group_channels() * kBlock) {
       const int64_t first = (g * blocks + b) * kBlock;
-      int64_t x = 0;
-      for (; x + kPositions <= r.cols; x += kPositions) {
-        conv_tile<kPositions>(p, rows + x * p.stride * p.channels, input_row, weight, p.bias + first,
-                              out + x * l.filters + first, l.filters);
-      }
-      for (; x < r.cols; ++x) {
-        conv_tile<1>(p, rows + x * p.stride * p.channels, input_row, weight, p.bias + first, out + x * l.filters + first,
-                     l.filters);
+      t.bias = p.bias + first;
+      const int64_t across = count > 1 ? r.cols : kPositions;
+      for (int64_t x = 0; x < r.cols; x += across) {
+        const int64_t cols = r.cols - x < across ? r.cols - x : across;
+        t.input = rows + x * t.col_step;
+        t.out = out + x * l.filters + first;
+        (count > 1 ? narrow_tile(cols) : row_tile(cols))(t);
       }
     }
   }
@@ -277,16 +333,17 @@ void finish_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, i
   }
 }
 
-// Row y of what is pooled is in the ring: every pool window that ends with it can be taken.
+// Row y of what is pooled is in the ring: every pool window that ends with it can be taken; with the last row, all that are left.
 void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y, float* scratch) {
   const int64_t depth = pooled_depth(p);
   float* pooled = scratch + l.pooled;
   for (int64_t i = 0; i < r.count; ++i) {
     const PieceRow& piece = p.pieces[r.first + i];
     const int64_t row = piece.cols * l.filters;
-    for (int64_t k = 0; k < piece.rows; ++k) {
-      const int64_t end = piece.top + k * p.pool_stride + p.pool_size - 1;
-      if ((end < r.rows - 1 ? end : r.rows - 1) != y) continue;
+    const int64_t past = y - piece.top - p.pool_size + 1;  // window k ends with row y when this is k strides
+    int64_t k = past <= 0 ? 0 : (past + p.pool_stride - 1) / p.pool_stride;
+    const int64_t end = y == r.rows - 1 ? piece.rows : (past >= 0 && past % p.pool_stride == 0 ? k + 1 : k);
+    for (; k < end && k < piece.rows; ++k) {
       float* out = pooled + (k % depth) * row;
       pool_row(p, r, l, piece, scratch + l.ring_at, k, out);
       finish_row(p, l, piece, k, depth > 1 ? pooled : out, scratch);
@@ -298,21 +355,24 @@ void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y,
 void run_region(const BlockProblem& p, const RegionRow& r, float* scratch) {
   const Layout l = layout_of(p, r);
   const int64_t row = r.cols * l.filters;
+  const bool normed = norm_before_pool(p, Norm::same_map);
+  const int64_t after = p.norm_size - 1 - p.norm_size / 2;
   fill_patch(p, r, l, scratch + l.patch);
-  for (int64_t y = 0; y < r.rows; ++y) {
-    if (!norm_before_pool(p, Norm::same_map)) {
-      float* out = scratch + l.ring_at + (y % l.ring) * row;
-      conv_row(p, r, l, scratch + l.patch, y, out);
-      if (norm_before_pool(p, Norm::cross_map)) cross_map_row(p, l, out, r.cols, scratch);
-      feed(p, r, l, y, scratch);
-      continue;
-    }
-    conv_row(p, r, l, scratch + l.patch, y, scratch + l.raw + (y % l.raw_ring) * row);
-    const int64_t after = p.norm_size - 1 - p.norm_size / 2;
-    const int64_t last = y == r.rows - 1 ? y : y - after;
-    for (int64_t i = y - after < 0 ? 0 : y - after; i <= last; ++i) {
-      same_map_row(p, l, scratch + l.raw, l.raw_ring, i, r.rows, r.cols, scratch + l.ring_at + (i % l.ring) * row);
-      feed(p, r, l, i, scratch);
+  for (int64_t y = 0; y < r.rows;) {
+    const int64_t count = r.rows - y < l.together ? 1 : l.together;
+    float* out = normed ? scratch + l.raw + (y % l.raw_ring) * row : scratch + l.ring_at + (y % l.ring) * row;
+    conv_rows(p, r, l, scratch + l.patch, y, count, out);
+    for (const int64_t stop = y + count; y < stop; ++y, out += row) {
+      if (!normed) {
+        if (norm_before_pool(p, Norm::cross_map)) cross_map_row(p, l, out, r.cols, scratch);
+        feed(p, r, l, y, scratch);
+        continue;
+      }
+      const int64_t last = y == r.rows - 1 ? y : y - after;
+      for (int64_t i = y - after < 0 ? 0 : y - after; i <= last; ++i) {
+        same_map_row(p, l, scratch + l.raw, l.raw_ring, i, r.rows, r.cols, scratch + l.ring_at + (i % l.ring) * row);
+        feed(p, r, l, i, scratch);
+      }
     }
   }
 }

@@ -8,6 +8,9 @@
 namespace dcnn {
 namespace {
 
+constexpr int kPositions = 6;
+constexpr int kOutputs = 3;  // of a matrix product's tile
+
 struct Vec {
   static constexpr int width = 8;
   __m256 v;

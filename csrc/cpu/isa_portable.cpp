@@ -3,6 +3,9 @@
 namespace dcnn {
 namespace {
 
+constexpr int kPositions = 6;
+constexpr int kOutputs = 3;  // of a matrix product's tile
+
 struct Vec {
   static constexpr int width = 4;
   typedef float Lanes __attribute__((vector_size(16)));

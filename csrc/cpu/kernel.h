@@ -78,6 +78,7 @@ struct Isa {
 const Isa& portable_isa();
 #ifdef DCNN_X86
 const Isa& avx2_isa();
+const Isa& avx512_isa();
 #endif
 
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }

@@ -2,7 +2,8 @@
 //
 // Each output has one vector accumulator that takes K in steps of the vector's width and is summed across at the end, so its
 // bits depend on its own row and weights alone. K is cut into chunks that keep x in L2; the accumulators wait in scratch
-// between chunks, so that the weights are read once for up to kRowBlock rows. Tile: 4 rows x 3 outputs in registers.
+// between chunks, so that the weights are read once for up to kRowBlock rows. Tile: 4 rows x kOutputs outputs in registers, as many
+// as the including file says.
 
 #include <string.h>
 
@@ -11,8 +12,8 @@
 namespace dcnn {
 namespace {
 
-constexpr int kRows = 4, kOutputs = 3;
-constexpr int64_t kRowBlock = 64, kChunk = 1024;
+constexpr int kRows = 4;
+constexpr int64_t kRowBlock = 64, kChunk = 512;
 static_assert(kChunk % Vec::width == 0, "a chunk is whole vectors");
 
 size_t linear_scratch(const LinearProblem& p, int64_t first, int64_t last) {
@@ -31,31 +32,31 @@ template <int R, int O>
 inline void linear_tile(const float* x, const float* weight, int64_t inputs, int64_t start, int64_t end, float* sums,
                         int64_t sums_row) {
   Vec acc[R][O];
-  for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < O; ++o) acc[r][o] = Vec::load(sums + r * sums_row + o * Vec::width);
+  _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
+    _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Vec::load(sums + r * sums_row + o * Vec::width);
   }
   int64_t k = start;
   for (; k + Vec::width <= end; k += Vec::width) {
     Vec w[O];
-    for (int o = 0; o < O; ++o) w[o] = Vec::load(weight + o * inputs + k);
-    for (int r = 0; r < R; ++r) {
+    _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) w[o] = Vec::load(weight + o * inputs + k);
+    _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
       const Vec v = Vec::load(x + r * inputs + k);
-      for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, w[o], acc[r][o]);
+      _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, w[o], acc[r][o]);
     }
   }
   if (k < end) {
-    for (int r = 0; r < R; ++r) {
+    _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
       const Vec v = load_tail(x + r * inputs + k, end - k);
-      for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, load_tail(weight + o * inputs + k, end - k), acc[r][o]);
+      _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, load_tail(weight + o * inputs + k, end - k), acc[r][o]);
     }
   }
-  for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < O; ++o) acc[r][o].store(sums + r * sums_row + o * Vec::width);
+  _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
+    _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o].store(sums + r * sums_row + o * Vec::width);
   }
 }
 
 template <int R>
-inline void linear_rows(const LinearProblem& p, const float* x, int64_t start, int64_t end, int64_t first, int64_t last,
+void linear_rows(const LinearProblem& p, const float* x, int64_t start, int64_t end, int64_t first, int64_t last,
                         float* sums, int64_t sums_row) {
   int64_t n = first;
   for (; n + kOutputs <= last; n += kOutputs) {
@@ -78,7 +79,7 @@ void finish(const LinearProblem& p, int64_t row, int64_t rows, int64_t first, in
 }
 
 void run_linear(const LinearProblem& p, int64_t first, int64_t last, float* sums) {
-  constexpr int64_t kPanel = 8 * kOutputs;  // outputs whose weights of a chunk stay in cache while rows pass
+  constexpr int64_t kPanel = 2 * kOutputs;  // outputs whose weights of a chunk stay in cache while rows pass
   const int64_t sums_row = (last - first) * Vec::width;
   for (int64_t row = 0; row < p.rows; row += kRowBlock) {
     const int64_t rows = p.rows - row < kRowBlock ? p.rows - row : kRowBlock;
@@ -92,9 +93,9 @@ void run_linear(const LinearProblem& p, int64_t first, int64_t last, float* sums
         for (; r + kRows <= rows; r += kRows) {
           linear_rows<kRows>(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
         }
-        for (; r < rows; ++r) {
-          linear_rows<1>(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
-        }
+        if (r == rows) continue;
+        const auto rest = rows - r == 3 ? linear_rows<3> : rows - r == 2 ? linear_rows<2> : linear_rows<1>;
+        rest(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
       }
     }
     finish(p, row, rows, first, last, sums);

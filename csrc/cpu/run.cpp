@@ -49,6 +49,7 @@ float* at_least(std::vector<float>& scratch, size_t floats) {
 std::vector<const Isa*> available_isas() {
   std::vector<const Isa*> found;
 #ifdef DCNN_X86
+  if (avx512_isa().supported()) found.push_back(&avx512_isa());
   if (avx2_isa().supported()) found.push_back(&avx2_isa());
 #endif
   found.push_back(&portable_isa());

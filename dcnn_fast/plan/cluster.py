@@ -28,37 +28,35 @@ class Group:
     right: int
     cost: float
 
-    def widened(self, row: int, col: int) -> tuple[int, int, int, int]:
-        """The extremes of the shifts with one more."""
-        return min(self.top, row), max(self.bottom, row), min(self.left, col), max(self.right, col)
 
-
-def groups_of(places: Sequence[Place | None], stride: int, cost: BlockCost) -> list[Group]:
+def groups_of(places: Sequence[Place | None], cost: BlockCost) -> list[Group]:
     """Groups of at least two windows for which sharing costs less than each window by itself.
 
     places: of every window, or None where it has none: such a window is in no group.
     """
     if cost.axis.shared == 0:
         return []
-    whole, rim = cost.whole(), cost.rim()
+    stride, whole, rim, shared = cost.axis.stride, cost.whole, cost.rim, cost.shared
     found: dict[tuple[int, int, int], list[Group]] = {}
     for window, place in enumerate(places):
         if place is None:
             continue
-        source, (row, row_residue), (col, col_residue) = place[0], divmod(place[1], stride), divmod(place[2], stride)
-        residents = found.setdefault((source, row_residue, col_residue), [])
+        (row, row_residue), (col, col_residue) = divmod(place[1], stride), divmod(place[2], stride)
+        residents = found.setdefault((place[0], row_residue, col_residue), [])
         best, least = None, whole
         for group in residents:
-            top, bottom, left, right = group.widened(row, col)
-            price = cost.shared(bottom - top, right - left) + rim * (len(group.members) + 1)
-            if price - group.cost < least:
-                best, least = group, price - group.cost
+            height = max(group.bottom, row) - min(group.top, row)
+            width = max(group.right, col) - min(group.left, col)
+            more = shared(height, width) + rim * (len(group.members) + 1) - group.cost
+            if more < least:
+                best, least = group, more
         if best is None:
             residue = (row_residue, col_residue)
-            residents.append(Group(source, residue, [window], [(row, col)], row, row, col, col, whole))
-        else:
-            best.top, best.bottom, best.left, best.right = best.widened(row, col)
-            best.cost += least
-            best.members.append(window)
-            best.shifts.append((row, col))
+            residents.append(Group(place[0], residue, [window], [(row, col)], row, row, col, col, whole))
+            continue
+        best.top, best.bottom = min(best.top, row), max(best.bottom, row)
+        best.left, best.right = min(best.left, col), max(best.right, col)
+        best.cost += least
+        best.members.append(window)
+        best.shifts.append((row, col))
     return [group for residents in found.values() for group in residents if len(group.members) > 1]

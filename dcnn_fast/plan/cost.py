@@ -6,10 +6,12 @@ pure function of shapes, so a plan never depends on timings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
-from dcnn_fast.plan.geometry import Axis, Span
-from dcnn_fast.spec import Block
+from dcnn_fast.plan.geometry import Axis, Span, axes_of
+from dcnn_fast.spec import Column
 
 # csrc/cpu in fp32: about 90 G multiply-adds and 10 GB a second and core. The GPU figure is predicted, not measured.
 MACS_PER_BYTE = {"cpu": 9.0, "reference": 9.0, "triton": 15.0, "cuda": 15.0}
@@ -28,30 +30,34 @@ class BlockCost:
     filters: int
     per_byte: float
 
-    @classmethod
-    def of(cls, block: Block, axis: Axis, channels: int, backend: str) -> BlockCost:
-        """The costs of `block` over `channels` inputs."""
-        depth = block.size**2 * (channels // block.groups) * block.filters
-        return cls(axis, depth, channels, block.filters, MACS_PER_BYTE[backend])
-
+    @cached_property
     def whole(self) -> float:
         """A window by itself."""
         axis = self.axis
         return self._region(axis.conv, axis.conv) + self._moved(axis.out**2)
 
+    @cached_property
     def rim(self) -> float:
         """The rim of one window, and storing its shared results beside it."""
         axis = self.axis
         strips = [self._strip(rows, cols) for rows, cols in rim_strips(axis)]
         return sum(strips) + self._moved(axis.shared**2)
 
-    def shared(self, rows: int, cols: int) -> float:
-        """The shared results of windows that span `rows` x `cols` convolution outputs from first to last."""
-        axis = self.axis
+    @cached_property
+    def shared(self) -> Callable[[int, int], float]:
+        """The price of the shared results of windows whose shifts differ by up to (rows, columns)."""
+        axis, depth, stride = self.axis, self.depth, self.axis.pool_stride
         span = axis.free_span(axis.shared_first, axis.shared_last)
-        extent = span.last - span.first + 1
-        results = (axis.shared + rows // axis.pool_stride) * (axis.shared + cols // axis.pool_stride)
-        return self._region(extent + rows, extent + cols) + self._moved(results)
+        extent, results, reads = _extent(span), axis.shared, axis.size - axis.stride
+        read, moved = 4 * self.channels * self.per_byte, 4 * self.filters * self.per_byte
+
+        def price(rows: int, cols: int) -> float:
+            rows_of, cols_of = extent + rows, extent + cols
+            pixels = (rows_of * axis.stride + reads) * (cols_of * axis.stride + reads)
+            stored = (results + rows // stride) * (results + cols // stride)
+            return rows_of * cols_of * depth + pixels * read + stored * moved
+
+        return price
 
     def _strip(self, rows: tuple[int, int], cols: tuple[int, int]) -> float:
         down, right = self.axis.span(*rows), self.axis.span(*cols)
@@ -65,6 +71,18 @@ class BlockCost:
 
     def _moved(self, results: int) -> float:
         return 4 * results * self.filters * self.per_byte
+
+
+@lru_cache(maxsize=256)
+def costs_of(column: Column, backend: str) -> tuple[BlockCost, ...]:
+    """The costs of every block of the column."""
+    inputs = (column.channels, *(block.filters for block in column.blocks))
+    return tuple(
+        BlockCost(
+            axis, block.size**2 * (channels // block.groups) * block.filters, channels, block.filters, MACS_PER_BYTE[backend]
+        )
+        for block, axis, channels in zip(column.blocks, axes_of(column), inputs, strict=False)
+    )
 
 
 def _extent(span: Span) -> int:

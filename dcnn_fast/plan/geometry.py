@@ -7,7 +7,7 @@ rest, the rim, see padding, an overhanging edge, or the window's border through 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from dcnn_fast.spec import Block, Column, Pool, Rounding, SameMapNorm
 
@@ -49,7 +49,7 @@ class Axis:
     shared_first: int
     shared_last: int
 
-    @property
+    @cached_property
     def shared(self) -> int:
         """Number of shared results."""
         return max(0, self.shared_last - self.shared_first + 1)

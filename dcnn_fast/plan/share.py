@@ -8,8 +8,7 @@ there the next block's rims, or its regions for windows by themselves, read them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,8 +17,8 @@ import torch
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS, RegionList
 from dcnn_fast.plan.brute import ColumnPlan
 from dcnn_fast.plan.cluster import Group, Place, groups_of
-from dcnn_fast.plan.cost import BlockCost, rim_strips
-from dcnn_fast.plan.geometry import Axis, axes_of
+from dcnn_fast.plan.cost import costs_of, rim_strips
+from dcnn_fast.plan.geometry import Axis
 from dcnn_fast.spec import Column
 
 Maps = dict[int, tuple[int, tuple[int, int]]]  # where a block finds a map: its source, rows and columns
@@ -31,13 +30,12 @@ class _Piece:
     """One pool phase of a group: the windows that have it, and their places in lattice results (row, column)."""
 
     phase: tuple[int, int]
-    members: list[int] = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
-
-    def extremes(self) -> tuple[int, int, int, int]:
-        """Smallest and largest place, by row and column."""
-        rows, cols = zip(*self.places, strict=True)
-        return min(rows), max(rows), min(cols), max(cols)
+    members: list[int]
+    places: list[tuple[int, int]]
+    top: int
+    bottom: int
+    left: int
+    right: int
 
 
 @dataclass
@@ -74,35 +72,35 @@ def _levels(column: Column, windows: np.ndarray, backend: str) -> list[_Level]:
     """Groups and pieces of every block. Maps are numbered as they arise: the plane is 0, then each block's pieces."""
     places: list[Place | None] = [(0, top, left) for top, left in windows.tolist()]
     levels: list[_Level] = []
-    for axis in axes_of(column):
-        groups = groups_of(places, axis.stride, _cost(column, len(levels), backend))
+    for cost in costs_of(column, backend):
+        axis = cost.axis
+        groups = groups_of(places, cost)
         level = _Level(axis, groups, [_phases(group, axis.pool_stride) for group in groups], [])
         places = [None] * len(windows)
         number = 0
         for pieces in level.pieces:
             for piece in pieces:
-                top, _, left, _ = piece.extremes()
+                top, left = piece.top + axis.shared_first, piece.left + axis.shared_first
                 for window, (row, col) in zip(piece.members, piece.places, strict=True):
-                    places[window] = (number, row - top - axis.shared_first, col - left - axis.shared_first)
+                    places[window] = (number, row - top, col - left)
                 number += 1
         level.alone = [window for window, place in enumerate(places) if place is None]
         levels.append(level)
     return levels
 
 
-@lru_cache(maxsize=256)
-def _cost(column: Column, index: int, backend: str) -> BlockCost:
-    channels = column.channels if index == 0 else column.blocks[index - 1].filters
-    return BlockCost.of(column.blocks[index], axes_of(column)[index], channels, backend)
-
-
 def _phases(group: Group, stride: int) -> list[_Piece]:
     pieces: dict[tuple[int, int], _Piece] = {}
-    for window, (row, col) in zip(group.members, group.shifts, strict=True):
-        phase = (row % stride, col % stride)
-        piece = pieces.setdefault(phase, _Piece(phase))
+    for window, (shift_row, shift_col) in zip(group.members, group.shifts, strict=True):
+        (row, phase_row), (col, phase_col) = divmod(shift_row, stride), divmod(shift_col, stride)
+        piece = pieces.get((phase_row, phase_col))
+        if piece is None:
+            pieces[phase_row, phase_col] = _Piece((phase_row, phase_col), [window], [(row, col)], row, row, col, col)
+            continue
         piece.members.append(window)
-        piece.places.append((row // stride, col // stride))
+        piece.places.append((row, col))
+        piece.top, piece.bottom = min(piece.top, row), max(piece.bottom, row)
+        piece.left, piece.right = min(piece.left, col), max(piece.right, col)
     return list(pieces.values())
 
 
@@ -172,43 +170,37 @@ class _Tables:
 
     def add_groups(self, maps: Maps, following: _Level | None) -> Maps:
         """One region for each group, which reads one of `maps`; returns the maps that the next block reads."""
-        axis = self.level.axis
+        axis, stride = self.level.axis, self.level.axis.pool_stride
+        span = axis.free_span(axis.shared_first, axis.shared_last)  # of a window at place 0
         read = {group.source for group in following.groups} if following else set()
         found: Maps = {}
         regions, pieces, stores, owners = [], [], [], []
-        shared_members: list[int] = []
-        member_rows: list[tuple[int, int, int]] = []  # piece, and where in it the member's shared results begin
-        number = 0
+        members: list[int] = []
+        places: list[tuple[int, int, int]] = []  # piece, and where in it the member's shared results begin
         for group, phases in zip(self.level.groups, self.level.pieces, strict=True):
-            spans = []
+            top = min(piece.phase[0] + piece.top * stride for piece in phases) + span.first
+            left = min(piece.phase[1] + piece.left * stride for piece in phases) + span.first
+            rows = max(piece.phase[0] + piece.bottom * stride for piece in phases) + span.last - top + 1
+            cols = max(piece.phase[1] + piece.right * stride for piece in phases) + span.last - left + 1
+            source, extents = maps[group.source]
+            corner = (r + o * axis.stride - axis.padding for r, o in zip(group.residue, (top, left), strict=True))
+            regions.append((source, 0, 0, 0, *extents, *corner, rows, cols, len(pieces), len(phases)))
             for piece in phases:
-                extremes = piece.extremes()
-                down, across = (
-                    axis.free_span(lo + axis.shared_first, hi + axis.shared_last) for lo, hi in (extremes[:2], extremes[2:])
-                )
-                spans.append((piece, extremes, down, across))
-            top = min(piece.phase[0] + down.first for piece, _, down, _ in spans)
-            bottom = max(piece.phase[0] + down.last for piece, _, down, _ in spans)
-            left = min(piece.phase[1] + across.first for piece, _, _, across in spans)
-            right = max(piece.phase[1] + across.last for piece, _, _, across in spans)
-            source, (height, width) = maps[group.source]
-            row, col = (r + o * axis.stride - axis.padding for r, o in zip(group.residue, (top, left), strict=True))
-            rows, cols = bottom - top + 1, right - left + 1
-            regions.append((source, 0, 0, 0, height, width, row, col, rows, cols, len(pieces), len(phases)))
-            for piece, extremes, down, across in spans:
-                at = (piece.phase[0] + down.pool - top, piece.phase[1] + across.pool - left)
-                height, width = down.rows - axis.before - axis.after, across.rows - axis.before - axis.after
+                height, width = axis.shared + piece.bottom - piece.top, axis.shared + piece.right - piece.left
+                number = len(pieces)
                 if number in read:
                     self.maps.append((height, width))
                     found[number] = (len(self.maps), (height, width))
                     stores.append((axis.before, axis.before, height, width, len(self.maps), 0, 0, 0))
-                    owners.append(len(pieces))
-                shared_members += piece.members
-                member_rows += [(len(pieces), r - extremes[0], c - extremes[2]) for r, c in piece.places]
-                pieces.append((*at, down.rows, across.rows))
-                number += 1
+                    owners.append(number)
+                members += piece.members
+                places += [(number, row - piece.top, col - piece.left) for row, col in piece.places]
+                first_row = piece.phase[0] + piece.top * stride + span.pool - top
+                first_col = piece.phase[1] + piece.left * stride + span.pool - left
+                halo = axis.before + axis.after
+                pieces.append((first_row, first_col, height + halo, width + halo))
         if regions:
-            self._add_group_tables(regions, pieces, stores, owners, shared_members, member_rows, following)
+            self._add_group_tables(regions, pieces, stores, owners, members, places, following)
         return found
 
     def _add_group_tables(

@@ -15,7 +15,7 @@ import numpy as np
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.ops import views
-from dcnn_fast.plan import brute_force
+from dcnn_fast.plan import share
 from dcnn_fast.scoring.forward import Job, probabilities
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.spec import Column
@@ -122,7 +122,7 @@ class Scorer:
                 photo.digest, self.seed, key, self.views, view=column.view, plane_shape=plane.shape[:2],
                 plane=column.plane, window=column.window, grid=self.grid,
             )  # fmt: skip
-            jobs.append(Job(plane, brute_force(column, windows)))
+            jobs.append(Job(plane, share(column, windows, plane.shape[:2])))
         plan = "+".join(sorted({job.plan.name for job in jobs}))
         return _Prepared(tuple(jobs), Score(seed=self.seed, plan=plan, path=_path_of(image), notes=tuple(notes)))
 

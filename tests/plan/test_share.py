@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import engine, ops, spec
+from dcnn_fast import engine, ops
 from dcnn_fast.plan import brute_force, share
-from dcnn_fast.plan.geometry import axes_of
 from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool, SameMapNorm
 
 NORMS = (
