@@ -29,12 +29,13 @@ struct Vec {
 
 #include "block_impl.h"
 #include "linear_impl.h"
+#include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& avx2_isa() {
   static const Isa isa{"avx2",     [] { return features().avx2 && features().fma; }, kBlock, region_scratch,
-                       run_region, linear_scratch, run_linear};
+                       run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -32,12 +32,13 @@ struct Vec {
 
 #include "block_impl.h"
 #include "linear_impl.h"
+#include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& portable_isa() {
   static const Isa isa{"portable", [] { return true; }, kBlock,        region_scratch,
-                       run_region, linear_scratch,      run_linear};
+                       run_region, linear_scratch,      run_linear, run_peak};
   return isa;
 }
 

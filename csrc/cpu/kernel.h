@@ -73,6 +73,8 @@ struct Isa {
   // Floats of scratch for outputs [first, last) of a product.
   size_t (*linear_scratch)(const LinearProblem&, int64_t first, int64_t last);
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);
+  // Multiply-adds in registers alone; returns the operations done. `sink` takes a vector.
+  double (*peak)(int64_t rounds, float* sink);
 };
 
 const Isa& portable_isa();

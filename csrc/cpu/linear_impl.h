@@ -13,7 +13,7 @@ namespace dcnn {
 namespace {
 
 constexpr int kRows = 4;
-constexpr int64_t kRowBlock = 64, kChunk = 512;
+constexpr int64_t kRowBlock = 64, kChunk = 4096;
 static_assert(kChunk % Vec::width == 0, "a chunk is whole vectors");
 
 size_t linear_scratch(const LinearProblem& p, int64_t first, int64_t last) {

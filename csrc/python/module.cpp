@@ -92,6 +92,12 @@ void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t b
   dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
 }
 
+double peak(const std::string& isa_name, int64_t rounds) {
+  const py::gil_scoped_release unlocked;
+  std::array<float, 64> sink{};
+  return dcnn::isa_named(isa_name).peak(rounds, sink.data());
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_engine, m) {
@@ -101,4 +107,5 @@ PYBIND11_MODULE(_engine, m) {
   m.def("features", &features, "What the processor and the operating system offer.");
   m.def("block_regions", &block_regions, "The fused block over regions.");
   m.def("linear", &linear, "y = x * weight^T + bias.");
+  m.def("peak", &peak, "Runs rounds of multiply-adds in registers; returns the operations done, for a benchmark's peak.");
 }

@@ -51,7 +51,8 @@ class _Level:
 def share(column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu") -> ColumnPlan:
     """The plan that costs least by `BlockCost`, block by block: never more than brute force.
 
-    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. A pure function of its arguments.
+    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend: whose costs
+    count. A pure function of its arguments.
     """
     distinct, window_of = np.unique(windows, axis=0, return_inverse=True)
     levels = _levels(column, distinct, backend)
@@ -127,7 +128,7 @@ def _rim(axis: Axis) -> tuple[Rectangle, ...]:
 
 @lru_cache(maxsize=256)
 def _wanted(axis: Axis, following: Axis | None) -> np.ndarray:
-    """Of a window's shared results, those that are read from its own image: [n, 4] of first and last row, first and last column.
+    """Of a window's shared results, what is read from its own image: [n, 4] of first and last row, first and last column.
 
     following: the next block's axis where that block shares the window's results, so that only its rim reads them; None
     where everything is wanted.
