@@ -29,7 +29,7 @@ class Rival:
 
 
 def require_agreement(rivals: Mapping[str, Rival], expected: np.ndarray) -> dict[str, float]:
-    """Each rival's largest difference from `expected`, relative to its largest magnitude. Raises DisagreementError naming one."""
+    """Each rival's largest difference from `expected`, relative to that's largest magnitude. Raises DisagreementError."""
     scale = float(np.abs(expected).max())
     errors: dict[str, float] = {}
     for name, rival in rivals.items():

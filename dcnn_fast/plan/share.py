@@ -8,6 +8,7 @@ there the next block's rims, or its regions for windows by themselves, read them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -166,8 +167,8 @@ class _Tables:
         """The tables, and the outputs: every window's own image, then the maps."""
         out = self.level.axis.out
         outputs = ((images, out, out), *((1, rows, cols) for rows, cols in self.maps))
-        tables = (torch.from_numpy(np.concatenate(parts)) for parts in (self.regions, self.pieces, self.stores))
-        return RegionList(*tables, outputs)
+        regions, pieces, stores = (torch.from_numpy(np.concatenate(t)) for t in (self.regions, self.pieces, self.stores))
+        return RegionList(regions, pieces, stores, outputs)
 
     def add_groups(self, maps: Maps, following: _Level | None) -> Maps:
         """One region for each group, which reads one of `maps`; returns the maps that the next block reads."""
@@ -175,7 +176,10 @@ class _Tables:
         span = axis.free_span(axis.shared_first, axis.shared_last)  # of a window at place 0
         read = {group.source for group in following.groups} if following else set()
         found: Maps = {}
-        regions, pieces, stores, owners = [], [], [], []
+        regions: list[tuple[int, ...]] = []
+        pieces: list[tuple[int, ...]] = []
+        stores: list[tuple[int, ...]] = []
+        owners: list[int] = []
         members: list[int] = []
         places: list[tuple[int, int, int]] = []  # piece, and where in it the member's shared results begin
         for group, phases in zip(self.level.groups, self.level.pieces, strict=True):
@@ -206,9 +210,9 @@ class _Tables:
 
     def _add_group_tables(
         self,
-        regions: list[tuple[int, ...]],
-        pieces: list[tuple[int, ...]],
-        stores: list[tuple[int, ...]],
+        regions: Sequence[tuple[int, ...]],
+        pieces: Sequence[tuple[int, ...]],
+        stores: Sequence[tuple[int, ...]],
         owners: list[int],
         members: list[int],
         places: list[tuple[int, int, int]],
