@@ -69,41 +69,86 @@ Layout layout_of(const BlockProblem& p, const RegionRow& r) {
 
 size_t region_scratch(const BlockProblem& p, const RegionRow& r) { return static_cast<size_t>(layout_of(p, r).total); }
 
-inline float read_pixel(const Source& s, int64_t at) {
-  return s.bytes ? static_cast<float>(static_cast<const uint8_t*>(s.data)[at]) : static_cast<const float*>(s.data)[at];
-}
+// How products are formed. A patch holds `Element`s; one step takes `kDepth` consecutive ones.
+struct Single {
+  typedef float Element;
+  static constexpr int kDepth = 1;
+  static void put(float value, bool bf16, float* to) { *to = bf16 ? from_bf16(to_bf16(value)) : value; }
+  static Vec spread(const float* from) { return Vec::broadcast(*from); }
+  static Vec spread_rest(const float* from) { return Vec::broadcast(*from); }
+  static Vec add(Vec x, Vec w, Vec sum) { return Vec::fma(x, w, sum); }
+};
 
-// The pixels the region's convolutions read, (pixel - mean) * scale inside its window and zero outside.
-void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, float* patch) {
-  const Source& s = p.sources[r.source];
-  for (int64_t y = 0; y < l.patch_rows; ++y) {
-    float* row = patch + y * l.patch_cols * p.channels;
-    const int64_t sy = r.top + y;
-    const bool inside_rows = sy >= r.window_top && sy < r.window_top + r.window_height;
-    for (int64_t x = 0; x < l.patch_cols; ++x, row += p.channels) {
-      const int64_t sx = r.left + x;
-      if (!inside_rows || sx < r.window_left || sx >= r.window_left + r.window_width) {
-        for (int64_t c = 0; c < p.channels; ++c) row[c] = 0.0f;
-        continue;
-      }
-      const int64_t at = r.image * s.image_stride + sy * s.row_stride + sx * s.col_stride;
-      if (!s.bytes && s.channel_stride == 1) {
-        const float* from = static_cast<const float*>(s.data) + at;
-        for (int64_t c = 0; c < p.channels; ++c) row[c] = (from[c] - p.mean[c]) * p.scale;
-      } else {
-        for (int64_t c = 0; c < p.channels; ++c) row[c] = (read_pixel(s, at + c * s.channel_stride) - p.mean[c]) * p.scale;
-      }
+#ifdef DCNN_BF16_PAIRS
+struct Pairs {
+  typedef uint16_t Element;
+  static constexpr int kDepth = 2;
+  static void put(float value, bool, uint16_t* to) { *to = to_bf16(value); }
+  static Vec spread(const uint16_t* from) {
+    uint32_t both;
+    memcpy(&both, from, sizeof both);
+    return Vec::broadcast_bits(both);
+  }
+  static Vec spread_rest(const uint16_t* from) { return Vec::broadcast_bits(*from); }  // the other one is not the run's
+  static Vec add(Vec x, Vec w, Vec sum) { return Vec::dot(x, w, sum); }
+};
+#endif
+
+// `count` pixels of `channels` values, (value - mean) * scale each.
+template <typename Products, typename Value>
+void fill_pixels(const BlockProblem& p, const Value* from, int64_t channel_stride, int64_t col_stride, int64_t count,
+                 typename Products::Element* to) {
+  for (int64_t x = 0; x < count; ++x, from += col_stride, to += p.channels) {
+    for (int64_t c = 0; c < p.channels; ++c) {
+      Products::put((static_cast<float>(from[c * channel_stride]) - p.mean[c]) * p.scale, p.bf16, to + c);
     }
   }
 }
 
-// Where a tile reads and writes; steps in floats.
+inline bool mean_is_zero(const BlockProblem& p) {
+  for (int64_t c = 0; c < p.channels; ++c) {
+    if (p.mean[c] != 0.0f) return false;
+  }
+  return true;
+}
+
+// The pixels the region's convolutions read, (pixel - mean) * scale inside its window and zero outside.
+template <typename Products>
+void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, typename Products::Element* patch) {
+  const Source& s = p.sources[r.source];
+  const bool plain = !s.bytes && s.channel_stride == 1 && s.col_stride == p.channels && p.scale == 1.0f && mean_is_zero(p);
+  const int64_t before = r.window_left - r.left, end = before + r.window_width;
+  const int64_t x0 = before > 0 ? before : 0, x1 = end < l.patch_cols ? end : l.patch_cols;
+  for (int64_t y = 0; y < l.patch_rows; ++y) {
+    typename Products::Element* row = patch + y * l.patch_cols * p.channels;
+    const int64_t sy = r.top + y;
+    if (sy < r.window_top || sy >= r.window_top + r.window_height || x0 >= x1) {
+      memset(row, 0, static_cast<size_t>(l.patch_cols * p.channels) * sizeof *row);
+      continue;
+    }
+    memset(row, 0, static_cast<size_t>(x0 * p.channels) * sizeof *row);
+    memset(row + x1 * p.channels, 0, static_cast<size_t>((l.patch_cols - x1) * p.channels) * sizeof *row);
+    const int64_t at = r.image * s.image_stride + sy * s.row_stride + (r.left + x0) * s.col_stride;
+    row += x0 * p.channels;
+    if (s.bytes) {
+      fill_pixels<Products>(p, static_cast<const uint8_t*>(s.data) + at, s.channel_stride, s.col_stride, x1 - x0, row);
+    } else if (plain) {
+      const float* from = static_cast<const float*>(s.data) + at;
+      for (int64_t i = 0; i < (x1 - x0) * p.channels; ++i) Products::put(from[i], p.bf16, row + i);
+    } else {
+      fill_pixels<Products>(p, static_cast<const float*>(s.data) + at, s.channel_stride, s.col_stride, x1 - x0, row);
+    }
+  }
+}
+
+// Where a tile reads and writes; steps in elements of the patch and in floats of the output.
+template <typename Element>
 struct TilePlace {
-  const float* input;  // of the first position, at its first tap
-  int64_t input_row;   // between rows of the patch
-  int64_t run;         // consecutive products of one patch row ...
-  int64_t runs;        // ... of which there are so many,
-  int64_t run_step;    // so far apart, in each of `size` rows
+  const Element* input;  // of the first position, at its first tap
+  int64_t input_row;     // between rows of the patch
+  int64_t run;           // consecutive products of one patch row ...
+  int64_t runs;          // ... of which there are so many,
+  int64_t run_step;      // so far apart, in each of `size` rows
   int64_t size;
   int64_t col_step, row_step;  // between positions along and below each other
   const float* weight;
@@ -114,28 +159,36 @@ struct TilePlace {
 
 // R x C outputs of one block of filters: bias and ReLU included. Three positions share a pointer: an x86 address can add one or
 // two steps to it for nothing.
-template <int R, int C>
-void conv_tile(const TilePlace& t) {
-  constexpr int kPointers = R * ((C + 2) / 3);
+template <typename Products, int R, int C>
+void conv_tile(const TilePlace<typename Products::Element>& t) {
+  constexpr int kAcross = (C + 2) / 3, kPointers = R * kAcross;
   Vec low[R * C], high[R * C];
   _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) low[i] = high[i] = Vec::zero();
   const float* weight = t.weight;
-  const int64_t step = t.col_step;
+  const int64_t step = t.col_step, whole = t.run / Products::kDepth * Products::kDepth;
   for (int64_t ky = 0; ky < t.size; ++ky) {
     for (int64_t kx = 0; kx < t.runs; ++kx) {
-      const float* from[kPointers];
+      const typename Products::Element* from[kPointers];
       _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) {
-        constexpr int kAcross = (C + 2) / 3;
         from[i] = t.input + ky * t.input_row + kx * t.run_step + (i / kAcross) * t.row_step + (i % kAcross) * 3 * step;
       }
-      for (int64_t c = 0; c < t.run; ++c, weight += kBlock) {
+      int64_t k = 0;
+      for (; k < whole; k += Products::kDepth, weight += kBlock) {
         const Vec w0 = Vec::load(weight), w1 = Vec::load(weight + Vec::width);
         _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
-          constexpr int kAcross = (C + 2) / 3;
-          const Vec x = Vec::broadcast(from[i / C * kAcross + i % C / 3][(i % C % 3) * step + c]);
-          low[i] = Vec::fma(x, w0, low[i]);
-          high[i] = Vec::fma(x, w1, high[i]);
+          const Vec x = Products::spread(&from[i / C * kAcross + i % C / 3][(i % C % 3) * step + k]);
+          low[i] = Products::add(x, w0, low[i]);
+          high[i] = Products::add(x, w1, high[i]);
         }
+      }
+      if (k < t.run) {
+        const Vec w0 = Vec::load(weight), w1 = Vec::load(weight + Vec::width);
+        _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
+          const Vec x = Products::spread_rest(&from[i / C * kAcross + i % C / 3][(i % C % 3) * step + k]);
+          low[i] = Products::add(x, w0, low[i]);
+          high[i] = Products::add(x, w1, high[i]);
+        }
+        weight += kBlock;
       }
     }
   }
@@ -147,31 +200,33 @@ void conv_tile(const TilePlace& t) {
   }
 }
 
-typedef void (*Tile)(const TilePlace&);
+template <typename Products>
+using Tile = void (*)(const TilePlace<typename Products::Element>&);
 
 // The tile of one row and `cols` columns, 1 to kPositions.
-template <int C = kPositions>
-inline Tile row_tile(int64_t cols) {
+template <typename Products, int C = kPositions>
+inline Tile<Products> row_tile(int64_t cols) {
   if constexpr (C > 1) {
-    if (cols < C) return row_tile<C - 1>(cols);
+    if (cols < C) return row_tile<Products, C - 1>(cols);
   }
-  return conv_tile<1, C>;
+  return conv_tile<Products, 1, C>;
 }
 
 // The tile of rows_together(cols) rows and `cols` columns, 1 to kPositions / 2.
-template <int C = kPositions / 2>
-inline Tile narrow_tile(int64_t cols) {
+template <typename Products, int C = kPositions / 2>
+inline Tile<Products> narrow_tile(int64_t cols) {
   if constexpr (C > 1) {
-    if (cols < C) return narrow_tile<C - 1>(cols);
+    if (cols < C) return narrow_tile<Products, C - 1>(cols);
   }
-  return conv_tile<kPositions / C, C>;
+  return conv_tile<Products, kPositions / C, C>;
 }
 
 // Conv rows y ... y + count - 1 go to `out`, row after row; count is 1 or l.together.
-void conv_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const float* patch, int64_t y, int64_t count,
-               float* out) {
+template <typename Products>
+void conv_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const typename Products::Element* patch, int64_t y,
+               int64_t count, float* out) {
   const int64_t blocks = round_up(p.group_filters(), kBlock) / kBlock;
-  TilePlace t{};
+  TilePlace<typename Products::Element> t{};
   t.input_row = l.patch_cols * p.channels;
   t.run = p.groups == 1 ? p.size * p.channels : p.group_channels();  // without groups a row's taps and channels are contiguous
   t.runs = p.groups == 1 ? 1 : p.size;
@@ -182,9 +237,10 @@ void conv_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const
   t.weight = p.weight;
   t.out_col = l.filters;
   t.out_row = r.cols * l.filters;
+  const int64_t block_weights = p.size * t.runs * ((t.run + Products::kDepth - 1) / Products::kDepth) * kBlock;
   for (int64_t g = 0; g < p.groups; ++g) {
-    const float* rows = patch + y * p.stride * t.input_row + g * p.group_channels();
-    for (int64_t b = 0; b < blocks; ++b, t.weight += p.size * p.size * p.group_channels() * kBlock) {
+    const typename Products::Element* rows = patch + y * p.stride * t.input_row + g * p.group_channels();
+    for (int64_t b = 0; b < blocks; ++b, t.weight += block_weights) {
       const int64_t first = (g * blocks + b) * kBlock;
       t.bias = p.bias + first;
       const int64_t across = count > 1 ? r.cols : kPositions;
@@ -192,7 +248,7 @@ void conv_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const
         const int64_t cols = r.cols - x < across ? r.cols - x : across;
         t.input = rows + x * t.col_step;
         t.out = out + x * l.filters + first;
-        (count > 1 ? narrow_tile(cols) : row_tile(cols))(t);
+        (count > 1 ? narrow_tile<Products>(cols) : row_tile<Products>(cols))(t);
       }
     }
   }
@@ -352,16 +408,18 @@ void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y,
   }
 }
 
-void run_region(const BlockProblem& p, const RegionRow& r, float* scratch) {
+template <typename Products>
+void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) {
   const Layout l = layout_of(p, r);
   const int64_t row = r.cols * l.filters;
   const bool normed = norm_before_pool(p, Norm::same_map);
   const int64_t after = p.norm_size - 1 - p.norm_size / 2;
-  fill_patch(p, r, l, scratch + l.patch);
+  auto* patch = reinterpret_cast<typename Products::Element*>(scratch + l.patch);
+  fill_patch<Products>(p, r, l, patch);
   for (int64_t y = 0; y < r.rows;) {
     const int64_t count = r.rows - y < l.together ? 1 : l.together;
     float* out = normed ? scratch + l.raw + (y % l.raw_ring) * row : scratch + l.ring_at + (y % l.ring) * row;
-    conv_rows(p, r, l, scratch + l.patch, y, count, out);
+    conv_rows<Products>(p, r, l, patch, y, count, out);
     for (const int64_t stop = y + count; y < stop; ++y, out += row) {
       if (!normed) {
         if (norm_before_pool(p, Norm::cross_map)) cross_map_row(p, l, out, r.cols, scratch);
@@ -375,6 +433,13 @@ void run_region(const BlockProblem& p, const RegionRow& r, float* scratch) {
       }
     }
   }
+}
+
+void run_region(const BlockProblem& p, const RegionRow& r, float* scratch) {
+#ifdef DCNN_BF16_PAIRS
+  if (p.bf16) return run_region_with<Pairs>(p, r, scratch);
+#endif
+  run_region_with<Single>(p, r, scratch);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ struct Vec {
 namespace dcnn {
 
 const Isa& avx2_isa() {
-  static const Isa isa{"avx2",     [] { return features().avx2 && features().fma; }, kBlock, region_scratch,
+  static const Isa isa{"avx2",     [] { return features().avx2 && features().fma; }, kBlock, false, region_scratch,
                        run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }

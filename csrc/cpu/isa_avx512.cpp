@@ -34,7 +34,7 @@ struct Vec {
 namespace dcnn {
 
 const Isa& avx512_isa() {
-  static const Isa isa{"avx512",   [] { return features().avx512f; }, kBlock, region_scratch,
+  static const Isa isa{"avx512",   [] { return features().avx512f; }, kBlock, false, region_scratch,
                        run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }

@@ -37,7 +37,7 @@ struct Vec {
 namespace dcnn {
 
 const Isa& portable_isa() {
-  static const Isa isa{"portable", [] { return true; }, kBlock,        region_scratch,
+  static const Isa isa{"portable", [] { return true; }, kBlock, false,        region_scratch,
                        run_region, linear_scratch,      run_linear, run_peak};
   return isa;
 }

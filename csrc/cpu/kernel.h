@@ -46,18 +46,21 @@ struct BlockProblem {
   int64_t norm_size;
   float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
   bool norm_first;
+  bool bf16;  // products of operands rounded to bfloat16, summed in fp32
 
   int64_t group_channels() const { return channels / groups; }
   int64_t group_filters() const { return filters / groups; }
 };
 
+// x and weight are floats or, with `bf16`, bfloat16.
 struct LinearProblem {
-  const float* x;       // [rows, inputs]
-  const float* weight;  // [outputs, inputs]
+  const void* x;        // [rows, inputs]
+  const void* weight;   // [outputs, inputs]
   const float* bias;    // [outputs]
   float* y;             // [rows, outputs]
   int64_t rows, inputs, outputs;
   bool relu;
+  bool bf16;
 };
 
 // The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
@@ -67,6 +70,8 @@ struct Isa {
   bool (*supported)();
   // Filters are packed in blocks of this many; each group starts a block.
   int64_t filter_block;
+  // Has products of bfloat16 pairs; others round the operands of a block and multiply in fp32, and have no bf16 `linear`.
+  bool bf16_pairs;
   // Floats of scratch that a region needs.
   size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
   void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
@@ -81,7 +86,23 @@ const Isa& portable_isa();
 #ifdef DCNN_X86
 const Isa& avx2_isa();
 const Isa& avx512_isa();
+const Isa& avx512_bf16_isa();
 #endif
+
+// Rounded to nearest even; a NaN stays one.
+static inline uint16_t to_bf16(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float from_bf16(uint16_t value) {
+  const uint32_t bits = static_cast<uint32_t>(value) << 16;
+  float result;
+  __builtin_memcpy(&result, &bits, sizeof result);
+  return result;
+}
 
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 

@@ -14,40 +14,63 @@ namespace {
 
 constexpr int kRows = 4;
 constexpr int64_t kRowBlock = 64, kChunk = 4096;
-static_assert(kChunk % Vec::width == 0, "a chunk is whole vectors");
+static_assert(kChunk % (2 * Vec::width) == 0, "a chunk is whole vectors");
 
 size_t linear_scratch(const LinearProblem& p, int64_t first, int64_t last) {
   const int64_t rows = p.rows < kRowBlock ? p.rows : kRowBlock;
   return static_cast<size_t>(rows * (last - first) * Vec::width);
 }
 
-inline Vec load_tail(const float* from, int64_t count) {
+// How rows meet weights: a step takes kStep values of each.
+struct SingleRows {
+  typedef float Element;
+  static constexpr int64_t kStep = Vec::width;
+  static Vec add(Vec x, Vec w, Vec sum) { return Vec::fma(x, w, sum); }
+};
+
+#ifdef DCNN_BF16_PAIRS
+struct PairRows {
+  typedef uint16_t Element;
+  static constexpr int64_t kStep = 2 * Vec::width;
+  static Vec add(Vec x, Vec w, Vec sum) { return Vec::dot(x, w, sum); }
+};
+#endif
+
+template <typename Element>
+inline Vec load_step(const Element* from) {
+  return Vec::load(reinterpret_cast<const float*>(from));
+}
+
+template <typename Element>
+inline Vec load_tail(const Element* from, int64_t count) {
   float padded[Vec::width] = {};
-  memcpy(padded, from, static_cast<size_t>(count) * sizeof(float));
+  memcpy(padded, from, static_cast<size_t>(count) * sizeof(Element));
   return Vec::load(padded);
 }
 
 // R x O accumulators advance over k in [start, end).
-template <int R, int O>
-inline void linear_tile(const float* x, const float* weight, int64_t inputs, int64_t start, int64_t end, float* sums,
-                        int64_t sums_row) {
+template <typename Products, int R, int O>
+inline void linear_tile(const typename Products::Element* x, const typename Products::Element* weight, int64_t inputs,
+                        int64_t start, int64_t end, float* sums, int64_t sums_row) {
   Vec acc[R][O];
   _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
     _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Vec::load(sums + r * sums_row + o * Vec::width);
   }
   int64_t k = start;
-  for (; k + Vec::width <= end; k += Vec::width) {
+  for (; k + Products::kStep <= end; k += Products::kStep) {
     Vec w[O];
-    _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) w[o] = Vec::load(weight + o * inputs + k);
+    _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) w[o] = load_step(weight + o * inputs + k);
     _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
-      const Vec v = Vec::load(x + r * inputs + k);
-      _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, w[o], acc[r][o]);
+      const Vec v = load_step(x + r * inputs + k);
+      _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Products::add(v, w[o], acc[r][o]);
     }
   }
   if (k < end) {
     _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
       const Vec v = load_tail(x + r * inputs + k, end - k);
-      _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) acc[r][o] = Vec::fma(v, load_tail(weight + o * inputs + k, end - k), acc[r][o]);
+      _Pragma("GCC unroll 8") for (int o = 0; o < O; ++o) {
+        acc[r][o] = Products::add(v, load_tail(weight + o * inputs + k, end - k), acc[r][o]);
+      }
     }
   }
   _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
@@ -55,15 +78,17 @@ inline void linear_tile(const float* x, const float* weight, int64_t inputs, int
   }
 }
 
-template <int R>
-void linear_rows(const LinearProblem& p, const float* x, int64_t start, int64_t end, int64_t first, int64_t last,
-                        float* sums, int64_t sums_row) {
+template <typename Products, int R>
+void linear_rows(const LinearProblem& p, int64_t row, int64_t start, int64_t end, int64_t first, int64_t last, float* sums,
+                 int64_t sums_row) {
+  const auto* x = static_cast<const typename Products::Element*>(p.x) + row * p.inputs;
+  const auto* weight = static_cast<const typename Products::Element*>(p.weight);
   int64_t n = first;
   for (; n + kOutputs <= last; n += kOutputs) {
-    linear_tile<R, kOutputs>(x, p.weight + n * p.inputs, p.inputs, start, end, sums + (n - first) * Vec::width, sums_row);
+    linear_tile<Products, R, kOutputs>(x, weight + n * p.inputs, p.inputs, start, end, sums + (n - first) * Vec::width, sums_row);
   }
   for (; n < last; ++n) {
-    linear_tile<R, 1>(x, p.weight + n * p.inputs, p.inputs, start, end, sums + (n - first) * Vec::width, sums_row);
+    linear_tile<Products, R, 1>(x, weight + n * p.inputs, p.inputs, start, end, sums + (n - first) * Vec::width, sums_row);
   }
 }
 
@@ -78,7 +103,8 @@ void finish(const LinearProblem& p, int64_t row, int64_t rows, int64_t first, in
   }
 }
 
-void run_linear(const LinearProblem& p, int64_t first, int64_t last, float* sums) {
+template <typename Products>
+void run_linear_with(const LinearProblem& p, int64_t first, int64_t last, float* sums) {
   constexpr int64_t kPanel = 2 * kOutputs;  // outputs whose weights of a chunk stay in cache while rows pass
   const int64_t sums_row = (last - first) * Vec::width;
   for (int64_t row = 0; row < p.rows; row += kRowBlock) {
@@ -91,15 +117,24 @@ void run_linear(const LinearProblem& p, int64_t first, int64_t last, float* sums
         float* panel = sums + (n - first) * Vec::width;
         int64_t r = 0;
         for (; r + kRows <= rows; r += kRows) {
-          linear_rows<kRows>(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
+          linear_rows<Products, kRows>(p, row + r, start, end, n, stop, panel + r * sums_row, sums_row);
         }
         if (r == rows) continue;
-        const auto rest = rows - r == 3 ? linear_rows<3> : rows - r == 2 ? linear_rows<2> : linear_rows<1>;
-        rest(p, p.x + (row + r) * p.inputs, start, end, n, stop, panel + r * sums_row, sums_row);
+        const auto rest = rows - r == 3   ? linear_rows<Products, 3>
+                          : rows - r == 2 ? linear_rows<Products, 2>
+                                          : linear_rows<Products, 1>;
+        rest(p, row + r, start, end, n, stop, panel + r * sums_row, sums_row);
       }
     }
     finish(p, row, rows, first, last, sums);
   }
+}
+
+void run_linear(const LinearProblem& p, int64_t first, int64_t last, float* sums) {
+#ifdef DCNN_BF16_PAIRS
+  if (p.bf16) return run_linear_with<PairRows>(p, first, last, sums);
+#endif
+  run_linear_with<SingleRows>(p, first, last, sums);
 }
 
 }  // namespace

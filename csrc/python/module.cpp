@@ -47,8 +47,8 @@ py::dict features() {
 void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
                    int64_t count, uint64_t pieces, uint64_t stores, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
                    uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
-                   float norm_power, float norm_k, bool norm_first, const std::vector<float>& mean, float scale,
-                   int threads) {
+                   float norm_power, float norm_k, bool norm_first, bool bf16, const std::vector<float>& mean,
+                   float scale, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
   std::vector<dcnn::Source> from;
@@ -77,6 +77,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.norm_power = norm_power;
   p.norm_k = norm_k;
   p.norm_first = norm_first;
+  p.bf16 = bf16;
   const std::vector<float> packed_weight = dcnn::pack_weight(isa, p, pointer<const float>(weight));
   const std::vector<float> packed_bias = dcnn::pack_bias(isa, p, pointer<const float>(bias));
   p.weight = packed_weight.data();
@@ -85,10 +86,10 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
 }
 
 void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t bias, uint64_t y, int64_t rows,
-            int64_t inputs, int64_t outputs, bool relu, int threads) {
+            int64_t inputs, int64_t outputs, bool relu, bool bf16, int threads) {
   const py::gil_scoped_release unlocked;
-  const dcnn::LinearProblem p{pointer<const float>(x), pointer<const float>(weight), pointer<const float>(bias),
-                              pointer<float>(y),       rows, inputs, outputs, relu};
+  const dcnn::LinearProblem p{pointer<const void>(x), pointer<const void>(weight), pointer<const float>(bias),
+                              pointer<float>(y),      rows, inputs, outputs, relu, bf16};
   dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
 }
 
@@ -107,5 +108,7 @@ PYBIND11_MODULE(_engine, m) {
   m.def("features", &features, "What the processor and the operating system offer.");
   m.def("block_regions", &block_regions, "The fused block over regions.");
   m.def("linear", &linear, "y = x * weight^T + bias.");
+  m.def("has_bf16", [](const std::string& isa) { return dcnn::isa_named(isa).bf16_pairs; },
+        "Whether an instruction set multiplies bfloat16.");
   m.def("peak", &peak, "Runs rounds of multiply-adds in registers; returns the operations done, for a benchmark's peak.");
 }

@@ -25,8 +25,8 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
         return "the C++ engine has no backward of the block yet"
     if params.dtype not in (torch.float32, torch.uint8) or params.out_dtype != torch.float32:
         return f"the C++ engine takes float32 or uint8 and gives float32, not {params.dtype} to {params.out_dtype}"
-    if params.options.precision != "ieee":
-        return f"the C++ engine computes in ieee fp32, not in {params.options.precision}"
+    if params.options.precision not in ("ieee", "bf16"):
+        return f"the C++ engine computes in ieee fp32 or bf16, not in {params.options.precision}"
     return None
 
 
@@ -93,6 +93,7 @@ def run(
         sizes,
         *_norm(options.norm),
         options.order == "conv-norm-pool",
+        options.precision == "bf16",
         list(mean) or [0.0] * params.channels,
         scale,
         threads,

@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 import torch
 
+from dcnn_fast.ops.precision import PRECISIONS, Precision
 from dcnn_fast.spec import ORDERS, ROUNDINGS, Column, CrossMapNorm, Norm, Order, Pool, Rounding, SameMapNorm, window_count
 from dcnn_fast.spec import Block as BlockSpec
 
 Ties = Literal["all", "first"]
-Precision = Literal["ieee", "tf32", "bf16", "fp16"]
 TIES: tuple[Ties, ...] = ("all", "first")
-PRECISIONS: tuple[Precision, ...] = ("ieee", "tf32", "bf16", "fp16")
 
 Flat = tuple[int, int, int, str, list[int], str, list[float], str, str, str]
 FLAT_SCHEMA = (

@@ -10,6 +10,7 @@ from torch import Tensor
 from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.linear import cpu, reference
 from dcnn_fast.ops.linear.params import LinearParams
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register
 
 BACKENDS: dict[str, Any] = {"cpu": cpu, "reference": reference}
@@ -18,6 +19,7 @@ BACKENDS: dict[str, Any] = {"cpu": cpu, "reference": reference}
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
     """x @ weight.T + bias, with ReLU if asked for: x [rows, inputs], weight [outputs, inputs] -> [rows, outputs].
 
+    A bfloat16 weight with x and bias in float32 names the precision "bf16": x is rounded to it, sums are in float32.
     A row gives the same bits alone, in any batch, at any place in it, and on any number of threads (design.md section 3).
     Not differentiable: raises RuntimeError when gradients are asked for (train with torch's linear). Raises ValueError or
     TypeError naming the argument.
@@ -30,7 +32,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Te
 
 
 def _params_of(x: Tensor, weight: Tensor, relu: bool) -> LinearParams:
-    return LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype)
+    precision: Precision = "bf16" if weight.dtype == torch.bfloat16 != x.dtype else "ieee"
+    return LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype, precision)
 
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
@@ -50,8 +53,12 @@ def _require(x: Tensor, weight: Tensor, bias: Tensor) -> None:
         raise ValueError(f"weight must have shape [outputs, {x.shape[1]}], got {list(weight.shape)}")
     if bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must have shape [{weight.shape[0]}], got {list(bias.shape)}")
-    if not x.dtype == weight.dtype == bias.dtype or not x.dtype.is_floating_point:
-        raise TypeError(f"x, weight and bias must have one floating dtype, got {x.dtype}, {weight.dtype} and {bias.dtype}")
+    mixed = x.dtype == bias.dtype == torch.float32 and weight.dtype == torch.bfloat16
+    if not mixed and (not x.dtype == weight.dtype == bias.dtype or not x.dtype.is_floating_point):
+        raise TypeError(
+            "x, weight and bias must have one floating dtype, or float32 with a weight in bfloat16; "
+            f"got {x.dtype}, {weight.dtype} and {bias.dtype}"
+        )
     if not x.device == weight.device == bias.device:
         raise ValueError(f"x, weight and bias must be on one device, got {x.device}, {weight.device} and {bias.device}")
 

@@ -17,6 +17,8 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
         return f"the C++ engine runs on the cpu, not on {device.type}"
     if params.dtype != torch.float32:
         return f"the C++ engine takes float32, not {params.dtype}"
+    if params.precision not in ("ieee", "bf16"):
+        return f"the C++ engine computes in ieee fp32 or bf16, not in {params.precision}"
     return None
 
 
@@ -29,8 +31,12 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Te
 
 def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams, result: Tensor, threads: int) -> None:
     """Write the product to `result` (contiguous), with one instruction set."""
+    bf16 = params.precision == "bf16"
+    x = x.bfloat16() if bf16 else x
+    if bf16 and not engine.load().has_bf16(isa):
+        x, weight, bf16 = x.float(), weight.float(), False
     x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
     engine.load().linear(
         isa, x.data_ptr(), weight.data_ptr(), bias.data_ptr(), result.data_ptr(), params.rows, params.inputs,
-        params.outputs, params.relu, threads,
+        params.outputs, params.relu, bf16, threads,
     )  # fmt: skip

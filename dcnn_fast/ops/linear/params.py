@@ -6,18 +6,23 @@ from dataclasses import dataclass
 
 import torch
 
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.spec import Column
 
 
 @dataclass(frozen=True)
 class LinearParams:
-    """`rows` rows of `inputs` values through `outputs` weights each, with or without ReLU, in `dtype`."""
+    """`rows` rows of `inputs` values through `outputs` weights each, with or without ReLU, in `dtype`.
+
+    precision "bf16": the weights are bfloat16, the rows are rounded to it, and the products are summed in float32.
+    """
 
     rows: int
     inputs: int
     outputs: int
     relu: bool = False
     dtype: torch.dtype = torch.float32
+    precision: Precision = "ieee"
 
     @property
     def depth(self) -> int:
@@ -41,7 +46,7 @@ class LinearParams:
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"{self.rows}x{self.inputs}-{self.outputs}{'-relu' if self.relu else ''}-{dtype}"
+        return f"{self.rows}x{self.inputs}-{self.outputs}{'-relu' if self.relu else ''}-{dtype}-{self.precision}"
 
 
 def problems_of(column: Column, rows: int = 50) -> list[LinearParams]:

@@ -23,6 +23,8 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
     """x: [rows, inputs] -> [rows, outputs]."""
+    if params.precision == "bf16":
+        x, weight = x.bfloat16().to(x.dtype), weight.to(x.dtype)
     with _one_thread():
         rows = [torch.mv(weight, row.clone()) for row in x.contiguous()]
     result = torch.stack(rows) + bias if rows else x.new_empty(0, params.outputs)

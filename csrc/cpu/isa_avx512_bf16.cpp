@@ -1,0 +1,48 @@
+// Kernels for AVX-512 with products of bfloat16 pairs; in fp32 the same as isa_avx512.cpp. Compiled with those flags, so nothing here may be an inline function that other files share:
+// no standard library templates, everything in an unnamed namespace.
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "cpu_features.h"
+
+namespace dcnn {
+namespace {
+
+constexpr int kPositions = 12;  // with two vectors of filters: 24 accumulators of 32 registers
+constexpr int kOutputs = 6;  // of a matrix product's tile
+
+#define DCNN_BF16_PAIRS
+
+struct Vec {
+  static constexpr int width = 16;
+  __m512 v;
+
+  static Vec zero() { return {_mm512_setzero_ps()}; }
+  static Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
+  static Vec broadcast_bits(uint32_t bits) { return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits)))}; }
+  static Vec load(const float* from) { return {_mm512_loadu_ps(from)}; }
+  void store(float* to) const { _mm512_storeu_ps(to, v); }
+  static Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  // Sixteen sums of two products each, of bfloat16.
+  static Vec dot(Vec a, Vec b, Vec c) { return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)}; }
+  static Vec add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static Vec relu(Vec a) { return {_mm512_max_ps(_mm512_setzero_ps(), a.v)}; }  // the second operand when one is a NaN
+};
+
+}  // namespace
+}  // namespace dcnn
+
+#include "block_impl.h"
+#include "linear_impl.h"
+#include "peak_impl.h"
+
+namespace dcnn {
+
+const Isa& avx512_bf16_isa() {
+  static const Isa isa{"avx512_bf16", [] { return features().avx512f && features().avx512_bf16; }, kBlock, true, region_scratch,
+                       run_region, linear_scratch, run_linear, run_peak};
+  return isa;
+}
+
+}  // namespace dcnn
