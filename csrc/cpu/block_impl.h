@@ -20,7 +20,7 @@ struct Layout {
   int64_t filters;  // padded: a position's stride in rows of activations
   int64_t patch_rows, patch_cols, raw_ring, ring;
   int64_t together;  // conv rows computed at once; rings are multiples of it, so that they never wrap inside a group
-  int64_t patch, raw, ring_at, square, sums, gathered, pooled, normed;  // offsets into the scratch, in floats
+  int64_t patch, raw, ring_at, square, gathered, pooled, normed;  // offsets into the scratch, in floats
   int64_t total;
 };
 
@@ -59,7 +59,6 @@ Layout layout_of(const BlockProblem& p, const RegionRow& r) {
   l.raw = take(l.raw_ring * row);
   l.ring_at = take(l.ring * row);
   l.square = take(l.filters + p.norm_size);
-  l.sums = take(l.filters);
   l.gathered = take(l.filters);
   l.pooled = take(pooled);
   l.normed = take(depth > 1 ? widest : 0);
@@ -254,15 +253,6 @@ void conv_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const
   }
 }
 
-// d^-power; the common power 3/4 without a call.
-inline float inverse_power(float d, float power) {
-  if (power == 0.75f) {
-    const float root = sqrtf(d);
-    return 1.0f / (root * sqrtf(root));
-  }
-  return powf(d, -power);
-}
-
 // Filter f's place among the padded ones: groups are padded each for itself.
 inline int64_t place_of(const BlockProblem& p, int64_t f) {
   const int64_t per_group = p.group_filters();
@@ -279,17 +269,33 @@ inline void gather(const BlockProblem& p, const float* padded, float* values) {
   for (int64_t f = 0; f < p.filters; ++f) values[f] = padded[place_of(p, f)];
 }
 
-// The norm across maps of one position, in place. `values` holds the filters without padding between groups; `square` has
-// zeros around them, so that every window has the same sum of norm_size terms.
-void cross_map_position(const BlockProblem& p, float* values, float* square, float* sums) {
-  const int64_t before = p.norm_size / 2;
-  for (int64_t f = 0; f < p.filters; ++f) square[before + f] = values[f] * values[f];
-  for (int64_t f = 0; f < p.filters; ++f) sums[f] = square[f];
-  for (int64_t j = 1; j < p.norm_size; ++j) {
-    for (int64_t f = 0; f < p.filters; ++f) sums[f] += square[f + j];
+// d^-power of a vector; the common power 3/4 without a call.
+inline Vec inverse_power(Vec d, float power) {
+  if (power == 0.75f) {
+    const Vec root = Vec::sqrt(d);
+    return Vec::div(Vec::broadcast(1.0f), Vec::mul(root, Vec::sqrt(root)));
   }
-  for (int64_t f = 0; f < p.filters; ++f) {
-    values[f] *= inverse_power(p.norm_k + p.norm_scale * sums[f], p.norm_power);
+  float lanes[Vec::width];
+  d.store(lanes);
+  for (int i = 0; i < Vec::width; ++i) lanes[i] = powf(lanes[i], -power);
+  return Vec::load(lanes);
+}
+
+// The norm across maps of one position, in place. `values` holds the filters without padding between groups, then zeros to
+// `count`, whole vectors; `square` has zeros around its `count`, so that every window has the same sum of norm_size terms.
+void cross_map_position(const BlockProblem& p, int64_t count, float* values, float* square) {
+  const int64_t before = p.norm_size / 2, size = p.norm_size;
+  const Vec k = Vec::broadcast(p.norm_k), scale = Vec::broadcast(p.norm_scale);
+  const float power = p.norm_power;
+  for (int64_t f = 0; f < count; f += Vec::width) {
+    const Vec v = Vec::load(values + f);
+    Vec::mul(v, v).store(square + before + f);
+  }
+  for (int64_t f = 0; f < count; f += Vec::width) {
+    Vec sum = Vec::load(square + f);
+    for (int64_t j = 1; j < size; ++j) sum = Vec::add(sum, Vec::load(square + f + j));
+    const Vec d = Vec::add(k, Vec::mul(scale, sum));
+    Vec::mul(Vec::load(values + f), inverse_power(d, power)).store(values + f);
   }
 }
 
@@ -297,14 +303,15 @@ void cross_map_row(const BlockProblem& p, const Layout& l, float* row, int64_t c
   float* square = scratch + l.square;
   float* values = scratch + l.gathered;
   for (int64_t i = 0; i < l.filters + p.norm_size; ++i) square[i] = 0.0f;
+  for (int64_t f = p.filters; f < l.filters; ++f) values[f] = 0.0f;
   for (int64_t x = 0; x < cols; ++x) {
     float* at = row + x * l.filters;
     if (places_are_filters(p)) {
-      cross_map_position(p, at, square, scratch + l.sums);
+      cross_map_position(p, l.filters, at, square);
       continue;
     }
     gather(p, at, values);
-    cross_map_position(p, values, square, scratch + l.sums);
+    cross_map_position(p, l.filters, values, square);
     for (int64_t f = 0; f < p.filters; ++f) at[place_of(p, f)] = values[f];
   }
 }
@@ -320,21 +327,19 @@ void same_map_row(const BlockProblem& p, const Layout& l, const float* ring, int
     const int64_t x0 = x - before < 0 ? 0 : x - before;
     const int64_t x1 = x - before + p.norm_size > cols ? cols : x - before + p.norm_size;
     const float* centre = ring + (y % depth) * row + x * l.filters;
-    for (int64_t f = 0; f < l.filters; ++f) {
-      float sum = 0.0f;
+    for (int64_t f = 0; f < l.filters; f += Vec::width) {
+      Vec sum = Vec::zero();
       for (int64_t i = y0; i < y1; ++i) {
         for (int64_t j = x0; j < x1; ++j) {
-          const float v = ring[(i % depth) * row + j * l.filters + f];
-          sum += v * v;
+          const Vec v = Vec::load(ring + (i % depth) * row + j * l.filters + f);
+          sum = Vec::add(sum, Vec::mul(v, v));
         }
       }
-      out[x * l.filters + f] = centre[f] * inverse_power(1.0f + p.norm_scale * sum, p.norm_power);
+      const Vec d = Vec::add(Vec::broadcast(1.0f), Vec::mul(Vec::broadcast(p.norm_scale), sum));
+      Vec::mul(Vec::load(centre + f), inverse_power(d, p.norm_power)).store(out + x * l.filters + f);
     }
   }
 }
-
-// A NaN wins, as in torch.
-inline float larger(float a, float b) { return (b > a || b != b) ? b : a; }
 
 void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
               float* out) {
@@ -350,7 +355,7 @@ void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const 
         if (y == y0 && x == x0) {
           memcpy(out, from, static_cast<size_t>(l.filters) * sizeof(float));
         } else {
-          for (int64_t f = 0; f < l.filters; ++f) out[f] = larger(out[f], from[f]);
+          for (int64_t f = 0; f < l.filters; f += Vec::width) Vec::larger(Vec::load(out + f), Vec::load(from + f)).store(out + f);
         }
       }
     }

@@ -21,6 +21,14 @@ struct Vec {
   void store(float* to) const { __builtin_memcpy(to, &v, sizeof v); }
   static Vec fma(Vec a, Vec b, Vec c) { return {c.v + a.v * b.v}; }
   static Vec add(Vec a, Vec b) { return {a.v + b.v}; }
+  static Vec mul(Vec a, Vec b) { return {a.v * b.v}; }
+  static Vec div(Vec a, Vec b) { return {a.v / b.v}; }
+  static Vec sqrt(Vec a) {
+    return {Lanes{__builtin_sqrtf(a.v[0]), __builtin_sqrtf(a.v[1]), __builtin_sqrtf(a.v[2]), __builtin_sqrtf(a.v[3])}};
+  }
+  static Vec larger(Vec a, Vec b) {  // a NaN wins, as in torch
+    return {(b.v > a.v) | (b.v != b.v) ? b.v : a.v};
+  }
   static Vec relu(Vec a) {  // a NaN stays one
     const Lanes nothing{0, 0, 0, 0};
     return {a.v < nothing ? nothing : a.v};
