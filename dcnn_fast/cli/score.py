@@ -22,6 +22,7 @@ def score(
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the views; the same seed gives the same scores.")] = 0,
     device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
     workers: Annotated[int | None, typer.Option(help="Reading threads; changes no score.")] = None,
@@ -40,7 +41,7 @@ def score(
 
     options = ScoreOptions(
         paths=tuple(paths or ()), recursive=recursive, csv=csv, jsonl=jsonl, html=html, model=model, views=views, grid=grid,
-        seed=seed, device=device, top=top, batch=batch, workers=workers, resume=resume, max_megapixels=max_megapixels,
+        seed=seed, device=device, dtype=dtype, top=top, batch=batch, workers=workers, resume=resume, max_megapixels=max_megapixels,
         background=background,
     )  # fmt: skip
     raise typer.Exit(run(options))

@@ -38,6 +38,7 @@ class ScoreOptions:
     grid: int
     seed: int
     device: str
+    dtype: str
     top: int | None
     batch: int
     workers: int | None
@@ -56,7 +57,7 @@ def run(options: ScoreOptions) -> int:
     ranking = Ranking(max(table_rows, sheet_photos if options.html else 0))
     try:
         scorer = Scorer(
-            options.model, options.device, options.views, options.grid, options.seed,
+            options.model, options.device, options.views, options.grid, options.seed, options.dtype,
             max_pixels=limit, background=_colour(options.background),
         )  # fmt: skip
         with ExitStack() as stack:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
 
 
@@ -27,12 +28,15 @@ class Job:
 
 
 @torch.no_grad()
-def probabilities(net: MultiColumn, images: Sequence[Sequence[Job]]) -> list[np.ndarray]:
-    """Each image's [views, labels] float64 probabilities; images[i] holds one Job for each column of the network."""
+def probabilities(net: MultiColumn, images: Sequence[Sequence[Job]], precision: Precision = "ieee") -> list[np.ndarray]:
+    """Each image's [views, labels] float64 probabilities; images[i] holds one Job for each column of the network.
+
+    precision: of the blocks' products; that of a fully-connected layer follows from its weights' dtype (`ops.linear`).
+    """
     if not images:
         return []
     joined = torch.cat(
-        [_column_features(column, [jobs[i] for jobs in images]) for i, column in enumerate(net.columns)],  # type: ignore[arg-type]
+        [_column_features(column, [jobs[i] for jobs in images], precision) for i, column in enumerate(net.columns)],  # type: ignore[arg-type]
         dim=1,
     )
     logits = _linear(joined, net.label, relu=False).numpy().astype(np.float64)
@@ -46,9 +50,9 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return result
 
 
-def _column_features(column: Column, jobs: Sequence[Job]) -> Tensor:
+def _column_features(column: Column, jobs: Sequence[Job], precision: Precision = "ieee") -> Tensor:
     """The last fc layer's activations of every view of every job: [sum of views, fc[-1]]."""
-    x = torch.cat([_maps(column, job) for job in jobs])
+    x = torch.cat([_maps(column, job, precision) for job in jobs])
     for layer in column.fc:
         x = _linear(x, layer, relu=True)
     first = np.cumsum([0] + [int(job.plan.blocks[-1].outputs[0][0]) for job in jobs])
@@ -56,7 +60,7 @@ def _column_features(column: Column, jobs: Sequence[Job]) -> Tensor:
     return x[torch.from_numpy(rows)]
 
 
-def _maps(column: Column, job: Job) -> Tensor:
+def _maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
     """The last block's output of every distinct window, flattened in (C, H, W) order: [windows, features]."""
     sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale
@@ -65,7 +69,7 @@ def _maps(column: Column, job: Job) -> Tensor:
         b = block.spec
         sources = ops.block_regions(
             sources, regions, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
-            rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale,
+            rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, precision=precision,
         )  # fmt: skip
         mean, scale = (), 1.0
     return sources[0].flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from dcnn_fast.data import reading
-from dcnn_fast.nets import Model, load_model
+from dcnn_fast.nets import Model, MultiColumn, load_model
 from dcnn_fast.ops import views
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import share
 from dcnn_fast.scoring.forward import Job, probabilities
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.spec import Column
 
 DEVICES = ("auto", "cpu")
-DTYPES = ("float32",)
+DTYPES = ("float32", "bfloat16")
 GRIDS = (1, 2, 4, 8)
 MAX_SEED = 2**63 - 1
 
@@ -39,7 +41,8 @@ class Scorer:
 
     model: path of a model file, a loaded Model, or None for the shipped one. device: "auto" or "cpu" (no GPU kernel exists
     in this version). views: how many pairs of windows are averaged, at least 1. grid: 1 is the paper's protocol; 2, 4 or 8
-    makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: "float32".
+    makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32" or "bfloat16"
+    (sums are in float32 in both).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
@@ -65,6 +68,8 @@ class Scorer:
         _require_range("seed", seed, 0, MAX_SEED)
         self.model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         self.device, self.views, self.grid, self.seed, self.dtype = "cpu", views, grid, seed, dtype
+        self._precision: Precision = "ieee" if dtype == "float32" else "bf16"
+        self._net = self.model.net if dtype == "float32" else _with_bf16_layers(self.model.net)
         self._read_options: dict[str, Any] = {"max_pixels": max_pixels, "background": background}
 
     def score(self, image: Any) -> Score:
@@ -128,7 +133,7 @@ class Scorer:
 
     def _finish(self, batch: Sequence[_Prepared]) -> list[Score]:
         readable = [prepared.jobs for prepared in batch if prepared.jobs]
-        results = iter(probabilities(self.model.net, readable))
+        results = iter(probabilities(self._net, readable, self._precision))
         return [self._summary(prepared.score, next(results)) if prepared.jobs else prepared.score for prepared in batch]
 
     def _summary(self, known: Score, result: np.ndarray) -> Score:
@@ -141,6 +146,15 @@ def _plane(pixels: np.ndarray, column: Column) -> views.Plane:
         return views.plane(pixels, column.view, column.plane)
     except ValueError as error:
         raise reading.ReadError(str(error)) from None
+
+
+def _with_bf16_layers(net: MultiColumn) -> MultiColumn:
+    """A copy of `net` whose columns' fully-connected weights are bfloat16: half the memory to read for each batch."""
+    copied = copy.deepcopy(net).requires_grad_(False)
+    for column in copied.columns:
+        for layer in column.fc:  # type: ignore[union-attr]
+            layer.weight.data = layer.weight.data.bfloat16()
+    return copied
 
 
 def shipped_model() -> Path:

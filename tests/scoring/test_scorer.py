@@ -79,6 +79,20 @@ def test_bit_for_bit_the_same_in_any_batch_order_and_number_of_threads(backend, 
             assert numbers(score) == expected[i], (batch, workers, threads)
 
 
+@pytest.mark.parametrize("backend", backends())
+def test_bfloat16_changes_a_score_a_little_and_always_the_same(backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    model = small.model()
+    exact, rounded = Scorer(model, views=5), Scorer(model, views=5, dtype="bfloat16")
+    torch.set_num_threads(1)
+    expected = [numbers(rounded.score(photo)) for photo in PHOTOS]
+    torch.set_num_threads(3)
+    assert [numbers(score) for score in rounded.score_many(PHOTOS, batch=4)] == expected
+    for photo, (_, mean, *_) in zip(PHOTOS, expected, strict=True):
+        assert 0 < abs(exact.score(photo).mean - mean) < 0.02
+    assert model.net.columns[0].fc[0].weight.dtype == torch.float32
+
+
 def test_another_process_says_the_same(tmp_path):
     save_model(small.model(), tmp_path / "m.safetensors")
     path = tmp_path / "p.png"
@@ -179,7 +193,7 @@ def test_nothing_in_gives_nothing_out(scorer):
         ({"grid": 3}, "grid must be one of 1, 2, 4, 8; got 3"),
         ({"seed": -1}, "seed must be an integer from 0"),
         ({"device": "tpu"}, "device must be one of auto, cpu; got 'tpu'"),
-        ({"dtype": "float8"}, "dtype must be one of float32; got 'float8'"),
+        ({"dtype": "float8"}, "dtype must be one of float32, bfloat16; got 'float8'"),
     ],
 )
 def test_bad_options_are_named(arguments, message):

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.block import cpu, cuda, reference, triton
-from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, Precision, Ties
+from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, Ties
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register
 from dcnn_fast.spec import Norm, Order, Pool, Rounding

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcnn_fast.ops.block.params import BlockOptions, BlockParams, Precision
+from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store
 from dcnn_fast.spec import Pool
 

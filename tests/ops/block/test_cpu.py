@@ -80,7 +80,14 @@ def _wide(params):
     return replace(params, dtype=torch.float64, out_dtype=torch.float64)
 
 
-@pytest.mark.parametrize("params", [*VARIETY, *preset_problems()], ids=str)
+def _in(params, precision):
+    return replace(params, options=replace(params.options, precision=precision))
+
+
+BF16 = [_in(params, "bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *preset_problems()[::4])]
+
+
+@pytest.mark.parametrize("params", [*VARIETY, *preset_problems(), *BF16], ids=str)
 def test_values_are_the_references(isa, params):
     x, weight, bias = operands(params)
     expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
@@ -116,7 +123,7 @@ def test_bytes_windows_and_mean(isa, norm, order):
         assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
-@pytest.mark.parametrize("params", VARIETY[14:42:3], ids=str)
+@pytest.mark.parametrize("params", [*VARIETY[14:42:3], *BF16[5:14:3]], ids=str)
 def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
     params = replace(params, images=5)
     x, weight, bias = operands(params)
@@ -132,9 +139,10 @@ def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
 
 @pytest.mark.parametrize("norm", [None, CROSS], ids=str)
 @pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
-def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order):
+@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, precision):
     """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
-    params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=Pool(3, 2), norm=norm, order=order)
+    params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=Pool(3, 2), norm=norm, order=order, precision=precision)
     x, weight, bias = operands(params)
     extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
     offsets = ((0, 0), (5, 8), (8, 3))
@@ -158,8 +166,9 @@ def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
     assert torch.equal(result, expected)
 
 
-def test_a_nan_pixel_reaches_every_output_that_sees_it(isa):
-    params = problem(1, 1, 9, 9, 3, 3, torch.float32, pool=Pool(3, 2))
+@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+def test_a_nan_pixel_reaches_every_output_that_sees_it(isa, precision):
+    params = problem(1, 1, 9, 9, 3, 3, torch.float32, pool=Pool(3, 2), precision=precision)
     x, weight, bias = operands(params)
     x[0, 0, 4, 4] = float("nan")
     expected = reference.forward(x, weight, bias, params).isnan()

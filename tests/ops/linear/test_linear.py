@@ -60,6 +60,33 @@ def test_a_row_has_the_same_bits_alone_anywhere_and_on_any_number_of_threads(way
     assert torch.equal(_product(way, x[order], weight, bias), together[order])
 
 
+@pytest.mark.parametrize("way", _ways())
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bf16_rounds_the_operands_and_nothing_else(shape, way):
+    x, weight, bias = _operands(*shape)
+    rounded = weight.bfloat16()
+    expected = x.bfloat16().double() @ rounded.double().T + bias.double()
+    params = LinearParams(*x.shape, weight.shape[0], precision="bf16")
+    result = torch.empty(params.rows, params.outputs)
+    if way == "reference":
+        result = BACKENDS["reference"].forward(x, rounded, bias, params)
+    else:
+        cpu.run(way, x, rounded, bias, params, result, 2)
+        alone = torch.empty(1, params.outputs)
+        cpu.run(way, x[-1:], rounded, bias, LinearParams(1, params.inputs, params.outputs, precision="bf16"), alone, 1)
+        assert torch.equal(alone[0], result[-1])
+    largest = (x.double() @ weight.double().T).abs().max()
+    assert (result.double() - expected).abs().max() <= params.tolerance() * largest
+
+
+def test_a_bfloat16_weight_names_the_precision():
+    x, weight, bias = _operands(4, 8, 3)
+    result = ops.linear(x, weight.bfloat16(), bias)
+    torch.testing.assert_close(result, x.bfloat16().float() @ weight.bfloat16().float().T + bias)
+    with pytest.raises(TypeError, match="or float32 with a weight in bfloat16"):
+        ops.linear(x.double(), weight.bfloat16(), bias.double())
+
+
 def test_the_public_function_and_its_registration(monkeypatch):
     x, weight, bias = _operands(4, 8, 3, torch.float64)
     torch.testing.assert_close(ops.linear(x, weight, bias, relu=True), (x @ weight.T + bias).relu())
