@@ -41,7 +41,7 @@ def score(
 
     options = ScoreOptions(
         paths=tuple(paths or ()), recursive=recursive, csv=csv, jsonl=jsonl, html=html, model=model, views=views, grid=grid,
-        seed=seed, device=device, dtype=dtype, top=top, batch=batch, workers=workers, resume=resume, max_megapixels=max_megapixels,
-        background=background,
+        seed=seed, device=device, dtype=dtype, top=top, batch=batch, workers=workers, resume=resume,
+        max_megapixels=max_megapixels, background=background,
     )  # fmt: skip
     raise typer.Exit(run(options))
