@@ -11,8 +11,8 @@ STAMP  := $(VENV)/.installed
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*/*)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,demo]'
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint,demo]'
 	touch $@
 
 demo: $(STAMP)
@@ -21,7 +21,8 @@ ifeq ($(strip $(PHOTOS)),)
 	$(BIN)/python tools/demo_photos.py $(OUT)/photos
 	$(BIN)/dcnn-fast score $(OUT)/photos --csv $(OUT)/scores.csv --html $(OUT)/index.html
 else
-	$(BIN)/dcnn-fast score '$(PHOTOS)' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html
+	@# Status 1 says that some files could not be read; they have been named.
+	$(BIN)/dcnn-fast score '$(patsubst ~/%,$(HOME)/%,$(PHOTOS))' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html || test $$? -eq 1
 endif
 
 test: $(STAMP)

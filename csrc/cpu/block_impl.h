@@ -27,8 +27,12 @@ struct Layout {
 inline bool norm_before_pool(const BlockProblem& p, Norm kind) { return p.norm == kind && p.norm_first; }
 inline bool norm_after_pool(const BlockProblem& p, Norm kind) { return p.norm == kind && !p.norm_first; }
 
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
 // Pooled rows a piece keeps: as many as a same-map norm that follows the pool looks at.
-inline int64_t pooled_depth(const BlockProblem& p) { return norm_after_pool(p, Norm::same_map) ? p.norm_size : 1; }
+inline int64_t pooled_depth(const BlockProblem& p, const PieceRow& piece) {
+  return norm_after_pool(p, Norm::same_map) ? smaller(p.norm_size, piece.rows) : 1;
+}
 
 // Conv rows that a region of so many columns computes at once.
 inline int64_t rows_together(int64_t cols) { return cols > kPositions / 2 ? 1 : kPositions / cols; }
@@ -39,14 +43,13 @@ Layout layout_of(const BlockProblem& p, const RegionRow& r) {
   l.patch_rows = (r.rows - 1) * p.stride + p.size;
   l.patch_cols = (r.cols - 1) * p.stride + p.size;
   l.together = rows_together(r.cols);
-  l.raw_ring = norm_before_pool(p, Norm::same_map) ? round_up(p.norm_size - 1 + l.together, l.together) : 0;
-  l.ring = round_up(p.pool_size - 1 + l.together, l.together);
+  l.raw_ring = norm_before_pool(p, Norm::same_map) ? round_up(smaller(p.norm_size, r.rows) - 1 + l.together, l.together) : 0;
+  l.ring = round_up(smaller(p.pool_size, r.rows) - 1 + l.together, l.together);
   const int64_t row = r.cols * l.filters;
-  const int64_t depth = pooled_depth(p);
   int64_t pooled = 0, widest = 0;
   for (int64_t i = 0; i < r.count; ++i) {
     const int64_t floats = p.pieces[r.first + i].cols * l.filters;
-    pooled += depth * floats;
+    pooled += pooled_depth(p, p.pieces[r.first + i]) * floats;
     widest = floats > widest ? floats : widest;
   }
   int64_t at = 0;
@@ -61,7 +64,7 @@ Layout layout_of(const BlockProblem& p, const RegionRow& r) {
   l.square = take(l.filters + p.norm_size);
   l.gathered = take(l.filters);
   l.pooled = take(pooled);
-  l.normed = take(depth > 1 ? widest : 0);
+  l.normed = take(norm_after_pool(p, Norm::same_map) ? widest : 0);
   l.total = at;
   return l;
 }
@@ -389,25 +392,24 @@ void finish_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, i
   const int64_t after = p.norm_size - 1 - p.norm_size / 2;
   const int64_t last = k == piece.rows - 1 ? k : k - after;  // the last row whose whole norm window is there
   for (int64_t j = k - after < 0 ? 0 : k - after; j <= last; ++j) {
-    same_map_row(p, l, pooled, p.norm_size, j, piece.rows, piece.cols, scratch + l.normed);
+    same_map_row(p, l, pooled, pooled_depth(p, piece), j, piece.rows, piece.cols, scratch + l.normed);
     store_row(p, l, piece, j, scratch + l.normed);
   }
 }
 
 // Row y of what is pooled is in the ring: every pool window that ends with it can be taken; with the last row, all that are left.
 void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y, float* scratch) {
-  const int64_t depth = pooled_depth(p);
   float* pooled = scratch + l.pooled;
   for (int64_t i = 0; i < r.count; ++i) {
     const PieceRow& piece = p.pieces[r.first + i];
-    const int64_t row = piece.cols * l.filters;
+    const int64_t row = piece.cols * l.filters, depth = pooled_depth(p, piece);
     const int64_t past = y - piece.top - p.pool_size + 1;  // window k ends with row y when this is k strides
     int64_t k = past <= 0 ? 0 : (past + p.pool_stride - 1) / p.pool_stride;
     const int64_t end = y == r.rows - 1 ? piece.rows : (past >= 0 && past % p.pool_stride == 0 ? k + 1 : k);
     for (; k < end && k < piece.rows; ++k) {
       float* out = pooled + (k % depth) * row;
       pool_row(p, r, l, piece, scratch + l.ring_at, k, out);
-      finish_row(p, l, piece, k, depth > 1 ? pooled : out, scratch);
+      finish_row(p, l, piece, k, norm_after_pool(p, Norm::same_map) ? pooled : out, scratch);
     }
     pooled += depth * row;
   }

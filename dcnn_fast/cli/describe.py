@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ def describe(
         stdout().print(table)
         return
     try:
-        network = _network(name, geometry)
+        network = network_named(name, geometry)
     except (ValueError, OSError) as error:
         fail(str(error))
     for key, column in zip(network.column_keys(), network.columns, strict=True):
@@ -37,8 +38,9 @@ def describe(
     out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)", highlight=False)
 
 
-def _network(name: str, geometry: str) -> spec.Network:
-    if name.endswith(".safetensors"):
+def network_named(name: str, geometry: str) -> spec.Network:
+    """The preset of that name, or the network of the model file at that path."""
+    if name.endswith(".safetensors") or (name not in spec.preset_names() and Path(name).is_file()):
         from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch, which the presets don't need
 
         return load_model(name).spec

@@ -7,21 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from dcnn_fast.cli.console import fail, stdout
+from dcnn_fast.cli.describe import network_named
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="A preset.")] = "dcnn",
+    name: Annotated[str, typer.Argument(help="A preset or a model file.")] = "dcnn",
     geometry: Annotated[str, typer.Option(help="convnet or valid.")] = "convnet",
     device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu",
 ) -> None:
     """Print the backend that would run each layer of a network, and every other backend's reason for refusing."""
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    from dcnn_fast import engine, spec  # noqa: PLC0415
+    from dcnn_fast import engine  # noqa: PLC0415
     from dcnn_fast.ops import dispatch  # noqa: PLC0415
 
     try:
-        network, where = spec.preset(name, geometry), torch.device(device)  # type: ignore[arg-type]
+        network, where = network_named(name, geometry), torch.device(device)
         forced, about = dispatch.forced_backend(), engine.describe()
     except (ValueError, RuntimeError) as error:
         fail(str(error))

@@ -65,7 +65,9 @@ class JsonlOutput:
 
 
 class Ranking:
-    """The `keep` best scores seen and the first `keep` failures, in memory that does not grow with their number."""
+    """The `keep` best scores seen and the first failures, in memory that does not grow with their number."""
+
+    FAILURES = 1000
 
     def __init__(self, keep: int) -> None:
         self.keep = keep
@@ -79,7 +81,7 @@ class Ranking:
         self.seen += 1
         if score.error is not None:
             self.failed += 1
-            if len(self.failures) < self.keep:
+            if len(self.failures) < self.FAILURES:
                 self.failures.append(score)
             return
         push = heapq.heappush if len(self._heap) < self.keep else heapq.heappushpop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 import warnings
@@ -17,6 +18,8 @@ from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 from dcnn_fast.cli.outputs import CsvOutput, JsonlOutput, OutputError, Ranking
 from dcnn_fast.data.folders import find_images
 from dcnn_fast.data.reading import MAX_PIXELS
+from dcnn_fast.engine import EngineError
+from dcnn_fast.ops.dispatch import BackendError
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.viz.contact_sheet import write_contact_sheet
 
@@ -53,6 +56,8 @@ def run(options: ScoreOptions) -> int:
         fail("--resume needs --csv: it skips what that file holds")
     warnings.filterwarnings("ignore", module="PIL")  # what matters in a file is in its row: its notes or its error
     limit = MAX_PIXELS if options.max_megapixels is None else options.max_megapixels * 1_000_000
+    if options.html is not None and not options.html.absolute().parent.is_dir():
+        fail(f"--html: no such folder: {options.html.absolute().parent}")
     table_rows, sheet_photos = options.top or _TABLE_ROWS, options.top or _SHEET_PHOTOS
     ranking = Ranking(max(table_rows, sheet_photos if options.html else 0))
     try:
@@ -60,6 +65,7 @@ def run(options: ScoreOptions) -> int:
             options.model, options.device, options.views, options.grid, options.seed, options.dtype,
             max_pixels=limit, background=_colour(options.background),
         )  # fmt: skip
+        scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
         with ExitStack() as stack:
             outputs, held = _open_outputs(stack, options)
             _require_same_run(held, scorer)
@@ -67,11 +73,12 @@ def run(options: ScoreOptions) -> int:
                 ranking.add(row)
             images = _images(options, {row.path for row in held})
             interrupted = _score_all(scorer, images, ranking, outputs, options)
-    except (ValueError, OSError) as error:
+        _report(ranking, table_rows, interrupted)
+        if options.html is not None:
+            write_contact_sheet(options.html, ranking.best(sheet_photos), ranking.failures, ranking.seen, max_pixels=limit)
+            stderr().print(f"contact sheet: {options.html}", markup=False, soft_wrap=True)
+    except (ValueError, OSError, BackendError, EngineError) as error:
         fail(str(error))
-    _report(ranking, table_rows, interrupted)
-    if options.html is not None:
-        write_contact_sheet(options.html, ranking.best(sheet_photos), ranking.failures, ranking.seen, max_pixels=limit)
     return 130 if interrupted else int(ranking.failed > 0 or ranking.seen == 0)
 
 
@@ -101,6 +108,10 @@ def _images(options: ScoreOptions, held: set[str | None]) -> list[str] | Iterato
     """What to score: a list where its length can be known, an iterator for standard input; paths in `held` left out."""
     if options.paths and options.paths != ("-",):
         return [path for path in map(str, find_images(options.paths, options.recursive)) if path not in held]
+    if sys.stdin.isatty():
+        stderr().print("reading paths from standard input, one a line; Ctrl-D ends")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # a file's name need not be text
     lines = (line.rstrip("\r\n") for line in sys.stdin)
     found = (str(path) for line in lines if line for path in find_images([line], options.recursive))
     return (path for path in found if path not in held)
@@ -132,6 +143,8 @@ def _score_all(
                 ranking.add(result)
                 for output in outputs:
                     output.write(result)
+                if result.error is not None:
+                    progress.console.print(f"{printable(result.path or '')}: {result.error}", markup=False)
                 done += 1
                 rate = f"{done / (time.monotonic() - start):.2f} images/s"
                 progress.update(task, advance=1, rate=rate)
@@ -153,8 +166,6 @@ def _report(ranking: Ranking, rows: int, interrupted: bool) -> None:
             mean, std = ("" if value is None else f"{value:.4f}" for value in (result.mean, result.std))
             table.add_row(str(rank), escape(printable(result.path or "")), mean, std, result.label or "")
         stdout().print(table)
-    for failure in ranking.failures:
-        console.print(f"{printable(failure.path or '')}: {failure.error}", markup=False)
     if ranking.failed:
         console.print(f"{ranking.failed} of {ranking.seen} images could not be scored")
     if ranking.seen == 0 and not interrupted:

@@ -45,7 +45,7 @@ class Column(nn.Module):
         )
         sizes = (column.features, *column.fc)
         self.fc = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
-        self.register_buffer("mean", torch.tensor(column.mean).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(column.mean, dtype=torch.float32).reshape(1, -1, 1, 1), persistent=False)
         self.requires_grad_(not column.frozen)
 
     def forward(self, windows: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ def load_model(path: str | Path) -> Model:
     Raises ModelError when the file is missing, is not a safetensors file of this project, or when its tensors are not
     exactly those of its spec, of the right shape and finite.
     """
+    if not Path(path).is_file():
+        raise ModelError(f"{path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = _header(file.metadata())
@@ -88,7 +90,7 @@ def load_model(path: str | Path) -> Model:
     state = {name: _restored(tensors, name, path) for name in net.state_dict()}
     net.load_state_dict(state, assign=True)
     for column, data in zip(net.columns, network.columns, strict=True):
-        column.mean = torch.tensor(data.mean).reshape(1, -1, 1, 1)
+        column.mean = torch.tensor(data.mean, dtype=torch.float32).reshape(1, -1, 1, 1)
         column.requires_grad_(not data.frozen)
     net.label.requires_grad_()
     return Model(net.eval(), header.get("provenance") or {})

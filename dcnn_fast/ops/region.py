@@ -206,6 +206,8 @@ def require_regions(
     for name, rows, width in (("regions", table, 12), ("pieces", pieces, 6), ("stores", stores, 8)):
         if rows.ndim != 2 or rows.shape[1] != width or rows.dtype != np.int64:
             raise ValueError(f"regions: the table of {name} must be int64 [n, {width}], got {rows.dtype} {list(rows.shape)}")
+        if rows.size and not (rows.min() > -(2**31) and rows.max() < 2**31):  # so that no sum below can overflow
+            raise ValueError(f"regions: the table of {name} must hold values of less than 2**31")
     extents = np.array(sources, dtype=np.int64).reshape(-1, 3)
     _require_rows(table, "region", REGION_FIELDS, _region_rules(table, extents, len(pieces), size, stride, padding, rounding))
     owner, taken = _members(table)

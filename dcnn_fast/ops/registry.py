@@ -20,3 +20,10 @@ def register(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> 
     _LIBRARY.define(schema)
     _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"dcnn_fast::{name}", fake, lib=_LIBRARY)
+
+
+def require_tensors(**values: Any) -> None:
+    """Raise TypeError naming the first of the arguments that is no tensor."""
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")

@@ -45,8 +45,9 @@ def probabilities(net: MultiColumn, images: Sequence[Sequence[Job]], precision: 
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the scorer reports
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
     return result
 
 

@@ -15,8 +15,9 @@ CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error")
 class Score:
     """What fifty views say about one image (design.md section 3).
 
-    probs: label -> probability, averaged over the views. For two labels, mean is the probability of the second ("high")
-    and std its standard deviation over the views (of the population, not a sample); otherwise both are None.
+    probs: label -> probability, averaged over the views. For two labels, mean is the probability of "high" (of the second
+    where none has that name) and std its standard deviation over the views (of the population, not a sample); otherwise both
+    are None.
     label: the most probable one. views, seed, plan: how the score was made. path: as it was given, None for arrays.
     error: None, or why the image could not be scored; then everything measured is None or empty.
     notes: what a user should know about the reading or the views, e.g. that a small image was enlarged.
@@ -52,7 +53,7 @@ def _text(value: Any) -> str:
 def summarise(probabilities: np.ndarray, labels: Sequence[str], **fields: Any) -> Score:
     """The score of one image from its views' probabilities: [views, labels] float64."""
     average = probabilities.mean(axis=0)
-    high = probabilities[:, 1] if len(labels) == 2 else None
+    high = probabilities[:, labels.index("high") if "high" in labels else 1] if len(labels) == 2 else None
     return Score(
         probs=dict(zip(labels, average.tolist(), strict=True)),
         mean=None if high is None else float(high.mean()),

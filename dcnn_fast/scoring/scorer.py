@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ DEVICES = ("auto", "cpu")
 DTYPES = ("float32", "bfloat16")
 GRIDS = (1, 2, 4, 8)
 MAX_SEED = 2**63 - 1
+_BYTES_AHEAD = 2**28  # of pixels that wait to be scored, and as many that are being read
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class _Prepared:
 
     jobs: tuple[Job, ...]
     score: Score
+
+    @property
+    def bytes(self) -> int:
+        """What its planes hold in memory."""
+        return sum(job.plane.nbytes for job in self.jobs)
 
 
 class Scorer:
@@ -66,7 +72,12 @@ class Scorer:
         _require_choice("grid", grid, GRIDS)
         _require_range("views", views, 1, 1_000_000)
         _require_range("seed", seed, 0, MAX_SEED)
+        _require_range("max_pixels", max_pixels, 1, 2**62)
+        if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
+            raise TypeError(f"model must be the path of a model file, a Model or None, got {type(model).__name__}")
         self.model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
+        if any(column.channels != 3 for column in self.model.spec.columns):
+            raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
         self.device, self.views, self.grid, self.seed, self.dtype = "cpu", views, grid, seed, dtype
         self._precision: Precision = "ieee" if dtype == "float32" else "bf16"
         self._net = self.model.net if dtype == "float32" else _with_bf16_layers(self.model.net)
@@ -87,6 +98,8 @@ class Scorer:
         fully-connected layers are computed together, at least 1. workers: reading threads (default: one per core, at most 8).
         Neither changes a score.
         """
+        if isinstance(images, (str, bytes, os.PathLike)):
+            raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")
         _require_range("batch", batch, 1, 4096)
         workers = min(os.cpu_count() or 1, 8) if workers is None else workers
         _require_range("workers", workers, 1, 256)
@@ -96,9 +109,9 @@ class Scorer:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="dcnn-fast-read")
         try:
             pending: list[_Prepared] = []
-            for prepared in _ahead(pool, self._try_prepare, images, batch + workers):
+            for prepared in _ahead(pool, self._try_prepare, images, batch, workers):
                 pending.append(prepared)
-                if len(pending) == batch:
+                if len(pending) == batch or sum(item.bytes for item in pending) > _BYTES_AHEAD:
                     yield from self._finish(pending)
                     pending = []
             yield from self._finish(pending)
@@ -137,6 +150,8 @@ class Scorer:
         return [self._summary(prepared.score, next(results)) if prepared.jobs else prepared.score for prepared in batch]
 
     def _summary(self, known: Score, result: np.ndarray) -> Score:
+        if not np.isfinite(result).all():
+            return replace(known, views=self.views, error="the model gives numbers that are not finite for this image")
         measured = summarise(result, self.model.spec.labels)
         return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
 
@@ -165,13 +180,19 @@ def shipped_model() -> Path:
     return path
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Any, items: Iterable[Any], depth: int) -> Iterator[_Prepared]:
-    """`work` of every item, in order, at most `depth` items ahead of the consumer."""
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Any], _Prepared], items: Iterable[Any], batch: int, workers: int
+) -> Iterator[_Prepared]:
+    """`work` of every item, in order, ahead of the consumer by up to batch + workers items, fewer where images are large."""
     queue: deque[Future[_Prepared]] = deque()
+    depth, largest = workers, 1
     for item in items:
         queue.append(pool.submit(work, item))
-        if len(queue) >= depth:
-            yield queue.popleft().result()
+        while len(queue) >= depth:
+            prepared = queue.popleft().result()
+            largest = max(largest, prepared.bytes)
+            depth = max(1, min(batch + workers, _BYTES_AHEAD // largest))
+            yield prepared
     while queue:
         yield queue.popleft().result()
 

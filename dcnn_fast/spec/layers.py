@@ -23,9 +23,11 @@ ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool")
 
 
 def require_integer(owner: str, name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless `value` is an int (not a bool) of at least `least`."""
+    """Raise ValueError unless `value` is an int (not a bool) of at least `least` and at most 2**31 - 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{owner}: {name} must be an integer of at least {least}, got {value!r}")
+    if value >= 2**31:
+        raise ValueError(f"{owner}: {name} must be less than 2**31, got {value}")
 
 
 def require_finite(owner: str, name: str, value: Any) -> None:

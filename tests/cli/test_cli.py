@@ -192,12 +192,14 @@ def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
     [
         (["--views", "0"], "views must be an integer from 1"),
         (["--grid", "3"], "grid must be one of 1, 2, 4, 8"),
-        (["--model", "missing.safetensors"], "missing.safetensors: not a readable safetensors file"),
+        (["--model", "missing.safetensors"], "missing.safetensors: no such file"),
         (["--resume"], "--resume needs --csv"),
         (["--background", "red"], "--background must be six hexadecimal digits"),
         (["--device", "gpu"], "device must be one of auto, cpu"),
         (["--csv", "no/such/folder.csv"], "no/such/folder.csv"),
         (["--batch", "0"], "batch must be an integer from 1"),
+        (["--html", "no/such/sheet.html"], "--html: no such folder"),
+        (["--dtype", "float16"], "dtype must be one of float32, bfloat16"),
     ],
 )
 def test_wrong_calls_end_with_status_2_and_one_line(model, folder, arguments, message):
@@ -205,6 +207,39 @@ def test_wrong_calls_end_with_status_2_and_one_line(model, folder, arguments, me
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("DCNN_FAST_BACKEND", "magic"), ("DCNN_FAST_BACKEND", "cuda"), ("DCNN_FAST_BACKEND", "triton")]
+)
+def test_a_backend_that_cannot_run_is_one_line(model, folder, variable, value):
+    result = score(model, folder, env={variable: value})
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {variable}")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_option_leaves_an_old_csv_alone(model, folder, tmp_path):
+    (tmp_path / "s.csv").write_text("hours of work\n")
+    assert score(model, folder, "--csv", tmp_path / "s.csv", "--workers", 0).returncode == 2
+    assert (tmp_path / "s.csv").read_text() == "hours of work\n"
+
+
+def test_every_failure_is_named_whatever_the_table_shows(model, tmp_path):
+    for i in range(30):
+        (tmp_path / f"{i}.jpg").write_bytes(b"no")
+    result = score(model, tmp_path, "--top", 1)
+    assert sum("not an image" in line for line in result.stderr.splitlines()) == 30
+
+
+def test_names_on_standard_input_need_not_be_text(model, folder, tmp_path):
+    name = os.fsencode(folder) + b"/caf\xe9.png"
+    Image.new("RGB", (40, 40)).save(os.fsdecode(name), "PNG")
+    command = [*MAIN, "score", "--model", str(model), "--views", "3", "--csv", str(tmp_path / "s.csv")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8:strict"}
+    result = subprocess.run(command, input=name + b"\n", capture_output=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert [os.fsencode(row["path"]) for row in rows(tmp_path / "s.csv")] == [name]
 
 
 def test_an_empty_folder_is_no_success(model, tmp_path):
@@ -233,6 +268,8 @@ def test_describe_prints_the_facts_of_arch_1():
 def test_describe_lists_presets_and_reads_model_files(model):
     assert "rdcnn-semantic" in run("describe").stdout
     assert "column local:0: 24x24 windows of a 32x32 plane" in run("describe", model).stdout
+    assert "2x3x24x24" not in run("explain", model).stdout
+    assert "1x3x24x24-8@5s2p0" in run("explain", model).stdout
     wrong = run("describe", "vgg")
     assert wrong.returncode == 2
     assert "preset must be one of" in wrong.stderr

@@ -11,6 +11,7 @@ from dcnn_fast.plan import brute_force, share
 from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool, SameMapNorm
 
 NORMS = (
+    SameMapNorm(1, 0.4),
     None,
     CrossMapNorm(3, 0.3),
     CrossMapNorm(4, 0.5, 0.5, 2.0),

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from PIL import Image
 
 from dcnn_fast import ReadError, Scorer, engine, save_model
 from dcnn_fast.data import read
+from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import views
+from dcnn_fast.spec import Network
 from tests import small
 
 SIZES = [(40, 50), (33, 90), (32, 32), (20, 64), (70, 45), (128, 96), (64, 64)]
@@ -179,6 +182,60 @@ def test_streaming_reads_only_a_little_ahead_and_closing_stops_it(scorer):
     count = len(taken)
     assert threading.active_count() == len([t for t in threading.enumerate() if not t.name.startswith("dcnn-fast-read")])
     assert len(taken) == count
+
+
+def test_one_image_where_many_are_wanted_is_named(scorer, tmp_path):
+    for one in (str(tmp_path / "a.jpg"), tmp_path / "a.jpg", b"bytes"):
+        with pytest.raises(TypeError, match="images must be an iterable of images, got one"):
+            scorer.score_many(one)
+
+
+def test_a_module_is_no_model():
+    with pytest.raises(TypeError, match="model must be the path of a model file, a Model or None, got MultiColumn"):
+        Scorer(small.model().net)
+
+
+def test_a_model_of_other_channels_cannot_score_photographs():
+    column = replace(small.column("warp"), channels=1, mean=(0.0,))
+    model = Model(build(Network("grey", (column,))).eval(), {})
+    with pytest.raises(ValueError, match="model must have columns of 3 channels"):
+        Scorer(model)
+
+
+def test_numbers_that_are_not_finite_are_an_error_of_the_image():
+    model = small.model()
+    with torch.no_grad():
+        model.net.label.weight.fill_(3e38)
+        model.net.columns[0].fc[-1].bias.fill_(3e38)
+    score = Scorer(model, views=3).score(PHOTOS[0])
+    assert "not finite" in score.error
+    assert (score.mean, score.label, score.probs) == (None, None, {})
+
+
+def test_high_is_found_by_its_name():
+    model = small.model(labels=("high", "low"))
+    score = Scorer(model, views=3).score(PHOTOS[0])
+    assert score.mean == score.probs["high"]
+
+
+def test_whole_numbers_as_a_mean_are_numbers():
+    whole = replace(small.column("warp"), mean=(120, 110, 100))
+    exact = replace(small.column("warp"), mean=(120.0, 110.0, 100.0))
+    scores = [Scorer(Model(build(Network("n", (c,)), seed=0).eval(), {}), views=3).score(PHOTOS[0]) for c in (whole, exact)]
+    assert scores[0].mean == scores[1].mean
+    windows = torch.rand(1, 3, 24, 24) * 255
+    assert torch.equal(*(build(Network("n", (c,))).eval()(windows) for c in (whole, exact)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_nothing(scorer, dtype):
+    expected = numbers(scorer.score(PHOTOS[0]))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert numbers(scorer.score(PHOTOS[0])) == expected
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_nothing_in_gives_nothing_out(scorer):

@@ -16,7 +16,7 @@ from dcnn_fast.ops.block import cpu, cuda, reference, triton
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, Ties
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
-from dcnn_fast.ops.registry import register
+from dcnn_fast.ops.registry import register, require_tensors
 from dcnn_fast.spec import Norm, Order, Pool, Rounding
 
 BACKENDS: dict[str, Any] = {"cuda": cuda, "triton": triton, "cpu": cpu, "reference": reference}
@@ -53,9 +53,7 @@ def block(
     Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
     Second derivatives are not provided. Source: design.md sections 3 and 4, facts.md 2.3.
     """
-    if isinstance(pool, tuple):
-        pool = Pool(*pool)
-    options = BlockOptions(stride, padding, groups, rounding, pool, norm, order, ties, precision)
+    options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
     _require_operands(x, weight, bias, options)
     result: Tensor = _Block.apply(x, weight, bias, *options.flat())  # type: ignore[no-untyped-call]
     return result
@@ -88,9 +86,7 @@ def block_regions(
 
     Not differentiable: raises RuntimeError when gradients are asked for. Otherwise raises as `block` does.
     """
-    if isinstance(pool, tuple):
-        pool = Pool(*pool)
-    options = BlockOptions(stride, padding, groups, rounding, pool, norm, order, "all", precision)
+    options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, "all", precision)
     _require_sources(sources, weight, bias, options, mean)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*sources, weight, bias)):
         raise RuntimeError("block_regions has no backward: call it under torch.no_grad(), or use block")
@@ -104,10 +100,21 @@ def block_regions(
     return result
 
 
+def _pool_of(pool: Pool | tuple[int, int] | None) -> Pool | None:
+    if isinstance(pool, tuple):
+        if len(pool) != 2:
+            raise ValueError(f"pool must be None, (size, stride) or Pool, got {pool!r}")
+        return Pool(*pool)
+    return pool
+
+
 def params_of(x: Tensor, weight: Tensor, options: BlockOptions) -> BlockParams:
     """The problem that `block(x, weight, ...)` poses."""
     images, channels, height, width = x.shape
-    return BlockParams(images, channels, height, width, weight.shape[0], weight.shape[2], options, x.dtype, weight.dtype)
+    return BlockParams(
+        images, channels, height, width, weight.shape[0], weight.shape[2], options, x.dtype, weight.dtype,
+        weight_dtype=weight.dtype,
+    )  # fmt: skip
 
 
 def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:
@@ -194,7 +201,9 @@ def _regions_params(sources: Sequence[Tensor], weight: Tensor, options: BlockOpt
     _, channels, height, width = largest.shape
     images = sum(source.shape[0] for source in sources)
     filters, _, size, _ = weight.shape
-    return BlockParams(images, channels, height, width, filters, size, options, largest.dtype, out_dtype)
+    return BlockParams(
+        images, channels, height, width, filters, size, options, largest.dtype, out_dtype, weight_dtype=weight.dtype
+    )
 
 
 def _triples(outputs: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
@@ -206,6 +215,9 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _require_operands(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> None:
+    require_tensors(x=x, weight=weight)
+    if bias is not None:
+        require_tensors(bias=bias)
     if x.dtype not in _FLOATS:
         raise TypeError(f"x must be float64, float32, bfloat16 or float16, got {x.dtype}")
     if weight.dtype != x.dtype:
@@ -220,6 +232,9 @@ def _require_operands(x: Tensor, weight: Tensor, bias: Tensor | None, options: B
 def _require_sources(
     sources: Sequence[Tensor], weight: Tensor, bias: Tensor | None, options: BlockOptions, mean: Sequence[float]
 ) -> None:
+    require_tensors(weight=weight, **{f"sources[{i}]": source for i, source in enumerate(sources)})
+    if bias is not None:
+        require_tensors(bias=bias)
     if not sources:
         raise ValueError("sources must hold at least one tensor, got none")
     if weight.dtype not in _FLOATS:

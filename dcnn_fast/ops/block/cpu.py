@@ -23,8 +23,10 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
         return f"the C++ engine runs on the cpu, not on {device.type}"
     if params.backward:
         return "the C++ engine has no backward of the block yet"
-    if params.dtype not in (torch.float32, torch.uint8) or params.out_dtype != torch.float32:
-        return f"the C++ engine takes float32 or uint8 and gives float32, not {params.dtype} to {params.out_dtype}"
+    dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
+    if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
+        source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+        return f"the C++ engine takes float32 or uint8 with weights in float32 and gives float32, not {source}, {weight}, {out}"
     if params.options.precision not in ("ieee", "bf16"):
         return f"the C++ engine computes in ieee fp32 or bf16, not in {params.options.precision}"
     return None
@@ -51,7 +53,7 @@ def regions(
 ) -> list[Tensor]:
     """Every region's pieces; the regions are spread over torch.get_num_threads() threads."""
     outputs = [
-        torch.empty((images, params.filters, rows, cols), memory_format=torch.channels_last)
+        torch.empty((images, params.filters, rows, cols), dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
         for images, rows, cols in regions.outputs
     ]
     run(engine.isa(), sources, regions, weight, bias, params, mean, scale, outputs, torch.get_num_threads())

@@ -82,8 +82,8 @@ class BlockOptions:
 class BlockParams:
     """One problem: `images` images [channels, height, width] through `filters` kernels of `size`, with `options`.
 
-    `dtype` is the source's, `out_dtype` the result's; `backward` asks for the gradients instead of the result.
-    For region lists, images, height and width are those of the largest source.
+    `dtype` is the source's, `weight_dtype` the weights', `out_dtype` the result's; `backward` asks for the gradients instead
+    of the result. For region lists, images, height and width are those of the largest source.
     """
 
     images: int
@@ -96,6 +96,7 @@ class BlockParams:
     dtype: torch.dtype = torch.float32
     out_dtype: torch.dtype = torch.float32
     backward: bool = False
+    weight_dtype: torch.dtype = torch.float32
 
     @property
     def conv_shape(self) -> tuple[int, int, int, int]:

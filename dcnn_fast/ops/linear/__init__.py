@@ -11,7 +11,7 @@ from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.linear import cpu, reference
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.ops.registry import register
+from dcnn_fast.ops.registry import register, require_tensors
 
 BACKENDS: dict[str, Any] = {"cpu": cpu, "reference": reference}
 
@@ -47,6 +47,7 @@ def _fake(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
 
 
 def _require(x: Tensor, weight: Tensor, bias: Tensor) -> None:
+    require_tensors(x=x, weight=weight, bias=bias)
     if x.ndim != 2:
         raise ValueError(f"x must have shape [rows, inputs], got {list(x.shape)}")
     if weight.ndim != 2 or weight.shape[1] != x.shape[1]:

@@ -24,7 +24,7 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
     """x: [rows, inputs] -> [rows, outputs], the outputs spread over torch.get_num_threads() threads."""
-    result = torch.empty(params.rows, params.outputs)
+    result = torch.empty(params.rows, params.outputs, dtype=torch.float32, device="cpu")
     run(engine.isa(), x, weight, bias, params, result, torch.get_num_threads())
     return result
 

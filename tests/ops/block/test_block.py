@@ -217,3 +217,19 @@ def test_every_backend_answers_yes_or_one_sentence():
             for backend in BACKENDS.values():
                 answer = backend.can_run(params, torch.device(device))
                 assert answer is None or (len(answer) > 10 and "\n" not in answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pool": ()}, r"pool must be None, \(size, stride\) or Pool, got \(\)"),
+        ({"pool": (3, 2, 1)}, "pool must be None"),
+        ({"pool": (2**40, 2**40)}, "size must be less than 2"),
+        ({"x": [1.0]}, "x must be a torch.Tensor, got list"),
+        ({"bias": 0.5}, "bias must be a torch.Tensor, got float"),
+    ],
+)
+def test_arguments_of_wrong_kinds_are_named(change, message):
+    arguments = {"x": torch.zeros(1, 2, 8, 8), "weight": torch.zeros(3, 2, 3, 3), "bias": None, **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        ops.block(arguments.pop("x"), arguments.pop("weight"), arguments.pop("bias"), **arguments)

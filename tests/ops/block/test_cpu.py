@@ -22,6 +22,8 @@ NORMS = [
     ops.CrossMapNorm(9, 0.3),
     ops.SameMapNorm(4, 0.3),
     ops.SameMapNorm(2, 0.3),
+    ops.SameMapNorm(1, 0.3),
+    ops.SameMapNorm(1000, 0.3),
 ]
 SHAPES = [
     problem(2, 3, height, width, 7, size, torch.float32, stride=stride, padding=padding, rounding=rounding, pool=pool)
@@ -95,6 +97,15 @@ def test_values_are_the_references(isa, params):
     (result,) = _run(isa, [_poisoned(x)], table, weight, bias, params)
     error = (result.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-3)
     assert error <= params.tolerance()
+
+
+def test_a_pool_far_larger_than_its_input_takes_it_all(isa):
+    params = problem(1, 3, 9, 9, 7, 3, torch.float32, pool=Pool(2**31 - 1, 2**31 - 1))
+    x, weight, bias = operands(params)
+    (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
+    everything = replace(params, options=replace(params.options, pool=Pool(7, 7)))
+    (expected,) = _run(isa, [x], whole(1, 9, 9, **_geometry(everything)), weight, bias, everything)
+    assert torch.equal(result, expected)
 
 
 @pytest.mark.parametrize("params", VARIETY[:14], ids=str)
@@ -174,6 +185,13 @@ def test_a_nan_pixel_reaches_every_output_that_sees_it(isa, precision):
     expected = reference.forward(x, weight, bias, params).isnan()
     (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
     assert torch.equal(result.isnan(), expected)
+
+
+def test_weights_of_another_dtype_are_refused(isa):
+    params = problem(1, 3, 9, 9, 4, 3, torch.uint8)
+    for weight_dtype in (torch.float64, torch.float16):
+        asked = replace(params, out_dtype=torch.float32, weight_dtype=weight_dtype)
+        assert "weights in float32" in cpu.can_run(asked, torch.device("cpu"))
 
 
 def test_the_public_function_uses_the_forced_instruction_set(isa, monkeypatch):

@@ -172,6 +172,28 @@ def test_bad_regions_are_refused_by_name(change, message):
         ops.block_regions([torch.zeros(1, 2, 8, 8)], table, torch.zeros(3, 2, 3, 3), padding=1, pool=(3, 2))
 
 
+def test_uint8_sources_take_weights_of_any_dtype():
+    table = RegionList.of([GOOD], [(1, 4, 4)])
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1, 2, 8, 8), dtype=torch.uint8, generator=generator)
+    weight = torch.randn(3, 2, 3, 3, generator=generator)
+    (expected,) = ops.block_regions([pixels], table, weight, padding=1, pool=(3, 2))
+    for dtype in (torch.float64, torch.float16):
+        (result,) = ops.block_regions([pixels], table, weight.to(dtype), padding=1, pool=(3, 2), out_dtype=torch.float32)
+        torch.testing.assert_close(result, expected, rtol=1e-2, atol=1.0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"top": -(2**63)}, {"left": 2**63 - 1}, {"store": {"image": 2**63 - 1}}, {"piece": {"rows": 2**40}}]
+)
+def test_values_that_could_overflow_are_refused(change):
+    store = replace(GOOD.pieces[0].stores[0], **change.pop("store", {}))
+    piece = replace(GOOD.pieces[0], stores=(store,), **change.pop("piece", {}))
+    table = RegionList.of([replace(GOOD, pieces=(piece,), **change)], [(1, 4, 4)])
+    with pytest.raises(ValueError, match="must hold values of less than 2\\*\\*31"):
+        ops.block_regions([torch.zeros(1, 2, 8, 8)], table, torch.zeros(3, 2, 3, 3), padding=1, pool=(3, 2))
+
+
 def test_the_good_region_is_accepted():
     ops.block_regions(
         [torch.zeros(1, 2, 8, 8)], RegionList.of([GOOD], [(1, 4, 4)]), torch.zeros(3, 2, 3, 3), padding=1, pool=(3, 2)
