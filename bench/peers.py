@@ -85,6 +85,7 @@ def torch_eager(net: PlainBlocks, memory: torch.memory_format, *, bf16: bool = F
 
 def torch_compiled(net: PlainBlocks, *, bf16: bool = False) -> Peer:
     """torch.compile with the default backend."""
+    torch._dynamo.config.recompile_limit = 256  # every case compiles anew; none must fall back to eager
     memory = torch.channels_last
     return _torch_peer(torch.compile(net.eval().to(memory_format=memory)), memory, bf16)  # type: ignore[call-overload]
 

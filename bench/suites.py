@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from bench.timing import Rival, alternate, medians, require_agreement
 from dcnn_fast import nets, ops
 from dcnn_fast.nets import Model, MultiColumn
 from dcnn_fast.ops.block import BlockOptions, params_of
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan, brute_force, share
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.scoring.forward import Job, _column_features
+from dcnn_fast.scoring.scorer import with_bf16_layers
 from dcnn_fast.spec import View
 
 
@@ -45,25 +48,32 @@ class Row:
         return asdict(self)
 
 
-OURS = "dcnn_fast"
+OURS, OURS_BF16 = "dcnn_fast", "dcnn_fast bf16"
 
 
 def _measure(
-    suite: str, case: str, threads: int, ours: Rival, others: Sequence[Rival], rounds: int, flops: float | None, note: str = ""
-) -> Iterator[Row]:
+    suite: str, case: str, threads: int, ours: Sequence[Rival], others: Sequence[Rival], rounds: int, flops: float | None,
+    note: str = "",
+) -> Iterator[Row]:  # fmt: skip
     """Check that all agree with torch eager, then time them in turn."""
-    rivals = {rival.name: rival for rival in (ours, *others)}
+    rivals = {rival.name: rival for rival in (*ours, *others)}
     expected = next(rival for rival in others if rival.name == "torch eager").run()
     errors = require_agreement(rivals, expected)
     seconds = alternate(rivals, rounds)
     middle = medians(seconds)
-    best = min((middle[r.name] for r in others if not r.name.endswith("bf16")), default=None)
     for name, times in seconds.items():
+        precision = _precision(name)
+        peers_of_it = [middle[rival.name] for rival in others if _precision(rival.name) == precision]
+        mine = any(rival.name == name for rival in ours)
         yield Row(
-            suite, case, threads, name, "bf16" if name.endswith("bf16") else "fp32", middle[name],
-            (max(times) - min(times)) / middle[name], errors[name], best / middle[name] if name == OURS and best else None,
-            flops / middle[name] / 1e9 if flops and name == OURS else None, note,
+            suite, case, threads, name, precision, middle[name], (max(times) - min(times)) / middle[name], errors[name],
+            min(peers_of_it) / middle[name] if mine and peers_of_it else None,
+            flops / middle[name] / 1e9 if flops and mine else None, note,
         )  # fmt: skip
+
+
+def _precision(name: str) -> str:
+    return "bf16" if name.endswith("bf16") else "fp32"
 
 
 def blocks(threads: int, rounds: int, *, quick: bool) -> Iterator[Row]:
@@ -79,11 +89,12 @@ def blocks(threads: int, rounds: int, *, quick: bool) -> Iterator[Row]:
         last = x.contiguous(memory_format=torch.channels_last)
 
         def run(
-            last: Tensor = last, weight: Tensor = weight, bias: Tensor = bias, options: BlockOptions = options
-        ) -> np.ndarray:
+            precision: Precision, last: Tensor = last, weight: Tensor = weight, bias: Tensor = bias,
+            options: BlockOptions = options,
+        ) -> np.ndarray:  # fmt: skip
             result: np.ndarray = ops.block(
                 last, weight, bias, stride=options.stride, padding=options.padding, rounding="up", pool=options.pool,
-                norm=options.norm,
+                norm=options.norm, precision=precision,
             ).numpy()  # fmt: skip
             return result
 
@@ -94,7 +105,12 @@ def blocks(threads: int, rounds: int, *, quick: bool) -> Iterator[Row]:
             for name, peer in built.items()
         ]
         flops = 2 * params_of(x, weight, options).macs
-        yield from _measure("block", f"block {number}", threads, Rival(OURS, run, 2e-5), others, rounds, flops)
+        ours = [_rival(OURS, partial(run, "ieee")), *([] if quick else [_rival(OURS_BF16, partial(run, "bf16"))])]
+        yield from _measure("block", f"block {number}", threads, ours, others, rounds, flops)
+
+
+def _rival(name: str, run: Callable[[], np.ndarray]) -> Rival:
+    return Rival(name, run, peers.tolerance(name))
 
 
 def _bound(peer: peers.Peer, x: Tensor) -> Callable[[], np.ndarray]:
@@ -131,7 +147,10 @@ def _score(
 
         return Rival(name, run, peers.tolerance(name))
 
-    ours = Rival(OURS, lambda: _features(net, cuts, _shared), 2e-5)
+    ours = [_rival(OURS, lambda: _features(net, cuts, _shared))]
+    if not quick:
+        halved = with_bf16_layers(net)
+        ours.append(_rival(OURS_BF16, lambda: _features(halved, cuts, _shared, "bf16")))
     note = f"distinct windows: {', '.join(map(str, counts))}"
     yield from _measure("score", case, threads, ours, [rival(name) for name in built[0]], rounds, None, note)
 
@@ -148,11 +167,11 @@ def _brute(column: Any, offsets: np.ndarray, plane: tuple[int, int]) -> ColumnPl
 
 
 @torch.no_grad()
-def _features(net: MultiColumn, cuts: Sequence[cases.Cut], planner: Planner) -> np.ndarray:
+def _features(net: MultiColumn, cuts: Sequence[cases.Cut], planner: Planner, precision: Precision = "ieee") -> np.ndarray:
     parts = []
     for column, cut in zip(net.columns, cuts, strict=True):
         plan = planner(column.spec, cut.offsets, cut.plane.shape[:2])  # type: ignore[arg-type, union-attr]
-        parts.append(_column_features(column, [Job(cut.plane, plan)]))  # type: ignore[arg-type]
+        parts.append(_column_features(column, [Job(cut.plane, cut.offsets, plan)], precision))  # type: ignore[arg-type]
     result: np.ndarray = torch.cat(parts, dim=1).numpy()
     return result
 

@@ -9,6 +9,7 @@ import typer
 
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.explain import explain
+from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.score import score
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ def main(
 app.command()(score)
 app.command()(describe)
 app.command()(explain)
+app.command()(plan)
 
 
 def run() -> None:

@@ -21,9 +21,10 @@ from dcnn_fast.plan import ColumnPlan
 
 @dataclass(frozen=True)
 class Job:
-    """One image for one column: its plane [H, W, 3] uint8 and the plan of its windows."""
+    """One image for one column: its plane [H, W, 3] uint8, its windows' corners [views, 2] and the plan of them."""
 
     plane: np.ndarray
+    windows: np.ndarray
     plan: ColumnPlan
 
 

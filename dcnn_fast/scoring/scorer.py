@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,10 @@ import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, MultiColumn, load_model
-from dcnn_fast.ops import views
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.plan import share
-from dcnn_fast.scoring.forward import Job, probabilities
+from dcnn_fast.scoring.forward import probabilities
+from dcnn_fast.scoring.prepare import Prepared, prepare
 from dcnn_fast.scoring.score import Score, summarise
-from dcnn_fast.spec import Column
 
 DEVICES = ("auto", "cpu")
 DTYPES = ("float32", "bfloat16")
@@ -29,17 +27,7 @@ MAX_SEED = 2**63 - 1
 _BYTES_AHEAD = 2**28  # of pixels that wait to be scored, and as many that are being read
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """One image ready for the network, or the score that says why it is not."""
-
-    jobs: tuple[Job, ...]
-    score: Score
-
-    @property
-    def bytes(self) -> int:
-        """What its planes hold in memory."""
-        return sum(job.plane.nbytes for job in self.jobs)
+_Read = tuple[Score, Prepared]  # what is known of an image before the network, and what the network is given
 
 
 class Scorer:
@@ -69,9 +57,7 @@ class Scorer:
     ) -> None:
         _require_choice("device", device, DEVICES)
         _require_choice("dtype", dtype, DTYPES)
-        _require_choice("grid", grid, GRIDS)
-        _require_range("views", views, 1, 1_000_000)
-        _require_range("seed", seed, 0, MAX_SEED)
+        require_draws(views, grid, seed)
         _require_range("max_pixels", max_pixels, 1, 2**62)
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
             raise TypeError(f"model must be the path of a model file, a Model or None, got {type(model).__name__}")
@@ -80,7 +66,7 @@ class Scorer:
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
         self.device, self.views, self.grid, self.seed, self.dtype = "cpu", views, grid, seed, dtype
         self._precision: Precision = "ieee" if dtype == "float32" else "bf16"
-        self._net = self.model.net if dtype == "float32" else _with_bf16_layers(self.model.net)
+        self._net = self.model.net if dtype == "float32" else with_bf16_layers(self.model.net)
         self._read_options: dict[str, Any] = {"max_pixels": max_pixels, "background": background}
 
     def score(self, image: Any) -> Score:
@@ -108,46 +94,30 @@ class Scorer:
     def _stream(self, images: Iterable[Any], batch: int, workers: int) -> Iterator[Score]:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="dcnn-fast-read")
         try:
-            pending: list[_Prepared] = []
-            for prepared in _ahead(pool, self._try_prepare, images, batch, workers):
-                pending.append(prepared)
-                if len(pending) == batch or sum(item.bytes for item in pending) > _BYTES_AHEAD:
+            pending: list[_Read] = []
+            for result in _ahead(pool, self._try_prepare, images, batch, workers):
+                pending.append(result)
+                if len(pending) == batch or sum(prepared.bytes for _, prepared in pending) > _BYTES_AHEAD:
                     yield from self._finish(pending)
                     pending = []
             yield from self._finish(pending)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _try_prepare(self, image: Any) -> _Prepared:
+    def _try_prepare(self, image: Any) -> _Read:
         try:
             return self._prepare(image)
         except reading.ReadError as error:
-            path = _path_of(image)
-            return _Prepared((), Score(views=self.views, seed=self.seed, path=path, error=str(error)))
+            return Score(views=self.views, seed=self.seed, path=_path_of(image), error=str(error)), Prepared()
 
-    def _prepare(self, image: Any) -> _Prepared:
-        photo = reading.read(image, **self._read_options)
-        network = self.model.spec
-        jobs, notes = [], list(photo.notes)
-        planes: dict[tuple[str, int], views.Plane] = {}  # columns with the same view share a plane
-        for column, key in zip(network.columns, network.column_keys(), strict=True):
-            wanted = (column.view, column.plane)
-            if wanted not in planes:
-                planes[wanted] = _plane(photo.pixels, column)
-                notes += planes[wanted].notes
-            plane = planes[wanted].pixels
-            windows = views.draw_windows(
-                photo.digest, self.seed, key, self.views, view=column.view, plane_shape=plane.shape[:2],
-                plane=column.plane, window=column.window, grid=self.grid,
-            )  # fmt: skip
-            jobs.append(Job(plane, share(column, windows, plane.shape[:2])))
-        plan = "+".join(sorted({job.plan.name for job in jobs}))
-        return _Prepared(tuple(jobs), Score(seed=self.seed, plan=plan, path=_path_of(image), notes=tuple(notes)))
+    def _prepare(self, image: Any) -> _Read:
+        prepared = prepare(image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, **self._read_options)
+        return Score(seed=self.seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared
 
-    def _finish(self, batch: Sequence[_Prepared]) -> list[Score]:
-        readable = [prepared.jobs for prepared in batch if prepared.jobs]
+    def _finish(self, batch: Sequence[_Read]) -> list[Score]:
+        readable = [prepared.jobs for _, prepared in batch if prepared.jobs]
         results = iter(probabilities(self._net, readable, self._precision))
-        return [self._summary(prepared.score, next(results)) if prepared.jobs else prepared.score for prepared in batch]
+        return [self._summary(score, next(results)) if prepared.jobs else score for score, prepared in batch]
 
     def _summary(self, known: Score, result: np.ndarray) -> Score:
         if not np.isfinite(result).all():
@@ -156,14 +126,14 @@ class Scorer:
         return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
 
 
-def _plane(pixels: np.ndarray, column: Column) -> views.Plane:
-    try:
-        return views.plane(pixels, column.view, column.plane)
-    except ValueError as error:
-        raise reading.ReadError(str(error)) from None
+def require_draws(views: int, grid: int, seed: int) -> None:
+    """Raise ValueError naming the one that is out of range."""
+    _require_choice("grid", grid, GRIDS)
+    _require_range("views", views, 1, 1_000_000)
+    _require_range("seed", seed, 0, MAX_SEED)
 
 
-def _with_bf16_layers(net: MultiColumn) -> MultiColumn:
+def with_bf16_layers(net: MultiColumn) -> MultiColumn:
     """A copy of `net` whose columns' fully-connected weights are bfloat16: half the memory to read for each batch."""
     copied = copy.deepcopy(net).requires_grad_(False)
     for column in copied.columns:
@@ -181,18 +151,18 @@ def shipped_model() -> Path:
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Any], _Prepared], items: Iterable[Any], batch: int, workers: int
-) -> Iterator[_Prepared]:
+    pool: ThreadPoolExecutor, work: Callable[[Any], _Read], items: Iterable[Any], batch: int, workers: int
+) -> Iterator[_Read]:
     """`work` of every item, in order, ahead of the consumer by up to batch + workers items, fewer where images are large."""
-    queue: deque[Future[_Prepared]] = deque()
+    queue: deque[Future[_Read]] = deque()
     depth, largest = workers, 1
     for item in items:
         queue.append(pool.submit(work, item))
         while len(queue) >= depth:
-            prepared = queue.popleft().result()
-            largest = max(largest, prepared.bytes)
+            result = queue.popleft().result()
+            largest = max(largest, result[1].bytes)
             depth = max(1, min(batch + workers, _BYTES_AHEAD // largest))
-            yield prepared
+            yield result
     while queue:
         yield queue.popleft().result()
 

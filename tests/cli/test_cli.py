@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -281,6 +282,22 @@ def test_explain_prints_the_choice_and_every_refusal():
     assert "1x3x224x224-64@11s2p0-pool3s2-cross5-up-all-float32-ieee: reference" in forced.stdout
     assert "not triton: the Triton kernel of this operation is not written yet" in forced.stdout
     assert run("explain", "scnn", env={"DCNN_FAST_BACKEND": "magic"}).returncode == 2
+
+
+def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
+    result = run("plan", folder / "a.png", "--model", "dcnn", "--svg", tmp_path / "plan.svg")
+    assert result.returncode == 0, result.stderr
+    assert "column local:0: 50 windows" in result.stdout
+    assert "column warp:0: 50 windows" in result.stdout
+    (conv1, *_) = [line.split() for line in result.stdout.split("column warp:0")[1].splitlines() if "conv1" in line]
+    assert int(conv1[4].replace(",", "")) * 7 < int(conv1[5].replace(",", ""))
+    picture = ElementTree.parse(tmp_path / "plan.svg")
+    assert len(picture.findall(".//{*}image")) == 2
+    assert len(picture.findall(".//{*}rect/{*}title")) >= 4
+    wrong = run("plan", folder / "notes.txt")
+    assert wrong.returncode == 2
+    assert "notes.txt: not an image" in wrong.stderr
+    assert "grid must be one of" in run("plan", folder / "a.png", "--grid", 3).stderr
 
 
 def test_version_and_help_do_not_import_torch():

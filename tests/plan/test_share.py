@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import engine, ops
+from dcnn_fast import engine, ops, spec
 from dcnn_fast.plan import brute_force, share
 from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool, SameMapNorm
 
@@ -79,11 +79,6 @@ def cases(seeds):
         yield seed, column, random_windows(rng, column, plane), plane, pixels
 
 
-def free(monkeypatch):
-    """Bytes cost nothing, so that small test problems share wherever a multiplication is saved."""
-    monkeypatch.setitem(__import__("dcnn_fast.plan.cost", fromlist=["cost"]).MACS_PER_BYTE, "cpu", 0.0)
-
-
 @pytest.mark.parametrize("part", range(4))
 def test_every_window_gets_what_brute_force_gives_it(part, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
@@ -109,3 +104,92 @@ def test_bit_for_bit_on_the_engine(isa, monkeypatch):
         expected = run(column, brute_force(column, windows), pixels, torch.float32)
         assert torch.equal(run(column, plan, pixels, torch.float32), expected), seed
     assert shared > 30
+
+
+def _windows(seed=0, count=50, reach=33):
+    return np.random.default_rng(seed).integers(0, reach, (count, 2))
+
+
+def _preset_columns():
+    """Every different column of every preset, in both geometries."""
+    found = {}
+    for name in spec.preset_names():
+        for geometry in spec.GEOMETRIES:
+            for column in spec.preset(name, geometry).columns:
+                found[str((column.blocks, column.rounding))] = column
+    return list(found.values())
+
+
+@pytest.mark.needs_engine
+def test_every_preset_is_bit_for_bit_what_brute_force_gives(monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
+    pixels = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    windows = np.array([[0, 0], [8, 16], [8, 0], [3, 32]])
+    for column in _preset_columns():
+        plan = share(column, windows, (256, 256))
+        assert plan.name == "sharing"
+        expected = run(column, brute_force(column, windows), pixels, torch.float32)
+        assert torch.equal(run(column, plan, pixels, torch.float32), expected)
+
+
+def test_no_preset_multiplies_more_than_by_brute_force():
+    for column in _preset_columns():
+        for seed, reach in enumerate((1, 9, 33, 33, 300, 3000)):
+            windows = _windows(seed, reach=reach)
+            plane = (max(256, reach + 224), max(256, reach + 224))
+            shared, alone = share(column, windows, plane), brute_force(column, windows)
+            for ours, theirs in zip(shared.blocks, alone.blocks, strict=True):
+                assert ours.conv_outputs() <= theirs.conv_outputs()
+
+
+def test_fifty_windows_of_the_global_column_share_most_of_block_1():
+    column = spec.preset("scnn-arch1").columns[0]
+    ratios = []
+    for seed in range(20):
+        shared, alone = share(column, _windows(seed), (256, 256)), brute_force(column, _windows(seed))
+        ratios.append([a.conv_outputs() / s.conv_outputs() for s, a in zip(shared.blocks, alone.blocks, strict=True)])
+    first, second, *_ = np.mean(ratios, axis=0)
+    assert first > 7
+    assert second > 1.8
+
+
+def test_far_apart_windows_are_not_made_to_share():
+    column = spec.preset("scnn-arch1").columns[0]
+    windows = np.array([[0, 0], [0, 2000], [2000, 0], [2000, 2000]])
+    plan = share(column, windows, (2224, 2224))
+    assert plan.name == "brute-force"
+    assert [len(block) for block in plan.blocks] == [4] * 4
+
+
+def test_equal_windows_are_computed_once():
+    column = spec.preset("scnn-arch1").columns[0]
+    plan = share(column, np.array([[5, 9]] * 50), (256, 256))
+    assert [len(block) for block in plan.blocks] == [1] * 4
+    assert plan.window_of.tolist() == [0] * 50
+
+
+def test_the_order_of_views_changes_nothing_but_where_they_are_found():
+    column = spec.preset("scnn-arch1").columns[0]
+    windows = _windows()
+    order = np.random.default_rng(1).permutation(50)
+    one, other = share(column, windows, (256, 256)), share(column, windows[order], (256, 256))
+    for a, b in zip(one.blocks, other.blocks, strict=True):
+        assert a.outputs == b.outputs
+        assert torch.equal(a.regions, b.regions)
+        assert torch.equal(a.pieces, b.pieces)
+        assert torch.equal(a.stores, b.stores)
+    assert one.window_of[order].tolist() == other.window_of.tolist()
+
+
+def test_nothing_is_stored_twice_and_the_last_block_is_whole():
+    for _seed, column, windows, plane, _pixels in cases(range(2000, 2060)):
+        plan = share(column, windows, plane)
+        for number, block in enumerate(plan.blocks, 1):
+            counts = [np.zeros(shape, int) for shape in block.outputs]
+            for region in block:
+                for piece in region.pieces:
+                    for s in piece.stores:
+                        counts[s.output][s.image, s.out_top : s.out_top + s.height, s.out_left : s.out_left + s.width] += 1
+            assert all(count.max() <= 1 for count in counts)
+            assert all((count == 1).all() for count in counts[1:])
+            assert number < len(plan.blocks) or (counts[0] == 1).all()

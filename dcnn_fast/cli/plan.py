@@ -1,0 +1,63 @@
+"""`dcnn-fast plan`: what the sharing plan of one photograph computes, and a picture of which region serves which windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dcnn_fast.cli.console import fail, plain_table, stdout
+
+
+def plan(
+    image: Annotated[Path, typer.Argument(help="A photograph.")],
+    model: Annotated[str | None, typer.Option(help="A model file or a preset; default: the shipped model.")] = None,
+    views: Annotated[int, typer.Option(help="Random views.")] = 50,
+    grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
+    svg: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw block 1's regions over the photograph.")] = None,
+) -> None:
+    """Print, for each column and block, the regions of the plan and its multiplications with and without sharing."""
+    from dcnn_fast.cli.describe import network_named  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
+    from dcnn_fast.scoring.prepare import prepare  # noqa: PLC0415
+    from dcnn_fast.scoring.scorer import require_draws, shipped_model  # noqa: PLC0415
+    from dcnn_fast.viz.plan_picture import write_plan_picture  # noqa: PLC0415
+
+    try:
+        require_draws(views, grid, seed)
+        network = network_named(str(shipped_model()) if model is None else model, "convnet")
+        prepared = prepare(str(image), network, views=views, grid=grid, seed=seed)
+        for key, column, job in zip(network.column_keys(), network.columns, prepared.jobs, strict=True):
+            _print_column(key, column, job)
+        if svg is not None:
+            write_plan_picture(svg, network, prepared.jobs)
+    except (ValueError, OSError, ReadError) as error:
+        fail(f"{image}: {error}" if isinstance(error, ReadError) else str(error))
+
+
+def _print_column(key: str, column: Any, job: Any) -> None:
+    from dcnn_fast.plan import brute_force  # noqa: PLC0415 - imports torch
+    from dcnn_fast.plan.cost import costs_of  # noqa: PLC0415
+
+    brute = brute_force(column, job.windows)
+    out = stdout()
+    rows, cols = job.plane.shape[:2]
+    distinct = len(brute.blocks[0])
+    out.print(
+        f"column {key}: {len(job.windows)} windows ({distinct} different) of a {rows} x {cols} plane, plan: {job.plan.name}"
+    )
+    table = plain_table("block", "groups", "windows in them", "regions", "multiplications", "without sharing", "fewer")
+    for number, (shared, alone, cost) in enumerate(zip(job.plan.blocks, brute.blocks, costs_of(column, "cpu"), strict=True), 1):
+        ours, theirs = shared.conv_outputs() * cost.depth, alone.conv_outputs() * cost.depth
+        groups = [_served(region) for region in shared]
+        serving = [count for count in groups if count > 1]
+        cells = (len(serving), sum(serving), len(shared), f"{ours:,}", f"{theirs:,}", f"{theirs / ours:.2f} x")
+        table.add_row(f"conv{number}", *map(str, cells))
+    out.print(table)
+
+
+def _served(region: Any) -> int:
+    """Different windows that a region's results go to."""
+    return len({store.image for piece in region.pieces for store in piece.stores if store.output == 0})

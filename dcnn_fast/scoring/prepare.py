@@ -1,0 +1,56 @@
+"""From an image to what the network is given: pixels, planes, windows and plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dcnn_fast.data import reading
+from dcnn_fast.ops import views as ops_views
+from dcnn_fast.plan import share
+from dcnn_fast.scoring.forward import Job
+from dcnn_fast.spec import Column, Network
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """jobs: one for each column. notes: what a user should know about the reading and the views."""
+
+    jobs: tuple[Job, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> str:
+        """The names of the plans."""
+        return "+".join(sorted({job.plan.name for job in self.jobs}))
+
+    @property
+    def bytes(self) -> int:
+        """What the planes hold in memory."""
+        return sum(job.plane.nbytes for job in self.jobs)
+
+
+def prepare(source: Any, network: Network, *, views: int, grid: int, seed: int, **read_options: Any) -> Prepared:
+    """Read `source`, draw every column's windows and plan them. read_options: of `data.read`. Raises ReadError."""
+    photo = reading.read(source, **read_options)
+    jobs, notes = [], list(photo.notes)
+    planes: dict[tuple[str, int], ops_views.Plane] = {}  # columns with the same view share a plane
+    for column, key in zip(network.columns, network.column_keys(), strict=True):
+        wanted = (column.view, column.plane)
+        if wanted not in planes:
+            planes[wanted] = _plane(photo.pixels, column)
+            notes += planes[wanted].notes
+        plane = planes[wanted].pixels
+        windows = ops_views.draw_windows(
+            photo.digest, seed, key, views, view=column.view, plane_shape=plane.shape[:2], plane=column.plane,
+            window=column.window, grid=grid,
+        )  # fmt: skip
+        jobs.append(Job(plane, windows, share(column, windows, plane.shape[:2])))
+    return Prepared(tuple(jobs), tuple(notes))
+
+
+def _plane(pixels: Any, column: Column) -> ops_views.Plane:
+    try:
+        return ops_views.plane(pixels, column.view, column.plane)
+    except ValueError as error:
+        raise reading.ReadError(str(error)) from None
