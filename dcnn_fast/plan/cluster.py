@@ -43,19 +43,21 @@ def groups_of(places: Sequence[Place | None], cost: BlockCost) -> list[Group]:
             continue
         (row, row_residue), (col, col_residue) = divmod(place[1], stride), divmod(place[2], stride)
         residents = found.setdefault((place[0], row_residue, col_residue), [])
-        best, least = None, whole
+        best, least, bounds = None, whole, (row, row, col, col)
         for group in residents:
-            height = max(group.bottom, row) - min(group.top, row)
-            width = max(group.right, col) - min(group.left, col)
-            more = shared(height, width) + rim * (len(group.members) + 1) - group.cost
+            # Conditionals, not min and max: half of a plan's time would be calls of those.
+            top = row if row < group.top else group.top
+            bottom = row if row > group.bottom else group.bottom
+            left = col if col < group.left else group.left
+            right = col if col > group.right else group.right
+            more = shared(bottom - top, right - left) + rim * (len(group.members) + 1) - group.cost
             if more < least:
-                best, least = group, more
+                best, least, bounds = group, more, (top, bottom, left, right)
         if best is None:
             residue = (row_residue, col_residue)
             residents.append(Group(place[0], residue, [window], [(row, col)], row, row, col, col, whole))
             continue
-        best.top, best.bottom = min(best.top, row), max(best.bottom, row)
-        best.left, best.right = min(best.left, col), max(best.right, col)
+        best.top, best.bottom, best.left, best.right = bounds
         best.cost += least
         best.members.append(window)
         best.shifts.append((row, col))

@@ -101,8 +101,14 @@ def _phases(group: Group, stride: int) -> list[_Piece]:
             continue
         piece.members.append(window)
         piece.places.append((row, col))
-        piece.top, piece.bottom = min(piece.top, row), max(piece.bottom, row)
-        piece.left, piece.right = min(piece.left, col), max(piece.right, col)
+        if row < piece.top:
+            piece.top = row
+        elif row > piece.bottom:
+            piece.bottom = row
+        if col < piece.left:
+            piece.left = col
+        elif col > piece.right:
+            piece.right = col
     return list(pieces.values())
 
 
@@ -183,10 +189,8 @@ class _Tables:
         members: list[int] = []
         places: list[tuple[int, int, int]] = []  # piece, and where in it the member's shared results begin
         for group, phases in zip(self.level.groups, self.level.pieces, strict=True):
-            top = min(piece.phase[0] + piece.top * stride for piece in phases) + span.first
-            left = min(piece.phase[1] + piece.left * stride for piece in phases) + span.first
-            rows = max(piece.phase[0] + piece.bottom * stride for piece in phases) + span.last - top + 1
-            cols = max(piece.phase[1] + piece.right * stride for piece in phases) + span.last - left + 1
+            top, left = group.top + span.first, group.left + span.first
+            rows, cols = group.bottom + span.last - top + 1, group.right + span.last - left + 1
             source, extents = maps[group.source]
             corner = (r + o * axis.stride - axis.padding for r, o in zip(group.residue, (top, left), strict=True))
             regions.append((source, 0, 0, 0, *extents, *corner, rows, cols, len(pieces), len(phases)))
@@ -247,7 +251,7 @@ class _Tables:
 
     def _add_strips(self, members: np.ndarray, rectangles: tuple[Rectangle, ...]) -> None:
         templates = _strip_templates(self.level.axis, rectangles)
-        regions, pieces, stores = (np.tile(template, (len(members), 1)) for template in templates)
+        regions, pieces, stores = (_repeated(template, len(members)) for template in templates)
         image = np.repeat(members, len(rectangles))
         if self.first_block:
             place = self.windows[image]
@@ -269,13 +273,18 @@ class _Tables:
         self.stores.append(stores)
 
 
+def _repeated(rows: np.ndarray, times: int) -> np.ndarray:
+    """The rows, all of them `times` times (np.tile, at a quarter of its time)."""
+    return np.repeat(rows[None], times, axis=0).reshape(-1, rows.shape[1])
+
+
 def _window_stores(axis: Axis, windows: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The stores that put `wanted` rectangles of each window's shared results in its own image: [windows * wanted, 8].
 
     places: [windows, 3], of which the last two say where in its piece the window's first shared result lies.
     """
     count = len(wanted)
-    rectangle = np.tile(wanted, (len(windows), 1))
+    rectangle = _repeated(wanted, len(windows))
     offset = np.repeat(places[:, 1:], count, axis=0)
     stores = np.zeros((len(rectangle), len(STORE_FIELDS)), dtype=np.int64)
     first = rectangle[:, [0, 2]]
