@@ -20,7 +20,7 @@ struct Layout {
   int64_t filters;  // padded: a position's stride in rows of activations
   int64_t patch_rows, patch_cols, raw_ring, ring;
   int64_t together;  // conv rows computed at once; rings are multiples of it, so that they never wrap inside a group
-  int64_t patch, raw, ring_at, square, gathered, pooled, normed;  // offsets into the scratch, in floats
+  int64_t means, patch, raw, ring_at, square, gathered, pooled, normed;  // offsets into the scratch, in floats
   int64_t total;
 };
 
@@ -58,6 +58,7 @@ Layout layout_of(const BlockProblem& p, const RegionRow& r) {
     at += round_up(floats, 16);
     return start;
   };
+  l.means = take(l.patch_cols * p.channels);
   l.patch = take(l.patch_rows * l.patch_cols * p.channels);
   l.raw = take(l.raw_ring * row);
   l.ring_at = take(l.ring * row);
@@ -96,6 +97,14 @@ struct Pairs {
 };
 #endif
 
+// `count` values that lie together, with a mean for each: (value - mean) * scale.
+template <typename Products, typename Value>
+void fill_together(const BlockProblem& p, const Value* from, const float* mean, int64_t count, typename Products::Element* to) {
+  const float scale = p.scale;
+  const bool bf16 = p.bf16;
+  for (int64_t i = 0; i < count; ++i) Products::put((static_cast<float>(from[i]) - mean[i]) * scale, bf16, to + i);
+}
+
 // `count` pixels of `channels` values, (value - mean) * scale each.
 template <typename Products, typename Value>
 void fill_pixels(const BlockProblem& p, const Value* from, int64_t channel_stride, int64_t col_stride, int64_t count,
@@ -116,9 +125,11 @@ inline bool mean_is_zero(const BlockProblem& p) {
 
 // The pixels the region's convolutions read, (pixel - mean) * scale inside its window and zero outside.
 template <typename Products>
-void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, typename Products::Element* patch) {
+void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, float* means, typename Products::Element* patch) {
   const Source& s = p.sources[r.source];
-  const bool plain = !s.bytes && s.channel_stride == 1 && s.col_stride == p.channels && p.scale == 1.0f && mean_is_zero(p);
+  const bool together = s.channel_stride == 1 && s.col_stride == p.channels;
+  const bool plain = !s.bytes && together && p.scale == 1.0f && mean_is_zero(p);
+  for (int64_t i = 0; together && !plain && i < l.patch_cols * p.channels; ++i) means[i] = p.mean[i % p.channels];
   const int64_t before = r.window_left - r.left, end = before + r.window_width;
   const int64_t x0 = before > 0 ? before : 0, x1 = end < l.patch_cols ? end : l.patch_cols;
   for (int64_t y = 0; y < l.patch_rows; ++y) {
@@ -132,11 +143,16 @@ void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, type
     memset(row + x1 * p.channels, 0, static_cast<size_t>((l.patch_cols - x1) * p.channels) * sizeof *row);
     const int64_t at = r.image * s.image_stride + sy * s.row_stride + (r.left + x0) * s.col_stride;
     row += x0 * p.channels;
-    if (s.bytes) {
+    const int64_t count = (x1 - x0) * p.channels;
+    if (s.bytes && together) {
+      fill_together<Products>(p, static_cast<const uint8_t*>(s.data) + at, means, count, row);
+    } else if (s.bytes) {
       fill_pixels<Products>(p, static_cast<const uint8_t*>(s.data) + at, s.channel_stride, s.col_stride, x1 - x0, row);
     } else if (plain) {
       const float* from = static_cast<const float*>(s.data) + at;
-      for (int64_t i = 0; i < (x1 - x0) * p.channels; ++i) Products::put(from[i], p.bf16, row + i);
+      for (int64_t i = 0; i < count; ++i) Products::put(from[i], p.bf16, row + i);
+    } else if (together) {
+      fill_together<Products>(p, static_cast<const float*>(s.data) + at, means, count, row);
     } else {
       fill_pixels<Products>(p, static_cast<const float*>(s.data) + at, s.channel_stride, s.col_stride, x1 - x0, row);
     }
@@ -344,22 +360,24 @@ void same_map_row(const BlockProblem& p, const Layout& l, const float* ring, int
   }
 }
 
+// Pooled row k of a piece. Conv rows are taken a few at a time, so that a position's filters stay in registers meanwhile.
 void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
               float* out) {
-  const int64_t y0 = piece.top + k * p.pool_stride;
-  const int64_t y1 = y0 + p.pool_size > r.rows ? r.rows : y0 + p.pool_size;
-  const int64_t row = r.cols * l.filters;
-  for (int64_t j = 0; j < piece.cols; ++j, out += l.filters) {
-    const int64_t x0 = piece.left + j * p.pool_stride;
-    const int64_t x1 = x0 + p.pool_size > r.cols ? r.cols : x0 + p.pool_size;
-    for (int64_t y = y0; y < y1; ++y) {
-      for (int64_t x = x0; x < x1; ++x) {
-        const float* from = ring + (y % l.ring) * row + x * l.filters;
-        if (y == y0 && x == x0) {
-          memcpy(out, from, static_cast<size_t>(l.filters) * sizeof(float));
-        } else {
-          for (int64_t f = 0; f < l.filters; f += Vec::width) Vec::larger(Vec::load(out + f), Vec::load(from + f)).store(out + f);
+  constexpr int64_t kAtOnce = 8;
+  const int64_t first = piece.top + k * p.pool_stride, last = smaller(first + p.pool_size, r.rows);
+  for (int64_t y = first; y < last; y += kAtOnce) {
+    const float* rows[kAtOnce];
+    const int64_t count = smaller(last - y, kAtOnce);
+    for (int64_t i = 0; i < count; ++i) rows[i] = ring + (y + i) % l.ring * r.cols * l.filters;
+    for (int64_t j = 0; j < piece.cols; ++j) {
+      const int64_t x0 = piece.left + j * p.pool_stride, x1 = smaller(x0 + p.pool_size, r.cols);
+      for (int64_t f = 0; f < l.filters; f += Vec::width) {
+        float* to = out + j * l.filters + f;
+        Vec best = y == first ? Vec::load(rows[0] + x0 * l.filters + f) : Vec::load(to);
+        for (int64_t i = 0; i < count; ++i) {
+          for (int64_t x = x0; x < x1; ++x) best = Vec::larger(best, Vec::load(rows[i] + x * l.filters + f));
         }
+        best.store(to);
       }
     }
   }
@@ -422,7 +440,7 @@ void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) 
   const bool normed = norm_before_pool(p, Norm::same_map);
   const int64_t after = p.norm_size - 1 - p.norm_size / 2;
   auto* patch = reinterpret_cast<typename Products::Element*>(scratch + l.patch);
-  fill_patch<Products>(p, r, l, patch);
+  fill_patch<Products>(p, r, l, scratch + l.means, patch);
   for (int64_t y = 0; y < r.rows;) {
     const int64_t count = r.rows - y < l.together ? 1 : l.together;
     float* out = normed ? scratch + l.raw + (y % l.raw_ring) * row : scratch + l.ring_at + (y % l.ring) * row;
