@@ -52,7 +52,7 @@ def write_plan_picture(path: Path, network: Network, jobs: Sequence[Planned]) ->
 
 def _regions(plan: ColumnPlan, size: int, stride: int) -> list[str]:
     """Outlines of the regions that serve more than one window."""
-    found = []
+    found: list[str] = []
     for region in plan.blocks[0]:
         served = {store.image for piece in region.pieces for store in piece.stores if store.output == 0}
         if len(served) < 2:
