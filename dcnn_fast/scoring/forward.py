@@ -17,6 +17,9 @@ from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
+from dcnn_fast.scoring.memory import Memory
+
+_MEMORY = Memory()
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,21 @@ def _maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
     """The last block's output of every distinct window, flattened in (C, H, W) order: [windows, features]."""
     sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale
-    for block, regions in zip(column.blocks, job.plan.blocks, strict=True):
+    for number, (block, regions) in enumerate(zip(column.blocks, job.plan.blocks, strict=True)):
         assert isinstance(block, Block)
         b = block.spec
+        # A block reads what the one before wrote: two sets of buffers take turns.
+        out = [
+            _MEMORY.channels_last(f"{number % 2}.{i}", (images, b.filters, rows, cols))
+            for i, (images, rows, cols) in enumerate(regions.outputs)
+        ]
         sources = ops.block_regions(
             sources, regions, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
             rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, precision=precision,
+            out=out,
         )  # fmt: skip
         mean, scale = (), 1.0
-    return sources[0].flatten(1)
+    return sources[0].clone(memory_format=torch.contiguous_format).flatten(1)  # a copy: the buffer is used again
 
 
 def _linear(x: Tensor, layer: nn.Module, *, relu: bool) -> Tensor:

@@ -55,16 +55,21 @@ def random_windows(rng, column, plane):
 
 
 def run(column, plan, pixels, dtype):
-    """The last block's output for each view."""
+    """The last block's output for each view. What no region stores is NaN, so that reading it would show."""
     sources, mean, scale, channels = [pixels], column.mean, column.scale, column.channels
     for i, (block, regions) in enumerate(zip(column.blocks, plan.blocks, strict=True)):
         generator = torch.Generator().manual_seed(i)
         shape = (block.filters, channels // block.groups, block.size, block.size)
         weight = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) / shape[1]
         bias = torch.randn(shape[0], generator=generator, dtype=torch.float64).to(dtype)
+        out = [
+            torch.full((images, rows, cols, block.filters), float("nan"), dtype=dtype).permute(0, 3, 1, 2)
+            for images, rows, cols in regions.outputs
+        ]
         sources = ops.block_regions(
             sources, regions, weight, bias, stride=block.stride, padding=block.padding, groups=block.groups,
             rounding=column.rounding, pool=block.pool, norm=block.norm, order=block.order, mean=mean, scale=scale,
+            out=out,
         )  # fmt: skip
         mean, scale, channels = (), 1.0, block.filters
     return sources[0][torch.from_numpy(plan.window_of)]

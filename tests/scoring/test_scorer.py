@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from dcnn_fast import ReadError, Scorer, engine, save_model
 from dcnn_fast.data import read
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import views
-from dcnn_fast.spec import Network
+from dcnn_fast.spec import Block, Column, Network
 from tests import small
 
 SIZES = [(40, 50), (33, 90), (32, 32), (20, 64), (70, 45), (128, 96), (64, 64)]
@@ -236,6 +237,22 @@ def test_torchs_default_dtype_changes_nothing(scorer, dtype):
         assert numbers(scorer.score(PHOTOS[0])) == expected
     finally:
         torch.set_default_dtype(before)
+
+
+def test_a_last_block_of_one_result_is_not_overwritten_by_the_next_image():
+    block = Block(40, 24)
+    column = Column("warp", (block,), (30,), plane=24, window=24, scale=1 / 64, mean=(127.5,) * 3)
+    scorer = Scorer(Model(build(Network("one", (column,)), seed=0).eval(), {}), views=1)
+    alone = [scorer.score(photo).mean for photo in PHOTOS[:4]]
+    assert len(set(alone)) == 4
+    assert [score.mean for score in scorer.score_many(PHOTOS[:4], batch=4)] == alone
+
+
+def test_threads_that_share_a_scorer_do_not_share_its_memory(scorer):
+    expected = [numbers(scorer.score(photo)) for photo in PHOTOS]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            assert [numbers(score) for score in pool.map(scorer.score, PHOTOS)] == expected
 
 
 def test_nothing_in_gives_nothing_out(scorer):

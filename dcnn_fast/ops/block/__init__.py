@@ -76,13 +76,15 @@ def block_regions(
     scale: float = 1.0,
     precision: Precision = "ieee",
     out_dtype: torch.dtype | None = None,
+    out: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """The block over a list of regions: what every backend executes, for brute force and sharing plans alike.
 
     sources: images [N, C, H, W] each, all uint8 or all of weight's dtype; a pixel enters as (pixel - mean) * scale, mean
     per channel or empty for none. padding and rounding bound how far a region may read past its window; inside these
     bounds the regions say what is read (see `Region`). Returns one [images, F, height, width] tensor, in channels_last
-    memory, for each of regions.outputs, in out_dtype (default: weight's); what nothing is stored to is unspecified.
+    memory, for each of regions.outputs, in out_dtype (default: weight's); what nothing is stored to is unspecified. out:
+    tensors of these shapes, that dtype and that memory to write to and return; what nothing is stored to stays as it was.
 
     Not differentiable: raises RuntimeError when gradients are asked for. Otherwise raises as `block` does.
     """
@@ -92,6 +94,10 @@ def block_regions(
         raise RuntimeError("block_regions has no backward: call it under torch.no_grad(), or use block")
     shapes = [(s.shape[0], s.shape[2], s.shape[3]) for s in sources]
     require_regions(shapes, regions, size=weight.shape[2], stride=stride, padding=padding, rounding=rounding, pool=options.pool)
+    if out is not None:
+        _require_out(out, regions, weight, out_dtype or weight.dtype)
+        _execute(sources, regions, weight, bias, options, mean, scale, out)
+        return list(out)
     outputs = [extent for shape in regions.outputs for extent in shape]
     result: list[Tensor] = torch.ops.dcnn_fast.block_regions(
         list(sources), regions.regions, regions.pieces, regions.stores, outputs, weight, bias, *options.flat(), list(mean),
@@ -180,12 +186,21 @@ def _run_regions(
     sources: list[Tensor], regions: Tensor, pieces: Tensor, stores: Tensor, outputs: list[int], weight: Tensor,
     bias: Tensor | None, *rest: Any,
 ) -> list[Tensor]:  # fmt: skip
-    *flat, mean, scale, out_dtype = rest
-    params = _regions_params(sources, weight, BlockOptions.from_flat(*flat), out_dtype)
-    backend = BACKENDS[dispatch.choose(BACKENDS, params, weight.device)]
+    *flat, mean, scale, _ = rest
+    results = _fake_regions(sources, regions, pieces, stores, outputs, weight, bias, *rest)
     table = RegionList(regions, pieces, stores, _triples(outputs))
-    results: list[Tensor] = backend.regions(sources, table, weight, bias, params, mean, scale)
+    _execute(sources, table, weight, bias, BlockOptions.from_flat(*flat), mean, scale, results)
     return results
+
+
+def _execute(
+    sources: Sequence[Tensor], table: RegionList, weight: Tensor, bias: Tensor | None, options: BlockOptions,
+    mean: Sequence[float], scale: float, out: Sequence[Tensor],
+) -> None:  # fmt: skip
+    """Write the regions' results to `out` with the backend that can."""
+    params = _regions_params(sources, weight, options, out[0].dtype)
+    backend = BACKENDS[dispatch.choose(BACKENDS, params, weight.device)]
+    backend.regions(sources, table, weight, bias, params, mean, scale, out)
 
 
 def _fake_regions(
@@ -245,6 +260,18 @@ def _require_sources(
         _require_shapes(f"sources[{i}]", source, weight, bias, options)
     if len(mean) not in (0, sources[0].shape[1]):
         raise ValueError(f"mean must be empty or have one value for each of {sources[0].shape[1]} channels, got {len(mean)}")
+
+
+def _require_out(out: Sequence[Tensor], regions: RegionList, weight: Tensor, dtype: torch.dtype) -> None:
+    require_tensors(**{f"out[{i}]": tensor for i, tensor in enumerate(out)})
+    shapes = [(images, weight.shape[0], rows, cols) for images, rows, cols in regions.outputs]
+    if [tuple(tensor.shape) for tensor in out] != shapes:
+        raise ValueError(f"out must have shapes {shapes}, got {[tuple(tensor.shape) for tensor in out]}")
+    for i, tensor in enumerate(out):
+        if tensor.dtype != dtype or tensor.device != weight.device:
+            raise ValueError(f"out[{i}] must be {dtype} on {weight.device}, got {tensor.dtype} on {tensor.device}")
+        if not tensor.is_contiguous(memory_format=torch.channels_last):
+            raise ValueError(f"out[{i}] must be contiguous in channels_last memory")
 
 
 def _require_shapes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> None:

@@ -39,7 +39,9 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams)
         params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
         rounding=options.rounding, pool=options.pool,
     )  # fmt: skip
-    return regions([x], table, weight, bias, params, (), 1.0)[0]
+    result = torch.empty(params.out_shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
+    regions([x], table, weight, bias, params, (), 1.0, [result])
+    return result
 
 
 def regions(
@@ -50,14 +52,10 @@ def regions(
     params: BlockParams,
     mean: Sequence[float],
     scale: float,
-) -> list[Tensor]:
-    """Every region's pieces; the regions are spread over torch.get_num_threads() threads."""
-    outputs = [
-        torch.empty((images, params.filters, rows, cols), dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
-        for images, rows, cols in regions.outputs
-    ]
+    outputs: Sequence[Tensor],
+) -> None:
+    """Write every region's pieces to `outputs`; the regions are spread over torch.get_num_threads() threads."""
     run(engine.isa(), sources, regions, weight, bias, params, mean, scale, outputs, torch.get_num_threads())
-    return outputs
 
 
 def run(

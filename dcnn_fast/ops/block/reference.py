@@ -67,19 +67,13 @@ def regions(
     params: BlockParams,
     mean: Sequence[float],
     scale: float,
-) -> list[Tensor]:
-    """Every region's pieces, computed region by region; what nothing is stored to is NaN.
+    outputs: Sequence[Tensor],
+) -> None:
+    """Write every region's pieces to `outputs`, region by region.
 
     A pixel inside a region's window enters as (pixel - mean) * scale; outside it, as zero.
     """
     dtype = _compute_dtype(weight.dtype)
-    shapes = [(images, params.filters, rows, cols) for images, rows, cols in regions.outputs]
-    outputs = [
-        torch.full(shape, float("nan"), dtype=params.out_dtype, device=weight.device).contiguous(
-            memory_format=torch.channels_last
-        )
-        for shape in shapes
-    ]
     for region in regions:
         patch = _patch(sources[region.source][region.image], region, params, mean, scale, dtype)
         relu = _conv_relu_padded(patch, weight, bias, params.options)
@@ -87,7 +81,6 @@ def regions(
             values = _piece(relu, piece, params.options)
             for store in piece.stores:
                 _store(outputs[store.output], store, values)
-    return outputs
 
 
 def _compute_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -89,15 +89,41 @@ def test_two_half_pieces_with_a_halo_make_a_same_map_normed_whole():
     torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-13)
 
 
-def test_what_no_piece_covers_is_nan_in_the_reference(monkeypatch):
-    monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
-    params = SMALL[1]
+@pytest.mark.parametrize("backend", ["reference", pytest.param("cpu", marks=pytest.mark.needs_engine)])
+def test_outputs_can_be_given_and_what_nothing_is_stored_to_stays(backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    params = replace(SMALL[1], dtype=torch.float32, out_dtype=torch.float32)
     x, weight, bias = operands(params)
     table = whole(2, 7, 5, **_geometry(params))
     only_first = RegionList(table.regions[:1], table.pieces[:1], table.stores[:1], table.outputs)
-    (result,) = ops.block_regions([x], only_first, weight, bias, **_region_keywords(params.options))
-    assert not result[0].isnan().any()
+    (expected,) = ops.block_regions([x], table, weight, bias, **_region_keywords(params.options))
+    out = torch.full_like(expected, float("nan"))
+    (result,) = ops.block_regions([x], only_first, weight, bias, out=[out], **_region_keywords(params.options))
+    assert result is out
+    assert torch.equal(result[0], expected[0])
     assert result[1].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ([torch.zeros(1, 3, 4, 4)], "must be contiguous in channels_last memory"),
+        ([torch.zeros(1, 3, 4, 5)], r"out must have shapes \[\(1, 3, 4, 4\)\], got \[\(1, 3, 4, 5\)\]"),
+        ([], "out must have shapes"),
+        ([torch.zeros(1, 3, 4, 4).double()], "must be torch.float32 on cpu, got torch.float64"),
+        ([None], r"out\[0\] must be a torch.Tensor, got NoneType"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_refused(out, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ops.block_regions(
+            [torch.zeros(1, 2, 8, 8)],
+            RegionList.of([GOOD], [(1, 4, 4)]),
+            torch.zeros(3, 2, 3, 3),
+            padding=1,
+            pool=(3, 2),
+            out=out,
+        )
 
 
 def test_several_sources_of_different_sizes():
