@@ -11,7 +11,6 @@ from torch import Tensor
 from bench.peers import PlainBlocks
 from dcnn_fast import nets, spec
 from dcnn_fast.nets import MultiColumn
-from dcnn_fast.scoring.forward import Job
 from dcnn_fast.spec import Network, View
 
 VIEWS = 50
@@ -74,6 +73,3 @@ def plain(net: MultiColumn, index: int = 0) -> PlainBlocks:
     column = net.columns[index]
     weights = [(block.weight, block.bias) for block in column.blocks]
     return PlainBlocks(column.spec.blocks, weights, list(column.fc), column.spec.extents(), column.spec.rounding)
-
-
-__all__ = ["MEAN", "VIEWS", "Cut", "Job", "network", "photograph", "plain", "windows"]

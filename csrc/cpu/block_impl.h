@@ -5,6 +5,8 @@
 // or, in a narrow region, in a few rows below each other. Conv rows live in a ring as deep as the pool window (and the same-map
 // norm's, when it comes first), so the convolution's output never leaves the cache.
 // Memory per region: the padded input patch, the ring, one pooled row per piece (norm size of them for a same-map norm).
+// Limit: multiply-adds. On Zen 4 in fp32 89 % (11 x 11 x 3, stride 2) and 95 % (5 x 5 x 64) of the rate in registers; shared
+// regions with their rims 79 to 94 % (docs/engine-notes.md).
 
 #include <math.h>
 #include <string.h>

@@ -3,7 +3,8 @@
 // Each output has one vector accumulator that takes K in steps of the vector's width and is summed across at the end, so its
 // bits depend on its own row and weights alone. K is cut into chunks that keep x in L2; the accumulators wait in scratch
 // between chunks, so that the weights are read once for up to kRowBlock rows. Tile: 4 rows x kOutputs outputs in registers, as many
-// as the including file says.
+// as the including file says. Memory: rows x outputs vectors of sums in scratch. Limit: multiply-adds, 72 % of the rate in registers
+// at 50 rows on Zen 4; with few rows, reading the weights.
 
 #include <string.h>
 

@@ -113,8 +113,11 @@ def _csv_line(row: dict[str, str]) -> str:
 def _whole_rows(content: bytes) -> bytes:
     """`content` up to the end of its last whole row: a line's end that lies in no quoted field."""
     end = content.rfind(b"\n") + 1
-    while content.count(b'"', 0, end) % 2:
-        end = content.rfind(b"\n", 0, end - 1) + 1
+    quotes = content.count(b'"', 0, end)
+    while quotes % 2:
+        start = content.rfind(b"\n", 0, end - 1) + 1
+        quotes -= content.count(b'"', start, end)  # of this line alone: a long file is not counted again and again
+        end = start
     return content[:end]
 
 

@@ -101,3 +101,10 @@ def test_the_ranking_keeps_the_best_and_equal_ones_in_the_order_they_came():
     ranking.add(Score(path="f", error="no"))
     assert [score.path for score in ranking.best(10)] == ["b", "d", "c"]
     assert (ranking.seen, ranking.failed) == (6, 1)
+
+
+def test_a_long_file_with_an_open_quote_is_refused_at_once(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text('"' + "x\n" * 400_000)  # counting every prefix anew would take hours
+    with pytest.raises(OutputError, match="the columns must be"):
+        CsvOutput(path, resume=True)
