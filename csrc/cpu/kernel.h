@@ -15,7 +15,8 @@ struct Source {
 
 // One row of dcnn_fast/ops/region.py's tables, field by field.
 struct RegionRow {
-  int64_t source, image, window_top, window_left, window_height, window_width, top, left, rows, cols, first, count;
+  int64_t source, image, window_top, window_left, window_height, window_width, top, left, rows, cols, lattice_top, lattice_left;
+  int64_t first, count;
 };
 struct PieceRow {
   int64_t top, left, rows, cols, first, count;

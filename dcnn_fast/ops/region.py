@@ -61,6 +61,9 @@ class Region:
     The first output's receptive field has its corner at pixel (`top`, `left`), which may lie outside the window by the
     padding. Pixels inside the window (`window_top`, `window_left`, `window_height`, `window_width`) are read from the
     source; everything outside it reads as zero, even where the source has pixels.
+
+    (`lattice_top`, `lattice_left`) is the first output's place on the lattice that all windows of an image share. A backend
+    that computes outputs in tiles aligns them to it, so that an output's bits are the same in every region that computes it.
     """
 
     source: int
@@ -73,6 +76,8 @@ class Region:
     left: int
     rows: int
     cols: int
+    lattice_top: int
+    lattice_left: int
     pieces: tuple[Piece, ...]
 
 
@@ -85,7 +90,7 @@ STORE_FIELDS = tuple(f.name for f in fields(Store))
 class RegionList:
     """Regions as tables, which is what kernels read.
 
-    regions: [R, 12] int64, the fields of Region in order, then the index of its first piece and their number.
+    regions: [R, 14] int64, the fields of Region in order, then the index of its first piece and their number.
     pieces: [P, 6] int64, the fields of Piece in order, then the index of its first store and their number.
     stores: [S, 8] int64, the fields of Store in order.
     outputs: (images, height, width) of each output tensor that is stored to.
@@ -178,7 +183,7 @@ def of_windows(
     regions[:, 4], regions[:, 5] = height, width
     regions[:, 6:8] = windows[:, 2:4] - padding
     regions[:, 8], regions[:, 9] = conv_rows, conv_cols
-    regions[:, 10], regions[:, 11] = index, 1
+    regions[:, 12], regions[:, 13] = index, 1
     pieces = torch.zeros(count, len(PIECE_FIELDS) + 2, dtype=torch.int64)
     pieces[:, 2], pieces[:, 3] = rows, cols
     pieces[:, 4], pieces[:, 5] = index, 1
@@ -203,7 +208,7 @@ def require_regions(
     sources: (images, height, width) of each source.
     """
     table, pieces, stores = regions.regions.numpy(), regions.pieces.numpy(), regions.stores.numpy()
-    for name, rows, width in (("regions", table, 12), ("pieces", pieces, 6), ("stores", stores, 8)):
+    for name, rows, width in (("regions", table, 14), ("pieces", pieces, 6), ("stores", stores, 8)):
         if rows.ndim != 2 or rows.shape[1] != width or rows.dtype != np.int64:
             raise ValueError(f"regions: the table of {name} must be int64 [n, {width}], got {rows.dtype} {list(rows.shape)}")
         if rows.size and not (rows.min() > -(2**31) and rows.max() < 2**31):  # so that no sum below can overflow
@@ -239,7 +244,7 @@ def _require_rows(table: np.ndarray, kind: str, names: Sequence[str], rules: Ite
 def _region_rules(
     table: np.ndarray, sources: np.ndarray, pieces: int, size: int, stride: int, padding: int, rounding: Rounding
 ) -> Iterator[Rule]:
-    source, image, wt, wl, wh, ww, top, left, rows, cols, first, count = table.T
+    source, image, wt, wl, wh, ww, top, left, rows, cols, _, _, first, count = table.T
     yield f"source must be 0 to {len(sources) - 1}", (source >= 0) & (source < len(sources))
     images, height, width = sources[source].T
     yield "image must lie in its source", (image >= 0) & (image < images)

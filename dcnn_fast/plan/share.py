@@ -120,7 +120,7 @@ def _strip_templates(axis: Axis, rectangles: tuple[Rectangle, ...]) -> tuple[np.
         down, across = axis.span(top, bottom), axis.span(left, right)
         rows, cols = down.last - down.first + 1, across.last - across.first + 1
         corner = axis.inputs(down)[0], axis.inputs(across)[0]
-        regions.append([0, 0, 0, 0, axis.extent, axis.extent, *corner, rows, cols, 0, 1])
+        regions.append([0, 0, 0, 0, axis.extent, axis.extent, *corner, rows, cols, 0, 0, 0, 1])
         pieces.append([down.pool - down.first, across.pool - across.first, down.rows, across.rows, 0, 1])
         stores.append([down.skip, across.skip, bottom - top + 1, right - left + 1, 0, 0, top, left])
     widths = len(REGION_FIELDS) + 2, len(PIECE_FIELDS) + 2, len(STORE_FIELDS)
@@ -193,7 +193,7 @@ class _Tables:
             rows, cols = group.bottom + span.last - top + 1, group.right + span.last - left + 1
             source, extents = maps[group.source]
             corner = (r + o * axis.stride - axis.padding for r, o in zip(group.residue, (top, left), strict=True))
-            regions.append((source, 0, 0, 0, *extents, *corner, rows, cols, len(pieces), len(phases)))
+            regions.append((source, 0, 0, 0, *extents, *corner, rows, cols, 0, 0, len(pieces), len(phases)))
             for piece in phases:
                 height, width = axis.shared + piece.bottom - piece.top, axis.shared + piece.right - piece.left
                 number = len(pieces)
@@ -260,11 +260,11 @@ class _Tables:
         else:
             regions[:, 1] = image
         stores[:, 5] = image
-        regions[:, 10] = pieces[:, 4] = np.arange(len(regions))
+        regions[:, 12] = pieces[:, 4] = np.arange(len(regions))
         self._append(regions, pieces, stores)
 
     def _append(self, regions: np.ndarray, pieces: np.ndarray, stores: np.ndarray) -> None:
-        regions[:, 10] += self._pieces
+        regions[:, 12] += self._pieces
         pieces[:, 4] += self._stores
         self._pieces += len(pieces)
         self._stores += len(stores)

@@ -123,6 +123,14 @@ def params_of(x: Tensor, weight: Tensor, options: BlockOptions) -> BlockParams:
     )  # fmt: skip
 
 
+def output_tile(backend: str, *, size: int, stride: int, channels: int, precision: Precision = "ieee") -> int:
+    """Convolution outputs per axis that a backend computes from the same products: 1, or the side of its tiles.
+
+    channels: of one group. A result is the same in two regions only where both see all inputs of the tiles it is made of.
+    """
+    return cpu.output_tile(size, stride, channels, precision) if backend == "cpu" else 1
+
+
 def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:
     """Every backend's answer to one block problem, in order of preference."""
     return dispatch.explain(BACKENDS, params, torch.device(device))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
@@ -30,6 +31,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     if params.options.precision not in ("ieee", "bf16"):
         return f"the C++ engine computes in ieee fp32 or bf16, not in {params.options.precision}"
     return None
+
+
+def output_tile(size: int, stride: int, channels: int, precision: Precision) -> int:
+    """Convolution outputs per axis that share products, so that all inputs of their tile decide their bits; 1 for none.
+
+    channels: of one group. Tiles lie on the lattice that `Region.lattice_top` and `lattice_left` count on.
+    """
+    return 1
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

@@ -159,7 +159,7 @@ def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, precisi
     extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
     offsets = ((0, 0), (5, 8), (8, 3))
     pieces = tuple(Piece(t, l, rows, rows, (Store(0, 0, rows, rows, i, 0, 0, 0),)) for i, (t, l) in enumerate(offsets))
-    shared = RegionList.of([Region(0, 0, 0, 0, 30, 33, 0, 0, 26, 29, pieces)], [(1, rows, rows)] * 3)
+    shared = RegionList.of([Region(0, 0, 0, 0, 30, 33, 0, 0, 26, 29, 0, 0, pieces)], [(1, rows, rows)] * 3)
     windows = of_windows(torch.tensor([[0, t, l] for t, l in offsets]), extent, extent, **_geometry(params))
     (alone,) = _run(isa, [x], windows, weight, bias, params)
     for i, result in enumerate(_run(isa, [x], shared, weight, bias, params)):
@@ -173,7 +173,7 @@ def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
     _, _, rows, cols = expected.shape
     upper = Piece(0, 0, 3, cols, (Store(0, 0, 2, cols, 0, 0, 0, 0),))
     lower = Piece(2, 0, rows - 1, cols, (Store(1, 0, rows - 2, cols, 0, 0, 2, 0),))
-    table = RegionList.of([Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, (upper, lower))], [(1, rows, cols)])
+    table = RegionList.of([Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, 0, 0, (upper, lower))], [(1, rows, cols)])
     (result,) = _run(isa, [x], table, weight, bias, params)
     assert torch.equal(result, expected)
 

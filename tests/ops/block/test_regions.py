@@ -66,7 +66,7 @@ def test_one_region_emits_several_pool_phases():
     extent, rows = 9, 3  # a 9 x 9 window: conv 7 x 7, pooled 3 x 3
     offsets = ((0, 0), (1, 2), (3, 1))
     pieces = tuple(Piece(t, l, rows, rows, (Store(0, 0, rows, rows, i, 0, 0, 0),)) for i, (t, l) in enumerate(offsets))
-    region = Region(0, 0, 0, 0, 14, 15, 0, 0, 12, 13, pieces)
+    region = Region(0, 0, 0, 0, 14, 15, 0, 0, 12, 13, 0, 0, pieces)
     table = RegionList.of([region], [(1, rows, rows)] * 3)
     assert list(table) == [region]
     results = ops.block_regions([x], table, weight, bias, **_region_keywords(params.options))
@@ -82,7 +82,7 @@ def test_two_half_pieces_with_a_halo_make_a_same_map_normed_whole():
     _, _, rows, cols = expected.shape
     upper = Piece(0, 0, 3, cols, (Store(0, 0, 2, cols, 0, 0, 0, 0),))
     lower = Piece(2, 0, rows - 1, cols, (Store(1, 0, rows - 2, cols, 0, 0, 2, 0),))
-    region = Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, (upper, lower))
+    region = Region(0, 0, 0, 0, 11, 9, 0, 0, 9, 7, 0, 0, (upper, lower))
     (result,) = ops.block_regions(
         [x], RegionList.of([region], [(1, rows, cols)]), weight, bias, **_region_keywords(params.options)
     )
@@ -166,7 +166,7 @@ def test_opcheck_of_regions():
     torch.library.opcheck(torch.ops.dcnn_fast.block_regions, arguments)
 
 
-GOOD = Region(0, 0, 0, 0, 8, 8, -1, -1, 8, 8, (Piece(0, 0, 4, 4, (Store(0, 0, 4, 4, 0, 0, 0, 0),)),))
+GOOD = Region(0, 0, 0, 0, 8, 8, -1, -1, 8, 8, 0, 0, (Piece(0, 0, 4, 4, (Store(0, 0, 4, 4, 0, 0, 0, 0),)),))
 
 
 @pytest.mark.parametrize(
