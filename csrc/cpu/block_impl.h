@@ -10,6 +10,7 @@
 #include "layout_impl.h"
 #include "patch_impl.h"
 #include "tail_impl.h"
+#include "winograd_impl.h"
 
 namespace dcnn {
 namespace {
@@ -49,7 +50,11 @@ auto with_conv(const BlockProblem& p, const Use& use) {
 #ifdef DCNN_BF16_PAIRS
   if (p.bf16) return use(Direct<Pairs>{});
 #endif
-  return use(Direct<Single>{});
+  switch (winograd_outputs(p)) {
+    case 2: return use(Winograd<2>{});
+    case 4: return use(Winograd<4>{});
+    default: return use(Direct<Single>{});
+  }
 }
 
 size_t region_scratch(const BlockProblem& p, const RegionRow& r) {

@@ -21,6 +21,7 @@ struct Vec {
   void store(float* to) const { __builtin_memcpy(to, &v, sizeof v); }
   static Vec fma(Vec a, Vec b, Vec c) { return {c.v + a.v * b.v}; }
   static Vec add(Vec a, Vec b) { return {a.v + b.v}; }
+  static Vec sub(Vec a, Vec b) { return {a.v - b.v}; }
   static Vec mul(Vec a, Vec b) { return {a.v * b.v}; }
   static Vec div(Vec a, Vec b) { return {a.v / b.v}; }
   static Vec sqrt(Vec a) {

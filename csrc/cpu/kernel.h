@@ -53,6 +53,13 @@ struct BlockProblem {
   int64_t group_filters() const { return filters / groups; }
 };
 
+// Outputs along a side of the tile in which the convolution is computed from 6 x 6 products (winograd_impl.h); 0 where every output
+// is a sum over its taps. With few channels the transforms would cost more than they save.
+inline int64_t winograd_outputs(const BlockProblem& p) {
+  if (p.bf16 || p.stride != 1 || p.group_channels() < 16) return 0;
+  return p.size == 5 ? 2 : p.size == 3 ? 4 : 0;
+}
+
 // x and weight are floats or, with `bf16`, bfloat16.
 struct LinearProblem {
   const void* x;        // [rows, inputs]

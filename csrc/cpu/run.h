@@ -1,4 +1,4 @@
-// Choosing an instruction set, packing weights, and spreading work over threads.
+// Choosing an instruction set, and spreading work over threads.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,6 @@ std::vector<const Isa*> available_isas();
 
 // The one of that name. Throws std::invalid_argument naming what there is.
 const Isa& isa_named(const std::string& name);
-
-// Weights [filters, channels / groups, size, size], contiguous, in the order the kernels read them.
-std::vector<float> pack_weight(const Isa& isa, const BlockProblem& p, const float* weight);
-
-// The bias, zeros where `bias` is null, with each group padded to whole blocks.
-std::vector<float> pack_bias(const Isa& isa, const BlockProblem& p, const float* bias);
 
 // Every region, spread over `threads` threads.
 void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, int64_t count, int threads);

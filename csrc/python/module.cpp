@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu_features.h"
+#include "pack.h"
 #include "run.h"
 
 namespace py = pybind11;
@@ -78,10 +79,9 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.norm_k = norm_k;
   p.norm_first = norm_first;
   p.bf16 = bf16;
-  const std::vector<float> packed_weight = dcnn::pack_weight(isa, p, pointer<const float>(weight));
-  const std::vector<float> packed_bias = dcnn::pack_bias(isa, p, pointer<const float>(bias));
-  p.weight = packed_weight.data();
-  p.bias = packed_bias.data();
+  const auto packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
+  p.weight = packed->weight.data();
+  p.bias = packed->bias.data();
   dcnn::run_block(isa, p, pointer<const dcnn::RegionRow>(regions), count, threads);
 }
 

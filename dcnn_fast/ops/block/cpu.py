@@ -36,9 +36,10 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
 def output_tile(size: int, stride: int, channels: int, precision: Precision) -> int:
     """Convolution outputs per axis that share products, so that all inputs of their tile decide their bits; 1 for none.
 
-    channels: of one group. Tiles lie on the lattice that `Region.lattice_top` and `lattice_left` count on.
+    channels: of one group. Tiles lie on the lattice that `Region.lattice_top` and `lattice_left` count on. The rule is that of
+    `winograd_outputs` in csrc/cpu/kernel.h.
     """
-    return 1
+    return 7 - size if precision == "ieee" and stride == 1 and channels >= 16 and size in (3, 5) else 1
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

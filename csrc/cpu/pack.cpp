@@ -1,0 +1,156 @@
+#include "pack.h"
+
+#include <algorithm>
+#include <cstring>
+#include <list>
+#include <mutex>
+
+namespace dcnn {
+namespace {
+
+// Pairs of bfloat16 in place of floats: of each run of consecutive products, two by two, the first in the lower half.
+std::vector<float> pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), taps = p.size * p.size;
+  const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels();
+  const int64_t runs = p.groups == 1 ? p.size : taps, run = taps * channels / runs, steps = (run + 1) / 2;
+  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * runs * steps * block), 0.0f);
+  auto* halves = reinterpret_cast<unsigned char*>(packed.data());
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t within = f % per_group;
+    const int64_t first = (f / per_group * blocks + within / block) * runs * steps * block + within % block;
+    for (int64_t k = 0; k < taps * channels; ++k) {  // over taps, then channels
+      const uint16_t value = to_bf16(weight[(f * channels + k % channels) * taps + k / channels]);
+      const int64_t at = first + (k / run * steps + k % run / 2) * block;
+      std::memcpy(halves + at * 4 + k % run % 2 * 2, &value, sizeof value);
+    }
+  }
+  return packed;
+}
+
+// Filters as winograd_impl.h multiplies them: of every point's 36, filters of a block side by side, channel after channel.
+std::vector<float> pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
+  constexpr double kPoints[] = {0, -0.75, 0.75, -1.5, 1.5};  // and infinity
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), channels = p.group_channels(), size = p.size;
+  const int64_t blocks = round_up(per_group, block) / block;
+  double values[6][5] = {};  // of a filter's taps at each point, over the product of its distances from the others
+  for (int i = 0; i < 5; ++i) {
+    double power = 1;
+    for (int j = 0; j < 5; ++j) power /= i == j ? 1 : kPoints[i] - kPoints[j];
+    for (int64_t k = 0; k < size; ++k, power *= kPoints[i]) values[i][k] = power;
+  }
+  values[5][size - 1] = 1;
+  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * 36 * channels * block), 0.0f);
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t within = f % per_group, first = (f / per_group * blocks + within / block) * 36 * channels * block + within % block;
+    for (int64_t c = 0; c < channels; ++c) {
+      const float* taps = weight + (f * channels + c) * size * size;
+      double down[6][5] = {};
+      for (int i = 0; i < 6; ++i) {
+        for (int64_t y = 0; y < size; ++y) {
+          for (int64_t x = 0; x < size; ++x) down[i][x] += values[i][y] * static_cast<double>(taps[y * size + x]);
+        }
+      }
+      for (int i = 0; i < 6; ++i) {
+        for (int j = 0; j < 6; ++j) {
+          double sum = 0;
+          for (int64_t x = 0; x < size; ++x) sum += down[i][x] * values[j][x];
+          packed[static_cast<size_t>(first + ((i * 6 + j) * channels + c) * block)] = static_cast<float>(sum);
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+std::vector<float> pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
+  if (p.bf16 && isa.bf16_pairs) return pack_pairs(isa, p, weight);
+  if (winograd_outputs(p) != 0) return pack_winograd(isa, p, weight);
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), run = p.group_channels();
+  const int64_t blocks = round_up(per_group, block) / block, taps = p.size * p.size;
+  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * taps * run * block), 0.0f);
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t within = f % per_group;
+    float* to = packed.data() + (f / per_group * blocks + within / block) * taps * run * block + within % block;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t c = 0; c < run; ++c) {
+        const float value = weight[(f * run + c) * taps + tap];
+        to[(tap * run + c) * block] = p.bf16 ? from_bf16(to_bf16(value)) : value;
+      }
+    }
+  }
+  return packed;
+}
+
+std::vector<float> pack_bias(const Isa& isa, const BlockProblem& p, const float* bias) {
+  const int64_t per_group = p.group_filters(), padded = round_up(per_group, isa.filter_block);
+  std::vector<float> packed(static_cast<size_t>(p.groups * padded), 0.0f);
+  for (int64_t f = 0; bias != nullptr && f < p.filters; ++f) {
+    packed[static_cast<size_t>(f / per_group * padded + f % per_group)] = bias[f];
+  }
+  return packed;
+}
+
+// What was packed before: the most recent first.
+class Cache {
+ public:
+  std::shared_ptr<const Packed> find(const Isa& isa, const BlockProblem& p, const float* weight, const float* bias) {
+    const std::lock_guard<std::mutex> lock(guard_);
+    const auto hit = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.is(isa, p, weight, bias); });
+    if (hit == entries_.end()) return nullptr;
+    entries_.splice(entries_.begin(), entries_, hit);
+    return hit->packed;
+  }
+
+  void keep(const Isa& isa, const BlockProblem& p, const float* weight, const float* bias, std::shared_ptr<const Packed> packed) {
+    Entry entry(isa, p, weight, bias, std::move(packed));
+    const std::lock_guard<std::mutex> lock(guard_);
+    entries_.push_front(std::move(entry));
+    size_t floats = 0;
+    for (auto at = entries_.begin(); at != entries_.end();) {
+      floats += at->floats();
+      at = floats > kFloats && at != entries_.begin() ? entries_.erase(at) : std::next(at);
+    }
+  }
+
+ private:
+  static constexpr size_t kFloats = size_t{16} << 20;  // 64 MiB: some networks' blocks
+
+  struct Entry {
+    const Isa* isa;
+    int64_t filters, channels, size, stride, groups;
+    bool bf16;
+    std::vector<float> weight, bias;
+    std::shared_ptr<const Packed> packed;
+
+    Entry(const Isa& i, const BlockProblem& p, const float* w, const float* b, std::shared_ptr<const Packed> made)
+        : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), bf16(p.bf16),
+          weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
+
+    static int64_t weights(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
+
+    size_t floats() const { return weight.size() + bias.size() + packed->weight.size() + packed->bias.size(); }
+
+    // Whether the very values are the same: an address says nothing once somebody has written to it.
+    bool is(const Isa& i, const BlockProblem& p, const float* w, const float* b) const {
+      return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
+             groups == p.groups && bf16 == p.bf16 && bias.empty() == (b == nullptr) &&
+             std::memcmp(weight.data(), w, weight.size() * sizeof(float)) == 0 &&
+             (b == nullptr || std::memcmp(bias.data(), b, bias.size() * sizeof(float)) == 0);
+    }
+  };
+
+  std::mutex guard_;
+  std::list<Entry> entries_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const float* weight, const float* bias) {
+  static Cache cache;
+  if (auto found = cache.find(isa, p, weight, bias)) return found;
+  auto made = std::make_shared<const Packed>(Packed{pack_weight(isa, p, weight), pack_bias(isa, p, bias)});
+  cache.keep(isa, p, weight, bias, made);
+  return made;
+}
+
+}  // namespace dcnn
