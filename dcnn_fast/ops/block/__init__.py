@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.block import cpu, cuda, reference, triton
-from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, Ties
+from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register, require_tensors
@@ -123,12 +123,12 @@ def params_of(x: Tensor, weight: Tensor, options: BlockOptions) -> BlockParams:
     )  # fmt: skip
 
 
-def output_tile(backend: str, *, size: int, stride: int, channels: int, precision: Precision = "ieee") -> int:
-    """Convolution outputs per axis that a backend computes from the same products: 1, or the side of its tiles.
+def output_tile(backend: str, *, size: int, stride: int, channels: int, precision: Precision = "ieee") -> OutputTile:
+    """How a backend's convolution computes its outputs: one by one, or in tiles from the same products.
 
-    channels: of one group. A result is the same in two regions only where both see all inputs of the tiles it is made of.
+    channels: of one group.
     """
-    return cpu.output_tile(size, stride, channels, precision) if backend == "cpu" else 1
+    return cpu.output_tile(size, stride, channels, precision) if backend == "cpu" else OutputTile(1, size, size**2)
 
 
 def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:

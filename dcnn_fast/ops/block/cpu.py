@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
-from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.params import BlockParams, OutputTile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
@@ -33,13 +33,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     return None
 
 
-def output_tile(size: int, stride: int, channels: int, precision: Precision) -> int:
-    """Convolution outputs per axis that share products, so that all inputs of their tile decide their bits; 1 for none.
-
-    channels: of one group. Tiles lie on the lattice that `Region.lattice_top` and `lattice_left` count on. The rule is that of
-    `winograd_outputs` in csrc/cpu/kernel.h.
-    """
-    return 7 - size if precision == "ieee" and stride == 1 and channels >= 16 and size in (3, 5) else 1
+def output_tile(size: int, stride: int, channels: int, precision: Precision) -> OutputTile:
+    """Winograd's tiles (csrc/cpu/winograd_impl.h). channels: of one group. The rule is `winograd_of` of csrc/cpu/kernel.h."""
+    taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
+    points = {3: 6, 5: 8, 6: 8}.get(taps)
+    if points is None or channels * stride**2 < 12:
+        return OutputTile(1, size, size**2)
+    side = points + 1 - taps
+    return OutputTile(side, taps * stride, (points * stride / side) ** 2 * 1.25)  # a quarter more for the transforms
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
