@@ -47,14 +47,16 @@ void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) 
 // Calls `use` with the convolution that the problem takes.
 template <typename Use>
 auto with_conv(const BlockProblem& p, const Use& use) {
+  switch (winograd_taps(p)) {
+    case 3: return use(Winograd<6, 4>{});
+    case 5: return use(Winograd<8, 4>{});
+    case 6: return use(Winograd<8, 3>{});
+    default: break;
+  }
 #ifdef DCNN_BF16_PAIRS
   if (p.bf16) return use(Direct<Pairs>{});
 #endif
-  switch (winograd_outputs(p)) {
-    case 2: return use(Winograd<2>{});
-    case 4: return use(Winograd<4>{});
-    default: return use(Direct<Single>{});
-  }
+  return use(Direct<Single>{});
 }
 
 size_t region_scratch(const BlockProblem& p, const RegionRow& r) {

@@ -53,12 +53,17 @@ struct BlockProblem {
   int64_t group_filters() const { return filters / groups; }
 };
 
-// Outputs along a side of the tile in which the convolution is computed from 6 x 6 products (winograd_impl.h); 0 where every output
-// is a sum over its taps. With few channels the transforms would cost more than they save.
-inline int64_t winograd_outputs(const BlockProblem& p) {
-  if (p.bf16 || p.stride != 1 || p.group_channels() < 16) return 0;
-  return p.size == 5 ? 2 : p.size == 3 ? 4 : 0;
+// Taps per axis of the images of every stride-th pixel, where the convolution is computed from products at points
+// (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save.
+inline int64_t winograd_taps(const BlockProblem& p) {
+  const int64_t taps = (p.size + p.stride - 1) / p.stride;
+  const bool worth = p.group_channels() * p.stride * p.stride >= 12 && (p.stride == 1 || p.groups == 1);
+  return worth && (taps == 3 || taps == 5 || taps == 6) ? taps : 0;
 }
+
+// The points: 0, infinity and these, with both signs.
+constexpr double winograd_points6[] = {0.75, 1.5};
+constexpr double winograd_points8[] = {0.5, 1.0, 1.75};
 
 // x and weight are floats or, with `bf16`, bfloat16.
 struct LinearProblem {

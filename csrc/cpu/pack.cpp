@@ -27,34 +27,53 @@ std::vector<float> pack_pairs(const Isa& isa, const BlockProblem& p, const float
   return packed;
 }
 
-// Filters as winograd_impl.h multiplies them: of every point's 36, filters of a block side by side, channel after channel.
-std::vector<float> pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
-  constexpr double kPoints[] = {0, -0.75, 0.75, -1.5, 1.5};  // and infinity
-  const int64_t block = isa.filter_block, per_group = p.group_filters(), channels = p.group_channels(), size = p.size;
-  const int64_t blocks = round_up(per_group, block) / block;
-  double values[6][5] = {};  // of a filter's taps at each point, over the product of its distances from the others
-  for (int i = 0; i < 5; ++i) {
-    double power = 1;
-    for (int j = 0; j < 5; ++j) power /= i == j ? 1 : kPoints[i] - kPoints[j];
-    for (int64_t k = 0; k < size; ++k, power *= kPoints[i]) values[i][k] = power;
+// A filter's values at the points of winograd_impl.h over one axis, each over the product of its point's distances from the others.
+struct FilterTransform {
+  int64_t points;
+  double values[8][6] = {};
+
+  explicit FilterTransform(int64_t taps) : points(taps == 3 ? 6 : 8) {
+    double at[7] = {};
+    for (int64_t i = 1; i < points - 1; ++i) {
+      const double size = points == 6 ? winograd_points6[(i - 1) / 2] : winograd_points8[(i - 1) / 2];
+      at[i] = i % 2 == 1 ? -size : size;
+    }
+    for (int64_t i = 0; i < points - 1; ++i) {
+      double power = 1;
+      for (int64_t j = 0; j < points - 1; ++j) power /= i == j ? 1 : at[i] - at[j];
+      for (int64_t k = 0; k < taps; ++k, power *= at[i]) values[i][k] = power;
+    }
+    values[points - 1][taps - 1] = 1;
   }
-  values[5][size - 1] = 1;
-  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * 36 * channels * block), 0.0f);
+};
+
+// Filters as winograd_impl.h multiplies them: for every pair of points, the filters of a block side by side, channel after channel;
+// channels of the images of every stride-th pixel, [stride, stride, channels].
+std::vector<float> pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), size = p.size, taps = winograd_taps(p);
+  const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels(), all = channels * p.stride * p.stride;
+  const FilterTransform transform(taps);
+  const int64_t points = transform.points;
+  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * points * points * all * block), 0.0f);
   for (int64_t f = 0; f < p.filters; ++f) {
-    const int64_t within = f % per_group, first = (f / per_group * blocks + within / block) * 36 * channels * block + within % block;
-    for (int64_t c = 0; c < channels; ++c) {
-      const float* taps = weight + (f * channels + c) * size * size;
-      double down[6][5] = {};
-      for (int i = 0; i < 6; ++i) {
-        for (int64_t y = 0; y < size; ++y) {
-          for (int64_t x = 0; x < size; ++x) down[i][x] += values[i][y] * static_cast<double>(taps[y * size + x]);
+    const int64_t within = f % per_group, owner = f / per_group * blocks + within / block;
+    float* to = packed.data() + owner * points * points * all * block + within % block;
+    for (int64_t c = 0; c < all; ++c) {
+      const int64_t phase_y = c / (p.stride * channels), phase_x = c / channels % p.stride;
+      const float* from = weight + (f * channels + c % channels) * size * size;
+      double down[8][6] = {};
+      for (int64_t y = phase_y, k = 0; y < size; y += p.stride, ++k) {
+        for (int64_t x = phase_x, j = 0; x < size; x += p.stride, ++j) {
+          const float value = from[y * size + x];
+          const double tap = p.bf16 ? from_bf16(to_bf16(value)) : value;
+          for (int64_t i = 0; i < points; ++i) down[i][j] += transform.values[i][k] * tap;
         }
       }
-      for (int i = 0; i < 6; ++i) {
-        for (int j = 0; j < 6; ++j) {
+      for (int64_t i = 0; i < points; ++i) {
+        for (int64_t j = 0; j < points; ++j) {
           double sum = 0;
-          for (int64_t x = 0; x < size; ++x) sum += down[i][x] * values[j][x];
-          packed[static_cast<size_t>(first + ((i * 6 + j) * channels + c) * block)] = static_cast<float>(sum);
+          for (int64_t x = 0; x < taps; ++x) sum += down[i][x] * transform.values[j][x];
+          to[((i * points + j) * all + c) * block] = static_cast<float>(sum);
         }
       }
     }
@@ -63,8 +82,8 @@ std::vector<float> pack_winograd(const Isa& isa, const BlockProblem& p, const fl
 }
 
 std::vector<float> pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
+  if (winograd_taps(p) != 0) return pack_winograd(isa, p, weight);
   if (p.bf16 && isa.bf16_pairs) return pack_pairs(isa, p, weight);
-  if (winograd_outputs(p) != 0) return pack_winograd(isa, p, weight);
   const int64_t block = isa.filter_block, per_group = p.group_filters(), run = p.group_channels();
   const int64_t blocks = round_up(per_group, block) / block, taps = p.size * p.size;
   std::vector<float> packed(static_cast<size_t>(p.groups * blocks * taps * run * block), 0.0f);

@@ -1,19 +1,23 @@
 // The convolution with fewer multiplications, after Winograd, for the vector type `Vec` that the including file defines.
 //
-// For stride 1 and filters of 5 x 5 or 3 x 3: a tile of M x M outputs, M = 2 or 4, is the sum over channels of 6 x 6 products of
-// transformed inputs with transformed filters, 9 or 2.25 for an output where the taps have 25 or 9. One axis: inputs and filters are
-// polynomials, evaluated at 0, -a, a, -b, b and infinity, multiplied there and interpolated (Cook and Toom). a = 3/4 and b = 3/2 make
-// every constant of the input's transform exact and err least of the points tried: as much as the plain sum in fp32 with M = 2,
-// three times as much with M = 4.
+// A tile of M x M outputs is the sum over channels of N x N products of transformed inputs with transformed filters of N + 1 - M
+// taps. Along one axis inputs and filters are polynomials, evaluated at N points, multiplied there and interpolated (Cook and
+// Toom); the points are 0, infinity and pairs -a, a, for which every constant of the input's transform is exact. A convolution of
+// stride s is one of stride 1 over the s x s images of every s-th pixel, whose channels count as channels: 11 x 11 at stride 2 is
+// 6 x 6 over four times the channels. Multiplications for an output and channel, where the taps have so many:
+//   11 x 11, stride 2   N 8, M 3    28 of 121        5 x 5   N 8, M 4   4 of 25       3 x 3   N 6, M 4   2.25 of 9
+// Of the points tried these err least: 2, 6 and 3 times as much as the plain sum in fp32 (tests/ops/block/test_winograd.py).
 // An output's rounding depends on all inputs of its tile, so tiles lie on the lattice that all windows share (`lattice_top`), and
 // a plan shares whole tiles.
 //
-// Layout: the tiles of one or several rows of tiles (`together` conv rows), up to kTiles of them. Columns of the patch are
-// transformed downwards, [6][columns][channels]; then across, [36][tiles][channels]; 36 matrix products, each kPositions tiles x 2
-// vectors of filters in registers, give [36][tiles][kBlock], which is transformed back into the ring.
-// Limit: multiply-adds. On Zen 4 about 80 % of the rate in registers for 64 channels and filters, transforms included.
+// Layout: the tiles of one or several rows of tiles (`together` conv rows), about kTiles of them. Columns of the patch are
+// transformed downwards, [N][columns][channels]; then across, [N * N][tiles][channels]; N * N matrix products, each kPositions
+// tiles x 2 vectors of filters in registers, give [N * N][tiles][kBlock], which is transformed back into the ring.
+// Limit: multiply-adds of the products; docs/engine-notes.md has the share of the rate in registers.
 
 #pragma once
+
+#include <string.h>
 
 #include "layout_impl.h"
 
@@ -22,49 +26,81 @@ namespace {
 
 constexpr int64_t kTiles = 32;
 
-struct WinogradFrame {
-  int64_t tile_rows, tile_cols;  // of the region
-  int64_t at_once;               // tile rows computed together
-  int64_t shift_row, shift_col;  // outputs of the first tile that come before the region
-  int64_t stride;                // tiles that lie between two of the 36 matrices: odd, so that they don't share cache sets
+// The constants of a transform of N points.
+template <int N>
+struct Points {
+  static constexpr int kPairs = (N - 2) / 2;
+  float at[kPairs] = {};
+  float others[kPairs][kPairs] = {};  // coefficients of prod over the other pairs of (z - a^2), lowest first; the last is 1
+  float all[kPairs + 1] = {};         // and over all pairs
+  float powers[kPairs][N] = {};       // a^k
 
-  int64_t tiles() const { return at_once * tile_cols; }
+  constexpr Points() {
+    for (int i = 0; i < kPairs; ++i) at[i] = static_cast<float>(N == 6 ? winograd_points6[i] : winograd_points8[i]);
+    multiply(all, kPairs);
+    for (int i = 0; i < kPairs; ++i) {
+      multiply(others[i], i);
+      powers[i][0] = 1.0f;
+      for (int k = 1; k < N; ++k) powers[i][k] = powers[i][k - 1] * at[i];
+    }
+  }
+
+ private:
+  constexpr void multiply(float* to, int but) const {
+    to[0] = 1.0f;
+    int degree = 0;
+    for (int i = 0; i < kPairs; ++i) {
+      if (i == but) continue;
+      ++degree;
+      to[degree] = 1.0f;
+      for (int k = degree - 1; k >= 0; --k) to[k] = (k > 0 ? to[k - 1] : 0.0f) - at[i] * at[i] * to[k];
+    }
+  }
 };
 
-// Down: v[i] of the six inputs x[0], x[step], ...; `Load` and `Store` move one vector.
-template <typename Load, typename Store>
-inline void winograd_input(const Load& load, const Store& store) {
-  const Vec a = Vec::broadcast(0.75f), b = Vec::broadcast(1.5f);
-  const Vec aa = Vec::broadcast(-0.5625f), bb = Vec::broadcast(-2.25f);
-  const Vec sum = Vec::broadcast(-2.8125f), product = Vec::broadcast(1.265625f);
-  const Vec x0 = load(0), x1 = load(1), x2 = load(2), x3 = load(3), x4 = load(4), x5 = load(5);
-  store(0, Vec::fma(product, x0, Vec::fma(sum, x2, x4)));
-  const Vec even_a = Vec::fma(bb, x2, x4), odd_a = Vec::mul(a, Vec::fma(bb, x1, x3));
-  store(1, Vec::sub(even_a, odd_a));
-  store(2, Vec::add(even_a, odd_a));
-  const Vec even_b = Vec::fma(aa, x2, x4), odd_b = Vec::mul(b, Vec::fma(aa, x1, x3));
-  store(3, Vec::sub(even_b, odd_b));
-  store(4, Vec::add(even_b, odd_b));
-  store(5, Vec::fma(product, x1, Vec::fma(sum, x3, x5)));
+// sum of coefficients[k] * x[2 * k], k to `degree`, whose coefficient is 1.
+inline Vec even_polynomial(const float* coefficients, int degree, const Vec* x) {
+  Vec sum = x[2 * degree];
+  for (int k = degree - 1; k >= 0; --k) sum = Vec::fma(Vec::broadcast(coefficients[k]), x[2 * k], sum);
+  return sum;
 }
 
-// The M outputs of six products.
-template <int M>
-inline void winograd_output(const Vec (&m)[6], Vec (&y)[M]) {
-  const Vec even_a = Vec::add(m[2], m[1]), odd_a = Vec::sub(m[2], m[1]);
-  const Vec even_b = Vec::add(m[4], m[3]), odd_b = Vec::sub(m[4], m[3]);
-  y[0] = Vec::add(Vec::add(m[0], even_a), even_b);
-  const Vec odd = Vec::fma(Vec::broadcast(1.5f), odd_b, Vec::mul(Vec::broadcast(0.75f), odd_a));
-  if constexpr (M == 2) {
-    y[1] = Vec::add(odd, m[5]);
-  } else {
-    y[1] = odd;
-    y[2] = Vec::fma(Vec::broadcast(2.25f), even_b, Vec::mul(Vec::broadcast(0.5625f), even_a));
-    y[3] = Vec::add(Vec::fma(Vec::broadcast(3.375f), odd_b, Vec::mul(Vec::broadcast(0.421875f), odd_a)), m[5]);
+// Values at the N points of the inputs at from, from + step, ..., to to, to + to_step, ...
+template <int N>
+inline void winograd_input(const float* from, int64_t step, float* to, int64_t to_step) {
+  constexpr Points<N> points{};
+  constexpr int kPairs = Points<N>::kPairs;
+  Vec x[N];
+  _Pragma("GCC unroll 8") for (int i = 0; i < N; ++i) x[i] = Vec::load(from + i * step);
+  even_polynomial(points.all, kPairs, x).store(to);
+  _Pragma("GCC unroll 8") for (int i = 0; i < kPairs; ++i) {
+    const Vec even = even_polynomial(points.others[i], kPairs - 1, x + 2);
+    const Vec odd = Vec::mul(Vec::broadcast(points.at[i]), even_polynomial(points.others[i], kPairs - 1, x + 1));
+    Vec::sub(even, odd).store(to + (2 * i + 1) * to_step);
+    Vec::add(even, odd).store(to + (2 * i + 2) * to_step);
+  }
+  even_polynomial(points.all, kPairs, x + 1).store(to + (N - 1) * to_step);
+}
+
+// The M outputs of the products at the N points.
+template <int N, int M>
+inline void winograd_output(const Vec (&m)[N], Vec (&y)[M]) {
+  constexpr Points<N> points{};
+  constexpr int kPairs = Points<N>::kPairs;
+  Vec even[kPairs], odd[kPairs];
+  _Pragma("GCC unroll 8") for (int i = 0; i < kPairs; ++i) {
+    even[i] = Vec::add(m[2 * i + 2], m[2 * i + 1]);
+    odd[i] = Vec::sub(m[2 * i + 2], m[2 * i + 1]);
+  }
+  _Pragma("GCC unroll 8") for (int k = 0; k < M; ++k) {
+    const Vec* terms = k % 2 == 0 ? even : odd;
+    Vec sum = k == 0 ? Vec::add(m[0], terms[0]) : Vec::mul(Vec::broadcast(points.powers[0][k]), terms[0]);
+    _Pragma("GCC unroll 8") for (int i = 1; i < kPairs; ++i) sum = Vec::fma(Vec::broadcast(points.powers[i][k]), terms[i], sum);
+    y[k] = k == M - 1 ? Vec::add(sum, m[N - 1]) : sum;
   }
 }
 
-// T tiles x kBlock filters of one of the 36 products.
+// T tiles x kBlock filters of one of the products.
 template <int T>
 void winograd_product(const float* inputs, int64_t inputs_tile, int64_t channels, const float* weight, float* out) {
   constexpr int kPointers = (T + 2) / 3;
@@ -96,89 +132,110 @@ inline WinogradProduct winograd_product_of(int64_t tiles) {
   return winograd_product<T>;
 }
 
-template <int M>
+// How a region is cut into tiles.
+struct Tiling {
+  int64_t rows, cols;            // of tiles
+  int64_t at_once;               // rows of tiles computed together
+  int64_t shift_row, shift_col;  // outputs of the first tile that come before the region
+  int64_t input_cols;            // of the images of every s-th pixel
+  int64_t channels, padded;      // of a group, those of all images of every s-th pixel; in whole vectors
+  int64_t stride;                // tiles between two of the products' matrices: odd, so that they don't share cache sets
+};
+
+template <int N, int M>
 struct Winograd {
   typedef float Element;
-  static constexpr int64_t kSize = 7 - M;
+  static constexpr int64_t kTaps = N + 1 - M;
 
-  static void put(float value, bool, float* to) { *to = value; }
+  static void put(float value, bool bf16, float* to) { *to = bf16 ? from_bf16(to_bf16(value)) : value; }
 
-  static WinogradFrame tiles_of(const RegionRow& r) {
-    WinogradFrame f{};
-    f.shift_row = (r.lattice_top % M + M) % M;
-    f.shift_col = (r.lattice_left % M + M) % M;
-    f.tile_rows = (r.rows + f.shift_row + M - 1) / M;
-    f.tile_cols = (r.cols + f.shift_col + M - 1) / M;
-    f.at_once = f.tile_cols > kTiles ? 1 : smaller(kTiles / f.tile_cols, f.tile_rows);
-    f.stride = f.tiles() | 1;
-    return f;
+  static Tiling tiling(const BlockProblem& p, const RegionRow& r) {
+    Tiling t{};
+    t.shift_row = (r.lattice_top % M + M) % M;
+    t.shift_col = (r.lattice_left % M + M) % M;
+    t.rows = (r.rows + t.shift_row + M - 1) / M;
+    t.cols = (r.cols + t.shift_col + M - 1) / M;
+    t.at_once = t.cols > kTiles ? 1 : smaller(kTiles / t.cols, t.rows);
+    t.input_cols = t.cols * M + kTaps - 1;
+    t.channels = p.group_channels() * p.stride * p.stride;
+    t.padded = round_up(t.channels, Vec::width);
+    t.stride = (t.at_once * t.cols + 1) | 1;
+    return t;
   }
 
-  static Frame frame(const BlockProblem&, const RegionRow& r) {
-    const WinogradFrame f = tiles_of(r);
-    const int64_t groups = (f.tile_rows + f.at_once - 1) / f.at_once;  // the last one may have fewer rows of tiles to compute
-    return {f.at_once * M,
-            f.shift_row,
-            r.top - f.shift_row,
-            r.left - f.shift_col,
-            groups * f.at_once * M + kSize - 1,
-            f.tile_cols * M + kSize - 1};
+  static Frame frame(const BlockProblem& p, const RegionRow& r) {
+    const Tiling t = tiling(p, r);
+    return {t.at_once * M,
+            t.shift_row,
+            r.top - t.shift_row * p.stride,
+            r.left - t.shift_col * p.stride,
+            (t.rows * M + kTaps - 1) * p.stride,
+            t.input_cols * p.stride};
   }
 
-  static int64_t padded_channels(const BlockProblem& p) { return round_up(p.group_channels(), Vec::width); }
-
-  static int64_t down_floats(const BlockProblem& p, const WinogradFrame& f) {
-    return 6 * (f.tile_cols * M + kSize - 1) * padded_channels(p);
+  static int64_t phased_floats(const BlockProblem& p, const Tiling& t) {
+    return p.stride == 1 ? 0 : (N * t.input_cols + 1) * t.padded;
   }
-  static int64_t across_floats(const BlockProblem& p, const WinogradFrame& f) { return 36 * f.stride * padded_channels(p); }
+  static int64_t down_floats(const Tiling& t) { return N * t.input_cols * t.padded; }
+  static int64_t across_floats(const Tiling& t) { return N * N * t.stride * t.padded; }
 
   static int64_t work(const BlockProblem& p, const RegionRow& r) {
-    const WinogradFrame f = tiles_of(r);
-    return down_floats(p, f) + across_floats(p, f) + 36 * f.stride * kBlock;
+    const Tiling t = tiling(p, r);
+    return phased_floats(p, t) + down_floats(t) + across_floats(t) + N * N * t.stride * kBlock;
   }
 
-  // One row of tiles of a group's channels: `down` is scratch, `across` takes the tiles from `first` on.
-  static void transform_inputs(const BlockProblem& p, const WinogradFrame& f, const float* patch, int64_t patch_row, int64_t first,
-                               float* down, float* across) {
-    const int64_t channels = padded_channels(p), cols = f.tile_cols * M + kSize - 1;
-    for (int64_t x = 0; x < cols; ++x) {
-      for (int64_t c = 0; c < channels; c += Vec::width) {
-        const float* from = patch + x * p.channels + c;
-        float* to = down + x * channels + c;
-        winograd_input([&](int64_t i) { return Vec::load(from + i * patch_row); },
-                       [&](int64_t i, Vec v) { v.store(to + i * cols * channels); });
+  // The N rows of pixels' images that a row of tiles reads: [N][input_cols][stride, stride, channels]. Whole vectors are copied;
+  // what they carry beyond a run of pixels is overwritten by the next run.
+  static void split_phases(const BlockProblem& p, const Tiling& t, const float* patch, int64_t patch_row, float* phased) {
+    const int64_t run = p.stride * p.channels;
+    for (int64_t i = 0; i < N; ++i) {
+      for (int64_t x = 0; x < t.input_cols; ++x) {
+        for (int64_t y = 0; y < p.stride; ++y) {
+          const float* from = patch + (i * p.stride + y) * patch_row + x * run;
+          float* to = phased + (i * t.input_cols + x) * t.padded + y * run;
+          for (int64_t k = 0; k < run; k += Vec::width) Vec::load(from + k).store(to + k);
+        }
       }
     }
-    for (int64_t i = 0; i < 6; ++i) {
-      for (int64_t t = 0; t < f.tile_cols; ++t) {
-        const float* from = down + (i * cols + t * M) * channels;
-        float* to = across + (i * 6 * f.stride + first + t) * channels;
-        for (int64_t c = 0; c < channels; c += Vec::width) {
-          winograd_input([&](int64_t j) { return Vec::load(from + j * channels + c); },
-                         [&](int64_t j, Vec v) { v.store(to + j * f.stride * channels + c); });
+  }
+
+  // One row of tiles: [N] rows of inputs, `row` and `col` apart, to the matrices' rows from `first` on.
+  static void transform_inputs(const Tiling& t, const float* inputs, int64_t row, int64_t col, int64_t first, float* down,
+                               float* across) {
+    for (int64_t x = 0; x < t.input_cols; ++x) {
+      for (int64_t c = 0; c < t.padded; c += Vec::width) {
+        winograd_input<N>(inputs + x * col + c, row, down + x * t.padded + c, t.input_cols * t.padded);
+      }
+    }
+    for (int64_t i = 0; i < N; ++i) {
+      for (int64_t tile = 0; tile < t.cols; ++tile) {
+        const float* from = down + (i * t.input_cols + tile * M) * t.padded;
+        float* to = across + (i * N * t.stride + first + tile) * t.padded;
+        for (int64_t c = 0; c < t.padded; c += Vec::width) {
+          winograd_input<N>(from + c, t.padded, to + c, t.stride * t.padded);
         }
       }
     }
   }
 
   // kBlock filters of one row of tiles, bias and ReLU included, to M rows of `out`.
-  static void transform_outputs(const RegionRow& r, const WinogradFrame& f, const float* products, const float* bias, float* out,
+  static void transform_outputs(const RegionRow& r, const Tiling& t, const float* products, const float* bias, float* out,
                                 int64_t out_col) {
-    for (int64_t t = 0; t < f.tile_cols; ++t) {
-      const int64_t x = t * M - f.shift_col;
+    for (int64_t tile = 0; tile < t.cols; ++tile) {
+      const int64_t x = tile * M - t.shift_col;
       for (int64_t v = 0; v < kBlock; v += Vec::width) {
-        const float* from = products + t * kBlock + v;
-        Vec down[M][6];
-        for (int j = 0; j < 6; ++j) {
-          Vec m[6], y[M];
-          _Pragma("GCC unroll 6") for (int i = 0; i < 6; ++i) m[i] = Vec::load(from + (i * 6 + j) * f.stride * kBlock);
-          winograd_output<M>(m, y);
-          _Pragma("GCC unroll 4") for (int i = 0; i < M; ++i) down[i][j] = y[i];
+        const float* from = products + tile * kBlock + v;
+        Vec down[M][N];
+        for (int j = 0; j < N; ++j) {
+          Vec m[N], y[M];
+          _Pragma("GCC unroll 8") for (int i = 0; i < N; ++i) m[i] = Vec::load(from + (i * N + j) * t.stride * kBlock);
+          winograd_output<N, M>(m, y);
+          _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) down[i][j] = y[i];
         }
         const Vec b = Vec::load(bias + v);
         for (int i = 0; i < M; ++i) {
           Vec y[M];
-          winograd_output<M>(down[i], y);
+          winograd_output<N, M>(down[i], y);
           for (int j = 0; j < M; ++j) {
             if (x + j < 0 || x + j >= r.cols) continue;
             Vec::relu(Vec::add(y[j], b)).store(out + (i * r.cols + x + j) * out_col + v);
@@ -190,36 +247,42 @@ struct Winograd {
 
   static int64_t rows(const BlockProblem& p, const RegionRow& r, const Layout& l, const float* patch, int64_t y, float* out,
                       float* work) {
-    const WinogradFrame f = tiles_of(r);
-    float* down = work;
-    float* across = down + down_floats(p, f);
-    float* products = across + across_floats(p, f);
-    const int64_t patch_row = l.patch_cols * p.channels, channels = p.group_channels(), padded = padded_channels(p);
-    const int64_t first_row = (y + l.shift) / M, count = smaller(f.at_once, f.tile_rows - first_row), tiles = count * f.tile_cols;
+    const Tiling t = tiling(p, r);
+    float* phased = work;
+    float* down = phased + phased_floats(p, t);
+    float* across = down + down_floats(t);
+    float* products = across + across_floats(t);
+    const int64_t patch_row = l.patch_cols * p.channels;
+    const int64_t first_row = (y + l.shift) / M, count = smaller(t.at_once, t.rows - first_row), tiles = count * t.cols;
     const int64_t blocks = round_up(p.group_filters(), kBlock) / kBlock;
     const int64_t parts = (tiles + kPositions - 1) / kPositions;
     const float* weight = p.weight;
     for (int64_t g = 0; g < p.groups; ++g) {
       for (int64_t i = 0; i < count; ++i) {
-        const float* from = patch + (first_row + i) * M * patch_row + g * channels;
-        transform_inputs(p, f, from, patch_row, i * f.tile_cols, down, across);
+        const float* from = patch + (first_row + i) * M * p.stride * patch_row + g * p.group_channels();
+        if (p.stride == 1) {
+          transform_inputs(t, from, patch_row, p.channels, i * t.cols, down, across);
+        } else {
+          split_phases(p, t, from, patch_row, phased);
+          transform_inputs(t, phased, t.input_cols * t.padded, t.padded, i * t.cols, down, across);
+        }
       }
       for (int64_t b = 0; b < blocks; ++b) {
-        for (int64_t point = 0; point < 36; ++point, weight += channels * kBlock) {
+        for (int64_t point = 0; point < N * N; ++point, weight += t.channels * kBlock) {
           for (int64_t part = 0; part < parts; ++part) {  // parts of nearly the same size: small ones are slow
             const int64_t start = part * tiles / parts, end = (part + 1) * tiles / parts;
-            const int64_t at = point * f.stride + start;
-            winograd_product_of(end - start)(across + at * padded, padded, channels, weight, products + at * kBlock);
+            const int64_t at = point * t.stride + start;
+            winograd_product_of(end - start)(across + at * t.padded, t.padded, t.channels, weight, products + at * kBlock);
           }
         }
         const int64_t first = (g * blocks + b) * kBlock;
         for (int64_t i = 0; i < count; ++i) {
           float* to = out + i * M * r.cols * l.filters + first;
-          transform_outputs(r, f, products + i * f.tile_cols * kBlock, p.bias + first, to, l.filters);
+          transform_outputs(r, t, products + i * t.cols * kBlock, p.bias + first, to, l.filters);
         }
       }
     }
-    return f.at_once * M;
+    return t.at_once * M;
   }
 };
 
