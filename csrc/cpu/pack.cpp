@@ -4,16 +4,18 @@
 #include <cstring>
 #include <list>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 namespace dcnn {
 namespace {
 
 // Pairs of bfloat16 in place of floats: of each run of consecutive products, two by two, the first in the lower half.
-std::vector<float> pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
+Buffer pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
   const int64_t block = isa.filter_block, per_group = p.group_filters(), taps = p.size * p.size;
   const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels();
   const int64_t runs = p.groups == 1 ? p.size : taps, run = taps * channels / runs, steps = (run + 1) / 2;
-  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * runs * steps * block), 0.0f);
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * runs * steps * block));
   auto* halves = reinterpret_cast<unsigned char*>(packed.data());
   for (int64_t f = 0; f < p.filters; ++f) {
     const int64_t within = f % per_group;
@@ -49,12 +51,12 @@ struct FilterTransform {
 
 // Filters as winograd_impl.h multiplies them: for every pair of points, the filters of a block side by side, channel after channel;
 // channels of the images of every stride-th pixel, [stride, stride, channels].
-std::vector<float> pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
+Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
   const int64_t block = isa.filter_block, per_group = p.group_filters(), size = p.size, taps = winograd_taps(p);
   const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels(), all = channels * p.stride * p.stride;
   const FilterTransform transform(taps);
   const int64_t points = transform.points;
-  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * points * points * all * block), 0.0f);
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * points * points * all * block));
   for (int64_t f = 0; f < p.filters; ++f) {
     const int64_t within = f % per_group, owner = f / per_group * blocks + within / block;
     float* to = packed.data() + owner * points * points * all * block + within % block;
@@ -81,12 +83,12 @@ std::vector<float> pack_winograd(const Isa& isa, const BlockProblem& p, const fl
   return packed;
 }
 
-std::vector<float> pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
+Buffer pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
   if (winograd_taps(p) != 0) return pack_winograd(isa, p, weight);
   if (p.bf16 && isa.bf16_pairs) return pack_pairs(isa, p, weight);
   const int64_t block = isa.filter_block, per_group = p.group_filters(), run = p.group_channels();
   const int64_t blocks = round_up(per_group, block) / block, taps = p.size * p.size;
-  std::vector<float> packed(static_cast<size_t>(p.groups * blocks * taps * run * block), 0.0f);
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * taps * run * block));
   for (int64_t f = 0; f < p.filters; ++f) {
     const int64_t within = f % per_group;
     float* to = packed.data() + (f / per_group * blocks + within / block) * taps * run * block + within % block;
@@ -100,11 +102,11 @@ std::vector<float> pack_weight(const Isa& isa, const BlockProblem& p, const floa
   return packed;
 }
 
-std::vector<float> pack_bias(const Isa& isa, const BlockProblem& p, const float* bias) {
+Buffer pack_bias(const Isa& isa, const BlockProblem& p, const float* bias) {
   const int64_t per_group = p.group_filters(), padded = round_up(per_group, isa.filter_block);
-  std::vector<float> packed(static_cast<size_t>(p.groups * padded), 0.0f);
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * padded));
   for (int64_t f = 0; bias != nullptr && f < p.filters; ++f) {
-    packed[static_cast<size_t>(f / per_group * padded + f % per_group)] = bias[f];
+    packed.data()[f / per_group * padded + f % per_group] = bias[f];
   }
   return packed;
 }

@@ -2,15 +2,15 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
+#include "buffer.h"
 #include "kernel.h"
 
 namespace dcnn {
 
 struct Packed {
-  std::vector<float> weight;
-  std::vector<float> bias;  // zeros where there is none, each group padded to whole blocks
+  Buffer weight;
+  Buffer bias;  // zeros where there is none, each group padded to whole blocks
 };
 
 // Weights [filters, channels / groups, size, size], contiguous, and the bias, which may be null, packed for the problem's kernel.

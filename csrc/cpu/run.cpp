@@ -7,11 +7,62 @@
 #include <mutex>
 #include <stdexcept>
 #include <thread>
+#include <utility>
+#include <vector>
+
+#include "buffer.h"
 
 namespace dcnn {
 namespace {
 
-// work(i, scratch) for i in [0, count), on up to `threads` threads, each with a scratch vector of its own that it may grow.
+// Scratch that is used again: fresh memory costs a page fault every 4 KiB. What is large is given back.
+class ScratchPool {
+ public:
+  Buffer take() {
+    const std::lock_guard<std::mutex> lock(guard_);
+    if (free_.empty()) return Buffer();
+    Buffer buffer = std::move(free_.back());
+    free_.pop_back();
+    return buffer;
+  }
+
+  void give(Buffer buffer) {
+    const std::lock_guard<std::mutex> lock(guard_);
+    if (buffer.size() > 0 && buffer.size() <= kLargest && free_.size() < kBuffers) free_.push_back(std::move(buffer));
+  }
+
+ private:
+  static constexpr size_t kLargest = size_t{4} << 20, kBuffers = 64;  // 16 MiB each
+  std::mutex guard_;
+  std::vector<Buffer> free_;
+};
+
+ScratchPool& scratch_pool() {
+  static ScratchPool pool;
+  return pool;
+}
+
+// A thread's scratch while it works.
+class Scratch {
+ public:
+  Scratch() : buffer_(scratch_pool().take()) {}
+  ~Scratch() { scratch_pool().give(std::move(buffer_)); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  float* at_least(size_t floats) {
+    if (buffer_.size() < floats) {
+      buffer_ = Buffer();
+      buffer_ = Buffer(floats);
+    }
+    return buffer_.data();
+  }
+
+ private:
+  Buffer buffer_;
+};
+
+// work(i, scratch) for i in [0, count), on up to `threads` threads, each with scratch of its own.
 // The first exception ends the work and is thrown again here.
 template <typename Work>
 void spread(int64_t count, int threads, const Work& work) {
@@ -20,7 +71,7 @@ void spread(int64_t count, int threads, const Work& work) {
   std::mutex guard;
   const auto loop = [&] {
     try {
-      std::vector<float> scratch;
+      Scratch scratch;
       for (int64_t i = next++; i < count; i = next++) work(i, scratch);
     } catch (...) {
       next = count;
@@ -38,11 +89,6 @@ void spread(int64_t count, int threads, const Work& work) {
   loop();
   for (std::thread& other : others) other.join();
   if (failure) std::rethrow_exception(failure);
-}
-
-float* at_least(std::vector<float>& scratch, size_t floats) {
-  if (scratch.size() < floats) scratch.resize(floats);
-  return scratch.data();
 }
 
 }  // namespace
@@ -68,17 +114,17 @@ const Isa& isa_named(const std::string& name) {
 }
 
 void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, int64_t count, int threads) {
-  spread(count, threads, [&](int64_t i, std::vector<float>& scratch) {
-    isa.region(p, regions[i], at_least(scratch, isa.region_scratch(p, regions[i])));
+  spread(count, threads, [&](int64_t i, Scratch& scratch) {
+    isa.region(p, regions[i], scratch.at_least(isa.region_scratch(p, regions[i])));
   });
 }
 
 void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
   if (p.bf16 && !isa.bf16_pairs) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
   constexpr int64_t kSlice = 48;  // outputs a thread takes at a time
-  spread((p.outputs + kSlice - 1) / kSlice, threads, [&](int64_t i, std::vector<float>& scratch) {
+  spread((p.outputs + kSlice - 1) / kSlice, threads, [&](int64_t i, Scratch& scratch) {
     const int64_t first = i * kSlice, last = std::min(first + kSlice, p.outputs);
-    isa.linear(p, first, last, at_least(scratch, isa.linear_scratch(p, first, last)));
+    isa.linear(p, first, last, scratch.at_least(isa.linear_scratch(p, first, last)));
   });
 }
 

@@ -12,7 +12,8 @@
 //
 // Layout: the tiles of one or several rows of tiles (`together` conv rows), about kTiles of them. Columns of the patch are
 // transformed downwards, [N][columns][channels]; then across, [N * N][tiles][channels]; N * N matrix products, each kPositions
-// tiles x 2 vectors of filters in registers, give [N * N][tiles][kBlock], which is transformed back into the ring.
+// tiles x 2 vectors of filters in registers, are transformed back across, N at a time, while they are in L1: [N][M][tiles][kBlock];
+// and down into the ring.
 // Limit: multiply-adds of the products; docs/engine-notes.md has the share of the rate in registers.
 
 #pragma once
@@ -181,7 +182,7 @@ struct Winograd {
 
   static int64_t work(const BlockProblem& p, const RegionRow& r) {
     const Tiling t = tiling(p, r);
-    return phased_floats(p, t) + down_floats(t) + across_floats(t) + N * N * t.stride * kBlock;
+    return phased_floats(p, t) + down_floats(t) + across_floats(t) + N * (1 + M) * t.stride * kBlock;
   }
 
   // The N rows of pixels' images that a row of tiles reads: [N][input_cols][stride, stride, channels]. Whole vectors are copied;
@@ -218,27 +219,32 @@ struct Winograd {
     }
   }
 
-  // kBlock filters of one row of tiles, bias and ReLU included, to M rows of `out`.
-  static void transform_outputs(const RegionRow& r, const Tiling& t, const float* products, const float* bias, float* out,
+  // Across: N matrices of products become M, `matrix` apart.
+  static void transform_products(int64_t tiles, int64_t matrix, const float* products, float* to) {
+    for (int64_t at = 0; at < tiles * kBlock; at += Vec::width) {
+      Vec m[N], y[M];
+      _Pragma("GCC unroll 8") for (int j = 0; j < N; ++j) m[j] = Vec::load(products + j * matrix + at);
+      winograd_output<N, M>(m, y);
+      _Pragma("GCC unroll 8") for (int j = 0; j < M; ++j) y[j].store(to + j * matrix + at);
+    }
+  }
+
+  // Down: kBlock filters of one row of tiles, bias and ReLU included, to M rows of `out`.
+  static void transform_outputs(const RegionRow& r, const Tiling& t, const float* from, const float* bias, float* out,
                                 int64_t out_col) {
+    const int64_t matrix = t.stride * kBlock, out_row = r.cols * out_col;
+    const Vec b[2] = {Vec::load(bias), Vec::load(bias + Vec::width)};
     for (int64_t tile = 0; tile < t.cols; ++tile) {
-      const int64_t x = tile * M - t.shift_col;
-      for (int64_t v = 0; v < kBlock; v += Vec::width) {
-        const float* from = products + tile * kBlock + v;
-        Vec down[M][N];
-        for (int j = 0; j < N; ++j) {
+      for (int64_t j = 0; j < M; ++j) {
+        const int64_t x = tile * M - t.shift_col + j;
+        if (x < 0 || x >= r.cols) continue;
+        _Pragma("GCC unroll 2") for (int v = 0; v < 2; ++v) {
           Vec m[N], y[M];
-          _Pragma("GCC unroll 8") for (int i = 0; i < N; ++i) m[i] = Vec::load(from + (i * N + j) * t.stride * kBlock);
+          const float* at = from + j * matrix + tile * kBlock + v * Vec::width;
+          _Pragma("GCC unroll 8") for (int i = 0; i < N; ++i) m[i] = Vec::load(at + i * M * matrix);
           winograd_output<N, M>(m, y);
-          _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) down[i][j] = y[i];
-        }
-        const Vec b = Vec::load(bias + v);
-        for (int i = 0; i < M; ++i) {
-          Vec y[M];
-          winograd_output<N, M>(down[i], y);
-          for (int j = 0; j < M; ++j) {
-            if (x + j < 0 || x + j >= r.cols) continue;
-            Vec::relu(Vec::add(y[j], b)).store(out + (i * r.cols + x + j) * out_col + v);
+          _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) {
+            Vec::relu(Vec::add(y[i], b[v])).store(out + i * out_row + x * out_col + v * Vec::width);
           }
         }
       }
@@ -252,6 +258,7 @@ struct Winograd {
     float* down = phased + phased_floats(p, t);
     float* across = down + down_floats(t);
     float* products = across + across_floats(t);
+    float* half = products + N * t.stride * kBlock;
     const int64_t patch_row = l.patch_cols * p.channels;
     const int64_t first_row = (y + l.shift) / M, count = smaller(t.at_once, t.rows - first_row), tiles = count * t.cols;
     const int64_t blocks = round_up(p.group_filters(), kBlock) / kBlock;
@@ -268,17 +275,21 @@ struct Winograd {
         }
       }
       for (int64_t b = 0; b < blocks; ++b) {
-        for (int64_t point = 0; point < N * N; ++point, weight += t.channels * kBlock) {
-          for (int64_t part = 0; part < parts; ++part) {  // parts of nearly the same size: small ones are slow
-            const int64_t start = part * tiles / parts, end = (part + 1) * tiles / parts;
-            const int64_t at = point * t.stride + start;
-            winograd_product_of(end - start)(across + at * t.padded, t.padded, t.channels, weight, products + at * kBlock);
+        for (int64_t i = 0; i < N; ++i) {
+          for (int64_t j = 0; j < N; ++j, weight += t.channels * kBlock) {
+            const float* inputs = across + (i * N + j) * t.stride * t.padded;
+            float* to = products + j * t.stride * kBlock;
+            for (int64_t part = 0; part < parts; ++part) {  // parts of nearly the same size: small ones are slow
+              const int64_t start = part * tiles / parts, end = (part + 1) * tiles / parts;
+              winograd_product_of(end - start)(inputs + start * t.padded, t.padded, t.channels, weight, to + start * kBlock);
+            }
           }
+          transform_products(tiles, t.stride * kBlock, products, half + i * M * t.stride * kBlock);
         }
         const int64_t first = (g * blocks + b) * kBlock;
         for (int64_t i = 0; i < count; ++i) {
           float* to = out + i * M * r.cols * l.filters + first;
-          transform_outputs(r, t, products + i * t.cols * kBlock, p.bias + first, to, l.filters);
+          transform_outputs(r, t, half + i * t.cols * kBlock, p.bias + first, to, l.filters);
         }
       }
     }
