@@ -1,4 +1,4 @@
-"""Convolutions computed in tiles (csrc/cpu/winograd_impl.h): their error, and which inputs and tiles decide an output's bits."""
+"""Convolutions in tiles (csrc/cpu/winograd_impl.h): their error, and which inputs and tiles decide an output's bits."""
 
 from __future__ import annotations
 
