@@ -57,7 +57,7 @@ struct BlockProblem {
 // (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save.
 inline int64_t winograd_taps(const BlockProblem& p) {
   const int64_t taps = (p.size + p.stride - 1) / p.stride;
-  return p.group_channels() * p.stride * p.stride >= 12 && (taps == 3 || taps == 5 || taps == 6) ? taps : 0;
+  return p.group_channels() * p.stride * p.stride >= 12 && (taps == 3 || taps == 5) ? taps : 0;
 }
 
 // The points: 0, infinity and these, with both signs.

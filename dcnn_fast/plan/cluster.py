@@ -32,9 +32,10 @@ class Group:
 def groups_of(places: Sequence[Place | None], cost: BlockCost) -> list[Group]:
     """Groups of at least two windows for which sharing costs less than each window by itself.
 
-    places: of every window, or None where it has none: such a window is in no group.
+    places: of every window, or None where it has none: such a window is in no group. There is none at all where the backend
+    computes the block in tiles: an output's bits would depend on inputs that are not its window's.
     """
-    if cost.axis.shared == 0:
+    if cost.tile.side > 1 or cost.axis.shared == 0:
         return []
     stride, whole, rim, shared = cost.axis.stride, cost.whole, cost.rim, cost.shared
     found: dict[tuple[int, int, int], list[Group]] = {}

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from dcnn_fast.ops.block import output_tile
+from dcnn_fast.ops.block.params import OutputTile
 from dcnn_fast.plan.geometry import Axis, Span, axes_of
 from dcnn_fast.spec import Column
 
@@ -21,10 +23,12 @@ MACS_PER_BYTE = {"cpu": 9.0, "reference": 9.0, "triton": 15.0, "cuda": 15.0}
 class BlockCost:
     """Costs of one block's regions on one backend, in multiply-adds.
 
-    depth: products of one convolution output of all filters. channels, filters: of input and output.
+    tile: how the backend computes the convolution. depth: products of one convolution output of all filters. channels, filters:
+    of input and output.
     """
 
     axis: Axis
+    tile: OutputTile
     depth: int
     channels: int
     filters: int
@@ -77,12 +81,13 @@ class BlockCost:
 def costs_of(column: Column, backend: str) -> tuple[BlockCost, ...]:
     """The costs of every block of the column."""
     inputs = (column.channels, *(block.filters for block in column.blocks))
-    return tuple(
-        BlockCost(
-            axis, block.size**2 * (channels // block.groups) * block.filters, channels, block.filters, MACS_PER_BYTE[backend]
-        )
-        for block, axis, channels in zip(column.blocks, axes_of(column), inputs, strict=False)
-    )
+    costs = []
+    for block, axis, channels in zip(column.blocks, axes_of(column), inputs, strict=False):
+        per_group = channels // block.groups
+        tile = output_tile(backend, size=block.size, stride=block.stride, channels=per_group)
+        depth = block.size**2 * per_group * block.filters
+        costs.append(BlockCost(axis, tile, depth, channels, block.filters, MACS_PER_BYTE[backend]))
+    return tuple(costs)
 
 
 def _extent(span: Span) -> int:

@@ -36,7 +36,7 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
 def output_tile(size: int, stride: int, channels: int, precision: Precision) -> OutputTile:
     """Winograd's tiles (csrc/cpu/winograd_impl.h). channels: of one group. The rule is `winograd_taps` of csrc/cpu/kernel.h."""
     taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
-    points = {3: 6, 5: 8, 6: 8}.get(taps)
+    points = {3: 6, 5: 8}.get(taps)
     if points is None or channels * stride**2 < 12:
         return OutputTile(1, size, size**2)
     side = points + 1 - taps
