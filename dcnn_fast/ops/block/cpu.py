@@ -28,8 +28,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
         source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         return f"the C++ engine takes float32 or uint8 with weights in float32 and gives float32, not {source}, {weight}, {out}"
-    if params.options.precision not in ("ieee", "bf16"):
-        return f"the C++ engine computes in ieee fp32 or bf16, not in {params.options.precision}"
+    return _precision_refused(params.options.precision)
+
+
+def _precision_refused(precision: Precision) -> str | None:
+    if precision not in ("ieee", "bf16", "bf16x3"):
+        return f"the C++ engine computes in ieee fp32, bf16 or bf16x3, not in {precision}"
+    if precision == "bf16x3" and not engine.load().has_bf16(engine.isa()):
+        return f"bf16x3 takes products of bfloat16, which {engine.isa()} does not have"
     return None
 
 
@@ -37,7 +43,7 @@ def output_tile(size: int, stride: int, channels: int, precision: Precision) -> 
     """Winograd's tiles (csrc/cpu/winograd_impl.h). channels: of one group. The rule is `winograd_of` of csrc/cpu/kernel.h."""
     taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
     points = {3: 6, 5: 8, 6: 8}.get(taps)
-    if points is None or channels * stride**2 < 12:
+    if points is None or precision == "bf16x3" or channels * stride**2 < 12:
         return OutputTile(1, size, size**2)
     side = points + 1 - taps
     return OutputTile(side, taps * stride, (points * stride / side) ** 2 * 1.25)  # a quarter more for the transforms
@@ -104,7 +110,8 @@ def run(
         sizes,
         *_norm(options.norm),
         options.order == "conv-norm-pool",
-        options.precision == "bf16",
+        options.precision in ("bf16", "bf16x3"),
+        options.precision == "bf16x3",
         list(mean) or [0.0] * params.channels,
         scale,
         threads,
