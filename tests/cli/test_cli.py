@@ -290,7 +290,8 @@ def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
     assert "column local:0: 50 windows" in result.stdout
     assert "column warp:0: 50 windows" in result.stdout
     (conv1, *_) = [line.split() for line in result.stdout.split("column warp:0")[1].splitlines() if "conv1" in line]
-    assert int(conv1[4].replace(",", "")) * 7 < int(conv1[5].replace(",", ""))
+    # In whole tiles, which is how the engine computes: output by output it would be 7 times fewer.
+    assert int(conv1[4].replace(",", "")) * 3 < int(conv1[5].replace(",", ""))
     picture = ElementTree.parse(tmp_path / "plan.svg")
     assert len(picture.findall(".//{*}image")) == 2
     assert len(picture.findall(".//{*}rect/{*}title")) >= 4
