@@ -322,10 +322,12 @@ __all__ = [
     "BACKENDS",
     "BlockOptions",
     "BlockParams",
+    "OutputTile",
     "Precision",
     "Ties",
     "block",
     "block_regions",
     "explain",
+    "output_tile",
     "params_of",
 ]
