@@ -2,7 +2,7 @@
 //
 // Conv rows live in a ring as deep as the pool window (and the same-map norm's, when it comes first), so the convolution's output
 // never leaves the cache. Memory per region: the padded input patch, the ring, one pooled row per piece (norm size of them for a
-// same-map norm).
+// same-map norm). Tile and limit are those of the convolution: conv_impl.h, winograd_impl.h.
 
 #pragma once
 

@@ -8,14 +8,15 @@
 //   5 x 5   N 8, M 4   4 of 25        3 x 3   N 6, M 4   2.25 of 9        11 x 11, stride 4   N 6, M 4   36 of 121
 // Of the points tried these err least: at most 7e-6 and 2e-6 of the largest output (tests/ops/block/test_winograd.py), where a plain
 // sum in fp32 errs by less than 1e-6, and design.md section 6 allows 1.9e-5 and 1.1e-5.
-// An output's rounding depends on all inputs of its tile, so tiles lie on the lattice that all windows share (`lattice_top`), and
-// a plan shares whole tiles.
+// An output's rounding depends on all inputs of its tile, and an infinity or NaN among them spoils the whole tile. Tiles lie on the
+// lattice that all windows share (`lattice_top`); plans do not share such blocks yet (plan/cluster.py).
 //
 // Layout: the tiles of one or several rows of tiles (`together` conv rows), about kTiles of them. Columns of the patch are
 // transformed downwards, [N][columns][channels]; then across, [N * N][tiles][channels]; N * N matrix products, each kPositions
 // tiles x 2 vectors of filters in registers, are transformed back across, N at a time, while they are in L1: [N][M][tiles][kBlock];
 // and down into the ring.
-// Limit: multiply-adds of the products; docs/engine-notes.md has the share of the rate in registers.
+// Memory beside the patch and the ring, for 64 channels and filters: 0.75 MB with N 8, 0.42 MB with N 6, and the filters, 1 and 0.6 MB.
+// Limit: multiply-adds of the products, on Zen 4 70 % (5 x 5) and 59 % (3 x 3) of the rate in registers; the rest is transforms.
 
 #pragma once
 

@@ -104,12 +104,12 @@ def test_bit_for_bit_on_the_engine(isa, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     shared = 0
-    for seed, column, windows, plane, pixels in cases(range(1000, 1150)):
+    for seed, column, windows, plane, pixels in cases(range(1000, 1200)):
         plan = share(column, windows, plane)
         shared += plan.name == "sharing"
         expected = run(column, brute_force(column, windows), pixels, torch.float32)
         assert torch.equal(run(column, plan, pixels, torch.float32), expected), seed
-    assert shared > 20
+    assert shared > 30
 
 
 def _windows(seed=0, count=50, reach=33):
@@ -150,8 +150,8 @@ def test_no_preset_multiplies_more_than_by_brute_force():
                 assert ours.conv_outputs() <= theirs.conv_outputs()
 
 
-@pytest.mark.parametrize(("backend", "least"), [("cpu", 1.0), ("reference", 1.8)])
-def test_fifty_windows_of_the_global_column_share_most_of_block_1(backend, least):
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_fifty_windows_of_the_global_column_share_most_of_block_1(backend):
     """Block 2 is shared where its outputs are computed one by one; the engine computes it in tiles."""
     column = spec.preset("scnn-arch1").columns[0]
     ratios = []
@@ -160,7 +160,10 @@ def test_fifty_windows_of_the_global_column_share_most_of_block_1(backend, least
         ratios.append([a.conv_outputs() / s.conv_outputs() for s, a in zip(shared.blocks, alone.blocks, strict=True)])
     first, second, *_ = np.mean(ratios, axis=0)
     assert first > 7
-    assert second >= least
+    if backend == "cpu":
+        assert second == 1
+    else:
+        assert second > 1.8
 
 
 def test_far_apart_windows_are_not_made_to_share():

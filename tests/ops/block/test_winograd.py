@@ -28,9 +28,7 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 def _tile(params):
     options = params.options
-    return output_tile(
-        "cpu", size=params.size, stride=options.stride, channels=params.channels // options.groups, precision=options.precision
-    )
+    return output_tile("cpu", size=params.size, stride=options.stride, channels=params.channels // options.groups)
 
 
 def _whole(params):
