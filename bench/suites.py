@@ -22,7 +22,7 @@ from dcnn_fast.ops.block import BlockOptions, params_of
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan, brute_force, share
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.scoring.forward import Job, _column_features
+from dcnn_fast.scoring.forward import Job, column_features, column_maps
 from dcnn_fast.scoring.scorer import with_bf16_layers
 from dcnn_fast.spec import View
 
@@ -171,7 +171,8 @@ def _features(net: MultiColumn, cuts: Sequence[cases.Cut], planner: Planner, pre
     parts = []
     for column, cut in zip(net.columns, cuts, strict=True):
         plan = planner(column.spec, cut.offsets, cut.plane.shape[:2])  # type: ignore[arg-type, union-attr]
-        parts.append(_column_features(column, [Job(cut.plane, cut.offsets, plan)], precision))  # type: ignore[arg-type]
+        maps = column_maps(column, Job(cut.plane, cut.offsets, plan), precision)  # type: ignore[arg-type]
+        parts.append(column_features(column, [maps], [plan.window_of]))  # type: ignore[arg-type]
     result: np.ndarray = torch.cat(parts, dim=1).numpy()
     return result
 

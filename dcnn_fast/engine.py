@@ -8,10 +8,18 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from types import ModuleType
 
+import torch
+
 ISA_VARIABLE = "DCNN_FAST_CPU_ISA"
+
+
+_threads: ContextVar[int | None] = ContextVar("dcnn_fast_threads", default=None)
 
 
 class EngineError(RuntimeError):
@@ -60,6 +68,22 @@ def isa() -> str:
     if wanted and wanted not in available:
         raise EngineError(f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}")
     return wanted or available[0]
+
+
+def threads() -> int:
+    """Threads that one call may use: what `use_threads` says around it, otherwise torch.get_num_threads()."""
+    count = _threads.get()
+    return torch.get_num_threads() if count is None else count
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Inside, and in this thread only, a call of the engine uses `count` threads; torch's own setting stays as it is."""
+    token = _threads.set(count)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
 
 
 def features() -> dict[str, bool]:

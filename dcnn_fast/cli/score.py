@@ -25,7 +25,7 @@ def score(
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
-    workers: Annotated[int | None, typer.Option(help="Reading threads; changes no score.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Images in work at a time, a thread each; changes no score.")] = None,
     resume: Annotated[bool, typer.Option(help="Skip the images that the CSV already holds.")] = False,
     max_megapixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse larger images, decompression bombs; default 178.")

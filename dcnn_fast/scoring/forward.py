@@ -1,7 +1,7 @@
 """From planes and plans to probabilities, with bits that depend on nothing but the image, the windows and the weights.
 
-Blocks run image by image, so that an image's maps stay in cache; the fully-connected layers run over all windows of a
-batch, so that their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
+Blocks run image by image, so that an image's maps stay in cache; the fully-connected layers, the head, run over all windows
+of a batch, so that their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
 """
 
 from __future__ import annotations
@@ -31,20 +31,43 @@ class Job:
     plan: ColumnPlan
 
 
+@dataclass(frozen=True)
+class Maps:
+    """What the blocks make of one image, for each column: [distinct windows, features], and which of them each view has."""
+
+    columns: tuple[Tensor, ...]
+    window_of: tuple[np.ndarray, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What they hold in memory."""
+        return sum(column.nbytes for column in self.columns)
+
+
 @torch.no_grad()
-def probabilities(net: MultiColumn, images: Sequence[Sequence[Job]], precision: Precision = "ieee") -> list[np.ndarray]:
-    """Each image's [views, labels] float64 probabilities; images[i] holds one Job for each column of the network.
+def blocks(net: MultiColumn, jobs: Sequence[Job], precision: Precision = "ieee") -> Maps:
+    """The blocks of one image: a Job for each column of the network.
 
     precision: of the blocks' products; that of a fully-connected layer follows from its weights' dtype (`ops.linear`).
     """
+    columns = tuple(column_maps(column, job, precision) for column, job in zip(net.columns, jobs, strict=True))  # type: ignore[arg-type]
+    return Maps(columns, tuple(job.plan.window_of for job in jobs))
+
+
+@torch.no_grad()
+def head(net: MultiColumn, images: Sequence[Maps]) -> list[np.ndarray]:
+    """Each image's [views, labels] float64 probabilities, of all images together."""
     if not images:
         return []
     joined = torch.cat(
-        [_column_features(column, [jobs[i] for jobs in images], precision) for i, column in enumerate(net.columns)],  # type: ignore[arg-type]
+        [
+            column_features(column, [maps.columns[i] for maps in images], [maps.window_of[i] for maps in images])  # type: ignore[arg-type]
+            for i, column in enumerate(net.columns)
+        ],
         dim=1,
     )
     logits = _linear(joined, net.label, relu=False).numpy().astype(np.float64)
-    counts = [len(jobs[0].plan.window_of) for jobs in images]
+    counts = [len(maps.window_of[0]) for maps in images]
     return np.split(_softmax(logits), np.cumsum(counts)[:-1])
 
 
@@ -55,17 +78,17 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return result
 
 
-def _column_features(column: Column, jobs: Sequence[Job], precision: Precision = "ieee") -> Tensor:
-    """The last fc layer's activations of every view of every job: [sum of views, fc[-1]]."""
-    x = torch.cat([_maps(column, job, precision) for job in jobs])
+def column_features(column: Column, maps: Sequence[Tensor], window_of: Sequence[np.ndarray]) -> Tensor:
+    """The last fc layer's activations of every view of every image: [sum of views, fc[-1]]."""
+    x = torch.cat(tuple(maps))
     for layer in column.fc:
         x = _linear(x, layer, relu=True)
-    first = np.cumsum([0] + [int(job.plan.blocks[-1].outputs[0][0]) for job in jobs])
-    rows = np.concatenate([job.plan.window_of + start for job, start in zip(jobs, first, strict=False)])
+    first = np.cumsum([0] + [len(rows) for rows in maps])
+    rows = np.concatenate([of + start for of, start in zip(window_of, first, strict=False)])
     return x[torch.from_numpy(rows)]
 
 
-def _maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
+def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
     """The last block's output of every distinct window, flattened in (C, H, W) order: [windows, features]."""
     sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, MultiColumn, load_model
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.scoring.forward import probabilities
+from dcnn_fast.scoring.forward import blocks, head
 from dcnn_fast.scoring.prepare import Prepared, prepare
 from dcnn_fast.scoring.score import Score, summarise
+from dcnn_fast.scoring.stream import Begun, Read, Stream
 
 DEVICES = ("auto", "cpu")
 DTYPES = ("float32", "bfloat16")
 GRIDS = (1, 2, 4, 8)
 MAX_SEED = 2**63 - 1
-_BYTES_AHEAD = 2**28  # of pixels that wait to be scored, and as many that are being read
-
-
-_Read = tuple[Score, Prepared]  # what is known of an image before the network, and what the network is given
 
 
 class Scorer:
@@ -74,50 +70,39 @@ class Scorer:
 
         Raises ReadError when it cannot be read; `score_many` reports that in the result instead.
         """
-        prepared = self._prepare(image)
-        return self._finish([prepared])[0]
+        return self._finish([self._blocks(self._prepare(image))])[0]
 
     def score_many(self, images: Iterable[Any], *, batch: int = 4, workers: int | None = None) -> Iterator[Score]:
         """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
 
         An image that cannot be read gives a Score with `error` set, and the others go on. batch: images whose
-        fully-connected layers are computed together, at least 1. workers: reading threads (default: one per core, at most 8).
-        Neither changes a score.
+        fully-connected layers are computed together, at least 1. workers: images that are read and computed at a time, each
+        on one thread (default: torch.get_num_threads()); there are no other threads. Neither changes a score.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")
         _require_range("batch", batch, 1, 4096)
-        workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+        workers = torch.get_num_threads() if workers is None else workers
         _require_range("workers", workers, 1, 256)
-        return self._stream(images, batch, workers)
+        return Stream(self._try_prepare, self._blocks, self._finish, batch=batch, workers=workers).scores(images)
 
-    def _stream(self, images: Iterable[Any], batch: int, workers: int) -> Iterator[Score]:
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="dcnn-fast-read")
-        try:
-            pending: list[_Read] = []
-            for result in _ahead(pool, self._try_prepare, images, batch, workers):
-                pending.append(result)
-                if len(pending) == batch or sum(prepared.bytes for _, prepared in pending) > _BYTES_AHEAD:
-                    yield from self._finish(pending)
-                    pending = []
-            yield from self._finish(pending)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _try_prepare(self, image: Any) -> _Read:
+    def _try_prepare(self, image: Any) -> Read:
         try:
             return self._prepare(image)
         except reading.ReadError as error:
             return Score(views=self.views, seed=self.seed, path=_path_of(image), error=str(error)), Prepared()
 
-    def _prepare(self, image: Any) -> _Read:
+    def _prepare(self, image: Any) -> Read:
         prepared = prepare(image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, **self._read_options)
         return Score(seed=self.seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared
 
-    def _finish(self, batch: Sequence[_Read]) -> list[Score]:
-        readable = [prepared.jobs for _, prepared in batch if prepared.jobs]
-        results = iter(probabilities(self._net, readable, self._precision))
-        return [self._summary(score, next(results)) if prepared.jobs else score for score, prepared in batch]
+    def _blocks(self, read: Read) -> Begun:
+        known, prepared = read
+        return known, blocks(self._net, prepared.jobs, self._precision) if prepared.jobs else None
+
+    def _finish(self, batch: Sequence[Begun]) -> list[Score]:
+        results = iter(head(self._net, [maps for _, maps in batch if maps is not None]))
+        return [known if maps is None else self._summary(known, next(results)) for known, maps in batch]
 
     def _summary(self, known: Score, result: np.ndarray) -> Score:
         if not np.isfinite(result).all():
@@ -148,23 +133,6 @@ def shipped_model() -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"the shipped model is missing: {path}")
     return path
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Any], _Read], items: Iterable[Any], batch: int, workers: int
-) -> Iterator[_Read]:
-    """`work` of every item, in order, ahead of the consumer by up to batch + workers items, fewer where images are large."""
-    queue: deque[Future[_Read]] = deque()
-    depth, largest = workers, 1
-    for item in items:
-        queue.append(pool.submit(work, item))
-        while len(queue) >= depth:
-            result = queue.popleft().result()
-            largest = max(largest, result[1].bytes)
-            depth = max(1, min(batch + workers, _BYTES_AHEAD // largest))
-            yield result
-    while queue:
-        yield queue.popleft().result()
 
 
 def _path_of(image: Any) -> str | None:

@@ -63,8 +63,8 @@ def regions(
     scale: float,
     outputs: Sequence[Tensor],
 ) -> None:
-    """Write every region's pieces to `outputs`; the regions are spread over torch.get_num_threads() threads."""
-    run(engine.isa(), sources, regions, weight, bias, params, mean, scale, outputs, torch.get_num_threads())
+    """Write every region's pieces to `outputs`; the regions are spread over `engine.threads()` threads."""
+    run(engine.isa(), sources, regions, weight, bias, params, mean, scale, outputs, engine.threads())
 
 
 def run(

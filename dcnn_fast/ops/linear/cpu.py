@@ -23,9 +23,9 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
-    """x: [rows, inputs] -> [rows, outputs], the outputs spread over torch.get_num_threads() threads."""
+    """x: [rows, inputs] -> [rows, outputs], the outputs spread over `engine.threads()` threads."""
     result = torch.empty(params.rows, params.outputs, dtype=torch.float32, device="cpu")
-    run(engine.isa(), x, weight, bias, params, result, torch.get_num_threads())
+    run(engine.isa(), x, weight, bias, params, result, engine.threads())
     return result
 
 

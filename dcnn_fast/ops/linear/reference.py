@@ -34,6 +34,9 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Te
 @contextmanager
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
+    if before == 1:  # nothing to set: what is set here is also what threads that torch has not seen yet begin with
+        yield
+        return
     torch.set_num_threads(1)
     try:
         yield

@@ -1,0 +1,199 @@
+"""Many images through the network at once: several images' blocks side by side, and the head of one batch beside them.
+
+A worker takes one image from its file to the last block's maps, on one thread: images side by side keep cores busier than
+one image's regions spread over them, and need no thread beside them that reads. The worker whose image fills a batch runs
+its head while the others go on with the next images. So never more threads run than there are workers, and results, which
+come in any order, are put into the order of the images at the end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from dcnn_fast import engine
+from dcnn_fast.scoring.forward import Maps
+from dcnn_fast.scoring.prepare import Prepared
+from dcnn_fast.scoring.score import Score
+
+Read = tuple[Score, Prepared]  # what is known of an image before the network, and what the network is given
+Begun = tuple[Score, Maps | None]  # the same after the blocks; None for an image that could not be read
+
+_BYTES_OF_PLANES = 2**29  # pixels that are held at a time, by the size of the largest of late
+_BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
+
+
+class _Item:
+    """One image on its way. score or failure is set when it is done."""
+
+    def __init__(self) -> None:
+        self.begun: Begun | None = None
+        self.score: Score | None = None
+        self.failure: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.score is not None or self.failure is not None
+
+
+class Stream:
+    """Scores of images in their order, for one iteration.
+
+    read: of one image, gives an unreadable one's error as its score. blocks, finish: the network before and after its maps
+    are joined to a batch. batch, workers: at least 1. An exception of one of the three is raised in place of that image's
+    score, and ends the stream.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Any], Read],
+        blocks: Callable[[Read], Begun],
+        finish: Callable[[Sequence[Begun]], Sequence[Score]],
+        *,
+        batch: int,
+        workers: int,
+    ) -> None:
+        self._read, self._blocks, self._finish = read, blocks, finish
+        self._batch, self._workers = batch, workers
+        self._changed = threading.Condition()  # guards all that follows
+        self._filling: list[_Item] = []  # the next batch: blocks done, head to come
+        self._before_head = self._unfinished = 0  # images not yet in a batch; images given to a worker and not yet left by it
+        self._holding = 0  # images that hold planes
+        self._late: deque[int] = deque(maxlen=2 * workers)  # bytes of the planes read of late
+        self._no_more = self._stopped = False
+
+    def scores(self, images: Iterable[Any]) -> Iterator[Score]:
+        """The scores as they are ready. Closing the iterator ends the work; no thread outlives it."""
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dcnn-fast")
+        waiting: deque[_Item] = deque()
+        most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker
+        try:
+            _start(pool, self._workers)
+            for image in images:
+                item = _Item()
+                waiting.append(item)
+                with self._changed:
+                    self._before_head += 1
+                    self._unfinished += 1
+                pool.submit(self._work, item, image)
+                del image  # the worker lets go of it when it has been read
+                while waiting and (len(waiting) >= most or waiting[0].done):
+                    yield self._result(waiting.popleft())
+            with self._changed:
+                self._no_more = True
+            while waiting:
+                yield self._result(waiting.popleft())
+        finally:
+            with self._changed:
+                self._stopped = True
+                self._changed.notify_all()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _result(self, item: _Item) -> Score:
+        with self._changed:
+            self._changed.wait_for(lambda: item.done)
+        if item.failure is not None:
+            raise item.failure
+        assert item.score is not None
+        return item.score
+
+    def _work(self, item: _Item, image: Any) -> None:
+        """One image up to its maps, and the head of the batch that it completes."""
+        try:
+            self._admit()
+            if not self._stopped:
+                item.begun = self._begin(image)
+        except BaseException as failure:
+            item.failure = failure
+        batch = self._leave(item)
+        if batch and not self._stopped:
+            self._complete(batch)
+        with self._changed:
+            self._unfinished -= 1
+
+    def _admit(self) -> None:
+        """Wait until another image's planes may be held; large ones are few at a time."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopped or self._holding < max(1, _BYTES_OF_PLANES // max((1, *self._late))),
+            )
+            self._holding += 1
+
+    def _begin(self, image: Any) -> Begun | None:
+        read = self._read(image)
+        with self._changed:
+            self._late.append(read[1].bytes)
+        if self._stopped:
+            return None
+        with engine.use_threads(self._threads()):
+            return self._blocks(read)
+
+    def _threads(self) -> int:
+        """Of the engine for one image or batch: one while there are more to come; of the last ones, each has its share.
+
+        From then on images only become fewer, so the shares never add up to more than the workers.
+        """
+        with self._changed:
+            return max(1, self._workers // self._unfinished) if self._no_more else 1
+
+    def _leave(self, item: _Item) -> list[_Item]:
+        """Enter the item into its batch; a batch that is full, or that nothing can be added to at present, is returned."""
+        with self._changed:
+            self._holding -= 1
+            self._before_head -= 1
+            if item.begun is not None and item.begun[1] is None:
+                item.score = item.begun[0]
+            elif item.begun is not None:
+                self._filling.append(item)
+            self._changed.notify_all()
+            size = sum(maps.bytes for _, maps in map(_begun, self._filling) if maps is not None)
+            if len(self._filling) < self._batch and size <= _BYTES_OF_MAPS and self._before_head:
+                return []
+            batch, self._filling = self._filling, []
+            return batch
+
+    def _complete(self, batch: list[_Item]) -> None:
+        try:
+            with engine.use_threads(self._threads()):
+                scores = self._finish([_begun(item) for item in batch])
+        except BaseException as failure:
+            with self._changed:
+                for item in batch:
+                    item.begun, item.failure = None, failure
+                self._changed.notify_all()
+            return
+        with self._changed:
+            for item, score in zip(batch, scores, strict=True):
+                item.begun, item.score = None, score
+            self._changed.notify_all()
+
+
+def _begun(item: _Item) -> Begun:
+    assert item.begun is not None
+    return item.begun
+
+
+def _start(pool: ThreadPoolExecutor, workers: int) -> None:
+    """Start the pool's threads, with torch's own operations on one thread in each.
+
+    torch.set_num_threads sets two things, the calling thread's number and the one that new threads begin with; the second is
+    put back from here.
+    """
+    together = threading.Barrier(workers)  # no thread takes two of the calls below
+    before = torch.get_num_threads()
+
+    def set_one() -> None:
+        torch.set_num_threads(1)
+        together.wait()
+
+    try:
+        for started in [pool.submit(set_one) for _ in range(workers)]:
+            started.result()
+    finally:
+        together.abort()  # after an interrupt none may wait for those that did not start
+        torch.set_num_threads(before)

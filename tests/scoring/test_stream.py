@@ -1,0 +1,272 @@
+"""The stream: order, failures, early ends, and never more threads or memory than was asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dcnn_fast import Scorer, engine
+from dcnn_fast.scoring import stream as stream_module
+from dcnn_fast.scoring.score import Score
+from dcnn_fast.scoring.stream import Stream
+from tests import small
+
+SIZES = [(40, 50), (33, 90), (128, 96), (32, 32), (90, 70), (20, 64), (64, 64), (200, 45)]
+MIXED = [np.random.default_rng(i).integers(0, 256, (*size, 3)).astype(np.uint8) for i, size in enumerate(SIZES)]
+
+
+def own_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("dcnn-fast")]
+
+
+class Work:
+    """Stages that count: an image is a dict of what shall happen to it."""
+
+    def __init__(self, planes=0, maps=0):
+        self.lock = threading.Lock()
+        self.planes, self.maps = planes, maps
+        self.used = self.most_used = 0
+        self.reading = self.most_reading = 0
+        self.batches = []
+        self.finished = []
+
+    def use(self, seconds):
+        with self.lock:
+            self.used += engine.threads()
+            self.most_used = max(self.most_used, self.used)
+        time.sleep(seconds)
+        with self.lock:
+            self.used -= engine.threads()
+
+    def read(self, image):
+        with self.lock:
+            self.reading += 1
+            self.most_reading = max(self.most_reading, self.reading)
+        if image.get("raises"):
+            raise image["raises"]
+        error = "cannot be read" if image.get("unreadable") else None
+        return Score(path=image["name"], error=error), SimpleNamespace(bytes=self.planes)
+
+    def blocks(self, read):
+        known, _ = read
+        try:
+            if known.error:
+                return known, None
+            self.use(0.002)
+            return known, SimpleNamespace(bytes=self.maps)
+        finally:
+            with self.lock:
+                self.reading -= 1
+                self.finished.append(known.path)
+
+    def finish(self, batch):
+        self.use(0.002)
+        with self.lock:
+            self.batches.append([known.path for known, _ in batch])
+        return [known for known, _ in batch]
+
+    def stream(self, batch, workers):
+        return Stream(self.read, self.blocks, self.finish, batch=batch, workers=workers)
+
+
+def images(count, **special):
+    return [{"name": str(i), **special.get(f"at{i}", {})} for i in range(count)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_scores_come_in_order_on_no_more_threads_than_workers(batch, workers):
+    work = Work()
+    given = images(23, at0={"unreadable": True}, at7={"unreadable": True}, at8={"unreadable": True}, at22={"unreadable": True})
+    scores = list(work.stream(batch, workers).scores(iter(given)))
+    assert [score.path for score in scores] == [image["name"] for image in given]
+    assert [i for i, score in enumerate(scores) if score.error] == [0, 7, 8, 22]
+    assert work.most_used <= workers
+    assert max(map(len, work.batches)) <= batch
+    assert sorted(path for each in work.batches for path in each) == sorted(s.path for s in scores if not s.error)
+    assert not own_threads()
+
+
+def test_a_single_image_has_all_threads_and_the_last_ones_share_them():
+    seen = []
+
+    class Seen(Work):
+        def use(self, seconds):
+            with self.lock:
+                seen.append(engine.threads())
+            super().use(seconds)
+
+    work = Seen()
+    started = work.stream(1, 4)
+    started._no_more, started._unfinished = True, 1
+    assert started._threads() == 4
+    started._unfinished = 2
+    assert started._threads() == 2
+    list(work.stream(4, 4).scores(images(40)))
+    assert 1 in seen
+    assert work.most_used <= 4
+
+
+def test_large_planes_are_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(stream_module, "_BYTES_OF_PLANES", 200)
+    work = Work(planes=100)
+    work_stream = work.stream(2, 6)
+    work_stream._late.append(100)  # the size of the first ones is not known before they are read
+    assert len(list(work_stream.scores(images(30)))) == 30
+    assert work.most_reading <= 2
+    work = Work(planes=1000)
+    work_stream = work.stream(2, 6)
+    work_stream._late.append(1000)
+    assert len(list(work_stream.scores(images(30)))) == 30
+    assert work.most_reading == 1
+
+
+def test_large_maps_end_a_batch_early(monkeypatch):
+    monkeypatch.setattr(stream_module, "_BYTES_OF_MAPS", 250)
+    work = Work(maps=100)
+    list(work.stream(10, 1).scores(images(12)))
+    assert max(map(len, work.batches)) == 3
+
+
+def test_what_is_there_is_computed_without_waiting_for_a_full_batch():
+    work = Work()
+    release = threading.Event()
+
+    def slow():
+        yield from images(2)
+        release.wait(10)
+        yield {"name": "2"}
+
+    scores = work.stream(100, 2).scores(slow())
+    watcher = threading.Thread(target=lambda: (wait_for(lambda: sum(map(len, work.batches)) == 2), release.set()))
+    watcher.start()
+    assert [score.path for score in scores] == ["0", "1", "2"]
+    watcher.join()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert condition()
+
+
+def test_a_slow_image_holds_up_only_its_place():
+    work = Work()
+    first = threading.Event()
+    plain = work.blocks
+
+    def blocks(read):
+        if read[0].path == "0":
+            assert first.wait(10)
+        return plain(read)
+
+    scores = Stream(work.read, blocks, work.finish, batch=2, workers=2).scores(images(12))
+    watcher = threading.Thread(target=lambda: (wait_for(lambda: len(work.finished) == 7), first.set()))
+    watcher.start()
+    assert [score.path for score in scores] == [str(i) for i in range(12)]
+    watcher.join()
+    assert not own_threads()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("stage", ["read", "blocks", "finish", "images"])
+@pytest.mark.parametrize("failure", [RuntimeError("broken"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_exception_anywhere_is_raised_and_leaves_no_thread(stage, failure, workers):
+    work = Work()
+    plain = getattr(work, stage, None)
+
+    def fails(argument):
+        names = str(argument)
+        if "'5'" in names:
+            raise failure
+        return plain(argument)
+
+    def endless():
+        for i in range(10**9):
+            if stage == "images" and i == 5:
+                raise failure
+            yield {"name": str(i)}
+
+    stages = {name: fails if name == stage else getattr(work, name) for name in ("read", "blocks", "finish")}
+    before = torch.get_num_threads()
+    got = []
+    scores = Stream(**stages, batch=2, workers=workers).scores(endless())
+    with pytest.raises(type(failure)):
+        got.extend(score.path for score in scores)
+    assert got == [str(i) for i in range(len(got))]
+    assert len(got) <= 5
+    assert not own_threads()
+    assert torch.get_num_threads() == before
+
+
+def test_an_interrupt_while_waiting_for_a_score_leaves_no_thread(monkeypatch):
+    work = Work()
+    stream = work.stream(2, 3)
+    scores = stream.scores({"name": str(i)} for i in range(10**9))
+    next(scores)
+    waits = []
+
+    def interrupted(item):
+        waits.append(item)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stream, "_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(scores)
+    assert len(waits) == 1
+    assert not own_threads()
+    count = len(work.finished)
+    assert list(scores) == []
+    assert len(work.finished) == count
+
+
+def test_closing_early_leaves_what_was_not_begun():
+    work = Work()
+    scores = work.stream(2, 2).scores({"name": str(i)} for i in range(10**9))
+    assert [next(scores).path for _ in range(5)] == list("01234")
+    scores.close()
+    assert not own_threads()
+    assert len(work.finished) <= 5 + 2 * (2 + 2)
+
+
+def test_torch_keeps_its_threads_and_so_do_new_ones():
+    torch.set_num_threads(3)
+    scores = Scorer(small.model(), views=3).score_many(iter(MIXED), workers=2)
+    next(scores)
+    begun_with = []
+    other = threading.Thread(target=lambda: begun_with.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert (torch.get_num_threads(), begun_with) == (3, [3])
+    assert len(list(scores)) == len(MIXED) - 1
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"] if engine.isas() else ["reference"])
+def test_the_reference_backend_leaves_torchs_threads_alone_too(backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    torch.set_num_threads(3)
+    list(Scorer(small.model(), views=2).score_many(MIXED[:5], workers=3))
+    begun_with = []
+    other = threading.Thread(target=lambda: begun_with.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert (torch.get_num_threads(), begun_with) == (3, [3])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_mixed_sizes_with_unreadable_files_between_give_the_same_bits(workers, tmp_path):
+    (tmp_path / "bad.jpg").write_text("no")
+    scorer = Scorer(small.model(), views=5)
+    alone = [scorer.score(photo) for photo in MIXED]
+    given = [photo for pair in zip(MIXED, [tmp_path / "bad.jpg"] * len(MIXED), strict=True) for photo in pair]
+    for batch in (1, 2, 5, 64):
+        scores = list(scorer.score_many(given, batch=batch, workers=workers))
+        assert scores[::2] == alone
+        assert all(score.error == "not an image of a known format" for score in scores[1::2])
