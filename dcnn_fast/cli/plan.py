@@ -18,7 +18,10 @@ def plan(
     seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
     svg: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw block 1's regions over the photograph.")] = None,
 ) -> None:
-    """Print, for each column and block, the regions of the plan and its multiplications with and without sharing."""
+    """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.
+
+    Multiplications are the C++ engine's in fp32, which computes most convolutions in tiles, transforms included.
+    """
     from dcnn_fast.cli.describe import network_named  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
     from dcnn_fast.scoring.prepare import prepare  # noqa: PLC0415
@@ -50,10 +53,10 @@ def _print_column(key: str, column: Any, job: Any) -> None:
     )
     table = plain_table("block", "groups", "windows in them", "regions", "multiplications", "without sharing", "fewer")
     for number, (shared, alone, cost) in enumerate(zip(job.plan.blocks, brute.blocks, costs_of(column, "cpu"), strict=True), 1):
-        ours, theirs = shared.conv_outputs() * cost.depth, alone.conv_outputs() * cost.depth
+        ours, theirs = cost.multiplications(shared), cost.multiplications(alone)
         groups = [_served(region) for region in shared]
         serving = [count for count in groups if count > 1]
-        cells = (len(serving), sum(serving), len(shared), f"{ours:,}", f"{theirs:,}", f"{theirs / ours:.2f} x")
+        cells = (len(serving), sum(serving), len(shared), f"{ours:,.0f}", f"{theirs:,.0f}", f"{theirs / ours:.2f} x")
         table.add_row(f"conv{number}", *map(str, cells))
     out.print(table)
 

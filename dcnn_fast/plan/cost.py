@@ -1,18 +1,19 @@
-"""What a region costs: the multiplications of its convolution, and bytes moved expressed in multiplications.
+"""What a region costs: the multiplications of its convolution, in whole tiles, and bytes moved expressed in multiplications.
 
-The exchange rate is a property of a backend: how many multiply-adds it does in the time it moves one byte. The cost is a
-pure function of shapes, so a plan never depends on timings.
+The exchange rate is a property of a backend: how many multiply-adds it does in the time it moves one byte. What an output
+takes is the operation's to say (`OutputTile.macs`). The cost is a pure function of shapes, so a plan never depends on timings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
-from dcnn_fast.ops.block import output_tile
-from dcnn_fast.ops.block.params import OutputTile
-from dcnn_fast.plan.geometry import Axis, Span, axes_of
+import numpy as np
+
+from dcnn_fast.ops.precision import Precision
+from dcnn_fast.ops.region import RegionList
+from dcnn_fast.plan.geometry import Axis, Windows, axes_of
 from dcnn_fast.spec import Column
 
 # csrc/cpu in fp32: about 90 G multiply-adds and 10 GB a second and core. The GPU figure is predicted, not measured.
@@ -23,79 +24,65 @@ MACS_PER_BYTE = {"cpu": 9.0, "reference": 9.0, "triton": 15.0, "cuda": 15.0}
 class BlockCost:
     """Costs of one block's regions on one backend, in multiply-adds.
 
-    tile: how the backend computes the convolution. depth: products of one convolution output of all filters. channels, filters:
-    of input and output.
+    depth: of one convolution output of all filters. read, stored: of one input read and one result stored, all channels.
     """
 
     axis: Axis
-    tile: OutputTile
-    depth: int
-    channels: int
-    filters: int
-    per_byte: float
+    depth: float
+    read: float
+    stored: float
 
-    @cached_property
-    def whole(self) -> float:
-        """A window by itself."""
+    def saved(self, windows: Windows) -> np.ndarray:
+        """What each window saves when its shared results come from elsewhere: [n]. windows: rows [n, 2], of both axes.
+
+        Its rim is computed in four strips. Results are stored in its own image either way.
+        """
+        saved: np.ndarray = self.depth * _inside(windows.tiles) + self.read * _inside(windows.reads)
+        return saved
+
+    def shared(self, first: np.ndarray, last: np.ndarray, maps: np.ndarray | int = 1) -> np.ndarray:
+        """The price of regions over outputs first ... last of the lattice, [n, 2] each, with results stored as `maps` maps."""
         axis = self.axis
-        return self._region(axis.conv, axis.conv) + self._moved(axis.out**2)
-
-    @cached_property
-    def rim(self) -> float:
-        """The rim of one window, and storing its shared results beside it."""
-        axis = self.axis
-        strips = [self._strip(rows, cols) for rows, cols in rim_strips(axis)]
-        return sum(strips) + self._moved(axis.shared**2)
-
-    @cached_property
-    def shared(self) -> Callable[[int, int], float]:
-        """The price of the shared results of windows whose shifts differ by up to (rows, columns)."""
-        axis, depth, stride = self.axis, self.depth, self.axis.pool_stride
-        span = axis.free_span(axis.shared_first, axis.shared_last)
-        extent, results, reads = _extent(span), axis.shared, axis.size - axis.stride
-        read, moved = 4 * self.channels * self.per_byte, 4 * self.filters * self.per_byte
-
-        def price(rows: int, cols: int) -> float:
-            rows_of, cols_of = extent + rows, extent + cols
-            pixels = (rows_of * axis.stride + reads) * (cols_of * axis.stride + reads)
-            stored = (results + rows // stride) * (results + cols // stride)
-            return rows_of * cols_of * depth + pixels * read + stored * moved
-
+        tiles, results = axis.whole_tiles(first, last), (last - first) // axis.pool_stride + 1
+        rows, cols = axis.reads(tiles).T
+        moved = rows * cols * self.read + results[:, 0] * results[:, 1] * self.stored * maps
+        price: np.ndarray = tiles[:, 0] * tiles[:, 1] * self.depth + moved
         return price
 
-    def _strip(self, rows: tuple[int, int], cols: tuple[int, int]) -> float:
-        down, right = self.axis.span(*rows), self.axis.span(*cols)
-        results = (rows[1] - rows[0] + 1) * (cols[1] - cols[0] + 1)
-        return self._region(_extent(down), _extent(right)) + self._moved(results)
+    def multiplications(self, regions: RegionList) -> float:
+        """Of all regions, in whole tiles."""
+        return float(self.depth * np.prod(self._tiles(regions), axis=1).sum())
 
-    def _region(self, conv_rows: int, conv_cols: int) -> float:
-        axis = self.axis
-        read = ((conv_rows - 1) * axis.stride + axis.size) * ((conv_cols - 1) * axis.stride + axis.size)
-        return conv_rows * conv_cols * self.depth + 4 * read * self.channels * self.per_byte
+    def of(self, regions: RegionList) -> float:
+        """Of all regions and their stores."""
+        reads = self.axis.reads(self._tiles(regions))
+        stores = regions.stores.numpy()
+        moved = self.read * np.prod(reads, axis=1).sum() + self.stored * np.prod(stores[:, 2:4], axis=1).sum()
+        return self.multiplications(regions) + float(moved)
 
-    def _moved(self, results: int) -> float:
-        return 4 * results * self.filters * self.per_byte
+    def _tiles(self, regions: RegionList) -> np.ndarray:
+        table = regions.regions.numpy()
+        return self.axis.whole_tiles(table[:, 10:12], table[:, 10:12] + table[:, 8:10] - 1)
 
 
-@lru_cache(maxsize=256)
-def costs_of(column: Column, backend: str) -> tuple[BlockCost, ...]:
+def _inside(counts: np.ndarray) -> np.ndarray:
+    """All of a window less the four strips of its rim. counts: [n, 2, 3] of the rim's sides, the shared results and all."""
+    (rim_rows, shared_rows, rows), (rim_cols, _, cols) = counts.transpose(1, 2, 0)
+    inside: np.ndarray = (rows - rim_rows) * cols - shared_rows * rim_cols
+    return inside
+
+
+@lru_cache(maxsize=64)
+def costs_of(column: Column, backend: str, precision: Precision = "ieee") -> tuple[BlockCost, ...]:
     """The costs of every block of the column."""
     inputs = (column.channels, *(block.filters for block in column.blocks))
-    costs = []
-    for block, axis, channels in zip(column.blocks, axes_of(column), inputs, strict=False):
-        per_group = channels // block.groups
-        tile = output_tile(backend, size=block.size, stride=block.stride, channels=per_group)
-        depth = block.size**2 * per_group * block.filters
-        costs.append(BlockCost(axis, tile, depth, channels, block.filters, MACS_PER_BYTE[backend]))
-    return tuple(costs)
-
-
-def _extent(span: Span) -> int:
-    return span.last - span.first + 1
-
-
-def rim_strips(axis: Axis) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The rim of a window as rectangles of results that do not overlap: (first and last row, first and last column)."""
-    middle = (axis.shared_first, axis.shared_last)
-    rows = [(side, (0, axis.out - 1)) for side in axis.rim()]
-    return rows + [(middle, side) for side in axis.rim()]
+    per_byte = MACS_PER_BYTE[backend]
+    return tuple(
+        BlockCost(
+            axis,
+            axis.tile.macs * (channels // block.groups) * block.filters,
+            4 * channels * per_byte,
+            4 * block.filters * per_byte,
+        )
+        for block, axis, channels in zip(column.blocks, axes_of(column, backend, precision), inputs, strict=False)
+    )

@@ -1,37 +1,51 @@
-"""One axis of one block: which results depend on nothing but pixels inside the window, and what a result needs.
+"""One axis of every block: which results depend on nothing but pixels inside the window, and what a result needs.
 
 Results lie on the window's own index 0 ... out - 1. Shared ones are the same for every window that sees their pixels; the
-rest, the rim, see padding, an overhanging edge, or the window's border through a same-map norm.
+rest, the rim, see padding, an overhanging edge, or the window's border through a same-map norm or through their tile: where a
+convolution is computed in tiles (`OutputTile`), all inputs of its tile decide an output's bits, so whole tiles are shared.
+Tiles lie on the lattice that all windows of a plane share, so what is shared depends on where the window lies.
+
+Everything here takes arrays, or integers, and gives arrays.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
+
+from dcnn_fast.ops.block import OutputTile, output_tile
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.spec import Block, Column, Pool, Rounding, SameMapNorm
 
+BEFORE, AFTER, SHARED, ALL = range(4)  # parts of a window's results along an axis: the rim's two sides, the shared ones, all
+_MOST_CACHED = 4096  # residues whose geometry is kept: far more than any preset has
 
-@dataclass(frozen=True)
-class Span:
+
+class Span(NamedTuple):
     """What results lo ... hi need: convolution outputs first ... last, of which pool windows start at `pool`; `rows` results
     with the halo of a same-map norm, `skip` of them before lo.
     """
 
-    first: int
-    last: int
-    pool: int
-    rows: int
-    skip: int
+    lo: np.ndarray
+    hi: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    pool: np.ndarray
+    rows: np.ndarray
+    skip: np.ndarray
 
 
 @dataclass(frozen=True)
 class Axis:
     """A block along one axis of a window of `extent` inputs.
 
-    shared_first ... shared_last are the shared results; there are none when the last comes before the first.
-    before, after: results that a same-map norm after the pool looks at on either side; conv_before, conv_after: convolution
-    outputs that one before the pool looks at.
+    step: pixels of the plane between two convolution outputs; a window at pixel o has its output i at o // step + i of the
+    lattice. before, after: results that a same-map norm after the pool looks at on either side; conv_before, conv_after:
+    convolution outputs that one before the pool looks at.
     """
 
     extent: int
@@ -46,65 +60,156 @@ class Axis:
     after: int
     conv_before: int
     conv_after: int
-    shared_first: int
-    shared_last: int
+    step: int
+    tile: OutputTile
 
-    @cached_property
-    def shared(self) -> int:
-        """Number of shared results."""
-        return max(0, self.shared_last - self.shared_first + 1)
+    def shared(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First and last shared result of windows whose shared inputs are first ... last; the last is -1 where there is none.
 
-    def span(self, lo: int, hi: int) -> Span:
+        lattice: of the windows' convolution outputs 0.
+        """
+        side = self.tile.side
+        low = -(-(first + self.padding) // self.stride)
+        low = low + -(lattice + low) % side
+        high = (last + 1 + self.padding - self.tile.size) // self.stride - (side - 1)  # where the last whole tile may start
+        high = high - (lattice + high) % side + side - 1
+        shared_first = -(-(low + self.conv_before) // self.pool_stride) + self.before
+        shared_last = (high - self.conv_after - self.pool_size + 1) // self.pool_stride - self.after
+        empty = (last < first) | (shared_last < shared_first)
+        return np.where(empty, 0, shared_first), np.where(empty, -1, shared_last)
+
+    def span(self, lo: np.ndarray, hi: np.ndarray) -> Span:
         """What results lo ... hi need inside the window: nothing beyond its edges is looked at."""
-        start, end = max(0, lo - self.before), min(self.out - 1, hi + self.after)
-        pool, last = start * self.pool_stride, min(end * self.pool_stride + self.pool_size - 1, self.conv - 1)
-        first, last = max(0, pool - self.conv_before), min(self.conv - 1, last + self.conv_after)
-        return Span(first, last, pool, end - start + 1, lo - start)
+        start, end = np.maximum(0, lo - self.before), np.minimum(self.out - 1, hi + self.after)
+        pool, last = start * self.pool_stride, np.minimum(end * self.pool_stride + self.pool_size, self.conv) - 1
+        first, last = np.maximum(0, pool - self.conv_before), np.minimum(self.conv - 1, last + self.conv_after)
+        return Span(lo, hi, first, last, pool, end - start + 1, lo - start)
 
-    def free_span(self, lo: int, hi: int) -> Span:
-        """What results lo ... hi need on a lattice that has no edges: for shared results."""
-        start, end = lo - self.before, hi + self.after
-        pool, last = start * self.pool_stride, end * self.pool_stride + self.pool_size - 1
-        return Span(pool - self.conv_before, last + self.conv_after, pool, end - start + 1, self.before)
+    def free_span(self, lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First and last convolution output that results lo ... hi need on a lattice that has no edges: for shared results."""
+        first = (lo - self.before) * self.pool_stride - self.conv_before
+        return first, (hi + self.after) * self.pool_stride + self.pool_size - 1 + self.conv_after
 
-    def inputs(self, span: Span) -> tuple[int, int]:
-        """First and last input that the span's convolution outputs read, padding included."""
-        return span.first * self.stride - self.padding, span.last * self.stride - self.padding + self.size - 1
+    def whole_tiles(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Outputs in the tiles of outputs first ... last of the lattice; 0 where there are none."""
+        side = self.tile.side
+        return np.where(last < first, 0, (last // side - first // side + 1) * side)
 
-    def rim(self) -> tuple[tuple[int, int], ...]:
-        """The results before and after the shared ones, as (lo, hi); empty ones left out."""
-        sides = ((0, self.shared_first - 1), (self.shared_last + 1, self.out - 1))
-        return tuple(side for side in sides if side[0] <= side[1])
+    def reads(self, outputs: np.ndarray) -> np.ndarray:
+        """Inputs that so many outputs, whole tiles, read."""
+        return np.where(outputs == 0, 0, (outputs - 1) * self.stride + self.tile.size)
+
+    def inputs(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First and last input that the tiles of a window's outputs first ... last read, padding included."""
+        side = self.tile.side
+        start = first - (lattice + first) % side
+        end = last - (lattice + last) % side + side - 1
+        return start * self.stride - self.padding, end * self.stride - self.padding + self.tile.size - 1
 
 
-@lru_cache(maxsize=256)
-def axes_of(column: Column) -> tuple[Axis, ...]:
+@dataclass(frozen=True)
+class Windows:
+    """A block along one axis for windows at given pixels of the plane: row i is window i's.
+
+    shared: [n, 2], first and last shared result. needs: [n, 2], first and last of the convolution outputs that those need.
+    kept: [n, 2]; of the shared results the next block's rim reads those up to the first and from the second number on.
+    parts: [n, 4, 7], the spans of the parts BEFORE, AFTER, SHARED and ALL. tiles, reads: [n, 3], convolution outputs in whole
+    tiles, and inputs that they read, for the rim's two sides together, the shared results and all results.
+    """
+
+    shared: np.ndarray
+    needs: np.ndarray
+    kept: np.ndarray
+    parts: np.ndarray
+    tiles: np.ndarray
+    reads: np.ndarray
+
+    def at(self, index: np.ndarray) -> Windows:
+        """The rows that `index`, of any shape, names."""
+        return Windows(*(array[index] for array in (self.shared, self.needs, self.kept, self.parts, self.tiles, self.reads)))
+
+
+@lru_cache(maxsize=64)
+def axes_of(column: Column, backend: str, precision: Precision) -> tuple[Axis, ...]:
     """Every block of the column along one axis; windows are square, so both axes are alike."""
     axes: list[Axis] = []
-    first, last = 0, column.window - 1
+    channels, step = column.channels, 1
     for block, extent in zip(column.blocks, column.extents()[:-1], strict=True):
-        axis = _axis(block, extent, first, last, column.rounding)
-        axes.append(axis)
-        first, last = axis.shared_first, axis.shared_last
+        step *= block.stride
+        tile = output_tile(
+            backend, size=block.size, stride=block.stride, channels=channels // block.groups,
+            filters=block.filters // block.groups, precision=precision,
+        )  # fmt: skip
+        axes.append(_axis(block, extent, column.rounding, step, tile))
+        channels, step = block.filters, step * (block.pool or Pool(1, 1)).stride
     return tuple(axes)
 
 
-def _axis(block: Block, extent: int, first: int, last: int, rounding: Rounding) -> Axis:
-    """The block over inputs of which first ... last are shared."""
+def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: OutputTile) -> Axis:
     pool = block.pool or Pool(1, 1)
-    conv = block.conv_extent(extent, rounding)
     reach = (
         (block.norm.size // 2, block.norm.size - 1 - block.norm.size // 2) if isinstance(block.norm, SameMapNorm) else (0, 0)
     )
     norm_first = block.order == "conv-norm-pool"
     (before, after), (conv_before, conv_after) = ((0, 0), reach) if norm_first else (reach, (0, 0))
-    low = -(-(first + block.padding) // block.stride) + conv_before
-    high = min((last + block.padding - block.size + 1) // block.stride, conv - 1) - conv_after
-    shared_first = -(-low // pool.stride) + before
-    shared_last = (high - pool.size + 1) // pool.stride - after
-    if last < first or shared_last < shared_first:
-        shared_first, shared_last = 0, -1
+    conv, out = block.conv_extent(extent, rounding), block.out_extent(extent, rounding)
     return Axis(
-        extent, conv, block.out_extent(extent, rounding), block.size, block.stride, block.padding, pool.size, pool.stride,
-        before, after, conv_before, conv_after, shared_first, shared_last,
+        extent, conv, out, block.size, block.stride, block.padding, pool.size, pool.stride, before, after, conv_before,
+        conv_after, step, tile,
     )  # fmt: skip
+
+
+def windows_of(axes: tuple[Axis, ...], places: np.ndarray) -> tuple[Windows, ...]:
+    """Every block for windows at `places`, pixels of the plane along one axis, of any shape."""
+    period = math.lcm(*(axis.step * axis.tile.side for axis in axes))  # nothing else of a window's place matters
+    if period > _MOST_CACHED:
+        flat, shape = places.reshape(-1), np.arange(places.size).reshape(places.shape)
+        return tuple(block.at(shape) for block in _windows(axes, flat))
+    residues = places % period
+    return tuple(block.at(residues) for block in _all_residues(axes, period))
+
+
+@lru_cache(maxsize=64)
+def _all_residues(axes: tuple[Axis, ...], period: int) -> tuple[Windows, ...]:
+    return _windows(axes, np.arange(period))
+
+
+def _windows(axes: tuple[Axis, ...], places: np.ndarray) -> tuple[Windows, ...]:
+    first, last = np.zeros_like(places), np.full_like(places, axes[0].extent - 1)
+    shared: list[tuple[np.ndarray, np.ndarray]] = []
+    for axis in axes:
+        first, last = axis.shared(first, last, places // axis.step)
+        shared.append((first, last))
+    return tuple(
+        _block_windows(axis, places // axis.step, *shared[i], _kept(axes[i + 1 : i + 2], shared[i : i + 2], places))
+        for i, axis in enumerate(axes)
+    )
+
+
+def _block_windows(axis: Axis, lattice: np.ndarray, first: np.ndarray, last: np.ndarray, kept: np.ndarray) -> Windows:
+    zero, end = np.zeros_like(first), np.full_like(first, axis.out - 1)
+    parts = [axis.span(lo, hi) for lo, hi in ((zero, first - 1), (last + 1, end), (first, last), (zero, end))]
+    tiles = [np.where(s.hi < s.lo, 0, axis.whole_tiles(lattice + s.first, lattice + s.last)) for s in parts]
+    reads = [axis.reads(count) for count in tiles]
+    return Windows(
+        np.stack([first, last], axis=-1),
+        np.stack(axis.free_span(first, last), axis=-1),
+        kept,
+        np.stack([np.stack(span, axis=-1) for span in parts], axis=1),
+        np.stack([tiles[BEFORE] + tiles[AFTER], tiles[SHARED], tiles[ALL]], axis=-1),
+        np.stack([reads[BEFORE] + reads[AFTER], reads[SHARED], reads[ALL]], axis=-1),
+    )
+
+
+def _kept(following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> np.ndarray:
+    """`Windows.kept` of a block whose next one, if any, is `following`; shared: of both."""
+    lo, hi = shared[0]
+    if not following:
+        return np.stack([hi, hi + 1], axis=-1)
+    (axis,), (first, last) = following, shared[1]
+    lattice = places // axis.step
+    before, after = axis.span(np.zeros_like(first), first - 1), axis.span(last + 1, np.full_like(last, axis.out - 1))
+    near = np.where(before.hi < before.lo, lo - 1, np.minimum(hi, axis.inputs(before.first, before.last, lattice)[1]))
+    far = np.where(after.hi < after.lo, hi + 1, np.maximum(lo, axis.inputs(after.first, after.last, lattice)[0]))
+    everything = near >= far - 1
+    return np.stack([np.where(everything, hi, near), np.where(everything, hi + 1, far)], axis=-1)

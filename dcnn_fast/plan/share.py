@@ -4,263 +4,251 @@ For every block, windows whose offsets agree modulo the convolution's cumulative
 shared results are one region over all its windows, with a piece for each pool phase that a window needs; each piece is
 stored as a map that the next block's groups read, and, in parts, in its windows' own images, where their rims are put too:
 there the next block's rims, or its regions for windows by themselves, read them.
+
+Places are those of the lattices that all windows of the plane share: the window at pixel o has convolution output i at
+o // step + i, and result j at o // step // pool stride + j. Arrays have a row for each window, group or piece, and a column
+for each axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS, RegionList
-from dcnn_fast.plan.brute import ColumnPlan
-from dcnn_fast.plan.cluster import Group, Place, groups_of
-from dcnn_fast.plan.cost import costs_of, rim_strips
-from dcnn_fast.plan.geometry import Axis
+from dcnn_fast.plan.brute import ColumnPlan, distinct_windows
+from dcnn_fast.plan.cluster import groups_of
+from dcnn_fast.plan.cost import BlockCost, costs_of
+from dcnn_fast.plan.geometry import AFTER, ALL, BEFORE, SHARED, Axis, Span, Windows, windows_of
 from dcnn_fast.spec import Column
 
-Maps = dict[int, tuple[int, tuple[int, int]]]  # where a block finds a map: its source, rows and columns
-Rectangle = tuple[tuple[int, int], tuple[int, int]]  # (first, last) row and column
+
+@dataclass(frozen=True)
+class _Groups:
+    """source: the map that a group reads. residue: of its windows' places modulo the stride. first, last: the convolution
+    outputs of the lattice that it computes.
+    """
+
+    source: np.ndarray
+    residue: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
 
 
-@dataclass
-class _Piece:
-    """One pool phase of a group: the windows that have it, and their places in lattice results (row, column)."""
+@dataclass(frozen=True)
+class _Pieces:
+    """One pool phase of a group. first, last: results of the lattice; its map, where there is one, begins at the first."""
 
-    phase: tuple[int, int]
-    members: list[int]
-    places: list[tuple[int, int]]
-    top: int
-    bottom: int
-    left: int
-    right: int
+    group: np.ndarray
+    phase: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Level:
-    """One block of the plan: its groups, their pieces, and the windows that go by themselves."""
+    """One block of the plan. members: the windows that share, sorted by piece. piece: of every window, -1 for none."""
 
     axis: Axis
-    groups: list[Group]
-    pieces: list[list[_Piece]]
-    alone: list[int]
+    windows: Windows
+    lattice: np.ndarray
+    members: np.ndarray
+    piece: np.ndarray
+    groups: _Groups
+    pieces: _Pieces
 
 
-def share(column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu") -> ColumnPlan:
+@dataclass(frozen=True)
+class _Maps:
+    """What a block's groups read: for each map the source that it is, its first place on the lattice of inputs, its extent."""
+
+    source: np.ndarray
+    origin: np.ndarray
+    extent: np.ndarray
+
+
+def share(
+    column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee"
+) -> ColumnPlan:
     """The plan that costs least by `BlockCost`, block by block: never more than brute force.
 
-    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend: whose costs
-    count. A pure function of its arguments.
+    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
+    whose costs and tiles count; on another backend the plan gives the same results but for rounding. A pure function of its
+    arguments.
     """
-    distinct, window_of = np.unique(windows, axis=0, return_inverse=True)
-    levels = _levels(column, distinct, backend)
+    places, window_of = distinct_windows(windows)
+    levels = _levels(column, places, backend, precision)
     blocks: list[RegionList] = []
-    maps: Maps = {0: (0, plane)}
+    maps = _Maps(np.zeros(1, np.int64), np.zeros((1, 2), np.int64), np.array([plane], dtype=np.int64))
     for i, level in enumerate(levels):
-        following = levels[i + 1] if i + 1 < len(levels) else None
-        tables = _Tables(level, distinct, first_block=i == 0)
-        maps = tables.add_groups(maps, following)
+        tables = _Tables(level, places if i == 0 else None)
+        maps = tables.add_groups(maps, levels[i + 1] if i + 1 < len(levels) else None)
         tables.add_rims()
         tables.add_alone()
-        blocks.append(tables.region_list(len(distinct)))
-    name = "sharing" if any(level.groups for level in levels) else "brute-force"
-    return ColumnPlan(name, tuple(blocks), window_of.reshape(-1))
+        blocks.append(tables.region_list())
+    name = "sharing" if any(level.members.size for level in levels) else "brute-force"
+    return ColumnPlan(name, tuple(blocks), window_of)
 
 
-def _levels(column: Column, windows: np.ndarray, backend: str) -> list[_Level]:
+def _levels(column: Column, places: np.ndarray, backend: str, precision: Precision) -> list[_Level]:
     """Groups and pieces of every block. Maps are numbered as they arise: the plane is 0, then each block's pieces."""
-    places: list[Place | None] = [(0, top, left) for top, left in windows.tolist()]
+    costs = costs_of(column, backend, precision)
+    source = np.zeros(len(places), np.int64)
     levels: list[_Level] = []
-    for cost in costs_of(column, backend):
-        axis = cost.axis
-        groups = groups_of(places, cost)
-        level = _Level(axis, groups, [_phases(group, axis.pool_stride) for group in groups], [])
-        places = [None] * len(windows)
-        number = 0
-        for pieces in level.pieces:
-            for piece in pieces:
-                top, left = piece.top + axis.shared_first, piece.left + axis.shared_first
-                for window, (row, col) in zip(piece.members, piece.places, strict=True):
-                    places[window] = (number, row - top, col - left)
-                number += 1
-        level.alone = [window for window, place in enumerate(places) if place is None]
-        levels.append(level)
+    for cost, windows in zip(costs, windows_of(tuple(cost.axis for cost in costs), places), strict=True):
+        levels.append(_level(cost, windows, places, source))
+        source = levels[-1].piece
     return levels
 
 
-def _phases(group: Group, stride: int) -> list[_Piece]:
-    pieces: dict[tuple[int, int], _Piece] = {}
-    for window, (shift_row, shift_col) in zip(group.members, group.shifts, strict=True):
-        (row, phase_row), (col, phase_col) = divmod(shift_row, stride), divmod(shift_col, stride)
-        piece = pieces.get((phase_row, phase_col))
-        if piece is None:
-            pieces[phase_row, phase_col] = _Piece((phase_row, phase_col), [window], [(row, col)], row, row, col, col)
-            continue
-        piece.members.append(window)
-        piece.places.append((row, col))
-        if row < piece.top:
-            piece.top = row
-        elif row > piece.bottom:
-            piece.bottom = row
-        if col < piece.left:
-            piece.left = col
-        elif col > piece.right:
-            piece.right = col
-    return list(pieces.values())
+def _level(cost: BlockCost, windows: Windows, places: np.ndarray, source: np.ndarray) -> _Level:
+    axis = cost.axis
+    lattice, stride, pool_stride = places // axis.step, axis.stride, axis.pool_stride
+    residue = places // (axis.step // stride) % stride
+    shareable = (source >= 0) & (windows.shared[:, :, 1] >= 0).all(axis=1)
+    classes = np.where(shareable, (source * stride + residue[:, 0]) * stride + residue[:, 1], -1)
+    first, last = lattice + windows.needs[:, :, 0], lattice + windows.needs[:, :, 1]
+    group = groups_of(classes, first, last, cost.saved(windows), cost)
+
+    members = np.flatnonzero(group >= 0)
+    phase = lattice % pool_stride
+    codes = (group * pool_stride + phase[:, 0]) * pool_stride + phase[:, 1]
+    members = members[np.argsort(codes[members], kind="stable")]
+    group_starts, piece_starts = _starts(group[members]), _starts(codes[members])
+    leaders, piece_leaders = members[group_starts], members[piece_starts]
+    results = lattice[:, :, None] // pool_stride + windows.shared
+    groups = _Groups(source[leaders], residue[leaders], *_bounds(first[members], last[members], group_starts))
+    pieces = _Pieces(
+        group[piece_leaders], phase[piece_leaders], *_bounds(results[members, :, 0], results[members, :, 1], piece_starts)
+    )
+    piece = np.full(len(places), -1)
+    piece[members] = np.repeat(np.arange(len(piece_starts)), np.diff(piece_starts, append=len(members)))
+    return _Level(axis, windows, lattice, members, piece, groups, pieces)
 
 
-@lru_cache(maxsize=256)
-def _strip_templates(axis: Axis, rectangles: tuple[Rectangle, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rectangles of results of a window at place (0, 0) of image 0, as rows of the three tables."""
-    regions, pieces, stores = [], [], []
-    for (top, bottom), (left, right) in rectangles:
-        down, across = axis.span(top, bottom), axis.span(left, right)
-        rows, cols = down.last - down.first + 1, across.last - across.first + 1
-        corner = axis.inputs(down)[0], axis.inputs(across)[0]
-        regions.append([0, 0, 0, 0, axis.extent, axis.extent, *corner, rows, cols, 0, 0, 0, 1])
-        pieces.append([down.pool - down.first, across.pool - across.first, down.rows, across.rows, 0, 1])
-        stores.append([down.skip, across.skip, bottom - top + 1, right - left + 1, 0, 0, top, left])
-    widths = len(REGION_FIELDS) + 2, len(PIECE_FIELDS) + 2, len(STORE_FIELDS)
-    tables = (regions, pieces, stores)
-    return tuple(np.array(t, dtype=np.int64).reshape(len(t), n) for t, n in zip(tables, widths, strict=True))  # type: ignore[return-value]
+def _starts(labels: np.ndarray) -> np.ndarray:
+    """Where runs of equal labels begin."""
+    return np.flatnonzero(np.diff(labels, prepend=-1))
 
 
-@lru_cache(maxsize=256)
-def _rim(axis: Axis) -> tuple[Rectangle, ...]:
-    return tuple(rim_strips(axis))
-
-
-@lru_cache(maxsize=256)
-def _wanted(axis: Axis, following: Axis | None) -> np.ndarray:
-    """Of a window's shared results, what is read from its own image: [n, 4] of first and last row, first and last column.
-
-    following: the next block's axis where that block shares the window's results, so that only its rim reads them; None
-    where everything is wanted.
-    """
-    lo, hi = axis.shared_first, axis.shared_last
-    whole = np.array([[lo, hi, lo, hi]], dtype=np.int64)
-    if following is None:
-        return whole
-    near, far = lo - 1, hi + 1  # the rim reads results up to `near` and from `far` on
-    for side in following.rim():
-        first, last = following.inputs(following.span(*side))
-        if side[0] == 0:
-            near = min(hi, last)
-        else:
-            far = max(lo, first)
-    if near >= far - 1:
-        return whole
-    rectangles = [(lo, near, lo, hi), (far, hi, lo, hi), (near + 1, far - 1, lo, near), (near + 1, far - 1, far, hi)]
-    kept = [r for r in rectangles if r[0] <= r[1] and r[2] <= r[3]]
-    return np.array(kept, dtype=np.int64).reshape(len(kept), 4)
+def _bounds(first: np.ndarray, last: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least first and the greatest last of each run of rows."""
+    if not starts.size:
+        return first, last
+    return np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts)
 
 
 class _Tables:
-    """The tables of one block as they grow: groups first, then rims, then windows by themselves."""
+    """The tables of one block as they grow: groups first, then rims, then windows by themselves.
 
-    def __init__(self, level: _Level, windows: np.ndarray, *, first_block: bool) -> None:
-        self.level, self.windows, self.first_block = level, windows, first_block
+    places: of the windows in the plane for block 1, None for the blocks that read windows' own images.
+    """
+
+    def __init__(self, level: _Level, places: np.ndarray | None) -> None:
+        self.level, self.places = level, places
         self.regions: list[np.ndarray] = []
         self.pieces: list[np.ndarray] = []
         self.stores: list[np.ndarray] = []
         self.maps: list[tuple[int, int]] = []  # rows and columns of each map that is stored
         self._pieces = self._stores = 0
 
-    def region_list(self, images: int) -> RegionList:
+    def region_list(self) -> RegionList:
         """The tables, and the outputs: every window's own image, then the maps."""
         out = self.level.axis.out
-        outputs = ((images, out, out), *((1, rows, cols) for rows, cols in self.maps))
+        outputs = ((len(self.level.piece), out, out), *((1, rows, cols) for rows, cols in self.maps))
         regions, pieces, stores = (torch.from_numpy(np.concatenate(t)) for t in (self.regions, self.pieces, self.stores))
         return RegionList(regions, pieces, stores, outputs)
 
-    def add_groups(self, maps: Maps, following: _Level | None) -> Maps:
+    def add_groups(self, maps: _Maps, following: _Level | None) -> _Maps:
         """One region for each group, which reads one of `maps`; returns the maps that the next block reads."""
-        axis, stride = self.level.axis, self.level.axis.pool_stride
-        span = axis.free_span(axis.shared_first, axis.shared_last)  # of a window at place 0
-        read = {group.source for group in following.groups} if following else set()
-        found: Maps = {}
-        regions: list[tuple[int, ...]] = []
-        pieces: list[tuple[int, ...]] = []
-        stores: list[tuple[int, ...]] = []
-        owners: list[int] = []
-        members: list[int] = []
-        places: list[tuple[int, int, int]] = []  # piece, and where in it the member's shared results begin
-        for group, phases in zip(self.level.groups, self.level.pieces, strict=True):
-            top, left = group.top + span.first, group.left + span.first
-            rows, cols = group.bottom + span.last - top + 1, group.right + span.last - left + 1
-            source, extents = maps[group.source]
-            corner = (r + o * axis.stride - axis.padding for r, o in zip(group.residue, (top, left), strict=True))
-            regions.append((source, 0, 0, 0, *extents, *corner, rows, cols, 0, 0, len(pieces), len(phases)))
-            for piece in phases:
-                height, width = axis.shared + piece.bottom - piece.top, axis.shared + piece.right - piece.left
-                number = len(pieces)
-                if number in read:
-                    self.maps.append((height, width))
-                    found[number] = (len(self.maps), (height, width))
-                    stores.append((axis.before, axis.before, height, width, len(self.maps), 0, 0, 0))
-                    owners.append(number)
-                members += piece.members
-                places += [(number, row - piece.top, col - piece.left) for row, col in piece.places]
-                first_row = piece.phase[0] + piece.top * stride + span.pool - top
-                first_col = piece.phase[1] + piece.left * stride + span.pool - left
-                halo = axis.before + axis.after
-                pieces.append((first_row, first_col, height + halo, width + halo))
-        if regions:
-            self._add_group_tables(regions, pieces, stores, owners, members, places, following)
+        axis, groups, of = self.level.axis, self.level.groups, self.level.pieces
+        count = len(of.group)
+        read = np.unique(following.groups.source) if following else np.zeros(0, np.int64)
+        source = np.full(count, -1)
+        source[read] = np.arange(1, len(read) + 1)  # output 0 holds the windows' own images
+        found = _Maps(source, of.first, of.last - of.first + 1)
+        if not count:
+            return found
+        self.maps = [(rows, cols) for rows, cols in found.extent[read].tolist()]
+
+        regions = np.zeros((len(groups.source), len(REGION_FIELDS) + 2), np.int64)
+        regions[:, 0] = maps.source[groups.source]
+        regions[:, 4:6] = maps.extent[groups.source]
+        regions[:, 6:8] = groups.first * axis.stride + groups.residue - axis.padding - maps.origin[groups.source]
+        regions[:, 8:10] = groups.last - groups.first + 1
+        regions[:, 10:12] = groups.first
+        regions[:, 13] = np.bincount(of.group)
+        regions[:, 12] = np.cumsum(regions[:, 13]) - regions[:, 13]
+
+        stores, owners = self._stores_of_groups(read, found, following)
+        pieces = np.zeros((count, len(PIECE_FIELDS) + 2), np.int64)
+        pieces[:, 0:2] = (of.first - axis.before) * axis.pool_stride + of.phase - groups.first[of.group]
+        pieces[:, 2:4] = found.extent + axis.before + axis.after
+        pieces[:, 5] = np.bincount(owners, minlength=count)
+        pieces[:, 4] = np.cumsum(pieces[:, 5]) - pieces[:, 5]
+        self._append(regions, pieces, stores[np.argsort(owners, kind="stable")])
         return found
 
-    def _add_group_tables(
-        self,
-        regions: Sequence[tuple[int, ...]],
-        pieces: Sequence[tuple[int, ...]],
-        stores: Sequence[tuple[int, ...]],
-        owners: list[int],
-        members: list[int],
-        places: list[tuple[int, int, int]],
-        following: _Level | None,
-    ) -> None:
-        axis = self.level.axis
-        grouped = {window for group in following.groups for window in group.members} if following else set()
-        is_grouped = np.array([window in grouped for window in members])
-        windows, where = np.array(members, dtype=np.int64), np.array(places, dtype=np.int64)
-        parts, part_owners = [np.array(stores, dtype=np.int64).reshape(len(stores), 8)], [np.array(owners, dtype=np.int64)]
-        for chosen, successor in ((is_grouped, following.axis if following else None), (~is_grouped, None)):
-            wanted = _wanted(axis, successor)
-            rows = _window_stores(axis, windows[chosen], where[chosen], wanted)
-            parts.append(rows)
-            part_owners.append(np.repeat(where[chosen, 0], len(wanted)))
-        owner = np.concatenate(part_owners)
-        count = np.bincount(owner, minlength=len(pieces))
-        piece_table = np.empty((len(pieces), len(PIECE_FIELDS) + 2), dtype=np.int64)
-        piece_table[:, :4] = pieces
-        piece_table[:, 4], piece_table[:, 5] = np.cumsum(count) - count, count
-        self._append(np.array(regions, dtype=np.int64), piece_table, np.concatenate(parts)[np.argsort(owner, kind="stable")])
+    def _stores_of_groups(self, read: np.ndarray, maps: _Maps, following: _Level | None) -> tuple[np.ndarray, np.ndarray]:
+        """The pieces' stores: as the maps `read`, and in windows' own images; and whose each is."""
+        level, axis = self.level, self.level.axis
+        whole = np.zeros((len(read), len(STORE_FIELDS)), np.int64)
+        whole[:, 0:2] = axis.before
+        whole[:, 2:4] = maps.extent[read]
+        whole[:, 4] = maps.source[read]
+
+        wanted, member = _wanted(level, following)
+        owner = level.piece[member]
+        own = np.zeros((len(member), len(STORE_FIELDS)), np.int64)
+        own[:, 0:2] = level.lattice[member] // axis.pool_stride + wanted[:, 0] - maps.origin[owner] + axis.before
+        own[:, 2:4] = wanted[:, 1] - wanted[:, 0] + 1
+        own[:, 5] = member
+        own[:, 6:8] = wanted[:, 0]
+        return np.concatenate([whole, own]), np.concatenate([read, owner])
 
     def add_rims(self) -> None:
-        """The rim of every window that shares."""
-        members = [window for group in self.level.groups for window in group.members]
-        self._add_strips(np.array(members, dtype=np.int64), _rim(self.level.axis))
+        """The rim of every window that shares, as strips: above and below its shared results, left and right of them."""
+        self._add_strips(self.level.members, [BEFORE, AFTER, SHARED, SHARED], [ALL, ALL, BEFORE, AFTER])
 
     def add_alone(self) -> None:
         """A region over the whole of every window that goes by itself."""
-        all_results = (0, self.level.axis.out - 1)
-        self._add_strips(np.array(self.level.alone, dtype=np.int64), ((all_results, all_results),))
+        self._add_strips(np.flatnonzero(self.level.piece < 0), [ALL], [ALL])
 
-    def _add_strips(self, members: np.ndarray, rectangles: tuple[Rectangle, ...]) -> None:
-        templates = _strip_templates(self.level.axis, rectangles)
-        regions, pieces, stores = (_repeated(template, len(members)) for template in templates)
-        image = np.repeat(members, len(rectangles))
-        if self.first_block:
-            place = self.windows[image]
-            regions[:, 2:4] += place
-            regions[:, 6:8] += place
-        else:
+    def _add_strips(self, windows: np.ndarray, rows: Sequence[int], cols: Sequence[int]) -> None:
+        """For each window the rectangles of results in parts rows[i] x cols[i]; empty ones are left out."""
+        axis, parts = self.level.axis, self.level.windows.parts[windows]
+        both = np.stack([parts[:, 0, rows], parts[:, 1, cols]], axis=2).reshape(-1, 2, len(Span._fields))
+        image = np.repeat(windows, len(rows))
+        kept = (both[:, :, 1] >= both[:, :, 0]).all(axis=1)
+        image, span = image[kept], Span(*both[kept].transpose(2, 0, 1))
+        count = np.arange(len(image))
+
+        regions = np.zeros((len(image), len(REGION_FIELDS) + 2), np.int64)
+        regions[:, 4:6] = axis.extent
+        regions[:, 6:8] = span.first * axis.stride - axis.padding
+        if self.places is None:
             regions[:, 1] = image
+        else:
+            regions[:, 2:4] = self.places[image]
+            regions[:, 6:8] += regions[:, 2:4]
+        regions[:, 8:10] = span.last - span.first + 1
+        regions[:, 10:12] = self.level.lattice[image] + span.first
+        regions[:, 12], regions[:, 13] = count, 1
+
+        pieces = np.zeros((len(image), len(PIECE_FIELDS) + 2), np.int64)
+        pieces[:, 0:2] = span.pool - span.first
+        pieces[:, 2:4] = span.rows
+        pieces[:, 4], pieces[:, 5] = count, 1
+
+        stores = np.zeros((len(image), len(STORE_FIELDS)), np.int64)
+        stores[:, 0:2] = span.skip
+        stores[:, 2:4] = span.hi - span.lo + 1
         stores[:, 5] = image
-        regions[:, 12] = pieces[:, 4] = np.arange(len(regions))
+        stores[:, 6:8] = span.lo
         self._append(regions, pieces, stores)
 
     def _append(self, regions: np.ndarray, pieces: np.ndarray, stores: np.ndarray) -> None:
@@ -273,23 +261,16 @@ class _Tables:
         self.stores.append(stores)
 
 
-def _repeated(rows: np.ndarray, times: int) -> np.ndarray:
-    """The rows, all of them `times` times (np.tile, at a quarter of its time)."""
-    return np.repeat(rows[None], times, axis=0).reshape(-1, rows.shape[1])
-
-
-def _window_stores(axis: Axis, windows: np.ndarray, places: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The stores that put `wanted` rectangles of each window's shared results in its own image: [windows * wanted, 8].
-
-    places: [windows, 3], of which the last two say where in its piece the window's first shared result lies.
+def _wanted(level: _Level, following: _Level | None) -> tuple[np.ndarray, np.ndarray]:
+    """Of its shared results, what is read from each member's own image: rectangles [m, 2, 2] of first and last row and column,
+    and whose they are. That is the frame that the next block's rim reads, or everything where that block does not share.
     """
-    count = len(wanted)
-    rectangle = _repeated(wanted, len(windows))
-    offset = np.repeat(places[:, 1:], count, axis=0)
-    stores = np.zeros((len(rectangle), len(STORE_FIELDS)), dtype=np.int64)
-    first = rectangle[:, [0, 2]]
-    stores[:, 0:2] = offset + first - axis.shared_first + axis.before
-    stores[:, 2:4] = rectangle[:, [1, 3]] - first + 1
-    stores[:, 5] = np.repeat(windows, count)
-    stores[:, 6:8] = first
-    return stores
+    members, (lo, hi) = level.members, level.windows.shared[level.members].transpose(2, 0, 1)
+    near, far = level.windows.kept[members].transpose(2, 0, 1)
+    alone = (following.piece[members] < 0 if following else np.ones(len(members), bool))[:, None]
+    near, far = np.where(alone, hi, near), np.where(alone, hi + 1, far)
+    rows = (lo[:, 0], near[:, 0]), (far[:, 0], hi[:, 0]), (near[:, 0] + 1, far[:, 0] - 1), (near[:, 0] + 1, far[:, 0] - 1)
+    cols = (lo[:, 1], hi[:, 1]), (lo[:, 1], hi[:, 1]), (lo[:, 1], near[:, 1]), (far[:, 1], hi[:, 1])
+    rectangles = np.array([rows, cols]).transpose(3, 1, 2, 0).reshape(-1, 2, 2)  # from [axis, rectangle, first or last, member]
+    kept = (rectangles[:, 1] >= rectangles[:, 0]).all(axis=1)
+    return rectangles[kept], np.repeat(members, 4)[kept]

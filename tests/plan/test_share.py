@@ -7,52 +7,9 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops, spec
-from dcnn_fast.ops.block import output_tile
 from dcnn_fast.plan import brute_force, share
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Pool, SameMapNorm
-
-NORMS = (
-    SameMapNorm(1, 0.4),
-    None,
-    CrossMapNorm(3, 0.3),
-    CrossMapNorm(4, 0.5, 0.5, 2.0),
-    SameMapNorm(3, 0.4),
-    SameMapNorm(2, 0.4),
-    SameMapNorm(4, 0.4),
-)
-
-
-def random_column(rng):
-    """Up to four blocks of any kind that fit a window of 20 to 50 pixels."""
-    while True:
-        blocks = []
-        for _ in range(rng.integers(1, 5)):
-            size = int(rng.integers(1, 6))
-            pool_size = int(rng.integers(1, 4))
-            pool = Pool(pool_size, int(rng.integers(1, pool_size + 1))) if rng.random() < 0.6 else None
-            blocks.append(
-                Block(
-                    int(rng.integers(1, 4)) * 2, size, int(rng.integers(1, min(size, 3) + 1)), int(rng.integers(0, size)),
-                    groups=1 if not blocks or rng.random() < 0.7 else 2, pool=pool, norm=NORMS[rng.integers(len(NORMS))],
-                    order="conv-pool-norm" if rng.random() < 0.6 else "conv-norm-pool",
-                )
-            )  # fmt: skip
-        try:
-            return Column(
-                "warp", tuple(blocks), (4,), plane=60, window=int(rng.integers(20, 50)), mean=(3.0, 2.0, 1.0), scale=0.5,
-                rounding="up" if rng.random() < 0.5 else "down",
-            )  # fmt: skip
-        except ValueError:
-            continue
-
-
-def random_windows(rng, column, plane):
-    """Windows close together, on a grid, far apart, or all alike."""
-    room = np.array(plane) - column.window
-    count = int(rng.integers(1, 13))
-    reach = np.minimum(room, int(rng.choice([0, 3, 8, 100])))
-    step = int(rng.choice([1, 1, 2, 4]))
-    return rng.integers(0, reach // step + 1, (count, 2)) * step
+from dcnn_fast.plan.cost import costs_of
+from tests.plan.networks import cases, preset_columns
 
 
 def run(column, plan, pixels, dtype):
@@ -74,15 +31,6 @@ def run(column, plan, pixels, dtype):
         )  # fmt: skip
         mean, scale, channels = (), 1.0, block.filters
     return sources[0][torch.from_numpy(plan.window_of)]
-
-
-def cases(seeds):
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        column = random_column(rng)
-        plane = tuple(column.window + rng.integers(0, 30, 2))
-        pixels = torch.from_numpy(rng.integers(0, 256, (1, 3, *plane)).astype(np.uint8))
-        yield seed, column, random_windows(rng, column, plane), plane, pixels
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -116,54 +64,43 @@ def _windows(seed=0, count=50, reach=33):
     return np.random.default_rng(seed).integers(0, reach, (count, 2))
 
 
-def _preset_columns():
-    """Every different column of every preset, in both geometries."""
-    found = {}
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            for column in spec.preset(name, geometry).columns:
-                found[str((column.blocks, column.rounding))] = column
-    return list(found.values())
-
-
 @pytest.mark.needs_engine
 def test_every_preset_is_bit_for_bit_what_brute_force_gives(monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     pixels = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     windows = np.array([[0, 0], [8, 16], [8, 0], [3, 32]])
-    for column in _preset_columns():
+    for column in preset_columns():
         plan = share(column, windows, (256, 256))
-        first = column.blocks[0]
-        in_tiles = output_tile("cpu", size=first.size, stride=first.stride, channels=3).side > 1
-        assert plan.name == ("brute-force" if in_tiles else "sharing")
+        assert plan.name == "sharing"
         expected = run(column, brute_force(column, windows), pixels, torch.float32)
         assert torch.equal(run(column, plan, pixels, torch.float32), expected)
 
 
-def test_no_preset_multiplies_more_than_by_brute_force():
-    for column in _preset_columns():
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_no_preset_costs_more_than_brute_force(backend):
+    for column in preset_columns():
         for seed, reach in enumerate((1, 9, 33, 33, 300, 3000)):
             windows = _windows(seed, reach=reach)
             plane = (max(256, reach + 224), max(256, reach + 224))
-            shared, alone = share(column, windows, plane), brute_force(column, windows)
-            for ours, theirs in zip(shared.blocks, alone.blocks, strict=True):
-                assert ours.conv_outputs() <= theirs.conv_outputs()
+            shared, alone = share(column, windows, plane, backend), brute_force(column, windows)
+            for ours, theirs, cost in zip(shared.blocks, alone.blocks, costs_of(column, backend), strict=True):
+                assert cost.of(ours) <= cost.of(theirs)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-def test_fifty_windows_of_the_global_column_share_most_of_block_1(backend):
-    """Block 2 is shared where its outputs are computed one by one; the engine computes it in tiles."""
+@pytest.mark.parametrize(("backend", "least"), [("reference", (7.0, 1.8)), ("cpu", (7.0, 1.1))])
+def test_fifty_windows_of_the_global_column_share_most_of_block_1(backend, least):
+    """Fewer multiplications in blocks 1 and 2, output by output and in the engine's tiles, which are shared only whole."""
     column = spec.preset("scnn-arch1").columns[0]
     ratios = []
     for seed in range(20):
         shared, alone = share(column, _windows(seed), (256, 256), backend), brute_force(column, _windows(seed))
-        ratios.append([a.conv_outputs() / s.conv_outputs() for s, a in zip(shared.blocks, alone.blocks, strict=True)])
+        costs = costs_of(column, backend)
+        ratios.append(
+            [c.multiplications(a) / c.multiplications(s) for c, s, a in zip(costs, shared.blocks, alone.blocks, strict=True)]
+        )
     first, second, *_ = np.mean(ratios, axis=0)
-    assert first > 7
-    if backend == "cpu":
-        assert second == 1
-    else:
-        assert second > 1.8
+    assert first > least[0]
+    assert second > least[1]
 
 
 def test_far_apart_windows_are_not_made_to_share():

@@ -123,12 +123,14 @@ def params_of(x: Tensor, weight: Tensor, options: BlockOptions) -> BlockParams:
     )  # fmt: skip
 
 
-def output_tile(backend: str, *, size: int, stride: int, channels: int) -> OutputTile:
+def output_tile(
+    backend: str, *, size: int, stride: int, channels: int, filters: int, precision: Precision = "ieee"
+) -> OutputTile:
     """How a backend's convolution computes its outputs: one by one, or in tiles from the same products.
 
-    channels: of one group.
+    channels, filters: of one group.
     """
-    return cpu.output_tile(size, stride, channels) if backend == "cpu" else OutputTile(1, size)
+    return cpu.output_tile(size, stride, channels, filters, precision) if backend == "cpu" else OutputTile(1, size, size**2)
 
 
 def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:
@@ -322,10 +324,12 @@ __all__ = [
     "BACKENDS",
     "BlockOptions",
     "BlockParams",
+    "OutputTile",
     "Precision",
     "Ties",
     "block",
     "block_regions",
     "explain",
+    "output_tile",
     "params_of",
 ]

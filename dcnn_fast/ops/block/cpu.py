@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
@@ -32,13 +33,18 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     return None
 
 
-def output_tile(size: int, stride: int, channels: int) -> OutputTile:
-    """Winograd's tiles (csrc/cpu/winograd_impl.h). channels: of one group. The rule is `winograd_taps` of csrc/cpu/kernel.h."""
+def output_tile(size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
+    """Winograd's tiles (csrc/cpu/winograd_impl.h). channels, filters: of one group.
+
+    The rule is `winograd_taps` of csrc/cpu/kernel.h; the costs of a tile's transforms are fitted to measured blocks.
+    """
     taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
     points = {3: 6, 5: 8}.get(taps)
     if points is None or channels * stride**2 < 12:
-        return OutputTile(1, size)
-    return OutputTile(points + 1 - taps, taps * stride)
+        return OutputTile(1, size, size**2)
+    side = points + 1 - taps
+    transforms = 13 / filters + 10 / (channels * stride**2)
+    return OutputTile(side, taps * stride, (points * stride / side) ** 2 * (1 + transforms))
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

@@ -80,16 +80,17 @@ class BlockOptions:
 
 @dataclass(frozen=True)
 class OutputTile:
-    """The outputs of a convolution that are computed from the same products.
+    """The outputs of a convolution that are computed from the same products, and what that takes.
 
     side: outputs per axis, 1 where each is computed by itself; tiles lie on the lattice of `Region.lattice_top` and
     `lattice_left`. size: inputs per axis that decide an output's bits, as those of a filter of this size (at least the filter's
     own): a tile's bits depend on stride * (side - 1) + size inputs, and two regions give an output the same bits where both see
-    them all.
+    them all. macs: multiply-adds of an output for each channel of its group and filter, transforms included.
     """
 
     side: int
     size: int
+    macs: float
 
 
 @dataclass(frozen=True)

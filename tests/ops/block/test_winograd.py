@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
 def _tile(params):
     options = params.options
-    return output_tile("cpu", size=params.size, stride=options.stride, channels=params.channels // options.groups)
+    channels, filters = params.channels // options.groups, params.filters // options.groups
+    return output_tile("cpu", size=params.size, stride=options.stride, channels=channels, filters=filters)
 
 
 def _whole(params):
