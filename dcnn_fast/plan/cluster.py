@@ -11,41 +11,40 @@ import numpy as np
 from dcnn_fast.plan.cost import BlockCost
 
 
-def groups_of(classes: np.ndarray, first: np.ndarray, last: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
+def run_starts(labels: np.ndarray) -> np.ndarray:
+    """Where runs of equal labels begin."""
+    first = np.ones(len(labels), bool)
+    np.not_equal(labels[1:], labels[:-1], out=first[1:])
+    return np.flatnonzero(first)
+
+
+def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
     """The number of each window's group, [n], or -1: groups of at least two windows that cost less than the windows one by one.
 
-    classes: [n], negative for a window that cannot share. first, last: [n, 2], what each needs of the lattice. saved: [n].
+    classes: [n], sorted. needs: [n, 2, first or last], what each needs of the lattice. saved: [n]. Where all windows of a class
+    lie close together they are one group, found for all classes at once.
     """
-    group = np.full(len(classes), -1)
-    candidates = np.flatnonzero((classes >= 0) & (saved > 0))
-    if not candidates.size:
-        return group
-    order = candidates[np.argsort(classes[candidates], kind="stable")]
-    labels = _whole_classes(classes[order], first[order], last[order], saved[order], cost)
-    order = order[labels >= 0]
-    labels = labels[labels >= 0]
-    if order.size:
-        group[order] = _worthwhile(labels, first[order], last[order], saved[order], cost)
-    return group
-
-
-def _whole_classes(classes: np.ndarray, first: np.ndarray, last: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
-    """A label for each window's group; -1 for a window that is alone in its class. Windows come sorted by class.
-
-    Where all windows of a class lie close together they are one group, found for all classes at once.
-    """
-    starts = np.flatnonzero(np.concatenate([[True], classes[1:] != classes[:-1]]))
-    counts = np.diff(starts, append=len(classes))
-    single = cost.shared(first, last)
-    top, bottom = np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts)
-    least = np.minimum.reduceat(single, starts)
+    if not len(classes):
+        return np.zeros(0, np.int64)
+    starts = run_starts(classes)
+    counts, many = np.append(starts[1:], len(classes)) - starts, len(starts)
+    first, last = needs[:, :, 0], needs[:, :, 1]
+    computing, storing = cost.prices(
+        np.concatenate([np.minimum.reduceat(first, starts), first]), np.concatenate([np.maximum.reduceat(last, starts), last])
+    )
+    price = computing + storing
+    least, limit = np.minimum.reduceat(np.stack([price[many:], saved]), starts, axis=1)
     # No window could add as much to a part of the class as is between the whole and the smallest one.
-    close = cost.shared(top, bottom) - least < np.minimum(np.minimum.reduceat(saved, starts), least)
-    labels = np.repeat(np.where(counts > 1, starts, -1), counts)
-    for i in np.flatnonzero(~close & (counts > 1)).tolist():
-        members = slice(starts[i], starts[i] + counts[i])
-        labels[members] = starts[i] + _greedy(first[members], last[members], saved[members], single[members], cost)
-    return labels
+    close = price[:many] - least < np.minimum(limit, least)
+    if not (close | (counts == 1)).all():
+        labels = np.repeat(np.where(counts > 1, starts, -1), counts)
+        for i in np.flatnonzero(~close & (counts > 1)).tolist():
+            of = slice(starts[i], starts[i] + counts[i])
+            labels[of] = starts[i] + _greedy(first[of], last[of], saved[of], price[many:][of], cost)
+        return _worthwhile(labels, first, last, saved, cost)
+    maps = np.minimum(counts, cost.axis.pool_stride**2)
+    pays = (counts > 1) & (computing[:many] + storing[:many] * maps < np.add.reduceat(saved, starts))
+    return np.repeat(np.where(pays, np.cumsum(pays) - 1, -1), counts)
 
 
 def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.ndarray, cost: BlockCost) -> np.ndarray:
@@ -54,7 +53,7 @@ def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.n
     side, stride, size, pool_stride = axis.tile.side, axis.stride, axis.tile.size, axis.pool_stride
     depth, read, stored = cost.depth, cost.read, cost.stored
 
-    def price(top: int, left: int, bottom: int, right: int) -> float:  # cost.shared without arrays
+    def price(top: int, left: int, bottom: int, right: int) -> float:  # cost.prices without arrays
         rows, cols = (bottom // side - top // side + 1) * side, (right // side - left // side + 1) * side
         reads = ((rows - 1) * stride + size) * ((cols - 1) * stride + size)
         results = ((bottom - top) // pool_stride + 1) * ((right - left) // pool_stride + 1)
@@ -85,14 +84,14 @@ def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.n
 
 
 def _worthwhile(labels: np.ndarray, first: np.ndarray, last: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
-    """Groups numbered from 0 in the order of their labels, or -1 for windows of groups that do not pay."""
+    """Groups numbered from 0 in the order of their labels, or -1 for windows of groups that do not pay. Negative: of none."""
     order = np.argsort(labels, kind="stable")
     labels, first, last = labels[order], first[order], last[order]
-    starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
-    counts = np.diff(starts, append=len(labels))
-    maps = np.minimum(counts, cost.axis.pool_stride**2)
-    price = cost.shared(np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts), maps)
-    pays = (counts > 1) & (price < np.add.reduceat(saved[order], starts))
+    starts = run_starts(labels)
+    counts = np.append(starts[1:], len(labels)) - starts
+    computing, storing = cost.prices(np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts))
+    price = computing + storing * np.minimum(counts, cost.axis.pool_stride**2)
+    pays = (labels[starts] >= 0) & (counts > 1) & (price < np.add.reduceat(saved[order], starts))
     numbers = np.empty_like(labels)
     numbers[order] = np.repeat(np.where(pays, np.cumsum(pays) - 1, -1), counts)
     return numbers

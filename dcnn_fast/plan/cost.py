@@ -40,14 +40,13 @@ class BlockCost:
         saved: np.ndarray = self.depth * _inside(windows.tiles) + self.read * _inside(windows.reads)
         return saved
 
-    def shared(self, first: np.ndarray, last: np.ndarray, maps: np.ndarray | int = 1) -> np.ndarray:
-        """The price of regions over outputs first ... last of the lattice, [n, 2] each, with results stored as `maps` maps."""
+    def prices(self, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of regions over outputs first ... last of the lattice, [n, 2] each: to compute, and to store their results once."""
         axis = self.axis
         tiles, results = axis.whole_tiles(first, last), (last - first) // axis.pool_stride + 1
-        rows, cols = axis.reads(tiles).T
-        moved = rows * cols * self.read + results[:, 0] * results[:, 1] * self.stored * maps
-        price: np.ndarray = tiles[:, 0] * tiles[:, 1] * self.depth + moved
-        return price
+        reads = axis.reads(tiles)
+        computing = tiles[:, 0] * tiles[:, 1] * self.depth + reads[:, 0] * reads[:, 1] * self.read
+        return computing, results[:, 0] * results[:, 1] * self.stored
 
     def multiplications(self, regions: RegionList) -> float:
         """Of all regions, in whole tiles."""

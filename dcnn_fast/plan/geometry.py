@@ -21,7 +21,7 @@ from dcnn_fast.ops.block import OutputTile, output_tile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.spec import Block, Column, Pool, Rounding, SameMapNorm
 
-BEFORE, AFTER, SHARED, ALL = range(4)  # parts of a window's results along an axis: the rim's two sides, the shared ones, all
+BEFORE, AFTER, SHARED, ALL, NONE = range(5)  # parts of results along an axis: the rim's two sides, the shared ones, all, none
 _MOST_CACHED = 4096  # residues whose geometry is kept: far more than any preset has
 
 
@@ -93,13 +93,14 @@ class Axis:
         return first, (hi + self.after) * self.pool_stride + self.pool_size - 1 + self.conv_after
 
     def whole_tiles(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Outputs in the tiles of outputs first ... last of the lattice; 0 where there are none."""
+        """Outputs in the tiles of outputs first ... last of the lattice, at least one."""
         side = self.tile.side
-        return np.where(last < first, 0, (last // side - first // side + 1) * side)
+        outputs: np.ndarray = last - first + 1 if side == 1 else (last // side - first // side + 1) * side
+        return outputs
 
     def reads(self, outputs: np.ndarray) -> np.ndarray:
-        """Inputs that so many outputs, whole tiles, read."""
-        return np.where(outputs == 0, 0, (outputs - 1) * self.stride + self.tile.size)
+        """Inputs that so many outputs, whole tiles and at least one, read."""
+        return (outputs - 1) * self.stride + self.tile.size
 
     def inputs(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and last input that the tiles of a window's outputs first ... last read, padding included."""
@@ -111,24 +112,59 @@ class Axis:
 
 @dataclass(frozen=True)
 class Windows:
-    """A block along one axis for windows at given pixels of the plane: row i is window i's.
+    """A block along one axis for windows at given pixels of the plane, a row for each; or along both, [n, 2, ...]; or several
+    blocks, [blocks, n, 2, ...].
 
-    shared: [n, 2], first and last shared result. needs: [n, 2], first and last of the convolution outputs that those need.
-    kept: [n, 2]; of the shared results the next block's rim reads those up to the first and from the second number on.
-    parts: [n, 4, 7], the spans of the parts BEFORE, AFTER, SHARED and ALL. tiles, reads: [n, 3], convolution outputs in whole
-    tiles, and inputs that they read, for the rim's two sides together, the shared results and all results.
+    table: what the properties below name, side by side: one array is faster to take rows of than nine.
     """
 
-    shared: np.ndarray
-    needs: np.ndarray
-    kept: np.ndarray
-    parts: np.ndarray
-    tiles: np.ndarray
-    reads: np.ndarray
+    table: np.ndarray
 
-    def at(self, index: np.ndarray) -> Windows:
-        """The rows that `index`, of any shape, names."""
-        return Windows(*(array[index] for array in (self.shared, self.needs, self.kept, self.parts, self.tiles, self.reads)))
+    @property
+    def residue(self) -> np.ndarray:
+        """[n], of the window's place on the lattice of inputs, modulo the stride."""
+        return self.table[..., 0]
+
+    @property
+    def phase(self) -> np.ndarray:
+        """[n], of its place on the lattice of outputs, modulo the pool stride."""
+        return self.table[..., 1]
+
+    @property
+    def shared(self) -> np.ndarray:
+        """[n, 2], first and last shared result."""
+        return self.table[..., 2:4]
+
+    @property
+    def needs(self) -> np.ndarray:
+        """[n, 2], first and last of the convolution outputs that the shared results need."""
+        return self.table[..., 4:6]
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """[n, 3], outputs in whole tiles for the rim's two sides together, the shared results and all results."""
+        return self.table[..., 6:9]
+
+    @property
+    def reads(self) -> np.ndarray:
+        """[n, 3], inputs that those read."""
+        return self.table[..., 9:12]
+
+    @property
+    def frame(self) -> np.ndarray:
+        """[n, 5, 2], the first and last of the shared results that the next block's rim reads, on the side BEFORE and AFTER; of
+        those between (SHARED), of all shared ones (ALL), and NONE.
+        """
+        return self.table[..., 12:22].reshape(*self.table.shape[:-1], 5, 2)
+
+    @property
+    def parts(self) -> np.ndarray:
+        """[n, 5, 7], the spans of the parts BEFORE, AFTER, SHARED, ALL and NONE."""
+        return self.table[..., 22:].reshape(*self.table.shape[:-1], 5, len(Span._fields))
+
+    def of_block(self, number: int) -> Windows:
+        """One of the blocks of `windows_of`."""
+        return Windows(self.table[number])
 
 
 @lru_cache(maxsize=64)
@@ -168,57 +204,67 @@ def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: Output
     )  # fmt: skip
 
 
-def windows_of(axes: tuple[Axis, ...], places: np.ndarray) -> tuple[Windows, ...]:
-    """Every block for windows at `places`, pixels of the plane along one axis, of any shape."""
+def windows_of(axes: tuple[Axis, ...], places: np.ndarray) -> Windows:
+    """Every block, [blocks, ...], for windows at `places`, pixels of the plane along one axis, of any shape."""
     period = math.lcm(*(axis.step * axis.tile.side for axis in axes))  # nothing else of a window's place matters
     if period > _MOST_CACHED:
         flat, shape = places.reshape(-1), np.arange(places.size).reshape(places.shape)
-        return tuple(block.at(shape) for block in _windows(axes, flat))
-    residues = places % period
-    return tuple(block.at(residues) for block in _all_residues(axes, period))
+        return Windows(_tables(axes, flat)[:, shape])
+    return Windows(_all_residues(axes, period)[:, places % period])
 
 
 @lru_cache(maxsize=64)
-def _all_residues(axes: tuple[Axis, ...], period: int) -> tuple[Windows, ...]:
-    return _windows(axes, np.arange(period))
+def _all_residues(axes: tuple[Axis, ...], period: int) -> np.ndarray:
+    return _tables(axes, np.arange(period))
 
 
-def _windows(axes: tuple[Axis, ...], places: np.ndarray) -> tuple[Windows, ...]:
+def _tables(axes: tuple[Axis, ...], places: np.ndarray) -> np.ndarray:
     first, last = np.zeros_like(places), np.full_like(places, axes[0].extent - 1)
     shared: list[tuple[np.ndarray, np.ndarray]] = []
     for axis in axes:
         first, last = axis.shared(first, last, places // axis.step)
         shared.append((first, last))
-    return tuple(
-        _block_windows(axis, places // axis.step, *shared[i], _kept(axes[i + 1 : i + 2], shared[i : i + 2], places))
-        for i, axis in enumerate(axes)
+    frames = [_frame(axes[i + 1 : i + 2], shared[i : i + 2], places) for i in range(len(axes))]
+    return np.stack(
+        [_table(axis, places, *of, frame) for axis, of, frame in zip(axes, shared, frames, strict=True)],
     )
 
 
-def _block_windows(axis: Axis, lattice: np.ndarray, first: np.ndarray, last: np.ndarray, kept: np.ndarray) -> Windows:
-    zero, end = np.zeros_like(first), np.full_like(first, axis.out - 1)
-    parts = [axis.span(lo, hi) for lo, hi in ((zero, first - 1), (last + 1, end), (first, last), (zero, end))]
+def _table(axis: Axis, places: np.ndarray, first: np.ndarray, last: np.ndarray, frame: list[np.ndarray]) -> np.ndarray:
+    lattice, zero, end = places // axis.step, np.zeros_like(first), np.full_like(first, axis.out - 1)
+    spans = (zero, first - 1), (last + 1, end), (first, last), (zero, end), (zero, zero - 1)
+    parts = [axis.span(lo, hi) for lo, hi in spans]
     tiles = [np.where(s.hi < s.lo, 0, axis.whole_tiles(lattice + s.first, lattice + s.last)) for s in parts]
-    reads = [axis.reads(count) for count in tiles]
-    return Windows(
-        np.stack([first, last], axis=-1),
-        np.stack(axis.free_span(first, last), axis=-1),
-        kept,
-        np.stack([np.stack(span, axis=-1) for span in parts], axis=1),
-        np.stack([tiles[BEFORE] + tiles[AFTER], tiles[SHARED], tiles[ALL]], axis=-1),
-        np.stack([reads[BEFORE] + reads[AFTER], reads[SHARED], reads[ALL]], axis=-1),
-    )
+    reads = [np.where(count == 0, 0, axis.reads(count)) for count in tiles]
+    columns = [
+        places // (axis.step // axis.stride) % axis.stride,
+        lattice % axis.pool_stride,
+        first,
+        last,
+        *axis.free_span(first, last),
+        *(counts for of in (tiles, reads) for counts in (of[BEFORE] + of[AFTER], of[SHARED], of[ALL])),
+        *frame,
+        *(values for span in parts for values in span),
+    ]
+    return np.stack(columns, axis=-1)
 
 
-def _kept(following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> np.ndarray:
-    """`Windows.kept` of a block whose next one, if any, is `following`; shared: of both."""
+def _frame(following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> list[np.ndarray]:
+    """The columns of `Windows.frame` of a block whose next one, if any, is `following`; shared: of both."""
     lo, hi = shared[0]
-    if not following:
-        return np.stack([hi, hi + 1], axis=-1)
-    (axis,), (first, last) = following, shared[1]
+    near, far = _sides(following, shared, places) if following else (hi, hi + 1)
+    zero = np.zeros_like(lo)
+    return [lo, near, far, hi, near + 1, far - 1, lo, hi, zero, zero - 1]
+
+
+def _sides(
+    following: tuple[Axis, ...], shared: list[tuple[np.ndarray, np.ndarray]], places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The last shared result that the rim before reads, and the first that the one after does."""
+    (lo, hi), (first, last), (axis,) = *shared, following
     lattice = places // axis.step
     before, after = axis.span(np.zeros_like(first), first - 1), axis.span(last + 1, np.full_like(last, axis.out - 1))
     near = np.where(before.hi < before.lo, lo - 1, np.minimum(hi, axis.inputs(before.first, before.last, lattice)[1]))
     far = np.where(after.hi < after.lo, hi + 1, np.maximum(lo, axis.inputs(after.first, after.last, lattice)[0]))
     everything = near >= far - 1
-    return np.stack([np.where(everything, hi, near), np.where(everything, hi + 1, far)], axis=-1)
+    return np.where(everything, hi, near), np.where(everything, hi + 1, far)

@@ -47,18 +47,26 @@ class Regions:
     phase_of: np.ndarray
     piece_of: np.ndarray
 
-    def pieces_of(self, phases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every pair of one of `phases`, by its index there, and a piece with some of its results."""
-        starts, counts = self._runs
-        count = counts[phases]
-        index = np.repeat(np.arange(len(phases)), count)
-        return index, self.piece_of[np.arange(len(index)) + (starts[phases] - np.cumsum(count) + count)[index]]
+    def split(self, phases: np.ndarray, stores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Stores sorted by piece, and the piece of each; one with results of several pieces is cut.
 
-    @property
-    def _runs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each phase's pairs, the first and the number."""
+        phases: whose results each has. stores: [n, 8], like Store's fields but results of the lattice: first and last, output,
+        image, and the place that the first goes to.
+        """
+        if self.piece_of is self.phase_of:  # every phase is a piece
+            order = np.argsort(phases, kind="stable")
+            return stores[order], phases[order]
         counts = np.bincount(self.phase_of)
-        return np.cumsum(counts) - counts, counts
+        starts, count = np.cumsum(counts) - counts, counts[phases]
+        of = np.repeat(np.arange(len(phases)), count)
+        owner = self.piece_of[np.arange(len(of)) + (starts[phases] - np.cumsum(count) + count)[of]]
+        cut = stores[of]
+        cut[:, 0:2] = np.maximum(cut[:, 0:2], self.pieces.first[owner])
+        cut[:, 2:4] = np.minimum(cut[:, 2:4], self.pieces.last[owner])
+        cut[:, 6:8] += cut[:, 0:2] - stores[of, 0:2]
+        kept = np.flatnonzero((cut[:, 2:4] >= cut[:, 0:2]).all(axis=1))
+        kept = kept[np.argsort(owner[kept], kind="stable")]
+        return cut[kept], owner[kept]
 
 
 def regions_apart(axis: Axis, groups: Groups, phases: Phases) -> Regions:

@@ -5,15 +5,10 @@ shared results are one region over all its windows, or where groups overlap seve
 for each pool phase that a window needs. Each phase of a group is a map that the next block's groups read; pieces are stored
 there and, in parts, in the windows' own images, where their rims are put too: there the next block's rims, or its regions for
 windows by themselves, read them.
-
-Places are those of the lattices that all windows of the plane share: the window at pixel o has convolution output i at
-o // step + i, and result j at o // step // pool stride + j. Arrays have a row for each window, group or piece, and a column
-for each axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,26 +17,10 @@ import torch
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS, RegionList
 from dcnn_fast.plan.brute import ColumnPlan, distinct_windows
-from dcnn_fast.plan.cluster import groups_of
-from dcnn_fast.plan.cost import BlockCost, costs_of
-from dcnn_fast.plan.geometry import AFTER, ALL, BEFORE, SHARED, Axis, Span, Windows, windows_of
-from dcnn_fast.plan.overlap import Groups, Phases, Regions, regions_apart
+from dcnn_fast.plan.level import Level, levels_of
+from dcnn_fast.plan.overlap import Regions, regions_apart
+from dcnn_fast.plan.rim import strips_of, wanted_of
 from dcnn_fast.spec import Column
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One block of the plan. members: the windows that share, sorted by the phase of their group. phase: the number of that in
-    `phases`, of every window, -1 for none.
-    """
-
-    axis: Axis
-    windows: Windows
-    lattice: np.ndarray
-    members: np.ndarray
-    phase: np.ndarray
-    groups: Groups
-    phases: Phases
 
 
 @dataclass(frozen=True)
@@ -63,75 +42,24 @@ def share(
     arguments.
     """
     places, window_of = distinct_windows(windows)
-    levels = _levels(column, places, backend, precision)
+    levels = levels_of(column, places, backend, precision)
     blocks: list[RegionList] = []
     maps = _Maps(np.zeros(1, np.int64), np.zeros((1, 2), np.int64), np.array([plane], dtype=np.int64))
+    strips, wanted = strips_of(levels, places), wanted_of(levels)
     for i, level in enumerate(levels):
-        tables = _Tables(level, places if i == 0 else None)
-        maps = tables.add_groups(maps, levels[i + 1] if i + 1 < len(levels) else None)
-        tables.add_rims()
-        tables.add_alone()
+        tables = _Tables(level)
+        maps = tables.add_groups(maps, levels[i + 1].groups.source if i + 1 < len(levels) else None, *wanted[i])
+        tables.add(*strips[i])
         blocks.append(tables.region_list())
     name = "sharing" if any(level.members.size for level in levels) else "brute-force"
     return ColumnPlan(name, tuple(blocks), window_of)
 
 
-def _levels(column: Column, places: np.ndarray, backend: str, precision: Precision) -> list[_Level]:
-    """Groups and their phases in every block. A group reads a map of the block before, which is a phase's number there."""
-    costs = costs_of(column, backend, precision)
-    source = np.zeros(len(places), np.int64)
-    levels: list[_Level] = []
-    for cost, windows in zip(costs, windows_of(tuple(cost.axis for cost in costs), places), strict=True):
-        levels.append(_level(cost, windows, places, source))
-        source = levels[-1].phase
-    return levels
-
-
-def _level(cost: BlockCost, windows: Windows, places: np.ndarray, source: np.ndarray) -> _Level:
-    axis = cost.axis
-    lattice, stride, pool_stride = places // axis.step, axis.stride, axis.pool_stride
-    residue = places // (axis.step // stride) % stride
-    shareable = (source >= 0) & (windows.shared[:, :, 1] >= 0).all(axis=1)
-    classes = np.where(shareable, (source * stride + residue[:, 0]) * stride + residue[:, 1], -1)
-    first, last = lattice + windows.needs[:, :, 0], lattice + windows.needs[:, :, 1]
-    group = groups_of(classes, first, last, cost.saved(windows), cost)
-
-    members = np.flatnonzero(group >= 0)
-    phase = lattice % pool_stride
-    codes = (group * pool_stride + phase[:, 0]) * pool_stride + phase[:, 1]
-    members = members[np.argsort(codes[members], kind="stable")]
-    group_starts, phase_starts = _starts(group[members]), _starts(codes[members])
-    leaders, phase_leaders = members[group_starts], members[phase_starts]
-    results = lattice[:, :, None] // pool_stride + windows.shared
-    groups = Groups(source[leaders], residue[leaders], *_bounds(first[members], last[members], group_starts))
-    phases = Phases(
-        group[phase_leaders], phase[phase_leaders], *_bounds(results[members, :, 0], results[members, :, 1], phase_starts)
-    )
-    phase_of = np.full(len(places), -1)
-    phase_of[members] = np.repeat(np.arange(len(phase_starts)), np.diff(phase_starts, append=len(members)))
-    return _Level(axis, windows, lattice, members, phase_of, groups, phases)
-
-
-def _starts(labels: np.ndarray) -> np.ndarray:
-    """Where runs of equal labels begin."""
-    return np.flatnonzero(np.diff(labels, prepend=-1))
-
-
-def _bounds(first: np.ndarray, last: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least first and the greatest last of each run of rows."""
-    if not starts.size:
-        return first, last
-    return np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts)
-
-
 class _Tables:
-    """The tables of one block as they grow: groups first, then rims, then windows by themselves.
+    """The tables of one block as they grow: groups first, then rims and windows by themselves."""
 
-    places: of the windows in the plane for block 1, None for the blocks that read windows' own images.
-    """
-
-    def __init__(self, level: _Level, places: np.ndarray | None) -> None:
-        self.level, self.places = level, places
+    def __init__(self, level: Level) -> None:
+        self.level = level
         self.regions: list[np.ndarray] = []
         self.pieces: list[np.ndarray] = []
         self.stores: list[np.ndarray] = []
@@ -145,10 +73,13 @@ class _Tables:
         regions, pieces, stores = (torch.from_numpy(np.concatenate(t)) for t in (self.regions, self.pieces, self.stores))
         return RegionList(regions, pieces, stores, outputs)
 
-    def add_groups(self, maps: _Maps, following: _Level | None) -> _Maps:
-        """The groups' regions, each of which reads one of `maps`; returns the maps that the next block reads."""
+    def add_groups(self, maps: _Maps, next_sources: np.ndarray | None, wanted: np.ndarray, member: np.ndarray) -> _Maps:
+        """The groups' regions, each of which reads one of `maps`; returns the maps that the next block reads.
+
+        next_sources: the maps that its groups read. wanted, member: `wanted_of`.
+        """
         axis, phases = self.level.axis, self.level.phases
-        read = np.unique(following.groups.source) if following else np.zeros(0, np.int64)
+        read = np.zeros(0, np.int64) if next_sources is None else np.unique(next_sources)
         source = np.full(len(phases.group), -1)
         source[read] = np.arange(1, len(read) + 1)  # output 0 holds the windows' own images
         found = _Maps(source, phases.first, phases.last - phases.first + 1)
@@ -167,88 +98,35 @@ class _Tables:
         regions[:, 13] = np.bincount(parts.group)
         regions[:, 12] = np.cumsum(regions[:, 13]) - regions[:, 13]
 
-        stores, owners = self._stores_of_groups(apart, read, found, following)
+        stores, owners = self._stores_of_groups(apart, read, found, wanted, member)
         pieces = np.zeros((len(parts.group), len(PIECE_FIELDS) + 2), np.int64)
         pieces[:, 0:2] = (parts.first - axis.before) * axis.pool_stride + parts.phase - of.first[parts.group]
         pieces[:, 2:4] = parts.last - parts.first + 1 + axis.before + axis.after
         pieces[:, 5] = np.bincount(owners, minlength=len(pieces))
         pieces[:, 4] = np.cumsum(pieces[:, 5]) - pieces[:, 5]
-        self._append(regions, pieces, stores)
+        self.add(regions, pieces, stores)
         return found
 
     def _stores_of_groups(
-        self, apart: Regions, read: np.ndarray, maps: _Maps, following: _Level | None
+        self, apart: Regions, read: np.ndarray, maps: _Maps, wanted: np.ndarray, member: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The pieces' stores, as the maps `read` and in windows' own images, sorted by piece; and whose each is."""
         level, axis = self.level, self.level.axis
-        (wanted, member), count = _wanted(level, following), len(read)
-        phase = np.concatenate([read, level.phase[member]])
-        offset = np.zeros((len(phase), 2), np.int64)  # of the lattice's results in what is stored to
-        offset[:count] = maps.origin[read]
-        offset[count:] = level.lattice[member] // axis.pool_stride
-        first = np.concatenate([offset[:count], offset[count:] + wanted[:, 0]])
-        last = np.concatenate([level.phases.last[read], offset[count:] + wanted[:, 1]])
-        output, image = np.zeros((2, len(phase)), np.int64)
-        output[:count], image[count:] = maps.source[read], member
+        offset = level.lattice[member] // axis.pool_stride  # between places in a window and on the lattice
+        rows = np.zeros((len(read) + len(member), len(STORE_FIELDS)), np.int64)
+        maps_rows, own = rows[: len(read)], rows[len(read) :]
+        maps_rows[:, 0:2], maps_rows[:, 2:4] = level.phases.first[read], level.phases.last[read]
+        maps_rows[:, 4] = maps.source[read]
+        own[:, 0:2], own[:, 2:4] = offset + wanted[:, :, 0], offset + wanted[:, :, 1]
+        own[:, 5] = member
+        own[:, 6:8] = wanted[:, :, 0]
+        rows, owner = apart.split(np.concatenate([read, level.phase[member]]), rows)
+        rows[:, 2:4] += 1 - rows[:, 0:2]
+        rows[:, 0:2] += axis.before - apart.pieces.first[owner]
+        return rows, owner
 
-        of, owner = apart.pieces_of(phase)
-        first = np.maximum(first[of], apart.pieces.first[owner])
-        extent = np.minimum(last[of], apart.pieces.last[owner]) - first + 1
-        kept = np.flatnonzero((extent > 0).all(axis=1))
-        kept = kept[np.argsort(owner[kept], kind="stable")]
-        of, owner, first = of[kept], owner[kept], first[kept]
-        stores = np.zeros((len(kept), len(STORE_FIELDS)), np.int64)
-        stores[:, 0:2] = first - apart.pieces.first[owner] + axis.before
-        stores[:, 2:4] = extent[kept]
-        stores[:, 4], stores[:, 5] = output[of], image[of]
-        stores[:, 6:8] = first - offset[of]
-        return stores, owner
-
-    def add_rims(self) -> None:
-        """The rim of every window that shares, as strips: above and below its shared results, left and right of them."""
-        self._add_strips(self.level.members, [BEFORE, AFTER, SHARED, SHARED], [ALL, ALL, BEFORE, AFTER])
-
-    def add_alone(self) -> None:
-        """A region over the whole of every window that goes by itself."""
-        self._add_strips(np.flatnonzero(self.level.phase < 0), [ALL], [ALL])
-
-    def _add_strips(self, windows: np.ndarray, rows: Sequence[int], cols: Sequence[int]) -> None:
-        """For each window the rectangles of results in parts rows[i] x cols[i]; empty ones are left out."""
-        axis, parts = self.level.axis, self.level.windows.parts[windows]
-        both = np.stack([parts[:, 0, rows], parts[:, 1, cols]], axis=2).reshape(-1, 2, len(Span._fields))
-        image = np.repeat(windows, len(rows))
-        kept = (both[:, :, 1] >= both[:, :, 0]).all(axis=1)
-        image, span = image[kept], Span(*both[kept].transpose(2, 0, 1))
-        count = np.arange(len(image))
-
-        regions = np.zeros((len(image), len(REGION_FIELDS) + 2), np.int64)
-        regions[:, 4:6] = axis.extent
-        regions[:, 6:8] = span.first * axis.stride - axis.padding
-        if self.places is None:
-            regions[:, 1] = image
-        else:
-            regions[:, 6:8] += self.places[image]
-            if axis.open:
-                regions[:, 4:6] += self.places[image]
-            else:
-                regions[:, 2:4] = self.places[image]
-        regions[:, 8:10] = span.last - span.first + 1
-        regions[:, 10:12] = self.level.lattice[image] + span.first
-        regions[:, 12], regions[:, 13] = count, 1
-
-        pieces = np.zeros((len(image), len(PIECE_FIELDS) + 2), np.int64)
-        pieces[:, 0:2] = span.pool - span.first
-        pieces[:, 2:4] = span.rows
-        pieces[:, 4], pieces[:, 5] = count, 1
-
-        stores = np.zeros((len(image), len(STORE_FIELDS)), np.int64)
-        stores[:, 0:2] = span.skip
-        stores[:, 2:4] = span.hi - span.lo + 1
-        stores[:, 5] = image
-        stores[:, 6:8] = span.lo
-        self._append(regions, pieces, stores)
-
-    def _append(self, regions: np.ndarray, pieces: np.ndarray, stores: np.ndarray) -> None:
+    def add(self, regions: np.ndarray, pieces: np.ndarray, stores: np.ndarray) -> None:
+        """More regions, whose first pieces and stores count from their own."""
         regions[:, 12] += self._pieces
         pieces[:, 4] += self._stores
         self._pieces += len(pieces)
@@ -256,18 +134,3 @@ class _Tables:
         self.regions.append(regions)
         self.pieces.append(pieces)
         self.stores.append(stores)
-
-
-def _wanted(level: _Level, following: _Level | None) -> tuple[np.ndarray, np.ndarray]:
-    """Of its shared results, what is read from each member's own image: rectangles [m, 2, 2] of first and last row and column,
-    and whose they are. That is the frame that the next block's rim reads, or everything where that block does not share.
-    """
-    members, (lo, hi) = level.members, level.windows.shared[level.members].transpose(2, 0, 1)
-    near, far = level.windows.kept[members].transpose(2, 0, 1)
-    alone = (following.phase[members] < 0 if following else np.ones(len(members), bool))[:, None]
-    near, far = np.where(alone, hi, near), np.where(alone, hi + 1, far)
-    rows = (lo[:, 0], near[:, 0]), (far[:, 0], hi[:, 0]), (near[:, 0] + 1, far[:, 0] - 1), (near[:, 0] + 1, far[:, 0] - 1)
-    cols = (lo[:, 1], hi[:, 1]), (lo[:, 1], hi[:, 1]), (lo[:, 1], near[:, 1]), (far[:, 1], hi[:, 1])
-    rectangles = np.array([rows, cols]).transpose(3, 1, 2, 0).reshape(-1, 2, 2)  # from [axis, rectangle, first or last, member]
-    kept = (rectangles[:, 1] >= rectangles[:, 0]).all(axis=1)
-    return rectangles[kept], np.repeat(members, 4)[kept]

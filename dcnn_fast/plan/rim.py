@@ -1,0 +1,80 @@
+"""What each window has for itself in every block: its rim, and the shared results that its rims read from its own image.
+
+All blocks at once, since most of a plan's time is calls of numpy on small arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
+from dcnn_fast.plan.geometry import AFTER, ALL, BEFORE, NONE, SHARED, Span
+from dcnn_fast.plan.level import Level
+
+# The parts along each axis that four rectangles of results are: [0] a frame of shared ones or around them, [1] everything.
+_ROWS = np.array([[BEFORE, AFTER, SHARED, SHARED], [ALL, NONE, NONE, NONE]])
+_COLS = np.array([[ALL, ALL, BEFORE, AFTER], [ALL, NONE, NONE, NONE]])
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray]  # of regions, pieces and stores
+
+
+def strips_of(levels: Sequence[Level], places: np.ndarray) -> list[Tables]:
+    """Of each block, regions for the rim of every window that shares, as strips above and below its shared results, left and
+    right of them; and for the whole of every window that goes by itself. places: of the windows in the plane.
+    """
+    count = len(places)
+    alone = (np.concatenate([level.phase for level in levels]) < 0) * 1
+    both, row = _rectangles(np.concatenate([level.windows.parts for level in levels]), alone)
+    block, image = np.divmod(row, count)
+    ends = np.searchsorted(block, np.arange(len(levels) + 1))
+    span, number = Span(*both.transpose(2, 0, 1)), np.arange(len(row)) - ends[block]
+    extent, stride, padding = np.array([(level.axis.extent, level.axis.stride, level.axis.padding) for level in levels]).T
+
+    regions = np.zeros((len(row), len(REGION_FIELDS) + 2), np.int64)
+    regions[:, 4:6] = extent[block][:, None]
+    regions[:, 6:8] = span.first * stride[block][:, None] - padding[block][:, None]
+    first, later = slice(0, ends[1]), slice(ends[1], None)  # block 1 reads the plane, the others windows' own images
+    regions[first, 6:8] += places[image[first]]
+    window = slice(4, 6) if levels[0].axis.open else slice(2, 4)
+    regions[first, window] += places[image[first]]
+    regions[later, 1] = image[later]
+    regions[:, 8:10] = span.last - span.first + 1
+    regions[:, 10:12] = np.concatenate([level.lattice for level in levels])[row] + span.first
+    regions[:, 12], regions[:, 13] = number, 1
+
+    pieces = np.zeros((len(row), len(PIECE_FIELDS) + 2), np.int64)
+    pieces[:, 0:2] = span.pool - span.first
+    pieces[:, 2:4] = span.rows
+    pieces[:, 4], pieces[:, 5] = number, 1
+
+    stores = np.zeros((len(row), len(STORE_FIELDS)), np.int64)
+    stores[:, 0:2] = span.skip
+    stores[:, 2:4] = span.hi - span.lo + 1
+    stores[:, 5] = image
+    stores[:, 6:8] = span.lo
+    return [(regions[start:end], pieces[start:end], stores[start:end]) for start, end in pairwise(ends.tolist())]
+
+
+def wanted_of(levels: Sequence[Level]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each block's shared results, what is read from each member's own image: rectangles [m, row or column, first or
+    last], and whose they are. That is the frame that the next block's rim reads, or everything where that does not share.
+    """
+    ends = np.cumsum([0] + [len(level.members) for level in levels])
+    alone = np.ones(ends[-1], np.int64)
+    for (start, end), level, following in zip(pairwise(ends.tolist()), levels, levels[1:], strict=False):
+        alone[start:end] = following.phase[level.members] < 0
+    members = np.concatenate([level.members for level in levels])
+    wanted, row = _rectangles(np.concatenate([level.windows.frame[level.members] for level in levels]), alone)
+    cuts = np.searchsorted(row, ends).tolist()
+    return [(wanted[start:end], members[row[start:end]]) for start, end in pairwise(cuts)]
+
+
+def _rectangles(parts: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rectangles [m, 2, k] of `parts` [n, 2, 5, k] that are not empty, and whose each is."""
+    index = np.arange(len(parts))[:, None]
+    both = np.stack([parts[index, 0, _ROWS[alone]], parts[index, 1, _COLS[alone]]], axis=2).reshape(-1, 2, parts.shape[-1])
+    kept = np.flatnonzero((both[:, :, 1] >= both[:, :, 0]).all(axis=1))
+    return both[kept], kept // 4
