@@ -206,7 +206,9 @@ def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: Output
 
 def windows_of(axes: tuple[Axis, ...], places: np.ndarray) -> Windows:
     """Every block, [blocks, ...], for windows at `places`, pixels of the plane along one axis, of any shape."""
-    period = math.lcm(*(axis.step * axis.tile.side for axis in axes))  # nothing else of a window's place matters
+    period = math.lcm(
+        *(axis.step * math.lcm(axis.tile.side, axis.pool_stride) for axis in axes)
+    )  # nothing else of a window's place matters
     if period > _MOST_CACHED:
         flat, shape = places.reshape(-1), np.arange(places.size).reshape(places.shape)
         return Windows(_tables(axes, flat)[:, shape])
