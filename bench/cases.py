@@ -45,20 +45,26 @@ def windows(plane: np.ndarray, grid: int = 1, count: int = VIEWS, side: int = 22
 
 @dataclass(frozen=True)
 class Cut:
-    """Windows as the peers take them: cut from the plane, as float32 [N, 3, side, side] less the mean."""
+    """Windows as the peers take them: cut from the plane, as float32 [N, 3, side, side] less the mean.
+
+    every: all of them, equal ones too; otherwise the distinct ones only.
+    """
 
     plane: np.ndarray
     offsets: np.ndarray
+    every: bool = False
     side: int = 224
 
-    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct offsets, and which of them each view has."""
+    def given(self) -> tuple[np.ndarray, np.ndarray]:
+        """The offsets that are cut, and which of them each view has."""
+        if self.every:
+            return self.offsets, np.arange(len(self.offsets))
         rows, index = np.unique(self.offsets, axis=0, return_inverse=True)
         return rows, index.reshape(-1)
 
     def tensor(self, memory: torch.memory_format) -> Tensor:
-        """The distinct windows, in the layout that their reader likes best."""
-        rows, _ = self.distinct()
+        """The windows, in the layout that their reader likes best."""
+        rows, _ = self.given()
         views = np.lib.stride_tricks.sliding_window_view(self.plane, (self.side, self.side), axis=(0, 1))
         chosen = views[rows[:, 0], rows[:, 1]]
         if memory == torch.channels_last:
