@@ -26,8 +26,8 @@ class Work:
 def work_of(column: Column, plan: ColumnPlan, plane: tuple[int, int], *, values: int, weights: int) -> list[Work]:
     """Each block over its regions, then each fully-connected layer over the distinct windows.
 
-    plane: rows and columns, of bytes. values, weights: bytes of a value between layers and of a weight. The operations are those of sums
-    over taps; a kernel that computes in tiles needs fewer.
+    plane: rows and columns, of bytes. values, weights: bytes of a value between layers and of a weight. The operations are
+    those of sums over taps; a kernel that computes in tiles needs fewer.
     """
     found = []
     channels, read = column.channels, float(plane[0] * plane[1] * column.channels)

@@ -19,7 +19,7 @@ from dcnn_fast.scoring.scorer import with_bf16_layers
 
 VIEWS = (1, 5, 20, 50, 100, 500)
 SIZES = ((480, 640), (600, 800), (1200, 1600), (3000, 4000), (6144, 8192))
-IMAGES = (1, 2, 4, 8, 16)
+IMAGES = (1, 2, 4, 8)
 
 
 def rows(rounds: int) -> Iterator[Found]:
@@ -34,7 +34,7 @@ def views(rounds: int, counts: Sequence[int] = VIEWS) -> Iterator[Found]:
     """Views of a 256-pixel plane, shared and each window by itself, whose bits must be equal."""
     net, plane = cases.network(), cases.photograph(256, 256)
     for count in counts:
-        yield from _shared_and_alone(net, f"{count} views of 256x256", plane, count, rounds)
+        yield from _shared_and_alone(net, f"{count} view{'s' * (count > 1)} of 256x256", plane, count, rounds)
 
 
 def sizes(rounds: int, shapes: Sequence[tuple[int, int]] = SIZES) -> Iterator[Found]:
