@@ -18,9 +18,11 @@ def whole(scorer: Scorer, images: Sequence[Any], workers: int, batch: int = BATC
 
 
 def read(scorer: Scorer, images: Sequence[Any], workers: int) -> list[Read]:
-    """What the network is given: files decoded, views made, windows drawn and planned."""
+    """What the network is given: files decoded, views made, windows drawn and planned. Raises RuntimeError as `whole` does."""
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(scorer._prepare, images))
+        given = list(pool.map(scorer._try_prepare, images))
+    _all_scored([known for known, _ in given])
+    return given
 
 
 def network(scorer: Scorer, prepared: Sequence[Read], workers: int, batch: int = BATCH) -> list[Score]:

@@ -9,6 +9,8 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.spec import Block, Column
 
+IN_TILES = "in tiles, counted as sums over taps"
+
 
 @dataclass(frozen=True)
 class Work:

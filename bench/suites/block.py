@@ -13,7 +13,7 @@ from bench import cases, peers
 from bench.measure import Case, compare
 from bench.row import OURS, OURS_BF16, Found
 from bench.timing import Rival
-from bench.work import in_tiles
+from bench.work import IN_TILES, in_tiles
 from dcnn_fast import ops
 from dcnn_fast.nets import Block
 from dcnn_fast.ops.block import BlockOptions, params_of
@@ -36,13 +36,16 @@ def rows(limits: Mapping[str, float], threads: int, rounds: int, *, quick: bool)
             for name, peer in built.items()
         ]
         last = x.contiguous(memory_format=torch.channels_last)
-        ours = [Rival(OURS, partial(run, block, last, "ieee"), peers.tolerance(OURS))]
-        if not quick:
-            ours.append(Rival(OURS_BF16, partial(run, block, last, "bf16"), peers.tolerance(OURS_BF16)))
+        ours = [_ours(OURS, block, last, "ieee"), *([] if quick else [_ours(OURS_BF16, block, last, "bf16")])]
         options = BlockOptions.of_spec(block.spec, "up")
-        note = "ours in tiles, rates counted as sums over taps" if in_tiles(block.spec, x.shape[1], "ieee") else ""
-        case = Case("block", f"block {number}", threads, note, 2.0 * params_of(x, block.weight, options).macs, limits)
+        flops = 2.0 * params_of(x, block.weight, options).macs
+        case = Case("block", f"block {number}", threads, flops=flops, limits=limits)
         yield from compare(case, ours, others, rounds)
+
+
+def _ours(name: str, block: Block, x: Tensor, precision: Precision) -> Rival:
+    setting = IN_TILES if in_tiles(block.spec, x.shape[1], precision) else ""
+    return Rival(name, partial(run, block, x, precision), peers.tolerance(name), setting)
 
 
 @torch.no_grad()

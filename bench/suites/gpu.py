@@ -14,10 +14,10 @@ from bench.row import Found
 from bench.timing import Rival
 
 
-def rows(rounds: int, device: str = "cuda") -> Iterator[Found]:
-    """SCNN, 50 views, grid 1: the distinct windows as bytes to the device, the mean, the network, the features back."""
+def rows(rounds: int, device: str = "cuda", views: int = cases.VIEWS) -> Iterator[Found]:
+    """SCNN, grid 1: the distinct windows as bytes to the device, the mean, the network, the features back."""
     plane = cases.photograph(256, 256)
-    cut, net = cases.Cut(plane, cases.windows(plane)), cases.network()
+    cut, net = cases.Cut(plane, cases.windows(plane, count=views)), cases.network()
     torch.backends.cudnn.allow_tf32 = False  # fp32 is ieee here, as everywhere in the benchmark
     expected = Rival(EXPECTED, partial(_eager, cases.plain(net), cut, "cpu"), peers.tolerance(EXPECTED))
     there = cases.plain(net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

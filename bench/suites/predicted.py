@@ -10,6 +10,7 @@ import numpy as np
 from bench import cases
 from bench.row import Row
 from bench.work import Work, work_of
+from dcnn_fast import spec
 from dcnn_fast.plan import share
 
 SHARE_OF_PEAK, SHARE_OF_BANDWIDTH = 0.6, 0.8
@@ -73,10 +74,9 @@ def counts() -> list[str]:
 
 
 def _layers(case: str, precision: str) -> list[Work]:
-    column = cases.network().columns[0].spec
-    item = BYTES[precision]
+    column, item = spec.preset("scnn-arch1").columns[0], BYTES[precision]
     found: list[Work] = []
     for plane in PLANES[case]:
-        plan = share(column, cases.windows(np.empty((*plane, 3), np.uint8)), plane, "cuda")  # type: ignore[arg-type]
-        found += work_of(column, plan, plane, values=item, weights=item)  # type: ignore[arg-type]
+        plan = share(column, cases.windows(np.empty((*plane, 3), np.uint8)), plane, "cuda")
+        found += work_of(column, plan, plane, values=item, weights=item)
     return found

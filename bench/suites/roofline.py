@@ -14,7 +14,7 @@ from bench.features import sharing
 from bench.machine import bandwidth, peak_rate
 from bench.row import OURS, OURS_BF16, Row
 from bench.timing import Rival, alternate, median_and_spread
-from bench.work import in_tiles, work_of
+from bench.work import IN_TILES, in_tiles, work_of
 from dcnn_fast import ops
 from dcnn_fast.nets import Column
 from dcnn_fast.ops.precision import Precision
@@ -47,11 +47,12 @@ def rows(limits: Mapping[str, float], threads: int, rounds: int) -> Iterator[Row
             note = f"{work.flops / 1e9:.2f} GFLOP, {work.bytes / 1e6:.0f} MB"
             if peak and speed:
                 note += f": roofline {work.least_seconds(peak * 1e9, speed * 1e9) * 1e3:.1f} ms"
-            if work.layer in tiled:
-                note += "; in tiles, counted as sums over taps"
+            setting = IN_TILES if work.layer in tiled else ""
             share = gflops / peak if peak else None
             case = f"SCNN, grid 1: {work.layer}"
-            yield Row("roofline", case, threads, by, label, middle, spread, gflops=gflops, share=share, note=note)
+            yield Row(
+                "roofline", case, threads, by, label, middle, spread, gflops=gflops, share=share, setting=setting, note=note
+            )  # fmt: skip
 
 
 @torch.no_grad()
