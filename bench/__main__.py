@@ -33,8 +33,8 @@ def main(
     report.print_machine(console, about, limits)
     report.print_contract(console, terms)
     found: list[Found] = []
-    for title, rows in suites.tables(chosen, limits, counts, suites.Effort(rounds, photos, quick=quick)):
-        found += report.print_found(console, title, rows)
+    for title, table in suites.tables(chosen, limits, counts, suites.Effort(rounds, photos, quick=quick)):
+        found += report.print_found(console, title, table)
     rows, refused = [one for one in found if isinstance(one, Row)], [one for one in found if isinstance(one, Refused)]
     missed = floors.missed(rows)
     report.print_missed(console, refused, missed)

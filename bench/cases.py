@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.peers import PlainBlocks
 from dcnn_fast import nets, spec
-from dcnn_fast.nets import MultiColumn
+from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.spec import Network, View
 
 VIEWS = 50
@@ -20,8 +21,8 @@ MEAN = (120.0, 115.0, 105.0)
 def network(views: tuple[View, ...] = ("warp",), preset: str = "scnn-arch1") -> MultiColumn:
     """Columns of the preset's first column, one for each view, with seeded weights and a mean to take off."""
     first = spec.preset(preset).columns[0]
-    columns = tuple(replace(first, view=view, mean=MEAN) for view in views)
-    return nets.build(Network("bench", columns), seed=0).eval()
+    spread = tuple(replace(first, view=view, mean=MEAN) for view in views)
+    return nets.build(Network("bench", spread), seed=0).eval()
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -74,8 +75,23 @@ class Cut:
         return cut.float() - torch.tensor(MEAN).reshape(1, 3, 1, 1)
 
 
+def columns(net: MultiColumn) -> list[Column]:
+    """The network's columns, typed."""
+    return cast("list[Column]", list(net.columns))
+
+
+def blocks(column: Column) -> list[Block]:
+    """The column's blocks, typed."""
+    return cast("list[Block]", list(column.blocks))
+
+
+def layers(column: Column) -> list[nn.Linear]:
+    """The column's fully-connected layers, typed."""
+    return cast("list[nn.Linear]", list(column.fc))
+
+
 def plain(net: MultiColumn, index: int = 0) -> PlainBlocks:
     """A column for the peers."""
-    column = net.columns[index]
-    weights = [(block.weight, block.bias) for block in column.blocks]
-    return PlainBlocks(column.spec.blocks, weights, list(column.fc), column.spec.extents(), column.spec.rounding)
+    column = columns(net)[index]
+    weights = [(block.weight, block.bias) for block in blocks(column)]
+    return PlainBlocks(column.spec.blocks, weights, layers(column), column.spec.extents(), column.spec.rounding)

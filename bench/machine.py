@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -55,7 +56,7 @@ def limits(threads: Iterable[int]) -> dict[str, float]:
         big = torch.ones(2**27 // 8, dtype=torch.float64)
         target = torch.empty_like(big)
         found[_of("reading memory GB/s", count)] = big.nbytes / _best(big.sum) / 1e9
-        found[_of("copying memory GB/s", count)] = 2 * big.nbytes / _best(lambda: target.copy_(big)) / 1e9  # noqa: B023
+        found[_of("copying memory GB/s", count)] = 2 * big.nbytes / _best(partial(target.copy_, big)) / 1e9
     return found
 
 

@@ -17,7 +17,9 @@ def onnx_model(net: PlainBlocks, shape: tuple[int, int, int]) -> bytes:
     """The network as ONNX, for any number of inputs of `shape` [C, H, W]."""
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - optional dependency
 
-    nodes, constants, at = [], [], "x"
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    at = "x"
 
     def add(kind: str, inputs: Sequence[str], **attributes: Any) -> str:
         name = f"{kind}{len(nodes)}"

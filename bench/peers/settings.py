@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def fastest(settings: Sequence[Setting], x: Tensor) -> Peer:
         except Exception as failure:  # whatever a library raises, the others are still to be measured
             failed = setting, failure
             continue
-        took = min(seconds(lambda: run(given)) for _ in range(2))  # noqa: B023 - called here
+        took = min(seconds(partial(run, given)) for _ in range(2))
         if took < least:
             best, least = Peer(setting.name, setting.memory, run), took
     if best is None:

@@ -43,7 +43,7 @@ def _eager(net: PlainBlocks, memory: torch.memory_format, bf16: bool, chunks: bo
 
 def _placed(net: PlainBlocks, memory: torch.memory_format, bf16: bool) -> nn.Module:
     """A copy in that layout: a module's own is changed in place, and the settings must not share it."""
-    placed = copy.deepcopy(net).eval().to(memory_format=memory)  # type: ignore[call-overload]
+    placed: nn.Module = copy.deepcopy(net).eval().to(memory_format=memory)  # type: ignore[call-overload]
     return placed.bfloat16() if bf16 else placed  # autocast would round the weights anew for every call
 
 

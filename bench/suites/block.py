@@ -23,12 +23,11 @@ from dcnn_fast.ops.precision import Precision
 def rows(limits: Mapping[str, float], threads: int, rounds: int, *, quick: bool) -> Iterator[Found]:
     """Block 1 and block 2 of Arch 1 alone, 50 images, no sharing, each library in its own layout."""
     torch.set_num_threads(threads)
-    column = cases.network().columns[0]
+    blocks = cases.blocks(cases.columns(cases.network())[0])
     generator = torch.Generator().manual_seed(0)
     inputs = (torch.randn(50, 3, 224, 224, generator=generator), torch.randn(50, 64, 54, 54, generator=generator).relu())
     for number, x in enumerate(inputs[: 1 if quick else 2], 1):
-        block = column.blocks[number - 1]
-        assert isinstance(block, Block)
+        block = blocks[number - 1]
         plain = peers.PlainBlocks([block.spec], [(block.weight, block.bias)], [], [x.shape[2]], "up")
         built = peers.build(plain, x, threads, compiled=not quick, bf16=not quick)
         others = [

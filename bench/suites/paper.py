@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,8 +37,8 @@ def rows(photos: Sequence[Path], threads: int, networks: Sequence[str] = tuple(P
             prepared = pipeline.read(scorer, photos, threads)
             minutes, machine = PAPER[name]
             note = f"{len(photos)} photographs scaled to {IMAGES}; the paper: {minutes:.0f} min on {machine}"
-            files = seconds(lambda: pipeline.whole(scorer, photos, threads))  # noqa: B023 - called here
-            alone = seconds(lambda: pipeline.network(scorer, prepared, threads))  # noqa: B023
+            files = seconds(partial(pipeline.whole, scorer, photos, threads))
+            alone = seconds(partial(pipeline.network, scorer, prepared, threads))
             for case, took in ((FROM_FILES, files), (NETWORK, alone)):
                 scaled = took * IMAGES / len(photos)
                 yield Row("paper", f"{name}, {case}", threads, by, precision, scaled, ratio=minutes * 60 / scaled, note=note)

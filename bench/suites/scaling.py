@@ -48,8 +48,8 @@ def _shared_and_alone(net: MultiColumn, case: str, plane: np.ndarray, count: int
     torch.set_num_threads(1)
     cut = cases.Cut(plane, cases.windows(plane, count=count))
     planners = {"sharing": sharing, "brute force": alone}
-    results = [features(net, [cut], planner) for planner in planners.values()]
-    if not np.array_equal(*results):
+    shared, by_itself = (features(net, [cut], planner) for planner in planners.values())
+    if not np.array_equal(shared, by_itself):
         yield Refused("scaling", case, 1, OURS, "sharing gives other bits than brute force")
         return
     turns = [{name: seconds(partial(features, net, [cut], planners[name])) for name in planners} for _ in range(rounds)]
@@ -68,13 +68,17 @@ def thread_counts(cores: int) -> list[int]:
 def threads(rounds: int) -> Iterator[Row]:
     """Fifty views of one 256-pixel plane on more and more threads."""
     net, plane = cases.network(), cases.photograph(256, 256)
-    cut, halved = cases.Cut(plane, cases.windows(plane)), with_bf16_layers(net)
+    cut = cases.Cut(plane, cases.windows(plane))
     single: dict[str, float] = {}
+    runs = (
+        (OURS, "fp32", partial(features, net, [cut])),
+        (OURS_BF16, "bf16", partial(features, with_bf16_layers(net), [cut], precision="bf16")),
+    )
     for count in thread_counts(os.cpu_count() or 1):
         torch.set_num_threads(count)
-        for by, label, network, precision in ((OURS, "fp32", net, "ieee"), (OURS_BF16, "bf16", halved, "bf16")):
-            features(network, [cut], sharing, precision)  # type: ignore[arg-type]
-            times = [seconds(lambda: features(network, [cut], sharing, precision)) for _ in range(rounds)]  # type: ignore[arg-type]  # noqa: B023
+        for by, label, run in runs:
+            run()
+            times = [seconds(run) for _ in range(rounds)]
             middle, spread = median_and_spread(times)
             note = "ratio: one thread over these"
             ratio = single.setdefault(by, middle) / middle
@@ -90,7 +94,7 @@ def images(rounds: int, counts: Sequence[int] = IMAGES) -> Iterator[Row]:
     for count in counts:
         given = [cases.photograph(600, 800, seed=number) for number in range(count)]
         pipeline.whole(scorer, given[:1], cores)
-        times = [seconds(lambda: pipeline.whole(scorer, given, cores)) / count for _ in range(rounds)]  # noqa: B023
+        times = [seconds(partial(pipeline.whole, scorer, given, cores)) / count for _ in range(rounds)]
         middle, spread = median_and_spread(times)
         single = middle if single is None else single
         case = f"{count} image{'s' * (count > 1)} at once, DCNN, 50 views"
