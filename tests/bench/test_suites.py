@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from bench import cases
+from bench import cases, peers
 from bench.features import sharing
+from bench.peers import torch_peer
+from bench.peers.settings import known
 from bench.row import OURS, OURS_BF16, Refused
-from bench.suites import gpu, jpeg, paper, predicted, roofline, scaling
+from bench.suites import gpu, jpeg, paper, predicted, roofline, scaling, score
 from bench.work import IN_TILES, work_of
 from dcnn_fast import nets, spec
 from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool
@@ -30,7 +34,7 @@ def photographs(tmp_path):
 @pytest.fixture
 def small_columns(monkeypatch):
     """The benchmark's columns, on windows of 224 pixels, with few filters and weights."""
-    blocks = (Block(16, 11, stride=2, pool=Pool(), norm=CrossMapNorm()), Block(16, 5, padding=2, pool=Pool()))
+    blocks = (Block(12, 7, stride=4, pool=Pool(), norm=CrossMapNorm()), Block(16, 5, padding=2, pool=Pool()))
     columns = {view: Column(view, blocks, (20, 16), mean=cases.MEAN) for view in ("warp", "local")}
 
     def network(views=("warp",)):
@@ -44,6 +48,29 @@ def small_columns(monkeypatch):
 def small_networks(monkeypatch):
     """Presets that score in milliseconds."""
     monkeypatch.setattr(nets, "build", lambda name, seed: small.model().net)
+
+
+def test_scores_at_grid_8_have_both_ratios_and_settings_are_searched_for_once_a_number_of_windows(small_columns, monkeypatch):
+    searched = []
+
+    def torch_alone(net, shape, threads, *, compiled, bf16):
+        return {"torch eager": torch_peer.eager(net), "torch eager bf16": torch_peer.eager(net, bf16=True)}
+
+    def fastest(settings, x):
+        searched.append(len(x))
+        return known(settings, "NCHW, all at once")
+
+    monkeypatch.setattr(cases, "windows", partial(cases.windows, count=12))
+    monkeypatch.setattr(peers, "settings_of", torch_alone)
+    monkeypatch.setattr(peers, "fastest", fastest)
+    found = list(score.rows(1, 1, quick=False))
+    assert not [one for one in found if isinstance(one, Refused)]
+    given = {row.case: row.note.removeprefix("windows that the peers are given: ") for row in found}
+    assert given == {"SCNN, grid 1": "12", score.GRID_8: "11", score.GRID_8_EVERY: "12", score.DCNN: "12 + 12"}
+    assert searched == [12] * 2 + [11] * 2
+    ours = [row for row in found if row.name in (OURS, OURS_BF16)]
+    assert len(ours) == 8 and all(row.ratio is not None and row.threads == 1 for row in ours)
+    assert {row.setting for row in found if row.name.startswith("torch")} == {"NCHW, all at once"}
 
 
 def test_the_paper_table_has_both_precisions_from_files_and_network_only(photographs, small_networks):
