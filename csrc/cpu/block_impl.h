@@ -50,6 +50,7 @@ auto with_conv(const BlockProblem& p, const Use& use) {
   switch (winograd_taps(p)) {
     case 3: return use(Winograd<6, 4>{});
     case 5: return use(Winograd<8, 4>{});
+    case 6: return use(Winograd<8, 3>{});
     default: break;
   }
 #ifdef DCNN_BF16_PAIRS

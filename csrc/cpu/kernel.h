@@ -54,10 +54,12 @@ struct BlockProblem {
 };
 
 // Taps per axis of the images of every stride-th pixel, where the convolution is computed from products at points
-// (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save.
+// (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save,
+// and with operands in bf16 pairs of products, which plans share better than tiles of 3, cost less than 6 taps' transforms.
 inline int64_t winograd_taps(const BlockProblem& p) {
   const int64_t taps = (p.size + p.stride - 1) / p.stride;
-  return p.group_channels() * p.stride * p.stride >= 12 && (taps == 3 || taps == 5) ? taps : 0;
+  const bool pays = taps == 3 || taps == 5 || (taps == 6 && !p.bf16);
+  return pays && p.group_channels() * p.stride * p.stride >= 12 ? taps : 0;
 }
 
 // The points: 0, infinity and these, with both signs.

@@ -32,7 +32,7 @@ Buffer pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
 // A filter's values at the points of winograd_impl.h over one axis, each over the product of its point's distances from the others.
 struct FilterTransform {
   int64_t points;
-  double values[8][5] = {};
+  double values[8][6] = {};
 
   explicit FilterTransform(int64_t taps) : points(taps == 3 ? 6 : 8) {
     double at[7] = {};
@@ -63,7 +63,7 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
     for (int64_t c = 0; c < all; ++c) {
       const int64_t phase_y = c / (p.stride * channels), phase_x = c / channels % p.stride;
       const float* from = weight + (f * channels + c % channels) * size * size;
-      double down[8][5] = {};
+      double down[8][6] = {};
       for (int64_t y = phase_y, k = 0; y < size; y += p.stride, ++k) {
         for (int64_t x = phase_x, j = 0; x < size; x += p.stride, ++j) {
           const float value = from[y * size + x];

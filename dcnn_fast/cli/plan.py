@@ -20,7 +20,8 @@ def plan(
 ) -> None:
     """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.
 
-    Multiplications are the C++ engine's in fp32, which computes most convolutions in tiles, transforms included.
+    Multiplications are the C++ engine's in fp32, which computes most convolutions in tiles, transforms included; beside them
+    what every window by itself would take in such tiles, and as plain sums over the taps.
     """
     from dcnn_fast.cli.describe import network_named  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
@@ -51,12 +52,15 @@ def _print_column(key: str, column: Any, job: Any) -> None:
     out.print(
         f"column {key}: {len(job.windows)} windows ({distinct} different) of a {rows} x {cols} plane, plan: {job.plan.name}"
     )
-    table = plain_table("block", "groups", "windows in them", "regions", "multiplications", "without sharing", "fewer")
-    for number, (shared, alone, cost) in enumerate(zip(job.plan.blocks, brute.blocks, costs_of(column, "cpu"), strict=True), 1):
-        ours, theirs = cost.multiplications(shared), cost.multiplications(alone)
+    table = plain_table(
+        "block", "groups", "windows in them", "regions", "multiplications", "without sharing", "as sums", "fewer"
+    )
+    costs = zip(costs_of(column, "cpu"), costs_of(column, "reference"), strict=True)
+    for number, (shared, alone, (tiled, plain)) in enumerate(zip(job.plan.blocks, brute.blocks, costs, strict=True), 1):
+        counts = tiled.multiplications(shared), tiled.multiplications(alone), plain.multiplications(alone)
         groups = [_served(region) for region in shared]
         serving = [count for count in groups if count > 1]
-        cells = (len(serving), sum(serving), len(shared), f"{ours:,.0f}", f"{theirs:,.0f}", f"{theirs / ours:.2f} x")
+        cells = (len(serving), sum(serving), len(shared), *(f"{n:,.0f}" for n in counts), f"{counts[2] / counts[0]:.2f} x")
         table.add_row(f"conv{number}", *map(str, cells))
     out.print(table)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dcnn_fast.ops.region import RegionList, of_windows
+from dcnn_fast.plan.geometry import sees_before
 from dcnn_fast.spec import Column
 
 
@@ -48,6 +49,9 @@ def brute_force(column: Column, windows: np.ndarray) -> ColumnPlan:
             later if blocks else first, extent, extent,
             size=block.size, stride=block.stride, padding=block.padding, rounding=column.rounding, pool=block.pool,
         )  # fmt: skip
+        if not blocks and sees_before(column):
+            regions.regions[:, 4:6] += regions.regions[:, 2:4]
+            regions.regions[:, 2:4] = 0
         step *= block.stride
         regions.regions[:, 10:12] = first[:, 1:] // step  # tiles lie as in a sharing plan, so that bits are the same
         blocks.append(regions)

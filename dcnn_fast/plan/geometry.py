@@ -45,7 +45,7 @@ class Axis:
 
     step: pixels of the plane between two convolution outputs; a window at pixel o has its output i at o // step + i of the
     lattice. before, after: results that a same-map norm after the pool looks at on either side; conv_before, conv_after:
-    convolution outputs that one before the pool looks at.
+    convolution outputs that one before the pool looks at. open: the first tile of a window may see what lies before the window.
     """
 
     extent: int
@@ -62,6 +62,7 @@ class Axis:
     conv_after: int
     step: int
     tile: OutputTile
+    open: bool
 
     def shared(self, first: np.ndarray, last: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and last shared result of windows whose shared inputs are first ... last; the last is -1 where there is none.
@@ -70,7 +71,8 @@ class Axis:
         """
         side = self.tile.side
         low = -(-(first + self.padding) // self.stride)
-        low = low + -(lattice + low) % side
+        if not self.open:
+            low = low + -(lattice + low) % side
         high = (last + 1 + self.padding - self.tile.size) // self.stride - (side - 1)  # where the last whole tile may start
         high = high - (lattice + high) % side + side - 1
         shared_first = -(-(low + self.conv_before) // self.pool_stride) + self.before
@@ -140,12 +142,19 @@ def axes_of(column: Column, backend: str, precision: Precision) -> tuple[Axis, .
             backend, size=block.size, stride=block.stride, channels=channels // block.groups,
             filters=block.filters // block.groups, precision=precision,
         )  # fmt: skip
-        axes.append(_axis(block, extent, column.rounding, step, tile))
+        axes.append(_axis(block, extent, column.rounding, step, tile, not axes and sees_before(column)))
         channels, step = block.filters, step * (block.pool or Pool(1, 1)).stride
     return tuple(axes)
 
 
-def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: OutputTile) -> Axis:
+def sees_before(column: Column) -> bool:
+    """Whether block 1's regions may read the plane above and left of a window: where there is no padding no output looks there,
+    only its tile may, and to let it saves every window a rim on two sides.
+    """
+    return column.blocks[0].padding == 0
+
+
+def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: OutputTile, is_open: bool) -> Axis:
     pool = block.pool or Pool(1, 1)
     reach = (
         (block.norm.size // 2, block.norm.size - 1 - block.norm.size // 2) if isinstance(block.norm, SameMapNorm) else (0, 0)
@@ -155,7 +164,7 @@ def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: Output
     conv, out = block.conv_extent(extent, rounding), block.out_extent(extent, rounding)
     return Axis(
         extent, conv, out, block.size, block.stride, block.padding, pool.size, pool.stride, before, after, conv_before,
-        conv_after, step, tile,
+        conv_after, step, tile, is_open,
     )  # fmt: skip
 
 

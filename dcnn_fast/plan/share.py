@@ -233,8 +233,11 @@ class _Tables:
         if self.places is None:
             regions[:, 1] = image
         else:
-            regions[:, 2:4] = self.places[image]
-            regions[:, 6:8] += regions[:, 2:4]
+            regions[:, 6:8] += self.places[image]
+            if axis.open:
+                regions[:, 4:6] += self.places[image]
+            else:
+                regions[:, 2:4] = self.places[image]
         regions[:, 8:10] = span.last - span.first + 1
         regions[:, 10:12] = self.level.lattice[image] + span.first
         regions[:, 12], regions[:, 13] = count, 1

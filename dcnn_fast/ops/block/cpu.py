@@ -39,8 +39,8 @@ def output_tile(size: int, stride: int, channels: int, filters: int, precision: 
     The rule is `winograd_taps` of csrc/cpu/kernel.h; the costs of a tile's transforms are fitted to measured blocks.
     """
     taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
-    points = {3: 6, 5: 8}.get(taps)
-    if points is None or channels * stride**2 < 12:
+    points = {3: 6, 5: 8, 6: 8}.get(taps)
+    if points is None or (taps == 6 and precision == "bf16") or channels * stride**2 < 12:
         return OutputTile(1, size, size**2)
     side = points + 1 - taps
     transforms = 13 / filters + 10 / (channels * stride**2)

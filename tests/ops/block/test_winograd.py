@@ -17,7 +17,7 @@ ISAS = engine.isas()
 TILED = [
     problem(1, channels, height, width, filters, size, torch.float32, stride=stride, padding=padding, groups=groups, pool=pool)
     for channels, filters, size, stride, padding, groups in (
-        (64, 64, 5, 1, 2, 1), (64, 64, 3, 1, 1, 1), (3, 96, 11, 4, 0, 1), (12, 20, 3, 1, 0, 1),
+        (64, 64, 5, 1, 2, 1), (64, 64, 3, 1, 1, 1), (3, 64, 11, 2, 0, 1), (3, 96, 11, 4, 0, 1), (12, 20, 3, 1, 0, 1),
         (13, 5, 5, 1, 4, 1), (48, 42, 5, 1, 2, 3), (5, 33, 6, 2, 1, 1), (26, 34, 3, 1, 2, 2), (6, 34, 6, 2, 1, 2),
     )
     for height, width, pool in ((size, size, None), (23, 31, Pool(3, 2)))
@@ -61,7 +61,9 @@ def test_values_are_the_references(isa, params):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("channels", "size", "stride", "largest"), [(64, 5, 1, 7e-6), (64, 3, 1, 2e-6), (3, 11, 4, 2e-6)])
+@pytest.mark.parametrize(
+    ("channels", "size", "stride", "largest"), [(64, 5, 1, 7e-6), (64, 3, 1, 2e-6), (3, 11, 2, 5e-6), (3, 11, 4, 2e-6)]
+)
 def test_the_error_is_what_the_documents_say(isa, channels, size, stride, largest, seed):
     """Relative to the largest output; fp32's plain sum errs by 2e-7 to 8e-7 here."""
     params = problem(2, channels, 60, 60, 64, size, torch.float32, stride=stride, rounding="down")
