@@ -29,7 +29,7 @@ def main(
     chosen = suite or list(suites.QUICK if quick else suites.NAMES)
     counts = threads or ([1] if quick else [1, 2])
     start, console = time.monotonic(), report.console()
-    about, limits, terms = machine.describe(), machine.limits(counts), contract.lines(chosen)
+    about, limits, terms = machine.describe(), machine.limits(sorted({1, *counts})), contract.lines(chosen)
     report.print_machine(console, about, limits)
     report.print_contract(console, terms)
     found: list[Found] = []

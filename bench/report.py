@@ -38,7 +38,8 @@ def print_contract(console: Console, lines: Iterable[str]) -> None:
 def print_found(console: Console, title: str, found: Iterable[Found]) -> list[Found]:
     """A table of the rows; below it, a line for each rival that gave no time. Returns what there was."""
     table = Table(title=title, title_justify="left")
-    kept = list(found)
+    with console.status(title):
+        kept = list(found)
     rows = [row for row in kept if isinstance(row, Row)]
     used = [column for column in COLUMNS if any(_cells(row)[column] for row in rows)]
     notes = {row.note for row in rows}

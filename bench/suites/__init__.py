@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench import photos
-from bench.row import Found
+from bench.row import OURS, Found, Refused, counted
 from bench.suites import block, gpu, jpeg, paper, predicted, roofline, scaling, score
 
 FEW_ROUNDS = 3  # where nothing takes turns with a peer
@@ -37,7 +37,11 @@ def _jpeg(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
 
 def _paper(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
     networks = list(paper.PAPER)[: 1 if effort.quick else None]
-    return paper.rows(photos.small(2 if effort.quick else effort.photographs), threads, networks)
+    try:
+        found = photos.small(2 if effort.quick else effort.photographs)
+    except FileNotFoundError as missing:
+        return iter([Refused("paper", "photographs", threads, OURS, str(missing))])
+    return paper.rows(found, threads, networks)
 
 
 def _gpu(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
@@ -67,7 +71,7 @@ def tables(
     for count in threads:
         for name in names:
             if name in PER_THREADS:
-                yield f"{name}, {count} thread{'s' * (count > 1)}", PER_THREADS[name](limits, count, effort)
+                yield f"{name}, {counted(count)}", PER_THREADS[name](limits, count, effort)
     for name in names:
         if name in ONCE:
             yield name, ONCE[name](limits, threads[0], effort)

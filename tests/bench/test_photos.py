@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from bench import cases, photos
+from bench import cases, photos, suites
+from bench.row import Refused
 
 
 def _write(folder, name, width, height):
@@ -42,3 +43,9 @@ def test_small_photographs_are_spread_over_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv(photos.FOLDER_VARIABLE, str(tmp_path))
     assert [path.stem for path in photos.small(3)] == ["0", "2", "4"]
     assert len(photos.small(9)) == 6
+
+
+def test_without_any_photographs_the_paper_table_says_so_and_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv(photos.FOLDER_VARIABLE, str(tmp_path))
+    (found,) = suites.PER_THREADS["paper"]({}, 1, suites.Effort())
+    assert isinstance(found, Refused) and "set DCNN_FAST_DATA or install the extra `demo`" in str(found)
