@@ -32,7 +32,7 @@ SUITES = {
     "jpeg": "dcnn_fast alone. Decoding: reading, hashing, views, windows and plans. Network: blocks, head, scores. "
     "End to end: both, beside each other. N threads: as in `paper`.",
     "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
-    "gpu": "windows as bytes to the device, to float32, mean, network in channels-last, features back to memory.",
+    "gpu": "where there is one: windows as bytes to the device, to float32, mean, network in channels-last, features back.",
     "predicted": predicted.MODEL,
 }
 
