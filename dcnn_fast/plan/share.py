@@ -1,9 +1,10 @@
 """The sharing plan: what overlapping windows have in common is computed once, the rest for each window.
 
 For every block, windows whose offsets agree modulo the convolution's cumulative stride form groups (`cluster`). A group's
-shared results are one region over all its windows, with a piece for each pool phase that a window needs; each piece is
-stored as a map that the next block's groups read, and, in parts, in its windows' own images, where their rims are put too:
-there the next block's rims, or its regions for windows by themselves, read them.
+shared results are one region over all its windows, or where groups overlap several regions that don't (`overlap`), with a piece
+for each pool phase that a window needs. Each phase of a group is a map that the next block's groups read; pieces are stored
+there and, in parts, in the windows' own images, where their rims are put too: there the next block's rims, or its regions for
+windows by themselves, read them.
 
 Places are those of the lattices that all windows of the plane share: the window at pixel o has convolution output i at
 o // step + i, and result j at o // step // pool stride + j. Arrays have a row for each window, group or piece, and a column
@@ -24,42 +25,23 @@ from dcnn_fast.plan.brute import ColumnPlan, distinct_windows
 from dcnn_fast.plan.cluster import groups_of
 from dcnn_fast.plan.cost import BlockCost, costs_of
 from dcnn_fast.plan.geometry import AFTER, ALL, BEFORE, SHARED, Axis, Span, Windows, windows_of
+from dcnn_fast.plan.overlap import Groups, Phases, Regions, regions_apart
 from dcnn_fast.spec import Column
 
 
 @dataclass(frozen=True)
-class _Groups:
-    """source: the map that a group reads. residue: of its windows' places modulo the stride. first, last: the convolution
-    outputs of the lattice that it computes.
-    """
-
-    source: np.ndarray
-    residue: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """One pool phase of a group. first, last: results of the lattice; its map, where there is one, begins at the first."""
-
-    group: np.ndarray
-    phase: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-
-
-@dataclass(frozen=True)
 class _Level:
-    """One block of the plan. members: the windows that share, sorted by piece. piece: of every window, -1 for none."""
+    """One block of the plan. members: the windows that share, sorted by the phase of their group. phase: the number of that in
+    `phases`, of every window, -1 for none.
+    """
 
     axis: Axis
     windows: Windows
     lattice: np.ndarray
     members: np.ndarray
-    piece: np.ndarray
-    groups: _Groups
-    pieces: _Pieces
+    phase: np.ndarray
+    groups: Groups
+    phases: Phases
 
 
 @dataclass(frozen=True)
@@ -95,13 +77,13 @@ def share(
 
 
 def _levels(column: Column, places: np.ndarray, backend: str, precision: Precision) -> list[_Level]:
-    """Groups and pieces of every block. Maps are numbered as they arise: the plane is 0, then each block's pieces."""
+    """Groups and their phases in every block. A group reads a map of the block before, which is a phase's number there."""
     costs = costs_of(column, backend, precision)
     source = np.zeros(len(places), np.int64)
     levels: list[_Level] = []
     for cost, windows in zip(costs, windows_of(tuple(cost.axis for cost in costs), places), strict=True):
         levels.append(_level(cost, windows, places, source))
-        source = levels[-1].piece
+        source = levels[-1].phase
     return levels
 
 
@@ -118,16 +100,16 @@ def _level(cost: BlockCost, windows: Windows, places: np.ndarray, source: np.nda
     phase = lattice % pool_stride
     codes = (group * pool_stride + phase[:, 0]) * pool_stride + phase[:, 1]
     members = members[np.argsort(codes[members], kind="stable")]
-    group_starts, piece_starts = _starts(group[members]), _starts(codes[members])
-    leaders, piece_leaders = members[group_starts], members[piece_starts]
+    group_starts, phase_starts = _starts(group[members]), _starts(codes[members])
+    leaders, phase_leaders = members[group_starts], members[phase_starts]
     results = lattice[:, :, None] // pool_stride + windows.shared
-    groups = _Groups(source[leaders], residue[leaders], *_bounds(first[members], last[members], group_starts))
-    pieces = _Pieces(
-        group[piece_leaders], phase[piece_leaders], *_bounds(results[members, :, 0], results[members, :, 1], piece_starts)
+    groups = Groups(source[leaders], residue[leaders], *_bounds(first[members], last[members], group_starts))
+    phases = Phases(
+        group[phase_leaders], phase[phase_leaders], *_bounds(results[members, :, 0], results[members, :, 1], phase_starts)
     )
-    piece = np.full(len(places), -1)
-    piece[members] = np.repeat(np.arange(len(piece_starts)), np.diff(piece_starts, append=len(members)))
-    return _Level(axis, windows, lattice, members, piece, groups, pieces)
+    phase_of = np.full(len(places), -1)
+    phase_of[members] = np.repeat(np.arange(len(phase_starts)), np.diff(phase_starts, append=len(members)))
+    return _Level(axis, windows, lattice, members, phase_of, groups, phases)
 
 
 def _starts(labels: np.ndarray) -> np.ndarray:
@@ -159,56 +141,68 @@ class _Tables:
     def region_list(self) -> RegionList:
         """The tables, and the outputs: every window's own image, then the maps."""
         out = self.level.axis.out
-        outputs = ((len(self.level.piece), out, out), *((1, rows, cols) for rows, cols in self.maps))
+        outputs = ((len(self.level.phase), out, out), *((1, rows, cols) for rows, cols in self.maps))
         regions, pieces, stores = (torch.from_numpy(np.concatenate(t)) for t in (self.regions, self.pieces, self.stores))
         return RegionList(regions, pieces, stores, outputs)
 
     def add_groups(self, maps: _Maps, following: _Level | None) -> _Maps:
-        """One region for each group, which reads one of `maps`; returns the maps that the next block reads."""
-        axis, groups, of = self.level.axis, self.level.groups, self.level.pieces
-        count = len(of.group)
+        """The groups' regions, each of which reads one of `maps`; returns the maps that the next block reads."""
+        axis, phases = self.level.axis, self.level.phases
         read = np.unique(following.groups.source) if following else np.zeros(0, np.int64)
-        source = np.full(count, -1)
+        source = np.full(len(phases.group), -1)
         source[read] = np.arange(1, len(read) + 1)  # output 0 holds the windows' own images
-        found = _Maps(source, of.first, of.last - of.first + 1)
-        if not count:
+        found = _Maps(source, phases.first, phases.last - phases.first + 1)
+        if not len(phases.group):
             return found
         self.maps = [(rows, cols) for rows, cols in found.extent[read].tolist()]
+        apart = regions_apart(axis, self.level.groups, phases)
+        of, parts = apart.regions, apart.pieces
 
-        regions = np.zeros((len(groups.source), len(REGION_FIELDS) + 2), np.int64)
-        regions[:, 0] = maps.source[groups.source]
-        regions[:, 4:6] = maps.extent[groups.source]
-        regions[:, 6:8] = groups.first * axis.stride + groups.residue - axis.padding - maps.origin[groups.source]
-        regions[:, 8:10] = groups.last - groups.first + 1
-        regions[:, 10:12] = groups.first
-        regions[:, 13] = np.bincount(of.group)
+        regions = np.zeros((len(of.source), len(REGION_FIELDS) + 2), np.int64)
+        regions[:, 0] = maps.source[of.source]
+        regions[:, 4:6] = maps.extent[of.source]
+        regions[:, 6:8] = of.first * axis.stride + of.residue - axis.padding - maps.origin[of.source]
+        regions[:, 8:10] = of.last - of.first + 1
+        regions[:, 10:12] = of.first
+        regions[:, 13] = np.bincount(parts.group)
         regions[:, 12] = np.cumsum(regions[:, 13]) - regions[:, 13]
 
-        stores, owners = self._stores_of_groups(read, found, following)
-        pieces = np.zeros((count, len(PIECE_FIELDS) + 2), np.int64)
-        pieces[:, 0:2] = (of.first - axis.before) * axis.pool_stride + of.phase - groups.first[of.group]
-        pieces[:, 2:4] = found.extent + axis.before + axis.after
-        pieces[:, 5] = np.bincount(owners, minlength=count)
+        stores, owners = self._stores_of_groups(apart, read, found, following)
+        pieces = np.zeros((len(parts.group), len(PIECE_FIELDS) + 2), np.int64)
+        pieces[:, 0:2] = (parts.first - axis.before) * axis.pool_stride + parts.phase - of.first[parts.group]
+        pieces[:, 2:4] = parts.last - parts.first + 1 + axis.before + axis.after
+        pieces[:, 5] = np.bincount(owners, minlength=len(pieces))
         pieces[:, 4] = np.cumsum(pieces[:, 5]) - pieces[:, 5]
-        self._append(regions, pieces, stores[np.argsort(owners, kind="stable")])
+        self._append(regions, pieces, stores)
         return found
 
-    def _stores_of_groups(self, read: np.ndarray, maps: _Maps, following: _Level | None) -> tuple[np.ndarray, np.ndarray]:
-        """The pieces' stores: as the maps `read`, and in windows' own images; and whose each is."""
+    def _stores_of_groups(
+        self, apart: Regions, read: np.ndarray, maps: _Maps, following: _Level | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pieces' stores, as the maps `read` and in windows' own images, sorted by piece; and whose each is."""
         level, axis = self.level, self.level.axis
-        whole = np.zeros((len(read), len(STORE_FIELDS)), np.int64)
-        whole[:, 0:2] = axis.before
-        whole[:, 2:4] = maps.extent[read]
-        whole[:, 4] = maps.source[read]
+        (wanted, member), count = _wanted(level, following), len(read)
+        phase = np.concatenate([read, level.phase[member]])
+        offset = np.zeros((len(phase), 2), np.int64)  # of the lattice's results in what is stored to
+        offset[:count] = maps.origin[read]
+        offset[count:] = level.lattice[member] // axis.pool_stride
+        first = np.concatenate([offset[:count], offset[count:] + wanted[:, 0]])
+        last = np.concatenate([level.phases.last[read], offset[count:] + wanted[:, 1]])
+        output, image = np.zeros((2, len(phase)), np.int64)
+        output[:count], image[count:] = maps.source[read], member
 
-        wanted, member = _wanted(level, following)
-        owner = level.piece[member]
-        own = np.zeros((len(member), len(STORE_FIELDS)), np.int64)
-        own[:, 0:2] = level.lattice[member] // axis.pool_stride + wanted[:, 0] - maps.origin[owner] + axis.before
-        own[:, 2:4] = wanted[:, 1] - wanted[:, 0] + 1
-        own[:, 5] = member
-        own[:, 6:8] = wanted[:, 0]
-        return np.concatenate([whole, own]), np.concatenate([read, owner])
+        of, owner = apart.pieces_of(phase)
+        first = np.maximum(first[of], apart.pieces.first[owner])
+        extent = np.minimum(last[of], apart.pieces.last[owner]) - first + 1
+        kept = np.flatnonzero((extent > 0).all(axis=1))
+        kept = kept[np.argsort(owner[kept], kind="stable")]
+        of, owner, first = of[kept], owner[kept], first[kept]
+        stores = np.zeros((len(kept), len(STORE_FIELDS)), np.int64)
+        stores[:, 0:2] = first - apart.pieces.first[owner] + axis.before
+        stores[:, 2:4] = extent[kept]
+        stores[:, 4], stores[:, 5] = output[of], image[of]
+        stores[:, 6:8] = first - offset[of]
+        return stores, owner
 
     def add_rims(self) -> None:
         """The rim of every window that shares, as strips: above and below its shared results, left and right of them."""
@@ -216,7 +210,7 @@ class _Tables:
 
     def add_alone(self) -> None:
         """A region over the whole of every window that goes by itself."""
-        self._add_strips(np.flatnonzero(self.level.piece < 0), [ALL], [ALL])
+        self._add_strips(np.flatnonzero(self.level.phase < 0), [ALL], [ALL])
 
     def _add_strips(self, windows: np.ndarray, rows: Sequence[int], cols: Sequence[int]) -> None:
         """For each window the rectangles of results in parts rows[i] x cols[i]; empty ones are left out."""
@@ -270,7 +264,7 @@ def _wanted(level: _Level, following: _Level | None) -> tuple[np.ndarray, np.nda
     """
     members, (lo, hi) = level.members, level.windows.shared[level.members].transpose(2, 0, 1)
     near, far = level.windows.kept[members].transpose(2, 0, 1)
-    alone = (following.piece[members] < 0 if following else np.ones(len(members), bool))[:, None]
+    alone = (following.phase[members] < 0 if following else np.ones(len(members), bool))[:, None]
     near, far = np.where(alone, hi, near), np.where(alone, hi + 1, far)
     rows = (lo[:, 0], near[:, 0]), (far[:, 0], hi[:, 0]), (near[:, 0] + 1, far[:, 0] - 1), (near[:, 0] + 1, far[:, 0] - 1)
     cols = (lo[:, 1], hi[:, 1]), (lo[:, 1], hi[:, 1]), (lo[:, 1], near[:, 1]), (far[:, 1], hi[:, 1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from dcnn_fast import engine, ops, spec
 from dcnn_fast.plan import brute_force, share
 from dcnn_fast.plan.cost import costs_of
+from dcnn_fast.plan.overlap import regions_apart
 from tests.plan.networks import cases, preset_columns
 
 
@@ -102,6 +105,38 @@ def test_fifty_windows_of_the_global_column_take_far_fewer_multiplications(backe
     if backend == "cpu":
         layers = 50 * (column.features * column.fc[0] + column.fc[0] * column.fc[1])
         assert 2 * (counts[0].sum() / 20 + layers) < 26e9
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_no_block_output_is_computed_twice_for_several_windows(backend, monkeypatch):
+    """Also where groups of windows overlap on a large photograph. An output is known by the pixels where it starts."""
+    overlapping = []
+
+    def seen_apart(axis, groups, phases):
+        found = regions_apart(axis, groups, phases)
+        overlapping.append(not np.array_equal(found.regions.last, groups.last))
+        return found
+
+    monkeypatch.setattr(sys.modules["dcnn_fast.plan.share"], "regions_apart", seen_apart)
+    column = spec.preset("scnn-arch1").columns[0]
+    for seed, reach in enumerate((33, 150, 250, 400, 700)):
+        plane = (reach + 224, reach + 200 + 224)
+        windows = _windows(seed, reach=reach)
+        plan = share(column, windows, plane, backend)
+        for number, (block, regions) in enumerate(zip(column.blocks, plan.blocks, strict=True)):
+            seen = set()
+            for region in regions:
+                if (region.window_height, region.window_width) != plane if number == 0 else region.source == 0:
+                    continue  # a rim, or a window by itself
+                for piece in region.pieces:
+                    step = block.stride * (block.pool.stride if block.pool else 1)
+                    top, left = region.top + piece.top * block.stride, region.left + piece.left * block.stride
+                    rows, cols = range(top, top + piece.rows * step, step), range(left, left + piece.cols * step, step)
+                    outputs = {(region.source, row, col) for row in rows for col in cols}
+                    assert len(outputs) == piece.rows * piece.cols
+                    assert not outputs & seen, (reach, number)
+                    seen |= outputs
+    assert any(overlapping), "no groups overlap: this test shows nothing"
 
 
 def test_far_apart_windows_are_not_made_to_share():
