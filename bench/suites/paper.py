@@ -36,7 +36,8 @@ def rows(photos: Sequence[Path], threads: int, networks: Sequence[str] = tuple(P
             pipeline.whole(scorer, photos[:1], 1)
             prepared = pipeline.read(scorer, photos, threads)
             minutes, machine = PAPER[name]
-            note = f"{len(photos)} photograph{'s' * (len(photos) > 1)} scaled to {IMAGES}; the paper: {minutes:.0f} min on {machine}"
+            count = f"{len(photos)} photograph{'s' * (len(photos) > 1)}"
+            note = f"{count} scaled to {IMAGES}; the paper: {minutes:.0f} min on {machine}"
             files = seconds(partial(pipeline.whole, scorer, photos, threads))
             alone = seconds(partial(pipeline.network, scorer, prepared, threads))
             for case, took in ((FROM_FILES, files), (NETWORK, alone)):
