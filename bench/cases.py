@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.peers import PlainBlocks
 from dcnn_fast import nets, spec
-from dcnn_fast.nets import MultiColumn
+from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.spec import Network, View
 
 VIEWS = 50
@@ -20,8 +21,8 @@ MEAN = (120.0, 115.0, 105.0)
 def network(views: tuple[View, ...] = ("warp",), preset: str = "scnn-arch1") -> MultiColumn:
     """Columns of the preset's first column, one for each view, with seeded weights and a mean to take off."""
     first = spec.preset(preset).columns[0]
-    columns = tuple(replace(first, view=view, mean=MEAN) for view in views)
-    return nets.build(Network("bench", columns), seed=0).eval()
+    spread = tuple(replace(first, view=view, mean=MEAN) for view in views)
+    return nets.build(Network("bench", spread), seed=0).eval()
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -45,20 +46,26 @@ def windows(plane: np.ndarray, grid: int = 1, count: int = VIEWS, side: int = 22
 
 @dataclass(frozen=True)
 class Cut:
-    """Windows as the peers take them: cut from the plane, as float32 [N, 3, side, side] less the mean."""
+    """Windows as the peers take them: cut from the plane, as float32 [N, 3, side, side] less the mean.
+
+    every: all of them, equal ones too; otherwise the distinct ones only.
+    """
 
     plane: np.ndarray
     offsets: np.ndarray
+    every: bool = False
     side: int = 224
 
-    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct offsets, and which of them each view has."""
+    def given(self) -> tuple[np.ndarray, np.ndarray]:
+        """The offsets that are cut, and which of them each view has."""
+        if self.every:
+            return self.offsets, np.arange(len(self.offsets))
         rows, index = np.unique(self.offsets, axis=0, return_inverse=True)
         return rows, index.reshape(-1)
 
     def tensor(self, memory: torch.memory_format) -> Tensor:
-        """The distinct windows, in the layout that their reader likes best."""
-        rows, _ = self.distinct()
+        """The windows, in the layout that their reader likes best."""
+        rows, _ = self.given()
         views = np.lib.stride_tricks.sliding_window_view(self.plane, (self.side, self.side), axis=(0, 1))
         chosen = views[rows[:, 0], rows[:, 1]]
         if memory == torch.channels_last:
@@ -68,8 +75,23 @@ class Cut:
         return cut.float() - torch.tensor(MEAN).reshape(1, 3, 1, 1)
 
 
+def columns(net: MultiColumn) -> list[Column]:
+    """The network's columns, typed."""
+    return cast("list[Column]", list(net.columns))
+
+
+def blocks(column: Column) -> list[Block]:
+    """The column's blocks, typed."""
+    return cast("list[Block]", list(column.blocks))
+
+
+def layers(column: Column) -> list[nn.Linear]:
+    """The column's fully-connected layers, typed."""
+    return cast("list[nn.Linear]", list(column.fc))
+
+
 def plain(net: MultiColumn, index: int = 0) -> PlainBlocks:
     """A column for the peers."""
-    column = net.columns[index]
-    weights = [(block.weight, block.bias) for block in column.blocks]
-    return PlainBlocks(column.spec.blocks, weights, list(column.fc), column.spec.extents(), column.spec.rounding)
+    column = columns(net)[index]
+    weights = [(block.weight, block.bias) for block in blocks(column)]
+    return PlainBlocks(column.spec.blocks, weights, layers(column), column.spec.extents(), column.spec.rounding)

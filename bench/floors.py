@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.suites import OURS, OURS_BF16, Row
+from bench.row import OURS, OURS_BF16, Row, counted
+from bench.suites import jpeg, score
+
+RATIO = "{:.2f} x the best peer"
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The least ratio of the best peer's time to ours, by suite, case and precision."""
+    """The least `ratio` of our row, by suite, case and precision; `said` is how a value of it reads."""
 
     suite: str
     case: str
     precision: str
     ratio: float
+    said: str = RATIO
 
 
 FLOORS = (
@@ -25,51 +29,43 @@ FLOORS = (
     Floor("block", "block 2", "bf16", 2.0),
     Floor("score", "SCNN, grid 1", "fp32", 2.8),
     Floor("score", "SCNN, grid 1", "bf16", 7.0),
-    Floor("score", "SCNN, grid 8", "fp32", 4.0),
-    Floor("score", "SCNN, grid 8", "bf16", 4.0),
-    Floor("score", "DCNN 800x600, grid 1", "fp32", 1.8),
-    Floor("score", "DCNN 800x600, grid 1", "bf16", 5.0),
+    Floor("score", score.GRID_8, "fp32", 4.0),
+    Floor("score", score.GRID_8, "bf16", 4.0),
+    Floor("score", score.DCNN, "fp32", 1.8),
+    Floor("score", score.DCNN, "bf16", 5.0),
+    Floor("jpeg", jpeg.NETWORK, "bf16", 1.0, "decoding takes {:.2f} x the network's time"),
 )
 EAGER_SCORE = 4.5  # SCNN, grid 1: torch eager in its best format over ours
 PEAK_SHARE = 0.75  # of the multiply-add rate, block 1 and block 2 in fp32 on one thread
 
 
-def missed(rows: Sequence[Row], limits: Mapping[str, float]) -> list[str]:
+def missed(rows: Sequence[Row]) -> list[str]:
     """A sentence for every floor that a run measured and did not reach."""
-    cases = {(row.suite, row.case, row.threads) for row in rows}
     said = []
     for floor in FLOORS:
-        for suite, case, threads in sorted(cases):
-            if (suite, case) != (floor.suite, floor.case):
-                continue
-            where = f"{case}, {threads} thread{'s' * (threads > 1)}, {floor.precision}"
-            key = (suite, case, threads, OURS if floor.precision == "fp32" else OURS_BF16)
-            ours = [row for row in rows if (row.suite, row.case, row.threads, row.name) == key]
-            if ours and ours[0].ratio is not None and ours[0].ratio < floor.ratio:
-                said.append(f"{where}: {ours[0].ratio:.2f} x the best peer, the floor is {floor.ratio:g}")
-    return said + _missed_shares(rows, limits) + _missed_eager(rows)
+        name = OURS if floor.precision == "fp32" else OURS_BF16
+        for row in rows:
+            same = (row.suite, row.case, row.name) == (floor.suite, floor.case, name)
+            if same and row.ratio is not None and row.ratio < floor.ratio:
+                where = f"{row.case}, {counted(row.threads)}, {floor.precision}"
+                said.append(f"{where}: {floor.said.format(row.ratio)}, the floor is {floor.ratio:g}")
+    return said + _missed_shares(rows) + _missed_eager(rows)
 
 
-def _missed_shares(rows: Sequence[Row], limits: Mapping[str, float]) -> list[str]:
-    peak = max((rate for name, rate in limits.items() if name.startswith("multiply-adds")), default=0.0)
+def _missed_shares(rows: Sequence[Row]) -> list[str]:
     return [
-        f"{row.case}: {row.gflops / peak:.0%} of the multiply-add rate {peak:.0f} GFLOP/s, the floor is {PEAK_SHARE:.0%}"
+        f"{row.case}: {row.share:.0%} of the multiply-add rate, the floor is {PEAK_SHARE:.0%}"
         for row in rows
-        if row.suite == "block"
-        and row.threads == 1
-        and row.precision == "fp32"
-        and row.gflops
-        and peak
-        and row.gflops < PEAK_SHARE * peak
+        if (row.suite, row.name, row.threads) == ("block", OURS, 1) and row.share is not None and row.share < PEAK_SHARE
     ]
 
 
 def _missed_eager(rows: Sequence[Row]) -> list[str]:
     said = []
-    for threads in sorted({row.threads for row in rows}):
-        found = [row for row in rows if (row.suite, row.case, row.threads) == ("score", "SCNN, grid 1", threads)]
-        ours = [row.seconds for row in found if row.name == OURS]
-        eager = [row.seconds for row in found if row.name in ("torch eager", "torch eager channels_last")]
-        if ours and eager and min(eager) / ours[0] < EAGER_SCORE:
-            said.append(f"SCNN, {threads} threads: {min(eager) / ours[0]:.2f} x torch eager, the floor is {EAGER_SCORE:g}")
+    scores = [row for row in rows if (row.suite, row.case) == ("score", "SCNN, grid 1")]
+    for threads in sorted({row.threads for row in scores}):
+        times = {row.name: row.seconds for row in scores if row.threads == threads}
+        if OURS in times and "torch eager" in times and times["torch eager"] / times[OURS] < EAGER_SCORE:
+            ratio = times["torch eager"] / times[OURS]
+            said.append(f"SCNN, grid 1, {counted(threads)}: {ratio:.2f} x torch eager, the floor is {EAGER_SCORE:g}")
     return said

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 import torch
 
+from bench.row import counted
+from bench.timing import seconds
 from dcnn_fast import engine
 
 PACKAGES = ("dcnn-fast", "torch", "numpy", "pillow", "onnxruntime", "openvino")
@@ -21,6 +23,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "system": platform.system(),
         "python": platform.python_version(),
         "engine": engine.describe(),
@@ -43,17 +46,37 @@ def _version(name: str) -> str | None:
         return None
 
 
-def limits() -> dict[str, float]:
-    """Peaks of one thread: multiply-adds in registers (GFLOP/s), torch's matrix products (GFLOP/s), memory (GB/s)."""
-    torch.set_num_threads(1)
+def limits(threads: Iterable[int]) -> dict[str, float]:
+    """Peaks: multiply-adds in registers of one thread, torch's matrix products (GFLOP/s) and memory (GB/s) of each number."""
     found = {f"multiply-adds {isa}": _peak(isa) for isa in engine.isas()}
-    for dtype in (torch.float32, torch.bfloat16):
-        found[f"torch GEMM 2048 {str(dtype).removeprefix('torch.')}"] = _gemm(dtype)
-    big = np.ones(2**27 // 8)
-    found["reading memory GB/s"] = big.nbytes / _best(big.sum) / 1e9
-    target = np.empty_like(big)
-    found["copying memory GB/s"] = 2 * big.nbytes / _best(lambda: np.copyto(target, big)) / 1e9
+    for count in threads:
+        torch.set_num_threads(count)
+        for dtype in (torch.float32, torch.bfloat16):
+            found[_of(f"torch GEMM 2048 {str(dtype).removeprefix('torch.')}", count)] = _gemm(dtype)
+        big = torch.ones(2**27 // 8, dtype=torch.float64)
+        target = torch.empty_like(big)
+        found[_of("reading memory GB/s", count)] = big.nbytes / _best(big.sum) / 1e9
+        found[_of("copying memory GB/s", count)] = 2 * big.nbytes / _best(partial(target.copy_, big)) / 1e9
     return found
+
+
+def _of(name: str, threads: int) -> str:
+    return name if threads == 1 else f"{name}, {counted(threads)}"
+
+
+def peak_rate(limits: Mapping[str, float], precision: str, threads: int) -> float | None:
+    """GFLOP/s that a share is taken of: in fp32 of the multiply-adds in registers, one thread's times `threads`; in bf16, whose
+    products have no such loop, of torch's matrix product.
+    """
+    if precision == "bf16":
+        return limits.get(_of("torch GEMM 2048 bfloat16", threads))
+    rates = [rate for name, rate in limits.items() if name.startswith("multiply-adds")]
+    return max(rates) * threads if rates else None
+
+
+def bandwidth(limits: Mapping[str, float], threads: int) -> float | None:
+    """Of reading, GB/s."""
+    return limits.get(_of("reading memory GB/s", threads))
 
 
 def _peak(isa: str) -> float:
@@ -68,11 +91,6 @@ def _gemm(dtype: torch.dtype) -> float:
     return 2 * 2048**3 / _best(lambda: a @ b) / 1e9
 
 
-def _best(run: Any, rounds: int = 5) -> float:
+def _best(run: Callable[[], object], rounds: int = 5) -> float:
     run()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(seconds(run) for _ in range(rounds))

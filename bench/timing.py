@@ -12,55 +12,63 @@ import numpy as np
 Run = Callable[[], np.ndarray]
 
 
-class DisagreementError(RuntimeError):
-    """A rival's output differs from the expected one by more than its precision explains."""
-
-
 @dataclass(frozen=True)
 class Rival:
     """One way to compute something. `run` does it once and returns the output as float32, in the layout the others use.
 
-    tolerance: the largest allowed difference, relative to the largest magnitude of the expected output.
+    tolerance: the largest allowed difference, relative to the largest magnitude of the expected output. setting: how a
+    library was set up.
     """
 
     name: str
     run: Run
     tolerance: float
+    setting: str = ""
 
 
-def require_agreement(rivals: Mapping[str, Rival], expected: np.ndarray) -> dict[str, float]:
-    """Each rival's largest difference from `expected`, relative to that's largest magnitude. Raises DisagreementError."""
+def agreement(rivals: Mapping[str, Rival], expected: np.ndarray) -> tuple[dict[str, float], dict[str, str]]:
+    """The errors of those that agree with `expected`, relative to its largest magnitude; of the others, what is wrong."""
     scale = float(np.abs(expected).max())
     errors: dict[str, float] = {}
+    refused: dict[str, str] = {}
     for name, rival in rivals.items():
-        output = rival.run()
+        try:
+            output = rival.run()
+        except Exception as failure:  # one library that fails must not end a run over all of them
+            refused[name] = f"fails: {type(failure).__name__}: {' '.join(str(failure).split())}"
+            continue
         if output.shape != expected.shape:
-            raise DisagreementError(f"{name}: output must have shape {expected.shape}, got {output.shape}")
-        errors[name] = float(np.abs(output - expected).max()) / scale
-        if not errors[name] <= rival.tolerance:
-            raise DisagreementError(
-                f"{name}: output differs by {errors[name]:.1e} of the largest value, allowed {rival.tolerance:.1e}"
-            )
-    return errors
+            refused[name] = f"output must have shape {expected.shape}, got {output.shape}"
+            continue
+        error = float(np.abs(output - expected).max()) / scale
+        if error <= rival.tolerance:
+            errors[name] = error
+        else:  # NaN comes here too
+            refused[name] = f"output differs by {error:.1e} of the largest value, allowed {rival.tolerance:.1e}"
+    return errors, refused
 
 
 def alternate(rivals: Mapping[str, Rival], rounds: int, least: float = 0.02) -> dict[str, list[float]]:
     """Seconds per call of each rival, `rounds` times in turn; short calls are repeated within a turn for `least` seconds."""
-    repeats = {}
-    for name, rival in rivals.items():
-        start = time.perf_counter()
-        rival.run()
-        repeats[name] = max(1, int(least / max(time.perf_counter() - start, 1e-9)))
-    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    repeats = {name: max(1, int(least / max(seconds(rival.run), 1e-9))) for name, rival in rivals.items()}
+    times: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, rival in rivals.items():
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 rival.run()
-            seconds[name].append((time.perf_counter() - start) / repeats[name])
-    return seconds
+            times[name].append((time.perf_counter() - start) / repeats[name])
+    return times
 
 
-def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
-    """The median of each rival's rounds."""
-    return {name: statistics.median(times) for name, times in seconds.items()}
+def seconds(run: Callable[[], object]) -> float:
+    """Of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def median_and_spread(times: list[float]) -> tuple[float, float]:
+    """The median, and the range relative to it."""
+    middle = statistics.median(times)
+    return middle, (max(times) - min(times)) / middle

@@ -1,0 +1,43 @@
+"""What a time contains, for each side: printed before the times."""
+
+from __future__ import annotations
+
+from bench.suites import predicted
+
+EVERY = (
+    "every rival: the same weights and values in one process, run in turn, the median of the rounds. Before a time counts, its "
+    "output must agree with torch eager in fp32: within 2e-5 of the largest value in fp32, 3e-2 in bf16. N threads: the number "
+    "of torch and of our engine, ONNX Runtime's intra_op, OpenVINO's INFERENCE_NUM_THREADS. Weights are packed, and models "
+    "built and compiled, before the time. A peer runs in the fastest of the settings that were tried in this run, which is "
+    "printed; dcnn_fast has one setting."
+)
+BF16 = (
+    "bf16: dcnn_fast rounds the operands of products and sums them in fp32; torch runs by autocast with its weights in bf16; "
+    "OpenVINO by its precision hint; ONNX Runtime has none on the processor. What goes in and comes out is float32 for all, "
+    "and rounding it is in the time."
+)
+PEAK = (
+    "of peak: in fp32 of this run's multiply-adds in registers, in bf16 of torch's matrix product of 2048, for as many "
+    "threads. A convolution counts as its sums over taps; one computed in tiles (Winograd) multiplies less and may pass 100 %."
+)
+SUITES = {
+    "block": "in and out: float32, channels-last for dcnn_fast, for a peer the layout in its setting; conversions to its own "
+    "layouts, to bf16 and back are in the time.",
+    "score": "in: planes of bytes and offsets; out: float32 features of all 50 views after the last fully-connected layer. "
+    "dcnn_fast: planning, mean, blocks, fully-connected layers. A peer: cutting the windows, to float32 in the layout of its "
+    "setting, mean, network, equal windows' rows repeated. Peers are given the distinct windows only, unless a case says all.",
+    "roofline": "dcnn_fast alone, layer by layer, on the results of the layer before; memory for the results is there already.",
+    "paper": "dcnn_fast alone. From files: reading JPEG files, views, plans, network, scores, as `score_many` does it. "
+    "Network: blocks, head and scores of what was read before. N threads: so many images at a time, each on one thread.",
+    "jpeg": "dcnn_fast alone. Decoding: reading, hashing, views, windows and plans. Network: blocks, head, scores. "
+    "End to end: both, beside each other. N threads: as in `paper`.",
+    "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
+    "gpu": "where there is one: windows as bytes to the device, to float32, mean, network in channels-last, features back.",
+    "predicted": predicted.MODEL,
+}
+
+
+def lines(suites: list[str]) -> list[str]:
+    """The contract of these suites, a sentence or more a line."""
+    said = [EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites)]
+    return said + (predicted.counts() if "predicted" in suites else [])

@@ -1,0 +1,66 @@
+"""A column in torch's own operators, from the spec and the weights: what every peer is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcnn_fast.spec import Block, CrossMapNorm, Rounding
+
+
+def _pads(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:
+    """Zeros before and after an axis so that the convolution, rounding down, has the outputs that the spec says."""
+    outputs = block.conv_extent(extent, rounding)
+    return block.padding, (outputs - 1) * block.stride + block.size - extent - block.padding
+
+
+class PlainBlocks(nn.Module):
+    """Blocks, then fully-connected layers with ReLU, in torch's own operators."""
+
+    def __init__(
+        self, blocks: Sequence[Block], weights: Sequence[tuple[Tensor, Tensor]], fc: Sequence[nn.Linear],
+        extents: Sequence[int], rounding: Rounding,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.blocks, self.rounding = blocks, rounding
+        self.pads = [_pads(block, extent, rounding) for block, extent in zip(blocks, extents, strict=False)]
+        self.weights = nn.ParameterList([nn.Parameter(w.detach().clone()) for w, _ in weights])
+        self.biases = nn.ParameterList([nn.Parameter(b.detach().clone()) for _, b in weights])
+        self.fc = nn.ModuleList([_copy(layer) for layer in fc])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features, [N, ...]."""
+        for block, (before, after), weight, bias in zip(self.blocks, self.pads, self.weights, self.biases, strict=True):
+            if before == after:
+                x = F.conv2d(x, weight, bias, block.stride, before, groups=block.groups)
+            else:
+                x = F.conv2d(F.pad(x, (before, after, before, after)), weight, bias, block.stride, groups=block.groups)
+            x = F.relu(x)
+            stages = [self._pool, self._norm] if block.order == "conv-pool-norm" else [self._norm, self._pool]
+            for stage in stages:
+                x = stage(x, block)
+        if len(self.fc):
+            x = x.flatten(1)
+        for layer in self.fc:
+            x = F.relu(layer(x))
+        return x
+
+    def _pool(self, x: Tensor, block: Block) -> Tensor:
+        if block.pool is None:
+            return x
+        return F.max_pool2d(x, block.pool.size, block.pool.stride, ceil_mode=self.rounding == "up")
+
+    def _norm(self, x: Tensor, block: Block) -> Tensor:
+        if block.norm is None:
+            return x
+        norm = block.norm
+        assert isinstance(norm, CrossMapNorm), "the peers have no norm within a map"
+        return F.local_response_norm(x, norm.size, norm.scale, norm.power, norm.k)
+
+
+def _copy(layer: nn.Linear) -> nn.Linear:
+    copied = nn.Linear(layer.in_features, layer.out_features)
+    copied.load_state_dict(layer.state_dict())
+    return copied

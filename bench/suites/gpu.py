@@ -1,0 +1,49 @@
+"""torch on a GPU, where there is one: this project has no kernel there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+
+from bench import cases, peers
+from bench.measure import EXPECTED, Case, compare
+from bench.row import Found
+from bench.timing import Rival
+
+
+def rows(rounds: int, device: str = "cuda", views: int = cases.VIEWS) -> Iterator[Found]:
+    """SCNN, grid 1: the distinct windows as bytes to the device, the mean, the network, the features back."""
+    plane = cases.photograph(256, 256)
+    cut, net = cases.Cut(plane, cases.windows(plane, count=views)), cases.network()
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is ieee here, as everywhere in the benchmark
+    expected = Rival(EXPECTED, partial(_eager, cases.plain(net), cut, "cpu"), peers.tolerance(EXPECTED))
+    there = {bf16: _placed(cases.plain(net), device, bf16=bf16) for bf16 in (False, True)}
+    moved = [
+        Rival(name, partial(_eager, there[bf16], cut, device, bf16=bf16), peers.tolerance(name))
+        for name, bf16 in ((f"torch eager {device}", False), (f"torch eager {device} bf16", True))
+    ]
+    note = f"{_name(device)}; ratio: torch eager on the processor over this"
+    case = Case("gpu", "SCNN, grid 1", torch.get_num_threads(), note)
+    yield from compare(case, moved, [expected], rounds)
+
+
+def _name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _placed(net: torch.nn.Module, device: str, *, bf16: bool) -> torch.nn.Module:
+    moved: torch.nn.Module = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved.bfloat16() if bf16 else moved  # autocast would round the weights anew for every call
+
+
+def _eager(net: torch.nn.Module, cut: cases.Cut, device: str, *, bf16: bool = False) -> np.ndarray:
+    rows, index = cut.given()
+    windows = torch.from_numpy(np.stack([cut.plane[top : top + cut.side, left : left + cut.side] for top, left in rows]))
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+        mean = torch.tensor(cases.MEAN, device=device).reshape(1, 3, 1, 1)
+        x = windows.to(device).permute(0, 3, 1, 2).float() - mean
+        result: np.ndarray = net(x).float().cpu().numpy()[index]
+        return result

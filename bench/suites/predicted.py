@@ -1,0 +1,82 @@
+"""What GPUs could do, by arithmetic: nothing here has run on one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import cases
+from bench.row import Row
+from bench.work import Work, work_of
+from dcnn_fast import spec
+from dcnn_fast.plan import share
+
+SHARE_OF_PEAK, SHARE_OF_BANDWIDTH = 0.6, 0.8
+MODEL = (
+    f"seconds = the sum over the plan's layers of max(operations / {SHARE_OF_PEAK:.0%} of the peak, bytes / "
+    f"{SHARE_OF_BANDWIDTH:.0%} of the bandwidth), with the data sheet's peaks; the shares are assumptions, launches and "
+    "copies to the device are left out, and nothing ran on a GPU"
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A data sheet: dense TFLOP/s in fp32 and of bf16 matrix products with fp32 sums, and the memory's GB/s."""
+
+    name: str
+    fp32: float
+    bf16: float
+    bandwidth: float
+
+    def peak(self, precision: str) -> float:
+        """TFLOP/s."""
+        return self.fp32 if precision == "fp32" else self.bf16
+
+
+GPUS = (
+    Gpu("RTX 4090", 82.6, 165.2, 1008),
+    Gpu("A100 SXM 80 GB", 19.5, 312.0, 2039),
+    Gpu("H100 SXM", 66.9, 989.4, 3350),
+)
+PLANES = {"SCNN, grid 1": [(256, 256)], "DCNN 800x600, grid 1": [(600, 800), (256, 256)]}
+BYTES = {"fp32": 4, "bf16": 2}  # of a weight, and of a value between layers
+
+
+def rows() -> Iterator[Row]:
+    """Predicted seconds of fifty views of one photograph, the plans that a GPU would be given, for each GPU and precision."""
+    for case in PLANES:
+        for precision in BYTES:
+            layers = _layers(case, precision)
+            for gpu in GPUS:
+                seconds = predicted(gpu, precision, layers)
+                gflops = sum(work.flops for work in layers) / seconds / 1e9
+                note = f"data sheet: {gpu.peak(precision):g} TFLOP/s, {gpu.bandwidth:g} GB/s"
+                name = f"{gpu.name} {precision} (predicted)"
+                yield Row("predicted", case, 0, name, precision, seconds, gflops=gflops, share=SHARE_OF_PEAK, note=note)
+
+
+def predicted(gpu: Gpu, precision: str, layers: list[Work]) -> float:
+    """Seconds by the model: layers follow each other."""
+    peak, bandwidth = gpu.peak(precision) * 1e12 * SHARE_OF_PEAK, gpu.bandwidth * 1e9 * SHARE_OF_BANDWIDTH
+    return sum(work.least_seconds(peak, bandwidth) for work in layers)
+
+
+def counts() -> list[str]:
+    """What the model counts: operations and bytes of every case's layers."""
+    said = []
+    for case in PLANES:
+        pairs = zip(_layers(case, "fp32"), _layers(case, "bf16"), strict=True)
+        layers = (f"{a.layer} {a.flops / 1e9:.2f} GFLOP, {a.bytes / 1e6:.0f} / {b.bytes / 1e6:.0f} MB" for a, b in pairs)
+        said.append(f"predicted: {case}: {'; '.join(layers)} (fp32 / bf16)")
+    return said
+
+
+def _layers(case: str, precision: str) -> list[Work]:
+    column, item = spec.preset("scnn-arch1").columns[0], BYTES[precision]
+    found: list[Work] = []
+    for plane in PLANES[case]:
+        plan = share(column, cases.windows(np.empty((*plane, 3), np.uint8)), plane, "cuda")
+        found += work_of(column, plan, plane, values=item, weights=item)
+    return found

@@ -1,0 +1,32 @@
+"""The floors are those that the project promised, and a run that misses one says which."""
+
+from __future__ import annotations
+
+from bench import floors
+from bench.row import OURS, OURS_BF16, Row
+from bench.suites import jpeg, score
+
+
+def _row(suite, case, seconds, ratio, name=OURS, **fields):
+    return Row(suite, case, 1, name, "bf16" if name.endswith("bf16") else "fp32", seconds, ratio=ratio, **fields)
+
+
+def test_floors_that_are_missed_are_said():
+    rows = [
+        _row("block", "block 1", 1.0, 1.2, share=0.8),
+        _row("block", "block 2", 1.0, 1.2, share=0.7),
+        _row("score", "SCNN, grid 1", 1.0, 3.0),
+        _row("score", "SCNN, grid 1", 4.0, None, name="torch eager"),
+        _row("score", score.GRID_8, 1.0, 3.9, name=OURS_BF16),
+        _row("score", score.GRID_8_EVERY, 1.0, 3.9, name=OURS_BF16),
+        _row("jpeg", jpeg.NETWORK, 1.0, 0.5, name=OURS_BF16),
+        _row("jpeg", jpeg.NETWORK, 1.0, 0.5),
+    ]
+    assert floors.missed(rows) == [
+        "block 1, 1 thread, fp32: 1.20 x the best peer, the floor is 1.3",
+        "SCNN, grid 8, 1 thread, bf16: 3.90 x the best peer, the floor is 4",
+        "DCNN, 12 MP JPEG, network, 1 thread, bf16: decoding takes 0.50 x the network's time, the floor is 1",
+        "block 2: 70% of the multiply-add rate, the floor is 75%",
+        "SCNN, grid 1, 1 thread: 4.00 x torch eager, the floor is 4.5",
+    ]
+    assert floors.missed(rows[2:3]) == []
