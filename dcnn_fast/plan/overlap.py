@@ -47,26 +47,26 @@ class Regions:
     phase_of: np.ndarray
     piece_of: np.ndarray
 
-    def split(self, phases: np.ndarray, stores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Stores sorted by piece, and the piece of each; one with results of several pieces is cut.
 
-        phases: whose results each has. stores: [n, 8], like Store's fields but results of the lattice: first and last, output,
-        image, and the place that the first goes to.
-        """
-        if self.piece_of is self.phase_of:  # every phase is a piece
-            order = np.argsort(phases, kind="stable")
-            return stores[order], phases[order]
-        counts = np.bincount(self.phase_of)
-        starts, count = np.cumsum(counts) - counts, counts[phases]
-        of = np.repeat(np.arange(len(phases)), count)
-        owner = self.piece_of[np.arange(len(of)) + (starts[phases] - np.cumsum(count) + count)[of]]
-        cut = stores[of]
-        cut[:, 0:2] = np.maximum(cut[:, 0:2], self.pieces.first[owner])
-        cut[:, 2:4] = np.minimum(cut[:, 2:4], self.pieces.last[owner])
-        cut[:, 6:8] += cut[:, 0:2] - stores[of, 0:2]
-        kept = np.flatnonzero((cut[:, 2:4] >= cut[:, 0:2]).all(axis=1))
-        kept = kept[np.argsort(owner[kept], kind="stable")]
-        return cut[kept], owner[kept]
+def cut_by_piece(
+    stores: np.ndarray, phases: np.ndarray, phase_of: np.ndarray, piece_of: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stores cut into those of single pieces and sorted by piece, and the piece of each.
+
+    phases: whose results each has. stores: [n, 8], like Store's fields but results of the lattice: first and last, output,
+    image, and the place that the first goes to. phase_of, piece_of: pairs as in `Regions`. first, last: results of every piece.
+    """
+    counts = np.bincount(phase_of)
+    starts, count = np.cumsum(counts) - counts, counts[phases]
+    of = np.repeat(np.arange(len(phases)), count)
+    owner = piece_of[np.arange(len(of)) + (starts[phases] - np.cumsum(count) + count)[of]]
+    cut = stores[of]
+    cut[:, 0:2] = np.maximum(cut[:, 0:2], first[owner])
+    cut[:, 2:4] = np.minimum(cut[:, 2:4], last[owner])
+    cut[:, 6:8] += cut[:, 0:2] - stores[of, 0:2]
+    kept = np.flatnonzero((cut[:, 2:4] >= cut[:, 0:2]).all(axis=1))
+    kept = kept[np.argsort(owner[kept], kind="stable")]
+    return cut[kept], owner[kept]
 
 
 def regions_apart(axis: Axis, groups: Groups, phases: Phases) -> Regions:

@@ -58,18 +58,16 @@ def strips_of(levels: Sequence[Level], places: np.ndarray) -> list[Tables]:
     return [(regions[start:end], pieces[start:end], stores[start:end]) for start, end in pairwise(ends.tolist())]
 
 
-def wanted_of(levels: Sequence[Level]) -> list[tuple[np.ndarray, np.ndarray]]:
+def wanted_of(levels: Sequence[Level]) -> tuple[np.ndarray, np.ndarray]:
     """Of each block's shared results, what is read from each member's own image: rectangles [m, row or column, first or
-    last], and whose they are. That is the frame that the next block's rim reads, or everything where that does not share.
+    last], and whose they are of all blocks' members. That is the frame that the next block's rim reads, or everything where it
+    does not share.
     """
     ends = np.cumsum([0] + [len(level.members) for level in levels])
     alone = np.ones(ends[-1], np.int64)
     for (start, end), level, following in zip(pairwise(ends.tolist()), levels, levels[1:], strict=False):
         alone[start:end] = following.phase[level.members] < 0
-    members = np.concatenate([level.members for level in levels])
-    wanted, row = _rectangles(np.concatenate([level.windows.frame[level.members] for level in levels]), alone)
-    cuts = np.searchsorted(row, ends).tolist()
-    return [(wanted[start:end], members[row[start:end]]) for start, end in pairwise(cuts)]
+    return _rectangles(np.concatenate([level.windows.frame[level.members] for level in levels]), alone)
 
 
 def _rectangles(parts: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

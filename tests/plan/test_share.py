@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from dcnn_fast import engine, ops, spec
-from dcnn_fast.plan import brute_force, share
+from dcnn_fast.plan import brute_force, interior, share
 from dcnn_fast.plan.cost import costs_of
 from dcnn_fast.plan.overlap import regions_apart
 from tests.plan.networks import cases, preset_columns
@@ -117,7 +115,7 @@ def test_no_block_output_is_computed_twice_for_several_windows(backend, monkeypa
         overlapping.append(not np.array_equal(found.regions.last, groups.last))
         return found
 
-    monkeypatch.setattr(sys.modules["dcnn_fast.plan.share"], "regions_apart", seen_apart)
+    monkeypatch.setattr(interior, "regions_apart", seen_apart)
     column = spec.preset("scnn-arch1").columns[0]
     for seed, reach in enumerate((33, 150, 250, 400, 700)):
         plane = (reach + 224, reach + 200 + 224)

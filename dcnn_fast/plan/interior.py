@@ -1,0 +1,134 @@
+"""What windows have in common in every block: regions for the groups, whose pieces go to maps and to the windows' own images.
+
+All blocks at once, as in `rim`. A block's groups read maps: the plane in block 1, later phases of groups of the block before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
+from dcnn_fast.plan.level import Level
+from dcnn_fast.plan.overlap import Regions, cut_by_piece, regions_apart
+from dcnn_fast.plan.rim import Tables, wanted_of
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """The phases of all blocks, one block's after another's. block: of each. ends: where each block's begin, and the end.
+    output: as which output of its block one is stored, -1 for none; output 0 is windows' own images. extent: rows and columns.
+    """
+
+    block: np.ndarray
+    ends: np.ndarray
+    output: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    extent: np.ndarray
+
+
+def groups_tables(levels: Sequence[Level], plane: tuple[int, int]) -> tuple[list[Tables], list[list[tuple[int, int]]]]:
+    """Of each block the tables of its groups' regions, and the rows and columns of the maps that they store."""
+    phases = _phases(levels)
+    apart = [regions_apart(level.axis, level.groups, level.phases) for level in levels]
+    axes = [level.axis for level in levels]
+    stride, padding, pool_stride, before, after = np.array(
+        [(axis.stride, axis.padding, axis.pool_stride, axis.before, axis.after) for axis in axes]
+    ).T[:, :, None]
+    block, region_ends = _ends([len(of.regions.source) for of in apart])
+    piece_block, piece_ends = _ends([len(of.pieces.group) for of in apart])
+
+    # A region's map: 0 is the plane, then come all phases.
+    maps = np.concatenate([of.regions.source + (1 + phases.ends[i - 1] if i else 0) for i, of in enumerate(apart)])
+    first = np.concatenate([of.regions.first for of in apart])
+    regions = np.zeros((len(maps), len(REGION_FIELDS) + 2), np.int64)
+    regions[:, 0] = np.append(0, phases.output)[maps]
+    regions[:, 4:6] = np.concatenate([[plane], phases.extent])[maps]
+    origin = np.concatenate([[(0, 0)], phases.first])[maps]
+    residue = np.concatenate([of.regions.residue for of in apart])
+    regions[:, 6:8] = first * stride[block] + residue - padding[block] - origin
+    regions[:, 8:10] = np.concatenate([of.regions.last for of in apart]) - first + 1
+    regions[:, 10:12] = first
+    region = np.concatenate([of.pieces.group for of in apart]) + region_ends[piece_block]
+    _count_members(regions, region, piece_ends[block])
+
+    piece_first = np.concatenate([of.pieces.first for of in apart])
+    extent = np.concatenate([of.pieces.last for of in apart]) - piece_first + 1
+    phase = np.concatenate([of.pieces.phase for of in apart])
+    pieces = np.zeros((len(region), len(PIECE_FIELDS) + 2), np.int64)
+    pieces[:, 0:2] = (piece_first - before[piece_block]) * pool_stride[piece_block] + phase - first[region]
+    pieces[:, 2:4] = extent + (before + after)[piece_block]
+    stores, owner = _by_piece(*_stores(levels, phases), apart, phases.ends, piece_ends)
+    store_ends = np.searchsorted(owner, piece_ends)
+    _count_members(pieces, owner, store_ends[piece_block])
+    stores[:, 2:4] += 1 - stores[:, 0:2]
+    stores[:, 0:2] += before[piece_block[owner]] - piece_first[owner]
+
+    cuts = [pairwise(ends.tolist()) for ends in (region_ends, piece_ends, store_ends)]
+    tables = [
+        (regions[slice(*r)], pieces[slice(*p)], stores[slice(*s)]) for r, p, s in zip(*cuts, strict=True)
+    ]  # fmt: skip
+    kept = phases.output > 0
+    outputs: list[list[tuple[int, int]]] = [[] for _ in levels]
+    for number, rows, cols in zip(phases.block[kept].tolist(), *phases.extent[kept].T.tolist(), strict=True):
+        outputs[number].append((rows, cols))
+    return tables, outputs
+
+
+def _phases(levels: Sequence[Level]) -> _Phases:
+    block, ends = _ends([len(level.phases.group) for level in levels])
+    is_map = np.zeros(len(block), bool)
+    for start, following in zip(ends.tolist(), levels[1:], strict=False):
+        is_map[start + following.groups.source] = True
+    count = np.cumsum(is_map)
+    output = np.where(is_map, count - np.append(0, count)[ends[block]], -1)
+    first, last = (np.concatenate([getattr(level.phases, name) for level in levels]) for name in ("first", "last"))
+    return _Phases(block, ends, output, first, last, last - first + 1)
+
+
+def _ends(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of so many things in each block, one block's after another's: whose each is; where each block's begin, and the end."""
+    return np.repeat(np.arange(len(counts)), counts), np.cumsum([0, *counts])
+
+
+def _count_members(table: np.ndarray, owner: np.ndarray, start: np.ndarray) -> None:
+    """Write the last two columns: of what each row owns the first, counted from `start`, and the number. owner: sorted."""
+    table[:, -1] = np.bincount(owner, minlength=len(table))
+    table[:, -2] = np.cumsum(table[:, -1]) - table[:, -1] - start
+
+
+def _stores(levels: Sequence[Level], phases: _Phases) -> tuple[np.ndarray, np.ndarray]:
+    """What is wanted of the phases, and of which: whole maps, and parts in windows' own images.
+
+    Like Store's fields, but results of the lattice: first and last, output, image, and the place that the first goes to.
+    """
+    wanted, row = wanted_of(levels)
+    block = np.repeat(np.arange(len(levels)), [len(level.members) for level in levels])[row]
+    member = np.concatenate([level.members for level in levels])[row]
+    number = np.concatenate([level.phase[level.members] for level in levels])[row]
+    lattice = np.concatenate([level.lattice[level.members] // level.axis.pool_stride for level in levels])[row]
+    maps = np.flatnonzero(phases.output > 0)
+    stores = np.zeros((len(maps) + len(row), len(STORE_FIELDS)), np.int64)
+    whole, own = stores[: len(maps)], stores[len(maps) :]
+    whole[:, 0:2], whole[:, 2:4], whole[:, 4] = phases.first[maps], phases.last[maps], phases.output[maps]
+    own[:, 0:2], own[:, 2:4] = lattice + wanted[:, :, 0], lattice + wanted[:, :, 1]
+    own[:, 5] = member
+    own[:, 6:8] = wanted[:, :, 0]
+    return stores, np.append(maps, number + phases.ends[block])
+
+
+def _by_piece(
+    stores: np.ndarray, phase: np.ndarray, apart: Sequence[Regions], phase_ends: np.ndarray, piece_ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stores sorted by piece, and the piece of each; one with results of several pieces is cut."""
+    if all(of.piece_of is of.phase_of for of in apart):  # every phase is a piece
+        order = np.argsort(phase, kind="stable")
+        return stores[order], phase[order]
+    phase_of = np.concatenate([of.phase_of + start for of, start in zip(apart, phase_ends, strict=False)])
+    piece_of = np.concatenate([of.piece_of + start for of, start in zip(apart, piece_ends, strict=False)])
+    first, last = (np.concatenate([getattr(of.pieces, name) for of in apart]) for name in ("first", "last"))
+    return cut_by_piece(stores, phase, phase_of, piece_of, first, last)
