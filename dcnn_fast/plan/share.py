@@ -33,11 +33,10 @@ def share(
     places, window_of = distinct_windows(windows)
     levels = levels_of(column, places, backend, precision)
     (groups, maps), strips = groups_tables(levels, plane), strips_of(levels, places)
+    images = [(len(places), level.axis.out, level.axis.out) for level in levels]
     blocks = tuple(
-        _region_list(
-            shared, alone, ((len(places), level.axis.out, level.axis.out), *((1, rows, cols) for rows, cols in stored))
-        )
-        for level, stored, shared, alone in zip(levels, maps, groups, strips, strict=True)
+        _region_list(shared, alone, (own, *((1, rows, cols) for rows, cols in stored)))
+        for own, stored, shared, alone in zip(images, maps, groups, strips, strict=True)
     )
     name = "sharing" if any(level.members.size for level in levels) else "brute-force"
     return ColumnPlan(name, blocks, window_of)
