@@ -56,6 +56,11 @@ def isas() -> tuple[str, ...]:
     return () if reason() else tuple(load().isas())
 
 
+def emulated_isas() -> tuple[str, ...]:
+    """Instruction sets that run here in software: slow, for tests; only DCNN_FAST_CPU_ISA chooses one."""
+    return () if reason() else tuple(load().emulated_isas())
+
+
 def isa() -> str:
     """The instruction set in use: the best, or the one DCNN_FAST_CPU_ISA names.
 
@@ -65,7 +70,7 @@ def isa() -> str:
     available = isas()
     if not available:
         raise EngineError(reason())
-    if wanted and wanted not in available:
+    if wanted and wanted not in (*available, *emulated_isas()):
         raise EngineError(f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}")
     return wanted or available[0]
 
@@ -97,4 +102,7 @@ def describe() -> str:
         return f"none ({why}); torch operations are used"
     module = load()
     offered = ", ".join(name for name, there in features().items() if there) or "nothing it knows"
-    return f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {module.compiler}"
+    text = f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {module.compiler}"
+    if "amx_emulated" in emulated_isas() and "amx" not in isas():
+        text += "; amx: compiled, and its kernels tested on a tile unit in software (amx_emulated), not run on such a processor"
+    return text

@@ -42,7 +42,7 @@ def test_an_instruction_set_that_is_not_there_is_an_error(monkeypatch):
 
 
 @pytest.mark.needs_engine
-@pytest.mark.parametrize("isa", engine.isas())
+@pytest.mark.parametrize("isa", [*engine.isas(), *engine.emulated_isas()])
 def test_every_instruction_set_can_be_forced(isa, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     assert engine.isa() == isa

@@ -11,6 +11,9 @@
 #include "patch_impl.h"
 #include "tail_impl.h"
 #include "winograd_impl.h"
+#ifdef DCNN_TILES
+#include "amx_conv_impl.h"
+#endif
 
 namespace dcnn {
 namespace {
@@ -47,6 +50,13 @@ void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) 
 // Calls `use` with the convolution that the problem takes.
 template <typename Use>
 auto with_conv(const BlockProblem& p, const Use& use) {
+#ifdef DCNN_TILES
+  if (p.split) return use(Tiled<true>{});
+  if (p.bf16) return use(Tiled<false>{});
+#endif
+#ifdef DCNN_BF16_PAIRS
+  if (p.split) return use(Direct<SplitPairs>{});
+#endif
   switch (winograd_taps(p)) {
     case 3: return use(Winograd<6, 4>{});
     case 5: return use(Winograd<8, 4>{});

@@ -48,6 +48,7 @@ struct BlockProblem {
   float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
   bool norm_first;
   bool bf16;  // products of operands rounded to bfloat16, summed in fp32
+  bool split;  // with bf16: of operands split into two bfloat16 each, without the products of both lower parts
 
   int64_t group_channels() const { return channels / groups; }
   int64_t group_filters() const { return filters / groups; }
@@ -73,6 +74,7 @@ struct LinearProblem {
   int64_t rows, inputs, outputs;
   bool relu;
   bool bf16;
+  const float* packed_rows;  // x as the instruction set's pack_rows leaves it, where it has that
 };
 
 // The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
@@ -92,6 +94,11 @@ struct Isa {
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);
   // Multiply-adds in registers alone; returns the operations done. `sink` takes a vector.
   double (*peak)(int64_t rounds, float* sink);
+  // Multiplies bfloat16 in tiles: weights are packed for tile_steps.h.
+  bool tiles = false;
+  // Floats of packed rows, and the packing of a bf16 product's rows, done once for all its outputs.
+  size_t (*rows_floats)(const LinearProblem&) = nullptr;
+  void (*pack_rows)(const LinearProblem&, float* packed) = nullptr;
 };
 
 const Isa& portable_isa();
@@ -99,6 +106,12 @@ const Isa& portable_isa();
 const Isa& avx2_isa();
 const Isa& avx512_isa();
 const Isa& avx512_bf16_isa();
+const Isa& amx_isa();
+const Isa& amx_emulated_isa();
+
+// C += A * B in the software tile unit: `config` is the 64 bytes of LDTILECFG, tiles 0, 1 and 2 are C, A and B with rows 64 bytes
+// apart. Throws std::logic_error where a processor would fault.
+void emulated_tile_product(const void* config, const void* a, const void* b, float* c);
 #endif
 
 // Rounded to nearest even; a NaN stays one.
@@ -114,6 +127,12 @@ static inline float from_bf16(uint16_t value) {
   float result;
   __builtin_memcpy(&result, &bits, sizeof result);
   return result;
+}
+
+// value = high + low, but for what the lower part's rounding loses: at most 2^-18 of it (nothing is below an infinity or a NaN).
+static inline void split_bf16(float value, uint16_t* high, uint16_t* low) {
+  *high = to_bf16(value);
+  *low = (*high & 0x7f80) == 0x7f80 ? uint16_t{0} : to_bf16(value - from_bf16(*high));
 }
 
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }

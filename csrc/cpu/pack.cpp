@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tile_steps.h"
+
 namespace dcnn {
 namespace {
 
@@ -83,7 +85,56 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
   return packed;
 }
 
+// For SplitPairs in conv_impl.h: of every product, the pairs (higher, higher) of a block's filters, then the pairs (lower, 0).
+Buffer pack_split_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), taps = p.size * p.size;
+  const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels(), products = taps * channels;
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * products * 2 * block));
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t within = f % per_group;
+    float* to = packed.data() + (f / per_group * blocks + within / block) * products * 2 * block + within % block;
+    for (int64_t k = 0; k < products; ++k, to += 2 * block) {  // over taps, then channels
+      uint16_t high, low;
+      split_bf16(weight[(f * channels + k % channels) * taps + k / channels], &high, &low);
+      const uint32_t both = static_cast<uint32_t>(high) << 16 | high, single = low;
+      std::memcpy(to, &both, sizeof both);
+      std::memcpy(to + block, &single, sizeof single);
+    }
+  }
+  return packed;
+}
+
+// Tiles of the tile unit's right operand: of a block, step after step of tile_steps.h, two of 16 filters each; with parts, a block's
+// higher parts before its lower ones.
+Buffer pack_tiles(const Isa& isa, const BlockProblem& p, const float* weight) {
+  const TileSteps s = tile_steps(p);
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), blocks = round_up(per_group, block) / block;
+  const int64_t taps = p.size * p.size, channels = p.group_channels(), parts = p.split ? 2 : 1, tile = 16 * kTileDepth;
+  const int64_t part = s.steps() * block / 16 * tile;
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * parts * part / 2));
+  auto* halves = reinterpret_cast<unsigned char*>(packed.data());
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t within = f % per_group % block;
+    const int64_t first = (f / per_group * blocks + f % per_group / block) * parts * part + within / 16 * tile + within % 16 * 2;
+    for (int64_t step = 0; step < s.steps(); ++step) {
+      for (int64_t i = 0; i < kTileDepth; ++i) {
+        const int64_t k = tile_product(s, step, i);  // over taps, then channels
+        if (k < 0) continue;
+        const float value = weight[(f * channels + k % channels) * taps + k / channels];
+        const int64_t at = first + step * block / 16 * tile + i / 2 * 32 + i % 2;
+        uint16_t high = to_bf16(value), low = 0;
+        if (p.split) split_bf16(value, &high, &low);
+        std::memcpy(halves + at * 2, &high, sizeof high);
+        if (p.split) std::memcpy(halves + (at + part) * 2, &low, sizeof low);
+      }
+    }
+  }
+  return packed;
+}
+
 Buffer pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
+  if (p.bf16 && isa.tiles) return pack_tiles(isa, p, weight);
+  if (p.split) return pack_split_pairs(isa, p, weight);
   if (winograd_taps(p) != 0) return pack_winograd(isa, p, weight);
   if (p.bf16 && isa.bf16_pairs) return pack_pairs(isa, p, weight);
   const int64_t block = isa.filter_block, per_group = p.group_filters(), run = p.group_channels();
@@ -139,12 +190,13 @@ class Cache {
   struct Entry {
     const Isa* isa;
     int64_t filters, channels, size, stride, groups;
-    bool bf16;
+    bool bf16, split;
     std::vector<float> weight, bias;
     std::shared_ptr<const Packed> packed;
 
     Entry(const Isa& i, const BlockProblem& p, const float* w, const float* b, std::shared_ptr<const Packed> made)
         : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), bf16(p.bf16),
+          split(p.split),
           weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
 
     static int64_t weights(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
@@ -154,7 +206,7 @@ class Cache {
     // Whether the very values are the same: an address says nothing once somebody has written to it.
     bool is(const Isa& i, const BlockProblem& p, const float* w, const float* b) const {
       return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
-             groups == p.groups && bf16 == p.bf16 && bias.empty() == (b == nullptr) &&
+             groups == p.groups && bf16 == p.bf16 && split == p.split && bias.empty() == (b == nullptr) &&
              std::memcmp(weight.data(), w, weight.size() * sizeof(float)) == 0 &&
              (b == nullptr || std::memcmp(bias.data(), b, bias.size() * sizeof(float)) == 0);
     }

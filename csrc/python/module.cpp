@@ -27,6 +27,19 @@ std::vector<std::string> isas() {
   return names;
 }
 
+std::vector<std::string> emulated_isas() {
+  std::vector<std::string> names;
+  for (const dcnn::Isa* isa : dcnn::emulated_isas()) names.emplace_back(isa->name);
+  return names;
+}
+
+#ifdef DCNN_X86
+// All addresses: 64 bytes of configuration, and tiles C (in and out), A and B with rows 64 bytes apart.
+void emulated_tile_product(uint64_t config, uint64_t a, uint64_t b, uint64_t c) {
+  dcnn::emulated_tile_product(pointer<const void>(config), pointer<const void>(a), pointer<const void>(b), pointer<float>(c));
+}
+#endif
+
 py::dict features() {
   const dcnn::Features& f = dcnn::features();
   py::dict found;
@@ -48,7 +61,7 @@ py::dict features() {
 void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
                    int64_t count, uint64_t pieces, uint64_t stores, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
                    uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
-                   float norm_power, float norm_k, bool norm_first, bool bf16, const std::vector<float>& mean,
+                   float norm_power, float norm_k, bool norm_first, bool bf16, bool split, const std::vector<float>& mean,
                    float scale, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
@@ -79,6 +92,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.norm_k = norm_k;
   p.norm_first = norm_first;
   p.bf16 = bf16;
+  p.split = split;
   const auto packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
   p.weight = packed->weight.data();
   p.bias = packed->bias.data();
@@ -89,7 +103,7 @@ void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t b
             int64_t inputs, int64_t outputs, bool relu, bool bf16, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::LinearProblem p{pointer<const void>(x), pointer<const void>(weight), pointer<const float>(bias),
-                              pointer<float>(y),      rows, inputs, outputs, relu, bf16};
+                              pointer<float>(y),      rows, inputs, outputs, relu, bf16, nullptr};
   dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
 }
 
@@ -105,6 +119,10 @@ PYBIND11_MODULE(_engine, m) {
   m.doc() = "The C++ CPU engine of dcnn_fast.";
   m.attr("compiler") = __VERSION__;
   m.def("isas", &isas, "Instruction sets compiled in that this processor has, best first.");
+  m.def("emulated_isas", &emulated_isas, "Instruction sets that run here in software: for tests, never chosen by themselves.");
+#ifdef DCNN_X86
+  m.def("emulated_tile_product", &emulated_tile_product, "One product in the software tile unit, for its own tests.");
+#endif
   m.def("features", &features, "What the processor and the operating system offer.");
   m.def("block_regions", &block_regions, "The fused block over regions.");
   m.def("linear", &linear, "y = x * weight^T + bias.");

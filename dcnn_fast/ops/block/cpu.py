@@ -27,8 +27,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
         source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         return f"the C++ engine takes float32 or uint8 with weights in float32 and gives float32, not {source}, {weight}, {out}"
-    if params.options.precision not in ("ieee", "bf16"):
-        return f"the C++ engine computes in ieee fp32 or bf16, not in {params.options.precision}"
+    return _precision_refused(params.options.precision)
+
+
+def _precision_refused(precision: Precision) -> str | None:
+    if precision not in ("ieee", "bf16", "bf16x3"):
+        return f"the C++ engine computes in ieee fp32, bf16 or bf16x3, not in {precision}"
+    if precision == "bf16x3" and not engine.load().has_bf16(engine.isa()):
+        return f"bf16x3 takes products of bfloat16, which {engine.isa()} does not have"
     return None
 
 
@@ -102,7 +108,8 @@ def run(
         sizes,
         *_norm(options.norm),
         options.order == "conv-norm-pool",
-        options.precision == "bf16",
+        options.precision in ("bf16", "bf16x3"),
+        options.precision == "bf16x3",
         list(mean) or [0.0] * params.channels,
         scale,
         threads,
