@@ -155,14 +155,14 @@ def _score(
     yield from _measure("score", case, threads, ours, [rival(name) for name in built[0]], rounds, None, note)
 
 
-Planner = Callable[[Any, np.ndarray, tuple[int, int]], ColumnPlan]
+Planner = Callable[[Any, np.ndarray, tuple[int, int], Precision], ColumnPlan]
 
 
-def _shared(column: Any, offsets: np.ndarray, plane: tuple[int, int]) -> ColumnPlan:
-    return share(column, offsets, plane)
+def _shared(column: Any, offsets: np.ndarray, plane: tuple[int, int], precision: Precision) -> ColumnPlan:
+    return share(column, offsets, plane, precision=precision)
 
 
-def _brute(column: Any, offsets: np.ndarray, plane: tuple[int, int]) -> ColumnPlan:
+def _brute(column: Any, offsets: np.ndarray, plane: tuple[int, int], precision: Precision) -> ColumnPlan:
     return brute_force(column, offsets)
 
 
@@ -170,7 +170,7 @@ def _brute(column: Any, offsets: np.ndarray, plane: tuple[int, int]) -> ColumnPl
 def _features(net: MultiColumn, cuts: Sequence[cases.Cut], planner: Planner, precision: Precision = "ieee") -> np.ndarray:
     parts = []
     for column, cut in zip(net.columns, cuts, strict=True):
-        plan = planner(column.spec, cut.offsets, cut.plane.shape[:2])  # type: ignore[arg-type, union-attr]
+        plan = planner(column.spec, cut.offsets, cut.plane.shape[:2], precision)  # type: ignore[arg-type, union-attr]
         maps = column_maps(column, Job(cut.plane, cut.offsets, plan), precision)  # type: ignore[arg-type]
         parts.append(column_features(column, [maps], [plan.window_of]))  # type: ignore[arg-type]
     result: np.ndarray = torch.cat(parts, dim=1).numpy()

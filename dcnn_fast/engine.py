@@ -56,6 +56,11 @@ def isas() -> tuple[str, ...]:
     return () if reason() else tuple(load().isas())
 
 
+def refusals() -> dict[str, str]:
+    """Why the engine's other instruction sets do not run here, one sentence for each; empty without the engine."""
+    return {} if reason() else dict(load().refusals())
+
+
 def emulated_isas() -> tuple[str, ...]:
     """Instruction sets that run here in software: slow, for tests; only DCNN_FAST_CPU_ISA chooses one."""
     return () if reason() else tuple(load().emulated_isas())
@@ -71,8 +76,16 @@ def isa() -> str:
     if not available:
         raise EngineError(reason())
     if wanted and wanted not in (*available, *emulated_isas()):
-        raise EngineError(f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}")
+        why = refusals().get(wanted)
+        raise EngineError(
+            f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}{f': {why}' if why else ''}"
+        )
     return wanted or available[0]
+
+
+def has_tile_unit() -> bool:
+    """Whether the instruction set in use multiplies bfloat16 in a tile unit; False without the engine."""
+    return reason() is None and bool(load().has_tiles(isa()))
 
 
 def threads() -> int:
@@ -102,7 +115,4 @@ def describe() -> str:
         return f"none ({why}); torch operations are used"
     module = load()
     offered = ", ".join(name for name, there in features().items() if there) or "nothing it knows"
-    text = f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {module.compiler}"
-    if "amx_emulated" in emulated_isas() and "amx" not in isas():
-        text += "; amx: compiled, and its kernels tested on a tile unit in software (amx_emulated), not run on such a processor"
-    return text
+    return f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {module.compiler}"

@@ -5,39 +5,44 @@
 // 32, each summed inside the tile unit, so a row's bits are the same in every column of every tile; between chunks of K, which keep x
 // in L2, the sums wait in scratch.
 // Layout: x as [64 rows][step][16 rows][16 pairs][16 rows][2], zeros past its rows and inputs.
-// Memory: x once more, and sums of the outputs for 64 rows. Limit: reading the weights; not run on a processor with AMX yet.
+// Memory: x once more, and sums of the outputs for 64 rows. Limit: reading the weights; docs/engine-notes.md says what was run.
+
+#pragma once
 
 #include <string.h>
 
-#include "kernel.h"
-#include "tile_steps.h"
+#include "amx_tiles_impl.h"
+#include "linear_impl.h"
 
 namespace dcnn {
 namespace {
 
-constexpr int64_t kTileSide = 16, kTileRowBlock = 64, kTileChunk = 32;  // steps of a chunk
-constexpr int64_t kTileFloats = kTileSide * kTileSide;
+constexpr int64_t kTileChunk = 32;  // steps of a chunk
+static_assert(kRowBlock == 4 * kTileSide, "four tiles of sums");
 
 inline int64_t tiles_of(int64_t count) { return (count + kTileSide - 1) / kTileSide; }
 
 inline int64_t linear_steps(const LinearProblem& p) { return (p.inputs + kTileDepth - 1) / kTileDepth; }
 
+inline int64_t rows_from(const LinearProblem& p, int64_t row) { return p.rows - row < kRowBlock ? p.rows - row : kRowBlock; }
+
 size_t tile_rows_floats(const LinearProblem& p) { return static_cast<size_t>(tiles_of(p.rows) * linear_steps(p) * kTileFloats); }
 
 void tile_pack_rows(const LinearProblem& p, float* packed) {
   const auto* x = static_cast<const uint16_t*>(p.x);
-  auto* to = reinterpret_cast<uint16_t*>(packed);
-  memset(packed, 0, tile_rows_floats(p) * sizeof(float));
-  for (int64_t block = 0; block < p.rows; block += kTileRowBlock) {
-    const int64_t rows = p.rows - block < kTileRowBlock ? p.rows - block : kTileRowBlock, tiles = tiles_of(rows);
-    for (int64_t r = 0; r < rows; ++r) {
-      const uint16_t* from = x + (block + r) * p.inputs;
-      uint16_t* column = to + r / kTileSide * 2 * kTileFloats + r % kTileSide * 2;
-      for (int64_t k = 0; k < p.inputs; ++k) {
-        column[k / kTileDepth * tiles * 2 * kTileFloats + k % kTileDepth / 2 * 2 * kTileSide + k % 2] = from[k];
+  auto* to = reinterpret_cast<uint32_t*>(packed);
+  for (int64_t block = 0; block < p.rows; block += kRowBlock) {
+    const int64_t rows = rows_from(p, block), tiles = tiles_of(rows);
+    for (int64_t k = 0; k < p.inputs; k += kTileDepth) {
+      const size_t values = static_cast<size_t>(p.inputs - k < kTileDepth ? p.inputs - k : kTileDepth);
+      for (int64_t r = 0; r < tiles * kTileSide; ++r) {
+        uint32_t pairs[kTileSide] = {};
+        if (r < rows) memcpy(pairs, x + (block + r) * p.inputs + k, values * sizeof *x);
+        uint32_t* column = to + r / kTileSide * kTileFloats + r % kTileSide;
+        for (int64_t i = 0; i < kTileSide; ++i) column[i * kTileSide] = pairs[i];
       }
+      to += tiles * kTileFloats;
     }
-    to += tiles * linear_steps(p) * 2 * kTileFloats;
   }
 }
 
@@ -50,23 +55,22 @@ size_t tile_linear_scratch(const LinearProblem& p, int64_t first, int64_t last) 
 
 template <int T>
 inline void linear_products(const uint16_t* x, const uint16_t* weight, int64_t weight_bytes, int64_t steps) {
-  for (int64_t i = 0; i < steps; ++i, x += T * 2 * kTileFloats, weight += kTileDepth) {
+  for (int64_t i = 0; i < steps; ++i, x += T * kTileValues, weight += kTileDepth) {
     tile_load<4>(weight, weight_bytes);
     tile_load<5>(x, 64);
     tile_dot<0, 4, 5>();
     if constexpr (T > 1) {
-      tile_load<6>(x + 2 * kTileFloats, 64);
+      tile_load<6>(x + kTileValues, 64);
       tile_dot<1, 4, 6>();
     }
     if constexpr (T > 2) {
-      tile_load<7>(x + 4 * kTileFloats, 64);
+      tile_load<7>(x + 2 * kTileValues, 64);
       tile_dot<2, 4, 7>();
     }
     if constexpr (T > 3) {
-      tile_load<5>(x + 6 * kTileFloats, 64);
+      tile_load<5>(x + 3 * kTileValues, 64);
       tile_dot<3, 4, 5>();
     }
-    tile_awake();
   }
 }
 
@@ -92,22 +96,17 @@ void tile_linear_bf16(const LinearProblem& p, int64_t first, int64_t last, float
     auto* tail = reinterpret_cast<uint16_t*>(scratch + piece * kPieceFloats + 4 * kTileFloats);
     memset(tail, 0, kTileFloats * sizeof(float));
     for (int64_t i = 0; i < height; ++i) {
-      memcpy(tail + i * kTileDepth, weight + (start_of(piece) + i) * p.inputs + whole * kTileDepth, static_cast<size_t>(rest) * 2);
+      memcpy(tail + i * kTileDepth, weight + (start_of(piece) + i) * p.inputs + whole * kTileDepth,
+             static_cast<size_t>(rest) * sizeof *tail);
     }
   }
-  TileConfig config{};
-  config.palette = 1;
-  for (int t = 0; t < 8; ++t) {
-    config.rows[t] = t < 5 ? static_cast<uint8_t>(height) : 16;
-    config.row_bytes[t] = 64;
-  }
-  tile_configure(config);
+  const TilesInUse tiles_in_use(height);
   const auto* x = reinterpret_cast<const uint16_t*>(p.packed_rows);
-  for (int64_t row = 0; row < p.rows; row += kTileRowBlock) {
-    const int64_t rows = p.rows - row < kTileRowBlock ? p.rows - row : kTileRowBlock, tiles = tiles_of(rows);
+  for (int64_t row = 0; row < p.rows; row += kRowBlock) {
+    const int64_t rows = rows_from(p, row), tiles = tiles_of(rows);
     for (int64_t step = 0; step < steps; step += kTileChunk) {
       const int64_t end = step + kTileChunk < steps ? step + kTileChunk : steps, direct = (end < whole ? end : whole) - step;
-      const uint16_t* chunk = x + step * tiles * 2 * kTileFloats;
+      const uint16_t* chunk = x + step * tiles * kTileValues;
       for (int64_t piece = 0; piece < pieces; ++piece) {
         float* sums = scratch + piece * kPieceFloats;
         if (step == 0) {
@@ -121,10 +120,10 @@ void tile_linear_bf16(const LinearProblem& p, int64_t first, int64_t last, float
           tile_load<2>(sums + 2 * kTileFloats, 64);
           tile_load<3>(sums + 3 * kTileFloats, 64);
         }
-        linear_products_of(tiles, chunk, weight + start_of(piece) * p.inputs + step * kTileDepth, p.inputs * 2, direct);
+        linear_products_of(tiles, chunk, weight + start_of(piece) * p.inputs + step * kTileDepth, 2 * p.inputs, direct);
         if (end == steps && rest > 0) {
           const auto* tail = reinterpret_cast<const uint16_t*>(sums + 4 * kTileFloats);
-          linear_products_of(tiles, chunk + direct * tiles * 2 * kTileFloats, tail, 64, 1);
+          linear_products_of(tiles, chunk + direct * tiles * kTileValues, tail, 64, 1);
         }
         tile_store<0>(sums, 64);
         tile_store<1>(sums + kTileFloats, 64);
@@ -140,9 +139,8 @@ void tile_linear_bf16(const LinearProblem& p, int64_t first, int64_t last, float
         p.y[(row + r) * p.outputs + n] = p.relu && total < 0.0f ? 0.0f : total;
       }
     }
-    x += tiles * steps * 2 * kTileFloats;
+    x += tiles * steps * kTileValues;
   }
-  tile_release();
 }
 
 void tile_run_linear(const LinearProblem& p, int64_t first, int64_t last, float* scratch) {

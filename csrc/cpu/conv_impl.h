@@ -22,8 +22,6 @@ struct Single {
   static void put(float value, bool bf16, float* to) { *to = bf16 ? from_bf16(to_bf16(value)) : value; }
   static Vec spread(const float* from) { return Vec::broadcast(*from); }
   static Vec spread_rest(const float* from) { return Vec::broadcast(*from); }
-  static constexpr int64_t kWeights = 1;  // vectors of a step's weights
-  static Vec weights(const float* from) { return Vec::load(from); }
   static Vec add(Vec x, Vec w, Vec sum) { return Vec::fma(x, w, sum); }
 };
 
@@ -38,29 +36,7 @@ struct Pairs {
     return Vec::broadcast_bits(both);
   }
   static Vec spread_rest(const uint16_t* from) { return Vec::broadcast_bits(*from); }  // the other one is not the run's
-  static constexpr int64_t kWeights = 1;
-  static Vec weights(const float* from) { return Vec::load(from); }
   static Vec add(Vec x, Vec w, Vec sum) { return Vec::dot(x, w, sum); }
-};
-
-// Operands are sums of two bfloat16. A value of the patch is the pair of its higher and its lower part; a weight is two pairs, (higher,
-// higher) and (lower, 0), so that all products but those of both lower parts are summed.
-struct SplitPairs {
-  typedef uint32_t Element;
-  static constexpr int kDepth = 1;
-  static void put(float value, bool, uint32_t* to) {
-    uint16_t high, low;
-    split_bf16(value, &high, &low);
-    *to = static_cast<uint32_t>(low) << 16 | high;
-  }
-  static Vec spread(const uint32_t* from) { return Vec::broadcast_bits(*from); }
-  static Vec spread_rest(const uint32_t* from) { return Vec::broadcast_bits(*from); }
-  static constexpr int64_t kWeights = 2;
-  struct Weights {
-    Vec high, low;
-  };
-  static Weights weights(const float* from) { return {Vec::load(from), Vec::load(from + kBlock)}; }
-  static Vec add(Vec x, const Weights& w, Vec sum) { return Vec::dot(x, w.high, Vec::dot(x, w.low, sum)); }
 };
 #endif
 
@@ -99,8 +75,8 @@ void conv_tile(const TilePlace<typename Products::Element>& t) {
         from[i] = t.input + ky * t.input_row + kx * t.run_step + (i / kAcross) * t.row_step + (i % kAcross) * 3 * step;
       }
       int64_t k = 0;
-      for (; k < whole; k += Products::kDepth, weight += Products::kWeights * kBlock) {
-        const auto w0 = Products::weights(weight), w1 = Products::weights(weight + Vec::width);
+      for (; k < whole; k += Products::kDepth, weight += kBlock) {
+        const Vec w0 = Vec::load(weight), w1 = Vec::load(weight + Vec::width);
         _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
           const Vec x = Products::spread(&from[i / C * kAcross + i % C / 3][(i % C % 3) * step + k]);
           low[i] = Products::add(x, w0, low[i]);
@@ -108,13 +84,13 @@ void conv_tile(const TilePlace<typename Products::Element>& t) {
         }
       }
       if (k < t.run) {
-        const auto w0 = Products::weights(weight), w1 = Products::weights(weight + Vec::width);
+        const Vec w0 = Vec::load(weight), w1 = Vec::load(weight + Vec::width);
         _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
           const Vec x = Products::spread_rest(&from[i / C * kAcross + i % C / 3][(i % C % 3) * step + k]);
           low[i] = Products::add(x, w0, low[i]);
           high[i] = Products::add(x, w1, high[i]);
         }
-        weight += Products::kWeights * kBlock;
+        weight += kBlock;
       }
     }
   }
@@ -163,7 +139,7 @@ void direct_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, con
   t.weight = p.weight;
   t.out_col = l.filters;
   t.out_row = r.cols * l.filters;
-  const int64_t block_weights = p.size * t.runs * ((t.run + Products::kDepth - 1) / Products::kDepth) * Products::kWeights * kBlock;
+  const int64_t block_weights = p.size * t.runs * ((t.run + Products::kDepth - 1) / Products::kDepth) * kBlock;
   for (int64_t g = 0; g < p.groups; ++g) {
     const typename Products::Element* rows = patch + y * p.stride * t.input_row + g * p.group_channels();
     for (int64_t b = 0; b < blocks; ++b, t.weight += block_weights) {

@@ -9,17 +9,24 @@
 #include "tile_amx.h"
 #include "vec_avx512.h"
 
-#include "block_impl.h"
-#include "linear_impl.h"
-#include "peak_impl.h"
-
 #include "amx_linear_impl.h"
+#include "block_impl.h"
+#include "peak_impl.h"
 
 namespace dcnn {
 
+namespace {
+
+const char* refusal() {
+  const Features& f = features();
+  if (!f.avx512f || !f.amx_tile || !f.amx_bf16) return "the processor, or what the operating system saves of it, has no AMX-BF16";
+  return tiles_granted() ? nullptr : "the operating system does not let this process use AMX's tiles";
+}
+
+}  // namespace
+
 const Isa& amx_isa() {
-  static const Isa isa{"amx", [] { return features().avx512f && features().amx_tile && features().amx_bf16 && tiles_granted(); },
-                       kBlock, true, region_scratch, run_region, tile_linear_scratch, tile_run_linear, run_peak, true,
+  static const Isa isa{"amx", refusal, kBlock, kBf16, region_scratch, run_region, tile_linear_scratch, tile_run_linear, run_peak,
                        tile_rows_floats, tile_pack_rows};
   return isa;
 }

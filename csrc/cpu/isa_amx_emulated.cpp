@@ -8,17 +8,16 @@
 #include "tile_emulated.h"
 #include "vec_avx512.h"
 
-#include "block_impl.h"
-#include "linear_impl.h"
-#include "peak_impl.h"
-
 #include "amx_linear_impl.h"
+#include "block_impl.h"
+#include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& amx_emulated_isa() {
-  static const Isa isa{"amx_emulated", [] { return features().avx512f; }, kBlock, true, region_scratch, run_region,
-                       tile_linear_scratch, tile_run_linear, run_peak, true, tile_rows_floats, tile_pack_rows};
+  static const Isa isa{"amx_emulated", [] { return features().avx512f ? nullptr : "the processor has no AVX-512"; },
+                       kBlock, kBf16, region_scratch, run_region, tile_linear_scratch, tile_run_linear, run_peak,
+                       tile_rows_floats, tile_pack_rows};
   return isa;
 }
 

@@ -33,6 +33,13 @@ struct Output {
 
 enum class Norm : int { none = 0, cross_map = 1, same_map = 2 };
 
+// What a convolution multiplies, summed in fp32: floats; operands rounded to bfloat16; or operands split into two bfloat16 each,
+// without the products of both lower parts, which tile units alone do: elsewhere fp32 costs less and errs less.
+enum class Precision : int { ieee = 0, bf16 = 1, bf16x3 = 2 };
+
+// How an instruction set multiplies bfloat16: as floats, in vectors of pairs, or in a tile unit.
+enum class Bf16 : int { floats, pairs, tiles };
+
 struct BlockProblem {
   const Source* sources;
   const PieceRow* pieces;
@@ -47,16 +54,18 @@ struct BlockProblem {
   int64_t norm_size;
   float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
   bool norm_first;
-  bool bf16;  // products of operands rounded to bfloat16, summed in fp32
-  bool split;  // with bf16: of operands split into two bfloat16 each, without the products of both lower parts
+  Precision precision;
 
   int64_t group_channels() const { return channels / groups; }
   int64_t group_filters() const { return filters / groups; }
 };
 
 // Taps per axis of the images of every stride-th pixel, where the convolution is computed from products at points
-// (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save.
-inline int64_t winograd_taps(const BlockProblem& p) {
+// (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save,
+// and a tile unit needs none of that: it does 512 multiply-adds of bfloat16 in a cycle where two vector units do 32 of fp32, and
+// points save a factor of 4.0 with 5 x 5 taps and 2.4 with 3 x 3 (measured on Zen 4): even at a third of its rate sums win.
+inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
+  if (bf16 == Bf16::tiles && p.precision != Precision::ieee) return 0;
   const int64_t taps = (p.size + p.stride - 1) / p.stride;
   return p.group_channels() * p.stride * p.stride >= 12 && (taps == 3 || taps == 5) ? taps : 0;
 }
@@ -81,11 +90,12 @@ struct LinearProblem {
 // output lies in, the number of threads, or the other rows of a product.
 struct Isa {
   const char* name;
-  bool (*supported)();
+  // Null, or the sentence that says why it does not run here.
+  const char* (*refusal)();
   // Filters are packed in blocks of this many; each group starts a block.
   int64_t filter_block;
-  // Has products of bfloat16 pairs; others round the operands of a block and multiply in fp32, and have no bf16 `linear`.
-  bool bf16_pairs;
+  // Those that multiply floats round the operands of a block, and have no bf16 `linear`.
+  Bf16 bf16;
   // Floats of scratch that a region needs.
   size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
   void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
@@ -94,9 +104,7 @@ struct Isa {
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);
   // Multiply-adds in registers alone; returns the operations done. `sink` takes a vector.
   double (*peak)(int64_t rounds, float* sink);
-  // Multiplies bfloat16 in tiles: weights are packed for tile_steps.h.
-  bool tiles = false;
-  // Floats of packed rows, and the packing of a bf16 product's rows, done once for all its outputs.
+  // Floats of packed rows, and the packing of a bf16 product's rows, done once for all its outputs; null where none is needed.
   size_t (*rows_floats)(const LinearProblem&) = nullptr;
   void (*pack_rows)(const LinearProblem&, float* packed) = nullptr;
 };

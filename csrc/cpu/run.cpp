@@ -93,24 +93,25 @@ void spread(int64_t count, int threads, const Work& work) {
 
 }  // namespace
 
-std::vector<const Isa*> available_isas() {
-  std::vector<const Isa*> found;
+std::vector<const Isa*> compiled_isas() {
 #ifdef DCNN_X86
-  if (amx_isa().supported()) found.push_back(&amx_isa());
-  if (avx512_bf16_isa().supported()) found.push_back(&avx512_bf16_isa());
-  if (avx512_isa().supported()) found.push_back(&avx512_isa());
-  if (avx2_isa().supported()) found.push_back(&avx2_isa());
+  return {&amx_isa(), &avx512_bf16_isa(), &avx512_isa(), &avx2_isa(), &portable_isa()};
+#else
+  return {&portable_isa()};
 #endif
-  found.push_back(&portable_isa());
+}
+
+std::vector<const Isa*> available_isas() {
+  std::vector<const Isa*> found = compiled_isas();
+  found.erase(std::remove_if(found.begin(), found.end(), [](const Isa* isa) { return isa->refusal() != nullptr; }), found.end());
   return found;
 }
 
 std::vector<const Isa*> emulated_isas() {
-  std::vector<const Isa*> found;
 #ifdef DCNN_X86
-  if (amx_emulated_isa().supported()) found.push_back(&amx_emulated_isa());
+  if (amx_emulated_isa().refusal() == nullptr) return {&amx_emulated_isa()};
 #endif
-  return found;
+  return {};
 }
 
 const Isa& isa_named(const std::string& name) {
@@ -126,14 +127,16 @@ const Isa& isa_named(const std::string& name) {
 }
 
 void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, int64_t count, int threads) {
-  if (p.split && !isa.bf16_pairs) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
+  if (p.precision == Precision::bf16x3 && isa.bf16 != Bf16::tiles) {
+    throw std::invalid_argument(std::string(isa.name) + " has no tile unit for bf16x3");
+  }
   spread(count, threads, [&](int64_t i, Scratch& scratch) {
     isa.region(p, regions[i], scratch.at_least(isa.region_scratch(p, regions[i])));
   });
 }
 
 void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
-  if (p.bf16 && !isa.bf16_pairs) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
+  if (p.bf16 && isa.bf16 == Bf16::floats) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
   constexpr int64_t kSlice = 48;  // outputs a thread takes at a time
   LinearProblem packed = p;
   Buffer rows;

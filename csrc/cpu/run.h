@@ -9,7 +9,10 @@
 
 namespace dcnn {
 
-// The instruction sets compiled in that this processor has, best first.
+// The instruction sets compiled in, best first.
+std::vector<const Isa*> compiled_isas();
+
+// Those of them that run here.
 std::vector<const Isa*> available_isas();
 
 // Those that run here in software: for tests, never chosen by themselves.

@@ -7,26 +7,21 @@
 
 #include <stdexcept>
 
+#include "tile_config.h"
+
 namespace dcnn {
 namespace {
 
-struct TileConfig {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-};
-static_assert(sizeof(TileConfig) == 64, "as the processor reads it");
+constexpr int kTileCount = 8, kTileRows = 16, kTileRowBytes = 64;  // palette 1
 
-constexpr int kTileCount = 8, kTileRows = 16, kTileRowBytes = 64;  // of palette 1
-
-struct TileUnit {
+struct SoftwareTiles {
   bool configured;
   TileConfig config;
   alignas(64) uint8_t data[kTileCount][kTileRows][kTileRowBytes];
 };
 
-inline TileUnit& tile_unit() {
-  static thread_local TileUnit unit{};
+inline SoftwareTiles& tile_unit() {
+  static thread_local SoftwareTiles unit{};
   return unit;
 }
 
@@ -44,18 +39,18 @@ inline void tile_configure(const TileConfig& config) {
     tile_fault(config.row_bytes[t] > (there ? kTileRowBytes : 0), "tiles: rows too long, or no such tile");
     tile_fault((config.rows[t] == 0) != (config.row_bytes[t] == 0), "tiles: rows without bytes or bytes without rows");
   }
-  TileUnit& unit = tile_unit();
+  SoftwareTiles& unit = tile_unit();
   unit.configured = true;
   unit.config = config;
   memset(unit.data, 0, sizeof unit.data);
 }
 
-inline void tile_release() { tile_unit() = TileUnit{}; }
+inline void tile_release() { tile_unit() = SoftwareTiles{}; }
 
 template <int T>
-inline TileUnit& tile_checked() {
+inline SoftwareTiles& tile_checked() {
   static_assert(T >= 0 && T < kTileCount, "palette 1 has eight tiles");
-  TileUnit& unit = tile_unit();
+  SoftwareTiles& unit = tile_unit();
   tile_fault(!unit.configured, "tiles: not configured");
   tile_fault(unit.config.rows[T] == 0, "tiles: this tile is not configured");
   return unit;
@@ -63,13 +58,13 @@ inline TileUnit& tile_checked() {
 
 template <int T>
 inline void tile_zero() {
-  TileUnit& unit = tile_checked<T>();
+  SoftwareTiles& unit = tile_checked<T>();
   memset(unit.data[T], 0, sizeof unit.data[T]);
 }
 
 template <int T>
 inline void tile_load(const void* from, int64_t row_bytes) {
-  TileUnit& unit = tile_checked<T>();
+  SoftwareTiles& unit = tile_checked<T>();
   memset(unit.data[T], 0, sizeof unit.data[T]);
   for (int m = 0; m < unit.config.rows[T]; ++m) {
     memcpy(unit.data[T][m], static_cast<const uint8_t*>(from) + m * row_bytes, unit.config.row_bytes[T]);
@@ -78,7 +73,7 @@ inline void tile_load(const void* from, int64_t row_bytes) {
 
 template <int T>
 inline void tile_store(void* to, int64_t row_bytes) {
-  TileUnit& unit = tile_checked<T>();
+  SoftwareTiles& unit = tile_checked<T>();
   for (int m = 0; m < unit.config.rows[T]; ++m) {
     memcpy(static_cast<uint8_t*>(to) + m * row_bytes, unit.data[T][m], unit.config.row_bytes[T]);
   }
@@ -104,7 +99,7 @@ __attribute__((noinline)) void tile_dot_row(const uint8_t* a, const uint8_t (*b)
 template <int C, int A, int B>
 inline void tile_dot() {
   static_assert(C != A && C != B && A != B, "three tiles");
-  TileUnit& unit = tile_checked<C>();
+  SoftwareTiles& unit = tile_checked<C>();
   tile_checked<A>();
   tile_checked<B>();
   const uint8_t* rows = unit.config.rows;
@@ -117,8 +112,6 @@ inline void tile_dot() {
   for (int m = 0; m < rows[C]; ++m) tile_dot_row(unit.data[A][m], unit.data[B], bytes[A] / 4, unit.data[C][m]);
   asm volatile("ldmxcsr %0" ::"m"(before) : "memory");
 }
-
-inline void tile_awake() {}
 
 }  // namespace
 }  // namespace dcnn

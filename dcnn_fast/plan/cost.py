@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 
 from dcnn_fast.ops.block import output_tile
 from dcnn_fast.ops.block.params import OutputTile
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan.geometry import Axis, Span, axes_of
 from dcnn_fast.spec import Column
 
@@ -77,15 +78,22 @@ class BlockCost:
         return 4 * results * self.filters * self.per_byte
 
 
+def costs_of(column: Column, backend: str, precision: Precision = "ieee") -> tuple[BlockCost, ...]:
+    """The costs of every block of the column, whose products are computed in `precision`."""
+    inputs = (column.channels, *(block.filters for block in column.blocks))
+    tiles = tuple(
+        output_tile(backend, size=block.size, stride=block.stride, channels=channels // block.groups, precision=precision)
+        for block, channels in zip(column.blocks, inputs, strict=False)
+    )
+    return _costs(column, backend, tiles)
+
+
 @lru_cache(maxsize=256)
-def costs_of(column: Column, backend: str) -> tuple[BlockCost, ...]:
-    """The costs of every block of the column."""
+def _costs(column: Column, backend: str, tiles: tuple[OutputTile, ...]) -> tuple[BlockCost, ...]:
     inputs = (column.channels, *(block.filters for block in column.blocks))
     costs = []
-    for block, axis, channels in zip(column.blocks, axes_of(column), inputs, strict=False):
-        per_group = channels // block.groups
-        tile = output_tile(backend, size=block.size, stride=block.stride, channels=per_group)
-        depth = block.size**2 * per_group * block.filters
+    for block, axis, channels, tile in zip(column.blocks, axes_of(column), inputs, tiles, strict=False):
+        depth = block.size**2 * (channels // block.groups) * block.filters
         costs.append(BlockCost(axis, tile, depth, channels, block.filters, MACS_PER_BYTE[backend]))
     return tuple(costs)
 

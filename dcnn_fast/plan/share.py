@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS, RegionList
 from dcnn_fast.plan.brute import ColumnPlan
 from dcnn_fast.plan.cluster import Group, Place, groups_of
@@ -49,14 +50,16 @@ class _Level:
     alone: list[int]
 
 
-def share(column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu") -> ColumnPlan:
+def share(
+    column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee"
+) -> ColumnPlan:
     """The plan that costs least by `BlockCost`, block by block: never more than brute force.
 
-    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend: whose costs
-    count. A pure function of its arguments.
+    windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
+    whose costs count, and what may be shared there. A pure function of its arguments and, of the engine, its instruction set.
     """
     distinct, window_of = np.unique(windows, axis=0, return_inverse=True)
-    levels = _levels(column, distinct, backend)
+    levels = _levels(column, distinct, backend, precision)
     blocks: list[RegionList] = []
     maps: Maps = {0: (0, plane)}
     for i, level in enumerate(levels):
@@ -70,11 +73,11 @@ def share(column: Column, windows: np.ndarray, plane: tuple[int, int], backend: 
     return ColumnPlan(name, tuple(blocks), window_of.reshape(-1))
 
 
-def _levels(column: Column, windows: np.ndarray, backend: str) -> list[_Level]:
+def _levels(column: Column, windows: np.ndarray, backend: str, precision: Precision) -> list[_Level]:
     """Groups and pieces of every block. Maps are numbered as they arise: the plane is 0, then each block's pieces."""
     places: list[Place | None] = [(0, top, left) for top, left in windows.tolist()]
     levels: list[_Level] = []
-    for cost in costs_of(column, backend):
+    for cost in costs_of(column, backend, precision):
         axis = cost.axis
         groups = groups_of(places, cost)
         level = _Level(axis, groups, [_phases(group, axis.pool_stride) for group in groups], [])

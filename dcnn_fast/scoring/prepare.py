@@ -7,6 +7,7 @@ from typing import Any
 
 from dcnn_fast.data import reading
 from dcnn_fast.ops import views as ops_views
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import share
 from dcnn_fast.scoring.forward import Job
 from dcnn_fast.spec import Column, Network
@@ -30,8 +31,13 @@ class Prepared:
         return sum(job.plane.nbytes for job in self.jobs)
 
 
-def prepare(source: Any, network: Network, *, views: int, grid: int, seed: int, **read_options: Any) -> Prepared:
-    """Read `source`, draw every column's windows and plan them. read_options: of `data.read`. Raises ReadError."""
+def prepare(
+    source: Any, network: Network, *, views: int, grid: int, seed: int, precision: Precision = "ieee", **read_options: Any
+) -> Prepared:
+    """Read `source`, draw every column's windows and plan them. Raises ReadError.
+
+    precision: of the blocks' products, which decides what windows share. read_options: of `data.read`.
+    """
     photo = reading.read(source, **read_options)
     jobs, notes = [], list(photo.notes)
     planes: dict[tuple[str, int], ops_views.Plane] = {}  # columns with the same view share a plane
@@ -45,7 +51,7 @@ def prepare(source: Any, network: Network, *, views: int, grid: int, seed: int, 
             photo.digest, seed, key, views, view=column.view, plane_shape=plane.shape[:2], plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
-        jobs.append(Job(plane, windows, share(column, windows, plane.shape[:2])))
+        jobs.append(Job(plane, windows, share(column, windows, plane.shape[:2], precision=precision)))
     return Prepared(tuple(jobs), tuple(notes))
 
 

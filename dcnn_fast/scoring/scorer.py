@@ -93,7 +93,10 @@ class Scorer:
             return Score(views=self.views, seed=self.seed, path=_path_of(image), error=str(error)), Prepared()
 
     def _prepare(self, image: Any) -> Read:
-        prepared = prepare(image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, **self._read_options)
+        prepared = prepare(
+            image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, precision=self._precision,
+            **self._read_options,
+        )  # fmt: skip
         return Score(seed=self.seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared
 
     def _blocks(self, read: Read) -> Begun:

@@ -55,7 +55,7 @@ def random_windows(rng, column, plane):
     return rng.integers(0, reach // step + 1, (count, 2)) * step
 
 
-def run(column, plan, pixels, dtype):
+def run(column, plan, pixels, dtype, precision="ieee"):
     """The last block's output for each view. What no region stores is NaN, so that reading it would show."""
     sources, mean, scale, channels = [pixels], column.mean, column.scale, column.channels
     for i, (block, regions) in enumerate(zip(column.blocks, plan.blocks, strict=True)):
@@ -70,7 +70,7 @@ def run(column, plan, pixels, dtype):
         sources = ops.block_regions(
             sources, regions, weight, bias, stride=block.stride, padding=block.padding, groups=block.groups,
             rounding=column.rounding, pool=block.pool, norm=block.norm, order=block.order, mean=mean, scale=scale,
-            out=out,
+            precision=precision, out=out,
         )  # fmt: skip
         mean, scale, channels = (), 1.0, block.filters
     return sources[0][torch.from_numpy(plan.window_of)]
@@ -98,17 +98,21 @@ def test_every_window_gets_what_brute_force_gives_it(part, monkeypatch):
     assert shared > 10
 
 
+WAYS = [(isa, precision) for isa in engine.isas() for precision in ("ieee", "bf16")]
+WAYS += [(isa, precision) for isa in engine.emulated_isas() for precision in ("bf16", "bf16x3")]
+
+
 @pytest.mark.needs_engine
-@pytest.mark.parametrize("isa", engine.isas())
-def test_bit_for_bit_on_the_engine(isa, monkeypatch):
+@pytest.mark.parametrize(("isa", "precision"), WAYS)
+def test_bit_for_bit_on_the_engine(isa, precision, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     shared = 0
     for seed, column, windows, plane, pixels in cases(range(1000, 1200)):
-        plan = share(column, windows, plane)
+        plan = share(column, windows, plane, precision=precision)
         shared += plan.name == "sharing"
-        expected = run(column, brute_force(column, windows), pixels, torch.float32)
-        assert torch.equal(run(column, plan, pixels, torch.float32), expected), seed
+        expected = run(column, brute_force(column, windows), pixels, torch.float32, precision)
+        assert torch.equal(run(column, plan, pixels, torch.float32, precision), expected), seed
     assert shared > 30
 
 
@@ -127,17 +131,19 @@ def _preset_columns():
 
 
 @pytest.mark.needs_engine
-def test_every_preset_is_bit_for_bit_what_brute_force_gives(monkeypatch):
+@pytest.mark.parametrize(("isa", "precision"), [("", "ieee"), *((isa, "bf16") for isa in engine.emulated_isas())])
+def test_every_preset_is_bit_for_bit_what_brute_force_gives(isa, precision, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     pixels = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     windows = np.array([[0, 0], [8, 16], [8, 0], [3, 32]])
     for column in _preset_columns():
-        plan = share(column, windows, (256, 256))
+        plan = share(column, windows, (256, 256), precision=precision)
         first = column.blocks[0]
-        in_tiles = output_tile("cpu", size=first.size, stride=first.stride, channels=3).side > 1
+        in_tiles = output_tile("cpu", size=first.size, stride=first.stride, channels=3, precision=precision).side > 1
         assert plan.name == ("brute-force" if in_tiles else "sharing")
-        expected = run(column, brute_force(column, windows), pixels, torch.float32)
-        assert torch.equal(run(column, plan, pixels, torch.float32), expected)
+        expected = run(column, brute_force(column, windows), pixels, torch.float32, precision)
+        assert torch.equal(run(column, plan, pixels, torch.float32, precision), expected)
 
 
 def test_no_preset_multiplies_more_than_by_brute_force():
@@ -164,6 +170,20 @@ def test_fifty_windows_of_the_global_column_share_most_of_block_1(backend):
         assert second == 1
     else:
         assert second > 1.8
+
+
+@pytest.mark.needs_engine
+def test_an_instruction_set_decides_what_its_windows_share(monkeypatch):
+    """In one process, one after the other: bfloat16 in a tile unit is summed one by one, elsewhere block 2 is in tiles."""
+    column = spec.preset("scnn-arch1").columns[0]
+    alone = brute_force(column, _windows()).blocks[1].conv_outputs()
+    for _ in range(2):
+        for isa in (*engine.isas(), *engine.emulated_isas()):
+            monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
+            for precision in ("ieee", "bf16"):
+                second = share(column, _windows(), (256, 256), precision=precision).blocks[1].conv_outputs()
+                one_by_one = precision == "bf16" and engine.has_tile_unit()
+                assert (second * 1.8 < alone) if one_by_one else (second == alone)
 
 
 def test_far_apart_windows_are_not_made_to_share():

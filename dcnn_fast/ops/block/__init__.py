@@ -124,12 +124,12 @@ def params_of(x: Tensor, weight: Tensor, options: BlockOptions) -> BlockParams:
     )  # fmt: skip
 
 
-def output_tile(backend: str, *, size: int, stride: int, channels: int) -> OutputTile:
+def output_tile(backend: str, *, size: int, stride: int, channels: int, precision: Precision = "ieee") -> OutputTile:
     """How a backend's convolution computes its outputs: one by one, or in tiles from the same products.
 
-    channels: of one group.
+    channels: of one group. The engine's answer is that of the instruction set in use.
     """
-    return cpu.output_tile(size, stride, channels) if backend == "cpu" else OutputTile(1, size)
+    return cpu.output_tile(size, stride, channels, precision) if backend == "cpu" else OutputTile(1, size)
 
 
 def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
-_NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2  # csrc/cpu/kernel.h
+# csrc/cpu/kernel.h
+_NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2
+PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
 
 def can_run(params: BlockParams, device: torch.device) -> str | None:
@@ -31,18 +34,19 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
 
 
 def _precision_refused(precision: Precision) -> str | None:
-    if precision not in ("ieee", "bf16", "bf16x3"):
+    if precision not in PRECISIONS:
         return f"the C++ engine computes in ieee fp32, bf16 or bf16x3, not in {precision}"
-    if precision == "bf16x3" and not engine.load().has_bf16(engine.isa()):
-        return f"bf16x3 takes products of bfloat16, which {engine.isa()} does not have"
+    if precision == "bf16x3" and not engine.has_tile_unit():
+        return f"{engine.isa()} has no tile unit for bf16x3, which costs more than ieee without one and errs more"
     return None
 
 
-def output_tile(size: int, stride: int, channels: int) -> OutputTile:
+def output_tile(size: int, stride: int, channels: int, precision: Precision) -> OutputTile:
     """Winograd's tiles (csrc/cpu/winograd_impl.h). channels: of one group. The rule is `winograd_taps` of csrc/cpu/kernel.h."""
     taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
     points = {3: 6, 5: 8}.get(taps)
-    if points is None or channels * stride**2 < 12:
+    one_by_one = precision == "bf16x3" or (precision == "bf16" and engine.has_tile_unit())
+    if points is None or one_by_one or channels * stride**2 < 12:
         return OutputTile(1, size)
     return OutputTile(points + 1 - taps, taps * stride)
 
@@ -108,8 +112,7 @@ def run(
         sizes,
         *_norm(options.norm),
         options.order == "conv-norm-pool",
-        options.precision in ("bf16", "bf16x3"),
-        options.precision == "bf16x3",
+        PRECISIONS.index(options.precision),
         list(mean) or [0.0] * params.channels,
         scale,
         threads,

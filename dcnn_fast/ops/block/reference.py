@@ -128,8 +128,9 @@ def _conv_relu_padded(x: Tensor, weight: Tensor, bias: Tensor | None, options: B
     with torch.backends.cudnn.flags(allow_tf32=False):
         if options.precision == "bf16x3":
             (high, low), (weight_high, weight_low) = _split(x), _split(weight)
-            products = ((low, weight_high), (high, weight_low), (high, weight_high))
-            result = sum(F.conv2d(a, b, None, options.stride, groups=options.groups) for a, b in products)
+            result = F.conv2d(low, weight_high, None, options.stride, groups=options.groups)
+            result += F.conv2d(high, weight_low, None, options.stride, groups=options.groups)
+            result += F.conv2d(high, weight_high, None, options.stride, groups=options.groups)
         else:
             operand, kernel = (_rounded(tensor, options.precision) for tensor in (x, weight))
             result = F.conv2d(operand, kernel, None, stride=options.stride, groups=options.groups)
