@@ -2,7 +2,7 @@
 
     python -m tools.amx_trap [pytest's arguments]
 
-Builds the engine once more, with its own flags, beside a handler for illegal instructions that does AMX's in software (trap.cpp).
+Builds the engine once more, with its own flags, beside a handler for illegal instructions that does those of AMX in software.
 With arguments it then runs those tests with that engine, for which AMX is one of the instruction sets: `tests/ops -k amx`.
 Needs Linux on a processor with AVX-512, and pip to build.
 """

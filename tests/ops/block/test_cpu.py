@@ -161,12 +161,29 @@ def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
     assert torch.equal(alone[0], one[3])
 
 
+@pytest.mark.parametrize("params", [*VARIETY[14:42:5], *VARIETY[-8::3], *BF16[::4], *BF16X3[::4]], ids=str)
+def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
+    if not _reaches(isa, params):
+        return
+    x, weight, bias = operands(params)
+    table = whole(params.images, params.height, params.width, **_geometry(params))
+    (expected,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    large = problem(1, 64, 70, 70, 8, 1, torch.float32)
+    nans = torch.full((1, 64, 70, 70), 0x7FC07FC0, dtype=torch.int32).view(torch.float32)  # both halves too, as bfloat16
+    nans = nans.contiguous(memory_format=torch.channels_last)
+    _run(isa, [nans], whole(1, 70, 70, **_geometry(large)), *operands(large)[1:], large, threads=1)
+    (result,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    assert torch.equal(result, expected)
+
+
 @pytest.mark.parametrize("norm", [None, CROSS], ids=str)
 @pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
 def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, precision):
     """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
     params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=Pool(3, 2), norm=norm, order=order, precision=precision)
+    if not _reaches(isa, params):
+        return
     x, weight, bias = operands(params)
     extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
     offsets = ((0, 0), (5, 8), (8, 3))

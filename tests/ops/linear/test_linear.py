@@ -48,6 +48,29 @@ def test_values(shape, relu, way):
 
 
 @pytest.mark.parametrize("way", _ways())
+@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_nothing_beside_the_operands_is_read(shape, precision, way):
+    """A NaN in a padded product is one in the output."""
+    x, weight, bias = _operands(*shape)
+    weight = weight.bfloat16() if precision == "bf16" else weight
+    params = LinearParams(*x.shape, weight.shape[0], precision=precision)
+    results = []
+    for margin in (0, 100):
+        cut = []
+        for tensor in (x, weight, bias):
+            buffer = torch.full((tensor.numel() + 2 * margin,), float("nan"), dtype=tensor.dtype)
+            cut.append(buffer[margin : margin + tensor.numel()].view(tensor.shape).copy_(tensor))
+        result = torch.full((params.rows, params.outputs), float("nan"))
+        if way == "reference":
+            result = BACKENDS["reference"].forward(*cut, params)
+        else:
+            cpu.run(way, *cut, params, result, 1)
+        results.append(result)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("way", _ways())
 def test_a_row_has_the_same_bits_alone_anywhere_and_on_any_number_of_threads(way):
     x, weight, bias = _operands(70, 2049, 101)
     together = _product(way, x, weight, bias, threads=1)
