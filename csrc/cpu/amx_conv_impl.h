@@ -39,13 +39,13 @@ inline TileCut tile_cut(const BlockProblem& p, const RegionRow& r, int64_t toget
   return down.tiles(together, r.cols) < flat.tiles(together, r.cols) ? down : flat;
 }
 
-// Conv rows to compute together: what takes the fewest tiles, while the ring of conv rows stays in L1 and L2.
+// Conv rows to compute together: what takes the fewest tiles, while the ring of conv rows stays in L2.
 inline int64_t tile_rows_together(const BlockProblem& p, const RegionRow& r) {
   constexpr int64_t kRingFloats = 32768, kFlatRows = 8;
   const int64_t row = r.cols * padded_filters(p, kBlock), before = smaller(p.pool_size, r.rows) - 1;
   int64_t best = 1, fewest = tile_cut(p, r, 1).tiles(1, r.cols) * r.rows;
   const auto consider = [&](int64_t together) {
-    if ((together + before) * row > kRingFloats) return;
+    if (round_up(before + together, together) * row > kRingFloats) return;
     const TileCut cut = tile_cut(p, r, together);
     const int64_t rest = r.rows % together;
     const int64_t tiles = r.rows / together * cut.tiles(together, r.cols) + (rest > 0 ? cut.tiles(rest, r.cols) : 0);

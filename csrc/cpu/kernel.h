@@ -137,7 +137,7 @@ static inline float from_bf16(uint16_t value) {
   return result;
 }
 
-// value = high + low, but for what the lower part's rounding loses: at most 2^-18 of it (nothing is below an infinity or a NaN).
+// value = high + low, but for what the lower part's rounding loses: at most 2^-17 of it (nothing is below an infinity or a NaN).
 static inline void split_bf16(float value, uint16_t* high, uint16_t* low) {
   *high = to_bf16(value);
   *low = (*high & 0x7f80) == 0x7f80 ? uint16_t{0} : to_bf16(value - from_bf16(*high));

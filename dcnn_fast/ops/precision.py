@@ -1,7 +1,8 @@
 """The precision of products: named, never implied (design.md section 4). Sums are in float32, or float64 for such operands.
 
 "bf16x3" splits each operand into two bfloat16, x = high + low, and sums the products low * high, high * low and high * high: an
-error of at most 3 * 2**-18 of every product, where "bf16" has 2**-7 and float32 about 2**-24.
+error of at most 2**-15 of every product (2**-17 for each operand, 2**-16 for low * low), where "bf16" has 2**-7 and float32
+about 2**-24. The engine has it where there is a tile unit (csrc/cpu/amx_conv_impl.h).
 """
 
 from __future__ import annotations

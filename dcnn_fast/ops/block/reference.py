@@ -103,7 +103,7 @@ def _rounded(tensor: Tensor, precision: Precision) -> Tensor:
 
 
 def _split(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Two tensors of values of bfloat16 whose sum is the float32 value but for 2**-18 of it; nothing lies below an infinity."""
+    """Two tensors of values of bfloat16 whose sum is the float32 value but for 2**-17 of it; nothing lies below an infinity."""
     value = tensor.float()
     high = value.bfloat16().float()
     low = torch.where(high.isfinite(), (value - high).bfloat16().float(), 0.0)
