@@ -92,9 +92,9 @@ inline void tile_step(const uint16_t* const from[2], int64_t offset, int64_t row
   tile_dot<0, 4, 5>();
   tile_dot<1, 4, 6>();
   if constexpr (P == 2) {
-    tile_load<4>(from[1] + offset, row_bytes);
-    tile_dot<2, 4, 5>();
-    tile_dot<3, 4, 6>();
+    tile_load<7>(from[1] + offset, row_bytes);
+    tile_dot<2, 7, 5>();
+    tile_dot<3, 7, 6>();
   }
 }
 

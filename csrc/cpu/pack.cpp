@@ -91,8 +91,8 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
 Buffer pack_tiles(const Isa& isa, const BlockProblem& p, const float* weight) {
   const TileSteps s = tile_steps(p);
   const int64_t block = isa.filter_block, per_group = p.group_filters(), blocks = round_up(per_group, block) / block;
-  const int64_t taps = p.size * p.size, channels = p.group_channels(), parts = p.precision == Precision::bf16x3 ? 2 : 1, tile = 16 * kTileDepth;
-  const int64_t part = s.steps() * block / 16 * tile;
+  const int64_t taps = p.size * p.size, channels = p.group_channels(), parts = p.precision == Precision::bf16x3 ? 2 : 1;
+  const int64_t tile = 16 * kTileDepth, part = s.steps() * block / 16 * tile;
   Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * parts * part / 2));
   auto* halves = reinterpret_cast<unsigned char*>(packed.data());
   for (int64_t f = 0; f < p.filters; ++f) {
