@@ -56,6 +56,16 @@ def isas() -> tuple[str, ...]:
     return () if reason() else tuple(load().isas())
 
 
+def refusals() -> dict[str, str]:
+    """Why the engine's other instruction sets do not run here, one sentence for each; empty without the engine."""
+    return {} if reason() else dict(load().refusals())
+
+
+def emulated_isas() -> tuple[str, ...]:
+    """Instruction sets that run here in software: slow, for tests; only DCNN_FAST_CPU_ISA chooses one."""
+    return () if reason() else tuple(load().emulated_isas())
+
+
 def isa() -> str:
     """The instruction set in use: the best, or the one DCNN_FAST_CPU_ISA names.
 
@@ -65,9 +75,17 @@ def isa() -> str:
     available = isas()
     if not available:
         raise EngineError(reason())
-    if wanted and wanted not in available:
-        raise EngineError(f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}")
+    if wanted and wanted not in (*available, *emulated_isas()):
+        why = refusals().get(wanted)
+        raise EngineError(
+            f"{ISA_VARIABLE} must be one of {', '.join(available)} on this processor; got {wanted!r}{f': {why}' if why else ''}"
+        )
     return wanted or available[0]
+
+
+def has_tile_unit() -> bool:
+    """Whether the instruction set in use multiplies bfloat16 in a tile unit; False without the engine."""
+    return reason() is None and bool(load().has_tiles(isa()))
 
 
 def threads() -> int:

@@ -42,10 +42,23 @@ def test_an_instruction_set_that_is_not_there_is_an_error(monkeypatch):
 
 
 @pytest.mark.needs_engine
-@pytest.mark.parametrize("isa", engine.isas())
+@pytest.mark.parametrize("isa", [*engine.isas(), *engine.emulated_isas()])
 def test_every_instruction_set_can_be_forced(isa, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     assert engine.isa() == isa
+
+
+@pytest.mark.needs_engine
+def test_every_instruction_set_runs_or_says_why_not(monkeypatch):
+    names = {*engine.isas(), *engine.refusals()}
+    assert len(names) == len(engine.isas()) + len(engine.refusals())
+    if any(engine.features().values()):
+        assert names == {"amx", "avx512_bf16", "avx512", "avx2", "portable"}
+    for name, why in engine.refusals().items():
+        assert "\n" not in why
+        monkeypatch.setenv("DCNN_FAST_CPU_ISA", name)
+        with pytest.raises(engine.EngineError, match=f"got '{name}': {why}"):
+            engine.isa()
 
 
 @pytest.mark.needs_engine

@@ -2,7 +2,7 @@
 //
 // Conv rows live in a ring as deep as the pool window (and the same-map norm's, when it comes first), so the convolution's output
 // never leaves the cache. Memory per region: the padded input patch, the ring, one pooled row per piece (norm size of them for a
-// same-map norm). Tile and limit are those of the convolution: conv_impl.h, winograd_impl.h.
+// same-map norm). Tile and limit are those of the convolution: conv_impl.h, winograd_impl.h, amx_conv_impl.h.
 
 #pragma once
 
@@ -11,9 +11,20 @@
 #include "patch_impl.h"
 #include "tail_impl.h"
 #include "winograd_impl.h"
+#ifdef DCNN_TILES
+#include "amx_conv_impl.h"
+#endif
 
 namespace dcnn {
 namespace {
+
+#if defined(DCNN_TILES)
+constexpr Bf16 kBf16 = Bf16::tiles;
+#elif defined(DCNN_BF16_PAIRS)
+constexpr Bf16 kBf16 = Bf16::pairs;
+#else
+constexpr Bf16 kBf16 = Bf16::floats;
+#endif
 
 template <typename Conv>
 void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) {
@@ -47,14 +58,18 @@ void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) 
 // Calls `use` with the convolution that the problem takes.
 template <typename Use>
 auto with_conv(const BlockProblem& p, const Use& use) {
-  switch (winograd_taps(p)) {
+  switch (winograd_taps(p, kBf16)) {
     case 3: return use(Winograd<6, 4>{});
     case 5: return use(Winograd<8, 4>{});
     case 6: return use(Winograd<8, 3>{});
     default: break;
   }
+#ifdef DCNN_TILES
+  if (p.precision == Precision::bf16x3) return use(InTileUnit<Split>{});
+  if (p.precision == Precision::bf16) return use(InTileUnit<Rounded>{});
+#endif
 #ifdef DCNN_BF16_PAIRS
-  if (p.bf16) return use(Direct<Pairs>{});
+  if (p.precision == Precision::bf16) return use(Direct<Pairs>{});
 #endif
   return use(Direct<Single>{});
 }

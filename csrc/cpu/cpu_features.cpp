@@ -5,6 +5,10 @@
 #ifdef DCNN_X86
 #include <cpuid.h>
 #endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace dcnn {
 namespace {
@@ -46,11 +50,25 @@ Features detect() { return Features{}; }
 
 #endif
 
+// Linux saves 8 KiB of tiles only for processes that ask for it, with arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+bool request_tiles() {
+#if defined(DCNN_X86) && defined(__linux__) && defined(SYS_arch_prctl)
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const Features& features() {
   static const Features found = detect();
   return found;
+}
+
+bool tiles_granted() {
+  static const bool granted = request_tiles();
+  return granted;
 }
 
 }  // namespace dcnn

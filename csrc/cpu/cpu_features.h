@@ -9,4 +9,7 @@ struct Features {
 
 const Features& features();
 
+// Whether this process may use tiles: asks the operating system once. Only for processors that have them.
+bool tiles_granted();
+
 }  // namespace dcnn

@@ -41,8 +41,8 @@ struct Vec {
 namespace dcnn {
 
 const Isa& avx2_isa() {
-  static const Isa isa{"avx2",     [] { return features().avx2 && features().fma; }, kBlock, false, region_scratch,
-                       run_region, linear_scratch, run_linear, run_peak};
+  static const Isa isa{"avx2", [] { return features().avx2 && features().fma ? nullptr : "the processor has no AVX2 with FMA"; },
+                       kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -12,8 +12,8 @@
 namespace dcnn {
 
 const Isa& avx512_isa() {
-  static const Isa isa{"avx512",   [] { return features().avx512f; }, kBlock, false, region_scratch,
-                       run_region, linear_scratch, run_linear, run_peak};
+  static const Isa isa{"avx512", [] { return features().avx512f ? nullptr : "the processor has no AVX-512"; },
+                       kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -14,8 +14,10 @@
 namespace dcnn {
 
 const Isa& avx512_bf16_isa() {
-  static const Isa isa{"avx512_bf16", [] { return features().avx512f && features().avx512_bf16; }, kBlock, true, region_scratch,
-                       run_region, linear_scratch, run_linear, run_peak};
+  static const Isa isa{
+      "avx512_bf16",
+      [] { return features().avx512f && features().avx512_bf16 ? nullptr : "the processor has no AVX-512 with bfloat16"; },
+      kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -46,8 +46,8 @@ struct Vec {
 namespace dcnn {
 
 const Isa& portable_isa() {
-  static const Isa isa{"portable", [] { return true; }, kBlock, false,        region_scratch,
-                       run_region, linear_scratch,      run_linear, run_peak};
+  static const Isa isa{"portable", []() -> const char* { return nullptr; },
+                       kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

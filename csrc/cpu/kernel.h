@@ -33,6 +33,13 @@ struct Output {
 
 enum class Norm : int { none = 0, cross_map = 1, same_map = 2 };
 
+// What a convolution multiplies, summed in fp32: floats; operands rounded to bfloat16; or operands split into two bfloat16 each,
+// without the products of both lower parts, which tile units alone do: elsewhere fp32 costs less and errs less.
+enum class Precision : int { ieee = 0, bf16 = 1, bf16x3 = 2 };
+
+// How an instruction set multiplies bfloat16: as floats, in vectors of pairs, or in a tile unit.
+enum class Bf16 : int { floats, pairs, tiles };
+
 struct BlockProblem {
   const Source* sources;
   const PieceRow* pieces;
@@ -47,7 +54,7 @@ struct BlockProblem {
   int64_t norm_size;
   float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
   bool norm_first;
-  bool bf16;  // products of operands rounded to bfloat16, summed in fp32
+  Precision precision;
 
   int64_t group_channels() const { return channels / groups; }
   int64_t group_filters() const { return filters / groups; }
@@ -55,10 +62,13 @@ struct BlockProblem {
 
 // Taps per axis of the images of every stride-th pixel, where the convolution is computed from products at points
 // (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save,
-// and with operands in bf16 pairs of products, which plans share better than tiles of 3, cost less than 6 taps' transforms.
-inline int64_t winograd_taps(const BlockProblem& p) {
+// and a tile unit needs none of that: it does 512 multiply-adds of bfloat16 in a cycle where two vector units do 32 of fp32, and
+// points save a factor of 4.0 with 5 x 5 taps and 2.4 with 3 x 3 (measured on Zen 4): even at a third of its rate sums win.
+// Six taps are for fp32 alone: pairs of products cost less than their transforms and are shared better than tiles of 3.
+inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
+  if (bf16 == Bf16::tiles && p.precision != Precision::ieee) return 0;
   const int64_t taps = (p.size + p.stride - 1) / p.stride;
-  const bool pays = taps == 3 || taps == 5 || (taps == 6 && !p.bf16);
+  const bool pays = taps == 3 || taps == 5 || (taps == 6 && p.precision == Precision::ieee);
   return pays && p.group_channels() * p.stride * p.stride >= 12 ? taps : 0;
 }
 
@@ -75,17 +85,19 @@ struct LinearProblem {
   int64_t rows, inputs, outputs;
   bool relu;
   bool bf16;
+  const float* packed_rows;  // x as the instruction set's pack_rows leaves it, where it has that
 };
 
 // The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
 // output lies in, the number of threads, or the other rows of a product.
 struct Isa {
   const char* name;
-  bool (*supported)();
+  // Null, or the sentence that says why it does not run here.
+  const char* (*refusal)();
   // Filters are packed in blocks of this many; each group starts a block.
   int64_t filter_block;
-  // Has products of bfloat16 pairs; others round the operands of a block and multiply in fp32, and have no bf16 `linear`.
-  bool bf16_pairs;
+  // Those that multiply floats round the operands of a block, and have no bf16 `linear`.
+  Bf16 bf16;
   // Floats of scratch that a region needs.
   size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
   void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
@@ -94,6 +106,9 @@ struct Isa {
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);
   // Multiply-adds in registers alone; returns the operations done. `sink` takes a vector.
   double (*peak)(int64_t rounds, float* sink);
+  // Floats of packed rows, and the packing of a bf16 product's rows, done once for all its outputs; null where none is needed.
+  size_t (*rows_floats)(const LinearProblem&) = nullptr;
+  void (*pack_rows)(const LinearProblem&, float* packed) = nullptr;
 };
 
 const Isa& portable_isa();
@@ -101,6 +116,12 @@ const Isa& portable_isa();
 const Isa& avx2_isa();
 const Isa& avx512_isa();
 const Isa& avx512_bf16_isa();
+const Isa& amx_isa();
+const Isa& amx_emulated_isa();
+
+// C += A * B in the software tile unit: `config` is the 64 bytes of LDTILECFG, tiles 0, 1 and 2 are C, A and B with rows 64 bytes
+// apart. Throws std::logic_error where a processor would fault.
+void emulated_tile_product(const void* config, const void* a, const void* b, float* c);
 #endif
 
 // Rounded to nearest even; a NaN stays one.
@@ -116,6 +137,12 @@ static inline float from_bf16(uint16_t value) {
   float result;
   __builtin_memcpy(&result, &bits, sizeof result);
   return result;
+}
+
+// value = high + low, but for what the lower part's rounding loses: at most 2^-17 of it (nothing is below an infinity or a NaN).
+static inline void split_bf16(float value, uint16_t* high, uint16_t* low) {
+  *high = to_bf16(value);
+  *low = (*high & 0x7f80) == 0x7f80 ? uint16_t{0} : to_bf16(value - from_bf16(*high));
 }
 
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }

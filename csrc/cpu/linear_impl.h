@@ -6,6 +6,8 @@
 // as the including file says. Memory: rows x outputs vectors of sums in scratch. Limit: multiply-adds, 72 % of the rate in registers
 // at 50 rows on Zen 4; with few rows, reading the weights.
 
+#pragma once
+
 #include <string.h>
 
 #include "kernel.h"

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tile_steps.h"
+
 namespace dcnn {
 namespace {
 
@@ -52,8 +54,9 @@ struct FilterTransform {
 // Filters as winograd_impl.h multiplies them: for every pair of points, the filters of a block side by side, channel after channel;
 // channels of the images of every stride-th pixel, [stride, stride, channels].
 Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight) {
-  const int64_t block = isa.filter_block, per_group = p.group_filters(), size = p.size, taps = winograd_taps(p);
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), size = p.size, taps = winograd_taps(p, isa.bf16);
   const int64_t blocks = round_up(per_group, block) / block, channels = p.group_channels(), all = channels * p.stride * p.stride;
+  const bool bf16 = p.precision == Precision::bf16;
   const FilterTransform transform(taps);
   const int64_t points = transform.points;
   Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * points * points * all * block));
@@ -67,7 +70,7 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
       for (int64_t y = phase_y, k = 0; y < size; y += p.stride, ++k) {
         for (int64_t x = phase_x, j = 0; x < size; x += p.stride, ++j) {
           const float value = from[y * size + x];
-          const double tap = p.bf16 ? from_bf16(to_bf16(value)) : value;
+          const double tap = bf16 ? from_bf16(to_bf16(value)) : value;
           for (int64_t i = 0; i < points; ++i) down[i][j] += transform.values[i][k] * tap;
         }
       }
@@ -83,9 +86,39 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
   return packed;
 }
 
+// Tiles of the tile unit's right operand: of a block, step after step of tile_steps.h, two of 16 filters each; with parts, a block's
+// higher parts before its lower ones.
+Buffer pack_tiles(const Isa& isa, const BlockProblem& p, const float* weight) {
+  const TileSteps s = tile_steps(p);
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), blocks = round_up(per_group, block) / block;
+  const int64_t taps = p.size * p.size, channels = p.group_channels(), parts = p.precision == Precision::bf16x3 ? 2 : 1;
+  const int64_t tile = 16 * kTileDepth, part = s.steps() * block / 16 * tile;
+  Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * parts * part / 2));
+  auto* halves = reinterpret_cast<unsigned char*>(packed.data());
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t within = f % per_group % block;
+    const int64_t first = (f / per_group * blocks + f % per_group / block) * parts * part + within / 16 * tile + within % 16 * 2;
+    for (int64_t step = 0; step < s.steps(); ++step) {
+      for (int64_t i = 0; i < kTileDepth; ++i) {
+        const int64_t k = tile_product(s, step, i);  // over taps, then channels
+        if (k < 0) continue;
+        const float value = weight[(f * channels + k % channels) * taps + k / channels];
+        const int64_t at = first + step * block / 16 * tile + i / 2 * 32 + i % 2;
+        uint16_t high, low;
+        split_bf16(value, &high, &low);  // the higher part is the value rounded
+        std::memcpy(halves + at * 2, &high, sizeof high);
+        if (parts > 1) std::memcpy(halves + (at + part) * 2, &low, sizeof low);
+      }
+    }
+  }
+  return packed;
+}
+
 Buffer pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
-  if (winograd_taps(p) != 0) return pack_winograd(isa, p, weight);
-  if (p.bf16 && isa.bf16_pairs) return pack_pairs(isa, p, weight);
+  if (winograd_taps(p, isa.bf16) != 0) return pack_winograd(isa, p, weight);
+  const bool bf16 = p.precision == Precision::bf16;
+  if (p.precision != Precision::ieee && isa.bf16 == Bf16::tiles) return pack_tiles(isa, p, weight);
+  if (bf16 && isa.bf16 == Bf16::pairs) return pack_pairs(isa, p, weight);
   const int64_t block = isa.filter_block, per_group = p.group_filters(), run = p.group_channels();
   const int64_t blocks = round_up(per_group, block) / block, taps = p.size * p.size;
   Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * taps * run * block));
@@ -95,7 +128,7 @@ Buffer pack_weight(const Isa& isa, const BlockProblem& p, const float* weight) {
     for (int64_t tap = 0; tap < taps; ++tap) {
       for (int64_t c = 0; c < run; ++c) {
         const float value = weight[(f * run + c) * taps + tap];
-        to[(tap * run + c) * block] = p.bf16 ? from_bf16(to_bf16(value)) : value;
+        to[(tap * run + c) * block] = bf16 ? from_bf16(to_bf16(value)) : value;
       }
     }
   }
@@ -139,12 +172,12 @@ class Cache {
   struct Entry {
     const Isa* isa;
     int64_t filters, channels, size, stride, groups;
-    bool bf16;
+    Precision precision;
     std::vector<float> weight, bias;
     std::shared_ptr<const Packed> packed;
 
     Entry(const Isa& i, const BlockProblem& p, const float* w, const float* b, std::shared_ptr<const Packed> made)
-        : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), bf16(p.bf16),
+        : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), precision(p.precision),
           weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
 
     static int64_t weights(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
@@ -154,7 +187,7 @@ class Cache {
     // Whether the very values are the same: an address says nothing once somebody has written to it.
     bool is(const Isa& i, const BlockProblem& p, const float* w, const float* b) const {
       return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
-             groups == p.groups && bf16 == p.bf16 && bias.empty() == (b == nullptr) &&
+             groups == p.groups && precision == p.precision && bias.empty() == (b == nullptr) &&
              std::memcmp(weight.data(), w, weight.size() * sizeof(float)) == 0 &&
              (b == nullptr || std::memcmp(bias.data(), b, bias.size() * sizeof(float)) == 0);
     }

@@ -13,7 +13,7 @@ namespace {
 template <typename Conv, typename Value>
 void fill_together(const BlockProblem& p, const Value* from, const float* mean, int64_t count, typename Conv::Element* to) {
   const float scale = p.scale;
-  const bool bf16 = p.bf16;
+  const bool bf16 = p.precision == Precision::bf16;
   for (int64_t i = 0; i < count; ++i) Conv::put((static_cast<float>(from[i]) - mean[i]) * scale, bf16, to + i);
 }
 
@@ -21,9 +21,10 @@ void fill_together(const BlockProblem& p, const Value* from, const float* mean, 
 template <typename Conv, typename Value>
 void fill_pixels(const BlockProblem& p, const Value* from, int64_t channel_stride, int64_t col_stride, int64_t count,
                  typename Conv::Element* to) {
+  const bool bf16 = p.precision == Precision::bf16;
   for (int64_t x = 0; x < count; ++x, from += col_stride, to += p.channels) {
     for (int64_t c = 0; c < p.channels; ++c) {
-      Conv::put((static_cast<float>(from[c * channel_stride]) - p.mean[c]) * p.scale, p.bf16, to + c);
+      Conv::put((static_cast<float>(from[c * channel_stride]) - p.mean[c]) * p.scale, bf16, to + c);
     }
   }
 }
@@ -62,7 +63,7 @@ void fill_patch(const BlockProblem& p, const RegionRow& r, const Layout& l, floa
       fill_pixels<Conv>(p, static_cast<const uint8_t*>(s.data) + at, s.channel_stride, s.col_stride, x1 - x0, row);
     } else if (plain) {
       const float* from = static_cast<const float*>(s.data) + at;
-      for (int64_t i = 0; i < count; ++i) Conv::put(from[i], p.bf16, row + i);
+      for (int64_t i = 0; i < count; ++i) Conv::put(from[i], p.precision == Precision::bf16, row + i);
     } else if (together) {
       fill_together<Conv>(p, static_cast<const float*>(s.data) + at, means, count, row);
     } else {

@@ -93,19 +93,32 @@ void spread(int64_t count, int threads, const Work& work) {
 
 }  // namespace
 
-std::vector<const Isa*> available_isas() {
-  std::vector<const Isa*> found;
+std::vector<const Isa*> compiled_isas() {
 #ifdef DCNN_X86
-  if (avx512_bf16_isa().supported()) found.push_back(&avx512_bf16_isa());
-  if (avx512_isa().supported()) found.push_back(&avx512_isa());
-  if (avx2_isa().supported()) found.push_back(&avx2_isa());
+  return {&amx_isa(), &avx512_bf16_isa(), &avx512_isa(), &avx2_isa(), &portable_isa()};
+#else
+  return {&portable_isa()};
 #endif
-  found.push_back(&portable_isa());
+}
+
+std::vector<const Isa*> available_isas() {
+  std::vector<const Isa*> found = compiled_isas();
+  found.erase(std::remove_if(found.begin(), found.end(), [](const Isa* isa) { return isa->refusal() != nullptr; }), found.end());
   return found;
+}
+
+std::vector<const Isa*> emulated_isas() {
+#ifdef DCNN_X86
+  if (amx_emulated_isa().refusal() == nullptr) return {&amx_emulated_isa()};
+#endif
+  return {};
 }
 
 const Isa& isa_named(const std::string& name) {
   std::string known;
+  for (const Isa* isa : emulated_isas()) {
+    if (name == isa->name) return *isa;
+  }
   for (const Isa* isa : available_isas()) {
     if (name == isa->name) return *isa;
     known += (known.empty() ? "" : ", ") + std::string(isa->name);
@@ -114,17 +127,27 @@ const Isa& isa_named(const std::string& name) {
 }
 
 void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, int64_t count, int threads) {
+  if (p.precision == Precision::bf16x3 && isa.bf16 != Bf16::tiles) {
+    throw std::invalid_argument(std::string(isa.name) + " has no tile unit for bf16x3");
+  }
   spread(count, threads, [&](int64_t i, Scratch& scratch) {
     isa.region(p, regions[i], scratch.at_least(isa.region_scratch(p, regions[i])));
   });
 }
 
 void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
-  if (p.bf16 && !isa.bf16_pairs) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
+  if (p.bf16 && isa.bf16 == Bf16::floats) throw std::invalid_argument(std::string(isa.name) + " has no products of bfloat16");
   constexpr int64_t kSlice = 48;  // outputs a thread takes at a time
+  LinearProblem packed = p;
+  Buffer rows;
+  if (p.bf16 && isa.pack_rows != nullptr) {
+    rows = Buffer(isa.rows_floats(p));
+    isa.pack_rows(p, rows.data());
+    packed.packed_rows = rows.data();
+  }
   spread((p.outputs + kSlice - 1) / kSlice, threads, [&](int64_t i, Scratch& scratch) {
     const int64_t first = i * kSlice, last = std::min(first + kSlice, p.outputs);
-    isa.linear(p, first, last, scratch.at_least(isa.linear_scratch(p, first, last)));
+    isa.linear(packed, first, last, scratch.at_least(isa.linear_scratch(packed, first, last)));
   });
 }
 

@@ -9,10 +9,16 @@
 
 namespace dcnn {
 
-// The instruction sets compiled in that this processor has, best first.
+// The instruction sets compiled in, best first.
+std::vector<const Isa*> compiled_isas();
+
+// Those of them that run here.
 std::vector<const Isa*> available_isas();
 
-// The one of that name. Throws std::invalid_argument naming what there is.
+// Those that run here in software: for tests, never chosen by themselves.
+std::vector<const Isa*> emulated_isas();
+
+// The one of that name, emulated ones included. Throws std::invalid_argument naming what there is.
 const Isa& isa_named(const std::string& name);
 
 // Every region, spread over `threads` threads.

@@ -21,11 +21,26 @@ T* pointer(uint64_t address) {
   return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
 }
 
-std::vector<std::string> isas() {
+std::vector<std::string> names_of(const std::vector<const dcnn::Isa*>& isas) {
   std::vector<std::string> names;
-  for (const dcnn::Isa* isa : dcnn::available_isas()) names.emplace_back(isa->name);
+  for (const dcnn::Isa* isa : isas) names.emplace_back(isa->name);
   return names;
 }
+
+py::dict refusals() {
+  py::dict found;
+  for (const dcnn::Isa* isa : dcnn::compiled_isas()) {
+    if (const char* why = isa->refusal()) found[isa->name] = why;
+  }
+  return found;
+}
+
+#ifdef DCNN_X86
+// All addresses: 64 bytes of configuration, and tiles C (in and out), A and B with rows 64 bytes apart.
+void emulated_tile_product(uint64_t config, uint64_t a, uint64_t b, uint64_t c) {
+  dcnn::emulated_tile_product(pointer<const void>(config), pointer<const void>(a), pointer<const void>(b), pointer<float>(c));
+}
+#endif
 
 py::dict features() {
   const dcnn::Features& f = dcnn::features();
@@ -48,7 +63,7 @@ py::dict features() {
 void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
                    int64_t count, uint64_t pieces, uint64_t stores, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
                    uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
-                   float norm_power, float norm_k, bool norm_first, bool bf16, const std::vector<float>& mean,
+                   float norm_power, float norm_k, bool norm_first, int precision, const std::vector<float>& mean,
                    float scale, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
@@ -78,7 +93,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.norm_power = norm_power;
   p.norm_k = norm_k;
   p.norm_first = norm_first;
-  p.bf16 = bf16;
+  p.precision = static_cast<dcnn::Precision>(precision);
   const auto packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
   p.weight = packed->weight.data();
   p.bias = packed->bias.data();
@@ -89,7 +104,7 @@ void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t b
             int64_t inputs, int64_t outputs, bool relu, bool bf16, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::LinearProblem p{pointer<const void>(x), pointer<const void>(weight), pointer<const float>(bias),
-                              pointer<float>(y),      rows, inputs, outputs, relu, bf16};
+                              pointer<float>(y),      rows, inputs, outputs, relu, bf16, nullptr};
   dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
 }
 
@@ -104,11 +119,19 @@ double peak(const std::string& isa_name, int64_t rounds) {
 PYBIND11_MODULE(_engine, m) {
   m.doc() = "The C++ CPU engine of dcnn_fast.";
   m.attr("compiler") = __VERSION__;
-  m.def("isas", &isas, "Instruction sets compiled in that this processor has, best first.");
+  m.def("isas", [] { return names_of(dcnn::available_isas()); }, "Instruction sets compiled in that run here, best first.");
+  m.def("refusals", &refusals, "Why the others don't, by name.");
+  m.def("emulated_isas", [] { return names_of(dcnn::emulated_isas()); },
+        "Instruction sets that run here in software: for tests, never chosen by themselves.");
+#ifdef DCNN_X86
+  m.def("emulated_tile_product", &emulated_tile_product, "One product in the software tile unit, for its own tests.");
+#endif
   m.def("features", &features, "What the processor and the operating system offer.");
   m.def("block_regions", &block_regions, "The fused block over regions.");
   m.def("linear", &linear, "y = x * weight^T + bias.");
-  m.def("has_bf16", [](const std::string& isa) { return dcnn::isa_named(isa).bf16_pairs; },
+  m.def("has_bf16", [](const std::string& isa) { return dcnn::isa_named(isa).bf16 != dcnn::Bf16::floats; },
         "Whether an instruction set multiplies bfloat16.");
+  m.def("has_tiles", [](const std::string& isa) { return dcnn::isa_named(isa).bf16 == dcnn::Bf16::tiles; },
+        "Whether it does so in a tile unit.");
   m.def("peak", &peak, "Runs rounds of multiply-adds in registers; returns the operations done, for a benchmark's peak.");
 }

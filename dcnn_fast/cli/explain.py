@@ -28,6 +28,8 @@ def explain(
         fail(str(error))
     out = stdout()
     out.print(f"C++ engine: {about}", markup=False)
+    for isa, why in engine.refusals().items():
+        out.print(f"  not {isa}: {why}", markup=False)
     if forced:
         out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend")
     for key, column in zip(network.column_keys(), network.columns, strict=True):

@@ -1,8 +1,13 @@
-"""The precision of products: named, never implied (design.md section 4). Sums are in float32, or float64 for such operands."""
+"""The precision of products: named, never implied (design.md section 4). Sums are in float32, or float64 for such operands.
+
+"bf16x3" splits each operand into two bfloat16, x = high + low, and sums the products low * high, high * low and high * high: an
+error of at most 2**-15 of every product (2**-17 for each operand, 2**-16 for low * low), where "bf16" has 2**-7 and float32
+about 2**-24. What rounds to an infinity makes a NaN. The engine has it where there is a tile unit (csrc/cpu/amx_conv_impl.h).
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-Precision = Literal["ieee", "tf32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = ("ieee", "tf32", "bf16", "fp16")
+Precision = Literal["ieee", "tf32", "bf16", "bf16x3", "fp16"]
+PRECISIONS: tuple[Precision, ...] = ("ieee", "tf32", "bf16", "bf16x3", "fp16")

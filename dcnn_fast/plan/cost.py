@@ -11,9 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.plan.geometry import Axis, Windows, axes_of
+from dcnn_fast.plan.geometry import Axis, Windows, axes_of, tiles_of
 from dcnn_fast.spec import Column
 
 # csrc/cpu in fp32: about 90 G multiply-adds and 10 GB a second and core. The GPU figure is predicted, not measured.
@@ -71,9 +72,13 @@ def _inside(counts: np.ndarray) -> np.ndarray:
     return inside
 
 
-@lru_cache(maxsize=64)
 def costs_of(column: Column, backend: str, precision: Precision = "ieee") -> tuple[BlockCost, ...]:
-    """The costs of every block of the column."""
+    """The costs of every block of the column, whose products are computed in `precision`."""
+    return _costs(column, backend, tiles_of(column, backend, precision))
+
+
+@lru_cache(maxsize=64)
+def _costs(column: Column, backend: str, tiles: tuple[OutputTile, ...]) -> tuple[BlockCost, ...]:
     inputs = (column.channels, *(block.filters for block in column.blocks))
     per_byte = MACS_PER_BYTE[backend]
     return tuple(
@@ -83,5 +88,5 @@ def costs_of(column: Column, backend: str, precision: Precision = "ieee") -> tup
             4 * channels * per_byte,
             4 * block.filters * per_byte,
         )
-        for block, axis, channels in zip(column.blocks, axes_of(column, backend, precision), inputs, strict=False)
+        for block, axis, channels in zip(column.blocks, axes_of(column, tiles), inputs, strict=False)
     )

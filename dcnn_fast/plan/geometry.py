@@ -167,19 +167,31 @@ class Windows:
         return Windows(self.table[number])
 
 
+def tiles_of(column: Column, backend: str, precision: Precision) -> tuple[OutputTile, ...]:
+    """Every block's tiles. Not kept, as the instruction set in use decides."""
+    inputs = (column.channels, *(block.filters for block in column.blocks))
+    return tuple(
+        output_tile(
+            backend,
+            size=block.size,
+            stride=block.stride,
+            channels=channels // block.groups,
+            filters=block.filters // block.groups,
+            precision=precision,
+        )
+        for block, channels in zip(column.blocks, inputs, strict=False)
+    )
+
+
 @lru_cache(maxsize=64)
-def axes_of(column: Column, backend: str, precision: Precision) -> tuple[Axis, ...]:
+def axes_of(column: Column, tiles: tuple[OutputTile, ...]) -> tuple[Axis, ...]:
     """Every block of the column along one axis; windows are square, so both axes are alike."""
     axes: list[Axis] = []
-    channels, step = column.channels, 1
-    for block, extent in zip(column.blocks, column.extents()[:-1], strict=True):
+    step = 1
+    for block, tile, extent in zip(column.blocks, tiles, column.extents()[:-1], strict=True):
         step *= block.stride
-        tile = output_tile(
-            backend, size=block.size, stride=block.stride, channels=channels // block.groups,
-            filters=block.filters // block.groups, precision=precision,
-        )  # fmt: skip
         axes.append(_axis(block, extent, column.rounding, step, tile, not axes and sees_before(column)))
-        channels, step = block.filters, step * (block.pool or Pool(1, 1)).stride
+        step *= (block.pool or Pool(1, 1)).stride
     return tuple(axes)
 
 

@@ -28,7 +28,7 @@ def share(
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
     whose costs and tiles count; on another backend the plan gives the same results but for rounding. A pure function of its
-    arguments.
+    arguments and, of the engine, its instruction set.
     """
     places, window_of = distinct_windows(windows)
     levels = levels_of(column, places, backend, precision)

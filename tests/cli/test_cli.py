@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcnn_fast import save_model
+from dcnn_fast import engine, save_model
 from tests import small
 
 MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
@@ -281,6 +281,8 @@ def test_explain_prints_the_choice_and_every_refusal():
     assert forced.returncode == 0
     assert "1x3x224x224-64@11s2p0-pool3s2-cross5-up-all-float32-ieee: reference" in forced.stdout
     assert "not triton: the Triton kernel of this operation is not written yet" in forced.stdout
+    for isa, why in engine.refusals().items():
+        assert f"not {isa}: {why}" in forced.stdout
     assert run("explain", "scnn", env={"DCNN_FAST_BACKEND": "magic"}).returncode == 2
 
 

@@ -13,7 +13,7 @@ from dcnn_fast.plan.overlap import regions_apart
 from tests.plan.networks import cases, preset_columns
 
 
-def run(column, plan, pixels, dtype):
+def run(column, plan, pixels, dtype, precision="ieee"):
     """The last block's output for each view. What no region stores is NaN, so that reading it would show."""
     sources, mean, scale, channels = [pixels], column.mean, column.scale, column.channels
     for i, (block, regions) in enumerate(zip(column.blocks, plan.blocks, strict=True)):
@@ -28,7 +28,7 @@ def run(column, plan, pixels, dtype):
         sources = ops.block_regions(
             sources, regions, weight, bias, stride=block.stride, padding=block.padding, groups=block.groups,
             rounding=column.rounding, pool=block.pool, norm=block.norm, order=block.order, mean=mean, scale=scale,
-            out=out,
+            precision=precision, out=out,
         )  # fmt: skip
         mean, scale, channels = (), 1.0, block.filters
     return sources[0][torch.from_numpy(plan.window_of)]
@@ -47,17 +47,21 @@ def test_every_window_gets_what_brute_force_gives_it(part, monkeypatch):
     assert shared > 10
 
 
+WAYS = [(isa, precision) for isa in engine.isas() for precision in ("ieee", "bf16")]
+WAYS += [(isa, precision) for isa in engine.emulated_isas() for precision in ("bf16", "bf16x3")]
+
+
 @pytest.mark.needs_engine
-@pytest.mark.parametrize("isa", engine.isas())
-def test_bit_for_bit_on_the_engine(isa, monkeypatch):
+@pytest.mark.parametrize(("isa", "precision"), WAYS)
+def test_bit_for_bit_on_the_engine(isa, precision, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     shared = 0
     for seed, column, windows, plane, pixels in cases(range(1000, 1200)):
-        plan = share(column, windows, plane)
+        plan = share(column, windows, plane, precision=precision)
         shared += plan.name == "sharing"
-        expected = run(column, brute_force(column, windows), pixels, torch.float32)
-        assert torch.equal(run(column, plan, pixels, torch.float32), expected), seed
+        expected = run(column, brute_force(column, windows), pixels, torch.float32, precision)
+        assert torch.equal(run(column, plan, pixels, torch.float32, precision), expected), seed
     assert shared > 30
 
 
@@ -66,15 +70,17 @@ def _windows(seed=0, count=50, reach=33):
 
 
 @pytest.mark.needs_engine
-def test_every_preset_is_bit_for_bit_what_brute_force_gives(monkeypatch):
+@pytest.mark.parametrize(("isa", "precision"), [("", "ieee"), *((isa, "bf16") for isa in engine.emulated_isas())])
+def test_every_preset_is_bit_for_bit_what_brute_force_gives(isa, precision, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
     pixels = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     windows = np.array([[0, 0], [8, 16], [8, 0], [3, 32]])
     for column in preset_columns():
-        plan = share(column, windows, (256, 256))
+        plan = share(column, windows, (256, 256), precision=precision)
         assert plan.name == "sharing"
-        expected = run(column, brute_force(column, windows), pixels, torch.float32)
-        assert torch.equal(run(column, plan, pixels, torch.float32), expected)
+        expected = run(column, brute_force(column, windows), pixels, torch.float32, precision)
+        assert torch.equal(run(column, plan, pixels, torch.float32, precision), expected)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
@@ -135,6 +141,20 @@ def test_no_block_output_is_computed_twice_for_several_windows(backend, monkeypa
                     assert not outputs & seen, (reach, number)
                     seen |= outputs
     assert any(overlapping), "no groups overlap: this test shows nothing"
+
+
+@pytest.mark.needs_engine
+def test_an_instruction_set_decides_what_its_windows_share(monkeypatch):
+    """In one process, one after the other: bfloat16 in a tile unit is summed one by one, elsewhere block 2 is in tiles."""
+    column = spec.preset("scnn-arch1").columns[0]
+    singly = share(column, _windows(), (256, 256), "reference").blocks[1].conv_outputs()
+    for _ in range(2):
+        for isa in (*engine.isas(), *engine.emulated_isas()):
+            monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
+            for precision in ("ieee", "bf16"):
+                second = share(column, _windows(), (256, 256), precision=precision).blocks[1].conv_outputs()
+                one_by_one = precision == "bf16" and engine.has_tile_unit()
+                assert (second == singly) == one_by_one
 
 
 def test_far_apart_windows_are_not_made_to_share():

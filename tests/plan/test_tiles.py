@@ -18,14 +18,8 @@ def tiles(monkeypatch):
 
     def use(tile_of):
         monkeypatch.setattr(geometry, "output_tile", lambda backend, *, size, stride, **_: tile_of(size, stride))
-        clear()
 
-    def clear():
-        geometry.axes_of.cache_clear()
-        cost.costs_of.cache_clear()
-
-    yield use
-    clear()
+    return use
 
 
 def random_tiles(seed):

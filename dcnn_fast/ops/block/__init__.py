@@ -48,7 +48,8 @@ def block(
     window may hang over the right and bottom edge; a conv reads zeros there, a pool ignores it) or "down".
     pool: None or (size, stride). norm: None, CrossMapNorm or SameMapNorm. order: which of the two comes first.
     ties: who gets a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
-    precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16" or "fp16".
+    precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
+        (dcnn_fast/ops/precision.py).
 
     Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
     Second derivatives are not provided. Source: design.md sections 3 and 4, facts.md 2.3.
@@ -128,7 +129,7 @@ def output_tile(
 ) -> OutputTile:
     """How a backend's convolution computes its outputs: one by one, or in tiles from the same products.
 
-    channels, filters: of one group.
+    channels, filters: of one group. The engine's answer is that of the instruction set in use.
     """
     return cpu.output_tile(size, stride, channels, filters, precision) if backend == "cpu" else OutputTile(1, size, size**2)
 

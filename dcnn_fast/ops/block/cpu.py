@@ -13,7 +13,9 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
-_NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2  # csrc/cpu/kernel.h
+# csrc/cpu/kernel.h
+_NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2
+PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
 
 def can_run(params: BlockParams, device: torch.device) -> str | None:
@@ -28,8 +30,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
         source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         return f"the C++ engine takes float32 or uint8 with weights in float32 and gives float32, not {source}, {weight}, {out}"
-    if params.options.precision not in ("ieee", "bf16"):
-        return f"the C++ engine computes in ieee fp32 or bf16, not in {params.options.precision}"
+    return _precision_refused(params.options.precision)
+
+
+def _precision_refused(precision: Precision) -> str | None:
+    if precision not in PRECISIONS:
+        return f"the C++ engine computes in ieee fp32, bf16 or bf16x3, not in {precision}"
+    if precision == "bf16x3" and not engine.has_tile_unit():
+        return f"{engine.isa()} has no tile unit for bf16x3, which costs more than ieee without one and errs more"
     return None
 
 
@@ -40,7 +48,8 @@ def output_tile(size: int, stride: int, channels: int, filters: int, precision: 
     """
     taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
     points = {3: 6, 5: 8, 6: 8}.get(taps)
-    if points is None or (taps == 6 and precision == "bf16") or channels * stride**2 < 12:
+    one_by_one = precision != "ieee" and (taps == 6 or precision == "bf16x3" or engine.has_tile_unit())
+    if points is None or one_by_one or channels * stride**2 < 12:
         return OutputTile(1, size, size**2)
     side = points + 1 - taps
     transforms = 13 / filters + 10 / (channels * stride**2)
@@ -108,7 +117,7 @@ def run(
         sizes,
         *_norm(options.norm),
         options.order == "conv-norm-pool",
-        options.precision == "bf16",
+        PRECISIONS.index(options.precision),
         list(mean) or [0.0] * params.channels,
         scale,
         threads,

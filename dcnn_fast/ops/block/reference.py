@@ -1,7 +1,8 @@
 """The block stated plainly in PyTorch: short, slow, right. Every other backend is judged against it.
 
 Formulas: facts.md 2.3. Any floating dtype; float64 is computed in float64, everything else in float32. `precision`
-other than "ieee" rounds the operands of the convolution to that format first; sums stay in float32 or float64.
+other than "ieee" rounds the operands of the convolution to that format first, or splits them (`_split`); sums stay in
+float32 or float64.
 """
 
 from __future__ import annotations
@@ -91,11 +92,22 @@ def _rounded(tensor: Tensor, precision: Precision) -> Tensor:
     """`tensor` rounded to nearest even in `precision`, in its own dtype."""
     if precision == "ieee":
         return tensor
+    if precision == "bf16x3":  # of a gradient's operands: what the two parts make together
+        high, low = _split(tensor)
+        return high + low
     if precision == "tf32":
         bits = tensor.float().view(torch.int32)
         odd = (bits >> 13) & 1
         return ((bits + 0xFFF + odd) & ~0x1FFF).view(torch.float32).to(tensor.dtype)
     return tensor.to(torch.bfloat16 if precision == "bf16" else torch.float16).to(tensor.dtype)
+
+
+def _split(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Two tensors of values of bfloat16 whose sum is the float32 value but for 2**-17 of it; nothing lies below an infinity."""
+    value = tensor.float()
+    high = value.bfloat16().float()
+    low = torch.where(high.isfinite(), (value - high).bfloat16().float(), 0.0)
+    return high.to(tensor.dtype), low.to(tensor.dtype)
 
 
 def _pad(x: Tensor, params: BlockParams) -> Tensor:
@@ -112,9 +124,16 @@ def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockPara
 
 
 def _conv_relu_padded(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> Tensor:
-    operand, kernel = (_rounded(tensor, options.precision) for tensor in (x, weight.to(x.dtype)))
+    weight = weight.to(x.dtype)
     with torch.backends.cudnn.flags(allow_tf32=False):
-        result = F.conv2d(operand, kernel, None, stride=options.stride, groups=options.groups)
+        if options.precision == "bf16x3":
+            (high, low), (weight_high, weight_low) = _split(x), _split(weight)
+            result = F.conv2d(low, weight_high, None, options.stride, groups=options.groups)
+            result += F.conv2d(high, weight_low, None, options.stride, groups=options.groups)
+            result += F.conv2d(high, weight_high, None, options.stride, groups=options.groups)
+        else:
+            operand, kernel = (_rounded(tensor, options.precision) for tensor in (x, weight))
+            result = F.conv2d(operand, kernel, None, stride=options.stride, groups=options.groups)
     if bias is not None:
         result = result + bias.to(x.dtype)[:, None, None]
     return result.relu()

@@ -13,7 +13,7 @@ from dcnn_fast.ops.block import cpu, reference
 from dcnn_fast.ops.region import of_windows, whole
 from tests.ops.block.problems import CROSS, SAME, SMALL, operands, preset_problems, problem
 
-ISAS = engine.isas()
+ISAS = (*engine.isas(), *engine.emulated_isas())
 NORMS = [
     None,
     CROSS,
@@ -87,11 +87,21 @@ def _in(params, precision):
 
 
 BF16 = [_in(params, "bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *preset_problems()[::4])]
+BF16X3 = [_in(params, "bf16x3") for params in (*VARIETY[1::5], *VARIETY[-8:], *preset_problems()[1::4])]
 
 
-@pytest.mark.parametrize("params", [*VARIETY, *preset_problems(), *BF16], ids=str)
+def _reaches(isa, params):
+    """Whether the instruction set has the problem's precision: bf16x3 takes a tile unit."""
+    return params.options.precision != "bf16x3" or engine.load().has_tiles(isa)
+
+
+@pytest.mark.parametrize("params", [*VARIETY, *preset_problems(), *BF16, *BF16X3], ids=str)
 def test_values_are_the_references(isa, params):
     x, weight, bias = operands(params)
+    if not _reaches(isa, params):
+        with pytest.raises(ValueError, match="no tile unit for bf16x3"):
+            _run(isa, [x], whole(params.images, params.height, params.width, **_geometry(params)), weight, bias, params)
+        return
     expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
     table = whole(params.images, params.height, params.width, **_geometry(params))
     (result,) = _run(isa, [_poisoned(x)], table, weight, bias, params)
@@ -135,8 +145,10 @@ def test_bytes_windows_and_mean(isa, norm, order):
         assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
-@pytest.mark.parametrize("params", [*VARIETY[14:42:3], *BF16[5:14:3]], ids=str)
+@pytest.mark.parametrize("params", [*VARIETY[14:42:3], *BF16[5:14:3], *BF16X3[3:12:3]], ids=str)
 def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
+    if not _reaches(isa, params):
+        return
     params = replace(params, images=5)
     x, weight, bias = operands(params)
     table = whole(5, params.height, params.width, **_geometry(params))
@@ -149,12 +161,29 @@ def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
     assert torch.equal(alone[0], one[3])
 
 
+@pytest.mark.parametrize("params", [*VARIETY[14:42:5], *VARIETY[-8::3], *BF16[::4], *BF16X3[::4]], ids=str)
+def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
+    if not _reaches(isa, params):
+        return
+    x, weight, bias = operands(params)
+    table = whole(params.images, params.height, params.width, **_geometry(params))
+    (expected,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    large = problem(1, 64, 70, 70, 8, 1, torch.float32)
+    nans = torch.full((1, 64, 70, 70), 0x7FC07FC0, dtype=torch.int32).view(torch.float32)  # both halves too, as bfloat16
+    nans = nans.contiguous(memory_format=torch.channels_last)
+    _run(isa, [nans], whole(1, 70, 70, **_geometry(large)), *operands(large)[1:], large, threads=1)
+    (result,) = _run(isa, [x], table, weight, bias, params, threads=1)
+    assert torch.equal(result, expected)
+
+
 @pytest.mark.parametrize("norm", [None, CROSS], ids=str)
 @pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
 def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, precision):
     """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
     params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=Pool(3, 2), norm=norm, order=order, precision=precision)
+    if not _reaches(isa, params):
+        return
     x, weight, bias = operands(params)
     extent, rows = 21, 8  # a 21 x 21 window: conv 17 x 17, pooled 8 x 8
     offsets = ((0, 0), (5, 8), (8, 3))
@@ -178,14 +207,71 @@ def test_pieces_with_a_halo_make_a_same_map_normed_whole(isa):
     assert torch.equal(result, expected)
 
 
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
 def test_a_nan_pixel_reaches_every_output_that_sees_it(isa, precision):
     params = problem(1, 1, 9, 9, 3, 3, torch.float32, pool=Pool(3, 2), precision=precision)
     x, weight, bias = operands(params)
+    if not _reaches(isa, params):
+        return
     x[0, 0, 4, 4] = float("nan")
     expected = reference.forward(x, weight, bias, params).isnan()
     (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
     assert torch.equal(result.isnan(), expected)
+
+
+def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
+    """Against float64: 2**-15 of every product's magnitude, and what sums in float32 may add; bf16 alone errs far more."""
+    params = problem(1, 64, 20, 17, 32, 5, torch.float32, padding=2, precision="bf16x3")
+    if not _reaches(isa, params):
+        return
+    x, weight, _ = operands(params)
+    table = whole(1, 20, 17, **_geometry(params))
+    exact = reference.forward(x.double(), weight.double(), None, _in(_wide(params), "ieee"))
+    magnitudes = reference.forward(x.double().abs(), weight.double().abs(), None, _in(_wide(params), "ieee"))
+    (result,) = _run(isa, [x], table, weight, None, params)
+    (rounded,) = _run(isa, [x], table, weight, None, _in(params, "bf16"))
+    error = (result.double() - exact).abs()
+    assert (error <= 2.0**-15 * magnitudes + params.tolerance() * exact.abs().max()).all()
+    assert error.max() * 50 < (rounded.double() - exact).abs().max()
+
+
+def test_bf16x3_splits_operands_into_what_they_round_to_and_what_is_left(isa):
+    """Bit for bit: a product with one is the sum of both parts, which float32 holds."""
+    params = problem(1, 1, 64, 64, 1, 1, torch.float32, precision="bf16x3")
+    if not _reaches(isa, params):
+        return
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        bits = torch.randint(64 << 23, 254 << 23, (1, 1, 64, 64), dtype=torch.int32, generator=generator)
+        ends = torch.tensor([0x3F804040, 0x3F808000, 0x3F818000, 0x3F7FFFFF, 0x7F7F7FFF], dtype=torch.int32)
+        bits.view(-1)[: len(ends)] = ends
+        values = bits.view(torch.float32)
+        high = values.bfloat16().float()
+        parts = high + (values - high).bfloat16().float()
+        one = torch.ones(1, 1, 1, 1)
+        (pixels,) = _run(isa, [values], whole(1, 64, 64, **_geometry(params)), one, None, params)
+        assert torch.equal(pixels, parts)
+        many = replace(params, height=1, width=1, filters=4096)
+        (weights,) = _run(isa, [one], whole(1, 1, 1, **_geometry(many)), values.view(4096, 1, 1, 1), None, many)
+        assert torch.equal(weights.view(-1), parts.view(-1))
+
+
+@pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("rows", "cols"), [(40, 3), (3, 40), (3, 3), (17, 5), (33, 1), (1, 33), (9, 29)])
+def test_narrow_regions_have_the_bits_of_the_whole(isa, rows, cols, precision, stride):
+    """However positions are cut into tiles: a region of the whole's convolution equals it bit for bit."""
+    size = 4 if stride == 1 else 7  # no kernel computes these from tiles of outputs, whose bits depend on more
+    params = problem(1, 9 if stride == 1 else 2, 95, 91, 40, size, torch.float32, stride=stride, precision=precision)
+    if not _reaches(isa, params):
+        return
+    x, weight, bias = operands(params)
+    (expected,) = _run(isa, [x], whole(1, 95, 91, **_geometry(params)), weight, bias, params)
+    top, left = 2, 1
+    piece = Piece(0, 0, rows, cols, (Store(0, 0, rows, cols, 0, 0, 0, 0),))
+    region = Region(0, 0, 0, 0, 95, 91, top * stride, left * stride, rows, cols, 0, 0, (piece,))
+    (result,) = _run(isa, [x], RegionList.of([region], [(1, rows, cols)]), weight, bias, params)
+    assert torch.equal(result, expected[:, :, top : top + rows, left : left + cols])
 
 
 def test_weights_of_another_dtype_are_refused(isa):

@@ -13,7 +13,7 @@ from dcnn_fast.ops.block import cpu, output_tile, reference
 from dcnn_fast.ops.region import whole
 from tests.ops.block.problems import CROSS, operands, problem
 
-ISAS = engine.isas()
+ISAS = (*engine.isas(), *engine.emulated_isas())
 TILED = [
     problem(1, channels, height, width, filters, size, torch.float32, stride=stride, padding=padding, groups=groups, pool=pool)
     for channels, filters, size, stride, padding, groups in (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -19,8 +22,8 @@ SHAPES = [(1, 1, 1), (3, 5, 2), (4, 8, 3), (7, 1023, 50), (70, 2049, 101), (130,
 
 
 def _ways():
-    """Every way to compute the product here: the reference, and the engine with each instruction set."""
-    return ["reference", *engine.isas()]
+    """Every way to compute the product here: the reference, and the engine with every instruction set, in software too."""
+    return ["reference", *engine.isas(), *engine.emulated_isas()]
 
 
 def _product(way, x, weight, bias, relu=False, threads=2):
@@ -45,6 +48,67 @@ def test_values(shape, relu, way):
     result = _product(way, x, weight, bias, relu)
     largest = (x.double() @ weight.double().T).abs().max()
     assert (result.double() - expected).abs().max() <= LinearParams(*x.shape, weight.shape[0]).tolerance() * largest
+
+
+@pytest.mark.parametrize("way", _ways())
+@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_nothing_beside_the_operands_is_read(shape, precision, way):
+    """A NaN in a padded product is one in the output."""
+    x, weight, bias = _operands(*shape)
+    weight = weight.bfloat16() if precision == "bf16" else weight
+    params = LinearParams(*x.shape, weight.shape[0], precision=precision)
+    results = []
+    for margin in (0, 100):
+        cut = []
+        for tensor in (x, weight, bias):
+            buffer = torch.full((tensor.numel() + 2 * margin,), float("nan"), dtype=tensor.dtype)
+            cut.append(buffer[margin : margin + tensor.numel()].view(tensor.shape).copy_(tensor))
+        result = torch.full((params.rows, params.outputs), float("nan"))
+        if way == "reference":
+            result = BACKENDS["reference"].forward(*cut, params)
+        else:
+            cpu.run(way, *cut, params, result, 1)
+        results.append(result)
+    assert torch.equal(*results)
+
+
+AT_THE_END_OF_MEMORY = """
+import ctypes, mmap, sys
+import torch
+from dcnn_fast import engine
+from dcnn_fast.ops.linear import LinearParams, cpu
+
+libc = ctypes.CDLL(None, use_errno=True)
+kept = []
+
+def at_the_end(tensor):
+    size = tensor.numel() * tensor.element_size()
+    room = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    pages = mmap.mmap(-1, room + mmap.PAGESIZE)
+    kept.append(pages)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    assert libc.mprotect(ctypes.c_void_p(start + room), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    flat = torch.frombuffer(pages, dtype=tensor.dtype, count=tensor.numel(), offset=room - size)
+    return flat.view(tensor.shape).copy_(tensor)
+
+for isa in (*engine.isas(), *engine.emulated_isas()):
+    for rows, inputs, outputs in ((1, 1, 1), (3, 5, 2), (7, 1023, 50), (70, 33, 7), (2, 64, 17), (1, 70, 100)):
+        for bf16 in (False, True):
+            x, weight, bias = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+            x, weight = (x.bfloat16().float(), weight.bfloat16()) if bf16 else (x, weight)
+            params = LinearParams(rows, inputs, outputs, precision="bf16" if bf16 else "ieee")
+            result = at_the_end(torch.full((rows, outputs), torch.nan))
+            cpu.run(isa, at_the_end(x), at_the_end(weight), at_the_end(bias), params, result, 1)
+            torch.testing.assert_close(result, x @ weight.float().T + bias, rtol=1e-4, atol=1e-3)
+"""
+
+
+@pytest.mark.needs_engine
+def test_nothing_past_the_operands_is_touched():
+    """The operands end where memory does; in a process of its own, which a read too far would end."""
+    result = subprocess.run([sys.executable, "-c", AT_THE_END_OF_MEMORY], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("way", _ways())
