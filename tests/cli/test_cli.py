@@ -156,24 +156,16 @@ def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
     for i in range(60):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (400, 500, 3)).astype(np.uint8)).save(photos / f"{i:02}.png")
     table, lines = tmp_path / "s.csv", tmp_path / "s.jsonl"
-    arguments = [
-        "score",
-        photos,
-        "--model",
-        model,
-        "--views",
-        400,
-        "--csv",
-        table,
-        "--jsonl",
-        lines,
-        "--html",
-        tmp_path / "s.html",
-    ]
-    process = subprocess.Popen([*MAIN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    options = ["--model", model, "--views", 20, "--csv", table, "--jsonl", lines, "--html", tmp_path / "s.html"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*MAIN, "score", "-", *map(str, options)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdin is not None
+    process.stdin.write("".join(f"{photos}/{i:02}.png\n" for i in range(40)))
+    process.stdin.flush()  # and not closed: it can't be done before it is interrupted
     while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 5):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "--resume" in stderr
@@ -182,7 +174,7 @@ def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
     assert 5 <= len(done) < 60
     assert len([json.loads(line) for line in lines.read_text().splitlines()]) == len(done)
     assert (tmp_path / "s.html").read_text().count("<figure>") == len(done)
-    result = run(*arguments, "--resume")
+    result = run("score", photos, *options, "--resume")
     assert result.returncode == 0, result.stderr
     assert len({row["path"] for row in rows(table)}) == len(rows(table)) == 60
     assert len(lines.read_text().splitlines()) == 60
