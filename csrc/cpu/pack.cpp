@@ -139,13 +139,13 @@ class Cache {
   struct Entry {
     const Isa* isa;
     int64_t filters, channels, size, stride, groups;
-    bool bf16;
+    bool bf16, taps_only;
     std::vector<float> weight, bias;
     std::shared_ptr<const Packed> packed;
 
     Entry(const Isa& i, const BlockProblem& p, const float* w, const float* b, std::shared_ptr<const Packed> made)
         : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), bf16(p.bf16),
-          weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
+          taps_only(p.taps_only), weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
 
     static int64_t weights(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
 
@@ -154,7 +154,7 @@ class Cache {
     // Whether the very values are the same: an address says nothing once somebody has written to it.
     bool is(const Isa& i, const BlockProblem& p, const float* w, const float* b) const {
       return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
-             groups == p.groups && bf16 == p.bf16 && bias.empty() == (b == nullptr) &&
+             groups == p.groups && bf16 == p.bf16 && taps_only == p.taps_only && bias.empty() == (b == nullptr) &&
              std::memcmp(weight.data(), w, weight.size() * sizeof(float)) == 0 &&
              (b == nullptr || std::memcmp(bias.data(), b, bias.size() * sizeof(float)) == 0);
     }

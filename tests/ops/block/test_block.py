@@ -143,9 +143,12 @@ def test_opcheck(params):
     x, weight, bias = operands(params)
     flat = params.options.flat()
     torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *flat))
+    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (x, weight, bias, *flat))
+    result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat)
+    values = result if params.kept.result else values
     grad = torch.randn(params.out_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for needs in ([True, True, True], [False, True, False]):
-        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, (grad, x, weight, bias, *flat, needs))
+        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, (grad, x, weight, bias, values, hits, *flat, needs))
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
