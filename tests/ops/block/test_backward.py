@@ -251,6 +251,17 @@ def test_any_layout_of_x_and_of_the_gradient(isa):
             assert torch.equal(mine, theirs)
 
 
+def test_an_image_of_bytes_needs_no_gradient_of_its_own(isa):
+    params = problem(2, 3, 15, 12, 8, 5, torch.float32, stride=2, pool=POOL, norm=CROSS)
+    _, weight, bias = operands(params)
+    pixels = torch.randint(0, 256, (2, 3, 15, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    needs = (False, True, True)
+    found = _gradients(isa, _grad(params), pixels, weight, bias, params, needs)
+    expected = _gradients(isa, _grad(params), pixels.float(), weight, bias, params, needs)
+    assert torch.equal(found[1], expected[1])
+    assert torch.equal(found[2], expected[2])
+
+
 def test_a_batch_of_nothing_has_gradients_of_zero(isa):
     params = problem(0, 3, 9, 9, 4, 3, torch.float32, pool=POOL, norm=CROSS)
     x, weight, bias = operands(params)
