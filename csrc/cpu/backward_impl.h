@@ -5,8 +5,8 @@
 // Weights: a tile is up to kPositions consecutive products of a patch row (taps, then channels) x 2 vectors of filters, summed in
 // registers over a band of conv rows and then added to the image's sums, so that no sum in registers is long. All orders are
 // fixed by the problem.
-// Memory: the gradients of one image's convolution outputs and of its results, two copies more of the former where the norm comes
-// before the pool, and one image's patch.
+// Memory: the gradients of one image's convolution outputs and of its results, two images more as large as the former
+// where the norm comes before the pool, and one image's patch.
 // Limit: multiply-adds of the weights' gradient; the rest is memory, and the square roots and divisions of the norm.
 
 #pragma once
@@ -37,7 +37,7 @@ void pad_rows(const float* from, int64_t positions, int64_t filters, float* to) 
   }
 }
 
-// d = k + scale * (sum of squares over the norm's window) of one vector, `terms` of them `step` apart.
+// The sum of `terms` vectors, `step` floats apart.
 inline Vec sum_of(const float* from, int64_t terms, int64_t step) {
   Vec sum = Vec::load(from);
   for (int64_t i = 1; i < terms; ++i) sum = Vec::add(sum, Vec::load(from + i * step));
@@ -231,7 +231,7 @@ TailLayout tail_layout(const GradientProblem& q) {
   l.delta = take(out * row);
   l.values = take(q.again || row != p.filters ? out * row : 0);
   l.hits = take(row);
-  l.relu = take(q.again ? conv * row : 0);
+  l.relu = take(q.again && row != p.filters ? conv * row : 0);
   l.normed = take(before ? conv * row : 0);
   l.norm = take(norm_floats(p, before ? conv : out, row));
   return l;
@@ -248,8 +248,11 @@ void run_tail(const GradientProblem& q, int64_t image, const float* relu, float*
   memset(conv_grad, 0, static_cast<size_t>(conv * row + kBlock) * sizeof(float));
   pad_rows(q.grad + image * out * p.filters, out, p.filters, delta);
   if (q.again) {
-    float* outputs = scratch + l.relu;
-    pad_rows(relu, conv, p.filters, outputs);
+    const float* outputs = relu;
+    if (row != p.filters) {
+      pad_rows(relu, conv, p.filters, scratch + l.relu);
+      outputs = scratch + l.relu;
+    }
     if (p.norm != Norm::none && p.norm_first) {
       float* normed = scratch + l.normed;
       norm_values(p, q.conv_rows, q.conv_cols, outputs, normed, scratch + l.norm);
