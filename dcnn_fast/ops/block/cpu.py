@@ -136,7 +136,7 @@ def run(
         _address(bias),
         _sizes(params),
         *_norm(options.norm),
-        _norm_first(params),
+        options.order == "conv-norm-pool" and recorded[1] is None,  # its input is kept only where no pool follows it
         options.precision == "bf16",
         list(mean) or [0.0] * params.channels,
         scale,
@@ -172,7 +172,7 @@ def run_backward(
         (params.images, params.height, params.width, options.padding, rows, cols, out_rows, out_cols),
         _sizes(params),
         *_norm(options.norm),
-        _norm_first(params),
+        options.order == "conv-norm-pool",
         options.precision == "bf16",
         options.ties == "first",
         params.kept.again,
@@ -227,11 +227,6 @@ def _sizes(params: BlockParams) -> tuple[int, ...]:
 def _source(source: Tensor) -> tuple[int, int, int, int, int, int]:
     image, channel, row, col = source.stride()
     return source.data_ptr(), int(source.dtype == torch.uint8), image, channel, row, col
-
-
-def _norm_first(params: BlockParams) -> bool:
-    """Without a pool both orders are one, and what the norm reads is what the pool would have given."""
-    return params.options.order == "conv-norm-pool" and params.options.pool is not None
 
 
 def _norm(norm: Norm | None) -> tuple[int, int, float, float, float]:

@@ -42,10 +42,11 @@ def hits(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
     No bit is set where the maximum is not positive. Windows of at most 16 elements.
     """
     top = forward(x, pool, rounding)
+    padded = _padded(x, pool, rounding)
     result = torch.zeros_like(top, dtype=torch.int32)
     for bit, (rows, cols) in enumerate(_taps(pool, top.shape[2], top.shape[3])):
-        result |= ((_padded(x, pool, rounding)[:, :, rows, cols] == top) & (top > 0)).int() << bit
-    return result.to(torch.int16)
+        result |= (padded[:, :, rows, cols] == top).int() << bit
+    return (result * (top > 0)).to(torch.int16)
 
 
 def backward_of_hits(
