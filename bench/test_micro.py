@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from bench import cases
+from bench.chain import saved_bytes, torch_chain
 from dcnn_fast import nets, ops, spec
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import BlockOptions
@@ -44,8 +46,44 @@ def test_plan(benchmark, plane):
     benchmark(share, COLUMN, windows, plane)
 
 
-def test_backward_of_a_block(benchmark):
+@pytest.mark.parametrize("who", ["ops.block", "torch"])
+@pytest.mark.parametrize(("preset", "number"), [("scnn-arch1", 1), ("scnn-arch1", 2), ("alexnet", 1), ("alexnet", 2)])
+def test_forward_and_backward_of_a_block(benchmark, capsys, preset, number, who):
+    """One step of eight images, and the bytes that wait for the backward, the block's input included."""
+    column = nets.build(preset).columns[0]
+    block, extent = column.blocks[number - 1], column.spec.extents()[number - 1]
+    channels = column.spec.channels if number == 1 else column.blocks[number - 2].spec.filters
+    x = torch.randn(8, channels, extent, extent).contiguous(memory_format=torch.channels_last).requires_grad_(number > 1)
+    weights = (block.weight, block.bias)
+
+    def chain(x):
+        return torch_chain(x, *weights, block.spec, block.rounding)
+
+    kept, torchs = saved_bytes(weights, block, x), saved_bytes(weights, chain, x)
+    with capsys.disabled():
+        print(f"\n{preset}, block {number}: {kept / 2**20:.1f} MiB kept, {kept / torchs:.1%} of torch's {torchs / 2**20:.1f}")
+    run = block if who == "ops.block" else chain
+    benchmark(lambda: run(x).sum().backward())
+
+
+@pytest.mark.parametrize("who", ["ops.block", "torch"])
+def test_training_step(benchmark, who):
+    """Eight windows through Arch 1, back, and the update."""
     net = nets.build("scnn-arch1")
-    block = net.columns[0].blocks[0]
-    x = torch.randn(2, 3, 224, 224)
-    benchmark(lambda: block(x).sum().backward())
+    (column,) = net.columns
+    optimiser = torch.optim.SGD(net.parameters(), 1e-4)
+    windows = torch.randn(8, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(8, dtype=torch.long)
+
+    def step():
+        x = windows
+        for block in column.blocks:
+            x = block(x) if who == "ops.block" else torch_chain(x, block.weight, block.bias, block.spec, block.rounding)
+        x = x.flatten(1)
+        for layer in column.fc:
+            x = F.dropout(layer(x).relu())
+        optimiser.zero_grad()
+        F.cross_entropy(net.label(x), labels).backward()
+        optimiser.step()
+
+    benchmark(step)

@@ -55,6 +55,7 @@ struct TilePlace {
   int64_t col_step, row_step;  // between positions along and below each other
   const float* weight;
   const float* bias;
+  bool linear;  // without the ReLU
   float* out;
   int64_t out_col, out_row;
 };
@@ -97,8 +98,9 @@ void conv_tile(const TilePlace<typename Products::Element>& t) {
   const Vec b0 = Vec::load(t.bias), b1 = Vec::load(t.bias + Vec::width);
   _Pragma("GCC unroll 16") for (int i = 0; i < R * C; ++i) {
     float* out = t.out + (i / C) * t.out_row + (i % C) * t.out_col;
-    Vec::relu(Vec::add(low[i], b0)).store(out);
-    Vec::relu(Vec::add(high[i], b1)).store(out + Vec::width);
+    const Vec sum0 = Vec::add(low[i], b0), sum1 = Vec::add(high[i], b1);
+    (t.linear ? sum0 : Vec::relu(sum0)).store(out);
+    (t.linear ? sum1 : Vec::relu(sum1)).store(out + Vec::width);
   }
 }
 
@@ -137,6 +139,7 @@ void direct_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, con
   t.col_step = p.stride * p.channels;
   t.row_step = p.stride * t.input_row;
   t.weight = p.weight;
+  t.linear = p.linear;
   t.out_col = l.filters;
   t.out_row = r.cols * l.filters;
   const int64_t block_weights = p.size * t.runs * ((t.run + Products::kDepth - 1) / Products::kDepth) * kBlock;

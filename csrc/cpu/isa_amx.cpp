@@ -10,6 +10,7 @@
 #include "vec_avx512.h"
 
 #include "amx_linear_impl.h"
+#include "backward_impl.h"
 #include "block_impl.h"
 #include "peak_impl.h"
 
@@ -26,7 +27,7 @@ const char* refusal() {
 }  // namespace
 
 const Isa& amx_isa() {
-  static const Isa isa{"amx", refusal, kBlock, kBf16, region_scratch, run_region, tile_linear_scratch, tile_run_linear, run_peak,
+  static const Isa isa{"amx", refusal, kBlock, kBf16, region_scratch, run_region, gradients, tile_linear_scratch, tile_run_linear, run_peak,
                        tile_rows_floats, tile_pack_rows};
   return isa;
 }

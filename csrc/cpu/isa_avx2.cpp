@@ -35,6 +35,7 @@ struct Vec {
 }  // namespace dcnn
 
 #include "block_impl.h"
+#include "backward_impl.h"
 #include "linear_impl.h"
 #include "peak_impl.h"
 
@@ -42,7 +43,7 @@ namespace dcnn {
 
 const Isa& avx2_isa() {
   static const Isa isa{"avx2", [] { return features().avx2 && features().fma ? nullptr : "the processor has no AVX2 with FMA"; },
-                       kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
+                       kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

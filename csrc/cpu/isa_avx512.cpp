@@ -6,6 +6,7 @@
 #include "vec_avx512.h"
 
 #include "block_impl.h"
+#include "backward_impl.h"
 #include "linear_impl.h"
 #include "peak_impl.h"
 
@@ -13,7 +14,7 @@ namespace dcnn {
 
 const Isa& avx512_isa() {
   static const Isa isa{"avx512", [] { return features().avx512f ? nullptr : "the processor has no AVX-512"; },
-                       kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
+                       kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -40,6 +40,7 @@ struct Vec {
 }  // namespace dcnn
 
 #include "block_impl.h"
+#include "backward_impl.h"
 #include "linear_impl.h"
 #include "peak_impl.h"
 
@@ -47,7 +48,7 @@ namespace dcnn {
 
 const Isa& portable_isa() {
   static const Isa isa{"portable", []() -> const char* { return nullptr; },
-                       kBlock, kBf16, region_scratch, run_region, linear_scratch, run_linear, run_peak};
+                       kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -55,6 +55,11 @@ struct BlockProblem {
   float norm_scale, norm_power, norm_k;  // norm_scale is already divided by the window's size
   bool norm_first;
   Precision precision;
+  bool taps_only;  // every output a sum over its taps, so that equal inputs give equal outputs
+  bool linear;     // without the ReLU
+  // What a backward wants to know (backward_impl.h), null where it does not; for regions that are whole images, with one piece each.
+  uint16_t* hits;  // [images, rows, cols, filters] of pooled results
+  float* values;   // the same: the input of the norm that follows
 
   int64_t group_channels() const { return channels / groups; }
   int64_t group_filters() const { return filters / groups; }
@@ -69,7 +74,7 @@ inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
   if (bf16 == Bf16::tiles && p.precision != Precision::ieee) return 0;
   const int64_t taps = (p.size + p.stride - 1) / p.stride;
   const bool pays = taps == 3 || taps == 5 || (taps == 6 && p.precision == Precision::ieee);
-  return pays && p.group_channels() * p.stride * p.stride >= 12 ? taps : 0;
+  return pays && !p.taps_only && p.group_channels() * p.stride * p.stride >= 12 ? taps : 0;
 }
 
 // The points: 0, infinity and these, with both signs.
@@ -88,6 +93,8 @@ struct LinearProblem {
   const float* packed_rows;  // x as the instruction set's pack_rows leaves it, where it has that
 };
 
+struct GradientKernels;  // gradient.h
+
 // The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
 // output lies in, the number of threads, or the other rows of a product.
 struct Isa {
@@ -101,6 +108,7 @@ struct Isa {
   // Floats of scratch that a region needs.
   size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
   void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
+  const GradientKernels& (*gradients)();
   // Floats of scratch for outputs [first, last) of a product.
   size_t (*linear_scratch)(const LinearProblem&, int64_t first, int64_t last);
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);

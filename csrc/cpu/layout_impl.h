@@ -27,7 +27,7 @@ struct Frame {
 struct Layout : Frame {
   int64_t filters;  // padded: a position's stride in rows of activations
   int64_t raw_ring, ring;
-  int64_t means, patch, raw, ring_at, square, gathered, pooled, normed, work;  // offsets into the scratch, in floats
+  int64_t means, patch, raw, ring_at, square, gathered, pooled, normed, hits, work;  // offsets into the scratch, in floats
   int64_t total;
 };
 
@@ -70,6 +70,7 @@ Layout layout_of(const BlockProblem& p, const RegionRow& r) {
   l.gathered = take(l.filters);
   l.pooled = take(pooled);
   l.normed = take(norm_after_pool(p, Norm::same_map) ? widest : 0);
+  l.hits = take(p.hits == nullptr ? 0 : l.filters);
   l.work = take(Conv::work(p, r));
   l.total = at;
   return l;

@@ -34,7 +34,7 @@ Buffer pack_pairs(const Isa& isa, const BlockProblem& p, const float* weight) {
 // A filter's values at the points of winograd_impl.h over one axis, each over the product of its point's distances from the others.
 struct FilterTransform {
   int64_t points;
-  double values[8][6] = {};
+  double values[6][8] = {};  // of each tap at each point
 
   explicit FilterTransform(int64_t taps) : points(taps == 3 ? 6 : 8) {
     double at[7] = {};
@@ -45,9 +45,9 @@ struct FilterTransform {
     for (int64_t i = 0; i < points - 1; ++i) {
       double power = 1;
       for (int64_t j = 0; j < points - 1; ++j) power /= i == j ? 1 : at[i] - at[j];
-      for (int64_t k = 0; k < taps; ++k, power *= at[i]) values[i][k] = power;
+      for (int64_t k = 0; k < taps; ++k, power *= at[i]) values[k][i] = power;
     }
-    values[points - 1][taps - 1] = 1;
+    values[taps - 1][points - 1] = 1;
   }
 };
 
@@ -60,26 +60,29 @@ Buffer pack_winograd(const Isa& isa, const BlockProblem& p, const float* weight)
   const FilterTransform transform(taps);
   const int64_t points = transform.points;
   Buffer packed = Buffer::zeros(static_cast<size_t>(p.groups * blocks * points * points * all * block));
-  for (int64_t f = 0; f < p.filters; ++f) {
-    const int64_t within = f % per_group, owner = f / per_group * blocks + within / block;
-    float* to = packed.data() + owner * points * points * all * block + within % block;
-    for (int64_t c = 0; c < all; ++c) {
-      const int64_t phase_y = c / (p.stride * channels), phase_x = c / channels % p.stride;
-      const float* from = weight + (f * channels + c % channels) * size * size;
-      double down[8][6] = {};
+  for (int64_t at = 0; at < p.groups * blocks * all; ++at) {
+    const int64_t owner = at / all, c = at % all;
+    const int64_t phase_y = c / (p.stride * channels), phase_x = c / channels % p.stride;
+    const int64_t first = owner / blocks * per_group + owner % blocks * block;
+    const int64_t count = std::min(block, (owner / blocks + 1) * per_group - first);
+    // Filter by filter inside, so that what is written lies together.
+    for (int64_t f = 0; f < count; ++f) {
+      const float* from = weight + ((first + f) * channels + c % channels) * size * size;
+      double down[6][8] = {};
       for (int64_t y = phase_y, k = 0; y < size; y += p.stride, ++k) {
         for (int64_t x = phase_x, j = 0; x < size; x += p.stride, ++j) {
           const float value = from[y * size + x];
           const double tap = bf16 ? from_bf16(to_bf16(value)) : value;
-          for (int64_t i = 0; i < points; ++i) down[i][j] += transform.values[i][k] * tap;
+          for (int64_t i = 0; i < 8; ++i) down[j][i] += transform.values[k][i] * tap;
         }
       }
+      float* to = packed.data() + (owner * points * points * all + c) * block + f;
       for (int64_t i = 0; i < points; ++i) {
-        for (int64_t j = 0; j < points; ++j) {
-          double sum = 0;
-          for (int64_t x = 0; x < taps; ++x) sum += down[i][x] * transform.values[j][x];
-          to[((i * points + j) * all + c) * block] = static_cast<float>(sum);
+        double sums[8] = {};
+        for (int64_t x = 0; x < taps; ++x) {
+          for (int64_t j = 0; j < 8; ++j) sums[j] += down[x][i] * transform.values[x][j];
         }
+        for (int64_t j = 0; j < points; ++j) to[(i * points + j) * all * block] = static_cast<float>(sums[j]);
       }
     }
   }
@@ -173,12 +176,13 @@ class Cache {
     const Isa* isa;
     int64_t filters, channels, size, stride, groups;
     Precision precision;
+    bool taps_only;
     std::vector<float> weight, bias;
     std::shared_ptr<const Packed> packed;
 
     Entry(const Isa& i, const BlockProblem& p, const float* w, const float* b, std::shared_ptr<const Packed> made)
         : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), precision(p.precision),
-          weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
+          taps_only(p.taps_only), weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
 
     static int64_t weights(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
 
@@ -187,7 +191,7 @@ class Cache {
     // Whether the very values are the same: an address says nothing once somebody has written to it.
     bool is(const Isa& i, const BlockProblem& p, const float* w, const float* b) const {
       return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
-             groups == p.groups && precision == p.precision && bias.empty() == (b == nullptr) &&
+             groups == p.groups && precision == p.precision && taps_only == p.taps_only && bias.empty() == (b == nullptr) &&
              std::memcmp(weight.data(), w, weight.size() * sizeof(float)) == 0 &&
              (b == nullptr || std::memcmp(bias.data(), b, bias.size() * sizeof(float)) == 0);
     }

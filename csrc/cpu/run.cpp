@@ -91,6 +91,76 @@ void spread(int64_t count, int threads, const Work& work) {
   if (failure) std::rethrow_exception(failure);
 }
 
+// One convolution without pool and norm, of one image, into [rows, cols, filters].
+void run_convolution(const Isa& isa, BlockProblem p, const RegionRow& r, float* out, float* scratch) {
+  const PieceRow piece{0, 0, r.rows, r.cols, 0, 1};
+  const StoreRow store{0, 0, r.rows, r.cols, 0, 0, 0, 0};
+  const Output output{out, 1, r.rows, r.cols};
+  p.pieces = &piece;
+  p.stores = &store;
+  p.outputs = &output;
+  isa.region(p, r, scratch);
+}
+
+size_t convolution_scratch(const Isa& isa, BlockProblem p, const RegionRow& r) {
+  const PieceRow piece{0, 0, r.rows, r.cols, 0, 1};
+  p.pieces = &piece;
+  return isa.region_scratch(p, r);
+}
+
+// The block's convolution alone.
+BlockProblem without_tail(BlockProblem p) {
+  p.pool_size = p.pool_stride = 1;
+  p.norm = Norm::none;
+  p.norm_first = false;
+  p.hits = nullptr;
+  p.values = nullptr;
+  return p;
+}
+
+// Of the convolution that gives the input's gradient, the outputs that one image takes: pixel s * i + phase - padding of the image
+// comes from output i, where s is the block's stride.
+RegionRow input_region(const GradientProblem& q) {
+  const int64_t stride = q.block.stride, first = q.padding / stride, reach = q.input->size - 1;
+  const int64_t rows = (q.height - 1 + q.padding) / stride - first + 1, cols = (q.width - 1 + q.padding) / stride - first + 1;
+  return {0, 0, 0, 0, q.conv_rows, q.conv_cols, first - reach, first - reach, rows, cols, 0, 0, 0, 1};
+}
+
+// The phases [rows, cols, groups, stride, stride, channels of a group] become an image [height, width, channels].
+void join_phases(const GradientProblem& q, const RegionRow& r, const float* phases, float* image) {
+  const int64_t stride = q.block.stride, channels = q.block.group_channels(), groups = q.block.groups;
+  const int64_t shift = q.padding % stride;
+  for (int64_t y = 0; y < q.height; ++y) {
+    for (int64_t x = 0; x < q.width; ++x) {
+      const int64_t row = y + shift, col = x + shift;
+      const float* from = phases + (row / stride * r.cols + col / stride) * q.block.channels * stride * stride;
+      from += (row % stride * stride + col % stride) * channels;
+      for (int64_t g = 0; g < groups; ++g, from += stride * stride * channels, image += channels) {
+        std::memcpy(image, from, static_cast<size_t>(channels) * sizeof(float));
+      }
+    }
+  }
+}
+
+// Images are cut into at most so many chunks, whose sums are formed one by one and then added.
+constexpr int64_t kChunks = 16;
+
+void add_chunks(const Isa& isa, const GradientProblem& q, Buffer& sums, int64_t chunks, int64_t floats, int64_t weights) {
+  float* total = sums.data();
+  for (int64_t c = 1; c < chunks; ++c) {
+    const float* more = total + c * floats;
+    for (int64_t i = 0; i < floats; ++i) total[i] += more[i];
+  }
+  const BlockProblem& p = q.block;
+  const int64_t block = isa.filter_block, per_group = p.group_filters(), terms = p.size * p.size * p.group_channels();
+  const int64_t blocks = round_up(per_group, block) / block;
+  for (int64_t f = 0; q.grad_weight != nullptr && f < p.filters; ++f) {
+    const float* from = total + (f / per_group * blocks + f % per_group / block) * terms * block + f % per_group % block;
+    for (int64_t i = 0; i < terms; ++i) q.grad_weight[f * terms + i] = from[i * block];
+  }
+  if (q.grad_bias != nullptr) std::memcpy(q.grad_bias, total + weights, static_cast<size_t>(p.filters) * sizeof(float));
+}
+
 }  // namespace
 
 std::vector<const Isa*> compiled_isas() {
@@ -133,6 +203,47 @@ void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, 
   spread(count, threads, [&](int64_t i, Scratch& scratch) {
     isa.region(p, regions[i], scratch.at_least(isa.region_scratch(p, regions[i])));
   });
+}
+
+void run_gradients(const Isa& isa, const GradientProblem& q, int threads) {
+  const GradientKernels& kernels = isa.gradients();
+  const BlockProblem conv = without_tail(q.block);
+  const int64_t positions = q.conv_rows * q.conv_cols, row = kernels.row(q.block.filters);
+  const bool weighted = q.grad_weight != nullptr || q.grad_bias != nullptr;
+  const int64_t weights = static_cast<int64_t>(kernels.weights(q)), floats = round_up(weights + row, 16);
+  const int64_t chunks = std::max<int64_t>(1, std::min(q.images, kChunks));  // without images too the sums are there, zero
+  Buffer sums = Buffer::zeros(weighted ? static_cast<size_t>(chunks * floats) : 0);
+
+  const RegionRow input = q.input == nullptr ? RegionRow{} : input_region(q);
+  const bool phases = q.input != nullptr && q.block.stride > 1;
+  const int64_t image_floats = q.height * q.width * q.block.channels;
+  size_t work = kernels.tail_scratch(q);
+  if (weighted) work = std::max(work, kernels.weight_scratch(q));
+  if (q.again) work = std::max(work, convolution_scratch(isa, conv, whole_image(q, 0)));
+  if (q.input != nullptr) work = std::max(work, convolution_scratch(isa, *q.input, input));
+  const int64_t conv_grad_floats = round_up(positions * row + isa.filter_block, 16);
+  const int64_t relu_floats = q.again ? round_up(positions * q.block.filters, 16) : 0;
+  const int64_t phase_floats = phases ? round_up(input.rows * input.cols * q.input->filters, 16) : 0;
+
+  spread(chunks, threads, [&](int64_t c, Scratch& scratch) {
+    float* conv_grad = scratch.at_least(static_cast<size_t>(conv_grad_floats + relu_floats + phase_floats) + work);
+    float* relu = conv_grad + conv_grad_floats;
+    float* phased = relu + relu_floats;
+    float* rest = phased + phase_floats;
+    for (int64_t n = c * q.images / chunks; n < (c + 1) * q.images / chunks; ++n) {
+      if (q.again) run_convolution(isa, conv, whole_image(q, n), relu, rest);
+      kernels.tail(q, n, relu, conv_grad, rest);
+      if (weighted) kernels.weight(q, n, conv_grad, sums.data() + c * floats, rest);
+      if (q.input == nullptr) continue;
+      const Source source{conv_grad, false, 1, q.conv_cols * row, row, 0};
+      BlockProblem p = *q.input;
+      p.sources = &source;
+      float* image = q.grad_x + n * image_floats;
+      run_convolution(isa, p, input, phases ? phased : image, rest);
+      if (phases) join_phases(q, input, phased, image);
+    }
+  });
+  if (weighted) add_chunks(isa, q, sums, chunks, floats, weights);
 }
 
 void run_linear(const Isa& isa, const LinearProblem& p, int threads) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "gradient.h"
 #include "kernel.h"
 
 namespace dcnn {
@@ -23,6 +24,10 @@ const Isa& isa_named(const std::string& name);
 
 // Every region, spread over `threads` threads.
 void run_block(const Isa& isa, const BlockProblem& p, const RegionRow* regions, int64_t count, int threads);
+
+// Gradients of whole images, spread over `threads` threads. Sums over images are formed in chunks that depend on the number of
+// images alone, and the chunks are added in order: bits do not depend on the threads.
+void run_gradients(const Isa& isa, const GradientProblem& q, int threads);
 
 // The product, its outputs spread over `threads` threads.
 void run_linear(const Isa& isa, const LinearProblem& p, int threads);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "hits_impl.h"
 #include "layout_impl.h"
 
 namespace dcnn {
@@ -19,9 +20,10 @@ inline int64_t place_of(const BlockProblem& p, int64_t f) {
 
 inline bool places_are_filters(const BlockProblem& p) { return p.groups == 1 || p.group_filters() % kBlock == 0; }
 
-inline void gather(const BlockProblem& p, const float* padded, float* values) {
+template <typename Value>
+inline void gather(const BlockProblem& p, const Value* padded, Value* values) {
   if (places_are_filters(p)) {
-    memcpy(values, padded, static_cast<size_t>(p.filters) * sizeof(float));
+    memcpy(values, padded, static_cast<size_t>(p.filters) * sizeof(Value));
     return;
   }
   for (int64_t f = 0; f < p.filters; ++f) values[f] = padded[place_of(p, f)];
@@ -122,6 +124,30 @@ void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const 
   }
 }
 
+// What a backward wants to know of pooled row k, which is in `row` before any norm.
+void record_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
+                const float* row, uint16_t* hits) {
+  const int64_t first = (r.image * piece.rows + k) * piece.cols;
+  for (int64_t j = 0; p.values != nullptr && j < piece.cols; ++j) gather(p, row + j * l.filters, p.values + (first + j) * p.filters);
+  if (p.hits == nullptr) return;
+  const int64_t top = k * p.pool_stride, rows = smaller(p.pool_size, r.rows - top);
+  for (int64_t j = 0; j < piece.cols; ++j) {
+    const int64_t left = j * p.pool_stride, cols = smaller(p.pool_size, r.cols - left);
+    for (int64_t f = 0; f < l.filters; f += Vec::width) {
+      const Vec best = Vec::load(row + j * l.filters + f);
+      Bits bits{};
+      for (int64_t i = 0; i < rows; ++i) {
+        const float* from = ring + (ring_row(l, top + i, l.ring) * r.cols + left) * l.filters + f;
+        for (int64_t x = 0; x < cols; ++x) {
+          bits |= equal(Vec::load(from + x * l.filters), best) & (1 << (i * p.pool_size + x));
+        }
+      }
+      store_bits(bits & positive(best), hits + f);
+    }
+    gather(p, hits, p.hits + (first + j) * p.filters);
+  }
+}
+
 // Row k of a piece's results goes where it is wanted.
 void store_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, int64_t k, const float* row) {
   for (int64_t i = 0; i < piece.count; ++i) {
@@ -166,6 +192,9 @@ void feed(const BlockProblem& p, const RegionRow& r, const Layout& l, int64_t y,
     for (; k < end && k < piece.rows; ++k) {
       float* out = pooled + (k % depth) * row;
       pool_row(p, r, l, piece, scratch + l.ring_at, k, out);
+      if (p.hits != nullptr || p.values != nullptr) {
+        record_row(p, r, l, piece, scratch + l.ring_at, k, out, reinterpret_cast<uint16_t*>(scratch + l.hits));
+      }
       finish_row(p, l, piece, k, norm_after_pool(p, Norm::same_map) ? pooled : out, scratch);
     }
     pooled += depth * row;

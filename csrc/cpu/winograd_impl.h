@@ -236,8 +236,8 @@ struct Winograd {
   }
 
   // Down: kBlock filters of one row of tiles, bias and ReLU included, to M rows of `out`.
-  static void transform_outputs(const RegionRow& r, const Tiling& t, const float* from, const float* bias, float* out,
-                                int64_t out_col) {
+  static void transform_outputs(const RegionRow& r, const Tiling& t, const float* from, const float* bias, bool linear,
+                                float* out, int64_t out_col) {
     const int64_t matrix = t.stride * kBlock, out_row = r.cols * out_col;
     const Vec b[2] = {Vec::load(bias), Vec::load(bias + Vec::width)};
     for (int64_t tile = 0; tile < t.cols; ++tile) {
@@ -250,7 +250,8 @@ struct Winograd {
           _Pragma("GCC unroll 8") for (int i = 0; i < N; ++i) m[i] = Vec::load(at + i * M * matrix);
           winograd_output<N, M>(m, y);
           _Pragma("GCC unroll 8") for (int i = 0; i < M; ++i) {
-            Vec::relu(Vec::add(y[i], b[v])).store(out + i * out_row + x * out_col + v * Vec::width);
+            const Vec sum = Vec::add(y[i], b[v]);
+            (linear ? sum : Vec::relu(sum)).store(out + i * out_row + x * out_col + v * Vec::width);
           }
         }
       }
@@ -295,7 +296,7 @@ struct Winograd {
         const int64_t first = (g * blocks + b) * kBlock;
         for (int64_t i = 0; i < count; ++i) {
           float* to = out + i * M * r.cols * l.filters + first;
-          transform_outputs(r, t, half + i * t.cols * kBlock, p.bias + first, to, l.filters);
+          transform_outputs(r, t, half + i * t.cols * kBlock, p.bias + first, p.linear, to, l.filters);
         }
       }
     }

@@ -3,7 +3,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -58,13 +60,25 @@ py::dict features() {
   return found;
 }
 
+// sizes: channels, filters, size, stride, groups, pool size, pool stride.
+void set_sizes(BlockProblem& p, const std::array<int64_t, 7>& sizes) {
+  p.channels = sizes[0];
+  p.filters = sizes[1];
+  p.size = sizes[2];
+  p.stride = sizes[3];
+  p.groups = sizes[4];
+  p.pool_size = sizes[5];
+  p.pool_stride = sizes[6];
+}
+
 // sources: (address, is bytes, image, channel, row and column stride); regions, pieces, stores: int64 tables of
-// dcnn_fast/ops/region.py; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k).
+// dcnn_fast/ops/region.py; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k);
+// hits, values: where to keep what a backward wants to know, or 0.
 void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
                    int64_t count, uint64_t pieces, uint64_t stores, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
                    uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
                    float norm_power, float norm_k, bool norm_first, int precision, const std::vector<float>& mean,
-                   float scale, int threads) {
+                   float scale, uint64_t hits, uint64_t values, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
   std::vector<dcnn::Source> from;
@@ -80,13 +94,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.outputs = to.data();
   p.mean = mean.data();
   p.scale = scale;
-  p.channels = sizes[0];
-  p.filters = sizes[1];
-  p.size = sizes[2];
-  p.stride = sizes[3];
-  p.groups = sizes[4];
-  p.pool_size = sizes[5];
-  p.pool_stride = sizes[6];
+  set_sizes(p, sizes);
   p.norm = static_cast<dcnn::Norm>(norm);
   p.norm_size = norm_size;
   p.norm_scale = norm_scale;
@@ -94,10 +102,75 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.norm_k = norm_k;
   p.norm_first = norm_first;
   p.precision = static_cast<dcnn::Precision>(precision);
+  p.hits = pointer<uint16_t>(hits);
+  p.values = pointer<float>(values);
+  p.taps_only = p.hits != nullptr;
   const auto packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
   p.weight = packed->weight.data();
   p.bias = packed->bias.data();
   dcnn::run_block(isa, p, pointer<const dcnn::RegionRow>(regions), count, threads);
+}
+
+// source: as in block_regions; extents: images, height, width, padding, conv rows and columns, result's rows and columns; kept: the
+// addresses of the result's gradient, of values and of hits; grads: those of the gradients of x, weight and bias, 0 where not wanted.
+// input_weight: what GradientProblem::input multiplies, [groups * stride * stride * channels, filters / groups, taps, taps].
+void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& source, const std::array<int64_t, 8>& extents,
+                     const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale, float norm_power,
+                     float norm_k, bool norm_first, int precision, bool first, bool again, uint64_t weight, uint64_t bias,
+                     uint64_t input_weight, const std::array<uint64_t, 3>& kept, const std::array<uint64_t, 3>& grads, int threads) {
+  const py::gil_scoped_release unlocked;
+  const dcnn::Isa& isa = dcnn::isa_named(isa_name);
+  const dcnn::Source from{pointer<const void>(static_cast<uint64_t>(source[0])), source[1] != 0, source[3], source[4], source[5],
+                          source[2]};
+  dcnn::GradientProblem q{};
+  BlockProblem& p = q.block;
+  const std::vector<float> mean(static_cast<size_t>(std::max(sizes[0], sizes[1])), 0.0f);
+  p.sources = &from;
+  p.mean = mean.data();
+  p.scale = 1.0f;
+  set_sizes(p, sizes);
+  p.norm = static_cast<dcnn::Norm>(norm);
+  p.norm_size = norm_size;
+  p.norm_scale = norm_scale;
+  p.norm_power = norm_power;
+  p.norm_k = norm_k;
+  p.norm_first = norm_first;
+  p.precision = static_cast<dcnn::Precision>(precision);
+  p.taps_only = true;
+  q.images = extents[0];
+  q.height = extents[1];
+  q.width = extents[2];
+  q.padding = extents[3];
+  q.conv_rows = extents[4];
+  q.conv_cols = extents[5];
+  q.out_rows = extents[6];
+  q.out_cols = extents[7];
+  q.first = first;
+  q.again = again;
+  q.grad = pointer<const float>(kept[0]);
+  q.values = pointer<const float>(kept[1]);
+  q.hits = pointer<const uint16_t>(kept[2]);
+  q.grad_x = pointer<float>(grads[0]);
+  q.grad_weight = pointer<float>(grads[1]);
+  q.grad_bias = pointer<float>(grads[2]);
+  std::shared_ptr<const dcnn::Packed> packed, input_packed;
+  if (again) {
+    packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
+    p.weight = packed->weight.data();
+    p.bias = packed->bias.data();
+  }
+  BlockProblem input{};
+  if (q.grad_x != nullptr) {
+    set_sizes(input, {p.filters, p.channels * p.stride * p.stride, (p.size + p.stride - 1) / p.stride, 1, p.groups, 1, 1});
+    input.mean = mean.data();
+    input.scale = 1.0f;
+    input.linear = true;
+    input_packed = dcnn::packed_weights(isa, input, pointer<const float>(input_weight), nullptr);
+    input.weight = input_packed->weight.data();
+    input.bias = input_packed->bias.data();
+    q.input = &input;
+  }
+  dcnn::run_gradients(isa, q, threads);
 }
 
 void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t bias, uint64_t y, int64_t rows,
@@ -128,6 +201,7 @@ PYBIND11_MODULE(_engine, m) {
 #endif
   m.def("features", &features, "What the processor and the operating system offer.");
   m.def("block_regions", &block_regions, "The fused block over regions.");
+  m.def("block_gradients", &block_gradients, "The gradients of the fused block over whole images.");
   m.def("linear", &linear, "y = x * weight^T + bias.");
   m.def("has_bf16", [](const std::string& isa) { return dcnn::isa_named(isa).bf16 != dcnn::Bf16::floats; },
         "Whether an instruction set multiplies bfloat16.");

@@ -52,6 +52,27 @@ def test_the_same_seed_gives_the_same_weights():
     assert all(torch.equal(one[name], same[name]) for name in one)
 
 
+@pytest.mark.needs_engine
+def test_it_trains_on_the_engine_alone(monkeypatch):
+    """The engine, forced, would refuse what it could not do."""
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
+    _, means = trained(2)
+    assert means[1][1] < means[0][1]
+
+
+@pytest.mark.needs_engine
+def test_the_number_of_threads_does_not_change_a_blocks_gradients():
+    block = build(small.network(), seed=0).columns[0].blocks[0]
+    x = torch.rand(20, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        block.zero_grad()
+        block(x).square().sum().backward()
+        found.append(block.weight.grad.clone())
+    assert torch.equal(*found)
+
+
 def test_the_rate_rises_and_ends_at_nothing():
     """With a gradient of one, AdamW without decay moves a weight by the rate at every step."""
     weight = torch.nn.Linear(1, 1, bias=False)

@@ -51,12 +51,18 @@ def block(
     precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
         (dcnn_fast/ops/precision.py).
 
+    Where a gradient is asked for, what `BlockParams.kept` says is kept beside the operands until the backward, and the result
+    of a pool may differ in its last bits from the one without: equal inputs must give equal outputs, lest ties be lost.
+
     Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
     Second derivatives are not provided. Source: design.md sections 3 and 4, facts.md 2.3.
     """
     options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
     _require_operands(x, weight, bias, options)
-    result: Tensor = _Block.apply(x, weight, bias, *options.flat())  # type: ignore[no-untyped-call]
+    run: Any = torch.ops.dcnn_fast.block
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        run = _Block.apply
+    result: Tensor = run(x, weight, bias, *options.flat())
     return result
 
 
@@ -142,17 +148,18 @@ def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dis
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
-        ctx.save_for_backward(x, weight, bias)
+        result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat)
+        pool, norm = flat[4:6]
+        plain = not pool and not norm  # `kept.result`, which torch.compile cannot trace
+        ctx.save_for_backward(x, weight, bias, result if plain else values, hits)
         ctx.flat = flat
-        result: Tensor = torch.ops.dcnn_fast.block(x, weight, bias, *flat)
-        return result
+        return result  # type: ignore[no-any-return]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        x, weight, bias = ctx.saved_tensors
         needs = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.dcnn_fast.block_backward(grad, x, weight, bias, *ctx.flat, needs)
+        grads = torch.ops.dcnn_fast.block_backward(grad, *ctx.saved_tensors, *ctx.flat, needs)
         return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in ctx.flat))
 
 
@@ -167,13 +174,39 @@ def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> T
     return x.new_empty(shape, dtype=weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
+def _run_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> tuple[Tensor, Tensor, Tensor]:
+    params = params_of(x, weight, BlockOptions.from_flat(*flat))
+    backend = BACKENDS[dispatch.choose(BACKENDS, params.gradient(), x.device)]
+    result, values, hits = backend.training(x, weight, bias, params)
+    return (
+        _channels_last(result),
+        weight.new_empty(0) if values is None else _channels_last(values),
+        weight.new_empty(0) if hits is None else _channels_last(hits),
+    )
+
+
+def _fake_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kept = params_of(x, weight, BlockOptions.from_flat(*flat)).kept
+    result = _fake_block(x, weight, bias, *flat)
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return (
+        result,
+        torch.empty_like(result, dtype=wide) if kept.values else weight.new_empty(0),
+        torch.empty_like(result, dtype=torch.int16) if kept.hits else weight.new_empty(0),
+    )
+
+
 def _run_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_needs: Any
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *flat_and_needs: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     *flat, needs = flat_and_needs
     params = params_of(x, weight, BlockOptions.from_flat(*flat)).gradient()
+    kept = params.kept
     backend = BACKENDS[dispatch.choose(BACKENDS, params, x.device)]
-    grad_x, grad_weight, grad_bias = backend.backward(grad, x, weight, bias, params, needs)
+    grads = backend.backward(
+        grad, x, weight, bias, values if kept.values or kept.result else None, hits if kept.hits else None, params, needs
+    )
+    grad_x, grad_weight, grad_bias = grads
     return (
         weight.new_empty(0) if grad_x is None else _channels_last(grad_x),
         weight.new_empty(0) if grad_weight is None else _channels_last(grad_weight),
@@ -182,7 +215,7 @@ def _run_backward(
 
 
 def _fake_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_needs: Any
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *flat_and_needs: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     needs = flat_and_needs[-1]
     last = torch.channels_last
@@ -309,8 +342,13 @@ def _require_shapes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, o
 
 register(f"block(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}) -> Tensor", _run_block, _fake_block)
 register(
-    f"block_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, bool[] needs) "
-    "-> (Tensor, Tensor, Tensor)",
+    f"block_training(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}) -> (Tensor, Tensor, Tensor)",
+    _run_training,
+    _fake_training,
+)
+register(
+    f"block_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, Tensor values, Tensor hits, {FLAT_SCHEMA}, "
+    "bool[] needs) -> (Tensor, Tensor, Tensor)",
     _run_backward,
     _fake_backward,
 )

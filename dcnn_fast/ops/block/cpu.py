@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import engine
@@ -24,12 +25,12 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
         return why
     if device.type != "cpu":
         return f"the C++ engine runs on the cpu, not on {device.type}"
-    if params.backward:
-        return "the C++ engine has no backward of the block yet"
     dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
     if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
         source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
         return f"the C++ engine takes float32 or uint8 with weights in float32 and gives float32, not {source}, {weight}, {out}"
+    if params.backward and params.options.precision == "bf16x3":
+        return "the C++ engine has no backward in bf16x3"
     return _precision_refused(params.options.precision)
 
 
@@ -58,14 +59,44 @@ def output_tile(size: int, stride: int, channels: int, filters: int, precision: 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
     """One region per image: [N, F, H, W] in channels_last memory."""
-    options = params.options
-    table = whole(
-        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
-        rounding=options.rounding, pool=options.pool,
-    )  # fmt: skip
-    result = torch.empty(params.out_shape, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
-    regions([x], table, weight, bias, params, (), 1.0, [result])
+    result = _empty(params.out_shape)
+    regions([x], _whole(params), weight, bias, params, (), 1.0, [result])
     return result
+
+
+def training(
+    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
+
+    With hits, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give equal outputs.
+    """
+    kept = params.kept
+    result = _empty(params.out_shape)
+    values = _empty(params.out_shape) if kept.values else None
+    hits = _empty(params.out_shape, torch.int16) if kept.hits else None
+    recorded = (hits, values)
+    run(engine.isa(), [x], _whole(params), weight, bias, params, (), 1.0, [result], engine.threads(), recorded)
+    return result, values, hits
+
+
+def backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
+    params: BlockParams, needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+    """Gradients of x, weight and bias from `grad` of the result, all [N, C, H, W] in channels_last memory; None where `needs`
+    is False. The same bits for any number of threads; an image's share of grad_x does not depend on the batch.
+
+    values: the norm's input or, where `params.kept` says so, the result. Images are done one after another on each thread, so
+    that the gradient of the convolution's outputs never exists for the batch.
+    """
+    wanted = (
+        _empty(x.shape) if needs[0] else None,
+        _empty(weight.shape) if needs[1] else None,
+        torch.empty(params.filters) if needs[2] and bias is not None else None,
+    )
+    run_backward(engine.isa(), grad, x, weight, bias, values, hits, params, wanted, engine.threads())
+    return wanted
 
 
 def regions(
@@ -93,17 +124,17 @@ def run(
     scale: float,
     outputs: Sequence[Tensor],
     threads: int,
+    recorded: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> None:
     """Write every region's pieces to `outputs` (float32, channels_last), with one instruction set.
 
-    The regions must have been checked (`require_regions`): from here on there are only addresses.
+    recorded: for whole images, where to write the pool's hits and the norm's input. The regions must have been checked
+    (`require_regions`): from here on there are only addresses.
     """
     options = params.options
-    pool = options.pool or Pool(1, 1)
     weight = weight.contiguous()
     bias = None if bias is None else bias.contiguous()
     table, pieces, stores = (t.contiguous() for t in (regions.regions, regions.pieces, regions.stores))
-    sizes = (params.channels, params.filters, params.size, options.stride, options.groups, pool.size, pool.stride)
     engine.load().block_regions(
         isa,
         [_source(source) for source in sources],
@@ -113,15 +144,95 @@ def run(
         stores.data_ptr(),
         [(output.data_ptr(), output.shape[0], output.shape[2], output.shape[3]) for output in outputs],
         weight.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
-        sizes,
+        _address(bias),
+        _sizes(params),
         *_norm(options.norm),
-        options.order == "conv-norm-pool",
+        options.order == "conv-norm-pool" and recorded[1] is None,  # its input is kept only where no pool follows it
         PRECISIONS.index(options.precision),
         list(mean) or [0.0] * params.channels,
         scale,
+        *map(_address, recorded),
         threads,
     )
+
+
+def run_backward(
+    isa: str,
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    values: Tensor | None,
+    hits: Tensor | None,
+    params: BlockParams,
+    wanted: tuple[Tensor | None, Tensor | None, Tensor | None],
+    threads: int,
+) -> None:
+    """Write the gradients of x, weight and bias to those of `wanted` that are not None, with one instruction set."""
+    options = params.options
+    last = torch.channels_last
+    kept = [None if tensor is None else tensor.contiguous(memory_format=last) for tensor in (grad, values, hits)]
+    weight = weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    for_input = _for_input(weight, params) if wanted[0] is not None else None
+    _, _, rows, cols = params.conv_shape
+    _, _, out_rows, out_cols = params.out_shape
+    engine.load().block_gradients(
+        isa,
+        _source(x),
+        (params.images, params.height, params.width, options.padding, rows, cols, out_rows, out_cols),
+        _sizes(params),
+        *_norm(options.norm),
+        options.order == "conv-norm-pool",
+        PRECISIONS.index(options.precision),
+        options.ties == "first",
+        params.kept.again,
+        weight.data_ptr(),
+        _address(bias),
+        _address(for_input),
+        [_address(tensor) for tensor in kept],
+        [_address(tensor) for tensor in wanted],
+        threads,
+    )
+
+
+def _for_input(weight: Tensor, params: BlockParams) -> Tensor:
+    """The filters that give the gradient of x from that of the convolution's outputs, at stride 1.
+
+    Pixel s * i + phase (padding counted) meets taps phase, phase + s, ... of the outputs i, i - 1, ...: [groups * s * s *
+    channels of a group, filters of a group, taps, taps], zeros for the taps that a phase lacks.
+    """
+    options = params.options
+    groups, stride = options.groups, options.stride
+    filters, channels, size, _ = weight.shape
+    if options.precision == "bf16":
+        weight = weight.bfloat16().float()
+    taps = -(-size // stride)
+    more = taps * stride - size
+    split = F.pad(weight, (0, more, 0, more)).view(groups, filters // groups, channels, taps, stride, taps, stride)
+    return split.flip(3, 5).permute(0, 4, 6, 2, 1, 3, 5).reshape(-1, filters // groups, taps, taps).contiguous()
+
+
+def _whole(params: BlockParams) -> RegionList:
+    options = params.options
+    return whole(
+        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
+        rounding=options.rounding, pool=options.pool,
+    )  # fmt: skip
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(tuple(shape), dtype=dtype, device="cpu", memory_format=torch.channels_last)
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _sizes(params: BlockParams) -> tuple[int, ...]:
+    options = params.options
+    pool = options.pool or Pool(1, 1)
+    return params.channels, params.filters, params.size, options.stride, options.groups, pool.size, pool.stride
 
 
 def _source(source: Tensor) -> tuple[int, int, int, int, int, int]:

@@ -94,6 +94,27 @@ class OutputTile:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a training forward keeps for the backward beside x and the weights; the least that spares the convolution.
+
+    values: the norm's input, [N, F, H, W] as large as the result. hits: for each pooled result an int16, whose bit
+    i * size + j says that the convolution's output at row i, column j of its pool window equals the maximum; none is set where
+    the maximum is not positive, since no gradient passes the ReLU there. result: the result itself, whose sign is the ReLU's.
+    again: none of these; the backward computes the convolution once more. A norm before a pool needs the convolution's whole
+    output, which is larger than the block's input by so much that this is the least by far; a pool window of more than
+    16 outputs has no bits.
+    """
+
+    values: bool = False
+    hits: bool = False
+    result: bool = False
+    again: bool = False
+
+
+HIT_BITS = 16
+
+
+@dataclass(frozen=True)
 class BlockParams:
     """One problem: `images` images [channels, height, width] through `filters` kernels of `size`, with `options`.
 
@@ -130,6 +151,16 @@ class BlockParams:
         return self.images, self.filters, rows, cols
 
     @property
+    def kept(self) -> Kept:
+        """What a training forward keeps."""
+        pool, norm = self.options.pool, self.options.norm
+        if pool is None:
+            return Kept(result=True) if norm is None else Kept(values=True)
+        if pool.size**2 > HIT_BITS or (norm is not None and self.options.order == "conv-norm-pool"):
+            return Kept(again=True)
+        return Kept(hits=True, values=norm is not None)
+
+    @property
     def depth(self) -> int:
         """Products summed for one convolution output: the accumulation depth that tolerances derive from."""
         return self.size**2 * self.channels // self.options.groups
@@ -156,6 +187,16 @@ class BlockParams:
         """
         eps = torch.finfo(dtype or self.out_dtype).eps
         return float(4 * max(self.depth, 16) ** 0.5 * eps)
+
+    def gradient_tolerances(self) -> tuple[float, float, float]:
+        """`tolerance` for the gradients of x, summed over filters and taps, and of weight and bias, over all positions."""
+        images, filters, rows, cols = self.conv_shape
+        taps = -(-self.size // self.options.stride)  # that meet one pixel, per axis
+        depths = (filters // self.options.groups * taps**2, images * rows * cols, images * rows * cols)
+        eps = torch.finfo(self.out_dtype).eps
+        # Each term passes the pool and the norm first, whose input is a sum of `depth` products.
+        x, weight, bias = (float(4 * (max(depth, 16) ** 0.5 + max(self.depth, 16) ** 0.5) * eps) for depth in depths)
+        return x, weight, bias
 
     def gradient(self) -> BlockParams:
         """The same problem, asking for gradients."""

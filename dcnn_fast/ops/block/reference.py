@@ -32,18 +32,43 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams)
     return _tail(relu, params.options)[-1].to(params.out_dtype)
 
 
+def training(
+    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The block's result, and what `params.kept` says of the norm's input (float32 or float64) and the pool's hits."""
+    options, kept = params.options, params.kept
+    relu = _conv_relu(x, weight, bias, params)
+    stages = _tail(relu, options)
+    hits = pools.hits(relu, options.pool, options.rounding) if kept.hits and options.pool is not None else None
+    return stages[-1].to(params.out_dtype), stages[-2] if kept.values else None, hits
+
+
 def backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, needs: Sequence[bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
+    params: BlockParams, needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """Gradients of x, weight and bias from `grad` of the result; None where `needs` is False.
 
-    The forward is computed again; at a ReLU input of 0 the gradient is 0; `ties` decides how the pool shares its gradient.
+    values: the norm's input or, where `params.kept` says so, the result. At a ReLU input of 0 the gradient is 0; `ties` decides
+    how the pool shares its gradient.
     """
-    options = params.options
-    relu = _conv_relu(x, weight, bias, params)
-    grad = _tail_backward(grad.to(relu.dtype), relu, options) * (relu > 0)
-    padded = _pad(x.to(relu.dtype), params)
-    operand, kernel = (_rounded(tensor, options.precision) for tensor in (padded, weight.to(relu.dtype)))
+    options, kept = params.options, params.kept
+    grad = grad.to(_compute_dtype(x.dtype))
+    if kept.again:
+        relu = _conv_relu(x, weight, bias, params)
+        grad = _tail_backward(grad, relu, options) * (relu > 0)
+    else:
+        if options.norm is not None:
+            assert values is not None
+            grad = norms.backward(grad, values, options.norm)
+        if options.pool is not None:
+            assert hits is not None
+            grad = pools.backward_of_hits(grad, hits, params.conv_shape, options.pool, options.rounding, options.ties)
+        else:
+            assert values is not None
+            grad = grad * (values > 0)
+    padded = _pad(x.to(grad.dtype), params)
+    operand, kernel = (_rounded(tensor, options.precision) for tensor in (padded, weight.to(grad.dtype)))
     grad_padded, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
         grad, operand, kernel, [params.filters], [options.stride] * 2, [0, 0], [1, 1], False, [0, 0], options.groups,
         [needs[0], needs[1], needs[2] and bias is not None],

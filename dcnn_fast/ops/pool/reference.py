@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -27,13 +27,38 @@ def backward(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding, ties: Lite
     padded = _padded(x, pool, rounding)
     result = torch.zeros_like(padded)
     taken = torch.zeros_like(top, dtype=torch.bool)
-    for rows, cols in _taps(padded, pool, top.shape[2], top.shape[3]):
+    for rows, cols in _taps(pool, top.shape[2], top.shape[3]):
         hit = padded[:, :, rows, cols] == top
         if ties == "first":
             hit = hit & ~taken
             taken |= hit
         result[:, :, rows, cols] += grad * hit
     return F.pad(result, (0, x.shape[3] - result.shape[3], 0, x.shape[2] - result.shape[2]))
+
+
+def hits(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
+    """Which elements of each window of x equal its maximum: int16 [N, C, H', W'], bit i * size + j for row i, column j.
+
+    No bit is set where the maximum is not positive. Windows of at most 16 elements.
+    """
+    top = forward(x, pool, rounding)
+    padded = _padded(x, pool, rounding)
+    result = torch.zeros_like(top, dtype=torch.int32)
+    for bit, (rows, cols) in enumerate(_taps(pool, top.shape[2], top.shape[3])):
+        result |= (padded[:, :, rows, cols] == top).int() << bit
+    return (result * (top > 0)).to(torch.int16)
+
+
+def backward_of_hits(
+    grad: Tensor, hit: Tensor, shape: Sequence[int], pool: Pool, rounding: Rounding, ties: Literal["all", "first"]
+) -> Tensor:
+    """Gradient of x, whose shape is [N, C, H, W], from `grad` of the pooled result and `hits`; zero where nothing hit."""
+    if ties == "first":
+        hit = hit & -hit
+    result = _padded(grad.new_zeros(tuple(shape)), pool, rounding)
+    for bit, (rows, cols) in enumerate(_taps(pool, hit.shape[2], hit.shape[3])):
+        result[:, :, rows, cols] += grad * ((hit >> bit) & 1)
+    return F.pad(result, (0, shape[3] - result.shape[3], 0, shape[2] - result.shape[2]))
 
 
 def _padded(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
@@ -44,7 +69,7 @@ def _padded(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
     return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=float("-inf"))
 
 
-def _taps(padded: Tensor, pool: Pool, rows: int, cols: int) -> Iterator[tuple[slice, slice]]:
+def _taps(pool: Pool, rows: int, cols: int) -> Iterator[tuple[slice, slice]]:
     """For each position inside a window, in row order, the slices of it over all windows."""
     for i in range(pool.size):
         for j in range(pool.size):

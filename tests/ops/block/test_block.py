@@ -37,6 +37,7 @@ def test_reference_is_what_the_loops_say(params):
 
 @pytest.mark.parametrize("params", SMALL, ids=str)
 def test_gradcheck_of_the_reference(params):
+    torch.set_num_threads(1)  # thousands of operations so small that threads only wait for each other
     x, weight, bias = (tensor.requires_grad_() for tensor in operands(params))
     assert torch.autograd.gradcheck(lambda *t: ops.block(*t, **keywords(params.options)), (x, weight, bias))
 
@@ -143,9 +144,12 @@ def test_opcheck(params):
     x, weight, bias = operands(params)
     flat = params.options.flat()
     torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *flat))
+    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (x, weight, bias, *flat))
+    result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat)
+    values = result if params.kept.result else values
     grad = torch.randn(params.out_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for needs in ([True, True, True], [False, True, False]):
-        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, (grad, x, weight, bias, *flat, needs))
+        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, (grad, x, weight, bias, values, hits, *flat, needs))
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

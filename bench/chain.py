@@ -1,0 +1,57 @@
+"""The block as a user of torch writes it, and the bytes that autograd keeps for a backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.ops import response_norm
+
+
+def torch_chain(
+    x: Tensor, weight: Tensor, bias: Tensor, block: spec.Block, rounding: spec.Rounding, own_norm: bool = False
+) -> Tensor:
+    """conv2d, ReLU, max_pool2d and local_response_norm of torch, in the block's order; rounding up pads the input with zeros.
+
+    own_norm: `ops.response_norm` in place of torch's, which is faster and keeps nothing but its input.
+    """
+    up = rounding == "up"
+    more = [-(extent + 2 * block.padding - block.size) % block.stride for extent in x.shape[2:]]
+    if up and any(more):
+        x = F.pad(x, (0, more[1], 0, more[0]))
+    y = F.conv2d(x, weight, bias, block.stride, block.padding, groups=block.groups).relu()
+    for stage in block.order.split("-")[1:]:
+        if stage == "pool" and block.pool is not None:
+            y = F.max_pool2d(y, block.pool.size, block.pool.stride, ceil_mode=up)
+        elif stage == "norm" and isinstance(block.norm, spec.CrossMapNorm):
+            norm = block.norm
+            y = response_norm(y, norm) if own_norm else F.local_response_norm(y, norm.size, norm.scale, norm.power, norm.k)
+    return y
+
+
+def saved_bytes(without: Iterable[Tensor], run: Callable[..., Tensor], *arguments: Any, **keywords: Any) -> int:
+    """Bytes that autograd keeps between a run with these arguments and its backward, shared memory counted once.
+
+    without: tensors not counted, such as parameters.
+    """
+    others = {tensor.untyped_storage().data_ptr() for tensor in without}
+    found: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in others:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = run(
+            *arguments, **keywords
+        )  # alive while what it keeps is counted: freed memory might come back at the same address
+        total = sum(found.values())
+        del result
+    return total

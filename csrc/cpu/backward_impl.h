@@ -1,0 +1,394 @@
+// The backward of the fused block for one image, for the vector type `Vec` that the including file defines: from the gradient of the
+// block's result to that of the convolution's outputs, norm, pool and ReLU undone; and from there to weight and bias.
+// The gradient of the input is a convolution again (run.cpp).
+//
+// Weights: a tile is up to kPositions consecutive products of a patch row (taps, then channels) x 2 vectors of filters, summed in
+// registers over a band of conv rows and then added to the image's sums, so that no sum in registers is long. All orders are
+// fixed by the problem.
+// Memory: the gradients of one image's convolution outputs and of its results, two images more as large as the former
+// where the norm comes before the pool, and one image's patch.
+// Limit: multiply-adds of the weights' gradient; the rest is memory, and the square roots and divisions of the norm.
+
+#pragma once
+
+#include <string.h>
+
+#include "conv_impl.h"
+#include "gradient.h"
+#include "hits_impl.h"
+#include "patch_impl.h"
+#include "tail_impl.h"
+
+namespace dcnn {
+namespace {
+
+inline int64_t padded_row(int64_t filters) { return round_up(filters, Vec::width); }
+
+// [positions, filters] to [positions, padded_row(filters)], zeros between.
+void pad_rows(const float* from, int64_t positions, int64_t filters, float* to) {
+  const int64_t row = padded_row(filters);
+  if (row == filters) {
+    memcpy(to, from, static_cast<size_t>(positions * filters) * sizeof(float));
+    return;
+  }
+  for (int64_t i = 0; i < positions; ++i, from += filters, to += row) {
+    memcpy(to, from, static_cast<size_t>(filters) * sizeof(float));
+    for (int64_t f = filters; f < row; ++f) to[f] = 0.0f;
+  }
+}
+
+// The sum of `terms` vectors, `step` floats apart.
+inline Vec sum_of(const float* from, int64_t terms, int64_t step) {
+  Vec sum = Vec::load(from);
+  for (int64_t i = 1; i < terms; ++i) sum = Vec::add(sum, Vec::load(from + i * step));
+  return sum;
+}
+
+inline float norm_constant(const BlockProblem& p) { return p.norm == Norm::cross_map ? p.norm_k : 1.0f; }
+
+// With d = k + scale * squares: grad becomes grad * d^-power, and the result is grad * value * d^-power / d, which spreads.
+inline Vec norm_terms(const BlockProblem& p, Vec squares, Vec value, float* grad) {
+  const Vec d = Vec::add(Vec::broadcast(norm_constant(p)), Vec::mul(Vec::broadcast(p.norm_scale), squares));
+  const Vec direct = Vec::mul(Vec::load(grad), inverse_power(d, p.norm_power));
+  direct.store(grad);
+  return Vec::div(Vec::mul(direct, value), d);
+}
+
+// grad - 2 * scale * power * value * spread.
+inline void norm_spread(const BlockProblem& p, Vec spread, Vec value, float* grad) {
+  const Vec factor = Vec::mul(Vec::broadcast(2.0f * p.norm_scale * p.norm_power), value);
+  Vec::sub(Vec::load(grad), Vec::mul(factor, spread)).store(grad);
+}
+
+inline int64_t norm_floats(const BlockProblem& p, int64_t positions, int64_t row) {
+  if (p.norm == Norm::none) return 0;
+  return p.norm == Norm::cross_map ? 2 * (row + p.norm_size) : positions * row;
+}
+
+// The gradient of the norm's input `values` in place of that of its result, both [rows, cols, row].
+void cross_map_gradient(const BlockProblem& p, int64_t positions, int64_t row, const float* values, float* grad, float* scratch) {
+  const int64_t size = p.norm_size, before = size / 2, after = size - 1 - before;
+  float* square = scratch;  // zeros around both, so that every window has the same number of terms
+  float* terms = scratch + row + size;
+  memset(scratch, 0, static_cast<size_t>(2 * (row + size)) * sizeof(float));
+  for (int64_t i = 0; i < positions; ++i, values += row, grad += row) {
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      const Vec v = Vec::load(values + f);
+      Vec::mul(v, v).store(square + before + f);
+    }
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      norm_terms(p, sum_of(square + f, size, 1), Vec::load(values + f), grad + f).store(terms + after + f);
+    }
+    for (int64_t f = 0; f < row; f += Vec::width) norm_spread(p, sum_of(terms + f, size, 1), Vec::load(values + f), grad + f);
+  }
+}
+
+void same_map_gradient(const BlockProblem& p, int64_t rows, int64_t cols, int64_t row, const float* values, float* grad,
+                       float* terms) {
+  const int64_t size = p.norm_size, before = size / 2, after = size - 1 - before;
+  const auto over_windows = [&](int64_t ahead, int64_t behind, const auto& use) {
+    for (int64_t y = 0; y < rows; ++y) {
+      const int64_t y0 = y < ahead ? 0 : y - ahead, y1 = smaller(y + behind + 1, rows);
+      for (int64_t x = 0; x < cols; ++x) {
+        const int64_t x0 = x < ahead ? 0 : x - ahead, x1 = smaller(x + behind + 1, cols);
+        for (int64_t f = 0; f < row; f += Vec::width) use(y0, y1, x0, x1, (y * cols + x) * row + f, f);
+      }
+    }
+  };
+  over_windows(before, after, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at, int64_t f) {
+    Vec sum = Vec::zero();
+    for (int64_t y = y0; y < y1; ++y) {
+      for (int64_t x = x0; x < x1; ++x) {
+        const Vec v = Vec::load(values + (y * cols + x) * row + f);
+        sum = Vec::add(sum, Vec::mul(v, v));
+      }
+    }
+    norm_terms(p, sum, Vec::load(values + at), grad + at).store(terms + at);
+  });
+  over_windows(after, before, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at, int64_t f) {
+    Vec sum = Vec::zero();
+    for (int64_t y = y0; y < y1; ++y) sum = Vec::add(sum, sum_of(terms + (y * cols + x0) * row + f, x1 - x0, row));
+    norm_spread(p, sum, Vec::load(values + at), grad + at);
+  });
+}
+
+void norm_gradient(const BlockProblem& p, int64_t rows, int64_t cols, const float* values, float* grad, float* scratch) {
+  const int64_t row = padded_row(p.filters);
+  if (p.norm == Norm::cross_map) cross_map_gradient(p, rows * cols, row, values, grad, scratch);
+  if (p.norm == Norm::same_map) same_map_gradient(p, rows, cols, row, values, grad, scratch);
+}
+
+// The norm of [rows, cols, row] into `out`.
+void norm_values(const BlockProblem& p, int64_t rows, int64_t cols, const float* values, float* out, float* scratch) {
+  Layout l{};
+  l.filters = padded_row(p.filters);
+  if (p.norm == Norm::same_map) {
+    for (int64_t y = 0; y < rows; ++y) same_map_row(p, l, values, rows, 0, y, rows, cols, out + y * cols * l.filters);
+    return;
+  }
+  memset(scratch, 0, static_cast<size_t>(l.filters + p.norm_size) * sizeof(float));
+  memcpy(out, values, static_cast<size_t>(rows * cols * l.filters) * sizeof(float));
+  for (int64_t i = 0; i < rows * cols; ++i) cross_map_position(p, l.filters, out + i * l.filters, scratch);
+}
+
+// Calls use(y0, y1, x0, x1, k, j) for every pool window.
+template <typename Use>
+void over_pools(const GradientProblem& q, const Use& use) {
+  const BlockProblem& p = q.block;
+  for (int64_t k = 0; k < q.out_rows; ++k) {
+    const int64_t y0 = k * p.pool_stride, y1 = smaller(y0 + p.pool_size, q.conv_rows);
+    for (int64_t j = 0; j < q.out_cols; ++j) {
+      const int64_t x0 = j * p.pool_stride;
+      use(y0, y1, x0, smaller(x0 + p.pool_size, q.conv_cols), k * q.out_cols + j);
+    }
+  }
+}
+
+inline void add_to(float* to, Bits mask, Vec value) { Vec::add(Vec::load(to), masked(mask, value)).store(to); }
+
+// The gradient of pooled results goes to the outputs that hit.
+void unpool_hits(const GradientProblem& q, int64_t image, const float* grad, float* conv_grad, uint16_t* padded) {
+  const BlockProblem& p = q.block;
+  const int64_t row = padded_row(p.filters);
+  const uint16_t* all = q.hits + image * q.out_rows * q.out_cols * p.filters;
+  over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
+    const uint16_t* hits = all + at * p.filters;
+    if (row != p.filters) {
+      memcpy(padded, hits, static_cast<size_t>(p.filters) * sizeof *hits);
+      hits = padded;
+    }
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      Bits bits = load_bits(hits + f);
+      if (q.first) bits &= -bits;
+      const Vec g = Vec::load(grad + at * row + f);
+      for (int64_t y = y0; y < y1; ++y) {
+        for (int64_t x = x0; x < x1; ++x) {
+          const int bit = static_cast<int>((y - y0) * p.pool_size + x - x0);
+          add_to(conv_grad + (y * q.conv_cols + x) * row + f, -(bits >> bit & 1), g);
+        }
+      }
+    }
+  });
+}
+
+// The same where hits were not kept: windows of `image` [conv_rows, conv_cols, row] are looked through again.
+void unpool_equal(const GradientProblem& q, const float* image, const float* grad, float* conv_grad) {
+  const int64_t row = padded_row(q.block.filters);
+  over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      const auto place = [&](int64_t y, int64_t x) { return (y * q.conv_cols + x) * row + f; };
+      Vec best = Vec::load(image + place(y0, x0));
+      for (int64_t y = y0; y < y1; ++y) {
+        for (int64_t x = x0; x < x1; ++x) best = Vec::larger(best, Vec::load(image + place(y, x)));
+      }
+      const Vec g = Vec::load(grad + at * row + f);
+      Bits taken{};
+      for (int64_t y = y0; y < y1; ++y) {
+        for (int64_t x = x0; x < x1; ++x) {
+          const Bits hit = equal(Vec::load(image + place(y, x)), best) & ~taken;
+          if (q.first) taken |= hit;
+          add_to(conv_grad + place(y, x), hit, g);
+        }
+      }
+    }
+  });
+}
+
+void pool_values(const GradientProblem& q, const float* image, float* pooled) {
+  const int64_t row = padded_row(q.block.filters);
+  over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      Vec best = Vec::load(image + (y0 * q.conv_cols + x0) * row + f);
+      for (int64_t y = y0; y < y1; ++y) {
+        for (int64_t x = x0; x < x1; ++x) best = Vec::larger(best, Vec::load(image + (y * q.conv_cols + x) * row + f));
+      }
+      best.store(pooled + at * row + f);
+    }
+  });
+}
+
+void relu_gradient(const float* values, int64_t count, float* grad) {
+  for (int64_t i = 0; i < count; i += Vec::width) {
+    masked(positive(Vec::load(values + i)), Vec::load(grad + i)).store(grad + i);
+  }
+}
+
+// Where a tail's data lies in its scratch, in floats.
+struct TailLayout {
+  int64_t delta, values, hits, relu, normed, norm, total;
+};
+
+TailLayout tail_layout(const GradientProblem& q) {
+  const BlockProblem& p = q.block;
+  const int64_t row = padded_row(p.filters), conv = q.conv_rows * q.conv_cols, out = q.out_rows * q.out_cols;
+  const bool before = q.again && p.norm != Norm::none && p.norm_first;
+  TailLayout l{};
+  const auto take = [&l](int64_t floats) {
+    const int64_t start = l.total;
+    l.total += round_up(floats, 16);
+    return start;
+  };
+  l.delta = take(out * row);
+  l.values = take(q.again || row != p.filters ? out * row : 0);
+  l.hits = take(row);
+  l.relu = take(q.again && row != p.filters ? conv * row : 0);
+  l.normed = take(before ? conv * row : 0);
+  l.norm = take(norm_floats(p, before ? conv : out, row));
+  return l;
+}
+
+size_t tail_scratch(const GradientProblem& q) { return static_cast<size_t>(tail_layout(q).total); }
+
+void run_tail(const GradientProblem& q, int64_t image, const float* relu, float* conv_grad, float* scratch) {
+  const BlockProblem& p = q.block;
+  const TailLayout l = tail_layout(q);
+  const int64_t row = padded_row(p.filters), conv = q.conv_rows * q.conv_cols, out = q.out_rows * q.out_cols;
+  const bool pooled = q.again || q.hits != nullptr;
+  float* delta = pooled ? scratch + l.delta : conv_grad;
+  memset(conv_grad, 0, static_cast<size_t>(conv * row + kBlock) * sizeof(float));
+  pad_rows(q.grad + image * out * p.filters, out, p.filters, delta);
+  if (q.again) {
+    const float* outputs = relu;
+    if (row != p.filters) {
+      pad_rows(relu, conv, p.filters, scratch + l.relu);
+      outputs = scratch + l.relu;
+    }
+    if (p.norm != Norm::none && p.norm_first) {
+      float* normed = scratch + l.normed;
+      norm_values(p, q.conv_rows, q.conv_cols, outputs, normed, scratch + l.norm);
+      unpool_equal(q, normed, delta, conv_grad);
+      norm_gradient(p, q.conv_rows, q.conv_cols, outputs, conv_grad, scratch + l.norm);
+    } else {
+      pool_values(q, outputs, scratch + l.values);
+      norm_gradient(p, q.out_rows, q.out_cols, scratch + l.values, delta, scratch + l.norm);
+      unpool_equal(q, outputs, delta, conv_grad);
+    }
+    relu_gradient(outputs, conv * row, conv_grad);
+    return;
+  }
+  const float* values = q.values == nullptr ? nullptr : q.values + image * out * p.filters;
+  if (values != nullptr && row != p.filters) {
+    pad_rows(values, out, p.filters, scratch + l.values);
+    values = scratch + l.values;
+  }
+  norm_gradient(p, q.out_rows, q.out_cols, values, delta, scratch + l.norm);
+  if (pooled) {
+    memset(scratch + l.hits, 0, static_cast<size_t>(row) * sizeof(float));
+    unpool_hits(q, image, delta, conv_grad, reinterpret_cast<uint16_t*>(scratch + l.hits));
+  } else {
+    relu_gradient(values, conv * row, conv_grad);
+  }
+}
+
+// What a tile of the weights' gradient reads; steps in floats.
+struct WeightPlace {
+  const float* x;  // the first product of the first position
+  int64_t x_row, x_col;
+  const float* grad;  // of the first position, for the block's filters
+  int64_t grad_row, grad_col;
+  int64_t rows, cols;
+};
+
+// Adds T products x one block of filters, summed over rows x cols positions, to `sums`.
+template <int T>
+void weight_tile(const WeightPlace& t, float* sums) {
+  Vec low[T], high[T];
+  _Pragma("GCC unroll 16") for (int i = 0; i < T; ++i) low[i] = high[i] = Vec::zero();
+  for (int64_t y = 0; y < t.rows; ++y) {
+    const float* x = t.x + y * t.x_row;
+    const float* grad = t.grad + y * t.grad_row;
+    for (int64_t k = 0; k < t.cols; ++k, x += t.x_col, grad += t.grad_col) {
+      const Vec g0 = Vec::load(grad), g1 = Vec::load(grad + Vec::width);
+      _Pragma("GCC unroll 16") for (int i = 0; i < T; ++i) {
+        const Vec v = Vec::broadcast(x[i]);
+        low[i] = Vec::fma(v, g0, low[i]);
+        high[i] = Vec::fma(v, g1, high[i]);
+      }
+    }
+  }
+  _Pragma("GCC unroll 16") for (int i = 0; i < T; ++i, sums += kBlock) {
+    Vec::add(Vec::load(sums), low[i]).store(sums);
+    Vec::add(Vec::load(sums + Vec::width), high[i]).store(sums + Vec::width);
+  }
+}
+
+using WeightTile = void (*)(const WeightPlace&, float*);
+
+// The tile of so many products, 1 to kPositions.
+template <int T = kPositions>
+inline WeightTile weight_tile_of(int64_t products) {
+  if constexpr (T > 1) {
+    if (products < T) return weight_tile_of<T - 1>(products);
+  }
+  return weight_tile<T>;
+}
+
+inline int64_t blocks_of(const BlockProblem& p) { return round_up(p.group_filters(), kBlock) / kBlock; }
+
+size_t weight_floats(const GradientProblem& q) {
+  const BlockProblem& p = q.block;
+  return static_cast<size_t>(p.groups * blocks_of(p) * kBlock * p.size * p.size * p.group_channels());
+}
+
+Layout patch_layout(const GradientProblem& q, int64_t image) {
+  Layout l{};
+  static_cast<Frame&>(l) = Direct<Single>::frame(q.block, whole_image(q, image));
+  l.patch = round_up(l.patch_cols * q.block.channels, 16);
+  l.total = l.patch + l.patch_rows * l.patch_cols * q.block.channels;
+  return l;
+}
+
+size_t weight_scratch(const GradientProblem& q) { return static_cast<size_t>(patch_layout(q, 0).total); }
+
+void run_weight(const GradientProblem& q, int64_t image, const float* conv_grad, float* sums, float* scratch) {
+  const BlockProblem& p = q.block;
+  const Layout l = patch_layout(q, image);
+  const int64_t row = padded_row(p.filters), channels = p.group_channels();
+  float* patch = scratch + l.patch;
+  fill_patch<Single>(p, whole_image(q, image), l, scratch, patch);
+  constexpr int64_t kBand = 192;  // positions: their gradients and pixels stay in L1 while the tiles pass
+  const int64_t band = kBand / q.conv_cols > 1 ? kBand / q.conv_cols : 1;
+  const int64_t run = p.groups == 1 ? p.size * channels : channels;  // consecutive products of a patch row ...
+  const int64_t runs = p.groups == 1 ? 1 : p.size;                  // ... of which there are so many
+  const int64_t parts = (run + kPositions - 1) / kPositions;
+  WeightPlace t{};
+  t.x_col = p.stride * p.channels;
+  t.x_row = p.stride * l.patch_cols * p.channels;
+  t.grad_col = row;
+  t.grad_row = q.conv_cols * row;
+  t.cols = q.conv_cols;
+  for (int64_t y = 0; y < q.conv_rows; y += band) {
+    t.rows = smaller(band, q.conv_rows - y);
+    float* to = sums;
+    for (int64_t g = 0; g < p.groups; ++g) {
+      for (int64_t b = 0; b < blocks_of(p); ++b) {
+        t.grad = conv_grad + y * t.grad_row + g * p.group_filters() + b * kBlock;
+        for (int64_t ky = 0; ky < p.size; ++ky) {
+          for (int64_t kx = 0; kx < runs; ++kx, to += run * kBlock) {
+            const float* x = patch + y * t.x_row + (ky * l.patch_cols + kx) * p.channels + g * channels;
+            for (int64_t part = 0; part < parts; ++part) {  // parts of nearly the same size: small ones are slow
+              const int64_t start = part * run / parts, end = (part + 1) * run / parts;
+              t.x = x + start;
+              weight_tile_of(end - start)(t, to + start * kBlock);
+            }
+          }
+        }
+      }
+    }
+    float* bias = sums + weight_floats(q);
+    for (int64_t i = 0; i < t.rows; ++i) {
+      for (int64_t f = 0; f < row; f += Vec::width) {
+        const Vec sum = sum_of(conv_grad + (y + i) * t.grad_row + f, q.conv_cols, row);
+        Vec::add(Vec::load(bias + f), sum).store(bias + f);
+      }
+    }
+  }
+}
+
+const GradientKernels& gradients() {
+  static const GradientKernels kernels{padded_row, tail_scratch, run_tail, weight_floats, weight_scratch, run_weight};
+  return kernels;
+}
+
+}  // namespace
+}  // namespace dcnn

@@ -1,0 +1,46 @@
+// The gradients of a block: the problem, and the kernels of an instruction set for it.
+#pragma once
+
+#include "kernel.h"
+
+namespace dcnn {
+
+// The gradients of `images` whole images. Activations are [images, rows, cols, filters], floats; what is null is not wanted or, among
+// what the forward kept, was not kept.
+struct GradientProblem {
+  BlockProblem block;  // of the forward; its one source is the block's input
+  int64_t images, height, width, padding;
+  int64_t conv_rows, conv_cols, out_rows, out_cols;
+  bool first;            // of several equal maxima the first in row order takes the gradient; otherwise each of them does
+  const float* grad;     // of the block's result
+  const float* values;   // the norm's input or, without pool and norm, the result
+  const uint16_t* hits;  // the pool's (hits_impl.h)
+  bool again;            // neither was kept: the convolution is to be computed again
+  // The gradient of the input as a convolution of stride 1 over that of the convolution's outputs: filters are the input's channels for
+  // each of stride x stride phases of a pixel, [groups, stride, stride, channels of a group].
+  const BlockProblem* input;
+  float* grad_x;       // [images, height, width, channels]
+  float* grad_weight;  // [filters, size, size, channels of a group]
+  float* grad_bias;    // [filters]
+};
+
+// All convolution outputs of one image.
+static inline RegionRow whole_image(const GradientProblem& q, int64_t image) {
+  return {0, image, 0, 0, q.height, q.width, -q.padding, -q.padding, q.conv_rows, q.conv_cols, 0, 0, 0, 1};
+}
+
+struct GradientKernels {
+  // A position's stride in activations of the scratch: filters in whole vectors.
+  int64_t (*row)(int64_t filters);
+  // The gradient of one image's convolution outputs before the ReLU, [conv_rows, conv_cols, row(filters)] and `filter_block` more
+  // floats, zero. `relu`: those outputs after the ReLU, [conv_rows, conv_cols, filters], where they were to be computed again.
+  size_t (*tail_scratch)(const GradientProblem&);
+  void (*tail)(const GradientProblem&, int64_t image, const float* relu, float* conv_grad, float* scratch);
+  // Adds one image's share of the gradients of weight and bias to `sums`: `weights` floats [groups, blocks of filters, size, size,
+  // channels of a group, filters of a block], then row(filters) floats for the bias.
+  size_t (*weights)(const GradientProblem&);
+  size_t (*weight_scratch)(const GradientProblem&);
+  void (*weight)(const GradientProblem&, int64_t image, const float* conv_grad, float* sums, float* scratch);
+};
+
+}  // namespace dcnn
