@@ -33,18 +33,20 @@ def main(
     report.print_machine(console, about, limits)
     report.print_contract(console, terms)
     found: list[Found] = []
-    for title, table in suites.tables(chosen, limits, counts, suites.Effort(rounds, photos, quick=quick)):
-        found += report.print_found(console, title, table)
-    rows, refused = [one for one in found if isinstance(one, Row)], [one for one in found if isinstance(one, Refused)]
-    missed = floors.missed(rows)
+    try:
+        for title, table in suites.tables(chosen, limits, counts, suites.Effort(rounds, photos, quick=quick)):
+            found += report.print_found(console, title, table)
+    finally:  # what was measured before something failed is kept
+        rows, refused = [one for one in found if isinstance(one, Row)], [one for one in found if isinstance(one, Refused)]
+        missed = floors.missed(rows)
+        if out is not None:
+            result = {
+                "machine": about, "limits": limits, "contract": terms, "rows": [row.as_dict() for row in rows],
+                "refused": [str(rival) for rival in refused], "missed": missed,
+            }  # fmt: skip
+            out.write_text(json.dumps(result, indent=1) + "\n")
     report.print_missed(console, refused, missed)
     console.print(f"{time.monotonic() - start:.0f} s")
-    if out is not None:
-        result = {
-            "machine": about, "limits": limits, "contract": terms, "rows": [row.as_dict() for row in rows],
-            "refused": [str(rival) for rival in refused], "missed": missed,
-        }  # fmt: skip
-        out.write_text(json.dumps(result, indent=1) + "\n")
     raise typer.Exit(1 if check and (missed or refused) else 0)
 
 

@@ -18,7 +18,7 @@ FEW_ROUNDS = 3  # where nothing takes turns with a peer
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. rounds: turns of each rival. photographs: of the paper suite. quick: SCNN and one block in fp32."""
+    """How much is measured. rounds: turns of each rival. photographs: of the paper suite. quick: one block and SCNN."""
 
     rounds: int = 5
     photographs: int = 8

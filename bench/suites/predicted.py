@@ -54,7 +54,17 @@ def rows() -> Iterator[Row]:
                 gflops = sum(work.flops for work in layers) / seconds / 1e9
                 note = f"data sheet: {gpu.peak(precision):g} TFLOP/s, {gpu.bandwidth:g} GB/s"
                 name = f"{gpu.name} {precision} (predicted)"
-                yield Row("predicted", case, 0, name, precision, seconds, gflops=gflops, share=SHARE_OF_PEAK, note=note)
+                yield Row(
+                    "predicted",
+                    case,
+                    0,
+                    name,
+                    precision,
+                    seconds,
+                    gflops=gflops,
+                    share=gflops / (gpu.peak(precision) * 1e3),
+                    note=note,
+                )
 
 
 def predicted(gpu: Gpu, precision: str, layers: list[Work]) -> float:

@@ -169,16 +169,17 @@ struct InTileUnit {
     return parts;
   }
 
-  // Sums of one tile of positions, with bias and ReLU, to their places in `out`: from row y in column x on, along the flat sequence or
+  // Sums of one tile of positions, with bias and, if not `linear`, ReLU, to their places in `out`: from row y in column x on, along the flat sequence or
   // down. Positions past the rows and between them are dropped.
   static void put_outputs(const TileCut& cut, int64_t rows, int64_t cols, int64_t y, int64_t x, const float* sums, const float* bias,
-                          float* out, int64_t out_col) {
+                          bool linear, float* out, int64_t out_col) {
     const Vec b0 = Vec::load(bias), b1 = Vec::load(bias + Vec::width);
     for (int64_t i = 0; i < kTileSide && y < rows; ++i, sums += kBlock) {
       if (x < cols) {
         float* to = out + (y * cols + x) * out_col;
-        Vec::relu(Vec::add(Vec::load(sums), b0)).store(to);
-        Vec::relu(Vec::add(Vec::load(sums + Vec::width), b1)).store(to + Vec::width);
+        const Vec low = Vec::add(Vec::load(sums), b0), high = Vec::add(Vec::load(sums + Vec::width), b1);
+        (linear ? low : Vec::relu(low)).store(to);
+        (linear ? high : Vec::relu(high)).store(to + Vec::width);
       }
       if (cut.down || ++x == cut.pitch) {
         ++y;
@@ -242,7 +243,7 @@ struct InTileUnit {
           for (int64_t i = 0; i < both; ++i) {
             const int64_t first = (cut.down ? (tile + i) % along : tile + i) * kTileSide;
             const int64_t row = cut.down ? first : first / cut.pitch, col = cut.down ? (tile + i) / along : first % cut.pitch;
-            put_outputs(cut, count, r.cols, row, col, work + i * kTileSide * kBlock, p.bias + block * kBlock, out + block * kBlock,
+            put_outputs(cut, count, r.cols, row, col, work + i * kTileSide * kBlock, p.bias + block * kBlock, p.linear, out + block * kBlock,
                         l.filters);
           }
         }

@@ -158,6 +158,7 @@ void direct_rows(const BlockProblem& p, const RegionRow& r, const Layout& l, con
     }
   }
 }
+
 template <typename Products>
 struct Direct {
   typedef typename Products::Element Element;

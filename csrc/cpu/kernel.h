@@ -61,8 +61,8 @@ struct BlockProblem {
   uint16_t* hits;  // [images, rows, cols, filters] of pooled results
   float* values;   // the same: the input of the norm that follows
 
-  int64_t group_channels() const { return channels / groups; }
-  int64_t group_filters() const { return filters / groups; }
+  __attribute__((always_inline)) int64_t group_channels() const { return channels / groups; }
+  __attribute__((always_inline)) int64_t group_filters() const { return filters / groups; }
 };
 
 // Taps per axis of the images of every stride-th pixel, where the convolution is computed from products at points
@@ -70,7 +70,7 @@ struct BlockProblem {
 // and a tile unit needs none of that: it does 512 multiply-adds of bfloat16 in a cycle where two vector units do 32 of fp32, and
 // points save a factor of 4.0 with 5 x 5 taps and 2.4 with 3 x 3 (measured on Zen 4): even at a third of its rate sums win.
 // Six taps are for fp32 alone: pairs of products cost less than their transforms and are shared better than tiles of 3.
-inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
+static inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
   if (bf16 == Bf16::tiles && p.precision != Precision::ieee) return 0;
   const int64_t taps = (p.size + p.stride - 1) / p.stride;
   const bool pays = taps == 3 || taps == 5 || (taps == 6 && p.precision == Precision::ieee);
@@ -153,10 +153,10 @@ static inline void split_bf16(float value, uint16_t* high, uint16_t* low) {
   *low = (*high & 0x7f80) == 0x7f80 ? uint16_t{0} : to_bf16(value - from_bf16(*high));
 }
 
-inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+static inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // Filters of all groups after each is padded to whole blocks.
-inline int64_t padded_filters(const BlockProblem& p, int64_t block) {
+static inline int64_t padded_filters(const BlockProblem& p, int64_t block) {
   return p.groups * round_up(p.group_filters(), block);
 }
 

@@ -76,7 +76,9 @@ class SoftwareTiles {
   }
 
   void dot(int c, int a, int b) {
-    for (int t : {c, a, b}) check(t);
+    check(c);
+    check(a);
+    check(b);
     const uint8_t* rows = config_.rows;
     const uint16_t* bytes = config_.row_bytes;
     tile_fault(c == a || c == b || a == b, "tiles: a product takes three");

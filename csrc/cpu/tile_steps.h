@@ -14,7 +14,7 @@ struct TileSteps {
   int64_t whole, rest;                // of a run: steps, and values left
   int64_t direct, gathered;           // steps of an output
 
-  int64_t steps() const { return direct + gathered; }
+  __attribute__((always_inline)) int64_t steps() const { return direct + gathered; }
 };
 
 static inline TileSteps tile_steps(const BlockProblem& p) {

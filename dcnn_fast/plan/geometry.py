@@ -51,7 +51,6 @@ class Axis:
     extent: int
     conv: int
     out: int
-    size: int
     stride: int
     padding: int
     pool_size: int
@@ -211,7 +210,7 @@ def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: Output
     (before, after), (conv_before, conv_after) = ((0, 0), reach) if norm_first else (reach, (0, 0))
     conv, out = block.conv_extent(extent, rounding), block.out_extent(extent, rounding)
     return Axis(
-        extent, conv, out, block.size, block.stride, block.padding, pool.size, pool.stride, before, after, conv_before,
+        extent, conv, out, block.stride, block.padding, pool.size, pool.stride, before, after, conv_before,
         conv_after, step, tile, is_open,
     )  # fmt: skip
 

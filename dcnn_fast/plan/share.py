@@ -24,7 +24,7 @@ from dcnn_fast.spec import Column
 def share(
     column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee"
 ) -> ColumnPlan:
-    """The plan that costs least by `BlockCost`, block by block: never more than brute force.
+    """A plan that costs less than brute force by `BlockCost`, block by block, or as much where nothing is gained by sharing.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
     whose costs and tiles count; on another backend the plan gives the same results but for rounding. A pure function of its

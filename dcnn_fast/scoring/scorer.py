@@ -77,7 +77,7 @@ class Scorer:
 
         An image that cannot be read gives a Score with `error` set, and the others go on. batch: images whose
         fully-connected layers are computed together, at least 1. workers: images that are read and computed at a time, each
-        on one thread (default: torch.get_num_threads()); there are no other threads. Neither changes a score.
+        on one thread, the last ones on their share of as many (default: torch.get_num_threads()). Neither changes a score.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")

@@ -92,23 +92,30 @@ def test_scores_come_in_order_on_no_more_threads_than_workers(batch, workers):
     assert not own_threads()
 
 
-def test_a_single_image_has_all_threads_and_the_last_ones_share_them():
+@pytest.mark.parametrize(("last", "threads"), [(1, 4), (2, 2)])
+def test_the_last_images_share_all_threads(last, threads):
+    """Where there are no more to come; before, each has one."""
     seen = []
 
     class Seen(Work):
-        def use(self, seconds):
-            with self.lock:
-                seen.append(engine.threads())
-            super().use(seconds)
+        def read(self, image):
+            if "last" in image:
+                until = time.monotonic() + 10
+                while not (work_stream._no_more and work_stream._unfinished <= last) and time.monotonic() < until:
+                    time.sleep(0.001)
+            return super().read(image)
+
+        def blocks(self, read):
+            seen.append((read[0].path, engine.threads()))
+            return super().blocks(read)
 
     work = Seen()
-    started = work.stream(1, 4)
-    started._no_more, started._unfinished = True, 1
-    assert started._threads() == 4
-    started._unfinished = 2
-    assert started._threads() == 2
-    list(work.stream(4, 4).scores(images(40)))
-    assert 1 in seen
+    work_stream = work.stream(1, 4)
+    given = [*images(20), *({"name": f"last{i}", "last": True} for i in range(last))]
+    list(work_stream.scores(iter(given)))
+    by_name = dict(seen)
+    assert by_name["0"] == 1
+    assert by_name["last0"] >= threads  # more if the other one is done by then
     assert work.most_used <= 4
 
 

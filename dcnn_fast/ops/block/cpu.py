@@ -1,4 +1,4 @@
-"""The block on the C++ engine (csrc/cpu): fp32, over regions, the same bits for any region, batch and number of threads."""
+"""The block on the C++ engine (csrc/cpu), over regions, and its gradients: the same bits in any batch, on any threads."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dcnn_fast.ops import Pool
 from dcnn_fast.ops.block import cpu, reference
 from tests.ops.block.problems import CROSS, POOL, SAME, keywords, operands, preset_problems, problem
 
-ISAS = engine.isas()
+ISAS = (*engine.isas(), *engine.emulated_isas())
 NORMS = [None, CROSS, SAME, ops.CrossMapNorm(4, 0.3, 0.5, 2.0), ops.SameMapNorm(4, 0.3), ops.SameMapNorm(1000, 0.3)]
 SHAPES = [
     problem(2, 3, height, width, 7, size, torch.float32, stride=stride, padding=padding, rounding=rounding, pool=pool)
