@@ -20,6 +20,7 @@ def plan(
 ) -> None:
     """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.
 
+    Windows of a class have offsets that agree modulo the convolution's stride, and read the same results of the block before.
     Multiplications are the C++ engine's in fp32, which computes most convolutions in tiles, transforms included; beside them
     what every window by itself would take in such tiles, and as plain sums over the taps.
     """
@@ -53,18 +54,21 @@ def _print_column(key: str, column: Any, job: Any) -> None:
         f"column {key}: {len(job.windows)} windows ({distinct} different) of a {rows} x {cols} plane, plan: {job.plan.name}"
     )
     table = plain_table(
-        "block", "groups", "windows in them", "regions", "multiplications", "without sharing", "as sums", "fewer"
+        "block", "classes", "windows in them", "their regions", "all", "multiplications", "without sharing", "as sums", "fewer"
     )
     costs = zip(costs_of(column, "cpu"), costs_of(column, "reference"), strict=True)
-    for number, (shared, alone, (tiled, plain)) in enumerate(zip(job.plan.blocks, brute.blocks, costs, strict=True), 1):
+    blocks = zip(column.blocks, job.plan.blocks, brute.blocks, costs, strict=True)
+    for number, (block, shared, alone, (tiled, plain)) in enumerate(blocks, 1):
         counts = tiled.multiplications(shared), tiled.multiplications(alone), plain.multiplications(alone)
-        groups = [_served(region) for region in shared]
-        serving = [count for count in groups if count > 1]
-        cells = (len(serving), sum(serving), len(shared), *(f"{n:,.0f}" for n in counts), f"{counts[2] / counts[0]:.2f} x")
-        table.add_row(f"conv{number}", *map(str, cells))
+        serving = [(region, images) for region in shared if len(images := _served(region)) > 1]
+        classes = {(region.source, region.top % block.stride, region.left % block.stride) for region, _ in serving}
+        windows = set().union(*(images for _, images in serving))
+        sizes = len(classes), len(windows), len(serving), len(shared)
+        cells = (*map(str, sizes), *(f"{count:,.0f}" for count in counts), f"{counts[2] / counts[0]:.2f} x")
+        table.add_row(f"conv{number}", *cells)
     out.print(table)
 
 
-def _served(region: Any) -> int:
-    """Different windows that a region's results go to."""
-    return len({store.image for piece in region.pieces for store in piece.stores if store.output == 0})
+def _served(region: Any) -> set[int]:
+    """The windows that a region's results go to."""
+    return {store.image for piece in region.pieces for store in piece.stores if store.output == 0}

@@ -28,8 +28,13 @@ class ColumnPlan:
 def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different windows, [n, 2] sorted by row and column, and which of them each of `windows` is."""
     tops, lefts = windows.astype(np.int64).T
-    codes, window_of = np.unique(tops * 2**31 + lefts, return_inverse=True)  # np.unique over rows takes four times as long
-    return np.stack(np.divmod(codes, 2**31), axis=1), window_of.reshape(-1)
+    code = tops * 2**31 + lefts
+    order = np.argsort(code, kind="stable")  # np.unique takes twice as long
+    in_order, new = code[order], np.ones(len(code), bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=new[1:])
+    window_of = np.empty(len(code), np.int64)
+    window_of[order] = np.cumsum(new) - 1
+    return windows[order[new]].astype(np.int64), window_of
 
 
 def brute_force(column: Column, windows: np.ndarray) -> ColumnPlan:

@@ -6,6 +6,7 @@ takes is the operation's to say (`OutputTile.macs`). The cost is a pure function
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,14 +34,6 @@ class BlockCost:
     read: float
     stored: float
 
-    def saved(self, windows: Windows) -> np.ndarray:
-        """What each window saves when its shared results come from elsewhere: [n]. windows: rows [n, 2], of both axes.
-
-        Its rim is computed in four strips. Results are stored in its own image either way.
-        """
-        saved: np.ndarray = self.depth * _inside(windows.tiles) + self.read * _inside(windows.reads)
-        return saved
-
     def prices(self, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of regions over outputs first ... last of the lattice, [n, 2] each: to compute, and to store their results once."""
         axis = self.axis
@@ -65,11 +58,17 @@ class BlockCost:
         return self.axis.whole_tiles(table[:, 10:12], table[:, 10:12] + table[:, 8:10] - 1)
 
 
-def _inside(counts: np.ndarray) -> np.ndarray:
-    """All of a window less the four strips of its rim. counts: [n, 2, 3] of the rim's sides, the shared results and all."""
-    (rim_rows, shared_rows, rows), (rim_cols, _, cols) = counts.transpose(1, 2, 0)
-    inside: np.ndarray = (rows - rim_rows) * cols - shared_rows * rim_cols
-    return inside
+def savings(costs: Sequence[BlockCost], windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """[blocks, n]: what each window saves in each block when its shared results come from elsewhere, and what it takes alone.
+
+    windows: of all blocks, [blocks, n, 2]. A rim is computed in four strips. Stores are left out: results are stored in a
+    window's own image either way.
+    """
+    depth, read = np.array([(cost.depth, cost.read) for cost in costs]).T[:, :, None]
+    down, across = windows.counts[:, :, 0], windows.counts[:, :, 1]  # [blocks, n, tiles or reads, part]
+    whole = down[..., 2] * across[..., 2]
+    inside = whole - down[..., 0] * across[..., 2] - down[..., 1] * across[..., 0]
+    return depth * inside[..., 0] + read * inside[..., 1], depth * whole[..., 0] + read * whole[..., 1]
 
 
 def costs_of(column: Column, backend: str, precision: Precision = "ieee") -> tuple[BlockCost, ...]:

@@ -140,14 +140,11 @@ class Windows:
         return self.table[..., 4:6]
 
     @property
-    def tiles(self) -> np.ndarray:
-        """[n, 3], outputs in whole tiles for the rim's two sides together, the shared results and all results."""
-        return self.table[..., 6:9]
-
-    @property
-    def reads(self) -> np.ndarray:
-        """[n, 3], inputs that those read."""
-        return self.table[..., 9:12]
+    def counts(self) -> np.ndarray:
+        """[n, 2, 3], outputs in whole tiles, and the inputs that they read, for the rim's two sides together, the shared
+        results and all results.
+        """
+        return self.table[..., 6:12].reshape(*self.table.shape[:-1], 2, 3)
 
     @property
     def frame(self) -> np.ndarray:

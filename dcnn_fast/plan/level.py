@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.plan.cluster import groups_of, run_starts
-from dcnn_fast.plan.cost import BlockCost, costs_of
+from dcnn_fast.plan.cluster import groups_of, run_lengths, run_starts
+from dcnn_fast.plan.cost import BlockCost, costs_of, savings
 from dcnn_fast.plan.geometry import Axis, Windows, windows_of
 from dcnn_fast.plan.overlap import Groups, Phases
 from dcnn_fast.spec import Column
+
+_LEAST_SAVED = 0.005  # of what the column takes by brute force: planning a block takes about as long as this saves
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ class Level:
     phases: Phases
 
 
+@dataclass(frozen=True)
+class _Block:
+    """What a block's windows, [n, ...], have whatever they share. kind: of their residue and phase, numbered. saved: what each
+    would save, 0 where it can't share. needs, results: [n, 2, first or last], outputs and results of the lattice.
+    """
+
+    cost: BlockCost
+    windows: Windows
+    lattice: np.ndarray
+    kind: np.ndarray
+    saved: np.ndarray
+    needs: np.ndarray
+    results: np.ndarray
+
+
 def levels_of(column: Column, places: np.ndarray, backend: str, precision: Precision) -> list[Level]:
     """Every block. A group reads a map of the block before, which is a phase's number there; the plane is map 0 of block 1."""
     costs = costs_of(column, backend, precision)
@@ -44,38 +61,44 @@ def levels_of(column: Column, places: np.ndarray, backend: str, precision: Preci
     residue = windows.residue[:, :, 0] * stride + windows.residue[:, :, 1]
     kind = (residue * pool_stride + windows.phase[:, :, 0]) * pool_stride + windows.phase[:, :, 1]
     shareable = windows.shared[:, :, :, 1].min(axis=2) >= 0
+    saved, whole = savings(costs, windows)
+    saved[~shareable] = 0.0
+    needs = lattice[..., None] + windows.needs
+    results = lattice[..., None] // pool_stride[:, :, None, None] + windows.shared
     source = np.zeros(len(places), np.int64)
     levels: list[Level] = []
     for i, cost in enumerate(costs):
-        levels.append(_level(cost, windows.of_block(i), lattice[i], np.where(shareable[i], source, -1), kind[i]))
+        of = _Block(cost, windows.of_block(i), lattice[i], kind[i], saved[i], needs[i], results[i])
+        levels.append(_level(of, source, _LEAST_SAVED * float(whole.sum())))
         source = levels[-1].phase
     return levels
 
 
-def _level(cost: BlockCost, windows: Windows, lattice: np.ndarray, source: np.ndarray, kind: np.ndarray) -> Level:
-    """source: the map that each window would read, -1 for none. kind: of its residue and phase, numbered."""
-    axis = cost.axis
-    saved = cost.saved(windows)
+def _level(of: _Block, source: np.ndarray, least: float) -> Level:
+    """source: [n], the map that each window would read, -1 for none. least: what a block must save to be shared."""
+    axis, windows, saved = of.cost.axis, of.windows, of.saved
+    order = ((source >= 0) & (saved > 0)).nonzero()[0]
+    if saved[order].sum() < least:
+        order = order[:0]
     phases = axis.pool_stride**2
-    code = source * (axis.stride**2 * phases) + kind
-    order = np.flatnonzero((source >= 0) & (saved > 0))
-    order = order[np.argsort(code[order], kind="stable")]
-    needs = lattice[:, :, None] + windows.needs
-    labels = groups_of(code[order] // phases, needs[order], saved[order], cost)
-    members, labels = order[labels >= 0], labels[labels >= 0]
+    code = (source * (axis.stride**2 * phases) + of.kind)[order]
+    by_code = np.argsort(code, kind="stable")
+    order, code = order[by_code], code[by_code]
+    labels = groups_of(code // phases, of.needs[order], saved[order], of.cost)
+    kept = labels >= 0
+    members, labels, code = order[kept], labels[kept], code[kept]
     if (labels[1:] < labels[:-1]).any():
-        order = np.argsort(labels, kind="stable")
-        members, labels = members[order], labels[order]
+        by_label = np.argsort(labels, kind="stable")
+        members, labels, code = members[by_label], labels[by_label], code[by_label]
 
-    group_starts, phase_starts = run_starts(labels), run_starts(labels * phases + code[members] % phases)
+    group_starts, phase_starts = run_starts(labels), run_starts(labels * phases + code % phases)
     leaders, phase_leaders = members[group_starts], members[phase_starts]
-    results = lattice[members, :, None] // axis.pool_stride + windows.shared[members]
-    groups = Groups(source[leaders], windows.residue[leaders], *_bounds(needs[members], group_starts))
+    groups = Groups(source[leaders], windows.residue[leaders], *_bounds(of.needs[members], group_starts))
     number = np.full(len(source), -1)
-    number[members] = np.repeat(np.arange(len(phase_starts)), np.append(phase_starts[1:], len(members)) - phase_starts)
+    number[members] = np.repeat(np.arange(len(phase_starts)), run_lengths(phase_starts, len(members)))
     return Level(
-        axis, windows, lattice, members, number, groups,
-        Phases(labels[phase_starts], windows.phase[phase_leaders], *_bounds(results, phase_starts)),
+        axis, windows, of.lattice, members, number, groups,
+        Phases(labels[phase_starts], windows.phase[phase_leaders], *_bounds(of.results[members], phase_starts)),
     )  # fmt: skip
 
 

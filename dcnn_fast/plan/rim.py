@@ -72,7 +72,9 @@ def wanted_of(levels: Sequence[Level]) -> tuple[np.ndarray, np.ndarray]:
 
 def _rectangles(parts: np.ndarray, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rectangles [m, 2, k] of `parts` [n, 2, 5, k] that are not empty, and whose each is."""
-    index = np.arange(len(parts))[:, None]
-    both = np.stack([parts[index, 0, _ROWS[alone]], parts[index, 1, _COLS[alone]]], axis=2).reshape(-1, 2, parts.shape[-1])
-    kept = np.flatnonzero((both[:, :, 1] >= both[:, :, 0]).all(axis=1))
-    return both[kept], kept // 4
+    index, rows, cols = np.arange(len(parts))[:, None], _ROWS[alone], _COLS[alone]
+    there = parts[..., 1] >= parts[..., 0]
+    row, number = (there[index, 0, rows] & there[index, 1, cols]).nonzero()
+    both = np.empty((len(row), 2, parts.shape[-1]), np.int64)
+    both[:, 0], both[:, 1] = parts[row, 0, rows[row, number]], parts[row, 1, cols[row, number]]
+    return both, row

@@ -284,7 +284,7 @@ def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
     assert "column local:0: 50 windows" in result.stdout
     assert "column warp:0: 50 windows" in result.stdout
     (conv1, *_) = [line.split() for line in result.stdout.split("column warp:0")[1].splitlines() if "conv1" in line]
-    ours, alone, sums = (int(cell.replace(",", "")) for cell in conv1[4:7])
+    ours, alone, sums = (int(cell.replace(",", "")) for cell in conv1[5:8])
     assert ours * 3 < alone < sums
     assert ours * 8 < sums
     picture = ElementTree.parse(tmp_path / "plan.svg")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dcnn_fast.ops.block import OutputTile
-from dcnn_fast.plan import brute_force, cost, geometry, share
+from dcnn_fast.plan import brute_force, geometry, level, share
 from dcnn_fast.plan.cost import costs_of
 from tests.plan.networks import cases, preset_columns
 from tests.plan.tiles import run_block
@@ -50,7 +50,7 @@ def random_plane(shape):
 @pytest.mark.parametrize("part", range(4))
 def test_sharing_gives_what_brute_force_gives(part, tiles, monkeypatch):
     # So that all is shared that can be, in every block, whether or not it pays.
-    monkeypatch.setattr(cost.BlockCost, "saved", lambda self, windows: np.full(len(windows.shared), 1e30))
+    monkeypatch.setattr(level, "savings", lambda costs, windows: (np.full(windows.table.shape[:2], 1e30),) * 2)
     shared = deep = 0
     for seed, column, windows, plane, _ in cases(range(part * 1000, part * 1000 + 60)):
         tile_of = random_tiles(seed)
