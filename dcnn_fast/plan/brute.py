@@ -29,7 +29,7 @@ def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different windows, [n, 2] sorted by row and column, and which of them each of `windows` is."""
     tops, lefts = windows.astype(np.int64).T
     code = tops * 2**31 + lefts
-    order = np.argsort(code, kind="stable")  # np.unique takes twice as long
+    order = code.argsort(kind="stable")  # np.unique takes twice as long
     in_order, new = code[order], np.ones(len(code), bool)
     np.not_equal(in_order[1:], in_order[:-1], out=new[1:])
     window_of = np.empty(len(code), np.int64)

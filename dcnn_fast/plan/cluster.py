@@ -23,7 +23,8 @@ def run_lengths(starts: np.ndarray, total: int) -> np.ndarray:
     """The lengths of runs that begin at `starts`, of `total` labels."""
     ends = np.empty_like(starts)
     ends[:-1], ends[-1:] = starts[1:], total
-    return ends - starts
+    lengths: np.ndarray = ends - starts
+    return lengths
 
 
 def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: BlockCost) -> np.ndarray:
@@ -41,7 +42,7 @@ def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: B
         np.concatenate([np.minimum.reduceat(first, starts), first]), np.concatenate([np.maximum.reduceat(last, starts), last])
     )
     price = computing + storing
-    least, limit = np.minimum.reduceat(np.stack([price[many:], saved]), starts, axis=1)
+    least, limit = np.minimum.reduceat(price[many:], starts), np.minimum.reduceat(saved, starts)
     # No window could add as much to a part of the class as is between the whole and the smallest one.
     close = price[:many] - least < np.minimum(limit, least)
     if not (close | (counts == 1)).all():
@@ -52,7 +53,7 @@ def groups_of(classes: np.ndarray, needs: np.ndarray, saved: np.ndarray, cost: B
         return _worthwhile(labels, first, last, saved, cost)
     maps = np.minimum(counts, cost.axis.pool_stride**2)
     pays = (counts > 1) & (computing[:many] + storing[:many] * maps < np.add.reduceat(saved, starts))
-    return np.repeat(np.where(pays, np.cumsum(pays) - 1, -1), counts)
+    return np.where(pays, pays.cumsum() - 1, -1).repeat(counts)
 
 
 def _greedy(first: np.ndarray, last: np.ndarray, saved: np.ndarray, single: np.ndarray, cost: BlockCost) -> np.ndarray:
@@ -101,5 +102,5 @@ def _worthwhile(labels: np.ndarray, first: np.ndarray, last: np.ndarray, saved: 
     price = computing + storing * np.minimum(counts, cost.axis.pool_stride**2)
     pays = (labels[starts] >= 0) & (counts > 1) & (price < np.add.reduceat(saved[order], starts))
     numbers = np.empty_like(labels)
-    numbers[order] = np.repeat(np.where(pays, np.cumsum(pays) - 1, -1), counts)
+    numbers[order] = np.where(pays, pays.cumsum() - 1, -1).repeat(counts)
     return numbers

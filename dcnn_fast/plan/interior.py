@@ -63,7 +63,7 @@ def groups_tables(levels: Sequence[Level], plane: tuple[int, int]) -> tuple[list
     pieces[:, 0:2] = (piece_first - before[piece_block]) * pool_stride[piece_block] + phase - first[region]
     pieces[:, 2:4] = extent + (before + after)[piece_block]
     stores, owner = _by_piece(*_stores(levels, phases), apart, phases.ends, piece_ends)
-    store_ends = np.searchsorted(owner, piece_ends)
+    store_ends = owner.searchsorted(piece_ends)
     _count_members(pieces, owner, store_ends[piece_block])
     stores[:, 2:4] += 1 - stores[:, 0:2]
     stores[:, 0:2] += before[piece_block[owner]] - piece_first[owner]
@@ -84,21 +84,22 @@ def _phases(levels: Sequence[Level]) -> _Phases:
     is_map = np.zeros(len(block), bool)
     for start, following in zip(ends.tolist(), levels[1:], strict=False):
         is_map[start + following.groups.source] = True
-    count = np.cumsum(is_map)
-    output = np.where(is_map, count - np.append(0, count)[ends[block]], -1)
+    count = np.zeros(len(block) + 1, np.int64)
+    is_map.cumsum(out=count[1:])
+    output = np.where(is_map, count[1:] - count[ends[block]], -1)
     first, last = (np.concatenate([getattr(level.phases, name) for level in levels]) for name in ("first", "last"))
     return _Phases(block, ends, output, first, last, last - first + 1)
 
 
 def _ends(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Of so many things in each block, one block's after another's: whose each is; where each block's begin, and the end."""
-    return np.repeat(np.arange(len(counts)), counts), np.cumsum([0, *counts])
+    return np.arange(len(counts)).repeat(counts), np.cumsum([0, *counts])
 
 
 def _count_members(table: np.ndarray, owner: np.ndarray, start: np.ndarray) -> None:
     """Write the last two columns: of what each row owns the first, counted from `start`, and the number. owner: sorted."""
     table[:, -1] = np.bincount(owner, minlength=len(table))
-    table[:, -2] = np.cumsum(table[:, -1]) - table[:, -1] - start
+    table[:, -2] = table[:, -1].cumsum() - table[:, -1] - start
 
 
 def _stores(levels: Sequence[Level], phases: _Phases) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +127,7 @@ def _by_piece(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The stores sorted by piece, and the piece of each; one with results of several pieces is cut."""
     if all(of.piece_of is of.phase_of for of in apart):  # every phase is a piece
-        order = np.argsort(phase, kind="stable")
+        order = phase.argsort(kind="stable")
         return stores[order], phase[order]
     phase_of = np.concatenate([of.phase_of + start for of, start in zip(apart, phase_ends, strict=False)])
     piece_of = np.concatenate([of.piece_of + start for of, start in zip(apart, piece_ends, strict=False)])

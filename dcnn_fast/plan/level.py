@@ -65,11 +65,11 @@ def levels_of(column: Column, places: np.ndarray, backend: str, precision: Preci
     saved[~shareable] = 0.0
     needs = lattice[..., None] + windows.needs
     results = lattice[..., None] // pool_stride[:, :, None, None] + windows.shared
-    source = np.zeros(len(places), np.int64)
+    source, least = np.zeros(len(places), np.int64), _LEAST_SAVED * float(whole.sum())
     levels: list[Level] = []
     for i, cost in enumerate(costs):
         of = _Block(cost, windows.of_block(i), lattice[i], kind[i], saved[i], needs[i], results[i])
-        levels.append(_level(of, source, _LEAST_SAVED * float(whole.sum())))
+        levels.append(_level(of, source, least))
         source = levels[-1].phase
     return levels
 
@@ -82,11 +82,12 @@ def _level(of: _Block, source: np.ndarray, least: float) -> Level:
         order = order[:0]
     phases = axis.pool_stride**2
     code = (source * (axis.stride**2 * phases) + of.kind)[order]
-    by_code = np.argsort(code, kind="stable")
+    by_code = code.argsort(kind="stable")
     order, code = order[by_code], code[by_code]
     labels = groups_of(code // phases, of.needs[order], saved[order], of.cost)
-    kept = labels >= 0
-    members, labels, code = order[kept], labels[kept], code[kept]
+    members, kept = order, labels >= 0
+    if not kept.all():
+        members, labels, code = members[kept], labels[kept], code[kept]
     if (labels[1:] < labels[:-1]).any():
         by_label = np.argsort(labels, kind="stable")
         members, labels, code = members[by_label], labels[by_label], code[by_label]

@@ -29,7 +29,7 @@ def strips_of(levels: Sequence[Level], places: np.ndarray) -> list[Tables]:
     alone = (np.concatenate([level.phase for level in levels]) < 0) * 1
     both, row = _rectangles(np.concatenate([level.windows.parts for level in levels]), alone)
     block, image = np.divmod(row, count)
-    ends = np.searchsorted(block, np.arange(len(levels) + 1))
+    ends = block.searchsorted(np.arange(len(levels) + 1))
     span, number = Span(*both.transpose(2, 0, 1)), np.arange(len(row)) - ends[block]
     extent, stride, padding = np.array([(level.axis.extent, level.axis.stride, level.axis.padding) for level in levels]).T
 

@@ -44,7 +44,9 @@ def share(
 
 def _region_list(groups: Tables, strips: Tables, outputs: tuple[tuple[int, int, int], ...]) -> RegionList:
     """The tables of one block in one; what the strips' name counts from their own first."""
-    strips[0][:, 12] += len(groups[1])
-    strips[1][:, 4] += len(groups[2])
-    regions, pieces, stores = (torch.from_numpy(np.concatenate(pair)) for pair in zip(groups, strips, strict=True))
+    if len(groups[0]):
+        strips[0][:, 12] += len(groups[1])
+        strips[1][:, 4] += len(groups[2])
+        strips = tuple(np.concatenate(pair) for pair in zip(groups, strips, strict=True))  # type: ignore[assignment]
+    regions, pieces, stores = map(torch.from_numpy, strips)
     return RegionList(regions, pieces, stores, outputs)

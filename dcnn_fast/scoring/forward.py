@@ -80,7 +80,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def column_features(column: Column, maps: Sequence[Tensor], window_of: Sequence[np.ndarray]) -> Tensor:
     """The last fc layer's activations of every view of every image: [sum of views, fc[-1]]."""
-    x = torch.cat(tuple(maps))
+    x = torch.from_numpy(np.concatenate([of.numpy() for of in maps])) if len(maps) > 1 else maps[0]
     for layer in column.fc:
         x = _linear(x, layer, relu=True)
     first = np.cumsum([0] + [len(rows) for rows in maps])
@@ -106,7 +106,8 @@ def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tens
             out=out,
         )  # fmt: skip
         mean, scale = (), 1.0
-    return sources[0].clone(memory_format=torch.contiguous_format).flatten(1)  # a copy: the buffer is used again
+    # A copy, as the buffer is used again; by numpy, as a copy on torch's threads leaves them spinning beside the engine's.
+    return torch.from_numpy(np.array(sources[0].numpy(), order="C")).flatten(1)
 
 
 def _linear(x: Tensor, layer: nn.Module, *, relu: bool) -> Tensor:
