@@ -7,7 +7,7 @@ takes is the operation's to say (`OutputTile.macs`). The cost is a pure function
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -58,13 +58,35 @@ class BlockCost:
         return self.axis.whole_tiles(table[:, 10:12], table[:, 10:12] + table[:, 8:10] - 1)
 
 
-def savings(costs: Sequence[BlockCost], windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Constants:
+    """Of every block what its axis and cost say, [blocks]: to have them as arrays takes longer than to use them."""
+
+    depth: np.ndarray
+    read: np.ndarray
+    extent: np.ndarray
+    stride: np.ndarray
+    padding: np.ndarray
+    pool_stride: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    step: np.ndarray
+
+    @classmethod
+    def of(cls, costs: Sequence[BlockCost]) -> Constants:
+        """Those of these blocks."""
+        names = [field.name for field in fields(cls)[2:]]
+        whole = (np.array([getattr(cost.axis, name) for cost in costs]) for name in names)
+        return cls(np.array([cost.depth for cost in costs]), np.array([cost.read for cost in costs]), *whole)
+
+
+def savings(of: Constants, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     """[blocks, n]: what each window saves in each block when its shared results come from elsewhere, and what it takes alone.
 
     windows: of all blocks, [blocks, n, 2]. A rim is computed in four strips. Stores are left out: results are stored in a
     window's own image either way.
     """
-    depth, read = np.array([(cost.depth, cost.read) for cost in costs]).T[:, :, None]
+    depth, read = of.depth[:, None], of.read[:, None]
     down, across = windows.counts[:, :, 0], windows.counts[:, :, 1]  # [blocks, n, tiles or reads, part]
     whole = down[..., 2] * across[..., 2]
     inside = whole - down[..., 0] * across[..., 2] - down[..., 1] * across[..., 0]
@@ -73,14 +95,19 @@ def savings(costs: Sequence[BlockCost], windows: Windows) -> tuple[np.ndarray, n
 
 def costs_of(column: Column, backend: str, precision: Precision = "ieee") -> tuple[BlockCost, ...]:
     """The costs of every block of the column, whose products are computed in `precision`."""
+    return costs_and_constants(column, backend, precision)[0]
+
+
+def costs_and_constants(column: Column, backend: str, precision: Precision) -> tuple[tuple[BlockCost, ...], Constants]:
+    """The same, and as arrays what they say of all blocks."""
     return _costs(column, backend, tiles_of(column, backend, precision))
 
 
 @lru_cache(maxsize=64)
-def _costs(column: Column, backend: str, tiles: tuple[OutputTile, ...]) -> tuple[BlockCost, ...]:
+def _costs(column: Column, backend: str, tiles: tuple[OutputTile, ...]) -> tuple[tuple[BlockCost, ...], Constants]:
     inputs = (column.channels, *(block.filters for block in column.blocks))
     per_byte = MACS_PER_BYTE[backend]
-    return tuple(
+    costs = tuple(
         BlockCost(
             axis,
             axis.tile.macs * (channels // block.groups) * block.filters,
@@ -89,3 +116,4 @@ def _costs(column: Column, backend: str, tiles: tuple[OutputTile, ...]) -> tuple
         )
         for block, axis, channels in zip(column.blocks, axes_of(column, tiles), inputs, strict=False)
     )
+    return costs, Constants.of(costs)

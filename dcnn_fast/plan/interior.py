@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
+from dcnn_fast.plan.cost import Constants
 from dcnn_fast.plan.level import Level
 from dcnn_fast.plan.overlap import Regions, cut_by_piece, regions_apart
 from dcnn_fast.plan.rim import Tables, wanted_of
@@ -31,34 +32,34 @@ class _Phases:
     extent: np.ndarray
 
 
-def groups_tables(levels: Sequence[Level], plane: tuple[int, int]) -> tuple[list[Tables], list[list[tuple[int, int]]]]:
+def groups_tables(
+    levels: Sequence[Level], of: Constants, plane: tuple[int, int]
+) -> tuple[list[Tables], list[list[tuple[int, int]]]]:
     """Of each block the tables of its groups' regions, and the rows and columns of the maps that they store."""
     phases = _phases(levels)
     apart = [regions_apart(level.axis, level.groups, level.phases) for level in levels]
-    axes = [level.axis for level in levels]
-    stride, padding, pool_stride, before, after = np.array(
-        [(axis.stride, axis.padding, axis.pool_stride, axis.before, axis.after) for axis in axes]
-    ).T[:, :, None]
-    block, region_ends = _ends([len(of.regions.source) for of in apart])
-    piece_block, piece_ends = _ends([len(of.pieces.group) for of in apart])
+    stride, padding, pool_stride = of.stride[:, None], of.padding[:, None], of.pool_stride[:, None]
+    before, after = of.before[:, None], of.after[:, None]
+    block, region_ends = _ends([len(part.regions.source) for part in apart])
+    piece_block, piece_ends = _ends([len(part.pieces.group) for part in apart])
 
     # A region's map: 0 is the plane, then come all phases.
-    maps = np.concatenate([of.regions.source + (1 + phases.ends[i - 1] if i else 0) for i, of in enumerate(apart)])
-    first = np.concatenate([of.regions.first for of in apart])
+    maps = np.concatenate([part.regions.source + (1 + phases.ends[i - 1] if i else 0) for i, part in enumerate(apart)])
+    first = np.concatenate([part.regions.first for part in apart])
     regions = np.zeros((len(maps), len(REGION_FIELDS) + 2), np.int64)
     regions[:, 0] = np.append(0, phases.output)[maps]
     regions[:, 4:6] = np.concatenate([[plane], phases.extent])[maps]
     origin = np.concatenate([[(0, 0)], phases.first])[maps]
-    residue = np.concatenate([of.regions.residue for of in apart])
+    residue = np.concatenate([part.regions.residue for part in apart])
     regions[:, 6:8] = first * stride[block] + residue - padding[block] - origin
-    regions[:, 8:10] = np.concatenate([of.regions.last for of in apart]) - first + 1
+    regions[:, 8:10] = np.concatenate([part.regions.last for part in apart]) - first + 1
     regions[:, 10:12] = first
-    region = np.concatenate([of.pieces.group for of in apart]) + region_ends[piece_block]
+    region = np.concatenate([part.pieces.group for part in apart]) + region_ends[piece_block]
     _count_members(regions, region, piece_ends[block])
 
-    piece_first = np.concatenate([of.pieces.first for of in apart])
-    extent = np.concatenate([of.pieces.last for of in apart]) - piece_first + 1
-    phase = np.concatenate([of.pieces.phase for of in apart])
+    piece_first = np.concatenate([part.pieces.first for part in apart])
+    extent = np.concatenate([part.pieces.last for part in apart]) - piece_first + 1
+    phase = np.concatenate([part.pieces.phase for part in apart])
     pieces = np.zeros((len(region), len(PIECE_FIELDS) + 2), np.int64)
     pieces[:, 0:2] = (piece_first - before[piece_block]) * pool_stride[piece_block] + phase - first[region]
     pieces[:, 2:4] = extent + (before + after)[piece_block]

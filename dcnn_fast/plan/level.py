@@ -13,7 +13,7 @@ import numpy as np
 
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan.cluster import groups_of, run_lengths, run_starts
-from dcnn_fast.plan.cost import BlockCost, costs_of, savings
+from dcnn_fast.plan.cost import BlockCost, Constants, costs_and_constants, savings
 from dcnn_fast.plan.geometry import Axis, Windows, windows_of
 from dcnn_fast.plan.overlap import Groups, Phases
 from dcnn_fast.spec import Column
@@ -51,27 +51,30 @@ class _Block:
     results: np.ndarray
 
 
-def levels_of(column: Column, places: np.ndarray, backend: str, precision: Precision) -> list[Level]:
-    """Every block. A group reads a map of the block before, which is a phase's number there; the plane is map 0 of block 1."""
-    costs = costs_of(column, backend, precision)
+def levels_of(column: Column, places: np.ndarray, backend: str, precision: Precision) -> tuple[list[Level], Constants]:
+    """Every block for windows at `places` [n, 2] of the plane, and what is constant in the blocks.
+
+    A group reads a map of the block before, which is a phase's number there; the plane is map 0 of block 1.
+    """
+    costs, of = costs_and_constants(column, backend, precision)
     axes = tuple(cost.axis for cost in costs)
     windows = windows_of(axes, places)
-    step, stride, pool_stride = np.array([(axis.step, axis.stride, axis.pool_stride) for axis in axes]).T[:, :, None]
-    lattice = places // step[:, :, None]
+    stride, pool_stride = of.stride[:, None], of.pool_stride[:, None]
+    lattice = places // of.step[:, None, None]
     residue = windows.residue[:, :, 0] * stride + windows.residue[:, :, 1]
     kind = (residue * pool_stride + windows.phase[:, :, 0]) * pool_stride + windows.phase[:, :, 1]
     shareable = windows.shared[:, :, :, 1].min(axis=2) >= 0
-    saved, whole = savings(costs, windows)
+    saved, whole = savings(of, windows)
     saved[~shareable] = 0.0
     needs = lattice[..., None] + windows.needs
     results = lattice[..., None] // pool_stride[:, :, None, None] + windows.shared
     source, least = np.zeros(len(places), np.int64), _LEAST_SAVED * float(whole.sum())
     levels: list[Level] = []
     for i, cost in enumerate(costs):
-        of = _Block(cost, windows.of_block(i), lattice[i], kind[i], saved[i], needs[i], results[i])
-        levels.append(_level(of, source, least))
+        block = _Block(cost, windows.of_block(i), lattice[i], kind[i], saved[i], needs[i], results[i])
+        levels.append(_level(block, source, least))
         source = levels[-1].phase
-    return levels
+    return levels, of
 
 
 def _level(of: _Block, source: np.ndarray, least: float) -> Level:

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
+from dcnn_fast.plan.cost import Constants
 from dcnn_fast.plan.geometry import AFTER, ALL, BEFORE, NONE, SHARED, Span
 from dcnn_fast.plan.level import Level
 
@@ -21,7 +22,7 @@ _COLS = np.array([[ALL, ALL, BEFORE, AFTER], [ALL, NONE, NONE, NONE]])
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray]  # of regions, pieces and stores
 
 
-def strips_of(levels: Sequence[Level], places: np.ndarray) -> list[Tables]:
+def strips_of(levels: Sequence[Level], of: Constants, places: np.ndarray) -> list[Tables]:
     """Of each block, regions for the rim of every window that shares, as strips above and below its shared results, left and
     right of them; and for the whole of every window that goes by itself. places: of the windows in the plane.
     """
@@ -31,11 +32,10 @@ def strips_of(levels: Sequence[Level], places: np.ndarray) -> list[Tables]:
     block, image = np.divmod(row, count)
     ends = block.searchsorted(np.arange(len(levels) + 1))
     span, number = Span(*both.transpose(2, 0, 1)), np.arange(len(row)) - ends[block]
-    extent, stride, padding = np.array([(level.axis.extent, level.axis.stride, level.axis.padding) for level in levels]).T
 
     regions = np.zeros((len(row), len(REGION_FIELDS) + 2), np.int64)
-    regions[:, 4:6] = extent[block][:, None]
-    regions[:, 6:8] = span.first * stride[block][:, None] - padding[block][:, None]
+    regions[:, 4:6] = of.extent[block][:, None]
+    regions[:, 6:8] = span.first * of.stride[block][:, None] - of.padding[block][:, None]
     first, later = slice(0, ends[1]), slice(ends[1], None)  # block 1 reads the plane, the others windows' own images
     regions[first, 6:8] += places[image[first]]
     window = slice(4, 6) if levels[0].axis.open else slice(2, 4)

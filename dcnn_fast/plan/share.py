@@ -31,8 +31,8 @@ def share(
     arguments and, of the engine, its instruction set.
     """
     places, window_of = distinct_windows(windows)
-    levels = levels_of(column, places, backend, precision)
-    (groups, maps), strips = groups_tables(levels, plane), strips_of(levels, places)
+    levels, of = levels_of(column, places, backend, precision)
+    (groups, maps), strips = groups_tables(levels, of, plane), strips_of(levels, of, places)
     images = [(len(places), level.axis.out, level.axis.out) for level in levels]
     blocks = tuple(
         _region_list(shared, alone, (own, *((1, rows, cols) for rows, cols in stored)))
