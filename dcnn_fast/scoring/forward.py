@@ -2,6 +2,7 @@
 
 Blocks run image by image, so that an image's maps stay in cache; the fully-connected layers, the head, run over all windows
 of a batch, so that their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
+What is copied here numpy copies: torch would do it on its own threads, which then spin for milliseconds beside the engine's.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def column_features(column: Column, maps: Sequence[Tensor], window_of: Sequence[
         x = _linear(x, layer, relu=True)
     first = np.cumsum([0] + [len(rows) for rows in maps])
     rows = np.concatenate([of + start for of, start in zip(window_of, first, strict=False)])
-    return x[torch.from_numpy(rows)]
+    return torch.from_numpy(x.numpy()[rows])
 
 
 def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
@@ -106,7 +107,7 @@ def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tens
             out=out,
         )  # fmt: skip
         mean, scale = (), 1.0
-    # A copy, as the buffer is used again; by numpy, as a copy on torch's threads leaves them spinning beside the engine's.
+    # A copy, as the buffer is used again.
     return torch.from_numpy(np.array(sources[0].numpy(), order="C")).flatten(1)
 
 
