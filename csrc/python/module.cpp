@@ -71,6 +71,15 @@ void set_sizes(BlockProblem& p, const std::array<int64_t, 7>& sizes) {
   p.pool_stride = sizes[6];
 }
 
+void set_norm(BlockProblem& p, int norm, int64_t size, float scale, float power, float k, bool first) {
+  p.norm = static_cast<dcnn::Norm>(norm);
+  p.norm_size = size;
+  p.norm_scale = scale;
+  p.norm_power = power;
+  p.norm_k = k;
+  p.norm_first = first;
+}
+
 // sources: (address, is bytes, image, channel, row and column stride); regions, pieces, stores: int64 tables of
 // dcnn_fast/ops/region.py; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k);
 // hits, values: where to keep what a backward wants to know, or 0.
@@ -95,12 +104,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.mean = mean.data();
   p.scale = scale;
   set_sizes(p, sizes);
-  p.norm = static_cast<dcnn::Norm>(norm);
-  p.norm_size = norm_size;
-  p.norm_scale = norm_scale;
-  p.norm_power = norm_power;
-  p.norm_k = norm_k;
-  p.norm_first = norm_first;
+  set_norm(p, norm, norm_size, norm_scale, norm_power, norm_k, norm_first);
   p.precision = static_cast<dcnn::Precision>(precision);
   p.hits = pointer<uint16_t>(hits);
   p.values = pointer<float>(values);
@@ -129,12 +133,7 @@ void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& 
   p.mean = mean.data();
   p.scale = 1.0f;
   set_sizes(p, sizes);
-  p.norm = static_cast<dcnn::Norm>(norm);
-  p.norm_size = norm_size;
-  p.norm_scale = norm_scale;
-  p.norm_power = norm_power;
-  p.norm_k = norm_k;
-  p.norm_first = norm_first;
+  set_norm(p, norm, norm_size, norm_scale, norm_power, norm_k, norm_first);
   p.precision = static_cast<dcnn::Precision>(precision);
   p.taps_only = true;
   q.images = extents[0];
