@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from dcnn_fast import ops
@@ -24,12 +27,15 @@ def test_equal_windows_are_computed_once():
     assert plan.blocks[0].conv_outputs() == 3 * 15**2
 
 
-def test_the_chain_of_blocks_gives_what_cut_windows_give():
+@pytest.mark.parametrize("padding", [0, 2])
+def test_the_chain_of_blocks_gives_what_cut_windows_give(padding):
+    """With padding in block 1 the plane's pixels before a window must not be seen: they read as zero."""
+    column = replace(COLUMN, blocks=(replace(COLUMN.blocks[0], padding=padding), COLUMN.blocks[1]))
     plane = torch.randint(0, 256, (1, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     w1, w2 = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((5, 3, 5, 5), (4, 5, 3, 3)))
-    plan = brute_force(COLUMN, WINDOWS)
-    first = {"stride": 2, "pool": (3, 2), "norm": CrossMapNorm(3, 0.3)}
+    plan = brute_force(column, WINDOWS)
+    first = {"stride": 2, "padding": padding, "pool": (3, 2), "norm": CrossMapNorm(3, 0.3)}
     x = ops.block_regions([plane], plan.blocks[0], w1, mean=COLUMN.mean, scale=COLUMN.scale, **first)
     (y,) = ops.block_regions(x, plan.blocks[1], w2, padding=1)
     for view, (top, left) in enumerate(WINDOWS):
