@@ -1,0 +1,84 @@
+"""How Triton's kernels are launched: on the device of their tensors or, where someone put one in its place, by a simulator.
+
+A kernel's launch is data (`Launch`), so that what runs on a GPU, in the PTX simulator (tools/ptxsim) and in the report of compiled
+kernels (tools/kernel_report.py) is one and the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of one kernel.
+
+    kernel: the function under `triton.jit`. grid: programs per axis, up to three. args: what it takes at run time, by name.
+    constants: its `tl.constexpr` arguments. reads, writes: tensors that it reaches through addresses in tables.
+    """
+
+    kernel: Any
+    grid: tuple[int, ...]
+    args: Mapping[str, Tensor | int | float]
+    constants: Mapping[str, Any]
+    warps: int = 4
+    stages: int = 2
+    reads: Sequence[Tensor] = field(default=())
+    writes: Sequence[Tensor] = field(default=())
+
+
+Launcher = Callable[[Launch], None]
+
+_instead: ContextVar[Launcher | None] = ContextVar("instead", default=None)
+
+
+def refused(device: torch.device) -> str | None:
+    """None when Triton's kernels can be launched on the device's tensors, else one sentence that says why not."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if device.type == "cuda" or _instead.get() is not None or _interpreted():
+        return None
+    return f"Triton's kernels run on cuda, not on {device.type}"
+
+
+def launch(what: Launch) -> None:
+    """Run it, asynchronously on a GPU; nothing for an empty grid."""
+    if 0 in what.grid:
+        return
+    launcher = _instead.get() or _on_device
+    launcher(what)
+
+
+@contextmanager
+def launched_by(launcher: Launcher) -> Iterator[None]:
+    """Within it every launch goes to `launcher`, and tensors on the cpu are accepted."""
+    token = _instead.set(launcher)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
+def _on_device(what: Launch) -> None:
+    run = what.kernel[what.grid]
+    options = {"num_warps": what.warps, "num_stages": what.stages}
+    device = next(value.device for value in what.args.values() if isinstance(value, Tensor))
+    if device.type != "cuda":
+        run(**what.args, **what.constants, **options)
+        return
+    with torch.cuda.device(device):
+        run(**what.args, **what.constants, **options)
+
+
+def _interpreted() -> bool:
+    """Whether Triton runs its kernels in its interpreter, which it decides when a kernel's module is imported."""
+    return os.environ.get("TRITON_INTERPRET", "0") == "1"

@@ -1,0 +1,88 @@
+"""Compile a launch of a Triton kernel ahead of time, for any GPU and without one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+from dcnn_fast.ops.launch import Launch
+
+_POINTERS = {
+    torch.float64: "*fp64", torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.uint8: "*u8",
+    torch.int16: "*i16", torch.int32: "*i32", torch.int64: "*i64", torch.bool: "*i1",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel's machine code for one compute capability, and what its launch passes.
+
+    names: the run-time arguments in the order of the PTX's parameters. shared: dynamic shared memory in bytes.
+    """
+
+    kernel: str
+    names: tuple[str, ...]
+    ptx: str
+    cubin: bytes
+    shared: int
+    warps: int
+
+
+def compiled(what: Launch, capability: int) -> Compiled:
+    """The kernel of `what` for sm_`capability`, specialised as Triton's own launcher does (alignment by 16, integers of 1)."""
+    constants = dict(what.constants)
+    signature: dict[str, str] = {}
+    aligned: list[int] = []
+    for index, name in enumerate(what.kernel.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+            continue
+        value = what.args[name]
+        if isinstance(value, int) and value == 1:
+            constants[name], signature[name] = 1, "constexpr"
+            continue
+        signature[name] = _type(value)
+        address = value.data_ptr() if isinstance(value, Tensor) else value
+        if isinstance(address, int) and address % 16 == 0:
+            aligned.append(index)
+    return _compiled(what.kernel, _frozen(signature), _frozen(constants), tuple(aligned), capability, what.warps, what.stages)
+
+
+def _type(value: Tensor | int | float) -> str:
+    if isinstance(value, Tensor):
+        return _POINTERS[value.dtype]
+    if isinstance(value, float):
+        return "fp32"
+    return "i32" if -(2**31) <= value < 2**31 else "i64"
+
+
+def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(values.items())
+
+
+@lru_cache(maxsize=None)
+def _compiled(
+    kernel: Any, signature: tuple[tuple[str, Any], ...], constants: tuple[tuple[str, Any], ...], aligned: tuple[int, ...],
+    capability: int, warps: int, stages: int,
+) -> Compiled:  # fmt: skip
+    source = ASTSource(
+        fn=kernel,
+        signature=dict(signature),
+        constexprs=dict(constants),
+        attrs={(index,): [["tt.divisibility", 16]] for index in aligned},
+    )
+    target = GPUTarget("cuda", capability, 32)
+    result = compile(source, target=target, options={"num_warps": warps, "num_stages": stages})
+    ptx = result.asm["ptx"]
+    entry = re.search(r"\.entry\s+(\w+)", ptx)
+    assert entry is not None
+    names = tuple(name for name, kind in signature if kind != "constexpr")
+    return Compiled(entry[1], names, ptx, result.asm["cubin"], result.metadata.shared, warps)

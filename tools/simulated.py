@@ -1,0 +1,27 @@
+"""Run the package's Triton kernels in the PTX simulator: within `simulated(80)` their launches on cpu tensors go there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dcnn_fast.ops.launch import Launch, launched_by
+from tools import aot, ptxsim
+
+
+@contextmanager
+def simulated(capability: int = 80) -> Iterator[list[tuple[Launch, Any]]]:
+    """Compile every launch for sm_`capability` and run the PTX. Yields the list of launches and their reports so far."""
+    done: list[tuple[Launch, Any]] = []
+
+    def run(what: Launch) -> None:
+        code = aot.compiled(what, capability)
+        args = [what.args[name] for name in code.names]
+        report = ptxsim.launch(
+            code.ptx, code.kernel, what.grid, 32 * code.warps, args, shared=code.shared, buffers=[*what.reads, *what.writes]
+        )
+        done.append((what, report))
+
+    with launched_by(run):
+        yield done
