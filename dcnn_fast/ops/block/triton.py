@@ -1,12 +1,82 @@
-"""The Triton block: a place kept for its kernels, which do not exist yet."""
+"""The block in Triton: over regions, and its gradients."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block import triton_forward
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.triton_config import forward_config
+from dcnn_fast.ops.launch import refused
+from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.spec import CrossMapNorm
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_LARGEST_TILE = 2**15  # values; more do not fit a program's registers
 
 
 def can_run(params: BlockParams, device: torch.device) -> str | None:
-    """Always a refusal in this version."""
-    return "the Triton kernel of this operation is not written yet"
+    """None, or the sentence that says why not."""
+    if why := refused(device):
+        return why
+    options = params.options
+    dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
+    if not (params.dtype in (torch.uint8, params.weight_dtype) and params.weight_dtype in _FLOATS and params.out_dtype in _FLOATS):
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        return f"Triton's block takes uint8, float32, float16 or bfloat16 with weights in one of the last three, not {names}"
+    if options.precision == "bf16x3":
+        return "Triton's block does not compute in bf16x3"
+    if isinstance(options.norm, CrossMapNorm) and options.groups > 2:
+        return f"Triton's block joins at most 2 groups for a norm across maps, not {options.groups}"
+    config = forward_config(params)
+    if config.rows * config.cols * config.filters * config.joined > _LARGEST_TILE:
+        return f"a tile of {config.rows} x {config.cols} outputs of {params.filters} filters is too large for Triton's block"
+    return None
+
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
+    """One region per image: [N, F, H, W] in channels_last memory."""
+    result = _empty(params, params.out_dtype, x.device)
+    regions([x], _whole(params), weight, bias, params, (), 1.0, [result])
+    return result
+
+
+def training(
+    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """`forward`, and what `params.kept` says of the norm's input and the pool's hits."""
+    kept = params.kept
+    result = _empty(params, params.out_dtype, x.device)
+    values = _empty(params, torch.float32, x.device) if kept.values else None
+    hits = _empty(params, torch.int16, x.device) if kept.hits else None
+    triton_forward.run([x], _whole(params), weight, bias, params, (), 1.0, [result], values, hits)
+    return result, values, hits
+
+
+def regions(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+) -> None:
+    """Write every region's pieces to `outputs`, in one launch."""
+    triton_forward.run(sources, regions, weight, bias, params, mean, scale, outputs)
+
+
+def _whole(params: BlockParams) -> RegionList:
+    options = params.options
+    return whole(
+        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
+        rounding=options.rounding, pool=options.pool,
+    )  # fmt: skip
+
+
+def _empty(params: BlockParams, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.empty(params.out_shape, dtype=dtype, device=device, memory_format=torch.channels_last)

@@ -1,0 +1,90 @@
+"""Tile sizes of the block's Triton kernels: data, chosen from the problem alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
+
+
+@dataclass(frozen=True)
+class ForwardConfig:
+    """A forward program's tile: rows x cols convolution outputs (flat: their product in a row), `filters` of each of `joined`
+    groups, `depth` products a step.
+
+    before, after: rows and columns by which the tile overlaps its neighbours for pool and norm. gather: whether a step's products
+    are those of any taps and channels rather than of one tap.
+    """
+
+    rows: int
+    cols: int
+    filters: int
+    joined: int
+    depth: int
+    before: int
+    after: int
+    flat: bool
+    gather: bool
+    warps: int
+    stages: int
+
+
+def forward_config(params: BlockParams) -> ForwardConfig:
+    """The tile that a problem's forward is computed in."""
+    options = params.options
+    channels, filters = params.channels // options.groups, params.filters // options.groups
+    exact = operand_bytes(params) == 4
+    crossing = isinstance(options.norm, CrossMapNorm)
+    joined = options.groups if crossing else 1
+    width = max(16, power_of_two(filters)) if crossing else min(max(16, power_of_two(filters)), 64 if exact else 128)
+    depth = next((depth for depth in ((32, 16) if exact else (64, 32, 16)) if channels % depth == 0), 0)
+    before, after = halo(params)
+    flat = before + after == 0 and (options.pool is None or options.pool.size == 1)
+    outputs = max(16, min(128 if not exact else 64, 8192 * (1 if exact else 2) // (joined * width)))
+    least = 2 * (before + after)
+    rows = max(4, power_of_two(least)) if flat else max(power_of_two(least), _square(outputs)[0])
+    cols = outputs // rows if flat else max(power_of_two(least), _square(outputs)[1])
+    return ForwardConfig(
+        rows, cols, width, joined, depth or 32, before, after, flat, depth == 0, warps=4 if rows * cols <= 128 else 8, stages=3
+    )
+
+
+def halo(params: BlockParams) -> tuple[int, int]:
+    """Rows (and columns) of convolution outputs that a tile computes before and after those whose windows it owns."""
+    pool, norm = params.options.pool, params.options.norm
+    before, after = 0, pool.size - 1 if pool is not None else 0
+    if isinstance(norm, SameMapNorm):
+        apart = 1 if norm_first(params) or pool is None else pool.stride
+        before += norm.size // 2 * apart
+        after += (norm.size - 1 - norm.size // 2) * apart
+    return before, after
+
+
+def norm_first(params: BlockParams) -> bool:
+    """Whether a pool follows the norm."""
+    options = params.options
+    return options.norm is not None and options.pool is not None and options.order == "conv-norm-pool"
+
+
+def per_term(norm: Norm) -> float:
+    """What a norm multiplies its sum of squares by."""
+    return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)
+
+
+def operand_bytes(params: BlockParams) -> int:
+    """Bytes of an operand of the products."""
+    if params.options.precision in ("bf16", "fp16"):
+        return 2
+    return params.weight_dtype.itemsize
+
+
+def power_of_two(count: int) -> int:
+    """The smallest power of two of at least `count`."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def _square(outputs: int) -> tuple[int, int]:
+    """(rows, cols) of a tile as square as powers of two allow."""
+    rows = 1 << ((outputs.bit_length() - 1) // 2)
+    return rows, outputs // rows

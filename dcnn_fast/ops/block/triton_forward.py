@@ -1,0 +1,159 @@
+"""The block's forward in Triton, over regions: the host's side of triton_forward_kernels.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.triton_config import ForwardConfig, forward_config, norm_first, per_term
+from dcnn_fast.ops.launch import Launch, launch
+from dcnn_fast.ops.region import REGION_FIELDS, RegionList
+from dcnn_fast.spec import CrossMapNorm, Pool
+
+_CROSS_MAP, _SAME_MAP = 1, 2
+_OFFSETS = 2**31  # inside a tile they are 32 bits wide
+
+
+def run(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+    values: Tensor | None = None,
+    hits: Tensor | None = None,
+) -> None:
+    """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input [N, F, H, W]
+    float32 and the pool's hits int16, as `BlockParams.kept` says. The regions must have been checked (`require_regions`).
+    """
+    config = forward_config(params)
+    what = plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
+    launch(what)
+
+
+def plan_launch(
+    config: ForwardConfig,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+    values: Tensor | None = None,
+    hits: Tensor | None = None,
+) -> Launch:
+    """The launch of `run`, with a tile of `config`."""
+    from dcnn_fast.ops.block import triton_forward_kernels as kernels  # noqa: PLC0415 - Triton is imported on first use
+
+    options, device = params.options, weight.device
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    readable = [_readable(source, config, params) for source in sources]
+    tiles = tiles_of(regions, config)
+    pool, norm = options.pool or Pool(1, 1), options.norm
+    groups, filters = options.groups, params.filters // options.groups
+    channels = params.channels // groups
+    subtracts = bool(mean) or scale != 1.0
+    aligned = all(_aligned(source) for source in readable) and not config.gather
+    constants: dict[str, Any] = {
+        "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
+        "GROUPS": groups, "CG": channels, "FG": filters, "SIZE": params.size, "STRIDE": options.stride,
+        "POOL": pool.size, "POOL_STRIDE": pool.stride,
+        "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
+        "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params),
+        "BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat, "GATHER": config.gather,
+        "SUBTRACT": subtracts, "BIAS": bias is not None,
+        "KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None,
+        "ALIGN": 16 // readable[0].element_size() if aligned else 1,
+        "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
+        "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
+    }  # fmt: skip
+    table, pieces, stores = (_on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
+    means = torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32, device=device)
+    args: dict[str, Any] = {
+        "tiles": _on(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
+        "sources": _on(torch.tensor([_source_row(source) for source in readable], dtype=torch.int64), device),
+        "outputs": _on(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device),
+        "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means, "scale": float(scale),
+        "norm_scale": 0.0 if norm is None else float(per_term(norm)),
+        "norm_power": 0.0 if norm is None else float(norm.power),
+        "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
+        "values": means if values is None else values, "hits": stores if hits is None else hits,
+    }  # fmt: skip
+    parts = -(-filters // config.filters) * (groups // config.joined)
+    written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
+    return Launch(
+        kernels.block_tile_kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written
+    )
+
+
+def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
+    """[T, 3] int64: region, first row and column that a tile owns; of flat tiles, the first position and 0."""
+    table = regions.regions.numpy()
+    rows, cols = (table[:, REGION_FIELDS.index(name)] for name in ("rows", "cols"))
+    if config.flat:
+        owner, index, _ = _cut(rows * cols, np.ones_like(rows), config.rows * config.cols, 1)
+        return torch.from_numpy(np.stack([owner, index, np.zeros_like(index)], axis=1))
+    overlap = config.before + config.after
+    owner, down, right = _cut(rows, cols, config.rows - overlap, config.cols - overlap)
+    return torch.from_numpy(np.stack([owner, down, right], axis=1))
+
+
+def _cut(rows: np.ndarray, cols: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rectangles rows x cols cut into tiles of height x width: each tile's rectangle, first row and first column."""
+    down, across = -(-rows // height), -(-cols // width)
+    count = down * across
+    owner = np.repeat(np.arange(len(rows)), count)
+    index = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    return owner, index // across[owner] * height, index % across[owner] * width
+
+
+def kernel_type(dtype: torch.dtype) -> Any:
+    """Triton's name of a dtype."""
+    import triton.language as tl  # noqa: PLC0415
+
+    return {
+        torch.uint8: tl.uint8, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32,
+    }[dtype]  # fmt: skip
+
+
+def operand_type(params: BlockParams) -> Any:
+    """What the products' operands are rounded to: the named precision's format, otherwise the weights' own."""
+    named = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return kernel_type(named.get(params.options.precision, params.weight_dtype))
+
+
+def _on(table: Tensor, device: torch.device) -> Tensor:
+    return table.contiguous().to(device, non_blocking=True)
+
+
+def _source_row(source: Tensor) -> tuple[int, int, int, int, int]:
+    image, channel, row, col = source.stride()
+    return source.data_ptr(), image, row, col, channel
+
+
+def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Tensor:
+    """The source itself where the kernel can read it in place, else a copy in channels_last memory.
+
+    One tap at a time, channels must lie beside each other; in a tile, offsets must fit 32 bits.
+    """
+    _, channel, row, col = (abs(stride) for stride in source.stride())
+    span = ((config.rows + 1) * params.options.stride + params.size) * row + source.shape[3] * col + source.shape[1] * channel
+    if (config.gather or channel == 1 or source.shape[1] == 1) and span < _OFFSETS:
+        return source
+    return source.contiguous(memory_format=torch.channels_last)
+
+
+def _aligned(source: Tensor) -> bool:
+    """Whether every pixel starts at a multiple of 16 bytes."""
+    image, _, row, col = source.stride()
+    return source.data_ptr() % 16 == 0 and all(stride * source.element_size() % 16 == 0 for stride in (image, row, col))
