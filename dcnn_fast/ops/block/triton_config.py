@@ -41,12 +41,14 @@ def forward_config(params: BlockParams) -> ForwardConfig:
     depth = next((depth for depth in ((32, 16) if exact else (64, 32, 16)) if channels % depth == 0), 0)
     before, after = halo(params)
     flat = before + after == 0 and (options.pool is None or options.pool.size == 1)
-    outputs = max(16, min(128 if not exact else 64, 8192 * (1 if exact else 2) // (joined * width)))
+    # What follows the products needs registers of its own; fp32 products on plain multiply-adds need more.
+    values = 16384 if flat and not exact else 8192 if not exact else 8192 if joined * width > 64 else 4096
+    outputs = max(16, min(64 if exact else 128, values // (joined * width)))
     least = 2 * (before + after)
     rows = max(4, power_of_two(least)) if flat else max(power_of_two(least), _square(outputs)[0])
     cols = outputs // rows if flat else max(power_of_two(least), _square(outputs)[1])
     return ForwardConfig(
-        rows, cols, width, joined, depth or 32, before, after, flat, depth == 0, warps=4 if rows * cols <= 128 else 8, stages=3
+        rows, cols, width, joined, depth or 32, before, after, flat, depth == 0, warps=4 if rows * cols * joined * width <= (8192 if flat else 4096) else 8, stages=3
     )
 
 

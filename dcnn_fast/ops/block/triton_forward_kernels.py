@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_parts import cross_map_sum, power, shifted
+from dcnn_fast.ops.block.triton_parts import cross_map_sum, filter_of, power, shifted
 
 REGION = tl.constexpr(14)
 PIECE = tl.constexpr(6)
@@ -147,8 +147,8 @@ def block_tile_kernel(
     computed = (i >= 0) & (i < rows) & (j >= 0) & (j < cols)
 
     source = sources + tl.load(region) * SOURCE
-    row_stride = tl.multiple_of(field(source, 2), ALIGN)
-    col_stride = tl.multiple_of(field(source, 3), ALIGN)
+    row_stride = tl.multiple_of(tl.load(source + 2).to(tl.int32), ALIGN)
+    col_stride = tl.multiple_of(tl.load(source + 3).to(tl.int32), ALIGN)
     channel_stride = field(source, 4)
     corner = tl.load(region + 1) * tl.load(source + 1)
     corner += (top + first_row * STRIDE).to(tl.int64) * row_stride + (left + first_col * STRIDE).to(tl.int64) * col_stride
@@ -177,7 +177,10 @@ def block_tile_kernel(
         v = side_by_side(v, second)
 
     part = tl.arange(0, BF)
-    filter = (group + part // BG) * FG + first + part % BG
+    if JOINED == 1:
+        filter = group * FG + first + part
+    else:
+        filter = filter_of(part, FG, BG)
     exists = first + part % BG < FG
     if BIAS:
         v += tl.load(bias + filter, mask=exists, other=0).to(tl.float32)[None, :]
@@ -223,14 +226,15 @@ def block_tile_kernel(
             at_row, at_col = row - field(store, 0), col - field(store, 1)
             taken = inside & (at_row >= 0) & (at_row < field(store, 2)) & (at_col >= 0) & (at_col < field(store, 3))
             output = outputs + tl.load(store + 4) * OUTPUT
-            out_row = tl.load(store + 5) * tl.load(output + 1) + field(store, 6) + at_row  # [BM] int64
-            offset = ((out_row * tl.load(output + 2) + field(store, 7) + at_col) * (GROUPS * FG))[:, None] + filter[None, :]
+            out_rows, out_cols = tl.load(output + 1), tl.load(output + 2)
+            start = (tl.load(store + 5) * out_rows + field(store, 6)) * out_cols + field(store, 7)  # of the store's rectangle
+            place = (start + at_row.to(tl.int64) * out_cols + at_col) * (GROUPS * FG)  # [BM]
             mask = taken[:, None] & exists[None, :]
-            address = tl.load(output).to(tl.pointer_type(OUT_TYPE))
-            tl.store(address + offset, result.to(OUT_TYPE), mask=mask)
+            address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), 16)
+            tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
             if KEEP_VALUES:
-                tl.store(values + offset, kept, mask=mask)
+                tl.store((values + place)[:, None] + filter[None, :], kept, mask=mask)
             if KEEP_HITS:
-                tl.store(hits + offset, bits.to(tl.int16), mask=mask)
+                tl.store((hits + place)[:, None] + filter[None, :], bits.to(tl.int16), mask=mask)
             store += STORE
         piece += PIECE
