@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,7 +36,15 @@ class Compiled:
 
 
 def compiled(what: Launch, capability: int) -> Compiled:
-    """The kernel of `what` for sm_`capability`, specialised as Triton's own launcher does (alignment by 16, integers of 1)."""
+    """The kernel of `what` for sm_`capability`."""
+    return _compiled(what.kernel, *specialised(what), capability, what.warps, what.stages)
+
+
+_Pairs = tuple[tuple[str, Any], ...]
+
+
+def specialised(what: Launch) -> tuple[_Pairs, _Pairs, tuple[int, ...]]:
+    """Types by argument, constants, and the arguments that are multiples of 16, as Triton's own launcher has them."""
     constants = dict(what.constants)
     signature: dict[str, str] = {}
     aligned: list[int] = []
@@ -53,7 +60,7 @@ def compiled(what: Launch, capability: int) -> Compiled:
         address = value.data_ptr() if isinstance(value, Tensor) else value
         if isinstance(address, int) and address % 16 == 0:
             aligned.append(index)
-    return _compiled(what.kernel, _frozen(signature), _frozen(constants), tuple(aligned), capability, what.warps, what.stages)
+    return tuple(signature.items()), tuple(constants.items()), tuple(aligned)
 
 
 def _type(value: Tensor | int | float) -> str:
@@ -64,14 +71,10 @@ def _type(value: Tensor | int | float) -> str:
     return "i32" if -(2**31) <= value < 2**31 else "i64"
 
 
-def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(values.items())
-
-
-@lru_cache(maxsize=None)
+@cache
 def _compiled(
-    kernel: Any, signature: tuple[tuple[str, Any], ...], constants: tuple[tuple[str, Any], ...], aligned: tuple[int, ...],
-    capability: int, warps: int, stages: int,
+    kernel: Any, signature: _Pairs, constants: _Pairs, aligned: tuple[int, ...], capability: int, warps: int,
+    stages: int,
 ) -> Compiled:  # fmt: skip
     source = ASTSource(
         fn=kernel,

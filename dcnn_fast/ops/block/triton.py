@@ -12,7 +12,6 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import forward_config
 from dcnn_fast.ops.launch import refused
 from dcnn_fast.ops.region import RegionList, whole
-from dcnn_fast.spec import CrossMapNorm
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _LARGEST_TILE = 2**15  # values; more do not fit a program's registers
@@ -24,13 +23,13 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
         return why
     options = params.options
     dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
-    if not (params.dtype in (torch.uint8, params.weight_dtype) and params.weight_dtype in _FLOATS and params.out_dtype in _FLOATS):
+    if not (
+        params.dtype in (torch.uint8, params.weight_dtype) and params.weight_dtype in _FLOATS and params.out_dtype in _FLOATS
+    ):
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         return f"Triton's block takes uint8, float32, float16 or bfloat16 with weights in one of the last three, not {names}"
     if options.precision == "bf16x3":
         return "Triton's block does not compute in bf16x3"
-    if isinstance(options.norm, CrossMapNorm) and options.groups > 2:
-        return f"Triton's block joins at most 2 groups for a norm across maps, not {options.groups}"
     config = forward_config(params)
     if config.rows * config.cols * config.filters * config.joined > _LARGEST_TILE:
         return f"a tile of {config.rows} x {config.cols} outputs of {params.filters} filters is too large for Triton's block"
@@ -40,7 +39,7 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
     """One region per image: [N, F, H, W] in channels_last memory."""
     result = _empty(params, params.out_dtype, x.device)
-    regions([x], _whole(params), weight, bias, params, (), 1.0, [result])
+    regions([x], whole_images(params), weight, bias, params, (), 1.0, [result])
     return result
 
 
@@ -52,7 +51,7 @@ def training(
     result = _empty(params, params.out_dtype, x.device)
     values = _empty(params, torch.float32, x.device) if kept.values else None
     hits = _empty(params, torch.int16, x.device) if kept.hits else None
-    triton_forward.run([x], _whole(params), weight, bias, params, (), 1.0, [result], values, hits)
+    triton_forward.run([x], whole_images(params), weight, bias, params, (), 1.0, [result], values, hits)
     return result, values, hits
 
 
@@ -70,7 +69,8 @@ def regions(
     triton_forward.run(sources, regions, weight, bias, params, mean, scale, outputs)
 
 
-def _whole(params: BlockParams) -> RegionList:
+def whole_images(params: BlockParams) -> RegionList:
+    """One region per image."""
     options = params.options
     return whole(
         params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
+
+JOINED_GROUPS = 2  # that a program computes side by side for a norm across them
 
 
 @dataclass(frozen=True)
@@ -13,8 +15,8 @@ class ForwardConfig:
     """A forward program's tile: rows x cols convolution outputs (flat: their product in a row), `filters` of each of `joined`
     groups, `depth` products a step.
 
-    before, after: rows and columns by which the tile overlaps its neighbours for pool and norm. gather: whether a step's products
-    are those of any taps and channels rather than of one tap.
+    before, after: rows and columns by which the tile overlaps its neighbours for pool and norm. gather: whether a step's
+    products are those of any taps and channels rather than of one tap.
     """
 
     rows: int
@@ -33,6 +35,8 @@ class ForwardConfig:
 def forward_config(params: BlockParams) -> ForwardConfig:
     """The tile that a problem's forward is computed in."""
     options = params.options
+    if isinstance(options.norm, CrossMapNorm) and options.groups > JOINED_GROUPS:
+        return forward_config(replace(params, options=replace(options, groups=1)))
     channels, filters = params.channels // options.groups, params.filters // options.groups
     exact = operand_bytes(params) == 4
     crossing = isinstance(options.norm, CrossMapNorm)
@@ -47,8 +51,9 @@ def forward_config(params: BlockParams) -> ForwardConfig:
     least = 2 * (before + after)
     rows = max(4, power_of_two(least)) if flat else max(power_of_two(least), _square(outputs)[0])
     cols = outputs // rows if flat else max(power_of_two(least), _square(outputs)[1])
+    many = rows * cols * joined * width > (8192 if flat else 4096)
     return ForwardConfig(
-        rows, cols, width, joined, depth or 32, before, after, flat, depth == 0, warps=4 if rows * cols * joined * width <= (8192 if flat else 4096) else 8, stages=3
+        rows, cols, width, joined, depth or 32, before, after, flat, depth == 0, warps=8 if many else 4, stages=3
     )
 
 

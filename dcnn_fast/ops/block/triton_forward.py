@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import ForwardConfig, forward_config, norm_first, per_term
+from dcnn_fast.ops.block.triton_config import JOINED_GROUPS, ForwardConfig, forward_config, norm_first, per_term
 from dcnn_fast.ops.launch import Launch, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -31,9 +32,12 @@ def run(
     values: Tensor | None = None,
     hits: Tensor | None = None,
 ) -> None:
-    """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input [N, F, H, W]
-    float32 and the pool's hits int16, as `BlockParams.kept` says. The regions must have been checked (`require_regions`).
+    """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input
+    [N, F, H, W] float32 and the pool's hits int16, as `BlockParams.kept` says. The regions must have been
+    checked (`require_regions`).
     """
+    if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
+        weight, params = _dense(weight, params)
     config = forward_config(params)
     what = plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
     launch(what)
@@ -94,6 +98,16 @@ def plan_launch(
     return Launch(
         kernels.block_tile_kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written
     )
+
+
+def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
+    """The same block in one group, its other channels' weights zeros: rare enough to need no kernel of its own."""
+    filters = params.filters // params.options.groups
+    dense = weight.new_zeros(params.filters, params.channels, params.size, params.size)
+    for group, part in enumerate(torch.split(weight, filters)):
+        channels = slice(group * weight.shape[1], (group + 1) * weight.shape[1])
+        dense[group * filters : (group + 1) * filters, channels] = part
+    return dense, replace(params, options=replace(params.options, groups=1))
 
 
 def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:

@@ -1,0 +1,35 @@
+"""Tensors that show what a kernel touches: outputs between canaries, inputs cut out of poisoned buffers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_MARGIN = 64
+
+
+def output(shape, dtype=torch.float32) -> tuple[Tensor, Tensor]:
+    """A channels_last tensor (or one of any other rank) full of NaN, or of ones bits, and the buffer with margins around it."""
+    count = torch.Size(shape).numel()
+    buffer = torch.full((count + 2 * _MARGIN,), float("nan") if dtype.is_floating_point else -1, dtype=dtype)
+    body = buffer[_MARGIN:-_MARGIN]
+    if len(shape) != 4:
+        return body.view(shape), buffer
+    n, c, h, w = shape
+    return body.view(n, h, w, c).permute(0, 3, 1, 2), buffer
+
+
+def assert_untouched(*buffers: Tensor) -> None:
+    """The margins of `output`'s buffers are what they were."""
+    for buffer in buffers:
+        margins = torch.cat([buffer[:_MARGIN], buffer[-_MARGIN:]])
+        assert (margins.isnan() if buffer.is_floating_point() else margins == -1).all()
+
+
+def poisoned(tensor: Tensor) -> Tensor:
+    """The tensor inside a larger buffer of NaN (of 255 for uint8), channels_last."""
+    n, c, h, w = tensor.shape
+    fill = float("nan") if tensor.dtype.is_floating_point else 255
+    buffer = torch.full((n + 2, h + 2, w + 3, c), fill, dtype=tensor.dtype)
+    buffer[1:-1, 1:-1, 1:-2] = tensor.permute(0, 2, 3, 1)
+    return buffer[1:-1, 1:-1, 1:-2].permute(0, 3, 1, 2)

@@ -1,0 +1,196 @@
+"""Compile every Triton kernel and configuration that a preset can select, for every GPU, and judge the machine code.
+
+    python -m tools.kernel_report            compile everything and write tools/kernel_report.csv
+    python -m tools.kernel_report --check    compare with the committed table; exit 1 when it is stale or a rule is broken
+
+A row is one kernel, problem and compute capability. `source` is a hash of all that the machine code follows from; --check
+compiles what has another hash than the committed row, and some of the others. Rules: no spills; tensor cores in a loop of
+every kernel with 16-bit products; 16-byte loads in every such loop, but for block 1, whose pixels have 3 channels. sm_75, for
+which Triton emits no tensor-core instructions, is reported and not judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import triton
+from rich.progress import track
+
+from dcnn_fast.ops.launch import Launch
+from tools import aot, sass
+from tools.launches import Named, preset_launches
+
+TABLE = Path(__file__).with_suffix(".csv")
+CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
+JUDGED = tuple(capability for capability in CAPABILITIES if capability >= 80)
+SAMPLE = 40  # --check compiles one unchanged row in so many
+
+# What a multiprocessor has and may hold at a time: CUDA C++ Programming Guide, compute capabilities.
+_SHARED = {75: 65536, 80: 167936, 86: 102400, 89: 102400, 90: 233472, 100: 233472, 120: 102400}
+_THREADS = {75: 1024, 80: 2048, 86: 1536, 89: 1536, 90: 2048, 100: 2048, 120: 1536}
+_BLOCKS = {75: 16, 80: 32, 86: 16, 89: 24, 90: 32, 100: 32, 120: 24}
+_REGISTERS, _RESERVED = 65536, 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """registers, stack: of a thread. shared: bytes of a block. occupancy: resident warps over the most there can be."""
+
+    kernel: str
+    problem: str
+    capability: int
+    source: str
+    warps: int
+    registers: int
+    stack: int
+    shared: int
+    occupancy: float
+    tensor: int
+    tensor_loops: int
+    wide_loops: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What names the row."""
+        return self.kernel, self.problem, self.capability
+
+
+def occupancy(capability: int, registers: int, shared: int, warps: int) -> float:
+    """Resident warps over the most a multiprocessor can hold, 0 where a block does not fit. Registers come in 256 a warp."""
+    reserved = _RESERVED if capability >= 80 else 0
+    if shared + reserved > _SHARED[capability]:
+        return 0.0
+    by_registers = _REGISTERS // (-(-registers * 32 // 256) * 256 * warps)
+    by_shared = _SHARED[capability] // (shared + reserved) if shared + reserved else _BLOCKS[capability]
+    most = _THREADS[capability] // 32
+    return min(by_registers, by_shared, _BLOCKS[capability], most // warps) * warps / most
+
+
+@cache
+def _sources() -> str:
+    """The text of all kernels: any of them may call any other."""
+    folder = Path(__file__).parent.parent / "dcnn_fast" / "ops"
+    return "".join(path.read_text() for path in sorted(folder.glob("*/triton*.py")) if "triton.jit" in path.read_text())
+
+
+def source_of(what: Launch, capability: int) -> str:
+    """A hash of what the machine code follows from: the kernels' text, the constants, the arguments' types, the compiler."""
+    signature, constants, aligned = aot.specialised(what)
+    parts = (_sources(), triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _measured(job: tuple[Named, int]) -> Row:
+    named, capability = job
+    code = aot.compiled(named.launch, capability)
+    found = sass.read(code.cubin)
+    return Row(
+        code.kernel, named.problem, capability, source_of(named.launch, capability), code.warps, found.registers, found.stack,
+        code.shared, round(occupancy(capability, found.registers, code.shared, code.warps), 3), found.tensor,
+        found.tensor_loops, found.wide_loops,
+    )  # fmt: skip
+
+
+def broken_rules(row: Row, named: Named) -> Iterator[str]:
+    """The rules that a row breaks, as sentences."""
+    where = f"{row.kernel} of {row.problem} on sm_{row.capability}"
+    if row.capability not in JUDGED:
+        return
+    if row.stack:
+        yield f"{where} spills: {row.stack} bytes of stack"
+    if row.occupancy == 0:
+        yield f"{where} does not fit: {row.shared} bytes of shared memory"
+    if named.tensor and not row.tensor_loops:
+        yield f"{where} has no loop with tensor cores"
+    if named.wide and row.wide_loops < row.tensor_loops:
+        yield f"{where} has {row.wide_loops} of {row.tensor_loops} loops with tensor cores that load 16 bytes"
+
+
+def _jobs() -> list[tuple[Named, int]]:
+    return [(named, capability) for named in preset_launches() for capability in CAPABILITIES]
+
+
+def _compile(jobs: list[tuple[Named, int]], title: str) -> list[Row]:
+    with ProcessPoolExecutor(2) as pool:
+        return list(track(pool.map(_measured, jobs, chunksize=4), title, total=len(jobs)))
+
+
+def _read() -> dict[tuple[str, str, int], Row]:
+    kinds = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
+    with TABLE.open(newline="") as file:
+        rows = [Row(**{name: kinds[name](value) for name, value in line.items()}) for line in csv.DictReader(file)]
+    return {row.key: row for row in rows}
+
+
+def _write(rows: Iterable[Row]) -> None:
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _check() -> list[str]:
+    jobs = _jobs()
+    known = _read()
+    names: dict[tuple[str, str, int], Named] = {_key(job): job[0] for job in jobs}
+    said = [f"the table has a row for {key}, which no preset selects" for key in known.keys() - names.keys()]
+    stale = [job for i, job in enumerate(jobs) if i % SAMPLE == 0 or _hash(known.get(_key(job))) != source_of(job[0], job[1])]
+    for row in _compile(stale, "compiling"):
+        if row != known.get(row.key):
+            said.append(f"the table is stale: {known.get(row.key)} is now {row}")
+            known[row.key] = row
+    return said + [rule for key, row in known.items() if key in names for rule in broken_rules(row, names[key])]
+
+
+def _key(job: tuple[Named, int]) -> tuple[str, str, int]:
+    named, capability = job
+    return named.launch.kernel.__name__, named.problem, capability
+
+
+def _hash(row: Row | None) -> str:
+    return row.source if row is not None else ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 1 when a rule is broken or the table is stale."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the committed table")
+    check = parser.parse_args(arguments).check
+    if check:
+        said = _check()
+    else:
+        jobs = _jobs()
+        rows = _compile(jobs, "compiling")
+        _write(rows)
+        said = [rule for row, (named, _) in zip(rows, jobs, strict=True) for rule in broken_rules(row, named)]
+    print(summary(list(_read().values())))
+    print("\n".join(said) or "no rule is broken")
+    return 1 if said else 0
+
+
+def summary(rows: list[Row]) -> str:
+    """One line for each capability."""
+    lines = []
+    for capability in CAPABILITIES:
+        own = [row for row in rows if row.capability == capability]
+        if own:
+            spills = sum(row.stack > 0 for row in own)
+            most = max(row.registers for row in own)
+            shared = max(row.shared for row in own)
+            lines.append(
+                f"sm_{capability}: {len(own)} kernels, at most {most} registers and {shared} bytes of shared memory, "
+                f"{spills} with a stack, {sum(row.tensor_loops > 0 for row in own)} with tensor cores"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What machine code says of itself: registers, spills, and which instructions its loops consist of."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import triton
+
+_BIN = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+_INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);")
+_LABEL = re.compile(r"^(\.L_\w+):")
+_TENSOR = ("HMMA", "HGMMA", "UTCHMMA", "UTCQMMA", "OMMA", "QMMA")
+_LOADS = ("LDG", "LDGSTS", "UTMALDG")
+
+
+@dataclass(frozen=True)
+class MachineCode:
+    """registers: a thread's. stack: bytes of local memory of a thread, which is where spills go. tensor: tensor-core
+    instructions. tensor_loops, wide_loops: loops that hold tensor-core instructions, and those among them that load
+    16 bytes a thread.
+    """
+
+    registers: int
+    stack: int
+    tensor: int
+    tensor_loops: int
+    wide_loops: int
+
+
+def read(cubin: bytes) -> MachineCode:
+    """Of a cubin with one kernel."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = _run("cuobjdump", "-res-usage", file.name)
+        text = _run("nvdisasm", "-c", file.name)
+    match = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    if match is None:
+        raise ValueError(f"cuobjdump names no registers: {usage!r}")
+    code, loops = _loops(text)
+    tensor_loops = [code[first : last + 1] for first, last in loops if any(map(_is_tensor, code[first : last + 1]))]
+    wide = sum(any(map(_is_wide_load, body)) for body in tensor_loops)
+    return MachineCode(int(match[1]), int(match[2]), sum(map(_is_tensor, code)), len(tensor_loops), wide)
+
+
+def _is_tensor(opcode: str) -> bool:
+    return opcode.partition(".")[0] in _TENSOR
+
+
+def _is_wide_load(opcode: str) -> bool:
+    name, *parts = opcode.split(".")
+    return name in _LOADS and ("128" in parts or name == "UTMALDG")
+
+
+def _loops(text: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """The opcodes in order, and the innermost ranges (first, last) that a branch back encloses."""
+    code: list[str] = []
+    labels: dict[str, int] = {}
+    branches: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        if label := _LABEL.match(line):
+            labels[label[1]] = len(code)
+        elif found := _INSTRUCTION.search(line):
+            if found[2].startswith("BRA") and (target := re.search(r"`\((\.L_\w+)\)", found[3])):
+                branches.append((len(code), target[1]))
+            code.append(found[2])
+    back = sorted({(labels[target], at) for at, target in branches if labels.get(target, at + 1) <= at})
+    return code, list(_innermost(back))
+
+
+def _innermost(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for first, last in ranges:
+        if not any((first, last) != other and first <= other[0] and other[1] <= last for other in ranges):
+            yield first, last
+
+
+def _run(tool: str, *arguments: str) -> str:
+    return subprocess.run([str(_BIN / tool), *arguments], capture_output=True, text=True, check=True).stdout
