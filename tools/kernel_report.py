@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import triton
@@ -88,8 +90,11 @@ def source_of(what: Launch, capability: int) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def _measured(job: tuple[Named, int]) -> Row:
-    named, capability = job
+_queue: list[tuple[Named, int]] = []
+
+
+def _measured(index: int) -> Row:
+    named, capability = _queue[index]
     code = aot.compiled(named.launch, capability)
     found = sass.read(code.cubin)
     return Row(
@@ -119,8 +124,10 @@ def _jobs() -> list[tuple[Named, int]]:
 
 
 def _compile(jobs: list[tuple[Named, int]], title: str) -> list[Row]:
-    with ProcessPoolExecutor(2) as pool:
-        return list(track(pool.map(_measured, jobs, chunksize=4), title, total=len(jobs)))
+    # Kernels cannot be sent to another process; a fork has them already.
+    _queue[:] = jobs
+    with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
+        return list(track(pool.map(_measured, range(len(jobs)), chunksize=4), title, total=len(jobs)))
 
 
 def _read() -> dict[tuple[str, str, int], Row]:

@@ -17,6 +17,7 @@ class ForwardConfig:
 
     before, after: rows and columns by which the tile overlaps its neighbours for pool and norm. gather: whether a step's
     products are those of any taps and channels rather than of one tap.
+    streamed: whether the program goes down `rows` rows of a strip of `cols` columns, one at a time (triton_stream_kernels.py).
     """
 
     rows: int
@@ -30,6 +31,7 @@ class ForwardConfig:
     gather: bool
     warps: int
     stages: int
+    streamed: bool = False
 
 
 def forward_config(params: BlockParams) -> ForwardConfig:
@@ -55,6 +57,16 @@ def forward_config(params: BlockParams) -> ForwardConfig:
     return ForwardConfig(
         rows, cols, width, joined, depth or 32, before, after, flat, depth == 0, warps=8 if many else 4, stages=3
     )
+
+
+def stream_config(params: BlockParams) -> ForwardConfig | None:
+    """The strip that a problem's forward is streamed in; None where it cannot be."""
+    pool, norm = params.options.pool, params.options.norm
+    if pool is None or pool.size not in (2, 3) or isinstance(norm, SameMapNorm):
+        return None
+    tile = forward_config(params)
+    cols = max(16, min(64, 4096 // (tile.joined * tile.filters)))
+    return replace(tile, rows=16, cols=cols, before=0, after=pool.size - 1, warps=8, streamed=True)
 
 
 def halo(params: BlockParams) -> tuple[int, int]:

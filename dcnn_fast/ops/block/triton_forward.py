@@ -57,7 +57,9 @@ def plan_launch(
     hits: Tensor | None = None,
 ) -> Launch:
     """The launch of `run`, with a tile of `config`."""
-    from dcnn_fast.ops.block import triton_forward_kernels as kernels  # noqa: PLC0415 - Triton is imported on first use
+    # Triton is imported on first use.
+    from dcnn_fast.ops.block.triton_forward_kernels import block_tile_kernel  # noqa: PLC0415
+    from dcnn_fast.ops.block.triton_stream_kernels import block_stream_kernel  # noqa: PLC0415
 
     options, device = params.options, weight.device
     weight = weight.contiguous(memory_format=torch.channels_last)
@@ -74,9 +76,7 @@ def plan_launch(
         "POOL": pool.size, "POOL_STRIDE": pool.stride,
         "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params),
-        "BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat, "GATHER": config.gather,
-        "SUBTRACT": subtracts, "BIAS": bias is not None,
-        "KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None,
+        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None,
         "ALIGN": 16 // readable[0].element_size() if aligned else 1,
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
         "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
@@ -91,13 +91,16 @@ def plan_launch(
         "norm_scale": 0.0 if norm is None else float(per_term(norm)),
         "norm_power": 0.0 if norm is None else float(norm.power),
         "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
-        "values": means if values is None else values, "hits": stores if hits is None else hits,
     }  # fmt: skip
+    kernel = block_stream_kernel
+    if not config.streamed:
+        kernel = block_tile_kernel
+        constants |= {"BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat}
+        constants |= {"KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None}
+        args |= {"values": means if values is None else values, "hits": stores if hits is None else hits}
     parts = -(-filters // config.filters) * (groups // config.joined)
     written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
-    return Launch(
-        kernels.block_tile_kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written
-    )
+    return Launch(kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written)
 
 
 def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
@@ -118,7 +121,8 @@ def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
         owner, index, _ = _cut(rows * cols, np.ones_like(rows), config.rows * config.cols, 1)
         return torch.from_numpy(np.stack([owner, index, np.zeros_like(index)], axis=1))
     overlap = config.before + config.after
-    owner, down, right = _cut(rows, cols, config.rows - overlap, config.cols - overlap)
+    height = config.rows if config.streamed else config.rows - overlap
+    owner, down, right = _cut(rows, cols, height, config.cols - overlap)
     return torch.from_numpy(np.stack([owner, down, right], axis=1))
 
 

@@ -1,9 +1,24 @@
-"""What the block's Triton kernels share: sums over a norm's windows and its power, shifts within a tile."""
+"""What the block's Triton kernels share: tables of regions, shifts within a tile, sums over a norm's windows and its power."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+# Columns of the tables: dcnn_fast/ops/region.py, and those that triton_forward.py makes of sources and outputs.
+REGION = tl.constexpr(14)
+PIECE = tl.constexpr(6)
+STORE = tl.constexpr(8)
+SOURCE = tl.constexpr(5)
+OUTPUT = tl.constexpr(3)
+CROSS_MAP = tl.constexpr(1)
+SAME_MAP = tl.constexpr(2)
+
+
+@triton.jit
+def field(row, index):
+    """An int64 of a table's row as int32: `require_regions` keeps them below 2**31."""
+    return tl.load(row + index).to(tl.int32)
 
 
 @triton.jit
@@ -62,3 +77,22 @@ def shifted(values, down, right, ROWS: tl.constexpr, COLS: tl.constexpr):  # [RO
     source = tl.where(inside, row * COLS + col, 0)
     taken = tl.gather(values, tl.broadcast_to(source[:, None], [BM, BF]), 0)
     return tl.where(inside[:, None], taken, 0.0)
+
+
+@triton.jit
+def same_map_sum(values, APART: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """Of a tile's every position, the sum of `values` [ROWS * COLS, F] over SIZE x SIZE positions that lie APART."""
+    FIRST: tl.constexpr = -(SIZE // 2) * APART
+    columns = tl.zeros_like(values)
+    for step in tl.static_range(SIZE):
+        columns += shifted(values, FIRST + step * APART, 0, ROWS, COLS)
+    total = tl.zeros_like(values)
+    for step in tl.static_range(SIZE):
+        total += shifted(columns, 0, FIRST + step * APART, ROWS, COLS)
+    return total
+
+
+@triton.jit
+def cross_map_normed(v, norm_scale, norm_power, norm_k, SIZE: tl.constexpr, FG: tl.constexpr, BG: tl.constexpr):
+    """v [M, J * BG] under the norm across maps."""
+    return v * power(norm_k + norm_scale * cross_map_sum(v * v, -(SIZE // 2), SIZE, FG, BG), -norm_power)

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
-from dcnn_fast.ops.block import reference, triton, triton_config
+from dcnn_fast.ops.block import reference, triton, triton_config, triton_forward
+from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
 from dcnn_fast.plan import brute_force, share
@@ -211,6 +212,28 @@ def test_training_keeps_the_norms_input_and_the_pools_hits(params):
         assert (hits & (hits - 1)).count_nonzero() > 0  # there are ties
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        problem(1, 16, 21, 30, 16, 3, padding=1, pool=POOL, norm=CROSS),
+        problem(2, 3, 27, 64, 7, 5, stride=2, pool=Pool(2, 2), norm=CROSS, order="conv-norm-pool"),
+        problem(1, 32, 9, 13, 48, 3, padding=1, groups=2, pool=POOL, norm=CROSS, rounding="down"),
+        problem(1, 16, 40, 90, 64, 3, stride=3, pool=Pool(3, 1)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_streamed_it_has_the_same_bits(params, dtype):
+    params = _typed(params, dtype)
+    x, weight, bias = operands(params)
+    config = triton_config.stream_config(params)
+    (tiled,) = _run([x], _whole(params), weight, bias, params)
+    streamed, buffer = output(params.out_shape, dtype)
+    launch(triton_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [streamed]))
+    assert_untouched(buffer)
+    assert torch.equal(streamed, tiled)
+
+
 def test_an_outputs_bits_depend_on_nothing_but_its_inputs():
     params = _typed(problem(2, 16, 20, 21, 32, 3, padding=1, pool=POOL, norm=CROSS), torch.float16)
     x, weight, bias = operands(params)
@@ -274,11 +297,9 @@ def test_what_it_cannot_do_it_refuses_in_a_sentence(change, sentence):
 def test_tiles_cover_every_window_once():
     for params in (SMALL[4], problem(1, 3, 50, 41, 8, 3, pool=POOL), problem(3, 16, 30, 30, 64, 3)):
         config = triton_config.forward_config(_typed(params, torch.float16))
-        from dcnn_fast.ops.block.triton_forward import tiles_of  # noqa: PLC0415
-
         table = _whole(params)
         seen = np.zeros((params.images, *params.conv_shape[2:]), int)
-        for region, row, col in tiles_of(table, config).tolist():
+        for region, row, col in triton_forward.tiles_of(table, config).tolist():
             if config.flat:
                 seen[region].reshape(-1)[row : row + config.rows * config.cols] += 1
             else:

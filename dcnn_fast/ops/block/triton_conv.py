@@ -1,0 +1,129 @@
+"""The convolution of the block's Triton kernels: where its pixels lie, its sums of products, bias and ReLU."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from dcnn_fast.ops.block.triton_parts import SOURCE, field, filter_of
+
+
+@triton.jit
+def conv_tile(
+    base,  # the source's pixel (0, 0) of the tile, channel 0 of the group
+    origin,  # [BM] int32: each output's offset from `base`
+    y, x,  # [BM] int32: its receptive field's corner in the window
+    computed,  # [BM]: whether it is wanted
+    height, width,  # of the window
+    row_stride, col_stride, channel_stride,
+    weight,  # [filters of the group, SIZE * SIZE * CG] from filter `first` on
+    first, mean, scale,
+    BM: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr, SIZE: tl.constexpr,
+    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Sums of products of one group: [BM, BG] float32, the taps in row-major order, a tap's channels in ascending order."""
+    k = tl.arange(0, BK)
+    filter = first + tl.arange(0, BG)
+    filters = weight + filter[None, :] * (SIZE * SIZE * CG)  # [1, BG]
+    exists = (filter < FG)[None, :]
+    acc = tl.zeros([BM, BG], tl.float32)
+    if GATHER:
+        for step in range(tl.cdiv(SIZE * SIZE * CG, BK)):
+            term = step * BK + k
+            tap = term // CG
+            channel = term % CG
+            row, col = tap // SIZE, tap % SIZE
+            inside = (term < SIZE * SIZE * CG)[None, :] & computed[:, None]
+            inside &= (y[:, None] + row[None, :] >= 0) & (y[:, None] + row[None, :] < height)
+            inside &= (x[:, None] + col[None, :] >= 0) & (x[:, None] + col[None, :] < width)
+            offset = row * row_stride + col * col_stride + channel * channel_stride
+            a = tl.load(base + (origin[:, None] + offset[None, :]), mask=inside, other=0)  # [BM, BK]
+            if SUBTRACT:
+                a = (a.to(tl.float32) - tl.load(mean + channel)[None, :]) * scale
+                a = tl.where(inside, a, 0.0)
+            b = tl.load(filters + term[:, None], mask=exists & (term < SIZE * SIZE * CG)[:, None], other=0)  # [BK, BG]
+            acc = tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
+    else:
+        for step in range(SIZE * SIZE * (CG // BK)):
+            tap = step // (CG // BK)
+            channel = step % (CG // BK) * BK + k
+            row, col = tap // SIZE, tap % SIZE
+            inside = computed & (y + row >= 0) & (y + row < height) & (x + col >= 0) & (x + col < width)
+            offset = origin + (row * row_stride + col * col_stride)
+            a = tl.load(base + (offset[:, None] + channel[None, :]), mask=inside[:, None], other=0)  # [BM, BK]
+            if SUBTRACT:
+                a = (a.to(tl.float32) - tl.load(mean + channel)[None, :]) * scale
+                a = tl.where(inside[:, None], a, 0.0)
+            b = tl.load(filters + (tap * CG + channel)[:, None], mask=exists, other=0)  # [BK, BG]
+            acc = tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
+    return acc
+
+
+@triton.jit
+def side_by_side(a, b):  # [BM, BG] each
+    """[a, b]: [BM, 2 * BG]."""
+    BM: tl.constexpr = a.shape[0]
+    BG: tl.constexpr = a.shape[1]
+    return tl.reshape(tl.permute(tl.join(a, b), (0, 2, 1)), [BM, 2 * BG])
+
+
+@triton.jit
+def relu_of_conv(
+    region,  # its row of the table
+    i, j,  # [BM] int32: places of the outputs in the region
+    first_row, first_col,  # the least of them, from where offsets are counted
+    computed,  # [BM]: whether an output is wanted
+    sources, weight, bias, mean, scale, group, first,
+    BM: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr, JOINED: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
+    SIZE: tl.constexpr, STRIDE: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr,
+    ALIGN: tl.constexpr, SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """[BM, JOINED * BG] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted.
+
+    The source's address is 64 bits wide, offsets from the region's first pixel here are 32.
+    """
+    window_top, window_left, height, width = field(region, 2), field(region, 3), field(region, 4), field(region, 5)
+    top, left = field(region, 6), field(region, 7)
+    source = sources + tl.load(region) * SOURCE
+    row_stride = tl.multiple_of(tl.load(source + 2).to(tl.int32), ALIGN)
+    col_stride = tl.multiple_of(tl.load(source + 3).to(tl.int32), ALIGN)
+    channel_stride = field(source, 4)
+    corner = tl.load(region + 1) * tl.load(source + 1)
+    corner += (top + first_row * STRIDE).to(tl.int64) * row_stride + (left + first_col * STRIDE).to(tl.int64) * col_stride
+    base = tl.load(source).to(tl.pointer_type(SOURCE_TYPE)) + tl.multiple_of(corner, ALIGN)
+    base = tl.multiple_of(base, ALIGN * (SOURCE_TYPE.primitive_bitwidth // 8))
+    origin = (i - first_row) * STRIDE * row_stride + (j - first_col) * STRIDE * col_stride
+    y, x = top - window_top + i * STRIDE, left - window_left + j * STRIDE
+
+    TAPS: tl.constexpr = SIZE * SIZE * CG
+    if GATHER:
+        base += (group * CG).to(tl.int64) * channel_stride
+    else:
+        base += group * CG
+        channel_stride = 1
+    grown = weight + (group * FG).to(tl.int64) * TAPS
+    v = conv_tile(
+        base, origin, y, x, computed, height, width, row_stride, col_stride, channel_stride, grown, first,
+        mean + group * CG, scale, BM, BK, BG, CG, FG, SIZE, GATHER, SUBTRACT, OPERAND, PRECISION,
+    )  # fmt: skip
+    if JOINED == 2:
+        second = conv_tile(
+            base + CG * channel_stride, origin, y, x, computed, height, width, row_stride, col_stride, channel_stride,
+            grown + FG * TAPS, first, mean + CG, scale, BM, BK, BG, CG, FG, SIZE, GATHER, SUBTRACT, OPERAND, PRECISION,
+        )  # fmt: skip
+        v = side_by_side(v, second)
+    part = tl.arange(0, JOINED * BG)
+    exists = first + part % BG < FG
+    if BIAS:
+        filter = filters_of(group, first, BG, FG, JOINED)
+        v += tl.load(bias + filter, mask=exists, other=0).to(tl.float32)[None, :]
+    v = tl.maximum(v, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    return tl.where(computed[:, None] & exists[None, :], v, 0.0)
+
+
+@triton.jit
+def filters_of(group, first, BG: tl.constexpr, FG: tl.constexpr, JOINED: tl.constexpr):
+    """[JOINED * BG] int32: the block's filter at each place of a tile."""
+    if JOINED == 1:
+        return group * FG + first + tl.arange(0, BG)
+    return filter_of(tl.arange(0, JOINED * BG), FG, BG)

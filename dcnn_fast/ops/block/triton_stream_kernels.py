@@ -1,0 +1,94 @@
+"""The block's forward in Triton, streamed: a program goes down a strip of convolution outputs a row at a time.
+
+The rows above stay in registers until their pool window is complete, so that no row is computed twice inside a strip and only
+the shifts along a row pass through other lanes. Against block_tile_kernel: fewer products and shifts, longer programs. Results
+have the same bits.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from dcnn_fast.ops.block.triton_conv import filters_of, relu_of_conv
+from dcnn_fast.ops.block.triton_parts import CROSS_MAP, OUTPUT, PIECE, REGION, STORE, cross_map_normed, field, shifted
+
+
+@triton.jit
+def block_stream_kernel(
+    tiles,  # [T, 3] int64: region, first row, first column
+    regions, pieces, stores,  # the tables of a RegionList
+    sources,  # [n, 5] int64: address, strides of image, row, column and channel in elements
+    outputs,  # [n, 3] int64: address, rows, columns; [images, rows, columns, filters] in memory
+    weight,  # [filters, SIZE, SIZE, CG]
+    bias,  # [filters], or anything where BIAS is not set
+    mean,  # [channels] float32, or anything where SUBTRACT is not set
+    scale, norm_scale, norm_power, norm_k,
+    ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr,
+    JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
+    SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
+    NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr,
+    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, ALIGN: tl.constexpr,
+    SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A strip that owns the pool windows starting in ROWS rows and the first COLS - POOL + 1 columns; POOL is 2 or 3."""
+    tl.static_assert((POOL > 1) & (POOL < 4))
+    BF: tl.constexpr = JOINED * BG
+    PARTS: tl.constexpr = (FG + BG - 1) // BG  # tiles of a group's filters
+
+    tile = tiles + tl.program_id(0).to(tl.int64) * 3
+    region = regions + tl.load(tile) * REGION
+    first_row, first_col = field(tile, 1), field(tile, 2)
+    rows, cols = field(region, 8), field(region, 9)
+    group = tl.program_id(1) // PARTS * JOINED
+    first = tl.program_id(1) % PARTS * BG
+    filter = filters_of(group, first, BG, FG, JOINED)
+    exists = first + tl.arange(0, BF) % BG < FG
+    lane = tl.arange(0, COLS)
+    j = first_col + lane
+    above = tl.zeros([COLS, BF], tl.float32)  # the horizontal maxima of the row above, and of the one above that
+    before = tl.zeros([COLS, BF], tl.float32)
+    for row in range(first_row, tl.minimum(first_row + ROWS, rows) + POOL - 1):
+        i = row + lane * 0
+        v = relu_of_conv(
+            region, i, j, row, first_col, (j < cols) & (row < rows), sources, weight, bias, mean, scale, group, first,
+            COLS, BK, BG, JOINED, CG, FG, SIZE, STRIDE, GATHER, SUBTRACT, BIAS, ALIGN, SOURCE_TYPE, OPERAND, PRECISION,
+        )  # fmt: skip
+        if NORM_FIRST:
+            v = cross_map_normed(v, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG)
+        across = v
+        for step in tl.static_range(1, POOL):
+            across = tl.maximum(across, shifted(v, 0, step, 1, COLS), propagate_nan=tl.PropagateNan.ALL)
+        pooled = tl.maximum(across, above, propagate_nan=tl.PropagateNan.ALL)
+        if POOL == 3:
+            pooled = tl.maximum(pooled, before, propagate_nan=tl.PropagateNan.ALL)
+        before = above
+        above = across
+
+        start = row - (POOL - 1)  # where the windows that are complete now start
+        piece = pieces + tl.load(region + 12) * PIECE
+        for _ in range(field(region, 13)):
+            down = start - field(piece, 0)
+            at = down // POOL_STRIDE
+            if (start >= first_row) & (down >= 0) & (down % POOL_STRIDE == 0) & (at < field(piece, 2)):
+                result = pooled
+                if NORM == CROSS_MAP and not NORM_FIRST:
+                    result = cross_map_normed(pooled, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG)
+                right = j - field(piece, 1)
+                col = right // POOL_STRIDE
+                inside = (right >= 0) & (right % POOL_STRIDE == 0) & (col < field(piece, 3))
+                inside &= (j < cols) & (lane < COLS - POOL + 1)
+                store = stores + tl.load(piece + 4) * STORE
+                for _ in range(field(piece, 5)):
+                    at_row, at_col = at - field(store, 0), col - field(store, 1)
+                    if (at_row >= 0) & (at_row < field(store, 2)):
+                        taken = inside & (at_col >= 0) & (at_col < field(store, 3))
+                        output = outputs + tl.load(store + 4) * OUTPUT
+                        out_rows, out_cols = tl.load(output + 1), tl.load(output + 2)
+                        corner = (tl.load(store + 5) * out_rows + field(store, 6) + at_row) * out_cols + field(store, 7)
+                        place = (corner + at_col) * (GROUPS * FG)  # [COLS] int64
+                        address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), 16)
+                        mask = taken[:, None] & exists[None, :]
+                        tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
+                    store += STORE
+            piece += PIECE
