@@ -65,8 +65,9 @@ def stream_config(params: BlockParams) -> ForwardConfig | None:
     if pool is None or pool.size not in (2, 3) or isinstance(norm, SameMapNorm):
         return None
     tile = forward_config(params)
-    cols = max(16, min(64, 4096 // (tile.joined * tile.filters)))
-    return replace(tile, rows=16, cols=cols, before=0, after=pool.size - 1, warps=8, streamed=True)
+    if tile.joined * tile.filters > 64:
+        return None  # the rows above do not fit a program's registers
+    return replace(tile, rows=16, cols=32, before=0, after=pool.size - 1, warps=4, streamed=True)
 
 
 def halo(params: BlockParams) -> tuple[int, int]:

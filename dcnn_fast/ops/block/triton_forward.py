@@ -17,6 +17,7 @@ from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 _CROSS_MAP, _SAME_MAP = 1, 2
+_BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
 
 
@@ -70,13 +71,16 @@ def plan_launch(
     channels = params.channels // groups
     subtracts = bool(mean) or scale != 1.0
     aligned = all(_aligned(source) for source in readable) and not config.gather
+    band = None
+    if isinstance(norm, CrossMapNorm) and config.filters * config.joined <= _BANDED:
+        band = _on(band_of(norm.size, config, filters), device)
     constants: dict[str, Any] = {
         "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
         "GROUPS": groups, "CG": channels, "FG": filters, "SIZE": params.size, "STRIDE": options.stride,
         "POOL": pool.size, "POOL_STRIDE": pool.stride,
         "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params),
-        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None,
+        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None, "BANDED": band is not None,
         "ALIGN": 16 // readable[0].element_size() if aligned else 1,
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
         "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
@@ -87,7 +91,8 @@ def plan_launch(
         "tiles": _on(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
         "sources": _on(torch.tensor([_source_row(source) for source in readable], dtype=torch.int64), device),
         "outputs": _on(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device),
-        "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means, "scale": float(scale),
+        "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means,
+        "band": means if band is None else band, "scale": float(scale),
         "norm_scale": 0.0 if norm is None else float(per_term(norm)),
         "norm_power": 0.0 if norm is None else float(norm.power),
         "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
@@ -133,6 +138,15 @@ def _cut(rows: np.ndarray, cols: np.ndarray, height: int, width: int) -> tuple[n
     owner = np.repeat(np.arange(len(rows)), count)
     index = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     return owner, index // across[owner] * height, index % across[owner] * width
+
+
+def band_of(size: int, config: ForwardConfig, filters: int) -> Tensor:
+    """[n, n] float32: 1 where the filter at place i is in the norm's window of the filter at place j, n places of a tile."""
+    place = torch.arange(config.filters * config.joined)
+    filter = place // config.filters * filters + place % config.filters
+    ahead = filter[:, None] - filter[None, :] + size // 2
+    exists = (place % config.filters < filters)[:, None]
+    return ((ahead >= 0) & (ahead < size) & exists).float()
 
 
 def kernel_type(dtype: torch.dtype) -> Any:

@@ -34,6 +34,7 @@ def block_tile_kernel(
     weight,  # [filters, SIZE, SIZE, CG]
     bias,  # [filters], or anything where BIAS is not set
     mean,  # [channels] float32, or anything where SUBTRACT is not set
+    band,  # [JOINED * BG, JOINED * BG] float32, or anything where BANDED is not set: cross_map_normed
     scale, norm_scale, norm_power, norm_k,
     values,  # the norm's input in float32, shaped like the result of whole images, where KEEP_VALUES is set
     hits,  # int16 of the same shape, where KEEP_HITS is set
@@ -41,7 +42,7 @@ def block_tile_kernel(
     JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
-    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr,
+    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -82,7 +83,7 @@ def block_tile_kernel(
 
     if NORM_FIRST:
         if NORM == CROSS_MAP:
-            v = cross_map_normed(v, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG)
+            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
         else:
             v *= power(norm_k + norm_scale * same_map_sum(v * v, 1, NORM_SIZE, ROWS, COLS), -norm_power)
     if POOL > 1:
@@ -100,7 +101,7 @@ def block_tile_kernel(
         v = pooled
     kept = v
     if NORM == CROSS_MAP and not NORM_FIRST:
-        v = cross_map_normed(v, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG)
+        v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
 
     piece = pieces + tl.load(region + 12) * PIECE
     for _ in range(field(region, 13)):

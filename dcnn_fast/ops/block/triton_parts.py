@@ -29,19 +29,9 @@ def cross_map_sum(
     FG: tl.constexpr,
     BG: tl.constexpr,
 ):
-    """Of every filter f, the sum of `values` over filters f + FIRST ... f + FIRST + SIZE - 1, clipped: [M, J * BG].
-
-    A product with a matrix of zeros and ones where that fits shared memory. The tensor cores' tf32 is exact for ones, and for
-    `values` cut into their upper 11 bits and 11 of the rest, so that a sum errs by 2**-22 at most; no other filter has a share.
-    """
+    """Of every filter f, the sum of `values` over filters f + FIRST ... f + FIRST + SIZE - 1, clipped, in ascending order."""
     BM: tl.constexpr = values.shape[0]
     BF: tl.constexpr = values.shape[1]
-    if BF <= 64:
-        upper = (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-        source = tl.arange(0, BF)[:, None]
-        ahead = filter_of(source, FG, BG) - filter_of(tl.arange(0, BF)[None, :], FG, BG)
-        band = ((ahead >= FIRST) & (ahead < FIRST + SIZE) & (source % BG < FG)).to(tl.float32)
-        return tl.dot(values - upper, band, tl.dot(upper, band, input_precision="tf32"), input_precision="tf32")
     lane = filter_of(tl.arange(0, BF), FG, BG)
     filters: tl.constexpr = BF // BG * FG
     total = tl.zeros([BM, BF], tl.float32)
@@ -93,6 +83,29 @@ def same_map_sum(values, APART: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.const
 
 
 @triton.jit
-def cross_map_normed(v, norm_scale, norm_power, norm_k, SIZE: tl.constexpr, FG: tl.constexpr, BG: tl.constexpr):
-    """v [M, J * BG] under the norm across maps."""
-    return v * power(norm_k + norm_scale * cross_map_sum(v * v, -(SIZE // 2), SIZE, FG, BG), -norm_power)
+def cross_map_normed(
+    v,  # [M, J * BG] float32
+    band,  # [J * BG, J * BG] float32: 1 where row f counts in the sum of column g, else 0; or anything where BANDED is not set
+    norm_scale, norm_power, norm_k,
+    SIZE: tl.constexpr, FG: tl.constexpr, BG: tl.constexpr, BANDED: tl.constexpr,
+):  # fmt: skip
+    """v under the norm across maps."""
+    if BANDED:
+        lane = tl.arange(0, v.shape[1])
+        # Loaded rather than computed: it would stay in registers.
+        ones = tl.load(band + lane[:, None] * v.shape[1] + lane[None, :])
+        squares = product_with_ones(v * v, ones)
+    else:
+        squares = cross_map_sum(v * v, -(SIZE // 2), SIZE, FG, BG)
+    return v * power(norm_k + norm_scale * squares, -norm_power)
+
+
+@triton.jit
+def product_with_ones(values, ones):  # [M, F] float32, [F, F] float32 of zeros and ones
+    """values @ ones on tensor cores.
+
+    Their tf32 is exact for ones, and for `values` cut into their upper 11 bits and 11 of the rest: a sum errs by 2**-22 of its
+    terms at most.
+    """
+    upper = (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
+    return tl.dot(values - upper, ones, tl.dot(upper, ones, input_precision="tf32"), input_precision="tf32")
