@@ -188,10 +188,9 @@ def _run_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) ->
 def _fake_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> tuple[Tensor, Tensor, Tensor]:
     kept = params_of(x, weight, BlockOptions.from_flat(*flat)).kept
     result = _fake_block(x, weight, bias, *flat)
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     return (
         result,
-        torch.empty_like(result, dtype=wide) if kept.values else weight.new_empty(0),
+        torch.empty_like(result) if kept.values else weight.new_empty(0),
         torch.empty_like(result, dtype=torch.int16) if kept.hits else weight.new_empty(0),
     )
 

@@ -35,12 +35,12 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams)
 def training(
     x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The block's result, and what `params.kept` says of the norm's input (float32 or float64) and the pool's hits."""
+    """The block's result, and what `params.kept` says of the norm's input, in the result's dtype, and the pool's hits."""
     options, kept = params.options, params.kept
     relu = _conv_relu(x, weight, bias, params)
     stages = _tail(relu, options)
     hits = pools.hits(relu, options.pool, options.rounding) if kept.hits and options.pool is not None else None
-    return stages[-1].to(params.out_dtype), stages[-2] if kept.values else None, hits
+    return stages[-1].to(params.out_dtype), stages[-2].to(params.out_dtype) if kept.values else None, hits
 
 
 def backward(
@@ -60,7 +60,7 @@ def backward(
     else:
         if options.norm is not None:
             assert values is not None
-            grad = norms.backward(grad, values, options.norm)
+            grad = norms.backward(grad, values.to(grad.dtype), options.norm)
         if options.pool is not None:
             assert hits is not None
             grad = pools.backward_of_hits(grad, hits, params.conv_shape, options.pool, options.rounding, options.ties)

@@ -49,7 +49,7 @@ def training(
     """`forward`, and what `params.kept` says of the norm's input and the pool's hits."""
     kept = params.kept
     result = _empty(params, params.out_dtype, x.device)
-    values = _empty(params, torch.float32, x.device) if kept.values else None
+    values = _empty(params, params.out_dtype, x.device) if kept.values else None
     hits = _empty(params, torch.int16, x.device) if kept.hits else None
     triton_forward.run([x], whole_images(params), weight, bias, params, (), 1.0, [result], values, hits)
     return result, values, hits

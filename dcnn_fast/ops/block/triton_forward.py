@@ -34,7 +34,7 @@ def run(
     hits: Tensor | None = None,
 ) -> None:
     """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input
-    [N, F, H, W] float32 and the pool's hits int16, as `BlockParams.kept` says. The regions must have been
+    [N, F, H, W] in the result's dtype and the pool's hits int16, as `BlockParams.kept` says. The regions must have been
     checked (`require_regions`).
     """
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:

@@ -36,7 +36,7 @@ def block_tile_kernel(
     mean,  # [channels] float32, or anything where SUBTRACT is not set
     band,  # [JOINED * BG, JOINED * BG] float32, or anything where BANDED is not set: cross_map_normed
     scale, norm_scale, norm_power, norm_k,
-    values,  # the norm's input in float32, shaped like the result of whole images, where KEEP_VALUES is set
+    values,  # the norm's input, shaped like the result of whole images, where KEEP_VALUES is set
     hits,  # int16 of the same shape, where KEEP_HITS is set
     ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr,
     JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
@@ -127,7 +127,7 @@ def block_tile_kernel(
             address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), 16)
             tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
             if KEEP_VALUES:
-                tl.store((values + place)[:, None] + filter[None, :], kept, mask=mask)
+                tl.store((values + place)[:, None] + filter[None, :], kept.to(OUT_TYPE), mask=mask)
             if KEEP_HITS:
                 tl.store((hits + place)[:, None] + filter[None, :], bits.to(tl.int16), mask=mask)
             store += STORE
