@@ -98,8 +98,9 @@ class Kept:
     """What a training forward keeps for the backward beside x and the weights; the least that spares the convolution.
 
     values: the norm's input, [N, F, H, W] as large as the result and in its dtype. hits: for each pooled result an
-    int16, whose bit i * size + j says that the convolution's output at row i, column j of its pool window equals the maximum; none is set where
-    the maximum is not positive, since no gradient passes the ReLU there. result: the result itself, whose sign is the ReLU's.
+    int16, whose bit i * size + j says that the convolution's output at row i, column j of its pool window equals the maximum;
+    none is set where the maximum is not positive, since no gradient passes the ReLU there. result: the result itself, whose
+    sign is the ReLU's.
     again: none of these; the backward computes the convolution once more. A norm before a pool needs the convolution's whole
     output, which is larger than the block's input by so much that this is the least by far; a pool window of more than
     16 outputs has no bits.
