@@ -5,6 +5,7 @@ from dcnn_fast.ops.linear import linear
 from dcnn_fast.ops.norm import response_norm
 from dcnn_fast.ops.pool import max_pool
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store
+from dcnn_fast.ops.update import update
 from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "linear",
     "max_pool",
     "response_norm",
+    "update",
 ]
