@@ -1,6 +1,7 @@
 """Operations: a reference for each, the backends that compute it fast, and the choice between them."""
 
 from dcnn_fast.ops.block import block, block_regions
+from dcnn_fast.ops.head import head
 from dcnn_fast.ops.linear import linear
 from dcnn_fast.ops.norm import response_norm
 from dcnn_fast.ops.pool import max_pool
@@ -18,6 +19,7 @@ __all__ = [
     "Store",
     "block",
     "block_regions",
+    "head",
     "linear",
     "max_pool",
     "response_norm",
