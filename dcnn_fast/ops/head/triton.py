@@ -109,6 +109,7 @@ def planned(
             "probs": probs, "mean": mean, "std": std, "labels": params.labels, "joined": params.joined,
         },
         {"BV": 1024 // wide, "BL": wide, "BK": 16},
+        warps=8,
         reads=[rows for rows in indices if rows is not None],
     )  # fmt: skip
     return layer, label
