@@ -42,13 +42,14 @@ class HeadParams:
         wide = self.joined + self.labels * (self.joined + 1 + self.views + 2 * self.images)
         return narrow * self.weight_dtype.itemsize + wide * self.dtype.itemsize
 
-    def tolerance(self) -> float:
-        """Largest allowed error of a logit, relative to the largest logit or activation's sum of magnitudes.
+    def tolerances(self) -> tuple[float, float]:
+        """Largest allowed errors of a column's output and, beside what those bring, of a logit.
 
-        4 * sqrt(depth) * eps for each of the two layers, as for `ops.linear`.
+        Both are relative to the sum of the terms' magnitudes: 4 * sqrt(depth) * eps, as for `ops.linear`.
         """
-        depths = max(self.inputs), self.joined
-        return float(sum(4 * max(depth, 16) ** 0.5 for depth in depths) * torch.finfo(self.dtype).eps)
+        eps = torch.finfo(self.dtype).eps
+        hidden, logit = (float(4 * max(depth, 16) ** 0.5 * eps) for depth in (max(self.inputs), self.joined))
+        return hidden, logit
 
     def __str__(self) -> str:
         columns = "+".join(f"{r}x{i}-{o}" for r, i, o in zip(self.rows, self.inputs, self.outputs, strict=True))
