@@ -140,7 +140,7 @@ def test_on_triton_a_step_is_one_launch_for_each_dtype_whatever_the_memory_forma
     nets = [_net(torch.float32), _net(torch.float32)]
     optimisers = [ConvNetUpdate(groups_of(net, rate=0.1)) for net in nets]
     for x in _losses(torch.float32, 3):
-        for net, optimiser in zip(nets, optimisers, strict=True):
+        for net in nets:
             _backward(net, x)
         weight = nets[1][0].weight
         weight.grad = weight.grad.contiguous()

@@ -42,7 +42,8 @@ def forward(
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
-    return linear.forward(x, weight, bias, LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype))
+    # A matrix whose rows are not in order would be summed in another one.
+    return linear.forward(x, weight.contiguous(), bias, LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype))
 
 
 def _taken(hidden: Tensor, rows: Tensor) -> Tensor:
