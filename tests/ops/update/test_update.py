@@ -10,7 +10,8 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.ops import dispatch
-from dcnn_fast.ops.update import BACKENDS, UpdateParams
+from dcnn_fast.ops.update import BACKENDS, UpdateParams, triton
+from dcnn_fast.ops.update.triton import dense, same_order
 from tests.ops import statements
 from tools.simulated import simulated
 
@@ -72,7 +73,7 @@ def _check(backend, shapes, dtype, offset):
             assert (buffer[outside] == buffer[0]).all()
             assert buffer[0] > 1e4
     if backend == "triton":
-        assert len(done) == 1
+        assert [what.grid for what, _ in done] == [(sum(-(-w.numel() // triton.BLOCK) for w in weights),)]
 
 
 @BACKEND
@@ -146,11 +147,19 @@ def test_gaps_in_memory_are_the_references_work():
     why = "the Triton kernel takes parameters without gaps in memory"
     with simulated(80) as done:
         assert why in BACKENDS["triton"].can_run(UpdateParams((24,), in_step=False), weight.device)
-        for parameter, step in ((weight, twin), (twin.T, torch.zeros(4, 6))):
+        for parameter, step in ((weight, twin), (twin.T, torch.zeros(4, 6)), (weight, torch.zeros(6, 8)[:, ::2])):
             before = parameter.clone()
             ops.update([parameter], [torch.ones_like(parameter)], [step], rates=[0.5], momenta=[0.0], decays=[0.0])
             torch.testing.assert_close(parameter, before - 0.5)
     assert not done
+
+
+def test_axes_of_one_value_do_not_make_another_order():
+    one = torch.empty(2, 1, 1, 3)
+    other = one.as_strided(one.shape, (3, 7, 5, 1))
+    assert same_order(one, other)
+    assert dense(other)
+    assert not same_order(one, torch.empty(3, 1, 1, 2).transpose(0, 3))
 
 
 def test_triton_is_chosen_where_it_runs(monkeypatch):
