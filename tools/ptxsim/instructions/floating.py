@@ -51,10 +51,13 @@ def _maximum(a: Array, b: Array) -> Array:
 
 def extremum(name: str, propagate: bool) -> Function:
     """min or max: the number if one operand is NaN, unless NaN shall win; -0 is below +0."""
-    function = _minimum if name == "min" else _maximum
-    if not propagate:
-        return function
-    return lambda a, b: np.where(np.isnan(a) | np.isnan(b), a.dtype.type(np.nan), function(a, b))
+    plain = _minimum if name == "min" else _maximum
+
+    def function(a: Array, b: Array) -> Array:
+        return np.where(np.isnan(a) | np.isnan(b), a.dtype.type(np.nan), plain(a, b)) if propagate else plain(a, b)
+
+    # Newer PTX compares three numbers at once.
+    return lambda a, b, *c: function(function(a, b), *c) if c else function(a, b)
 
 
 def _reciprocal(x: Array) -> Array:
