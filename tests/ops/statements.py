@@ -73,3 +73,34 @@ def block(x, weight, bias, *, stride, padding, groups, rounding, pool, norm_, or
         if stages[name]:
             y = stages[name](y)
     return y
+
+
+def head(features, weights, biases, label_weight, label_bias, counts, window_of):
+    """Probabilities of every view, and their mean and deviation (of the population) over each image's views, one at a time."""
+    views = []
+    for view in range(sum(counts)):
+        joined = []
+        for x, weight, bias, rows in zip(features, weights, biases, window_of, strict=True):
+            row = x[view if rows is None else rows[view]]
+            joined += [max(float((one * row).sum() + offset), 0.0) for one, offset in zip(weight, bias, strict=True)]
+        logits = [float((one * np.array(joined)).sum() + offset) for one, offset in zip(label_weight, label_bias, strict=True)]
+        powers = np.exp(np.array(logits) - max(logits))
+        views.append(powers / powers.sum())
+    means, deviations, first = [], [], 0
+    for count in counts:
+        own = np.array(views[first : first + count])
+        means.append(own.sum(axis=0) / count)
+        deviations.append(np.sqrt(((own - means[-1]) ** 2).sum(axis=0) / count))
+        first += count
+    return np.array(views), np.array(means), np.array(deviations)
+
+
+def update(weight, gradient, increment, rate, momentum, decay):
+    """cuda-convnet's Weights::update, one value at a time, for the gradient of a loss: the new weight and increment."""
+    weight, increment = weight.copy(), increment.copy()
+    if rate > 0:
+        for at in np.ndindex(weight.shape):
+            increment[at] = momentum * increment[at] - rate * gradient[at]
+            increment[at] += -decay * rate * weight[at]
+            weight[at] += increment[at]
+    return weight, increment

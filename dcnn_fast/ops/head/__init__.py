@@ -1,0 +1,176 @@
+"""The head for scoring: the columns' last layers, the label layer, softmax, mean and deviation over each image's views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.head import reference, triton
+from dcnn_fast.ops.head.params import HeadParams
+from dcnn_fast.ops.registry import register, require_tensors
+
+BACKENDS: dict[str, Any] = {"triton": triton, "reference": reference}
+
+_WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def head(
+    features: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    label_weight: Tensor,
+    label_bias: Tensor,
+    counts: Sequence[int],
+    *,
+    window_of: Sequence[Tensor | None] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Every view's probabilities [views, labels], and over each image's views their mean and deviation, both [images, labels].
+
+    A view's logits are label_weight @ joined + label_bias; joined holds ReLU(weight @ row + bias) of one row of each column,
+    one column after the other. std is the standard deviation of the population, as in `scoring.Score`.
+
+    features, weights, biases: for each column [rows, inputs], [outputs, inputs] and [outputs]. label_weight: [labels, sum of
+    outputs]. label_bias: [labels]. counts: how many views each image has, at least 1; images lie one after the other.
+    window_of: for each column the row that each view has, [views] int64, or None where row i is view i's (then there are as
+    many rows as views); views may share rows, whose products are computed once. A view whose row does not exist gets NaN.
+
+    Weights all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
+    rounded to it and products summed in float32, in which are biases, label layer and results. Or everything in float64.
+    The bits of a view's probabilities depend on its rows alone, not on other views, images or its place; those of a mean and
+    deviation on the image's own views, in their order.
+
+    Not differentiable: raises RuntimeError when gradients are asked for. Raises ValueError or TypeError naming the argument;
+    BackendError when no backend can run it. Source: design.md sections 3 and 4.
+    """
+    rows = [None] * len(features) if window_of is None else list(window_of)
+    _require_columns(features, weights, biases, rows, sum(counts))
+    _require_labels(weights, label_weight, label_bias, counts)
+    others = {"label_weight": label_weight, "label_bias": label_bias}
+    _require_alike(features, weights, {**{f"biases[{i}]": bias for i, bias in enumerate(biases)}, **others})
+    tensors = (*features, *weights, *biases, label_weight, label_bias)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        raise RuntimeError("head has no backward: call it under torch.no_grad()")
+    operands = (list(features), list(weights), list(biases), label_weight, label_bias, list(counts), rows)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.head(*operands)
+    return result
+
+
+def _run(
+    features: list[Tensor],
+    weights: list[Tensor],
+    biases: list[Tensor],
+    label_weight: Tensor,
+    label_bias: Tensor,
+    counts: list[int],
+    window_of: list[Tensor | None],
+) -> tuple[Tensor, Tensor, Tensor]:
+    params = HeadParams(
+        tuple(x.shape[0] for x in features), tuple(x.shape[1] for x in features), tuple(w.shape[0] for w in weights),
+        sum(counts), len(counts), label_weight.shape[0], weights[0].dtype, label_weight.dtype,
+    )  # fmt: skip
+    backend = BACKENDS[dispatch.choose(BACKENDS, params, label_weight.device)]
+    result: tuple[Tensor, Tensor, Tensor] = backend.forward(
+        features, weights, biases, label_weight, label_bias, counts, window_of, params
+    )
+    return result
+
+
+def _fake(
+    features: list[Tensor],
+    weights: list[Tensor],
+    biases: list[Tensor],
+    label_weight: Tensor,
+    label_bias: Tensor,
+    counts: list[int],
+    window_of: list[Tensor | None],
+) -> tuple[Tensor, Tensor, Tensor]:
+    labels = label_weight.shape[0]
+    probs, mean, std = (label_weight.new_empty(rows, labels) for rows in (sum(counts), len(counts), len(counts)))
+    return probs, mean, std
+
+
+def _require_columns(
+    features: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    window_of: Sequence[Tensor | None],
+    views: int,
+) -> None:
+    if not features:
+        raise ValueError("features must be of at least one column, got none")
+    for name, values in (("weights", weights), ("biases", biases), ("window_of", window_of)):
+        if len(values) != len(features):
+            raise ValueError(f"{name} must be one for each of {len(features)} columns, got {len(values)}")
+    for i, (x, weight, bias, rows) in enumerate(zip(features, weights, biases, window_of, strict=True)):
+        require_tensors(**{f"features[{i}]": x, f"weights[{i}]": weight, f"biases[{i}]": bias})
+        if x.ndim != 2:
+            raise ValueError(f"features[{i}] must have shape [rows, inputs], got {list(x.shape)}")
+        if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
+            raise ValueError(f"weights[{i}] must have shape [outputs, {x.shape[1]}], got {list(weight.shape)}")
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(f"biases[{i}] must have shape [{weight.shape[0]}], got {list(bias.shape)}")
+        if weight.dtype not in _WEIGHTS or weight.dtype != weights[0].dtype:
+            raise TypeError(f"weights must have one floating dtype, got {weight.dtype} beside {weights[0].dtype}")
+        if x.dtype not in (weight.dtype, _wide(weight.dtype)) or x.dtype != features[0].dtype:
+            raise TypeError(
+                f"features[{i}] must have dtype {_wide(weight.dtype)} or that of the weights, {weight.dtype}, and all of them "
+                f"the same, got {x.dtype}"
+            )
+        _require_rows(i, rows, views, x)
+
+
+def _require_rows(i: int, rows: Tensor | None, views: int, x: Tensor) -> None:
+    if rows is None:
+        if x.shape[0] != views:
+            raise ValueError(f"features[{i}] must have a row for each of {views} views, got {x.shape[0]} rows")
+        return
+    require_tensors(**{f"window_of[{i}]": rows})
+    if tuple(rows.shape) != (views,) or rows.dtype != torch.int64:
+        raise ValueError(f"window_of[{i}] must be int64 [{views}], got {rows.dtype} {list(rows.shape)}")
+    if rows.device != x.device:
+        raise ValueError(f"window_of[{i}] must be on {x.device}, as the features are, got {rows.device}")
+
+
+def _require_labels(weights: Sequence[Tensor], label_weight: Tensor, label_bias: Tensor, counts: Sequence[int]) -> None:
+    require_tensors(label_weight=label_weight, label_bias=label_bias)
+    joined = sum(weight.shape[0] for weight in weights)
+    if label_weight.ndim != 2 or label_weight.shape[1] != joined or not label_weight.shape[0]:
+        raise ValueError(f"label_weight must have shape [labels, {joined}], got {list(label_weight.shape)}")
+    if label_bias.shape != label_weight.shape[:1]:
+        raise ValueError(f"label_bias must have shape [{label_weight.shape[0]}], got {list(label_bias.shape)}")
+    if any(count < 1 for count in counts):
+        raise ValueError(f"counts must be at least 1 each, got {list(counts)}")
+
+
+def _require_alike(features: Sequence[Tensor], weights: Sequence[Tensor], others: dict[str, Tensor]) -> None:
+    """Biases and the label layer have the dtype of the sums, and everything is on one device."""
+    wide, device = _wide(weights[0].dtype), features[0].device
+    for name, tensor in others.items():
+        if tensor.dtype != wide:
+            raise TypeError(f"{name} must have dtype {wide} beside weights in {weights[0].dtype}, got {tensor.dtype}")
+    everything = {
+        **{f"features[{i}]": x for i, x in enumerate(features)},
+        **{f"weights[{i}]": w for i, w in enumerate(weights)},
+    }
+    for name, tensor in {**everything, **others}.items():
+        if tensor.device != device:
+            raise ValueError(f"{name} must be on {device}, as features[0] is, got {tensor.device}")
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which products of `dtype` are summed."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+register(
+    "head(Tensor[] features, Tensor[] weights, Tensor[] biases, Tensor label_weight, Tensor label_bias, int[] counts, "
+    "Tensor?[] window_of) -> (Tensor, Tensor, Tensor)",
+    _run,
+    _fake,
+)
+
+__all__ = ["BACKENDS", "HeadParams", "head"]

@@ -1,0 +1,119 @@
+"""The head on Triton: two launches, whatever the number of columns and images, after one copy of a table to the device.
+
+All columns are in one launch so that a single image, whose rows are few, still gives the GPU a program for every tile of every
+column; the label layer waits for whole rows of all of them, which only a second launch can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import launch
+from dcnn_fast.ops.head.params import HeadParams
+
+MAX_LABELS = 64  # a program holds all labels of its views
+
+
+def can_run(params: HeadParams, device: torch.device) -> str | None:
+    """None, or the sentence that says why not."""
+    if why := launch.refused(device):
+        return why
+    if params.dtype != torch.float32:
+        return f"the Triton kernel sums in float32, not in {params.dtype}"
+    if params.labels > MAX_LABELS:
+        return f"the Triton kernel takes up to {MAX_LABELS} labels, not {params.labels}"
+    return None
+
+
+def forward(
+    features: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    label_weight: Tensor,
+    label_bias: Tensor,
+    counts: Sequence[int],
+    window_of: Sequence[Tensor | None],
+    params: HeadParams,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities [views, labels], their means and standard deviations [images, labels]."""
+    probs = label_weight.new_empty(params.views, params.labels)
+    mean, std = label_weight.new_empty(2, params.images, params.labels)
+    operands = (features, weights, biases, label_weight, label_bias, counts, window_of)
+    for what in planned(*operands, params, (probs, mean, std)):
+        launch.launch(what)
+    return probs, mean, std
+
+
+def planned(
+    features: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    label_weight: Tensor,
+    label_bias: Tensor,
+    counts: Sequence[int],
+    window_of: Sequence[Tensor | None],
+    params: HeadParams,
+    results: tuple[Tensor, Tensor, Tensor],
+) -> tuple[launch.Launch, launch.Launch]:
+    """The two launches, which write to `results`: probs, mean and std, contiguous."""
+    import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
+
+    from dcnn_fast.ops.head.triton_kernels import label_kernel, layer_kernel  # noqa: PLC0415
+
+    features, weights, biases = ([each.contiguous() for each in tensors] for tensors in (features, weights, biases))
+    indices = [None if rows is None else rows.contiguous() for rows in window_of]
+    sizes = [r * o for r, o in zip(params.rows, params.outputs, strict=True)]
+    hidden = label_weight.new_empty(sum(sizes))
+    # A column in the table: the addresses of features, weight, bias and the views' rows (0: row i is view i's), the number of
+    # rows, inputs and outputs, and where it begins in `hidden`. Behind the columns, each image's first view.
+    table = [
+        (x.data_ptr(), w.data_ptr(), b.data_ptr(), 0 if rows is None else rows.data_ptr(), *w_and_x, place)
+        for x, w, b, rows, w_and_x, place in zip(
+            features, weights, biases, indices, zip(params.rows, params.inputs, params.outputs, strict=True),
+            accumulate(sizes[:-1], initial=0), strict=True,
+        )
+    ]  # fmt: skip
+    device = label_weight.device
+    numbers = torch.tensor(
+        [*(n for row in table for n in row), *accumulate(counts, initial=0)], dtype=torch.int64, device=device
+    )
+    columns, first = numbers[: 8 * len(table)], numbers[8 * len(table) :]
+    names = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+    item = params.weight_dtype.itemsize
+    block = {"BM": 32, "BN": 32, "BK": 32}
+    layer = launch.Launch(
+        layer_kernel,
+        (_tiles(max(params.rows), block["BM"]), _tiles(max(params.outputs), block["BN"]), len(table)),
+        {"table": columns, "hidden": hidden},
+        {
+            "FEATURE": names[features[0].dtype],
+            "WEIGHT": names[params.weight_dtype],
+            "ALIGNED": all((row[0] | row[1] | row[5] * item) % 16 == 0 for row in table),
+            **block,
+        },
+        stages=3,
+        reads=[*features, *weights, *biases],
+    )
+    probs, mean, std = results
+    wide = max(16, 1 << (params.labels - 1).bit_length())
+    label = launch.Launch(
+        label_kernel,
+        (params.images,),
+        {
+            "table": columns, "columns": len(table), "first": first, "hidden": hidden,
+            "label_weight": label_weight.contiguous(), "label_bias": label_bias.contiguous(),
+            "probs": probs, "mean": mean, "std": std, "labels": params.labels, "joined": params.joined,
+        },
+        {"BV": 1024 // wide, "BL": wide, "BK": 16},
+        warps=8,
+        reads=[rows for rows in indices if rows is not None],
+    )  # fmt: skip
+    return layer, label
+
+
+def _tiles(extent: int, size: int) -> int:
+    return -(-extent // size)

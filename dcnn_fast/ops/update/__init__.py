@@ -1,0 +1,127 @@
+"""cuda-convnet's update of parameters, all of them at once and in place (facts.md section 2.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.registry import register, require_tensors
+from dcnn_fast.ops.update import reference, triton
+from dcnn_fast.ops.update.params import UpdateParams
+from dcnn_fast.ops.update.triton import dense, same_order
+
+BACKENDS: dict[str, Any] = {"triton": triton, "reference": reference}
+
+_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def update(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    increments: Sequence[Tensor],
+    *,
+    rates: Sequence[float],
+    momenta: Sequence[float],
+    decays: Sequence[float],
+) -> None:
+    """increment <- momentum * increment - rate * gradient - decay * rate * parameter; parameter <- parameter + increment.
+
+    In place, for each parameter W with its gradient dE/dW of a loss that is a mini-batch's mean (cuda-convnet's own gradient
+    is that of -E, hence its plus), its increment, rate, momentum and decay. A parameter whose rate is 0 is left alone, and so
+    is its increment, as in cuda-convnet. The increment is the step that was taken, rate included: torch.optim.SGD, which
+    keeps a mean of gradients, takes the same steps only while the rate is constant.
+
+    parameters, gradients: floating point of one dtype, any strides, a gradient's not necessarily its parameter's (which
+    costs a copy). increments: float32 for parameters in float32, float16 or bfloat16, float64 for float64; arithmetic is in
+    their dtype. Everything on one device. Not differentiable. Raises ValueError or TypeError naming the argument, the rule
+    and what came; BackendError when no backend can run it. Source: facts.md 2.3, design.md section 3.
+    """
+    options = {"rates": rates, "momenta": momenta, "decays": decays}
+    _require(parameters, gradients, increments, options)
+    with torch.no_grad():
+        torch.ops.dcnn_fast.update(
+            list(parameters), list(gradients), list(increments), *([float(x) for x in values] for values in options.values())
+        )
+
+
+def _run(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    increments: list[Tensor],
+    rates: list[float],
+    momenta: list[float],
+    decays: list[float],
+) -> None:
+    moving = [row for row in zip(parameters, gradients, increments, rates, momenta, decays, strict=True) if row[3] != 0]
+    if not moving:
+        return
+    weights, _, steps, *_ = columns = [list(column) for column in zip(*moving, strict=True)]
+    params = UpdateParams(
+        tuple(w.numel() for w in weights), weights[0].dtype, steps[0].dtype,
+        all(dense(w) and same_order(w, step) for w, step in zip(weights, steps, strict=True)),
+    )  # fmt: skip
+    BACKENDS[dispatch.choose(BACKENDS, params, weights[0].device)].update(*columns, params)
+
+
+def _fake(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    increments: list[Tensor],
+    rates: list[float],
+    momenta: list[float],
+    decays: list[float],
+) -> None:
+    """Nothing is returned."""
+
+
+def _require(
+    parameters: Sequence[Tensor], gradients: Sequence[Tensor], increments: Sequence[Tensor], options: dict[str, Sequence[float]]
+) -> None:
+    for name, values in {"gradients": gradients, "increments": increments, **options}.items():
+        if len(values) != len(parameters):
+            raise ValueError(f"{name} must be one for each of {len(parameters)} parameters, got {len(values)}")
+    for name, numbers in options.items():
+        for i, number in enumerate(numbers):
+            if not (math.isfinite(number) and number >= 0):
+                raise ValueError(f"{name}[{i}] must be finite and not negative, got {number}")
+    if len(set(map(id, parameters))) != len(parameters):
+        raise ValueError("parameters must be different tensors")
+    for i, (w, g, step) in enumerate(zip(parameters, gradients, increments, strict=True)):
+        require_tensors(**{f"parameters[{i}]": w, f"gradients[{i}]": g, f"increments[{i}]": step})
+        if w.dtype not in _FLOATS or w.dtype != parameters[0].dtype:
+            raise TypeError(f"parameters must have one floating dtype, got {w.dtype} beside {parameters[0].dtype}")
+        _require_like(f"gradients[{i}]", g, w, w.dtype)
+        _require_like(f"increments[{i}]", step, w, increment_dtype(w.dtype))
+        if w.device != parameters[0].device:
+            raise ValueError(f"parameters must be on one device, got {w.device} and {parameters[0].device}")
+
+
+def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dtype) -> None:
+    if tensor.shape != parameter.shape:
+        raise ValueError(f"{name} must have shape {list(parameter.shape)}, got {list(tensor.shape)}")
+    if tensor.dtype != dtype:
+        raise TypeError(f"{name} must have dtype {dtype} for a parameter in {parameter.dtype}, got {tensor.dtype}")
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got layout {tensor.layout}")
+    if tensor.device != parameter.device:
+        raise ValueError(f"{name} must be on {parameter.device}, as its parameter is, got {tensor.device}")
+
+
+def increment_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the increment of a parameter in `dtype`."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+register(
+    "update(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] increments, float[] rates, float[] momenta, "
+    "float[] decays) -> ()",
+    _run,
+    _fake,
+)
+
+__all__ = ["BACKENDS", "UpdateParams", "increment_dtype", "same_order", "update"]

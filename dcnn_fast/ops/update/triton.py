@@ -1,0 +1,101 @@
+"""The update on Triton: one launch, whatever the number of parameters, over a table of their addresses."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import launch
+from dcnn_fast.ops.update.params import UpdateParams
+
+BLOCK = 1024  # values per program
+
+
+def can_run(params: UpdateParams, device: torch.device) -> str | None:
+    """None, or the sentence that says why not."""
+    if why := launch.refused(device):
+        return why
+    if not params.in_step:
+        return "the Triton kernel takes parameters without gaps in memory, and increments that lie as their parameters do"
+    return None
+
+
+def update(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    increments: Sequence[Tensor],
+    rates: Sequence[float],
+    momenta: Sequence[float],
+    decays: Sequence[float],
+    params: UpdateParams,
+) -> None:
+    """In place; every rate is positive."""
+    what = planned(parameters, gradients, increments, rates, momenta, decays, params)
+    if what is not None:
+        launch.launch(what)
+
+
+def planned(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    increments: Sequence[Tensor],
+    rates: Sequence[float],
+    momenta: Sequence[float],
+    decays: Sequence[float],
+    params: UpdateParams,
+) -> launch.Launch | None:
+    """The launch; None when no parameter has a value."""
+    import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
+
+    from dcnn_fast.ops.update.triton_kernels import update_kernel  # noqa: PLC0415
+
+    rows: list[tuple[int, ...]] = []
+    reads: list[Tensor] = []
+    writes: list[Tensor] = []
+    blocks = 0
+    for w, g, step, rate, momentum, decay in zip(parameters, gradients, increments, rates, momenta, decays, strict=True):
+        if not w.numel():
+            continue
+        laid = g if same_order(g, w) else torch.empty_strided(w.shape, w.stride(), dtype=g.dtype, device=g.device).copy_(g)
+        addresses = (w.data_ptr(), laid.data_ptr(), step.data_ptr())
+        rows.append((*addresses, w.numel(), blocks, _bits(rate), _bits(momentum), _bits(decay * rate)))
+        reads.append(laid)
+        writes += [w, step]
+        blocks += -(-w.numel() // BLOCK)
+    if not rows:
+        return None
+    table = torch.tensor(rows, dtype=torch.int64, device=parameters[0].device)
+    names = {torch.float64: tl.float64, torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+    constants = {
+        "VALUE": names[params.dtype],
+        "STEP": names[params.step_dtype],
+        "ALIGNED": all(address % 16 == 0 for row in rows for address in row[:3]),
+        "BLOCK": BLOCK,
+    }
+    args: dict[str, Tensor | int | float] = {"table": table, "parameters": len(rows), "halvings": (len(rows) - 1).bit_length()}
+    return launch.Launch(update_kernel, (blocks,), args, constants, reads=reads, writes=writes)
+
+
+def same_order(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape lie in memory in the same way; strides along an axis of one value do not matter."""
+    pairs = zip(one.shape, one.stride(), other.stride(), strict=True)
+    return all(size == 1 or first == second for size, first, second in pairs)
+
+
+def dense(tensor: Tensor) -> bool:
+    """Whether its values fill their memory without gaps or overlap, in whatever order of the axes."""
+    expected = 1
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _bits(value: float) -> int:
+    """The float64's bits as an integer, for a table of int64."""
+    bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
+    return bits

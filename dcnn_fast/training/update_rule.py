@@ -1,0 +1,111 @@
+"""cuda-convnet's update rule as a torch optimiser: steps are remembered, not gradients (facts.md 2.3, design.md section 3)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast import ops
+from dcnn_fast.ops.update import increment_dtype, same_order
+
+RATE, BIAS_RATE, MOMENTUM, DECAY = 0.001, 0.002, 0.9, 0.0005
+
+
+class ConvNetUpdate(torch.optim.Optimizer):
+    """increment <- momentum * increment - lr * gradient - decay * lr * W; W <- W + increment, all parameters in one launch.
+
+    parameters: tensors, or groups as torch's optimisers take them, with the entries "lr", "momentum" and "decay" (what a group
+    lacks is taken from the arguments); `groups_of(net)` gives the weights and biases of a network their own. The learning
+    rate is named "lr" so that torch's schedulers find it. lr, momentum, decay: finite and not negative, else ValueError.
+
+    `state[parameter]["increment"]` is the last step, rate included, so that a change of the rate acts on the gradients to come
+    only; torch.optim.SGD multiplies what it remembers by today's rate, and equals this while the rate is constant. An
+    increment lies in memory as its parameter does, and is float32 for parameters in float16 or bfloat16 (whose own rounding
+    swallows steps of less than half a unit in their last place). A parameter is left alone, and its increment too, when it
+    has no gradient, asks for none (a frozen column), or its lr is 0. The gradient is that of a mini-batch's mean loss.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = RATE,
+        momentum: float = MOMENTUM,
+        decay: float = DECAY,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Raises ValueError naming the entry that is negative or not finite."""
+        for name in ("lr", "momentum", "decay"):
+            value = param_group.get(name, self.defaults[name])
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient. Returns what `closure`, which computes the gradients, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        kinds: dict[tuple[torch.device, torch.dtype], list[tuple[Any, ...]]] = defaultdict(list)
+        for group in self.param_groups:
+            options = (float(group["lr"]), float(group["momentum"]), float(group["decay"]))
+            for parameter in group["params"]:
+                if parameter.requires_grad and parameter.grad is not None and options[0] != 0:
+                    row = (parameter, parameter.grad, self._increment(parameter), *options)
+                    kinds[parameter.device, parameter.dtype].append(row)
+        for rows in kinds.values():
+            parameters, gradients, increments, rates, momenta, decays = zip(*rows, strict=True)
+            ops.update(parameters, gradients, increments, rates=rates, momenta=momenta, decays=decays)
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, but for the increments of parameters in float16 or bfloat16, which torch would round to their dtype."""
+        super().load_state_dict(state_dict)
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            for parameter, key in zip(group["params"], saved["params"], strict=True):
+                if key in state_dict["state"]:
+                    increment = state_dict["state"][key]["increment"]
+                    self.state[parameter]["increment"] = _laid_like(parameter).copy_(increment)
+
+    def _increment(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        increment: Tensor | None = state.get("increment")
+        if increment is None:
+            increment = state["increment"] = _laid_like(parameter).zero_()
+        elif not same_order(increment, parameter):  # the parameter was laid anew, as by net.to(memory_format=...)
+            increment = state["increment"] = _laid_like(parameter).copy_(increment)
+        return increment
+
+
+def groups_of(
+    net: nn.Module,
+    *,
+    rate: float = RATE,
+    bias_rate: float = BIAS_RATE,
+    momentum: float = MOMENTUM,
+    bias_momentum: float = MOMENTUM,
+    decay: float = DECAY,
+) -> list[dict[str, Any]]:
+    """The groups of a network's weights and of its biases, the parameters whose name ends in "bias"; biases do not decay.
+
+    Defaults: design.md section 3, and cuda-convnet's usual decay of 0.0005.
+    """
+    biases = [parameter for name, parameter in net.named_parameters() if name.rpartition(".")[2] == "bias"]
+    ours = set(map(id, biases))
+    weights = [parameter for parameter in net.parameters() if id(parameter) not in ours]
+    return [
+        {"params": weights, "lr": rate, "momentum": momentum, "decay": decay},
+        {"params": biases, "lr": bias_rate, "momentum": bias_momentum, "decay": 0.0},
+    ]
+
+
+def _laid_like(parameter: Tensor) -> Tensor:
+    """Room for an increment, with the parameter's strides; `empty_like` keeps those of a parameter without gaps."""
+    return torch.empty_like(parameter, dtype=increment_dtype(parameter.dtype), requires_grad=False)

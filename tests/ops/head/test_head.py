@@ -1,0 +1,359 @@
+"""The head: against numpy, on the reference and, in the PTX simulator, on Triton."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from dcnn_fast import ops
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.head import BACKENDS, HeadParams, triton
+from dcnn_fast.ops.launch import launch
+from dcnn_fast.scoring import forward
+from dcnn_fast.scoring.score import summarise
+from tests import small
+from tests.ops import statements
+from tools.simulated import simulated
+
+BACKEND = pytest.mark.parametrize("backend", ["reference", "triton"])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """rows, inputs, outputs: of each column. indexed: the columns whose views share rows."""
+
+    rows: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    labels: int
+    counts: tuple[int, ...]
+    indexed: tuple[int, ...] = ()
+    weight: torch.dtype = torch.float32
+    feature: torch.dtype = torch.float32
+
+    def operands(self, seed=0):
+        """features, weights, biases, label_weight, label_bias, counts, window_of."""
+        generator = torch.Generator().manual_seed(seed)
+        wide = torch.promote_types(self.weight, torch.float32)
+
+        def drawn(*shape, dtype=wide):
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+        columns = list(zip(self.rows, self.inputs, self.outputs, strict=True))
+        features = [drawn(r, i, dtype=self.feature) for r, i, _ in columns]
+        weights = [(drawn(o, i) * i**-0.5).to(self.weight) for _, i, o in columns]
+        joined = sum(self.outputs)
+        views = [torch.randint(rows, (sum(self.counts),), generator=generator) for rows in self.rows]
+        window_of = [each if i in self.indexed else None for i, each in enumerate(views)]
+        biases = [drawn(o) for o in self.outputs]
+        label_weight = drawn(self.labels, joined) * joined**-0.5
+        return features, weights, biases, label_weight, drawn(self.labels), list(self.counts), window_of
+
+    @property
+    def params(self):
+        """The problem as the operation sees it."""
+        wide = torch.promote_types(self.weight, torch.float32)
+        counts = sum(self.counts), len(self.counts)
+        return HeadParams(self.rows, self.inputs, self.outputs, *counts, self.labels, self.weight, wide)
+
+    def __str__(self):
+        return f"{self.params}-{self.feature}".replace("torch.", "")
+
+
+PROBLEMS = [
+    Problem((1,), (1,), (1,), 1, (1,)),
+    Problem((7,), (63,), (7,), 2, (7,)),
+    Problem((63, 5), (33, 100), (63, 33), 2, (63,), (1,)),
+    Problem((3, 70), (7, 64), (32, 40), 14, (1, 65, 4), (0,)),
+    Problem((9, 4, 1), (65, 3, 16), (1, 17, 5), 63, (2, 1, 20), (0, 1, 2)),
+    Problem((7, 40), (63, 64), (33, 16), 2, (7, 33), (0,), torch.float16),
+    Problem((40, 7), (72, 40), (20, 35), 2, (40,), (1,), torch.float16, torch.float16),
+    Problem((7, 40), (63, 64), (33, 16), 2, (7, 33), (0,), torch.bfloat16),
+    Problem((40, 7), (72, 40), (20, 35), 3, (40,), (1,), torch.bfloat16, torch.bfloat16),
+]
+# Triton has no tensor cores for sm_75, and packed arithmetic for sm_120.
+COMPILED = [(problem, 80) for problem in PROBLEMS] + [(PROBLEMS[i], capability) for i in (3, 6) for capability in (75, 120)]
+DOUBLE = Problem((5, 9), (20, 63), (7, 16), 3, (1, 8), (0,), torch.float64, torch.float64)
+PAPER = Problem((5, 5), (1000, 1000), (64, 64), 2, (5,))
+
+
+def _on(backend):
+    return simulated(80) if backend == "triton" else nullcontext()
+
+
+def _run(operands):
+    *tensors, window_of = operands
+    return ops.head(*tensors, window_of=window_of)
+
+
+def _expected(operands):
+    """The statement's results, and how far from them each may be: errors of two layers carried through the softmax."""
+    features, weights, biases, label_weight, label_bias, counts, window_of = operands
+    wide = [[t.double().numpy() for t in group] for group in (features, weights, biases)]
+    rounded = [x.to(w.dtype).double().numpy() for x, w in zip(features, weights, strict=True)]
+    label = label_weight.double().numpy(), label_bias.double().numpy()
+    index = [None if rows is None else rows.numpy() for rows in window_of]
+    probs, mean, std = statements.head(rounded, *wide[1:], *label, counts, index)
+    return probs, mean, std, rounded, wide, label, index
+
+
+def _allowed(problem, probs, rounded, wide, label, index):
+    hidden_error, logit_error = problem.params.tolerances()
+    eps = torch.finfo(problem.params.dtype).eps
+    joined, errors = [], []
+    for x, weight, bias, rows in zip(rounded, *wide[1:], index, strict=True):
+        rows = slice(None) if rows is None else rows
+        joined.append(np.maximum(x @ weight.T + bias, 0)[rows])
+        errors.append(hidden_error * (np.abs(x) @ np.abs(weight).T + np.abs(bias))[rows])
+    joined, errors = np.concatenate(joined, 1), np.concatenate(errors, 1)
+    magnitudes = np.abs(label[0]).T
+    logits = errors @ magnitudes + logit_error * (joined @ magnitudes + np.abs(label[1]))
+    # A logit's error moves a probability by its own share of it, and the largest other one by as much; the exponential of
+    # a difference d, whose rounding counts d times, is within 8 units in the last place.
+    depth = np.log(probs.max(1, keepdims=True)) - np.log(np.maximum(probs, 1e-300))
+    return probs * (2 * logits.max(1, keepdims=True) + (8 + 2 * depth) * eps) + 1e-30
+
+
+def _check(problem, results):
+    operands = problem.operands()
+    probs, mean, std, *parts = _expected(operands)
+    allowed = _allowed(problem, probs, *parts)
+    eps = torch.finfo(problem.params.dtype).eps
+    assert (np.abs(results[0].double().numpy() - probs) <= allowed).all()
+    first = 0
+    for i, count in enumerate(problem.counts):
+        largest = allowed[first : first + count].max(0) + 8 * eps
+        assert (np.abs(results[1][i].double().numpy() - mean[i]) <= largest).all()
+        assert (np.abs(results[2][i].double().numpy() - std[i]) <= largest).all()
+        first += count
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_the_reference_gives_the_statements_values(problem):
+    _check(problem, _run(problem.operands()))
+
+
+@pytest.mark.parametrize(("problem", "capability"), COMPILED, ids=str)
+def test_triton_gives_the_statements_values_in_two_launches(problem, capability):
+    with simulated(capability) as done:
+        results = _run(problem.operands())
+    _check(problem, results)
+    assert len(done) == 2
+
+
+def test_the_papers_depth_and_float64():
+    with simulated(80):
+        _check(PAPER, _run(PAPER.operands()))
+    _check(DOUBLE, _run(DOUBLE.operands()))
+
+
+def _guarded(tensor, offset):
+    buffer = torch.full((tensor.numel() + 64 + offset,), float("nan"), dtype=torch.float64).to(tensor.dtype)
+    return buffer[32 + offset : 32 + offset + tensor.numel()].view(tensor.shape).copy_(tensor)
+
+
+@pytest.mark.parametrize("problem", [PROBLEMS[1], PROBLEMS[3], PROBLEMS[5]], ids=str)
+def test_nothing_beside_the_operands_is_read_and_nothing_beside_the_results_written(problem):
+    """Operands lie among NaN, at addresses that are no multiple of 16; results begin as NaN."""
+    features, weights, biases, *label, counts, window_of = problem.operands()
+    parts = [[_guarded(tensor, 1) for tensor in group] for group in (features, weights, biases, label)]
+    params, buffers, results = problem.params, [], []
+    for rows in (params.views, params.images, params.images):
+        buffers.append(torch.full((rows * params.labels + 130,), float("nan")))
+        results.append(buffers[-1][65:-65].view(rows, params.labels))
+    with simulated(80):
+        for what in triton.planned(*parts[:3], *parts[3], counts, window_of, params, tuple(results)):
+            assert what.constants.get("ALIGNED") in (False, None)
+            launch(what)
+        _check(problem, results)
+        aligned = _run(problem.operands())
+    assert all(map(torch.equal, results, aligned))
+    assert all(buffer[:65].isnan().all() and buffer[-65:].isnan().all() for buffer in buffers)
+
+
+@BACKEND
+@pytest.mark.parametrize("weight", [torch.float32, torch.float16], ids=str)
+def test_an_images_bits_do_not_depend_on_its_neighbours_or_its_place(backend, weight):
+    counts = (3, 40, 1, 7)
+    problem = Problem((51, 51), (70, 33), (20, 40), 2, counts, weight=weight)
+    *operands, _, _ = problem.operands()
+    features, others = operands[0], operands[1:]
+    order = [2, 0, 3, 1]
+    views = torch.split(torch.arange(51), counts)
+    with _on(backend):
+        together = ops.head(features, *others, counts)
+        taken = torch.cat([views[i] for i in order])
+        moved = ops.head([x[taken] for x in features], *others, [counts[i] for i in order])
+        backwards = torch.arange(50, -1, -1)
+        indexed = ops.head([x[backwards] for x in features], *others, counts, window_of=[backwards, backwards])
+        alone = ops.head([x[43:44] for x in features], *others, [1])
+    assert all(map(torch.equal, together, indexed))
+    assert torch.equal(moved[0], together[0][taken])
+    assert torch.equal(moved[1], together[1][order])
+    assert torch.equal(moved[2], together[2][order])
+    assert torch.equal(alone[0][0], together[0][43])
+    assert torch.equal(alone[1][0], together[1][2])
+    assert torch.equal(alone[1], alone[0])
+    assert (alone[2] == 0).all()
+
+
+@BACKEND
+def test_nan_and_rows_that_do_not_exist_reach_their_views_and_no_others(backend):
+    problem = Problem((6, 5), (9, 7), (5, 3), 2, (4, 3, 2), (0, 1))
+    features, weights, biases, *label, counts, _ = problem.operands()
+    rows = torch.tensor([0, 1, 2, 3, 0, 1, 2, 4, 1]), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 4])
+    with _on(backend):
+        right = ops.head(features, weights, biases, *label, counts, window_of=rows)
+        features[0][4, 2] = float("nan")
+        results = [ops.head(features, weights, biases, *label, counts, window_of=rows)]
+        for wrong in (-1, 5, 2**40):
+            moved = rows[1].clone()
+            moved[7] = wrong
+            features[0][4, 2] = 0
+            results.append(ops.head(features, weights, biases, *label, counts, window_of=(rows[0], moved)))
+    for probs, mean, std in results:
+        assert probs[7].isnan().all()
+        assert torch.equal(probs[:7], right[0][:7]) and torch.equal(probs[8], right[0][8])
+        assert torch.equal(mean[:2], right[1][:2]) and torch.equal(std[:2], right[2][:2])
+        assert mean[2].isnan().all() and std[2].isnan().all()
+
+
+@BACKEND
+def test_large_logits_do_not_overflow(backend):
+    one = torch.ones(3, 1)
+    label_weight = torch.tensor([[300.0], [-300.0], [299.0]])
+    with _on(backend):
+        probs, mean, std = ops.head([one], [torch.ones(1, 1)], [torch.zeros(1)], label_weight, torch.zeros(3), [3])
+    expected = torch.tensor([1.0, 0.0, np.exp(-1)]) / (1 + np.exp(-1))
+    torch.testing.assert_close(probs, expected.float().expand(3, 3), rtol=1e-5, atol=1e-30)
+    torch.testing.assert_close(mean[0], probs[0], rtol=1e-6, atol=0)
+    assert (std <= 1e-7).all()
+
+
+@BACKEND
+def test_no_images_and_strided_operands(backend):
+    features, weights, biases, *label, counts, window_of = PROBLEMS[3].operands()
+    strided = [tensor.T.contiguous().T for tensor in weights]
+    assert not strided[0].is_contiguous()
+    with _on(backend):
+        straight = ops.head(features, weights, biases, *label, counts, window_of=window_of)
+        results = ops.head(features, strided, biases, label[0].T.contiguous().T, label[1], counts, window_of=window_of)
+        assert all(map(torch.equal, results, straight))
+        empty = ops.head([x[:0] for x in features], weights, biases, *label, [])
+    assert [list(tensor.shape) for tensor in empty] == [[0, 14], [0, 14], [0, 14]]
+
+
+@BACKEND
+def test_it_is_the_scorers_head(backend):
+    """What `scoring.forward.head` and `summarise` make of two images, from features of its own first layers."""
+    net = small.model().net
+    generator = torch.Generator().manual_seed(0)
+    counts, distinct = [7, 5], [[4, 7], [5, 2]]  # windows of each image, of each column
+    images, window_of = [], []
+    for image, count in enumerate(counts):
+        maps = tuple(torch.randn(column[image], net.columns[0].fc[0].in_features, generator=generator) for column in distinct)
+        rows = tuple(torch.randint(column[image], (count,), generator=generator).numpy() for column in distinct)
+        images.append(forward.Maps(maps, rows))
+    expected = forward.head(net, images)
+    features = []
+    for i, column in enumerate(net.columns):
+        x = torch.cat([maps.columns[i] for maps in images])
+        for layer in column.fc[:-1]:
+            x = ops.linear(x, layer.weight.detach(), layer.bias.detach(), relu=True)
+        features.append(x)
+        shifted = [images[0].window_of[i], images[1].window_of[i] + distinct[i][0]]
+        window_of.append(torch.from_numpy(np.concatenate(shifted)))
+    weights, biases = ([getattr(column.fc[-1], name) for column in net.columns] for name in ("weight", "bias"))
+    with torch.no_grad(), _on(backend):
+        probs, mean, std = ops.head(
+            features, weights, biases, net.label.weight, net.label.bias, counts, window_of=window_of
+        )  # fmt: skip
+    np.testing.assert_allclose(probs.numpy(), np.concatenate(expected), rtol=1e-5)
+    for i, image in enumerate(expected):
+        score = summarise(image, ("low", "high"))
+        assert mean[i, 1].item() == pytest.approx(score.mean, rel=1e-5)
+        assert std[i, 1].item() == pytest.approx(score.std, rel=1e-4)
+        assert mean[i].tolist() == pytest.approx(list(score.probs.values()), rel=1e-5)
+
+
+def test_what_triton_does_not_do_is_the_references_work(monkeypatch):
+    monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
+    cpu = torch.device("cpu")
+    assert dispatch.choose(BACKENDS, PAPER.params, cpu) == "reference"
+    assert BACKENDS["triton"].can_run(PAPER.params, cpu) == "Triton's kernels run on cuda, not on cpu"
+    many = Problem((2,), (3,), (4,), 65, (2,))
+    with simulated(80) as done:
+        assert dispatch.choose(BACKENDS, PAPER.params, cpu) == "triton"
+        assert "up to 64 labels, not 65" in BACKENDS["triton"].can_run(many.params, cpu)
+        assert "sums in float32, not in torch.float64" in BACKENDS["triton"].can_run(DOUBLE.params, cpu)
+        _check(many, _run(many.operands()))
+        _check(DOUBLE, _run(DOUBLE.operands()))
+    assert not done
+
+
+def test_a_problem_knows_its_work():
+    params = HeadParams((3, 2), (10, 20), (4, 5), views=6, images=2, labels=7)
+    assert params.joined == 9
+    assert params.macs == 3 * 10 * 4 + 2 * 20 * 5 + 6 * 9 * 7
+    assert params.bytes == 4 * (3 * 10 + 4 * 10 + 2 * 20 + 5 * 20 + 9 + 7 * 9 + 7 + 6 * 7 + 2 * 2 * 7)
+
+
+def test_the_registration():
+    operands = PROBLEMS[3].operands()
+    torch.library.opcheck(torch.ops.dcnn_fast.head, operands)
+    compiled = torch.compile(lambda *tensors: _run([*tensors, *operands[5:]]), fullgraph=True, backend="aot_eager")
+    assert all(map(torch.equal, compiled(*operands[:5]), _run(operands)))
+
+
+def test_bad_operands_are_named():
+    def given(**changes):
+        names = ("features", "weights", "biases", "label_weight", "label_bias", "counts", "window_of")
+        named = dict(zip(names, Problem((4, 3), (5, 6), (2, 3), 2, (1, 3), (1,)).operands(), strict=True)) | changes
+        return ops.head(**named)
+
+    features, weights, biases, label_weight, label_bias, counts, window_of = Problem(
+        (4, 3), (5, 6), (2, 3), 2, (1, 3), (1,)
+    ).operands()  # fmt: skip
+    with pytest.raises(ValueError, match="features must be of at least one column, got none"):
+        given(features=[])
+    with pytest.raises(ValueError, match="weights must be one for each of 2 columns, got 1"):
+        given(weights=weights[:1])
+    with pytest.raises(ValueError, match="window_of must be one for each of 2 columns, got 1"):
+        given(window_of=window_of[:1])
+    with pytest.raises(TypeError, match=r"biases\[1\] must be a torch.Tensor, got NoneType"):
+        given(biases=[biases[0], None])
+    with pytest.raises(ValueError, match=r"features\[1\] must have shape \[rows, inputs\], got \[6\]"):
+        given(features=[features[0], features[1][0]])
+    with pytest.raises(ValueError, match=r"weights\[0\] must have shape \[outputs, 5\], got \[3, 6\]"):
+        given(weights=weights[::-1])
+    with pytest.raises(ValueError, match=r"biases\[0\] must have shape \[2\], got \[3\]"):
+        given(biases=biases[::-1])
+    with pytest.raises(TypeError, match="weights must have one floating dtype, got torch.float16 beside torch.float32"):
+        given(weights=[weights[0], weights[1].half()])
+    with pytest.raises(TypeError, match=r"features\[0\] must have dtype torch.float32 or that of the weights"):
+        given(features=[x.double() for x in features])
+    with pytest.raises(ValueError, match=r"features\[0\] must have a row for each of 5 views, got 4 rows"):
+        given(counts=[1, 4])
+    with pytest.raises(ValueError, match=r"window_of\[1\] must be int64 \[4\], got torch.int32 \[4\]"):
+        given(window_of=[None, window_of[1].int()])
+    with pytest.raises(ValueError, match=r"window_of\[1\] must be on cpu, as the features are, got meta"):
+        given(window_of=[None, window_of[1].to("meta")])
+    with pytest.raises(ValueError, match=r"label_weight must have shape \[labels, 5\], got \[2, 4\]"):
+        given(label_weight=label_weight[:, :4])
+    with pytest.raises(ValueError, match=r"label_bias must have shape \[2\], got \[1\]"):
+        given(label_bias=label_bias[:1])
+    with pytest.raises(ValueError, match=r"counts must be at least 1 each, got \[0, 4\]"):
+        given(counts=[0, 4])
+    with pytest.raises(
+        TypeError, match="label_bias must have dtype torch.float32 beside weights in torch.float32, got torch.float64"
+    ):
+        given(label_bias=label_bias.double())
+    with pytest.raises(ValueError, match=r"weights\[1\] must be on cpu, as features\[0\] is, got meta"):
+        given(weights=[weights[0], weights[1].to("meta")])
+    with pytest.raises(RuntimeError, match="head has no backward"):
+        given(label_bias=label_bias.requires_grad_())
+    assert counts == [1, 3]

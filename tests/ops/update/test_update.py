@@ -1,0 +1,219 @@
+"""The update: against cuda-convnet's rule in numpy, on the reference and, in the PTX simulator, on Triton."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+
+from dcnn_fast import ops
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.update import BACKENDS, UpdateParams, triton
+from dcnn_fast.ops.update.triton import dense, same_order
+from tests.ops import statements
+from tools.simulated import simulated
+
+BACKEND = pytest.mark.parametrize("backend", ["reference", "triton"])
+SHAPES = [(1,), (7,), (0,), (63,), (1024,), (3, 5, 4, 2), (1025,), (), (9, 7), (2049,)]
+CANARY = 1e9
+
+
+def _on(backend):
+    return simulated(80) if backend == "triton" else nullcontext()
+
+
+def _guarded(values, dtype, offset, memory_format=torch.contiguous_format):
+    """The values in the middle of a larger buffer, `offset` values past an aligned address, and that buffer."""
+    like = torch.empty_like(values, dtype=dtype, memory_format=memory_format)
+    buffer = torch.full((like.numel() + 64 + offset,), CANARY if dtype != torch.float16 else 6e4, dtype=dtype)
+    inner = buffer.as_strided(like.shape, like.stride(), 32 + offset)
+    return inner.copy_(values), buffer
+
+
+def _problem(shapes, dtype=torch.float32, offset=0, seed=0):
+    """Parameters, gradients and increments with their buffers, and a rate, momentum and decay for each of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    step = torch.promote_types(dtype, torch.float32)
+    tensors = []
+    for kind in (dtype, dtype, step):
+        drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+        layouts = [torch.channels_last if len(shape) == 4 else torch.contiguous_format for shape in shapes]
+        tensors.append([_guarded(x, kind, offset, layout) for x, layout in zip(drawn, layouts, strict=True)])
+    options = {
+        "rates": [0.1 + 0.01 * i for i in range(len(shapes))],
+        "momenta": [0.9 - 0.02 * i for i in range(len(shapes))],
+        "decays": [0.3 + 0.05 * i for i in range(len(shapes))],
+    }
+    return tensors, options
+
+
+def _check(backend, shapes, dtype, offset):
+    tensors, options = _problem(shapes, dtype, offset)
+    before = [[inner.double().numpy().copy() for inner, _ in kind] for kind in tensors]
+    weights, gradients, increments = ([inner for inner, _ in kind] for kind in tensors)
+    with _on(backend) as done:
+        ops.update(weights, gradients, increments, **options)
+    tolerance = UpdateParams((), dtype, increments[0].dtype).tolerance()
+    rounding = 0 if dtype == increments[0].dtype else torch.finfo(dtype).eps
+    for i, row in enumerate(zip(*options.values(), strict=True)):
+        weight, gradient, increment = (kind[i] for kind in before)
+        expected, step = statements.update(weight, gradient, increment, *row)
+        rate, momentum, decay = row
+        terms = momentum * np.abs(increment) + rate * np.abs(gradient) + decay * rate * np.abs(weight)
+        assert (np.abs(increments[i].double().numpy() - step) <= tolerance * terms).all()
+        allowed = tolerance * (terms + np.abs(weight)) + rounding * np.abs(expected)
+        assert (np.abs(weights[i].double().numpy() - expected) <= allowed).all()
+        assert np.array_equal(gradients[i].double().numpy(), gradient)
+    for kind in tensors:
+        for inner, buffer in kind:
+            outside = torch.ones_like(buffer, dtype=torch.bool)
+            outside.as_strided(inner.shape, inner.stride(), 32 + offset).fill_(False)
+            assert (buffer[outside] == buffer[0]).all()
+            assert buffer[0] > 1e4
+    if backend == "triton":
+        assert [what.grid for what, _ in done] == [(sum(-(-w.numel() // triton.BLOCK) for w in weights),)]
+
+
+@BACKEND
+@pytest.mark.parametrize("offset", [0, 1])
+def test_values_are_those_of_the_rule(backend, offset):
+    _check(backend, SHAPES, torch.float32, offset)
+
+
+@BACKEND
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_other_dtypes(backend, dtype):
+    _check(backend, [(1025,), (7,)], dtype, 0)
+
+
+@BACKEND
+@pytest.mark.parametrize("count", [1, 2, 3, 37])
+def test_every_parameter_finds_its_own_row(backend, count):
+    """Sizes around a block's, and options of its own for each."""
+    sizes = (1023, 1024, 1025, 1) if count < 37 else (1, 3, 7)
+    _check(backend, [(sizes[i % len(sizes)],) for i in range(count)], torch.float32, 0)
+
+
+@BACKEND
+def test_a_rate_of_0_leaves_a_parameter_and_its_increment_alone(backend):
+    tensors, options = _problem([(7,), (5,), (63,)])
+    weights, gradients, increments = ([inner for inner, _ in kind] for kind in tensors)
+    before = weights[1].clone(), increments[1].clone()
+    others = weights[0].clone(), weights[2].clone()
+    options["rates"][1] = 0
+    with _on(backend):
+        ops.update(weights, gradients, increments, **options)
+        ops.update([], [], [], rates=[], momenta=[], decays=[])
+    assert torch.equal(weights[1], before[0])
+    assert torch.equal(increments[1], before[1])
+    assert not torch.equal(weights[0], others[0])
+    assert not torch.equal(weights[2], others[1])
+
+
+@BACKEND
+def test_a_gradient_may_lie_in_memory_as_it_likes(backend):
+    (weights, gradients, increments), options = _problem([(3, 5, 4, 2), (9, 7), (2, 1, 1, 3)])
+    weights, gradients, increments = ([inner.clone() for inner, _ in kind] for kind in (weights, gradients, increments))
+    expected = [w.clone() for w in weights]
+    with _on(backend):
+        ops.update(expected, gradients, [step.clone() for step in increments], **options)
+        other = [gradients[0].contiguous(), gradients[1].T.contiguous().T, gradients[2].contiguous()]
+        assert other[0].stride() != weights[0].stride()
+        ops.update(weights, other, increments, **options)
+        expanded = torch.ones(1).expand(9, 7)
+        ops.update(weights[1:2], [expanded], increments[1:2], rates=[0.1], momenta=[0.0], decays=[0.0])
+    assert torch.equal(weights[0], expected[0])
+    assert torch.equal(weights[2], expected[2])
+    torch.testing.assert_close(weights[1], expected[1] - 0.1)
+
+
+@BACKEND
+def test_a_parameters_bits_do_not_depend_on_the_others(backend):
+    tensors, options = _problem([(1500,), (7,), (1025,)], offset=0)
+    weights, gradients, increments = ([inner.clone() for inner, _ in kind] for kind in tensors)
+    alone = [(w.clone(), step.clone()) for w, step in zip(weights, increments, strict=True)]
+    with _on(backend):
+        ops.update(weights, gradients, increments, **options)
+        for i, (w, step) in enumerate(alone):
+            ops.update([w], [gradients[i]], [step], **{name: [values[i]] for name, values in options.items()})
+            assert torch.equal(w, weights[i])
+            assert torch.equal(step, increments[i])
+
+
+def test_gaps_in_memory_are_the_references_work():
+    weight, twin = torch.randn(6, 8)[:, ::2], torch.zeros(6, 4)
+    why = "the Triton kernel takes parameters without gaps in memory"
+    with simulated(80) as done:
+        assert why in BACKENDS["triton"].can_run(UpdateParams((24,), in_step=False), weight.device)
+        for parameter, step in ((weight, twin), (twin.T, torch.zeros(4, 6)), (weight, torch.zeros(6, 8)[:, ::2])):
+            before = parameter.clone()
+            ops.update([parameter], [torch.ones_like(parameter)], [step], rates=[0.5], momenta=[0.0], decays=[0.0])
+            torch.testing.assert_close(parameter, before - 0.5)
+    assert not done
+
+
+def test_axes_of_one_value_do_not_make_another_order():
+    one = torch.empty(2, 1, 1, 3)
+    other = one.as_strided(one.shape, (3, 7, 5, 1))
+    assert same_order(one, other)
+    assert dense(other)
+    assert not same_order(one, torch.empty(3, 1, 1, 2).transpose(0, 3))
+
+
+def test_triton_is_chosen_where_it_runs(monkeypatch):
+    monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
+    params, cpu = UpdateParams((3,)), torch.device("cpu")
+    assert dispatch.choose(BACKENDS, params, cpu) == "reference"
+    assert BACKENDS["triton"].can_run(params, cpu) == "Triton's kernels run on cuda, not on cpu"
+    with simulated(80):
+        assert dispatch.choose(BACKENDS, params, cpu) == "triton"
+    assert UpdateParams((3, 4)).bytes == 7 * 20
+    assert str(UpdateParams((3, 4))) == "2 parameters of 7 values-float32-float32"
+
+
+def test_the_registration():
+    tensors, options = _problem([(3,), (2, 2)])
+    weights, gradients, increments = ([inner.clone() for inner, _ in kind] for kind in tensors)
+    torch.library.opcheck(torch.ops.dcnn_fast.update, (weights, gradients, increments, *options.values()))
+    expected, steps = [w.clone() for w in weights], [step.clone() for step in increments]
+    ops.update(expected, gradients, steps, **options)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def compiled(w, g, step):
+        ops.update(w, g, step, **options)
+
+    compiled(weights, gradients, increments)
+    assert all(map(torch.equal, weights, expected))
+    assert all(map(torch.equal, increments, steps))
+
+
+def test_bad_operands_are_named():
+    w, g, step = torch.zeros(3), torch.zeros(3), torch.zeros(3)
+    options = {"rates": [0.1], "momenta": [0.9], "decays": [0.0]}
+    with pytest.raises(ValueError, match="gradients must be one for each of 1 parameters, got 0"):
+        ops.update([w], [], [step], **options)
+    with pytest.raises(ValueError, match="momenta must be one for each of 1 parameters, got 2"):
+        ops.update([w], [g], [step], rates=[0.1], momenta=[0.9, 0.9], decays=[0.0])
+    for name in options:
+        for value in (-1.0, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match=rf"{name}\[0\] must be finite and not negative, got {value}"):
+                ops.update([w], [g], [step], **{**options, name: [value]})
+    with pytest.raises(TypeError, match=r"gradients\[0\] must be a torch.Tensor, got NoneType"):
+        ops.update([w], [None], [step], **options)
+    with pytest.raises(ValueError, match=r"gradients\[0\] must have shape \[3\], got \[2\]"):
+        ops.update([w], [g[:2]], [step], **options)
+    with pytest.raises(TypeError, match=r"increments\[0\] must have dtype torch.float32 for a parameter in torch.float16"):
+        ops.update([w.half()], [g.half()], [step.half()], **options)
+    with pytest.raises(TypeError, match=r"gradients\[0\] must have dtype torch.float32"):
+        ops.update([w], [g.half()], [step], **options)
+    with pytest.raises(TypeError, match=r"gradients\[0\] must be dense, got layout torch.sparse_coo"):
+        ops.update([w], [g.to_sparse()], [step], **options)
+    with pytest.raises(ValueError, match=r"increments\[0\] must be on cpu"):
+        ops.update([w], [g], [step.to("meta")], **options)
+    with pytest.raises(TypeError, match="parameters must have one floating dtype, got torch.int64"):
+        ops.update([w.long()], [g], [step], **options)
+    twice = {name: values * 2 for name, values in options.items()}
+    with pytest.raises(ValueError, match="parameters must be different tensors"):
+        ops.update([w, w], [g, g], [step, step], **twice)
