@@ -121,9 +121,7 @@ def test_bit_field_extract(kind):
         x %= 2**bits
         sign = 0 if kind[0] == "u" or n == 0 else x >> min(p + n - 1, bits - 1) & 1
         expected.append(sum((x >> (p + i) & 1 if i < n and p + i < bits else sign) << i for i in range(bits)))
-    np.testing.assert_array_equal(
-        elementwise(f"bfe.{kind}", [a, position, length], numpy_type(kind)), wrapped(expected, kind)
-    )
+    np.testing.assert_array_equal(elementwise(f"bfe.{kind}", [a, position, length], numpy_type(kind)), wrapped(expected, kind))
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -301,9 +299,7 @@ madc.hi.u32 %r33, %r20, %r23, 0;
 mad.lo.cc.u32 %r31, %r21, %r23, %r33;
 madc.hi.u32 %r32, %r21, %r23, 0;"""
     run(body.replace("OPS", multiply), [*pieces, out], grid=2)
-    assert result() == [
-        x * int(y) + int(z) for x, y, z in zip(wide(pieces[:2]), pieces[3], pieces[4], strict=True)
-    ]
+    assert result() == [x * int(y) + int(z) for x, y, z in zip(wide(pieces[:2]), pieces[3], pieces[4], strict=True)]
 
 
 def test_saturating_addition():

@@ -16,7 +16,13 @@ def out_registers(count):
 
 def fill_shared(words):
     """Words of the first buffer into shared memory at `s`, from all 64 threads."""
-    lines = ["mov.u32 %r6, s;", "shl.b32 %r5, %r1, 2;", "add.s32 %r7, %r6, %r5;", "cvt.u64.u32 %rd10, %r5;", "add.s64 %rd11, %rd0, %rd10;"]
+    lines = [
+        "mov.u32 %r6, s;",
+        "shl.b32 %r5, %r1, 2;",
+        "add.s32 %r7, %r6, %r5;",
+        "cvt.u64.u32 %rd10, %r5;",
+        "add.s64 %rd11, %rd0, %rd10;",
+    ]
     for i in range(words // 64):
         lines += [f"ld.global.b32 %r10, [%rd11+{256 * i}];", f"st.shared.b32 [%r7+{256 * i}], %r10;"]
     return "\n".join([*lines, "bar.sync 0;"])
@@ -163,7 +169,10 @@ def mma(opcode, a, b, c, d_registers):
     for pointer, first, x in ((0, 20, a), (1, 24, b), (2, 28, c)):
         lines.append(f"mad.wide.u32 %rd20, %r0, {4 * x.shape[1]}, %rd{pointer};")
         lines += [f"ld.global.b32 %r{first + i}, [%rd20+{4 * i}];" for i in range(x.shape[1])]
-    names = ["{" + ", ".join(f"%r{f + i}" for i in range(n)) + "}" for f, n in ((32, d_registers), (20, a.shape[1]), (24, b.shape[1]), (28, c.shape[1]))]
+    names = [
+        "{" + ", ".join(f"%r{f + i}" for i in range(n)) + "}"
+        for f, n in ((32, d_registers), (20, a.shape[1]), (24, b.shape[1]), (28, c.shape[1]))
+    ]
     lines.append(f"{opcode} {', '.join(names)};")
     lines.append(f"mad.wide.u32 %rd20, %r0, {4 * d_registers}, %rd3;")
     lines += [f"st.global.b32 [%rd20+{4 * i}], %r{32 + i};" for i in range(d_registers)]
@@ -206,7 +215,9 @@ def test_mma_with_fp16_accumulator(k, a_count, b_count):
     for warp in range(WARPS):
         for lane in range(32):
             for i in range(4):
-                c_bits[warp * 32 + lane, i // 2] |= np.uint32(c[warp][c_place(lane, i)].view(np.uint16)) << np.uint32(16 * (i % 2))
+                c_bits[warp * 32 + lane, i // 2] |= np.uint32(c[warp][c_place(lane, i)].view(np.uint16)) << np.uint32(
+                    16 * (i % 2)
+                )
     out, _ = mma(f"mma.sync.aligned.m16n8k{k}.row.col.f16.f16.f16.f16", fragments(a, a_place, "f16", k, a_count),
                  fragments(b, b_place, "f16", k, b_count), c_bits, 2)  # fmt: skip
     expected = (a.astype(np.float64) @ b.astype(np.float64) + c).astype(np.float16)
