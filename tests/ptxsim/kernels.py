@@ -99,7 +99,7 @@ def floats(rng: np.random.Generator, n: int = 200, *, special: bool = True) -> n
 
 def halves(rng: np.random.Generator, kind: str, n: int = 200) -> np.ndarray:
     """Bits of fp16 or bf16 numbers, special ones included."""
-    x = rng.standard_normal(n).astype(np.float32) * 2.0 ** rng.integers(-6, 6, n)
+    x = (rng.standard_normal(n) * 2.0 ** rng.integers(-6, 6, n)).astype(np.float32)
     x[:5] = [0, -0.0, np.inf, -np.inf, np.nan]
     rng.shuffle(x)
     if kind == "f16":
