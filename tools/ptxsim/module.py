@@ -96,6 +96,7 @@ class Context:
         self._constant_slots: dict[tuple[int, int], int] = {}
         self.special: dict[str, int] = {}
         self.slots = 0
+        self.written: set[int] = set()
         self.next_block = 0
         self.block_of: dict[int, int] = {}
         self._lay_out()
@@ -156,7 +157,9 @@ class Context:
             return None
         if not self.is_register(name):
             raise UnsupportedInstruction(f"{name} is not a declared register")
-        return self.register(name)
+        slot = self.register(name)
+        self.written.add(slot)
+        return slot
 
     def source(self, text: str, kind: str = "b32") -> int:
         """Slot to read for a register, a literal, a special register or the address of a variable."""
@@ -296,10 +299,22 @@ def _program(module: Module, kernel: Kernel) -> Program:
                 body.append(run)
         blocks.append(BasicBlock(n, body, leave, held, pipes))
         instructions += held
+    _fill_what_nothing_writes(ctx)
     return Program(
         kernel, blocks, ctx.slots, ctx.constants, ctx.special, module.files, ctx.shared_bytes, ctx.local_bytes,
         kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
     )  # fmt: skip
+
+
+def _fill_what_nothing_writes(ctx: Context) -> None:
+    """A register that no instruction writes is how compilers say that any value will do: give them a NaN."""
+    patterns = {1: 0x5A, 2: 0x7FAD, 4: 0x7FADDEAD, 8: 0x7FFADEAD7FADDEAD}
+    for name, slot in ctx.names.items():
+        if slot in ctx.written or not ctx.is_register(name):
+            continue
+        size = ctx.width(name)
+        is_predicate = ctx.kernel.registers[name] == "pred"
+        ctx.constants[slot] = np.array([[True]]) if is_predicate else constant(patterns[size], size)
 
 
 def _ends(statement: Statement) -> bool:

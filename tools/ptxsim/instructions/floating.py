@@ -81,7 +81,7 @@ _BINARY: dict[str, Function] = {
 }
 
 
-def _function(s: Statement, kind: str) -> Function:
+def function_of(s: Statement, kind: str) -> Function:
     name, parts = s.parts[0], s.parts
     mode = next((p for p in parts if p in {"rz", "rm", "rp"}), "rn")
     if name in {"min", "max"}:
@@ -123,13 +123,13 @@ def arithmetic(s: Statement, ctx: Context) -> Run:
     """An instruction on fp32, fp64 or pairs of fp32."""
     kind = s.parts[-1]
     if kind == "f32x2":
-        single = modified(_function(s, "f32"), s.parts)
+        single = modified(function_of(s, "f32"), s.parts)
 
         def paired(*values: Array) -> Array:
             return joined(single(*[halves(v).view(np.float32) for v in values]).view(np.uint32))
 
         return operation(s, ctx, "f32x2", paired)
-    function = _function(s, kind)
+    function = function_of(s, kind)
     # Changing a sign is no arithmetic: it keeps NaN and, without .ftz, subnormals.
     if {"ftz", "sat"} & set(s.parts):
         function = modified(function, s.parts)

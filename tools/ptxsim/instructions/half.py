@@ -9,6 +9,8 @@ import numpy as np
 from ..module import Context, Run
 from ..parser import Statement
 from ..values import (
+    F32,
+    U16,
     Array,
     bf16_to_double,
     bf16_to_single,
@@ -20,7 +22,7 @@ from ..values import (
     single_to_half,
 )
 from . import floating
-from .common import halves, joined, operation
+from .common import apply, halves, joined, operation
 
 
 def _bitwise(name: str) -> Callable[[Array], Array]:
@@ -71,7 +73,22 @@ def element_function(s: Statement, kind: str) -> Callable[..., Array]:
     return clamped
 
 
+def _mixed(s: Statement, ctx: Context) -> Run:
+    """`add`, `sub` and `fma` of fp32 whose factors, or first operand, are of a half type (PTX 8.6)."""
+    widen = half_to_single if s.parts[-1] == "f16" else bf16_to_single
+    inner = floating.modified(floating.function_of(s, "f32"), s.parts)
+
+    def function(*values: Array) -> Array:
+        return inner(*[widen(v) for v in values[:-1]], values[-1])
+
+    target, *narrow, last = s.operands
+    sources = [(ctx.source(name, s.parts[-1]), U16) for name in narrow]
+    return apply(ctx.target(target), function, *sources, (ctx.source(last, "f32"), F32))
+
+
 def arithmetic(s: Statement, ctx: Context) -> Run:
+    if s.parts[-2] == "f32":
+        return _mixed(s, ctx)
     kind = s.parts[-1]
     function = element_function(s, kind)
     if not kind.endswith("x2"):
