@@ -89,15 +89,15 @@ def block_tile_kernel(
     if POOL > 1:
         pooled = v
         for step in tl.static_range(1, POOL):
-            pooled = tl.maximum(pooled, shifted(v, 0, step, ROWS, COLS), propagate_nan=tl.PropagateNan.ALL)
+            pooled = tl.maximum(pooled, shifted(v, step, 1, ROWS, COLS), propagate_nan=tl.PropagateNan.ALL)
         across = pooled
         for step in tl.static_range(1, POOL):
             pooled = tl.maximum(pooled, shifted(across, step, 0, ROWS, COLS), propagate_nan=tl.PropagateNan.ALL)
         if KEEP_HITS:
             bits = tl.zeros([BM, BF], tl.int32)
-            for bit in tl.static_range(POOL * POOL):
-                equal = (shifted(v, bit // POOL, bit % POOL, ROWS, COLS) == pooled) & (pooled > 0)
-                bits |= equal.to(tl.int32) << bit
+            for bit in range(POOL * POOL):  # not unrolled: shifts are long
+                neighbour = shifted(shifted(v, bit // POOL, 0, ROWS, COLS), bit % POOL, 1, ROWS, COLS)
+                bits |= ((neighbour == pooled) & (pooled > 0)).to(tl.int32) << bit
         v = pooled
     kept = v
     if NORM == CROSS_MAP and not NORM_FIRST:

@@ -57,16 +57,23 @@ def power(d, exponent):
 
 
 @triton.jit
-def shifted(values, down, right, ROWS: tl.constexpr, COLS: tl.constexpr):  # [ROWS * COLS, F]
-    """values[i + down, j + right] of a tile in row-major order, 0 outside it."""
-    BM: tl.constexpr = values.shape[0]
-    BF: tl.constexpr = values.shape[1]
-    lane = tl.arange(0, BM)
-    row, col = lane // COLS + down, lane % COLS + right
-    inside = (row >= 0) & (row < ROWS) & (col >= 0) & (col < COLS)
-    source = tl.where(inside, row * COLS + col, 0)
-    taken = tl.gather(values, tl.broadcast_to(source[:, None], [BM, BF]), 0)
-    return tl.where(inside[:, None], taken, 0.0)
+def shifted(values, by, AXIS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # [ROWS * COLS, F]
+    """values[i + by, j] (axis 0) or values[i, j + by] (axis 1) of a tile in row-major order, 0 outside it.
+
+    Along one short axis, which lies in one warp, a gather is a shuffle a value; along all rows of the tile it would be many.
+    """
+    F: tl.constexpr = values.shape[1]
+    cube = tl.reshape(values, [ROWS, COLS, F])
+    if AXIS == 0:
+        at = tl.arange(0, ROWS) + by
+        inside = ((at >= 0) & (at < ROWS))[:, None, None]
+        source = tl.where((at >= 0) & (at < ROWS), at, 0)[:, None, None]
+    else:
+        at = tl.arange(0, COLS) + by
+        inside = ((at >= 0) & (at < COLS))[None, :, None]
+        source = tl.where((at >= 0) & (at < COLS), at, 0)[None, :, None]
+    taken = tl.gather(cube, tl.broadcast_to(source, [ROWS, COLS, F]), AXIS)
+    return tl.reshape(tl.where(inside, taken, 0.0), [ROWS * COLS, F])
 
 
 @triton.jit
@@ -78,7 +85,7 @@ def same_map_sum(values, APART: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.const
         columns += shifted(values, FIRST + step * APART, 0, ROWS, COLS)
     total = tl.zeros_like(values)
     for step in tl.static_range(SIZE):
-        total += shifted(columns, 0, FIRST + step * APART, ROWS, COLS)
+        total += shifted(columns, FIRST + step * APART, 1, ROWS, COLS)
     return total
 
 

@@ -59,7 +59,7 @@ def block_stream_kernel(
             v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
         across = v
         for step in tl.static_range(1, POOL):
-            across = tl.maximum(across, shifted(v, 0, step, 1, COLS), propagate_nan=tl.PropagateNan.ALL)
+            across = tl.maximum(across, shifted(v, step, 1, 1, COLS), propagate_nan=tl.PropagateNan.ALL)
         pooled = tl.maximum(across, above, propagate_nan=tl.PropagateNan.ALL)
         if POOL == 3:
             pooled = tl.maximum(pooled, before, propagate_nan=tl.PropagateNan.ALL)
