@@ -1,11 +1,13 @@
 """Triton's code, proven on hardware, runs to torch's result: what calibrates the simulator."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from tests.ptxsim import triton_kernels as kernels
 from tests.ptxsim.triton_kernels import TARGETS, compiled
-from tools.ptxsim import launch
+from tools.ptxsim import SimulationError, launch
 
 torch.set_num_threads(1)
 NAMES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int8: "*i8", torch.int32: "*i32"}
@@ -39,7 +41,7 @@ def test_matmul(target, dtype, precision, m, n, k):
     """A pipeline of three stages; with sizes that are no multiples of the tiles, and strides no multiples of 16, as well."""
     a, b, c = randn(m, k, seed=1, dtype=dtype), randn(k, n, seed=2, dtype=dtype), empty(m, n, dtype=dtype)
     aligned = m % 16 == n % 16 == k % 16 == 0
-    signature = {x: NAMES[dtype] for x in "abc"} | dict.fromkeys(["m", "n", "k", "stride_a", "stride_b", "stride_c"], "i32")
+    signature = dict.fromkeys("abc", NAMES[dtype]) | dict.fromkeys(["m", "n", "k", "stride_a", "stride_b", "stride_c"], "i32")
     constants = {"BM": 64, "BN": 32, "BK": 32, "GROUP": 2, "PRECISION": precision}
     ptx, shared = compiled(kernels.matmul, target, signature, constants, tuple(signature) if aligned else ("a", "b", "c"))
     grid = -(-m // 64) * -(-n // 32)
@@ -184,13 +186,11 @@ def test_scans_and_sorting(target):
 
 
 def test_findings_name_the_line_of_the_kernel():
-    from tools.ptxsim import SimulationError
-
     x, out = randn(37, 1000), empty(37, 1000)
     signature = {"out": "*fp32", "x": "*fp32", "stride": "i32", "rows": "i32", "columns": "i32"}
     ptx, shared = compiled(kernels.softmax, 80, signature, {"BLOCK": 1024}, ("out", "x"))
     with pytest.raises(SimulationError, match="global access out of bounds") as error:
         launch(ptx, "softmax", 8, 128, [out[:36], x, 1000, 37, 1000], shared=shared)
     file, line = error.value.findings[0].source.rsplit(":", 1)
-    source = open(file).read().splitlines()[int(line) - 1]
+    source = Path(file).read_text().splitlines()[int(line) - 1]
     assert "tl.store(out + row * stride" in source

@@ -1,3 +1,4 @@
+# ruff: noqa: N803  (constants of a kernel are capitals, as in Triton's tutorials)
 """Kernels in the style of Triton's tutorials, and their compilation for processors that are not there."""
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def matmul(a, b, c, m, n, k, stride_a, stride_b, stride_c,
     pa = a + i[:, None] * stride_a + inner[None, :]
     pb = b + inner[:, None] * stride_b + j[None, :]
     sums = tl.zeros((BM, BN), dtype=tl.float32)
-    for step in range(0, tl.cdiv(k, BK)):
+    for step in range(tl.cdiv(k, BK)):
         x = tl.load(pa, mask=inner[None, :] < k - step * BK, other=0.0)
         y = tl.load(pb, mask=inner[:, None] < k - step * BK, other=0.0)
         sums = tl.dot(x, y, sums, input_precision=PRECISION)
