@@ -77,7 +77,7 @@ def test_pointers_in_memory_reach_declared_buffers_only():
     )
     x, y = arrays()
     table = np.array([x.ctypes.data], dtype=np.int64)
-    text, _ = simulate(body, (table, y), buffers=[x])
+    simulate(body, (table, y), buffers=[x])
     np.testing.assert_array_equal(y[:64], x[:64])
     caught(body, "global access out of bounds", "ld.global.b32 %r10, [%rd14];", args=(table, y))
 
@@ -91,12 +91,12 @@ def test_overlapping_buffers_are_one():
 
 def test_a_strided_view_spans_from_its_first_to_its_last_element():
     base = np.arange(256, dtype=np.float32).reshape(128, 2)
-    x, y = arrays()
-    simulate("mul.wide.u32 %rd13, %r0, 8;\nadd.s64 %rd14, %rd0, %rd13;\nld.global.b32 %r10, [%rd14];\nst.global.b32 [%rd12], %r10;",
-             (base[:, 0], y), grid=2)  # fmt: skip
+    y = np.zeros(128, dtype=np.float32)
+    address = "mul.wide.u32 %rd13, %r0, 8;\nadd.s64 %rd14, %rd0, %rd13;\n"
+    simulate(address + "ld.global.b32 %r10, [%rd14];\nst.global.b32 [%rd12], %r10;", (base[:, 0], y), grid=2)
     np.testing.assert_array_equal(y, base[:, 0])
-    caught("mul.wide.u32 %rd13, %r0, 8;\nadd.s64 %rd14, %rd0, %rd13;\nld.global.b32 %r10, [%rd14+4];",
-           "global access out of bounds", "ld.global.b32 %r10, [%rd14+4];", args=(base[:, 0], y), grid=2)  # fmt: skip
+    bad = "ld.global.b32 %r10, [%rd14+4];"
+    caught(address + bad, "global access out of bounds", bad, args=(base[:, 0], y), grid=2)
 
 
 @pytest.mark.parametrize("verb", ["ld", "st"])

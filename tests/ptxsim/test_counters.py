@@ -5,7 +5,7 @@ import pytest
 
 from tests.ptxsim.kernels import kernel, line_of, run
 from tools.ptxsim import launch
-from tools.ptxsim.shadow import wavefronts
+from tools.ptxsim.banks import wavefronts
 
 LOAD = """mul.lo.s32 %r5, %r0, {stride};
 mul.wide.u32 %rd10, %r5, 4;

@@ -12,9 +12,10 @@ import numpy as np
 
 from .counters import Counters
 from .errors import Finding, SimulationError
+from .local import LocalMemory
 from .memory import GlobalMemory
 from .module import BasicBlock, Program
-from .shadow import LocalMemory, SharedMemory
+from .shared import SharedMemory
 from .values import U32, Array
 
 FULL = np.ones((1, 1), dtype=bool)

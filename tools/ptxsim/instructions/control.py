@@ -26,19 +26,11 @@ def _split(m: Machine, slot: int | None, negated: bool) -> tuple[Array | None, A
         raise m.uninitialised_register()
     if negated:
         p = ~p
-    if m.active is None:
-        if p.all():
-            return group, None
-        if not p.any():
-            return None, group
-        return p, ~p
-    yes = group & p
+    yes, no = (p, ~p) if m.active is None else (group & p, group & ~p)
+    # The group itself where nobody leaves it: the machine knows it again.
     if not yes.any():
         return None, group
-    no = group & ~p
-    if not no.any():
-        return group, None
-    return yes, no
+    return (yes, no) if no.any() else (group, None)
 
 
 def _predicate(s: Statement, ctx: Context) -> int | None:
