@@ -420,10 +420,9 @@ def weight_tile(params: BlockParams) -> Tile:
     """Of the weights' gradient: filters by columns (taps and channels), and positions at a time."""
     channels = _group_channels(params)
     rows = _fitting(params.filters // params.options.groups, 64)
-    if not Products.of(params).on_tensor_cores:
-        return Tile(min(rows, 32), 32, 16)
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
-    return Tile(rows, min(columns, _fitting(params.depth, 64)), 32)
+    depth = 32 if Products.of(params).on_tensor_cores else 16
+    return Tile(rows, min(columns, _fitting(params.depth, 64)), depth)
 
 
 def input_tile(params: BlockParams) -> Tile:
@@ -431,7 +430,7 @@ def input_tile(params: BlockParams) -> Tile:
     columns = _fitting(_group_channels(params), 64)
     depth = _fitting(params.filters // params.options.groups, 32)
     if not Products.of(params).on_tensor_cores:
-        return Tile(32, min(columns, 32), 16)
+        return Tile(64, columns, 16)
     return Tile(64, columns, depth)
 
 
@@ -439,7 +438,7 @@ def conv_tile(params: BlockParams) -> Tile:
     """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
     columns = _fitting(params.filters // params.options.groups, 64)
     if not Products.of(params).on_tensor_cores:
-        return Tile(32, min(columns, 32), 16)
+        return Tile(64, columns, 16)
     return Tile(64, columns, 32)
 
 

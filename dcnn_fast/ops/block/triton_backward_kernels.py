@@ -116,7 +116,7 @@ def source_tile(
         pixel_y, pixel_x = y * STRIDE - PADDING + tap_y, x * STRIDE - PADDING + tap_x
         inside = inside & (pixel_y >= 0) & (pixel_y < height) & (pixel_x >= 0) & (pixel_x < width)
         start = row_offsets(image, pixel_y, pixel_x, height, width, CHANNELS)
-        lane = group * GROUP_CHANNELS + channel + tl.arange(0, COLUMNS)
+        lane = tl.multiple_of(group * GROUP_CHANNELS + channel, COLUMNS) + tl.arange(0, COLUMNS)
         return tl.load((source + start)[:, None] + lane[None, :], mask=inside[:, None], other=0)
     else:
         tap_y, tap_x, channel = source_columns(column, SIZE, GROUP_CHANNELS)
