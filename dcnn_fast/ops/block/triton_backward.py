@@ -1,8 +1,8 @@
 """The backward of the block in Triton (kernels: triton_backward_kernels.py). The same bits in every run, no atomics.
 
-Where the forward kept hits or a result, the gradient of the convolution's output is never written to memory: the kernels of the
-gradients of the input and of the weights build it, tile by tile, from the pooled gradient `u`, through the norm already. Gradients
-of weight and bias are sums over all positions, cut into slices by the problem's shape alone and added in a fixed order; an image's
+Where the forward kept hits or a result, the gradient of the convolution's output is never written to memory: the kernels of
+the gradients of the input and of the weights build it, tile by tile, from the gradient `u` of the pool's output. Gradients of
+weight and bias are sums over all positions, cut into slices by the problem's shape alone and added in a fixed order; an image's
 share of the gradient of x does not depend on the batch.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -65,8 +66,8 @@ class Products:
 class Gradient:
     """The gradient of the convolution's output as `conv_gradient` builds it.
 
-    u: [N, F, rows, cols], as large as the result ("mask", "hits") or as the convolution's output ("direct"). passed: the result or
-    the hits, as large as u; unused in mode "direct".
+    u: [N, F, rows, cols], as large as the result ("mask", "hits") or as the convolution's output ("direct"). passed: the result
+    or the hits, as large as u; unused in mode "direct".
     """
 
     u: Tensor
@@ -78,8 +79,7 @@ def backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
     params: BlockParams, needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients of x, weight and bias from `grad` of the result, in their dtypes and channels_last memory; None where `needs` is
-    False.
+    """Gradients of x, weight and bias from `grad` of the result, in their dtypes and channels_last; None where not needed.
 
     values: the norm's input or, where `params.kept` says so, the result.
     """
@@ -136,9 +136,9 @@ def _backward_in_chunks(
 ) -> None:  # fmt: skip
     """The backward where the convolution is computed again, for so many images at a time as `_CHUNK_BYTES` hold, at least one.
 
-    A norm between the convolution and the pool makes every gradient depend on a neighbourhood of the convolution's outputs, and a
-    pool without hits on the maxima of its windows. Both need the outputs several times over, and each is a sum of thousands of
-    products: a chunk's outputs are written to memory once and read from there, and so is their gradient.
+    A norm between the convolution and the pool makes every gradient depend on a neighbourhood of the convolution's outputs, and
+    a pool without hits on the maxima of its windows. Both need the outputs several times over, and each is a sum of thousands
+    of products: a chunk's outputs are written to memory once and read from there, and so is their gradient.
     """
     chunk = _images_of_chunk(params)
     whole = replace(params, images=min(chunk, params.images))
@@ -203,18 +203,16 @@ class _Sum:
 
     def finish(self, slices: int, out: Tensor | None) -> None:
         """Add the slices of a chunk to what there was, into `out` or, where None, into slot 0."""
-        from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
         count = self.partial.shape[1]
         target = self.partial[0] if out is None else out
-        args = {
+        args: dict[str, Any] = {
             "partial": self.partial,
             "out": target,
             "first": 0 if self.chunks else 1,
             "slices": 1 + slices,
             "count": count,
         }
-        launch(Launch(kernels.add_slices_kernel, (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}))
+        _launch("add_slices_kernel", (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
         self.chunks += 1
 
 
@@ -230,11 +228,9 @@ class _WeightSum:
 
     def add(self, gradient: Gradient, x: Tensor, out: Tensor | None, params: BlockParams) -> None:
         """One chunk's share; `out` [F, C / groups, S, S] is written where it is the last."""
-        from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
         positions = _positions(params)
         slices = _cdiv(positions, self.sum.share)
-        args = {
+        args: dict[str, Any] = {
             "u": gradient.u, "passed": gradient.passed, "x": x, "partial": self.sum.partial[1:], "positions": positions,
             "share": self.sum.share, **_extents(gradient, params),
         }  # fmt: skip
@@ -244,7 +240,7 @@ class _WeightSum:
             "ONE_TAP": _group_channels(params) % tile.columns == 0,
         }  # fmt: skip
         grid = (self.tiles, slices, params.options.groups)
-        launch(Launch(kernels.weight_gradient_kernel, grid, args, constants, tile.warps, tile.stages))
+        _launch("weight_gradient_kernel", grid, args, constants, tile)
         self.sum.finish(slices, out)
 
 
@@ -260,26 +256,23 @@ class _BiasSum:
 
     def add(self, gradient: Gradient, out: Tensor | None) -> None:
         """One chunk's share; `out` [F] is written where it is the last."""
-        from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
         filters = gradient.u.shape[1]
         positions = gradient.u.numel() // filters
         slices = _cdiv(positions, self.sum.share)
-        args = {
+        args: dict[str, Any] = {
             "u": gradient.u, "passed": gradient.passed, "partial": self.sum.partial[1:], "positions": positions,
             "share": self.sum.share,
         }  # fmt: skip
         constants = {
-            "FILTERS": filters, "MODE": gradient.mode, "FIRST": self.first, "COLUMNS": self.tile.columns, "DEPTH": self.tile.depth,
+            "FILTERS": filters, "MODE": gradient.mode, "FIRST": self.first, "COLUMNS": self.tile.columns,
+            "DEPTH": self.tile.depth,
         }  # fmt: skip
-        launch(Launch(kernels.bias_gradient_kernel, (self.tiles, slices), args, constants, self.tile.warps, self.tile.stages))
+        _launch("bias_gradient_kernel", (self.tiles, slices), args, constants, self.tile)
         self.sum.finish(slices, out)
 
 
 def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: BlockParams) -> None:
     """grad_x [N, C, H, W], every element of it."""
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     options, tile = params.options, input_tile(params)
     # Of each phase so many rows and columns: some of them may lie beside the image, which the kernel sees.
     phase_rows, phase_cols = (
@@ -287,22 +280,20 @@ def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: 
         for extent in (params.height, params.width)
     )
     pixels = params.images * phase_rows * phase_cols
-    args = {
+    args: dict[str, Any] = {
         "u": gradient.u, "passed": gradient.passed, "weight": weight, "grad_x": grad_x, "pixels": pixels,
         **_extents(gradient, params), "phase_rows": phase_rows, "phase_cols": phase_cols,
     }  # fmt: skip
     constants = {**_convolution(params), **_tail(gradient, params), **_dot(params), **_sides(tile, depth=True)}
     channels = _cdiv(_group_channels(params), tile.columns)
     grid = (_cdiv(pixels, tile.rows), channels * options.stride**2, options.groups)
-    launch(Launch(kernels.input_gradient_kernel, grid, args, constants, tile.warps, tile.stages))
+    _launch("input_gradient_kernel", grid, args, constants, tile)
 
 
 def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: Tensor, params: BlockParams) -> None:
     """relu [N, F, rows, cols] = the convolution's output after the ReLU, in float32."""
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     tile, groups, positions = conv_tile(params), params.options.groups, _positions(params)
-    args = {
+    args: dict[str, Any] = {
         "x": x, "weight": weight, "bias": weight if bias is None else bias.contiguous(), "relu": relu, "positions": positions,
         "height": params.height, "width": params.width, "conv_rows": relu.shape[2], "conv_cols": relu.shape[3],
     }  # fmt: skip
@@ -311,27 +302,25 @@ def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: Tensor, par
         "ONE_TAP": _group_channels(params) % tile.depth == 0,
     }  # fmt: skip
     grid = (_cdiv(positions, tile.rows), _cdiv(params.filters // groups, tile.columns), groups)
-    launch(Launch(kernels.conv_relu_kernel, grid, args, constants, tile.warps, tile.stages))
+    _launch("conv_relu_kernel", grid, args, constants, tile)
 
 
 def _pool_maximum(values: Tensor, pool: Pool, params: BlockParams) -> tuple[Tensor, Tensor]:
     """The maxima of the windows of `values` and, for ties "first", the places of the first of them; else the maxima twice."""
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     images, filters, rows, cols = values.shape
     shape = (images, *params.out_shape[1:])
     top = torch.empty(shape, dtype=torch.float32, device=values.device, memory_format=torch.channels_last)
     first = params.options.ties == "first"
     index = torch.empty_like(top, dtype=torch.int32) if first else top
     positions = top.numel() // filters
-    args = {
+    args: dict[str, Any] = {
         "values": values, "top": top, "index": index, "positions": positions, "rows": rows, "cols": cols,
         "top_rows": top.shape[2], "top_cols": top.shape[3],
     }  # fmt: skip
     tile = _plane_tile(filters)
     constants = {"FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "FIRST": first, **_sides(tile)}
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    launch(Launch(kernels.pool_maximum_kernel, grid, args, constants, tile.warps, tile.stages))
+    _launch("pool_maximum_kernel", grid, args, constants, tile)
     return top, index
 
 
@@ -339,13 +328,11 @@ def _pool_gradient(
     grad: Tensor, top: Tensor, index: Tensor, values: Tensor, relu: Tensor, out: Tensor, params: BlockParams, masked: bool
 ) -> None:
     """out = the gradient of `values` from `grad` of their maxima `top`, where `masked` only where relu is positive."""
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     _, filters, rows, cols = values.shape
     pool = params.options.pool
     assert pool is not None
     positions = values.numel() // filters
-    args = {
+    args: dict[str, Any] = {
         "grad": grad, "top": top, "index": index, "values": values, "relu": relu, "out": out, "positions": positions,
         "rows": rows, "cols": cols, "top_rows": top.shape[2], "top_cols": top.shape[3],
     }  # fmt: skip
@@ -355,22 +342,20 @@ def _pool_gradient(
         "MASKED": masked, **_sides(tile),
     }  # fmt: skip
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    launch(Launch(kernels.pool_gradient_kernel, grid, args, constants, tile.warps, tile.stages))
+    _launch("pool_gradient_kernel", grid, args, constants, tile)
 
 
 def _norm(values: Tensor, out: Tensor, norm: Norm) -> None:
     """out = the norm of `values`, both [N, F, rows, cols] in float32."""
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     if isinstance(norm, SameMapNorm):
         _same_map(values, values, out, out, norm, terms=False)
         return
     filters = values.shape[1]
     positions = values.numel() // filters
-    args = {"values": values, "out": out, "positions": positions, "k": float(norm.k), **_norm_numbers(norm)}
+    args: dict[str, Any] = {"values": values, "out": out, "positions": positions, "k": float(norm.k), **_norm_numbers(norm)}
     tile = _maps_tile(filters)
     constants = {**_maps_window(norm, filters), **_sides(tile)}
-    launch(Launch(kernels.cross_map_kernel, (_cdiv(positions, tile.rows),), args, constants, tile.warps, tile.stages))
+    _launch("cross_map_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
 
 
 def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: bool) -> None:
@@ -378,8 +363,6 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
 
     All [N, F, rows, cols]; values in float32.
     """
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     _, filters, rows, cols = values.shape
     positions = values.numel() // filters
     args: dict[str, Any] = {"values": values, "u": u, "positions": positions, **_norm_numbers(norm)}
@@ -387,7 +370,7 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
         tile = _maps_tile(filters)
         args |= {"grad": grad, "k": float(norm.k)}
         constants = {**_maps_window(norm, filters), "MASKED": masked, **_sides(tile)}
-        launch(Launch(kernels.cross_map_gradient_kernel, (_cdiv(positions, tile.rows),), args, constants, tile.warps, tile.stages))
+        _launch("cross_map_gradient_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
         return
     scaled, terms = torch.empty_like(values), torch.empty_like(values)
     _same_map(grad, values, scaled, terms, norm, terms=True)
@@ -396,24 +379,22 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
     args |= {"scaled": scaled, "terms": terms, **_plane_window(norm.size - 1 - before, before, rows, cols)}
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
     constants = {"FILTERS": filters, "MASKED": masked, **_sides(tile)}
-    launch(Launch(kernels.same_map_gradient_kernel, grid, args, constants, tile.warps, tile.stages))
+    _launch("same_map_gradient_kernel", grid, args, constants, tile)
 
 
 def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: SameMapNorm, terms: bool) -> None:
     """scaled = grad * d**-power and, where `terms`, into = scaled * values / d."""
-    from dcnn_fast.ops.block import triton_backward_kernels as kernels
-
     _, filters, rows, cols = values.shape
     positions = values.numel() // filters
     before = norm.size // 2
-    args = {
+    args: dict[str, Any] = {
         "grad": grad, "values": values, "scaled": scaled, "terms": into, "positions": positions,
         **_plane_window(before, norm.size - 1 - before, rows, cols), **_norm_numbers(norm),
     }  # fmt: skip
     tile = _plane_tile(filters)
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
     constants = {"FILTERS": filters, "TERMS": terms, **_sides(tile)}
-    launch(Launch(kernels.same_map_kernel, grid, args, constants, tile.warps, tile.stages))
+    _launch("same_map_kernel", grid, args, constants, tile)
 
 
 def weight_tile(params: BlockParams) -> Tile:
@@ -421,8 +402,9 @@ def weight_tile(params: BlockParams) -> Tile:
     channels = _group_channels(params)
     rows = _fitting(params.filters // params.options.groups, 64)
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
-    depth = 32 if Products.of(params).on_tensor_cores else 16
-    return Tile(rows, min(columns, _fitting(params.depth, 64)), depth)
+    fast = Products.of(params).on_tensor_cores
+    warps = 4 if fast and not params.kept.hits else 8
+    return Tile(rows, min(columns, _fitting(params.depth, 64)), 32 if fast else 16, warps)
 
 
 def input_tile(params: BlockParams) -> Tile:
@@ -430,16 +412,24 @@ def input_tile(params: BlockParams) -> Tile:
     columns = _fitting(_group_channels(params), 64)
     depth = _fitting(params.filters // params.options.groups, 32)
     if not Products.of(params).on_tensor_cores:
-        return Tile(64, columns, 16)
-    return Tile(64, columns, depth)
+        return Tile(64, columns, 16, 8)
+    return Tile(64, columns, depth, 8)
 
 
 def conv_tile(params: BlockParams) -> Tile:
     """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
     columns = _fitting(params.filters // params.options.groups, 64)
     if not Products.of(params).on_tensor_cores:
-        return Tile(64, columns, 16)
-    return Tile(64, columns, 32)
+        return Tile(64, columns, 16, 8)
+    return Tile(64, columns, 32, 8)
+
+
+def _launch(
+    kernel: str, grid: tuple[int, ...], args: Mapping[str, Tensor | int | float], constants: Mapping[str, Any], tile: Tile
+) -> None:
+    """Launch a kernel of triton_backward_kernels.py, which is imported where Triton is used and no earlier."""
+    kernels = import_module("dcnn_fast.ops.block.triton_backward_kernels")
+    launch(Launch(getattr(kernels, kernel), grid, args, constants, tile.warps, tile.stages))
 
 
 def _plane_tile(filters: int) -> Tile:
@@ -498,11 +488,9 @@ def _tail(gradient: Gradient, params: BlockParams) -> Mapping[str, Any]:
 
 
 def _dot(params: BlockParams) -> Mapping[str, Any]:
-    import triton.language as tl
-
     products = Products.of(params)
-    types = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
-    return {"DOT": types[products.dtype], "PRECISION": products.precision}
+    dtype = getattr(import_module("triton.language"), str(products.dtype).removeprefix("torch."))
+    return {"DOT": dtype, "PRECISION": products.precision}
 
 
 def _sides(tile: Tile, depth: bool = False) -> Mapping[str, int]:

@@ -1,7 +1,7 @@
 """Triton kernels of the block's backward; triton_backward.py launches them.
 
-Every tensor is dense in channels_last memory. A position is one output of the convolution, a pixel one input; both are counted over
-the batch, so that a tile may span images. Offsets of rows of a tile are 64-bit, those within a row 32-bit.
+Every tensor is dense in channels_last memory. A position is one output of the convolution, a pixel one input; both are counted
+over the batch, so that a tile may span images. Offsets of a tile's rows are 64-bit, those within a row 32-bit.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def conv_gradient(
 ):
     """The gradient of the convolution's output at some positions: [M, BF], float32.
 
-    MODE says how it follows from u. "direct": it is u; "mask": it is u where `passed`, the result, is positive; "hits": it is the
-    sum of u over the pool windows whose hits, in `passed`, name the output (FIRST: name it first). What did not win is selected away, not multiplied by zero: an infinity that no gradient reaches leaves no trace.
+    MODE says how it follows from u. "direct": it is u; "mask": it is u where `passed`, the result, is positive; "hits": it is
+    the sum of u over the pool windows whose hits, in `passed`, name the output (FIRST: name it first). What did not win is
+    selected away, not multiplied by zero: an infinity that no gradient reaches leaves no trace.
     """
     if MODE == "hits":
         total = tl.zeros([image.shape[0], filter.shape[0]], tl.float32)
@@ -68,16 +69,16 @@ def conv_gradient(
                 if FIRST:
                     hits = hits & -hits
                 taken = tl.load((u + start)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
-                total += tl.where(((hits >> (i * POOL + j)[:, None]) & 1) != 0, taken, 0.0)
-        return total
+                bit = (i * POOL + j) & 15  # beyond the window, where there are no hits, too
+                total += tl.where(((hits >> bit[:, None]) & 1) != 0, taken, 0.0)
     else:
         start = row_offsets(image, y, x, rows, cols, FILTERS)
         mask = inside[:, None] & known[None, :]
-        taken = tl.load((u + start)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+        total = tl.load((u + start)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
         if MODE == "mask":
             result = tl.load((passed + start)[:, None] + filter[None, :], mask=mask, other=0.0)
-            taken = tl.where(result > 0, taken, 0.0)
-        return taken
+            total = tl.where(result > 0, total, 0.0)
+    return total
 
 
 @triton.jit
@@ -117,7 +118,7 @@ def source_tile(
         inside = inside & (pixel_y >= 0) & (pixel_y < height) & (pixel_x >= 0) & (pixel_x < width)
         start = row_offsets(image, pixel_y, pixel_x, height, width, CHANNELS)
         lane = tl.multiple_of(group * GROUP_CHANNELS + channel, COLUMNS) + tl.arange(0, COLUMNS)
-        return tl.load((source + start)[:, None] + lane[None, :], mask=inside[:, None], other=0)
+        mask = inside[:, None]
     else:
         tap_y, tap_x, channel = source_columns(column, SIZE, GROUP_CHANNELS)
         pixel_y, pixel_x = y * STRIDE - PADDING, x * STRIDE - PADDING
@@ -126,7 +127,7 @@ def source_tile(
         row, col = pixel_y[:, None] + tap_y[None, :], pixel_x[:, None] + tap_x[None, :]
         mask = inside[:, None] & (row >= 0) & (row < height) & (col >= 0) & (col < width)
         mask = mask & (column < SIZE * SIZE * GROUP_CHANNELS)[None, :]
-        return tl.load((source + start)[:, None] + lane[None, :], mask=mask, other=0)
+    return tl.load((source + start)[:, None] + lane[None, :], mask=mask, other=0)
 
 
 @triton.jit
@@ -160,7 +161,7 @@ def weight_gradient_kernel(
     DEPTH: tl.constexpr,
     ONE_TAP: tl.constexpr,
 ):
-    """A slice's share of the gradient of ROWS filters' COLUMNS weights: sums over its positions. Grid [tiles, slices, groups]."""
+    """A slice's share of the gradient of ROWS filters' COLUMNS weights. Grid [tiles, slices, groups]."""
     GROUP_FILTERS: tl.constexpr = FILTERS // GROUPS
     GROUP_CHANNELS: tl.constexpr = CHANNELS // GROUPS
     ALL_COLUMNS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS
@@ -246,7 +247,7 @@ def add_slices_kernel(
     count,
     BLOCK: tl.constexpr,
 ):
-    """out = the sum of slices first ... slices - 1, in this order. Grid [blocks]. out may be a slice: each element is one program's."""
+    """out = the sum of slices first ... slices - 1, in this order; it may be one of them. Grid [blocks]."""
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = index < count
     total = tl.zeros([BLOCK], tl.float32)
@@ -354,7 +355,7 @@ def conv_relu_kernel(
     DEPTH: tl.constexpr,
     ONE_TAP: tl.constexpr,
 ):
-    """The convolution's output after the ReLU, ROWS positions by COLUMNS filters. Grid [tiles of positions, of filters, groups]."""
+    """ROWS positions by COLUMNS filters of the convolution's output after the ReLU. Grid [tiles, tiles of filters, groups]."""
     GROUP_FILTERS: tl.constexpr = FILTERS // GROUPS
     GROUP_CHANNELS: tl.constexpr = CHANNELS // GROUPS
     ALL_COLUMNS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS
@@ -632,9 +633,7 @@ def same_map_gradient_kernel(
     inside = position < positions
     mask = inside[:, None] & known[None, :]
     image, y, x = place(position, rows, cols)
-    spread = plane_sum(
-        terms, image, y, x, inside, filter, known, rows, cols, above, below, left, right, FILTERS, SQUARED=False
-    )
+    spread = plane_sum(terms, image, y, x, inside, filter, known, rows, cols, above, below, left, right, FILTERS, SQUARED=False)
     offset = position.to(tl.int64) * FILTERS
     value = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
     own = tl.load((scaled + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
