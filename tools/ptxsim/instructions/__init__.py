@@ -1,0 +1,5 @@
+"""Decoders of instructions, by family. Importing this package registers them all."""
+
+from . import asynchronous, atomic, control, convert, floating, half, integer, matrix, memory, move, warp
+
+__all__ = ["asynchronous", "atomic", "control", "convert", "floating", "half", "integer", "matrix", "memory", "move", "warp"]

@@ -1,0 +1,107 @@
+"""atom and red: one thread after the other, in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnsupportedInstruction
+from ..module import SHARED_WINDOW, Context, Run, decoder
+from ..parser import Statement
+from ..values import DTYPES, UNSIGNED, Array, bf16_to_single, bits, half_to_single, single_to_bf16, single_to_half
+from .common import address_reader, halves, joined
+from .floating import extremum
+from .memory import space_of
+
+if TYPE_CHECKING:
+    from ..machine import Machine
+
+_OPERATORS = {"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"}
+
+
+def _function(name: str, kind: str) -> Callable[..., Array]:
+    """New value from the old one and the operands, on the bits as `kind` is held."""
+    if "f16" in kind:
+        up, down = (half_to_single, single_to_half) if kind.startswith("f16") else (bf16_to_single, single_to_bf16)
+        inner = np.add if name == "add" else extremum(name, False)
+        if kind.endswith("x2"):
+            return lambda old, x: joined(down(inner(up(halves(old)), up(halves(x)))))
+        return lambda old, x: down(inner(up(old), up(x)))
+    if kind in {"f32", "f64"} and name in {"min", "max"}:
+        return extremum(name, False)
+    table: dict[str, Callable[..., Array]] = {
+        "add": np.add, "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
+        "xor": np.bitwise_xor, "exch": lambda old, x: x, "cas": lambda old, x, y: np.where(old == x, y, old),
+        "inc": lambda old, x: np.where(old >= x, 0, old + 1).astype(old.dtype),
+        "dec": lambda old, x: np.where((old == 0) | (old > x), x, old - 1).astype(old.dtype),
+    }  # fmt: skip
+    return table[name]
+
+
+def _one_by_one(cells: Array, index: Array, function: Callable[..., Array], operands: list[Array]) -> Array:
+    """Apply `function` to `cells[index]` thread by thread; gives what each thread found. Threads on different cells at once."""
+    order = np.argsort(index, kind="stable")
+    sorted_index = index[order]
+    first = np.ones(len(index), dtype=bool)
+    first[1:] = sorted_index[1:] != sorted_index[:-1]
+    starts = np.flatnonzero(first)
+    rank = np.arange(len(index)) - np.repeat(starts, np.diff(np.append(starts, len(index))))
+    found = np.empty(len(index), dtype=cells.dtype)
+    by_rank = order[np.argsort(rank, kind="stable")]
+    for lanes in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]):
+        where = index[lanes]
+        old = cells[where]
+        found[lanes] = old
+        cells[where] = function(old, *[x[lanes] for x in operands])
+    return found
+
+
+@decoder("atom", "red")
+def atomic(s: Statement, ctx: Context) -> Run:
+    name = next(p for p in s.parts[1:] if p in _OPERATORS)
+    kind = s.parts[-1]
+    if any(p in {"v2", "v4", "v8"} for p in s.parts) or kind not in DTYPES:
+        raise UnsupportedInstruction("a vector atomic")
+    operands = list(s.operands)
+    target = None if s.parts[0] == "red" else ctx.target(operands.pop(0))
+    address = address_reader(ctx, operands.pop(0))
+    if any("cache_hint" in p for p in s.parts):
+        operands.pop()
+    slots = [ctx.source(o, kind) for o in operands]
+    dtype = DTYPES[kind]
+    size = dtype.itemsize
+    function = _function(name, kind)
+    space = space_of(s)
+
+    def run(m: Machine) -> None:
+        where = address(m)
+        in_shared = space == "shared"
+        if space == "generic" and int(where.min()) >= SHARED_WINDOW:
+            in_shared, where = True, where - SHARED_WINDOW
+        active = m.active
+        chosen = m.whole(True if active is None else active)
+        values = [m.whole(bits(m.registers[slot], dtype))[chosen] for slot in slots]
+        full = np.array(m.whole(where))
+        m.active = chosen
+        if in_shared:
+            access = m.shared.access(m, full, size, "atomic")
+            cells, index = m.shared.cells(access, size)
+            m.shared.note_atomic(m, access, size)
+            found = _one_by_one(cells.view(dtype), index, function, values)
+        else:
+            found = np.empty(values[0].shape, dtype=dtype)
+            for allocation, which in m.memory.atomic_parts(m, full, size):
+                inside = slice(None) if which is None else which
+                index = (full[chosen][inside] - allocation.origin) // size
+                cells = allocation.view(size).view(dtype)
+                found[inside] = _one_by_one(cells, index, function, [v[inside] for v in values])
+        m.active = active
+        m.counters.add(m.at, atomic_operations=int(chosen.sum()))
+        if target is not None:
+            out = np.zeros((m.blocks, m.threads), dtype=UNSIGNED[size])
+            out[chosen] = found.view(UNSIGNED[size])
+            m.write(target, out)
+
+    return run

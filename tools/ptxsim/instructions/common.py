@@ -1,0 +1,90 @@
+"""What decoders share: closures that read registers, apply a function of arrays and write the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..module import Context, Run
+from ..parser import Statement
+from ..values import DTYPES, S64, U32, Array, bits
+
+if TYPE_CHECKING:
+    from ..machine import Machine
+
+DType = np.dtype[np.generic]
+
+
+def apply(target: int | None, function: Callable[..., Array], *sources: tuple[int, DType]) -> Run:
+    """`target = function(*sources)` for the threads that run; a source is a slot and how its bits are seen."""
+    slots = [s for s, _ in sources]
+    types = [t for _, t in sources]
+    if len(sources) == 1:
+        (a,), (ta,) = slots, types
+
+        def unary(m: Machine) -> None:
+            r = m.registers
+            x = r[a]
+            v = function(x if x.dtype is ta else bits(x, ta))
+            if m.mask is None and target is not None:
+                r[target] = v
+            else:
+                m.write(target, v)
+
+        return unary
+    if len(sources) == 2:
+        (a, b), (ta, tb) = slots, types
+
+        def binary(m: Machine) -> None:
+            r = m.registers
+            x, y = r[a], r[b]
+            v = function(x if x.dtype is ta else bits(x, ta), y if y.dtype is tb else bits(y, tb))
+            if m.mask is None and target is not None:
+                r[target] = v
+            else:
+                m.write(target, v)
+
+        return binary
+
+    def general(m: Machine) -> None:
+        r = m.registers
+        m.write(target, function(*[bits(r[s], t) for s, t in zip(slots, types, strict=True)]))
+
+    return general
+
+
+def operation(statement: Statement, ctx: Context, kind: str, function: Callable[..., Array]) -> Run:
+    """An instruction whose operands all have the type `kind`: the target, then the sources."""
+    target, *sources = statement.operands
+    dtype = DTYPES[kind]
+    return apply(ctx.target(target), function, *[(ctx.source(s, kind), dtype) for s in sources])
+
+
+def address_reader(ctx: Context, text: str) -> Callable[[Machine], Array]:
+    """A function that gives the signed 64-bit addresses of `[…]`."""
+    address = ctx.address(text)
+    slot, offset = address.slot, address.offset
+    if slot is None:
+        fixed = np.full((1, 1), offset, dtype=np.int64)
+        return lambda m: fixed
+
+    def read(m: Machine) -> Array:
+        x = m.registers[slot]
+        x = bits(x, S64) if x.dtype.itemsize == 8 else bits(x, U32).astype(np.int64)
+        return x + offset if offset else x
+
+    return read
+
+
+def halves(x: Array) -> Array:
+    """A 32-bit register as its two 16-bit halves, in a last axis; a 64-bit one as its two 32-bit halves."""
+    small = np.dtype(f"u{x.dtype.itemsize // 2}")
+    return np.ascontiguousarray(x)[..., None].view(small)
+
+
+def joined(x: Array) -> Array:
+    """The inverse of `halves`."""
+    wide = np.dtype(f"u{x.dtype.itemsize * 2}")
+    return np.ascontiguousarray(x).view(wide)[..., 0]

@@ -1,0 +1,158 @@
+"""Branches, ends and barriers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnsupportedInstruction
+from ..module import Context, Run, decoder
+from ..parser import Statement, parse_integer
+from ..values import BOOL, Array, bits
+from .common import apply
+
+if TYPE_CHECKING:
+    from ..machine import Machine
+
+
+def _split(m: Machine, slot: int | None, negated: bool) -> tuple[Array | None, Array | None]:
+    """The running threads whose predicate holds, and the others; None for nobody."""
+    group = m.group
+    if slot is None:
+        return group, None
+    p = m.registers[slot]
+    if p is None:
+        raise m.uninitialised_register()
+    if negated:
+        p = ~p
+    if m.active is None:
+        if p.all():
+            return group, None
+        if not p.any():
+            return None, group
+        return p, ~p
+    yes = group & p
+    if not yes.any():
+        return None, group
+    no = group & ~p
+    if not no.any():
+        return group, None
+    return yes, no
+
+
+def _predicate(s: Statement, ctx: Context) -> int | None:
+    return None if s.predicate is None else ctx.register(s.predicate)
+
+
+@decoder("bra")
+def bra(s: Statement, ctx: Context) -> Run:
+    goal, after, slot, negated = ctx.label(s.operands[0]), ctx.next_block, _predicate(s, ctx), s.negated
+
+    def run(m: Machine) -> None:
+        yes, no = _split(m, slot, negated)
+        if yes is not None:
+            m.go(goal, yes)
+        if no is not None:
+            m.go(after, no)
+
+    return run
+
+
+@decoder("brx")
+def brx(s: Statement, ctx: Context) -> Run:
+    index, table = ctx.source(s.operands[0], "u32"), [ctx.label(t) for t in ctx.kernel.tables[s.operands[1]]]
+    after, slot, negated = ctx.next_block, _predicate(s, ctx), s.negated
+
+    def run(m: Machine) -> None:
+        yes, no = _split(m, slot, negated)
+        if no is not None:
+            m.go(after, no)
+        if yes is not None:
+            choice = m.registers[index]
+            for i, goal in enumerate(table):
+                mask = yes & (choice == i)
+                if mask.any():
+                    m.go(goal, mask)
+
+    return run
+
+
+@decoder("ret", "exit")
+def stop(s: Statement, ctx: Context) -> Run:
+    after, slot, negated = ctx.next_block, _predicate(s, ctx), s.negated
+
+    def run(m: Machine) -> None:
+        yes, no = _split(m, slot, negated)
+        if no is not None:
+            m.go(after, no)
+        if yes is not None:
+            m.stop(yes)
+
+    return run
+
+
+@decoder("trap")
+def trap(s: Statement, ctx: Context) -> Run:
+    after, slot, negated = ctx.next_block, _predicate(s, ctx), s.negated
+
+    def run(m: Machine) -> None:
+        yes, no = _split(m, slot, negated)
+        if yes is not None:
+            m.report("trap", "the kernel traps", int(m.whole(yes).argmax()))
+            m.stop(yes)
+        if no is not None:
+            m.go(after, no)
+
+    return run
+
+
+@decoder("bar", "barrier")
+def barrier(s: Statement, ctx: Context) -> Run:
+    parts = [p for p in s.parts[1:] if p not in {"cta", "aligned"}]
+    if parts[0] == "warp":
+        return lambda m: None
+    if s.predicate is not None:
+        raise UnsupportedInstruction("a barrier under a predicate")
+    after = ctx.next_block
+    if parts[0] == "sync":
+        number = parse_integer(s.operands[0])
+        count = parse_integer(s.operands[1]) if len(s.operands) > 1 else None
+        return lambda m: m.barrier(number, count, after)
+    if parts[0] == "red" and len(s.operands) == 3:
+        return _reducing_barrier(s, ctx, parts[1], after)
+    raise UnsupportedInstruction("this form of barrier")
+
+
+def _reducing_barrier(s: Statement, ctx: Context, operator: str, after: int) -> Run:
+    target, number, source = ctx.target(s.operands[0]), parse_integer(s.operands[1]), s.operands[2]
+    negated = source.startswith("!")
+    slot = ctx.source(source.lstrip("!"), "pred")
+
+    def run(m: Machine) -> None:
+        if m.mask is not None:
+            raise UnsupportedInstruction(f"{s.opcode} by a part of the threads (PTX line {s.line})")
+        p = m.whole(bits(m.registers[slot], BOOL) != negated) & m.whole(m.group)
+        live = m.whole(m.live)
+        if operator == "or":
+            value = p.any(axis=1, keepdims=True)
+        elif operator == "and":
+            value = (p | ~live).all(axis=1, keepdims=True)
+        else:
+            value = p.sum(axis=1, keepdims=True, dtype=np.uint32)
+        m.write(target, value)
+        m.barrier(number, None, after)
+
+    return run
+
+
+@decoder("membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority")
+def nothing(s: Statement, ctx: Context) -> Run:
+    """Orders or hints that change no result here: all memory is coherent."""
+    return lambda m: None
+
+
+@decoder("createpolicy")
+def createpolicy(s: Statement, ctx: Context) -> Run:
+    zero = ctx.constant(0, 8)
+    return apply(ctx.target(s.operands[0]), lambda x: x, (zero, ctx.constants[zero].dtype))

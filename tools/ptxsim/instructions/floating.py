@@ -1,0 +1,156 @@
+"""fp32 and fp64 arithmetic, and fp32 in pairs.
+
+Rounded as IEEE says. `fma` of fp32 goes through fp64 and can round twice (one case in 2^29). The approximations (`ex2.approx`,
+`lg2.approx`, `rcp.approx`, …) are numpy's, within an ulp or so: more exact than the hardware's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import UnsupportedInstruction
+from ..module import Context, Run, decoder
+from ..parser import Statement
+from ..values import DTYPES, Array, flush
+from . import half
+from .common import apply, halves, joined, operation
+
+Function = Callable[..., Array]
+
+
+def directed(x: Array, mode: str) -> Array:
+    """fp64 to fp32 with rounding `rn`, `rz`, `rm` or `rp`."""
+    single = x.astype(np.float32)
+    if mode == "rn":
+        return single
+    back = single.astype(np.float64)
+    if mode == "rz":
+        return np.where(np.abs(back) > np.abs(x), np.nextafter(single, np.float32(0)), single)
+    if mode == "rm":
+        return np.where(back > x, np.nextafter(single, np.float32(-np.inf)), single)
+    return np.where(back < x, np.nextafter(single, np.float32(np.inf)), single)
+
+
+def _fma32(a: Array, b: Array, c: Array) -> Array:
+    return (a.astype(np.float64) * b + c).astype(np.float32)
+
+
+def _fma64(a: Array, b: Array, c: Array) -> Array:
+    return (a.astype(np.longdouble) * b + c).astype(np.float64)
+
+
+def _minimum(a: Array, b: Array) -> Array:
+    return np.where((a == 0) & (b == 0), np.where(np.signbit(a), a, b), np.fmin(a, b))
+
+
+def _maximum(a: Array, b: Array) -> Array:
+    return np.where((a == 0) & (b == 0), np.where(np.signbit(a), b, a), np.fmax(a, b))
+
+
+def extremum(name: str, propagate: bool) -> Function:
+    """min or max: the number if one operand is NaN, unless NaN shall win; -0 is below +0."""
+    plain = _minimum if name == "min" else _maximum
+
+    def function(a: Array, b: Array) -> Array:
+        return np.where(np.isnan(a) | np.isnan(b), a.dtype.type(np.nan), plain(a, b)) if propagate else plain(a, b)
+
+    # Newer PTX compares three numbers at once.
+    return lambda a, b, *c: function(function(a, b), *c) if c else function(a, b)
+
+
+def _reciprocal(x: Array) -> Array:
+    return x.dtype.type(1) / x
+
+
+def _rsqrt(x: Array) -> Array:
+    return (1 / np.sqrt(x.astype(np.float64))).astype(x.dtype)
+
+
+UNARY: dict[str, Function] = {
+    "neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "rcp": _reciprocal, "rsqrt": _rsqrt,
+    "ex2": np.exp2, "lg2": np.log2, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+}  # fmt: skip
+_BINARY: dict[str, Function] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "copysign": lambda a, b: np.copysign(b, a),
+}
+
+
+def _function(s: Statement, kind: str) -> Function:
+    name, parts = s.parts[0], s.parts
+    mode = next((p for p in parts if p in {"rz", "rm", "rp"}), "rn")
+    if name in {"min", "max"}:
+        function = extremum(name, "NaN" in parts)
+    elif name in {"fma", "mad"}:
+        function = _fma32 if kind == "f32" else _fma64
+    elif name in UNARY:
+        function = UNARY[name]
+    else:
+        function = _BINARY[name]
+    if mode != "rn":
+        if kind != "f32":
+            raise UnsupportedInstruction("directed rounding of fp64")
+        exact = _BINARY.get(name, UNARY.get(name)) if name not in {"fma", "mad"} else (lambda a, b, c: a * b + c)
+        assert exact is not None
+
+        def function(*values: Array) -> Array:
+            return directed(exact(*[v.astype(np.float64) for v in values]), mode)
+
+    return function
+
+
+def modified(function: Function, parts: tuple[str, ...]) -> Function:
+    """`function` with `.ftz` and `.sat`."""
+    if "ftz" in parts:
+        inner = function
+        function = lambda *values: flush(inner(*[flush(v) for v in values]))  # noqa: E731
+    if "sat" in parts:
+        unclamped = function
+
+        def function(*values: Array) -> Array:
+            x = unclamped(*values)
+            return np.where(np.isnan(x), x.dtype.type(0), np.clip(x, 0, 1).astype(x.dtype))
+
+    return function
+
+
+def arithmetic(s: Statement, ctx: Context) -> Run:
+    """An instruction on fp32, fp64 or pairs of fp32."""
+    kind = s.parts[-1]
+    if kind == "f32x2":
+        single = modified(_function(s, "f32"), s.parts)
+
+        def paired(*values: Array) -> Array:
+            return joined(single(*[halves(v).view(np.float32) for v in values]).view(np.uint32))
+
+        return operation(s, ctx, "f32x2", paired)
+    function = _function(s, kind)
+    # Changing a sign is no arithmetic: it keeps NaN and, without .ftz, subnormals.
+    if {"ftz", "sat"} & set(s.parts):
+        function = modified(function, s.parts)
+    return operation(s, ctx, kind, function)
+
+
+@decoder("sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh", "copysign")
+def special(s: Statement, ctx: Context) -> Run:
+    return half.arithmetic(s, ctx) if "f16" in s.parts[-1] else arithmetic(s, ctx)
+
+
+@decoder("testp")
+def testp(s: Statement, ctx: Context) -> Run:
+    kind = s.parts[-1]
+    tiny = np.finfo(DTYPES[kind]).tiny
+    tests: dict[str, Function] = {
+        "finite": np.isfinite,
+        "infinite": np.isinf,
+        "number": lambda x: ~np.isnan(x),
+        "notanumber": np.isnan,
+        "normal": lambda x: np.isfinite(x) & (np.abs(x) >= tiny),
+        "subnormal": lambda x: (x != 0) & (np.abs(x) < tiny),
+    }
+    return apply(ctx.target(s.operands[0]), tests[s.parts[1]], (ctx.source(s.operands[1], kind), DTYPES[kind]))

@@ -1,0 +1,79 @@
+"""fp16 and bf16 arithmetic, single and in pairs: in fp32, `fma` in fp64, rounded once to the half type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..module import Context, Run
+from ..parser import Statement
+from ..values import (
+    Array,
+    bf16_to_double,
+    bf16_to_single,
+    double_to_bf16,
+    double_to_half,
+    half_to_double,
+    half_to_single,
+    single_to_bf16,
+    single_to_half,
+)
+from . import floating
+from .common import halves, joined, operation
+
+
+def _bitwise(name: str) -> Callable[[Array], Array]:
+    if name == "neg":
+        return lambda x: x ^ np.uint16(0x8000)
+    return lambda x: x & np.uint16(0x7FFF)
+
+
+def _single_function(name: str, parts: tuple[str, ...]) -> Callable[..., Array]:
+    if name in {"min", "max"}:
+        return floating.extremum(name, "NaN" in parts)
+    if name in floating.UNARY:
+        return floating.UNARY[name]
+    return {"add": np.add, "sub": np.subtract, "mul": np.multiply}[name]
+
+
+def element_function(s: Statement, kind: str) -> Callable[..., Array]:
+    """The instruction on arrays of 16-bit patterns."""
+    name, parts = s.parts[0], s.parts
+    if name in {"neg", "abs"}:
+        return _bitwise(name)
+    half = kind.startswith("f16")
+    if name == "fma":
+        widen, narrow = (half_to_double, double_to_half) if half else (bf16_to_double, double_to_bf16)
+
+        def function(*values: Array) -> Array:
+            a, b, c = (widen(v) for v in values)
+            return narrow(a * b + c)
+
+    else:
+        up, down = (half_to_single, single_to_half) if half else (bf16_to_single, single_to_bf16)
+        inner = _single_function(name, parts)
+
+        def function(*values: Array) -> Array:
+            return down(inner(*[up(v) for v in values]))
+
+    zero_below, saturate = "relu" in parts, "sat" in parts
+    if not zero_below and not saturate:
+        return function
+    one = np.uint16(0x3C00 if half else 0x3F80)
+
+    def clamped(*values: Array) -> Array:
+        x = function(*values)
+        nan = (x & np.uint16(0x7FFF)) > np.uint16(0x7C00 if half else 0x7F80)
+        x = np.where(~nan & (x >= np.uint16(0x8000)), np.uint16(0), x)
+        return x if zero_below else np.where(nan, np.uint16(0), np.minimum(x, one))
+
+    return clamped
+
+
+def arithmetic(s: Statement, ctx: Context) -> Run:
+    kind = s.parts[-1]
+    function = element_function(s, kind)
+    if not kind.endswith("x2"):
+        return operation(s, ctx, kind, function)
+    return operation(s, ctx, kind, lambda *values: joined(function(*[halves(v) for v in values])))

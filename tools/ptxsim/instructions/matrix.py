@@ -1,0 +1,198 @@
+"""ldmatrix, stmatrix and mma. Layouts are those of the PTX ISA, section "Warp level matrix instructions".
+
+`mma`: products are exact in fp64, are summed there and rounded once with the accumulator. The hardware adds in its own
+order with fewer bits: this is the ideal it comes near. tf32 operands lose their low 13 bits, as in the hardware.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnsupportedInstruction
+from ..module import Context, Run, decoder
+from ..parser import Statement
+from ..shadow import Access
+from ..values import U32, Array, bf16_to_double, bits, double_to_half, half_to_double
+from .common import address_reader, halves, joined
+from .memory import count_shared
+from .warp import by_warp
+
+if TYPE_CHECKING:
+    from ..machine import Machine
+
+_LANE = np.arange(32)
+
+
+def check_whole_warps(m: Machine) -> None:
+    """These instructions are for all threads of a warp together."""
+    if m.active is None:
+        return
+    active = by_warp(m.active, m.threads)
+    partial = active.any(axis=-1) & ~active.all(axis=-1)
+    if partial.any():
+        warp = int(np.broadcast_to(partial, (m.blocks, m.warps)).argmax())
+        m.report("partial warp", "a part of a warp executes an instruction of whole warps", warp * 32)
+
+
+# ldmatrix, stmatrix
+
+
+def _shape(s: Statement) -> tuple[int, bool]:
+    if "m8n8" not in s.parts or s.parts[-1] != "b16":
+        raise UnsupportedInstruction("matrices of this shape")
+    return int(next(p for p in s.parts if re.fullmatch(r"x[124]", p))[1:]), "trans" in s.parts
+
+
+def _elements(address: Array, matrix: int, trans: bool) -> list[tuple[Array, int]]:
+    """What each thread has of a matrix: [(offsets (…, warps, 32), bytes)], given the rows' addresses (…, warps, 32)."""
+    if not trans:
+        return [(address[..., matrix * 8 + _LANE // 4] + _LANE % 4 * 4, 4)]
+    return [(address[..., matrix * 8 + _LANE % 4 * 2 + e] + _LANE // 4 * 2, 2) for e in (0, 1)]
+
+
+def _rows(m: Machine, address: Array, count: int, verb: str) -> Access:
+    """The 16-byte rows that the first 8 · count threads of each warp name."""
+    active = m.active
+    if count < 4:
+        first = (np.arange(m.threads) % 32 < 8 * count)[None]
+        m.active = first if active is None else active & first
+    access = m.shared.access(m, address, 16, verb)
+    m.active = active
+    return access
+
+
+@decoder("ldmatrix")
+def ldmatrix(s: Statement, ctx: Context) -> Run:
+    count, trans = _shape(s)
+    targets = [ctx.target(t) for t in ctx.vector(s.operands[0])]
+    address = address_reader(ctx, s.operands[1])
+
+    def run(m: Machine) -> None:
+        check_whole_warps(m)
+        where = address(m)
+        access = _rows(m, where, count, "read")
+        m.shared.note_read(m, access, 16)
+        count_shared(m, access, 16, "load")
+        if not access.common:
+            where = m.whole(where)
+        rows = by_warp(where, m.threads)
+        size = 2 if trans else 4
+        offsets = np.stack([o for i in range(count) for o, _ in _elements(rows, i, trans)], axis=1)
+        # Threads that do not take part may hold anything.
+        offsets = np.clip(offsets, 0, m.shared.stride - size) & -size
+        values = m.shared.gather(offsets.reshape(offsets.shape[0], -1), size)
+        values = values.reshape(m.blocks, count, -1, m.threads)
+        for i, target in enumerate(targets):
+            if trans:
+                low, high = values[:, i, 0], values[:, i, 1]
+                m.write(target, low.astype(np.uint32) | (high.astype(np.uint32) << np.uint32(16)))
+            else:
+                m.write(target, values[:, i, 0])
+
+    return run
+
+
+@decoder("stmatrix")
+def stmatrix(s: Statement, ctx: Context) -> Run:
+    count, trans = _shape(s)
+    address = address_reader(ctx, s.operands[0])
+    slots = [ctx.source(t, "b32") for t in ctx.vector(s.operands[1])]
+
+    def run(m: Machine) -> None:
+        check_whole_warps(m)
+        where = address(m)
+        count_shared(m, _rows(m, where, count, "write"), 16, "store")
+        rows = by_warp(where, m.threads)
+        for i, slot in enumerate(slots):
+            value = bits(m.registers[slot], U32)
+            pieces = [value] if not trans else [halves(value)[..., 0], halves(value)[..., 1]]
+            for (offset, size), piece in zip(_elements(rows, i, trans), pieces, strict=True):
+                access = m.shared.access(m, offset.reshape(offset.shape[0], -1), size, "write")
+                m.shared.store(m, access, m.shared.pick(access, piece), size)
+
+    return run
+
+
+# mma
+
+
+def _stack(registers: list[Array], threads: int, split: bool) -> Array:
+    """Registers as (warps, 8 groups, 4 threads, registers[, 2 halves])."""
+    blocks = max(r.shape[0] for r in registers)
+    out = np.empty((blocks, threads, len(registers)), dtype=np.uint32)
+    for i, r in enumerate(registers):
+        out[..., i] = r
+    shape = (blocks * threads // 32, 8, 4, len(registers))
+    return out.view(np.uint16).reshape(*shape, 2) if split else out.reshape(*shape, 1)
+
+
+def _numbers(x: Array, kind: str) -> Array:
+    if kind == "f16":
+        return half_to_double(x)
+    if kind == "bf16":
+        return bf16_to_double(x)
+    return (x & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
+
+
+def matrix_a(registers: list[Array], threads: int, kind: str) -> Array:
+    """Fragments of A as (warps, 16, k). Register 2j + i holds rows 8i …, columns of half j."""
+    x = _numbers(_stack(registers, threads, kind != "tf32"), kind)
+    n, _, _, count, e = x.shape
+    x = x.reshape(n, 8, 4, count // 2, 2, e).transpose(0, 4, 1, 3, 2, 5)
+    return np.ascontiguousarray(x).reshape(n, 16, -1)
+
+
+def matrix_b(registers: list[Array], threads: int, kind: str) -> Array:
+    """Fragments of B as (warps, k, 8): a thread's group is its column."""
+    x = _numbers(_stack(registers, threads, kind != "tf32"), kind)
+    return np.ascontiguousarray(x.transpose(0, 3, 2, 4, 1)).reshape(x.shape[0], -1, 8)
+
+
+@decoder("mma")
+def mma(s: Statement, ctx: Context) -> Run:
+    shape = re.fullmatch(r"m16n8k(\d+)", s.parts[3])
+    result, kind, other, accumulator = s.parts[-4:]
+    if shape is None or kind not in {"f16", "bf16", "tf32"} or kind != other or result != accumulator:
+        raise UnsupportedInstruction("mma of this shape or these types")
+    if s.parts[4:6] != ("row", "col"):
+        raise UnsupportedInstruction("mma of other layouts than row.col")
+    k = int(shape.group(1))
+    targets = [ctx.target(t) for t in ctx.vector(s.operands[0])]
+    a, b, c = ([ctx.source(r, "b32") for r in ctx.vector(v)] for v in s.operands[1:])
+    half = result == "f16"
+
+    def fragment(m: Machine, slots: list[int], left: bool) -> Array:
+        """The matrix that registers hold; kept, for the next mma often has the same."""
+        registers = [bits(m.registers[slot], U32) for slot in slots]
+        key = (left, kind, *[id(m.registers[slot]) for slot in slots])
+        held = m.fragments.get(key)
+        if held is None:
+            if len(m.fragments) >= 64:
+                m.fragments.clear()
+            matrix = (matrix_a if left else matrix_b)(registers, m.threads, kind)
+            # The registers are held too, so that no other array can get their identity.
+            held = m.fragments[key] = (matrix, [m.registers[slot] for slot in slots])
+        return held[0]
+
+    def run(m: Machine) -> None:
+        check_whole_warps(m)
+        product = np.matmul(fragment(m, a, True), fragment(m, b, False))
+        n = len(product)
+        # (warps, half of the rows, group, thread, column of two)
+        product = product.reshape(n, 2, 8, 4, 2)
+        blocks = n * 32 // m.threads
+        if half:
+            for i, target in enumerate(targets):
+                old = half_to_double(halves(bits(m.registers[c[i]], U32)))
+                m.write(target, joined(double_to_half(product[:, i].reshape(blocks, m.threads, 2) + old)))
+        else:
+            for i, target in enumerate(targets):
+                part = product[:, i // 2, :, :, i % 2].reshape(blocks, m.threads)
+                m.write(target, (part + bits(m.registers[c[i]], np.dtype(np.float32))).astype(np.float32))
+        warps = m.warps * m.blocks if m.active is None else int(m.whole(m.active)[:, ::32].sum())
+        m.counters.add(m.at, mma_multiply_adds=16 * 8 * k * warps)
+
+    return run

@@ -1,0 +1,172 @@
+"""ld and st in every state space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnsupportedInstruction
+from ..module import LOCAL_WINDOW, SHARED_WINDOW, Context, Run, decoder
+from ..parser import TYPE_BYTES, Statement
+from ..shadow import Access, wavefronts
+from ..values import UNSIGNED, Array, bits
+from .common import address_reader
+from .convert import extend
+from .move import pack
+
+if TYPE_CHECKING:
+    from ..machine import Machine
+
+_SPACES = {"param", "global", "shared", "const", "local"}
+_HALF = {"f16": "b16", "bf16": "b16", "f16x2": "b32", "bf16x2": "b32"}
+
+
+def space_of(s: Statement) -> str:
+    for p in s.parts[1:]:
+        if p.split("_")[0] in _SPACES and not p.startswith("shared_cluster"):
+            return p.split("_")[0]
+    return "generic"
+
+
+def count_shared(m: Machine, access: Access, size: int, kind: str) -> None:
+    """Requests, bytes and wavefronts of an access to shared memory."""
+    if access.common:
+        repeat = m.blocks
+        if access.lanes is None:
+            offset, active = access.offset, None
+        else:
+            offset, active = np.zeros(m.threads, dtype=np.int64), np.zeros(m.threads, dtype=bool)
+            offset[access.lanes], active[access.lanes] = access.offset, True
+    else:
+        repeat = 1
+        offset, active = np.zeros(m.blocks * m.threads, dtype=np.int64), np.zeros(m.blocks * m.threads, dtype=bool)
+        lanes = slice(None) if access.lanes is None else access.lanes
+        offset[lanes], active[lanes] = access.offset, True
+    requests, waves, ideal = wavefronts(offset, size, active)
+    m.counters.add(m.at, **{
+        f"shared_{kind}_requests": requests * repeat,
+        f"shared_{kind}_bytes": access.offset.size * repeat * size,
+        "shared_wavefronts": waves * repeat,
+        "shared_ideal_wavefronts": ideal * repeat,
+    })  # fmt: skip
+
+
+def load_shared(m: Machine, address: Array, size: int) -> Array:
+    access = m.shared.access(m, address, size, "read")
+    values = m.shared.load(m, access, size)
+    count_shared(m, access, size, "load")
+    return m.shared.place(access, values)
+
+
+def store_shared(m: Machine, address: Array, values: Array, size: int) -> None:
+    access = m.shared.access(m, address, size, "write")
+    m.shared.store(m, access, m.shared.pick(access, values), size)
+    count_shared(m, access, size, "store")
+
+
+def load_generic(m: Machine, address: Array, size: int) -> Array:
+    """The upper bits of an address say which memory it is."""
+    if int(address.max()) < SHARED_WINDOW:
+        return m.memory.load(m, address, size)
+    out = np.zeros((m.blocks, m.threads), dtype=UNSIGNED[size])
+    for load, where, base in _spaces(address):
+        for inside in _narrowed(m, where):
+            out[inside] = m.whole(load(m, address - base, size))[inside]
+    return out
+
+
+def store_generic(m: Machine, address: Array, values: Array, size: int) -> None:
+    if int(address.max()) < SHARED_WINDOW:
+        m.memory.store(m, address, values, size)
+        return
+    stores: list[Callable[..., None]] = [lambda m, *a: m.memory.store(m, *a), store_shared, lambda m, *a: m.local.store(m, *a)]
+    for (_, where, base), store in zip(_spaces(address), stores, strict=True):
+        for _inside in _narrowed(m, where):
+            store(m, address - base, values, size)
+
+
+def _spaces(address: Array) -> list[tuple[Callable[..., Array], Array, int]]:
+    return [
+        (lambda m, a, n: m.memory.load(m, a, n), address < SHARED_WINDOW, 0),
+        (load_shared, (address >= SHARED_WINDOW) & (address < LOCAL_WINDOW), SHARED_WINDOW),
+        (lambda m, a, n: m.local.load(m, a, n), address >= LOCAL_WINDOW, LOCAL_WINDOW),
+    ]
+
+
+def _narrowed(m: Machine, where: Array):  # noqa: ANN202
+    """Run the body, if anybody is left, with only the threads `where` active."""
+    active = m.active
+    inside = m.whole(where if active is None else active & where)
+    if inside.any():
+        m.active = inside
+        yield inside
+        m.active = active
+
+
+def _format(s: Statement) -> tuple[str, int, int]:
+    kind = s.parts[-1]
+    kind = _HALF.get(kind, kind)
+    count = next((int(p[1:]) for p in s.parts if p in {"v2", "v4", "v8"}), 1)
+    return kind, TYPE_BYTES[kind], count
+
+
+@decoder("ld", "ldu")
+def ld(s: Statement, ctx: Context) -> Run:
+    kind, size, count = _format(s)
+    names = ctx.vector(s.operands[0])
+    if len(names) != count:
+        raise UnsupportedInstruction("a vector of another length than its type says")
+    targets = [ctx.target(n) for n in names]
+    widths = [ctx.width(n) if n != "_" else size for n in names]
+    address = address_reader(ctx, s.operands[1])
+    total = size * count
+    space = space_of(s)
+    read: Callable[[Machine, Array, int], Array] = {
+        "global": lambda m, a, n: m.memory.load(m, a, n),
+        "const": lambda m, a, n: m.memory.load(m, a, n, count=False),
+        "param": lambda m, a, n: m.memory.load(m, a, n, count=False),
+        "shared": load_shared,
+        "local": lambda m, a, n: m.local.load(m, a, n),
+        "generic": load_generic,
+    }[space]
+    element = UNSIGNED[size]
+
+    if count == 1:
+        target, width = targets[0], widths[0]
+
+        def single(m: Machine) -> None:
+            m.write(target, extend(read(m, address(m), size), kind, width))
+
+        return single
+
+    def run(m: Machine) -> None:
+        raw = np.ascontiguousarray(read(m, address(m), total))
+        columns = raw.view(element).reshape(*raw.shape, count)
+        for i, (target, width) in enumerate(zip(targets, widths, strict=True)):
+            m.write(target, extend(np.ascontiguousarray(columns[..., i]), kind, width))
+
+    return run
+
+
+@decoder("st")
+def st(s: Statement, ctx: Context) -> Run:
+    kind, size, count = _format(s)
+    address = address_reader(ctx, s.operands[0])
+    slots = [ctx.source(n, kind) for n in ctx.vector(s.operands[1])]
+    total = size * count
+    space = space_of(s)
+    write: Callable[[Machine, Array, Array, int], None] = {
+        "global": lambda m, a, v, n: m.memory.store(m, a, v, n),
+        "shared": store_shared,
+        "local": lambda m, a, v, n: m.local.store(m, a, v, n),
+        "generic": store_generic,
+    }[space]
+    element, wide = UNSIGNED[size], UNSIGNED[total]
+
+    def run(m: Machine) -> None:
+        values = [bits(m.registers[slot], element) for slot in slots]
+        write(m, address(m), values[0] if count == 1 else pack(values, wide), total)
+
+    return run

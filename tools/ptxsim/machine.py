@@ -1,0 +1,296 @@
+"""The state of a batch of thread blocks in lock step, which threads run next, and barriers.
+
+Threads that stand at the same basic block form a group; the group that stands earliest in the program runs first, so that
+those who went ahead at a branch wait where the paths meet. Blocks have no order between them.
+"""
+
+from __future__ import annotations
+
+from operator import length_hint
+
+import numpy as np
+
+from .counters import Counters
+from .errors import Finding, SimulationError
+from .memory import GlobalMemory
+from .module import BasicBlock, Program
+from .shadow import LocalMemory, SharedMemory
+from .values import U32, Array
+
+FULL = np.ones((1, 1), dtype=bool)
+
+
+class Machine:
+    """Blocks `first … first + blocks - 1` of a grid, each with its threads padded to whole warps."""
+
+    def __init__(
+        self,
+        program: Program,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        first: int,
+        blocks: int,
+        shared_bytes: int,
+        memory: GlobalMemory,
+        counters: Counters,
+        findings: dict[tuple[str, int], Finding],
+        collect: bool,
+    ) -> None:
+        self.program, self.grid, self.block_shape, self.first, self.blocks = program, grid, block, first, blocks
+        self.threads_used = block[0] * block[1] * block[2]
+        self.threads = -(-self.threads_used // 32) * 32
+        self.warps = self.threads // 32
+        self.memory, self.counters, self.findings, self.collect = memory, counters, findings, collect
+        self.shared = SharedMemory(blocks, self.threads, shared_bytes)
+        self.local = LocalMemory(blocks * self.threads, program.local_bytes)
+        self.registers: list[Array | None] = [None] * program.slots
+        for slot, value in program.constants.items():
+            self.registers[slot] = value
+        for name, slot in program.special.items():
+            self.registers[slot] = self._special(name, shared_bytes)
+        self.carry: Array = np.zeros((1, 1), dtype=np.uint32)
+        self.live = FULL
+        if self.threads != self.threads_used:
+            self.live = (np.arange(self.threads) < self.threads_used)[None]
+        self.started = self.live
+        self.mask: Array | None = None
+        self.active: Array | None = None
+        self.group: Array = self.live
+        self.ready: dict[int, Array] = {}
+        self.waiting: dict[tuple[int, int], tuple[Array, int | None]] = {}
+        self.fragments: dict[tuple, tuple[Array, list]] = {}
+        self.copy_group: Array = np.zeros((1, 1), dtype=np.int64)
+        self._current: BasicBlock | None = None
+        self._iterator = iter(())
+        self._leaving = False
+        self._group_of_mask: Array | None = None
+        self._group_warps = 0
+
+    # Where we are, and what to say of it
+
+    @property
+    def at(self) -> int:
+        """Index in the program of the instruction that runs."""
+        block = self._current
+        assert block is not None
+        if self._leaving:
+            return block.instructions[-1].index
+        return block.instructions[0].index + len(block.body) - length_hint(self._iterator) - 1
+
+    def report(self, kind: str, message: str, lane: int) -> None:
+        """A broken rule by the thread `lane` (counted over the batch). Raises, unless findings are collected."""
+        key = (kind, self.at)
+        if key in self.findings:
+            return
+        statement = self.program.instructions[self.at].statement
+        number, thread = divmod(lane, self.threads)
+        number += self.first
+        gx, gy, _ = self.grid
+        bx, by, _ = self.block_shape
+        source = "unknown (compile with line information)"
+        if statement.loc is not None:
+            source = f"{self.program.files.get(statement.loc[0], '?')}:{statement.loc[1]}"
+        finding = Finding(
+            kind,
+            message,
+            self.program.kernel.name,
+            (number % gx, number // gx % gy, number // (gx * gy)),
+            (thread % bx, thread // bx % by, thread // (bx * by)),
+            statement.line,
+            statement.text,
+            source,
+        )
+        self.findings[key] = finding
+        if not self.collect:
+            raise SimulationError([finding])
+
+    # Registers
+
+    def _special(self, name: str, shared_bytes: int) -> Array:
+        t = np.arange(self.threads, dtype=np.uint32)[None]
+        b = np.arange(self.first, self.first + self.blocks, dtype=np.uint32)[:, None]
+        bx, by, bz = self.block_shape
+        gx, gy, gz = self.grid
+        lane = t % np.uint32(32)
+        one = np.uint64(1)
+        wide = lane.astype(np.uint64)
+        table = {
+            "%tid.x": t % np.uint32(bx),
+            "%tid.y": t // np.uint32(bx) % np.uint32(by),
+            "%tid.z": t // np.uint32(bx * by),
+            "%ctaid.x": b % np.uint32(gx),
+            "%ctaid.y": b // np.uint32(gx) % np.uint32(gy),
+            "%ctaid.z": b // np.uint32(gx * gy),
+            "%laneid": lane,
+            "%warpid": t // np.uint32(32),
+            "%lanemask_eq": (one << wide).astype(np.uint32),
+            "%lanemask_lt": ((one << wide) - one).astype(np.uint32),
+            "%lanemask_le": ((one << (wide + one)) - one).astype(np.uint32),
+            "%lanemask_gt": (~((one << (wide + one)) - one)).astype(np.uint32),
+            "%lanemask_ge": (~((one << wide) - one)).astype(np.uint32),
+        }
+        scalars = {
+            "%ntid.x": bx, "%ntid.y": by, "%ntid.z": bz, "%nctaid.x": gx, "%nctaid.y": gy, "%nctaid.z": gz,
+            "%nwarpid": self.warps, "%smid": 0, "%nsmid": 1, "%gridid": 0, "%clock": 0, "WARP_SZ": 32,
+            "%dynamic_smem_size": shared_bytes - self.program.shared_bytes, "%total_smem_size": shared_bytes,
+        }  # fmt: skip
+        if name in {"%clock64", "%globaltimer"}:
+            return np.zeros((1, 1), dtype=np.uint64)
+        if name in scalars:
+            return np.full((1, 1), scalars[name], dtype=U32)
+        return table[name]
+
+    def write(self, slot: int | None, value: Array) -> None:
+        """Set a register for the threads that run."""
+        if slot is None:
+            return
+        if self.mask is not None:
+            old = self.registers[slot]
+            if old is None:
+                value = np.where(self.mask, value, np.zeros((), dtype=value.dtype))
+            else:
+                if old.dtype is not value.dtype:
+                    old = old.view(value.dtype)
+                value = np.where(self.mask, value, old)
+        self.registers[slot] = value
+
+    def uninitialised_register(self) -> SimulationError:
+        self.collect = False
+        try:
+            self.report("uninitialised register", "a register is read that no instruction has written", self.a_lane())
+        except SimulationError as error:
+            return error
+        raise AssertionError
+
+    def a_lane(self) -> int:
+        """The first thread that runs."""
+        return 0 if self.active is None else int(self.whole(self.active).argmax())
+
+    def whole(self, x: Array) -> Array:
+        """`x` for every block and thread of the batch."""
+        return np.broadcast_to(x, (self.blocks, self.threads))
+
+    # Groups of threads
+
+    def run(self) -> None:
+        """Run the batch to its end."""
+        self.go(0, self.live)
+        blocks = self.program.blocks
+        with np.errstate(all="ignore"):
+            while self.ready:
+                index = min(self.ready)
+                mask = self.ready.pop(index)
+                if index >= len(blocks):
+                    self.stop(mask)
+                else:
+                    self._run_block(blocks[index], mask)
+                if not self.ready and self.waiting:
+                    self._deadlock()
+
+    def go(self, index: int, mask: Array) -> None:
+        """Threads `mask` continue at basic block `index`."""
+        other = self.ready.get(index)
+        if other is not None:
+            mask = other | mask
+            if mask.all():
+                mask = FULL
+        self.ready[index] = mask
+
+    def _run_block(self, block: BasicBlock, mask: Array) -> None:
+        self._enter(mask)
+        self._current = block
+        self._leaving = False
+        self._iterator = iter(block.body)
+        try:
+            for run in self._iterator:
+                run(self)
+            self.counters.execute(block.index, self._group_warps)
+            if block.leave is None:
+                self.go(block.index + 1, mask)
+            else:
+                self._leaving = True
+                block.leave(self)
+        except (AttributeError, TypeError) as error:
+            if any(r is None for r in self.registers) and "NoneType" in str(error):
+                raise self.uninitialised_register() from error
+            raise
+
+    def _enter(self, mask: Array) -> None:
+        """Make `mask` the group that runs."""
+        if mask is self._group_of_mask:
+            self.mask, self.active = self._masks
+            return
+        self._group_of_mask = self.group = mask
+        if mask is FULL or mask.all():
+            self.mask = self.active = None
+            self._group_warps = self.blocks * self.warps
+        else:
+            self.active = mask
+            # Threads that have ended do not mind what is written to their registers.
+            self.mask = None if mask is self.live or (mask | ~self.live).all() else mask
+            self._group_warps = int(self.whole(mask).reshape(-1, 32).any(axis=1).sum())
+        self._masks = (self.mask, self.active)
+
+    def stop(self, mask: Array) -> None:
+        """Threads `mask` have ended."""
+        self.live = self.live & ~mask
+        self._group_of_mask = None
+        if self.waiting:
+            self._release()
+
+    # Barriers
+
+    def barrier(self, number: int, count: int | None, successor: int) -> None:
+        """The group arrives at a barrier: its threads go on when all threads of their block, or `count`, have arrived."""
+        group, live = self.group, self.live
+        self.counters.barrier(self._current, self._group_warps)
+        everyone = self.mask is None
+        if everyone and count is None and not self.waiting and (live is self.started or not (self.started & ~live).any()):
+            self.shared.next_epoch(None)
+            self.go(successor, group)
+            return
+        arrived = self.whole(group)
+        alive = self.whole(live)
+        warps = arrived.reshape(-1, 32)
+        partial = warps.any(axis=1) & (warps != alive.reshape(-1, 32)).any(axis=1)
+        if partial.any():
+            lane = int(partial.argmax()) * 32 + int(warps[int(partial.argmax())].argmax())
+            self.report("divergent barrier", "a part of a warp arrives at a barrier", lane)
+        key = (number, successor)
+        if key in self.waiting:
+            arrived = arrived | self.waiting[key][0]
+        self.waiting[key] = (arrived, count)
+        self._release()
+
+    def _release(self) -> None:
+        alive = self.whole(self.live)
+        started = self.whole(self.started)
+        for number in {n for n, _ in self.waiting}:
+            keys = [k for k in self.waiting if k[0] == number]
+            arrived = np.logical_or.reduce([self.waiting[k][0] for k in keys])
+            count = self.waiting[keys[0]][1]
+            if count is None:
+                done = (arrived | ~alive).all(axis=1) & arrived.any(axis=1)
+                early = done[:, None] & started & ~alive
+                if early.any():
+                    self.report("divergent barrier", "a thread has ended while others wait at a barrier", int(early.argmax()))
+            else:
+                done = arrived.sum(axis=1) >= count
+            if not done.any():
+                continue
+            self.shared.next_epoch(done)
+            for key in keys:
+                mask, count = self.waiting.pop(key)
+                left = mask & ~done[:, None]
+                if left.any():
+                    self.waiting[key] = (left, count)
+                released = mask & done[:, None]
+                if released.any():
+                    self.go(key[1], FULL if released.all() else released)
+
+    def _deadlock(self) -> None:
+        (number, _), (mask, _) = next(iter(self.waiting.items()))
+        self.collect = False
+        self.report(
+            "divergent barrier", f"barrier {number} is never complete: other threads wait elsewhere", int(mask.argmax())
+        )

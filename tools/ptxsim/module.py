@@ -1,0 +1,333 @@
+"""PTX kernels decoded into Python closures: register names become slots, statements become basic blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import UnsupportedInstruction
+from .parser import TYPE_BYTES, Kernel, Module, Statement, Variable, parse, parse_integer
+from .values import BOOL, Array, constant
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+Run = Callable[["Machine"], None]
+Decoder = Callable[[Statement, "Context"], Run]
+DECODERS: dict[str, Decoder] = {}
+
+# Generic addresses of shared and local memory: outside what a host process can be given for its tensors.
+SHARED_WINDOW = 1 << 60
+LOCAL_WINDOW = 1 << 61
+
+
+def decoder(*names: str) -> Callable[[Decoder], Decoder]:
+    """Register a decoder for the opcodes whose first part is one of `names`."""
+
+    def enter(function: Decoder) -> Decoder:
+        for name in names:
+            DECODERS[name] = function
+        return function
+
+    return enter
+
+
+@dataclass
+class Address:
+    """`[base + offset]`: a register slot or None, and a constant."""
+
+    slot: int | None
+    offset: int
+
+
+@dataclass
+class Instruction:
+    index: int
+    statement: Statement
+    run: Run
+    pipe: str
+
+
+@dataclass
+class BasicBlock:
+    """Straight code. Only its last instruction can change where the threads go; `run` of that one is `leave`."""
+
+    index: int
+    body: list[Run]
+    leave: Run | None
+    instructions: list[Instruction]
+    pipes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Program:
+    """A kernel ready to run."""
+
+    kernel: Kernel
+    blocks: list[BasicBlock]
+    slots: int
+    constants: dict[int, Array]
+    special: dict[str, int]
+    files: dict[int, str]
+    shared_bytes: int
+    local_bytes: int
+    parameters: list[Variable]
+    parameter_offsets: dict[str, int]
+    parameter_bytes: np.ndarray
+    module_variables: dict[str, tuple[Variable, np.ndarray]]
+    instructions: list[Instruction]
+
+
+ENDS_BLOCK = {"bra", "ret", "exit", "bar", "barrier", "brx", "trap"}
+
+
+class Context:
+    """What a decoder needs: names to slots, labels to blocks."""
+
+    def __init__(self, module: Module, kernel: Kernel) -> None:
+        self.module, self.kernel = module, kernel
+        self.names: dict[str, int] = {}
+        self.constants: dict[int, Array] = {}
+        self._constant_slots: dict[tuple[int, int], int] = {}
+        self.special: dict[str, int] = {}
+        self.slots = 0
+        self.next_block = 0
+        self.block_of: dict[int, int] = {}
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Give every variable its address: offsets in shared and local memory and in the parameters, host addresses else."""
+        self.addresses: dict[str, tuple[int, str]] = {}
+        sizes = {"shared": 0, "local": 0}
+        variables = [v for v in self.module.variables if v.space == "shared"] + self.kernel.variables
+        for v in sorted(variables, key=lambda v: v.external):
+            start = -(-sizes[v.space] // v.align) * v.align
+            self.addresses[v.name] = (start, v.space)
+            if not v.external:
+                sizes[v.space] = start + v.bytes
+        self.shared_bytes, self.local_bytes = sizes["shared"], sizes["local"]
+        offset = 0
+        self.parameter_offsets = {}
+        for p in self.kernel.parameters:
+            offset = -(-offset // p.align) * p.align
+            self.parameter_offsets[p.name] = offset
+            offset += p.bytes
+        self.parameter_bytes = aligned_bytes(offset)
+        for name, start in self.parameter_offsets.items():
+            self.addresses[name] = (self.parameter_bytes.ctypes.data + start, "param")
+        self.module_variables = {}
+        for v in self.module.variables:
+            if v.space != "shared":
+                data = aligned_bytes(v.bytes)
+                self.module_variables[v.name] = (v, data)
+                self.addresses[v.name] = (data.ctypes.data, v.space)
+
+    def new_slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    def constant(self, value: int, size: int) -> int:
+        key = (value % (1 << 8 * size), size)
+        if key not in self._constant_slots:
+            slot = self._constant_slots[key] = self.new_slot()
+            self.constants[slot] = constant(value, size)
+        return self._constant_slots[key]
+
+    def register(self, name: str) -> int:
+        if name not in self.names:
+            self.names[name] = self.new_slot()
+        return self.names[name]
+
+    def width(self, name: str) -> int:
+        """Bytes of a declared register."""
+        return TYPE_BYTES[self.kernel.registers[name]]
+
+    def is_register(self, name: str) -> bool:
+        return name in self.kernel.registers
+
+    def target(self, name: str) -> int | None:
+        """Slot that an instruction writes; None for the sink `_`."""
+        if name == "_":
+            return None
+        if not self.is_register(name):
+            raise UnsupportedInstruction(f"{name} is not a declared register")
+        return self.register(name)
+
+    def source(self, text: str, kind: str = "b32") -> int:
+        """Slot to read for a register, a literal, a special register or the address of a variable."""
+        if self.is_register(text):
+            return self.register(text)
+        size = TYPE_BYTES.get(kind, {"bf16": 2, "bf16x2": 4, "f32x2": 8, "tf32": 4}.get(kind, 4))
+        if text.startswith("!"):
+            raise UnsupportedInstruction(f"a negated operand {text}")
+        if m := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", text):
+            if kind == "f64":
+                single = np.array([int(m.group(1), 16)], dtype=np.uint32).view(np.float32)
+                return self.constant(int(single.astype(np.float64).view(np.uint64)[0]), 8)
+            return self.constant(int(m.group(1), 16), 4)
+        if m := re.fullmatch(r"0[dD]([0-9a-fA-F]{16})", text):
+            return self.constant(int(m.group(1), 16), 8)
+        if re.match(r"-?\d", text):
+            value = parse_integer(text)
+            if kind == "pred":
+                slot = self.new_slot()
+                self.constants[slot] = np.array([[value != 0]], dtype=BOOL)
+                return slot
+            return self.constant(value, size)
+        if text.startswith("%") or text == "WARP_SZ":
+            if text not in self.special:
+                self.special[text] = self.new_slot()
+            return self.special[text]
+        m = re.fullmatch(r"([\w$%]+)([+-]\d+)?", text)
+        if m and m.group(1) in self.addresses:
+            return self.constant(self.addresses[m.group(1)][0] + int(m.group(2) or 0), size)
+        raise UnsupportedInstruction(f"cannot read the operand {text!r}")
+
+    def address(self, text: str) -> Address:
+        """`[reg+4]`, `[symbol+4]`, `[reg]` or `[1234]`."""
+        m = re.fullmatch(r"\[([^+\-\]]+)(?:\+?(-?\w+))?\]", text)
+        if m is None:
+            raise UnsupportedInstruction(f"cannot read the address {text}")
+        base, offset = m.group(1), parse_integer(m.group(2)) if m.group(2) else 0
+        if self.is_register(base):
+            return Address(self.register(base), offset)
+        if base in self.addresses:
+            return Address(None, self.addresses[base][0] + offset)
+        return Address(None, parse_integer(base) + offset)
+
+    def vector(self, text: str) -> list[str]:
+        """The elements of `{a, b}`, or the one operand there is."""
+        return text[1:-1].split(",") if text.startswith("{") else [text]
+
+    def label(self, name: str) -> int:
+        """Index of the basic block that a label starts."""
+        return self.block_of[self.kernel.labels[name]]
+
+
+def aligned_bytes(size: int) -> np.ndarray:
+    """Zeros that start at a multiple of 256."""
+    raw = np.zeros(size + 512, dtype=np.uint8)
+    start = -raw.ctypes.data % 256
+    return raw[start : start + size]
+
+
+def predicated(run: Run, slot: int, negated: bool) -> Run:
+    """`run` for those threads only whose predicate holds."""
+
+    def guarded(m: Machine) -> None:
+        p = m.registers[slot]
+        if p is None:
+            raise m.uninitialised_register()
+        if negated:
+            p = ~p
+        if p.all():
+            run(m)
+            return
+        mask, active = m.mask, m.active
+        m.mask = p if mask is None else mask & p
+        m.active = p if active is None else active & p
+        if m.active.any():
+            run(m)
+        m.mask, m.active = mask, active
+
+    return guarded
+
+
+def _pipe(parts: tuple[str, ...]) -> str:  # noqa: PLR0911  (a table)
+    """The pipe that executes an instruction: the nearest thing to say of PTX, which is not what the hardware runs."""
+    op = parts[0]
+    if op in {"ld", "st", "ldmatrix", "stmatrix", "atom", "red", "shfl", "ldu", "prefetch"} or (
+        op == "cp" and parts[-1] not in {"commit_group", "wait_group", "wait_all"}
+    ):
+        return "lsu"
+    if op == "mma":
+        return "tensor"
+    if op in {"bra", "ret", "exit", "bar", "barrier", "brx", "cp", "membar", "fence", "trap"}:
+        return "control"
+    if op in {"ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh", "div", "rem"}:
+        return "mufu"
+    if op in {"mul", "mad", "mad24", "mul24", "madc", "dp4a", "sad"} and not any(
+        "f" in p for p in parts[1:] if p[-1:].isdigit()
+    ):
+        return "imad"
+    if op in {"add", "sub", "mul", "fma", "mad"} and any(p in {"f32", "f32x2"} for p in parts):
+        return "fma"
+    if op in {"add", "sub", "mul", "fma", "mad"} and any("f16" in p for p in parts):
+        return "half"
+    if op in {"add", "sub", "mul", "fma", "mad"} and "f64" in parts:
+        return "fp64"
+    if op == "cvt":
+        return "convert"
+    if op in {"mov", "cvta"}:
+        return "move"
+    return "alu"
+
+
+def _program(module: Module, kernel: Kernel) -> Program:
+    ctx = Context(module, kernel)
+    statements = kernel.statements
+    leaders = {0, *kernel.labels.values()} | {i + 1 for i, s in enumerate(statements) if s.parts[0] in ENDS_BLOCK and _ends(s)}
+    starts = sorted(i for i in leaders if i < len(statements))
+    ctx.block_of = {start: n for n, start in enumerate(starts)}
+    for label in kernel.labels.values():
+        ctx.block_of.setdefault(label, len(starts))
+    blocks, instructions = [], []
+    for n, start in enumerate(starts):
+        end = starts[n + 1] if n + 1 < len(starts) else len(statements)
+        body: list[Run] = []
+        leave: Run | None = None
+        held = []
+        pipes: dict[str, int] = {}
+        for i in range(start, end):
+            statement = statements[i]
+            ctx.next_block = n + 1
+            run = _decode(statement, ctx)
+            instruction = Instruction(i, statement, run, _pipe(statement.parts))
+            held.append(instruction)
+            pipes[instruction.pipe] = pipes.get(instruction.pipe, 0) + 1
+            if i == end - 1 and statement.parts[0] in ENDS_BLOCK and _ends(statement):
+                leave = run
+            else:
+                body.append(run)
+        blocks.append(BasicBlock(n, body, leave, held, pipes))
+        instructions += held
+    return Program(
+        kernel, blocks, ctx.slots, ctx.constants, ctx.special, module.files, ctx.shared_bytes, ctx.local_bytes,
+        kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
+    )  # fmt: skip
+
+
+def _ends(statement: Statement) -> bool:
+    return not statement.opcode.startswith("bar.warp")
+
+
+def _decode(statement: Statement, ctx: Context) -> Run:
+    decode = DECODERS.get(statement.parts[0])
+    if decode is None:
+        raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text})")
+    try:
+        run = decode(statement, ctx)
+    except (UnsupportedInstruction, KeyError, ValueError) as error:
+        raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text}): {error}") from error
+    if statement.predicate is not None and not (statement.parts[0] in ENDS_BLOCK and _ends(statement)):
+        run = predicated(run, ctx.register(statement.predicate), statement.negated)
+    return run
+
+
+@lru_cache(maxsize=64)
+def _parsed(ptx: str) -> Module:
+    return parse(ptx)
+
+
+@lru_cache(maxsize=256)
+def program(ptx: str, kernel: str) -> Program:
+    """The decoded kernel; decoded once for each PTX text."""
+    module = _parsed(ptx)
+    if kernel not in module.kernels:
+        raise KeyError(f"no kernel {kernel!r} in this PTX; it has {sorted(module.kernels)}")
+    return _program(module, module.kernels[kernel])

@@ -1,0 +1,440 @@
+"""Shared and local memory of a batch of blocks, and what is remembered of them: who wrote and read each word since when.
+
+A tag says who touched a granule of shared memory last: barrier epoch of the block, warp, instruction. Two accesses of
+different warps in one epoch, one of them a write, are a race. As long as all blocks do the same, one row of tags serves all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .memory import _differ
+from .values import UNSIGNED, Array
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+_PC_BITS, _WARP_BITS = 20, 6
+_SEVERAL = (1 << _WARP_BITS) - 1  # in place of a warp: more than one warp has read
+
+
+@dataclass
+class Access:
+    """Which bytes of shared memory which threads access: the same in all blocks (`common`), or thread by thread."""
+
+    common: bool
+    offset: Array  # of each accessing thread
+    lanes: Array | None  # threads of a block if common, threads of the batch if not; None: all
+    rows: Array | None  # block of each access if not common
+
+
+@dataclass
+class Copy:
+    """An asynchronous copy that has not been waited for."""
+
+    number: int
+    access: Access
+    values: Array
+    group: Array
+    size: int
+
+
+class SharedMemory:
+    def __init__(self, blocks: int, threads: int, size: int) -> None:
+        self.blocks, self.threads, self.size = blocks, threads, size
+        self.stride = max(-(-size // 32) * 32, 32)
+        self._bytes = np.zeros((blocks, self.stride), dtype=np.uint8)
+        self._views = {n: self._bytes.view(UNSIGNED[n]) for n in (1, 2, 4, 8, 16)}
+        self._granule = 4
+        self.epoch: Array = np.ones((1, 1), dtype=np.int64)
+        self._warp = (np.arange(threads, dtype=np.int64) // 32)[None]
+        self._written = np.zeros((1, self.stride // 4), dtype=np.int64)
+        self._read = np.zeros((1, self.stride // 4), dtype=np.int64)
+        self._pending = np.zeros((1, self.stride // 4), dtype=np.int64)
+        self.copies: list[Copy] = []
+        self._copies_made = 0
+
+    def next_epoch(self, done: Array | None) -> None:
+        """A barrier is complete in the blocks `done` (None: in all)."""
+        self.epoch = self.epoch + (1 if done is None else done[:, None].astype(np.int64))
+        if self.epoch.shape[0] > 1:
+            self._expand()
+
+    def _expand(self) -> None:
+        """From one row of tags for all blocks to a row for each."""
+        if self._written.shape[0] != self.blocks:
+            self._written, self._read, self._pending = (
+                np.repeat(x, self.blocks, axis=0) for x in (self._written, self._read, self._pending)
+            )
+            self.epoch = np.broadcast_to(self.epoch, (self.blocks, 1)).copy()
+
+    def _refine(self, granule: int) -> None:
+        if granule < self._granule:
+            ratio = self._granule // granule
+            self._written, self._read = (np.repeat(x, ratio, axis=1) for x in (self._written, self._read))
+            self._granule = granule
+
+    # Addresses
+
+    def access(self, m: Machine, address: Array, size: int, verb: str) -> Access:
+        """Check bounds and alignment of an access."""
+        active = m.active
+        common = address.shape[0] == 1 and (active is None or active.shape[0] == 1)
+        if active is None:
+            lanes = None
+            if common:
+                offset = np.broadcast_to(address, (1, self.threads)).reshape(-1)
+            else:
+                offset = m.whole(address).reshape(-1)
+        elif common:
+            lanes = np.flatnonzero(np.broadcast_to(active, (1, self.threads)))
+            offset = np.broadcast_to(address, (1, self.threads))[0, lanes]
+        else:
+            lanes = np.flatnonzero(m.whole(active))
+            offset = m.whole(address).reshape(-1)[lanes]
+        if offset.size and (int(offset.min()) < 0 or int(offset.max()) + size > self.size):
+            bad = (offset < 0) | (offset + size > self.size)
+            at = int(bad.argmax())
+            m.report(
+                "shared access out of bounds",
+                f"{verb} of {size} bytes at offset {int(offset[at])} of {self.size} bytes of shared memory",
+                at if lanes is None else int(lanes[at]),
+            )
+            keep = np.flatnonzero(~bad)
+            lanes, offset = keep if lanes is None else lanes[keep], offset[keep]
+        if size > 1 and (wrong := (offset & (size - 1)) != 0).any():
+            at = int(wrong.argmax())
+            m.report(
+                "misaligned shared access",
+                f"{verb} of {size} bytes at offset {int(offset[at])}",
+                at if lanes is None else int(lanes[at]),
+            )
+        rows = None
+        if not common:
+            rows = (np.arange(self.blocks * self.threads) if lanes is None else lanes) // self.threads
+        return Access(common, offset, lanes, rows)
+
+    def _flat(self, access: Access, size: int) -> Array:
+        """Index into the flat view of elements of `size` bytes, shape (blocks, lanes) or (lanes,)."""
+        index = access.offset >> (size.bit_length() - 1)
+        if access.common:
+            return index + (np.arange(self.blocks) * (self.stride // size))[:, None]
+        return index + access.rows * (self.stride // size)
+
+    def pick(self, access: Access, values: Array) -> Array:
+        """Of a register, what the accessing threads hold."""
+        whole = np.broadcast_to(values, (self.blocks, self.threads))
+        if access.common:
+            return whole if access.lanes is None else whole[:, access.lanes]
+        flat = whole.reshape(-1)
+        return flat if access.lanes is None else flat[access.lanes]
+
+    def place(self, access: Access, values: Array) -> Array:
+        """A register with `values` for the accessing threads."""
+        if access.lanes is None:
+            return values.reshape(self.blocks, self.threads)
+        out = np.zeros((self.blocks, self.threads), dtype=values.dtype)
+        if access.common:
+            out[:, access.lanes] = values
+        else:
+            out.reshape(-1)[access.lanes] = values
+        return out
+
+    # Data
+
+    def load(self, m: Machine, access: Access, size: int) -> Array:
+        """What the accessing threads read: (blocks, lanes) if common, else (lanes,)."""
+        self.note_read(m, access, size)
+        return self.peek(access, size)
+
+    def peek(self, access: Access, size: int) -> Array:
+        view = self._views[size]
+        index = access.offset >> (size.bit_length() - 1)
+        if access.common:
+            return np.take(view, index, axis=1)
+        return view.reshape(-1).take(index + access.rows * (self.stride // size))
+
+    def gather(self, offsets: Array, size: int) -> Array:
+        """(blocks, n) elements at offsets (blocks or 1, n), unchecked."""
+        index = offsets >> (size.bit_length() - 1)
+        view = self._views[size]
+        return np.take(view, index[0], axis=1) if len(index) == 1 else np.take_along_axis(view, index, axis=1)
+
+    def store(self, m: Machine, access: Access, values: Array, size: int) -> None:
+        flat = self._views[size].reshape(-1)
+        index = self._flat(access, size)
+        self._note_write(m, access, size, flat, index, values)
+        flat[index] = values
+        if access.offset.size > 1 and (lost := _differ(flat.take(index), values)).any():
+            at = int(lost.reshape(-1).argmax()) % access.offset.size
+            self._tell(m, "shared memory race", f"two threads write different values to offset {int(access.offset[at])} at once",
+                       access, at)  # fmt: skip
+
+    def _tell(self, m: Machine, kind: str, message: str, access: Access, at: int) -> None:
+        m.report(kind, message, at if access.lanes is None else int(access.lanes[at]))
+
+    def _tags(self, m: Machine, access: Access) -> Array:
+        tag = ((self.epoch << _WARP_BITS) + self._warp) << _PC_BITS
+        if access.common:
+            row = tag[0] if tag.shape[0] == 1 else tag
+            return (row if access.lanes is None else row[..., access.lanes]) + m.at
+        flat = np.broadcast_to(tag, (self.blocks, self.threads)).reshape(-1)
+        return (flat if access.lanes is None else flat[access.lanes]) + m.at
+
+    def _shadow_index(self, access: Access, size: int) -> list[Array]:
+        """Indices into the flat tags, one array for each granule of an access."""
+        if not access.common or self.epoch.shape[0] > 1:
+            self._expand()
+        self._refine(size)
+        index = access.offset // self._granule
+        if self._written.shape[0] > 1:
+            width = self.stride // self._granule
+            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.rows * width)
+        return [index + i for i in range(max(size // self._granule, 1))]
+
+    @staticmethod
+    def _meets(old: Array, tag: Array) -> Array:
+        """Where `old` is of another warp in the same epoch."""
+        different = (old ^ tag) >> _PC_BITS
+        return (different != 0) & (different < (1 << _WARP_BITS))
+
+    def _who(self, m: Machine, tag: int) -> str:
+        line = m.program.instructions[tag & ((1 << _PC_BITS) - 1)].statement.line
+        warp = (tag >> _PC_BITS) & _SEVERAL
+        return f"{'several warps' if warp == _SEVERAL else f'warp {warp}'} at PTX line {line}"
+
+    def _check_pending(self, m: Machine, access: Access, size: int, verb: str) -> None:
+        index = access.offset >> 2
+        if self._pending.shape[0] > 1:
+            width = self.stride // 4
+            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.rows * width)
+        flat = self._pending.reshape(-1)
+        wrong = flat.take(index) != 0
+        for i in range(1, size // 4):
+            wrong = wrong | (flat.take(index + i) != 0)
+        if wrong.any():
+            at = int(wrong.reshape(-1).argmax()) % access.offset.size
+            self._tell(m, f"{verb} before wait", f"offset {int(access.offset[at])} of shared memory is the target of an "
+                       "asynchronous copy that has not been waited for", access, at)  # fmt: skip
+
+    def note_read(self, m: Machine, access: Access, size: int) -> None:
+        if not access.offset.size:
+            return
+        tag = None
+        for index in self._shadow_index(access, size):
+            if tag is None:
+                tag = self._tags(m, access)
+                if self.copies:
+                    self._check_pending(m, access, size, "asynchronous copy read")
+            written, read = self._written.reshape(-1), self._read.reshape(-1)
+            last = written.take(index)
+            if not last.all():
+                at = int((last == 0).reshape(-1).argmax()) % access.offset.size
+                self._tell(m, "uninitialised shared read", f"read of {size} bytes at offset {int(access.offset[at])}, "
+                           "which nothing has written", access, at)  # fmt: skip
+            wrong = self._meets(last, tag)
+            if wrong.any():
+                position = int(wrong.reshape(-1).argmax())
+                at = position % access.offset.size
+                self._tell(m, "shared memory race", f"offset {int(access.offset[at])} is read while "
+                           f"{self._who(m, int(last.reshape(-1)[position]))} writes it", access, at)  # fmt: skip
+            old = read.take(index)
+            several = self._meets(old, tag)
+            new = np.where(several, tag | (_SEVERAL << _PC_BITS), tag)
+            read[index] = new
+            now = read.take(index)
+            if (now != new).any():
+                read[index[self._meets(now, new)]] = np.broadcast_to(new, index.shape)[self._meets(now, new)] | (
+                    _SEVERAL << _PC_BITS
+                )
+
+    def _note_write(self, m: Machine, access: Access, size: int, flat: Array, where: Array, values: Array | None) -> None:
+        """`values` None: an asynchronous copy starts, which conflicts whatever it brings."""
+        if not access.offset.size:
+            return
+        tag = None
+        for index in self._shadow_index(access, size):
+            if tag is None:
+                tag = self._tags(m, access)
+                if self.copies and values is not None:
+                    self._check_pending(m, access, size, "asynchronous copy overwritten")
+            written, read = self._written.reshape(-1), self._read.reshape(-1)
+            last = read.take(index)
+            wrong = self._meets(last, tag)
+            verb = "reads"
+            if not wrong.any():
+                last = written.take(index)
+                wrong = self._meets(last, tag)
+                verb = "writes"
+                if values is not None and wrong.any():
+                    # The same value twice is what compilers write on purpose.
+                    wrong = wrong & _differ(flat.take(where), np.broadcast_to(values, where.shape))
+            if wrong.any():
+                position = int(wrong.reshape(-1).argmax())
+                at = position % access.offset.size
+                other = int(np.broadcast_to(last, wrong.shape).reshape(-1)[position])
+                self._tell(m, "shared memory race", f"offset {int(access.offset[at])} is written while "
+                           f"{self._who(m, other)} {verb} it", access, at)  # fmt: skip
+            written[index] = tag
+
+    def cells(self, access: Access, size: int) -> tuple[Array, Array]:
+        """The flat elements of `size` bytes and which of them an access is on."""
+        return self._views[size].reshape(-1), self._flat(access, size)
+
+    def note_atomic(self, m: Machine, access: Access, size: int) -> None:
+        """Atomics of different warps do not race; they must not meet undefined words or copies under way."""
+        for index in self._shadow_index(access, size):
+            if self.copies:
+                self._check_pending(m, access, size, "asynchronous copy read")
+            last = self._written.reshape(-1).take(index)
+            if not last.all():
+                at = int((last == 0).reshape(-1).argmax()) % access.offset.size
+                self._tell(m, "uninitialised shared read", f"atomic at offset {int(access.offset[at])}, which nothing has "
+                           "written", access, at)  # fmt: skip
+
+    # Asynchronous copies
+
+    def start_copy(self, m: Machine, access: Access, values: Array, size: int) -> None:
+        """The copy is under way: nobody may read its target, and it may not disturb what others do there."""
+        if not access.offset.size:
+            return
+        index = self._flat(access, size)
+        self._note_write(m, access, size, self._views[size].reshape(-1), index, None)
+        group = m.copy_group
+        if access.common and group.shape[0] > 1:
+            access, values = self._per_thread(access, values)
+        self._copies_made += 1
+        if group.size > 1:
+            group = np.broadcast_to(group, (group.shape[0] if access.common else self.blocks, self.threads)).reshape(-1)
+            if access.lanes is not None:
+                group = group[access.lanes]
+        copy = Copy(self._copies_made, access, values, group.reshape(-1), size)
+        self.copies.append(copy)
+        self._mark(copy, self._copies_made)
+
+    def _per_thread(self, access: Access, values: Array) -> tuple[Access, Array]:
+        lanes = np.arange(self.threads) if access.lanes is None else access.lanes
+        rows = np.repeat(np.arange(self.blocks), lanes.size)
+        flat = Access(False, np.tile(access.offset, self.blocks), np.tile(lanes, self.blocks) + rows * self.threads, rows)
+        return flat, np.broadcast_to(values, (self.blocks, lanes.size)).reshape(-1)
+
+    def _mark(self, copy: Copy, number: int) -> None:
+        access = copy.access
+        if not access.common:
+            self._expand()
+        width = self.stride // 4
+        index = access.offset >> 2
+        if self._pending.shape[0] > 1:
+            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.rows * width)
+        flat = self._pending.reshape(-1)
+        for i in range(copy.size // 4):
+            if number:
+                flat[index + i] = number
+            else:
+                flat[index + i] = np.where(flat.take(index + i) == copy.number, 0, flat.take(index + i))
+
+    def wait(self, m: Machine, allowed: int | None) -> None:
+        """Copies of all but the last `allowed` groups (None: every copy) arrive for the active threads."""
+        left = []
+        for copy in self.copies:
+            limit = m.copy_group - allowed if allowed is not None else m.copy_group + 1
+            if m.active is None and limit.size == 1 and copy.group.size == 1:
+                if int(copy.group[0]) < int(limit[0, 0]):
+                    self._arrive(m, copy)
+                else:
+                    left.append(copy)
+                continue
+            active = m.whole(True if m.active is None else m.active)
+            limit = m.whole(limit)
+            access, values = copy.access, copy.values
+            group = copy.group
+            if access.common:
+                count = access.offset.size
+                access, values = self._per_thread(access, values)
+                group = np.tile(np.broadcast_to(group, (count,)), self.blocks)
+            lanes = np.arange(self.blocks * self.threads) if access.lanes is None else access.lanes
+            group = np.broadcast_to(group, lanes.shape)
+            done = active.reshape(-1)[lanes] & (group < limit.reshape(-1)[lanes])
+            if done.all():
+                self._arrive(m, copy)
+                continue
+            if not done.any():
+                left.append(copy)
+                continue
+            for chosen, arrived in ((done, True), (~done, False)):
+                part = Access(False, access.offset[chosen], lanes[chosen], access.rows[chosen])
+                piece = Copy(copy.number, part, values[chosen], group[chosen], copy.size)
+                if arrived:
+                    self._arrive(m, piece)
+                else:
+                    left.append(piece)
+        self.copies = left
+
+    def _arrive(self, m: Machine, copy: Copy) -> None:
+        self._mark(copy, 0)
+        self._views[copy.size].reshape(-1)[self._flat(copy.access, copy.size)] = copy.values
+        for index in self._shadow_index(copy.access, copy.size):
+            self._written.reshape(-1)[index] = self._tags(m, copy.access)
+
+
+def wavefronts(offset: Array, size: int, active: Array | None = None) -> tuple[int, int, int]:
+    """(requests, wavefronts, wavefronts without bank conflicts) of accesses in rows of whole warps.
+
+    32 banks of 4 bytes. A warp's access of 8 bytes goes in two halves, one of 16 bytes in four quarters; threads that want
+    the same word share it.
+    """
+    width = max(size, 4)
+    lanes = 128 // width
+    unit = (offset // width).reshape(-1, lanes)
+    if active is not None:
+        unit = np.where(active.reshape(-1, lanes), unit, -1)
+    key = np.sort(np.where(unit < 0, -1, (unit % lanes << 40) + unit), axis=1)
+    fresh = np.ones(key.shape, dtype=bool)
+    fresh[:, 1:] = key[:, 1:] != key[:, :-1]
+    fresh &= key >= 0
+    bank = np.where(key < 0, 0, key >> 40)
+    cell = (bank + np.arange(len(key))[:, None] * lanes)[fresh]
+    per_bank = np.bincount(cell, minlength=len(key) * lanes).reshape(-1, lanes).max(axis=1)
+    requests = int((per_bank.reshape(-1, 32 // lanes) > 0).any(axis=1).sum())
+    return requests, int(per_bank.sum()), int((per_bank > 0).sum())
+
+
+class LocalMemory:
+    """Memory of each thread for itself."""
+
+    def __init__(self, threads: int, size: int) -> None:
+        self.size = size
+        self.stride = -(-size // 16) * 16
+        self._bytes = np.zeros((threads, self.stride), dtype=np.uint8)
+        self._defined = np.zeros((threads, self.stride), dtype=bool)
+
+    def _index(self, m: Machine, address: Array, size: int, verb: str) -> tuple[Array, Array]:
+        lanes = np.arange(m.blocks * m.threads) if m.active is None else np.flatnonzero(m.whole(m.active))
+        offset = m.whole(address).reshape(-1)[lanes]
+        for kind, bad in (
+            ("local access out of bounds", (offset < 0) | (offset + size > self.size)),
+            ("misaligned local access", offset % size != 0),
+        ):
+            if bad.any():
+                at = int(bad.argmax())
+                m.report(kind, f"{verb} of {size} bytes at offset {int(offset[at])} of {self.size}", int(lanes[at]))
+                lanes, offset = lanes[~bad], offset[~bad]
+        return lanes, offset
+
+    def load(self, m: Machine, address: Array, size: int) -> Array:
+        lanes, offset = self._index(m, address, size, "read")
+        defined = self._defined[lanes[:, None], offset[:, None] + np.arange(size)].all(axis=1)
+        if not defined.all():
+            at = int(defined.argmin())
+            m.report("uninitialised local read", f"read of {size} bytes at offset {int(offset[at])}", int(lanes[at]))
+        out = np.zeros(m.blocks * m.threads, dtype=UNSIGNED[size])
+        out[lanes] = self._bytes.view(UNSIGNED[size])[lanes, offset // size]
+        return out.reshape(m.blocks, m.threads)
+
+    def store(self, m: Machine, address: Array, values: Array, size: int) -> None:
+        lanes, offset = self._index(m, address, size, "write")
+        self._bytes.view(UNSIGNED[size])[lanes, offset // size] = m.whole(values).reshape(-1)[lanes]
+        self._defined[lanes[:, None], offset[:, None] + np.arange(size)] = True
