@@ -57,9 +57,9 @@ class Products:
         return cls(torch.float32, named)
 
     @property
-    def on_tensor_cores(self) -> bool:
-        """Whether there are matrix instructions for it."""
-        return self.dtype != torch.float32 or self.precision == "tf32"
+    def depth(self) -> int:
+        """Products at a time that fill 64 bytes: two vectors of a matrix instruction."""
+        return 64 // self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -402,26 +402,22 @@ def weight_tile(params: BlockParams) -> Tile:
     channels = _group_channels(params)
     rows = _fitting(params.filters // params.options.groups, 64)
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
-    fast = Products.of(params).on_tensor_cores
-    warps = 4 if fast and not params.kept.hits else 8
-    return Tile(rows, min(columns, _fitting(params.depth, 64)), 32 if fast else 16, warps)
+    products = Products.of(params)
+    warps = 4 if products.dtype != torch.float32 and not params.kept.hits else 8
+    return Tile(rows, min(columns, _fitting(params.depth, 64)), products.depth, warps)
 
 
 def input_tile(params: BlockParams) -> Tile:
     """Of the gradient of x: pixels by channels, and filters at a time."""
     columns = _fitting(_group_channels(params), 64)
-    depth = _fitting(params.filters // params.options.groups, 32)
-    if not Products.of(params).on_tensor_cores:
-        return Tile(64, columns, 16, 8)
+    depth = _fitting(params.filters // params.options.groups, Products.of(params).depth)
     return Tile(64, columns, depth, 8)
 
 
 def conv_tile(params: BlockParams) -> Tile:
     """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
     columns = _fitting(params.filters // params.options.groups, 64)
-    if not Products.of(params).on_tensor_cores:
-        return Tile(64, columns, 16, 8)
-    return Tile(64, columns, 32, 8)
+    return Tile(64, columns, Products.of(params).depth, 8)
 
 
 def _launch(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_parts import cross_map_sum, power
+from dcnn_fast.ops.block.triton_parts import cross_map_sum, operand, power
 
 
 @triton.jit
@@ -183,7 +183,7 @@ def weight_gradient_kernel(
         g = conv_gradient(
             u, passed, image, at_y, at_x, inside, filter, known, u_rows, u_cols, FILTERS, MODE, POOL, POOL_STRIDE, FIRST
         )
-        total = tl.dot(tl.trans(g.to(DOT)), pixels.to(DOT), total, input_precision=PRECISION)
+        total = tl.dot(tl.trans(operand(g, DOT, PRECISION)), operand(pixels, DOT, PRECISION), total, input_precision=PRECISION)
     column = first + tl.arange(0, COLUMNS)
     target = partial + slice * (FILTERS * ALL_COLUMNS)
     mask = known[:, None] & (column < ALL_COLUMNS)[None, :]
@@ -323,7 +323,7 @@ def input_gradient_kernel(
         g = conv_gradient(
             u, passed, image, at_y, at_x, inside, filter, known, u_rows, u_cols, FILTERS, MODE, POOL, POOL_STRIDE, FIRST
         )
-        total = tl.dot(g.to(DOT), kernel.to(DOT), total, input_precision=PRECISION)
+        total = tl.dot(operand(g, DOT, PRECISION), operand(kernel, DOT, PRECISION), total, input_precision=PRECISION)
     target = grad_x + row_offsets(image, pixel_y, pixel_x, height, width, CHANNELS)
     lane = group * GROUP_CHANNELS + channel
     mask = there[:, None] & known_channel[None, :]
@@ -375,7 +375,7 @@ def conv_relu_kernel(
         row = first + tl.arange(0, DEPTH)
         mask = (row < ALL_COLUMNS)[:, None] & known[None, :]
         kernel = tl.load(weight + row[:, None] + (filter * ALL_COLUMNS)[None, :], mask=mask, other=0.0)
-        total = tl.dot(pixels.to(DOT), kernel.to(DOT), total, input_precision=PRECISION)
+        total = tl.dot(operand(pixels, DOT, PRECISION), operand(kernel, DOT, PRECISION), total, input_precision=PRECISION)
     if BIASED:
         total += tl.load(bias + filter, mask=known, other=0.0).to(tl.float32)[None, :]
     target = relu + row_offsets(image, at_y, at_x, conv_rows, conv_cols, FILTERS)
