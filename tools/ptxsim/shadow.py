@@ -169,12 +169,14 @@ class SharedMemory:
         self._note_write(m, access, size, flat, index, values)
         flat[index] = values
         if access.offset.size > 1 and (lost := _differ(flat.take(index), values)).any():
-            at = int(lost.reshape(-1).argmax()) % access.offset.size
-            self._tell(m, "shared memory race", f"two threads write different values to offset {int(access.offset[at])} at once",
-                       access, at)  # fmt: skip
+            message = "two threads write different values to offset {} at once"
+            self._tell(m, "shared memory race", message, access, lost)
 
-    def _tell(self, m: Machine, kind: str, message: str, access: Access, at: int) -> None:
-        m.report(kind, message, at if access.lanes is None else int(access.lanes[at]))
+    def _tell(self, m: Machine, kind: str, message: str, access: Access, wrong: Array) -> None:
+        """Report the first access that is `wrong`, (lanes,) or (blocks, lanes); `message` has a place for its offset."""
+        row, at = divmod(int(wrong.reshape(-1).argmax()), access.offset.size)
+        lane = at if access.lanes is None else int(access.lanes[at])
+        m.report(kind, message.format(int(access.offset[at])), row * self.threads + lane)
 
     def _tags(self, m: Machine, access: Access) -> Array:
         tag = ((self.epoch << _WARP_BITS) + self._warp) << _PC_BITS
@@ -201,7 +203,9 @@ class SharedMemory:
         different = (old ^ tag) >> _PC_BITS
         return (different != 0) & (different < (1 << _WARP_BITS))
 
-    def _who(self, m: Machine, tag: int) -> str:
+    def _who(self, m: Machine, last: Array, wrong: Array) -> str:
+        """Who left the tag in `last` where the first access is `wrong`."""
+        tag = int(np.broadcast_to(last, wrong.shape).reshape(-1)[wrong.reshape(-1).argmax()])
         line = m.program.instructions[tag & ((1 << _PC_BITS) - 1)].statement.line
         warp = (tag >> _PC_BITS) & _SEVERAL
         return f"{'several warps' if warp == _SEVERAL else f'warp {warp}'} at PTX line {line}"
@@ -216,9 +220,8 @@ class SharedMemory:
         for i in range(1, size // 4):
             wrong = wrong | (flat.take(index + i) != 0)
         if wrong.any():
-            at = int(wrong.reshape(-1).argmax()) % access.offset.size
-            self._tell(m, f"{verb} before wait", f"offset {int(access.offset[at])} of shared memory is the target of an "
-                       "asynchronous copy that has not been waited for", access, at)  # fmt: skip
+            message = "offset {} of shared memory is the target of an asynchronous copy that has not been waited for"
+            self._tell(m, f"{verb} before wait", message, access, wrong)
 
     def note_read(self, m: Machine, access: Access, size: int) -> None:
         if not access.offset.size:
@@ -232,15 +235,12 @@ class SharedMemory:
             written, read = self._written.reshape(-1), self._read.reshape(-1)
             last = written.take(index)
             if not last.all():
-                at = int((last == 0).reshape(-1).argmax()) % access.offset.size
-                self._tell(m, "uninitialised shared read", f"read of {size} bytes at offset {int(access.offset[at])}, "
-                           "which nothing has written", access, at)  # fmt: skip
+                message = f"read of {size} bytes at offset {{}}, which nothing has written"
+                self._tell(m, "uninitialised shared read", message, access, last == 0)
             wrong = self._meets(last, tag)
             if wrong.any():
-                position = int(wrong.reshape(-1).argmax())
-                at = position % access.offset.size
-                self._tell(m, "shared memory race", f"offset {int(access.offset[at])} is read while "
-                           f"{self._who(m, int(last.reshape(-1)[position]))} writes it", access, at)  # fmt: skip
+                message = f"offset {{}} is read while {self._who(m, last, wrong)} writes it"
+                self._tell(m, "shared memory race", message, access, wrong)
             old = read.take(index)
             several = self._meets(old, tag)
             new = np.where(several, tag | (_SEVERAL << _PC_BITS), tag)
@@ -273,11 +273,8 @@ class SharedMemory:
                     # The same value twice is what compilers write on purpose.
                     wrong = wrong & _differ(flat.take(where), np.broadcast_to(values, where.shape))
             if wrong.any():
-                position = int(wrong.reshape(-1).argmax())
-                at = position % access.offset.size
-                other = int(np.broadcast_to(last, wrong.shape).reshape(-1)[position])
-                self._tell(m, "shared memory race", f"offset {int(access.offset[at])} is written while "
-                           f"{self._who(m, other)} {verb} it", access, at)  # fmt: skip
+                message = f"offset {{}} is written while {self._who(m, last, wrong)} {verb} it"
+                self._tell(m, "shared memory race", message, access, wrong)
             written[index] = tag
 
     def cells(self, access: Access, size: int) -> tuple[Array, Array]:
@@ -291,9 +288,8 @@ class SharedMemory:
                 self._check_pending(m, access, size, "asynchronous copy read")
             last = self._written.reshape(-1).take(index)
             if not last.all():
-                at = int((last == 0).reshape(-1).argmax()) % access.offset.size
-                self._tell(m, "uninitialised shared read", f"atomic at offset {int(access.offset[at])}, which nothing has "
-                           "written", access, at)  # fmt: skip
+                message = "atomic at offset {}, which nothing has written"
+                self._tell(m, "uninitialised shared read", message, access, last == 0)
 
     # Asynchronous copies
 

@@ -1,0 +1,89 @@
+"""fp16 and bf16 arithmetic: the exact result rounded once, checked with torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.ptxsim.kernels import as_double, elementwise, halves
+from tools.ptxsim.values import double_to_bf16
+
+TORCH = {"f16": torch.float16, "bf16": torch.bfloat16}
+
+
+def rounded(x, kind):
+    """fp64 to the bits of the half type. torch rounds fp64 to bf16 through fp32, so values are made to fit that."""
+    return torch.from_numpy(np.asarray(x)).to(TORCH[kind]).view(torch.int16).numpy().view(np.uint16)
+
+
+def same(got, expected, kind):
+    nan = np.isnan(as_double(expected, kind))
+    np.testing.assert_array_equal(np.isnan(as_double(got, kind)), nan)
+    np.testing.assert_array_equal(got[~nan], expected[~nan])
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_arithmetic(kind):
+    rng = np.random.default_rng(1)
+    a, b = (halves(rng, kind) for _ in range(2))
+    x, y = as_double(a, kind), as_double(b, kind)
+    with np.errstate(invalid="ignore"):
+        for name, expected in {"add": x + y, "sub": x - y, "mul": x * y, "min": np.fmin(x, y), "max": np.fmax(x, y)}.items():
+            same(elementwise(f"{name}.{kind}", [a, b], np.uint16), rounded(expected, kind), kind)
+        same(elementwise(f"max.NaN.{kind}", [a, b], np.uint16), rounded(np.maximum(x, y), kind), kind)
+        same(elementwise(f"neg.{kind}", [a], np.uint16), rounded(-x, kind), kind)
+        same(elementwise(f"abs.{kind}", [a], np.uint16), rounded(np.abs(x), kind), kind)
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_fma_rounds_once(kind):
+    rng = np.random.default_rng(2)
+    a, b = (halves(rng, kind) for _ in range(2))
+    x, y = as_double(a, kind), as_double(b, kind)
+    with np.errstate(invalid="ignore"):
+        c = rounded(-x * y, kind)
+        expected = x * y + as_double(c, kind)
+    got = elementwise(f"fma.rn.{kind}", [a, b, c], np.uint16)
+    # What the product loses in rounding is a number of few bits.
+    same(got, rounded(expected, kind), kind)
+    assert (as_double(got, kind)[np.isfinite(expected)] != 0).any()
+
+
+def test_fma_of_bf16_does_not_round_through_fp32():
+    """1 + 2^-8 is halfway between two bf16; 2^-40 more is past the half, which fp32 cannot tell."""
+    tiny, one, past = (np.array([v], np.float32).view(np.uint16)[1:] for v in (2.0**-40, 1.0, 1 + 2.0**-7))
+    half = np.array([2.0**-8], np.float32).view(np.uint16)[1:]
+    # (1 + 2^-7) 2^-8 + 1 = 1 + 2^-8 + 2^-15: up. 2^-40 · 1 + 1: down. 2^-8 · 1 + 1: a tie, to even.
+    assert elementwise("fma.rn.bf16", [past, half, one], np.uint16) == past
+    assert elementwise("fma.rn.bf16", [tiny, one, one], np.uint16) == one
+    assert elementwise("fma.rn.bf16", [half, one, one], np.uint16) == one
+    # The exact sum of the narrowing itself.
+    above = np.array([1 + 2.0**-8 + 2.0**-40, 1 + 2.0**-8, 1 + 3 * 2.0**-8 - 2.0**-40])
+    assert double_to_bf16(above).tolist() == [past[0], one[0], past[0]]
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_pairs_are_two_numbers(kind):
+    rng = np.random.default_rng(3)
+    numbers = [np.stack([halves(rng, kind), halves(rng, kind)], axis=1) for _ in range(3)]
+    words = [n.view(np.uint32)[:, 0] for n in numbers]
+    for name, count in (("add", 2), ("sub", 2), ("mul", 2), ("min", 2), ("max", 2), ("fma.rn", 3), ("neg", 1), ("abs", 1)):
+        got = elementwise(f"{name}.{kind}x2", words[:count], np.uint32)[:, None].view(np.uint16)
+        for half in (0, 1):
+            single = elementwise(f"{name}.{kind}", [n[:, half].copy() for n in numbers[:count]], np.uint16)
+            np.testing.assert_array_equal(got[:, half], single)
+
+
+def test_relu_and_saturation():
+    a = np.array([-2, 0.5, 3, np.nan], dtype=np.float16)
+    one, zero = np.ones(4, np.float16), np.zeros(4, np.float16)
+    np.testing.assert_array_equal(elementwise("fma.rn.relu.f16", [a, one, zero], np.float16), [0, 0.5, 3, np.nan])
+    np.testing.assert_array_equal(elementwise("fma.rn.sat.f16", [a, one, zero], np.float16), [0, 0.5, 1, 0])
+
+
+def test_comparison_of_pairs():
+    a = np.array([[1, 5], [3, 2]], dtype=np.float16)
+    b = np.array([[2, 4], [2, 3]], dtype=np.float16)
+    words = [x.view(np.uint32)[:, 0] for x in (a, b)]
+    np.testing.assert_array_equal(elementwise("setp.lt.f16x2", words, np.uint32, predicate=True), [1, 0])
+    got = elementwise("set.lt.f16x2.f16x2", words, np.uint32)[:, None].view(np.float16)
+    np.testing.assert_array_equal(got, [[1, 0], [0, 1]])
