@@ -46,12 +46,9 @@ def _of(params, dtype):
 
 
 def _small(params):
-    """A preset's block with an eighth of its channels and filters on a plane of a few windows."""
+    """A preset's block with an eighth of its channels and filters, at least 8, on a plane of a few windows."""
     options = params.options
-    channels, filters = (
-        count if count < 8 else max(1, count // 8 // options.groups) * options.groups
-        for count in (params.channels, params.filters)
-    )
+    channels, filters = (count if count < 8 else max(8, count // 8) for count in (params.channels, params.filters))
     extent = params.size + options.stride * (options.pool.size if options.pool else 2)
     return replace(params, channels=channels, filters=filters, height=extent, width=extent + options.stride)
 
