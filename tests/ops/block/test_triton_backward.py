@@ -31,6 +31,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 if not INTERPRETED:
     from tools.simulated import simulated
 LAST = torch.channels_last
+SAME4 = SameMapNorm(4, 0.3)
 
 
 def _launched(capability=80):
@@ -57,7 +58,7 @@ PRESETS = list({str(small): small for small in map(_small, preset_problems())}.v
 VARIETY = [
     problem(1, 1, 1, 1, 1, 1, torch.float32),
     problem(1, 3, 7, 12, 7, 5, torch.float32, stride=2, padding=2, norm=CROSS),
-    problem(1, 3, 7, 12, 7, 5, torch.float32, stride=2, padding=2, rounding="down", norm=SAME),
+    problem(1, 3, 9, 14, 7, 5, torch.float32, stride=2, padding=2, rounding="down", norm=SAME4),
     problem(2, 3, 8, 9, 7, 3, torch.float32, padding=1, pool=Pool(2, 2), rounding="down"),
     problem(2, 3, 9, 8, 5, 3, torch.float32, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
     problem(1, 3, 9, 8, 5, 3, torch.float32, padding=1, pool=POOL, norm=SAME, order="conv-norm-pool", ties="first"),
@@ -65,9 +66,9 @@ VARIETY = [
     problem(1, 3, 11, 9, 5, 3, torch.float32, pool=Pool(3, 1), norm=SameMapNorm(1000, 0.3)),
     problem(1, 3, 15, 14, 5, 4, torch.float32, stride=3, padding=2, pool=Pool(5, 4), rounding="down"),
     problem(1, 3, 15, 14, 5, 4, torch.float32, stride=3, padding=2, pool=Pool(5, 4), norm=CROSS, ties="first"),
-    problem(1, 3, 15, 14, 5, 4, torch.float32, stride=2, padding=2, pool=Pool(5, 3), norm=SAME, order="conv-norm-pool"),
+    problem(1, 3, 15, 14, 5, 4, torch.float32, stride=2, padding=2, pool=Pool(5, 3), norm=SAME4, order="conv-norm-pool"),
     problem(1, 4, 12, 8, 6, 4, torch.float32, stride=3, padding=1, groups=2, pool=Pool(2, 1), norm=CrossMapNorm(4, 0.3)),
-    problem(1, 6, 9, 14, 6, 2, torch.float32, stride=2, groups=3, pool=Pool(4, 3), norm=SameMapNorm(4, 0.3), rounding="down"),
+    problem(1, 6, 9, 14, 6, 2, torch.float32, stride=2, groups=3, pool=Pool(4, 3), norm=SAME4, rounding="down"),
     problem(1, 2, 13, 7, 3, 3, torch.float32, stride=3, padding=1, pool=Pool(2, 2), norm=CrossMapNorm(9, 0.3)),
     problem(1, 3, 19, 23, 4, 11, torch.float32, stride=4, pool=POOL),
     problem(1, 64, 5, 6, 18, 3, torch.float32, padding=1, groups=2),  # one tap for each tile, two tiles of a group's filters
