@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block import triton_forward
+from dcnn_fast.ops.block import triton_backward, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import forward_config
 from dcnn_fast.ops.launch import refused
@@ -53,6 +53,14 @@ def training(
     hits = _empty(params, torch.int16, x.device) if kept.hits else None
     triton_forward.run([x], whole_images(params), weight, bias, params, (), 1.0, [result], values, hits)
     return result, values, hits
+
+
+def backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
+    params: BlockParams, needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+    """Gradients of x, weight and bias from `grad` of the result; None where `needs` is False (triton_backward.py)."""
+    return triton_backward.backward(grad, x, weight, bias, values, hits, params, needs)
 
 
 def regions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_parts import SOURCE, field, filter_of
+from dcnn_fast.ops.block.triton_parts import SOURCE, field, filter_of, operand
 
 
 @triton.jit
@@ -42,7 +42,7 @@ def conv_tile(
                 a = (a.to(tl.float32) - tl.load(mean + channel)[None, :]) * scale
                 a = tl.where(inside, a, 0.0)
             b = tl.load(filters + term[:, None], mask=exists & (term < SIZE * SIZE * CG)[:, None], other=0)  # [BK, BG]
-            acc = tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
+            acc = tl.dot(operand(a, OPERAND, PRECISION), operand(b, OPERAND, PRECISION), acc, input_precision=PRECISION)
     else:
         for step in range(SIZE * SIZE * (CG // BK)):
             tap = step // (CG // BK)
@@ -55,7 +55,7 @@ def conv_tile(
                 a = (a.to(tl.float32) - tl.load(mean + channel)[None, :]) * scale
                 a = tl.where(inside[:, None], a, 0.0)
             b = tl.load(filters + (tap * CG + channel)[:, None], mask=exists, other=0)  # [BK, BG]
-            acc = tl.dot(a.to(OPERAND), b.to(OPERAND), acc, input_precision=PRECISION)
+            acc = tl.dot(operand(a, OPERAND, PRECISION), operand(b, OPERAND, PRECISION), acc, input_precision=PRECISION)
     return acc
 
 

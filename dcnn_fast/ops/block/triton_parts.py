@@ -1,4 +1,4 @@
-"""What the block's Triton kernels share: tables of regions, shifts within a tile, sums over a norm's windows and its power."""
+"""What the block's Triton kernels share: the tables' columns, operands, shifts within a tile, a norm's sums and power."""
 
 from __future__ import annotations
 
@@ -54,6 +54,21 @@ def filter_of(lane, FG: tl.constexpr, BG: tl.constexpr):
 def power(d, exponent):
     """d**exponent of a positive d: two approximate instructions, each within 2 units in the last place."""
     return tl.exp2(exponent * tl.log2(d))
+
+
+@triton.jit
+def operand(values, DOT: tl.constexpr, PRECISION: tl.constexpr):
+    """`values`, of any shape, as `tl.dot` is to multiply them: rounded to nearest even.
+
+    The matrix units take float32 for tf32 and drop the low bits, which would make every product too small.
+    """
+    values = values.to(DOT)
+    if PRECISION == "tf32":
+        bits = values.to(tl.int32, bitcast=True)
+        rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
+        number = (bits & 0x7FFFFFFF) <= 0x7F800000  # the sum would make another of what is none
+        values = tl.where(number, rounded.to(tl.float32, bitcast=True), values)
+    return values
 
 
 @triton.jit

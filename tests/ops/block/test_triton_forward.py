@@ -117,13 +117,8 @@ def test_the_error_is_at_most_twice_that_of_torch_in_the_same_dtype(dtype, preci
     (result,) = _run([x], _whole(params), weight, bias, params)
     wide = [tensor.double() for tensor in (x, weight, bias)]
     expected = reference.forward(*wide, _wide(params))
-    plain = _plain(*(_tf32(t) if precision == "tf32" else t for t in (x, weight)), bias, params)
+    plain = _plain(*(reference._rounded(tensor, precision) for tensor in (x, weight)), bias, params)
     assert _error(result, expected) <= 2 * _error(plain, expected) + torch.finfo(dtype).eps
-
-
-def _tf32(tensor):
-    """Rounded toward zero to tf32, as tensor cores that ignore the lower bits do."""
-    return (tensor.view(torch.int32) & -8192).view(torch.float32)
 
 
 @pytest.mark.parametrize("precision", ["fp16"] if INTERPRETED else ["fp16", "bf16"])

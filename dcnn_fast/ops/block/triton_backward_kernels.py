@@ -1,0 +1,643 @@
+"""Triton kernels of the block's backward; triton_backward.py launches them.
+
+Every tensor is dense in channels_last memory. A position is one output of the convolution, a pixel one input; both are counted
+over the batch, so that a tile may span images. Offsets of a tile's rows are 64-bit, those within a row 32-bit.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from dcnn_fast.ops.block.triton_parts import cross_map_sum, operand, power
+
+
+@triton.jit
+def row_offsets(image, y, x, rows, cols, CHANNELS: tl.constexpr):  # [M] each
+    """Where the channels of a pixel start: int64 [M]."""
+    return (image.to(tl.int64) * (rows * cols) + (y * cols + x)) * CHANNELS
+
+
+@triton.jit
+def place(index, rows, cols):  # [M]
+    """The image, row and column of a position counted over the batch: [M] each."""
+    area = rows * cols
+    image = index // area
+    rest = index - image * area
+    y = rest // cols
+    return image, y, rest - y * cols
+
+
+@triton.jit
+def conv_gradient(
+    u,
+    passed,
+    image,  # [M], like y and x: a position
+    y,
+    x,
+    inside,  # [M]: whether there is such a position
+    filter,  # [BF]
+    known,  # [BF]: whether there is such a filter
+    rows,  # of u
+    cols,
+    FILTERS: tl.constexpr,
+    MODE: tl.constexpr,
+    POOL: tl.constexpr,
+    POOL_STRIDE: tl.constexpr,
+    FIRST: tl.constexpr,
+):
+    """The gradient of the convolution's output at some positions: [M, BF], float32.
+
+    MODE says how it follows from u. "direct": it is u; "mask": it is u where `passed`, the result, is positive; "hits": it is
+    the sum of u over the pool windows whose hits, in `passed`, name the output (FIRST: name it first). What did not win is
+    selected away, not multiplied by zero: an infinity that no gradient reaches leaves no trace.
+    """
+    if MODE == "hits":
+        total = tl.zeros([image.shape[0], filter.shape[0]], tl.float32)
+        top, left = y // POOL_STRIDE, x // POOL_STRIDE
+        for back in tl.static_range((POOL + POOL_STRIDE - 1) // POOL_STRIDE):
+            window_y = top - back
+            i = y - window_y * POOL_STRIDE
+            row_inside = inside & (i < POOL) & (window_y >= 0) & (window_y < rows)
+            for aside in tl.static_range((POOL + POOL_STRIDE - 1) // POOL_STRIDE):
+                window_x = left - aside
+                j = x - window_x * POOL_STRIDE
+                covered = row_inside & (j < POOL) & (window_x >= 0) & (window_x < cols)
+                start = row_offsets(image, window_y, window_x, rows, cols, FILTERS)
+                mask = covered[:, None] & known[None, :]
+                hits = tl.load((passed + start)[:, None] + filter[None, :], mask=mask, other=0).to(tl.int32)
+                if FIRST:
+                    hits = hits & -hits
+                taken = tl.load((u + start)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+                bit = (i * POOL + j) & 15  # beyond the window, where there are no hits, too
+                total += tl.where(((hits >> bit[:, None]) & 1) != 0, taken, 0.0)
+    else:
+        start = row_offsets(image, y, x, rows, cols, FILTERS)
+        mask = inside[:, None] & known[None, :]
+        total = tl.load((u + start)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+        if MODE == "mask":
+            result = tl.load((passed + start)[:, None] + filter[None, :], mask=mask, other=0.0)
+            total = tl.where(result > 0, total, 0.0)
+    return total
+
+
+@triton.jit
+def source_columns(column, SIZE: tl.constexpr, CHANNELS: tl.constexpr):
+    """The tap's row and column and the channel within the group of a column of the weights' matrix."""
+    tap = column // CHANNELS
+    return tap // SIZE, tap % SIZE, column % CHANNELS
+
+
+@triton.jit
+def source_tile(
+    source,
+    image,  # [M], like y and x: a position
+    y,
+    x,
+    inside,  # [M]: whether there is such a position
+    first,  # the tile's first column, of SIZE * SIZE * GROUP_CHANNELS
+    group,
+    height,
+    width,
+    CHANNELS: tl.constexpr,
+    GROUP_CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ONE_TAP: tl.constexpr,
+):
+    """The pixels that positions meet in columns first ... first + COLUMNS - 1: [M, COLUMNS], zero in the padding.
+
+    ONE_TAP: the columns are channels of one tap, loaded as vectors.
+    """
+    column = first + tl.arange(0, COLUMNS)
+    if ONE_TAP:
+        tap_y, tap_x, channel = source_columns(first, SIZE, GROUP_CHANNELS)
+        pixel_y, pixel_x = y * STRIDE - PADDING + tap_y, x * STRIDE - PADDING + tap_x
+        inside = inside & (pixel_y >= 0) & (pixel_y < height) & (pixel_x >= 0) & (pixel_x < width)
+        start = row_offsets(image, pixel_y, pixel_x, height, width, CHANNELS)
+        lane = tl.multiple_of(group * GROUP_CHANNELS + channel, COLUMNS) + tl.arange(0, COLUMNS)
+        mask = inside[:, None]
+    else:
+        tap_y, tap_x, channel = source_columns(column, SIZE, GROUP_CHANNELS)
+        pixel_y, pixel_x = y * STRIDE - PADDING, x * STRIDE - PADDING
+        start = row_offsets(image, pixel_y, pixel_x, height, width, CHANNELS)
+        lane = (tap_y * width + tap_x) * CHANNELS + group * GROUP_CHANNELS + channel
+        row, col = pixel_y[:, None] + tap_y[None, :], pixel_x[:, None] + tap_x[None, :]
+        mask = inside[:, None] & (row >= 0) & (row < height) & (col >= 0) & (col < width)
+        mask = mask & (column < SIZE * SIZE * GROUP_CHANNELS)[None, :]
+    return tl.load((source + start)[:, None] + lane[None, :], mask=mask, other=0)
+
+
+@triton.jit
+def weight_gradient_kernel(
+    u,  # see `conv_gradient`
+    passed,
+    x,  # [N, height, width, CHANNELS]
+    partial,  # [slices, FILTERS, SIZE, SIZE, GROUP_CHANNELS]
+    positions,  # in all
+    share,  # positions of a slice, a multiple of DEPTH
+    height,
+    width,
+    conv_rows,
+    conv_cols,
+    u_rows,
+    u_cols,
+    CHANNELS: tl.constexpr,
+    FILTERS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    SIZE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    MODE: tl.constexpr,
+    POOL: tl.constexpr,
+    POOL_STRIDE: tl.constexpr,
+    FIRST: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+    ONE_TAP: tl.constexpr,
+):
+    """A slice's share of the gradient of ROWS filters' COLUMNS weights. Grid [tiles, slices, groups]."""
+    GROUP_FILTERS: tl.constexpr = FILTERS // GROUPS
+    GROUP_CHANNELS: tl.constexpr = CHANNELS // GROUPS
+    ALL_COLUMNS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS
+    TILES: tl.constexpr = (ALL_COLUMNS + COLUMNS - 1) // COLUMNS
+    tile, slice, group = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    row = tile // TILES * ROWS + tl.arange(0, ROWS)
+    first = tile % TILES * COLUMNS
+    known = row < GROUP_FILTERS
+    filter = group * GROUP_FILTERS + row
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for start in range(slice * share, tl.minimum((slice + 1) * share, positions), DEPTH):
+        position = start + tl.arange(0, DEPTH)
+        inside = position < positions
+        image, at_y, at_x = place(position, conv_rows, conv_cols)
+        pixels = source_tile(
+            x, image, at_y, at_x, inside, first, group, height, width, CHANNELS, GROUP_CHANNELS, SIZE, STRIDE, PADDING, COLUMNS,
+            ONE_TAP,
+        )  # fmt: skip
+        g = conv_gradient(
+            u, passed, image, at_y, at_x, inside, filter, known, u_rows, u_cols, FILTERS, MODE, POOL, POOL_STRIDE, FIRST
+        )
+        total = tl.dot(tl.trans(operand(g, DOT, PRECISION)), operand(pixels, DOT, PRECISION), total, input_precision=PRECISION)
+    column = first + tl.arange(0, COLUMNS)
+    target = partial + slice * (FILTERS * ALL_COLUMNS)
+    mask = known[:, None] & (column < ALL_COLUMNS)[None, :]
+    tl.store(target + (filter * ALL_COLUMNS)[:, None] + column[None, :], total, mask=mask)
+
+
+@triton.jit
+def bias_gradient_kernel(
+    u,  # [positions, FILTERS]
+    passed,
+    partial,  # [slices, FILTERS]
+    positions,  # of u, in all
+    share,  # positions of a slice, a multiple of DEPTH
+    FILTERS: tl.constexpr,
+    MODE: tl.constexpr,
+    FIRST: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
+    """A slice's share of the gradient of COLUMNS filters' bias. Grid [tiles, slices].
+
+    What a pool window sends to the outputs that it names is u times their number.
+    """
+    filter = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    known = filter < FILTERS
+    slice = tl.program_id(1)
+    total = tl.zeros([DEPTH, COLUMNS], tl.float32)
+    for start in range(slice * share, tl.minimum((slice + 1) * share, positions), DEPTH):
+        position = start + tl.arange(0, DEPTH)
+        offset = position.to(tl.int64) * FILTERS
+        mask = (position < positions)[:, None] & known[None, :]
+        taken = tl.load((u + offset)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+        if MODE == "mask":
+            result = tl.load((passed + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
+            taken = tl.where(result > 0, taken, 0.0)
+        if MODE == "hits":
+            hits = tl.load((passed + offset)[:, None] + filter[None, :], mask=mask, other=0).to(tl.int32) & 0xFFFF
+            if FIRST:
+                taken = tl.where(hits != 0, taken, 0.0)
+            else:
+                taken = tl.where(hits != 0, taken * bits_set(hits).to(tl.float32), 0.0)
+        total += taken
+    tl.store(partial + slice * FILTERS + filter, tl.sum(total, 0), mask=known)
+
+
+@triton.jit
+def bits_set(word):
+    """How many of the low 16 bits are set, of any shape."""
+    word = word - ((word >> 1) & 0x5555)
+    word = (word & 0x3333) + ((word >> 2) & 0x3333)
+    word = (word + (word >> 4)) & 0x0F0F
+    return (word + (word >> 8)) & 0x1F
+
+
+@triton.jit
+def add_slices_kernel(
+    partial,  # [slices, count]
+    out,  # [count]
+    first,
+    slices,
+    count,
+    BLOCK: tl.constexpr,
+):
+    """out = the sum of slices first ... slices - 1, in this order; it may be one of them. Grid [blocks]."""
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = index < count
+    total = tl.zeros([BLOCK], tl.float32)
+    for slice in range(first, slices):
+        total += tl.load(partial + slice * count + index, mask=mask, other=0.0)
+    tl.store(out + index, total.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def input_gradient_kernel(
+    u,  # see `conv_gradient`
+    passed,
+    weight,  # [FILTERS, SIZE, SIZE, GROUP_CHANNELS]
+    grad_x,  # [N, height, width, CHANNELS]
+    pixels,  # in all of one phase: images * phase_rows * phase_cols
+    height,
+    width,
+    conv_rows,
+    conv_cols,
+    u_rows,
+    u_cols,
+    phase_rows,
+    phase_cols,
+    CHANNELS: tl.constexpr,
+    FILTERS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    SIZE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    MODE: tl.constexpr,
+    POOL: tl.constexpr,
+    POOL_STRIDE: tl.constexpr,
+    FIRST: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
+    """The gradient of ROWS pixels' COLUMNS channels. Grid [tiles of pixels, tiles of channels * phases, groups].
+
+    The pixels of a program share their phase, the remainder of row and column (padding included) by the stride, and so the taps
+    that they meet: every STRIDE-th. The sum goes over these taps and the group's filters, DEPTH at a time.
+    """
+    GROUP_FILTERS: tl.constexpr = FILTERS // GROUPS
+    GROUP_CHANNELS: tl.constexpr = CHANNELS // GROUPS
+    TILES: tl.constexpr = (GROUP_CHANNELS + COLUMNS - 1) // COLUMNS
+    CHUNKS: tl.constexpr = (GROUP_FILTERS + DEPTH - 1) // DEPTH
+    group = tl.program_id(2)
+    phase = tl.program_id(1) // TILES
+    phase_y, phase_x = phase // STRIDE, phase % STRIDE
+    channel = tl.program_id(1) % TILES * COLUMNS + tl.arange(0, COLUMNS)
+    known_channel = channel < GROUP_CHANNELS
+    index = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    image, first_y, first_x = place(index, phase_rows, phase_cols)
+    first_y, first_x = first_y + PADDING // STRIDE, first_x + PADDING // STRIDE
+    pixel_y, pixel_x = first_y * STRIDE + phase_y - PADDING, first_x * STRIDE + phase_x - PADDING
+    there = (index < pixels) & (pixel_y >= 0) & (pixel_y < height) & (pixel_x >= 0) & (pixel_x < width)
+    taps_y = (SIZE - phase_y + STRIDE - 1) // STRIDE
+    taps_x = (SIZE - phase_x + STRIDE - 1) // STRIDE
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for step in range(taps_y * taps_x * CHUNKS):
+        tap = step // CHUNKS
+        row = step % CHUNKS * DEPTH + tl.arange(0, DEPTH)
+        known = row < GROUP_FILTERS
+        filter = group * GROUP_FILTERS + row
+        down, right = tap // taps_x, tap % taps_x
+        at_y, at_x = first_y - down, first_x - right
+        inside = there & (at_y >= 0) & (at_y < conv_rows) & (at_x >= 0) & (at_x < conv_cols)
+        start = ((filter * SIZE + phase_y + down * STRIDE) * SIZE + phase_x + right * STRIDE) * GROUP_CHANNELS
+        mask = known[:, None] & known_channel[None, :]
+        kernel = tl.load(weight + start[:, None] + channel[None, :], mask=mask, other=0.0)
+        g = conv_gradient(
+            u, passed, image, at_y, at_x, inside, filter, known, u_rows, u_cols, FILTERS, MODE, POOL, POOL_STRIDE, FIRST
+        )
+        total = tl.dot(operand(g, DOT, PRECISION), operand(kernel, DOT, PRECISION), total, input_precision=PRECISION)
+    target = grad_x + row_offsets(image, pixel_y, pixel_x, height, width, CHANNELS)
+    lane = group * GROUP_CHANNELS + channel
+    mask = there[:, None] & known_channel[None, :]
+    tl.store(target[:, None] + lane[None, :], total.to(grad_x.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def conv_relu_kernel(
+    x,  # [N, height, width, CHANNELS]
+    weight,  # [FILTERS, SIZE, SIZE, GROUP_CHANNELS]
+    bias,  # [FILTERS]
+    relu,  # [N, conv_rows, conv_cols, FILTERS]
+    positions,
+    height,
+    width,
+    conv_rows,
+    conv_cols,
+    CHANNELS: tl.constexpr,
+    FILTERS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    SIZE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    BIASED: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+    ONE_TAP: tl.constexpr,
+):
+    """ROWS positions by COLUMNS filters of the convolution's output after the ReLU. Grid [tiles, tiles of filters, groups]."""
+    GROUP_FILTERS: tl.constexpr = FILTERS // GROUPS
+    GROUP_CHANNELS: tl.constexpr = CHANNELS // GROUPS
+    ALL_COLUMNS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS
+    group = tl.program_id(2)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    known = column < GROUP_FILTERS
+    filter = group * GROUP_FILTERS + column
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = position < positions
+    image, at_y, at_x = place(position, conv_rows, conv_cols)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for first in range(0, ALL_COLUMNS, DEPTH):
+        pixels = source_tile(
+            x, image, at_y, at_x, inside, first, group, height, width, CHANNELS, GROUP_CHANNELS, SIZE, STRIDE, PADDING, DEPTH,
+            ONE_TAP,
+        )  # fmt: skip
+        row = first + tl.arange(0, DEPTH)
+        mask = (row < ALL_COLUMNS)[:, None] & known[None, :]
+        kernel = tl.load(weight + row[:, None] + (filter * ALL_COLUMNS)[None, :], mask=mask, other=0.0)
+        total = tl.dot(operand(pixels, DOT, PRECISION), operand(kernel, DOT, PRECISION), total, input_precision=PRECISION)
+    if BIASED:
+        total += tl.load(bias + filter, mask=known, other=0.0).to(tl.float32)[None, :]
+    target = relu + row_offsets(image, at_y, at_x, conv_rows, conv_cols, FILTERS)
+    tl.store(target[:, None] + filter[None, :], tl.maximum(total, 0.0), mask=inside[:, None] & known[None, :])
+
+
+@triton.jit
+def pool_maximum_kernel(
+    values,  # [N, rows, cols, FILTERS]
+    top,  # [N, top_rows, top_cols, FILTERS]: each window's maximum
+    index,  # [N, top_rows, top_cols, FILTERS]: where it is first, row * POOL + column
+    positions,  # of top, in all
+    rows,
+    cols,
+    top_rows,
+    top_cols,
+    FILTERS: tl.constexpr,
+    POOL: tl.constexpr,
+    POOL_STRIDE: tl.constexpr,
+    FIRST: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Maxima of windows clipped to the plane and, where FIRST, the place of each. Grid [tiles of positions, of filters]."""
+    filter = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    there = (position < positions)[:, None] & (filter < FILTERS)[None, :]
+    image, at_y, at_x = place(position, top_rows, top_cols)
+    best = tl.full([ROWS, COLUMNS], float("-inf"), tl.float32)
+    where = tl.zeros([ROWS, COLUMNS], tl.int32)
+    for tap in range(POOL * POOL):
+        y, x = at_y * POOL_STRIDE + tap // POOL, at_x * POOL_STRIDE + tap % POOL
+        mask = there & ((y < rows) & (x < cols))[:, None]
+        start = row_offsets(image, y, x, rows, cols, FILTERS)
+        value = tl.load((values + start)[:, None] + filter[None, :], mask=mask, other=float("-inf"))
+        where = tl.where(value > best, tap, where)
+        best = tl.maximum(best, value)
+    start = row_offsets(image, at_y, at_x, top_rows, top_cols, FILTERS)
+    tl.store((top + start)[:, None] + filter[None, :], best, mask=there)
+    if FIRST:
+        tl.store((index + start)[:, None] + filter[None, :], where, mask=there)
+
+
+@triton.jit
+def pool_gradient_kernel(
+    grad,  # [N, top_rows, top_cols, FILTERS], as are top and index
+    top,
+    index,
+    values,  # [N, rows, cols, FILTERS]: what was pooled
+    relu,  # [N, rows, cols, FILTERS]
+    out,  # [N, rows, cols, FILTERS]
+    positions,  # of values, in all
+    rows,
+    cols,
+    top_rows,
+    top_cols,
+    FILTERS: tl.constexpr,
+    POOL: tl.constexpr,
+    POOL_STRIDE: tl.constexpr,
+    FIRST: tl.constexpr,
+    MASKED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """The gradient of what was pooled, where MASKED only where relu is positive. Grid [tiles of positions, of filters]."""
+    filter = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    known = filter < FILTERS
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = position < positions
+    there = inside[:, None] & known[None, :]
+    image, y, x = place(position, rows, cols)
+    start = row_offsets(image, y, x, rows, cols, FILTERS)
+    value = tl.load((values + start)[:, None] + filter[None, :], mask=there, other=0.0)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    STEPS: tl.constexpr = (POOL + POOL_STRIDE - 1) // POOL_STRIDE
+    for step in range(STEPS * STEPS):
+        window_y, window_x = y // POOL_STRIDE - step // STEPS, x // POOL_STRIDE - step % STEPS
+        i, j = y - window_y * POOL_STRIDE, x - window_x * POOL_STRIDE
+        covered = inside & (i < POOL) & (window_y >= 0) & (window_y < top_rows)
+        covered = covered & (j < POOL) & (window_x >= 0) & (window_x < top_cols)
+        mask = covered[:, None] & known[None, :]
+        window = row_offsets(image, window_y, window_x, top_rows, top_cols, FILTERS)
+        if FIRST:
+            first = tl.load((index + window)[:, None] + filter[None, :], mask=mask, other=-1)
+            hit = first == (i * POOL + j)[:, None]
+        else:
+            hit = value == tl.load((top + window)[:, None] + filter[None, :], mask=mask, other=float("nan"))
+        taken = tl.load((grad + window)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+        total += tl.where(hit, taken, 0.0)
+    if MASKED:
+        positive = tl.load((relu + start)[:, None] + filter[None, :], mask=there, other=0.0) > 0
+        total = tl.where(positive, total, 0.0)
+    tl.store((out + start)[:, None] + filter[None, :], total.to(out.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def cross_map_kernel(
+    values,  # [positions, FILTERS]
+    out,  # [positions, FILTERS]
+    positions,
+    k,
+    per_term,
+    exponent,
+    FILTERS: tl.constexpr,
+    BEFORE: tl.constexpr,
+    AFTER: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """The norm across maps of ROWS positions, whose filters COLUMNS hold. Grid [tiles of positions]."""
+    filter = tl.arange(0, COLUMNS)
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    mask = (position < positions)[:, None] & (filter < FILTERS)[None, :]
+    offset = position.to(tl.int64) * FILTERS
+    x = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
+    d = k + per_term * cross_map_sum(x * x, -BEFORE, BEFORE + 1 + AFTER, FILTERS, COLUMNS)
+    tl.store((out + offset)[:, None] + filter[None, :], x * power(d, -exponent), mask=mask)
+
+
+@triton.jit
+def cross_map_gradient_kernel(
+    grad,  # [positions, FILTERS], as are values, the norm's input, and u
+    values,
+    u,
+    positions,
+    k,
+    per_term,
+    exponent,
+    FILTERS: tl.constexpr,
+    BEFORE: tl.constexpr,
+    AFTER: tl.constexpr,
+    MASKED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """u = the gradient of the norm's input, where MASKED only where that is positive. Grid [tiles of positions].
+
+    BEFORE, AFTER: maps of a window before and after its own, clipped to what FILTERS maps can have.
+    """
+    filter = tl.arange(0, COLUMNS)
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    mask = (position < positions)[:, None] & (filter < FILTERS)[None, :]
+    offset = position.to(tl.int64) * FILTERS
+    x = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
+    g = tl.load((grad + offset)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+    d = k + per_term * cross_map_sum(x * x, -BEFORE, BEFORE + 1 + AFTER, FILTERS, COLUMNS)
+    scaled = g * power(d, -exponent)
+    spread = cross_map_sum(scaled * x / d, -AFTER, BEFORE + 1 + AFTER, FILTERS, COLUMNS)
+    result = scaled - 2.0 * per_term * exponent * x * spread
+    if MASKED:
+        result = tl.where(x > 0, result, 0.0)
+    tl.store((u + offset)[:, None] + filter[None, :], result.to(u.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def plane_sum(
+    values,
+    image,  # [M], like y and x: a position
+    y,
+    x,
+    inside,  # [M]
+    filter,  # [BF]
+    known,  # [BF]
+    rows,
+    cols,
+    above,  # rows of a window before its own, and so on
+    below,
+    left,
+    right,
+    FILTERS: tl.constexpr,
+    SQUARED: tl.constexpr,
+):
+    """The sum of values, or of their squares, over a window of the plane: [M, BF]."""
+    total = tl.zeros([image.shape[0], filter.shape[0]], tl.float32)
+    for i in range(-above, below + 1):
+        for j in range(-left, right + 1):
+            at_y, at_x = y + i, x + j
+            held = inside & (at_y >= 0) & (at_y < rows) & (at_x >= 0) & (at_x < cols)
+            start = row_offsets(image, at_y, at_x, rows, cols, FILTERS)
+            value = tl.load((values + start)[:, None] + filter[None, :], mask=held[:, None] & known[None, :], other=0.0)
+            total += value * value if SQUARED else value
+    return total
+
+
+@triton.jit
+def same_map_kernel(
+    grad,  # [N, rows, cols, FILTERS], as are all the others
+    values,
+    scaled,
+    terms,
+    positions,
+    rows,
+    cols,
+    above,
+    below,
+    left,
+    right,
+    per_term,
+    exponent,
+    FILTERS: tl.constexpr,
+    TERMS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """scaled = grad * d**-exponent, which is the norm itself for grad = values; terms = what a window's gradient sums.
+
+    Grid [tiles of positions, of filters].
+    """
+    filter = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    known = filter < FILTERS
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = position < positions
+    mask = inside[:, None] & known[None, :]
+    image, y, x = place(position, rows, cols)
+    squares = plane_sum(
+        values, image, y, x, inside, filter, known, rows, cols, above, below, left, right, FILTERS, SQUARED=True
+    )
+    d = 1.0 + per_term * squares
+    offset = position.to(tl.int64) * FILTERS
+    g = tl.load((grad + offset)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
+    result = g * power(d, -exponent)
+    tl.store((scaled + offset)[:, None] + filter[None, :], result, mask=mask)
+    if TERMS:
+        value = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
+        tl.store((terms + offset)[:, None] + filter[None, :], result * value / d, mask=mask)
+
+
+@triton.jit
+def same_map_gradient_kernel(
+    scaled,  # [N, rows, cols, FILTERS], as are all the others
+    terms,
+    values,
+    u,
+    positions,
+    rows,
+    cols,
+    above,
+    below,
+    left,
+    right,
+    per_term,
+    exponent,
+    FILTERS: tl.constexpr,
+    MASKED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """u = the gradient of the norm's input, where MASKED only where that is positive. Grid [tiles of positions, of filters].
+
+    above ... right: those of the transposed window, which holds the windows that a position is in.
+    """
+    filter = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    known = filter < FILTERS
+    position = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = position < positions
+    mask = inside[:, None] & known[None, :]
+    image, y, x = place(position, rows, cols)
+    spread = plane_sum(terms, image, y, x, inside, filter, known, rows, cols, above, below, left, right, FILTERS, SQUARED=False)
+    offset = position.to(tl.int64) * FILTERS
+    value = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
+    own = tl.load((scaled + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
+    result = own - 2.0 * per_term * exponent * value * spread
+    if MASKED:
+        result = tl.where(value > 0, result, 0.0)
+    tl.store((u + offset)[:, None] + filter[None, :], result.to(u.dtype.element_ty), mask=mask)
