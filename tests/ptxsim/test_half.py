@@ -87,3 +87,17 @@ def test_comparison_of_pairs():
     np.testing.assert_array_equal(elementwise("setp.lt.f16x2", words, np.uint32, predicate=True), [1, 0])
     got = elementwise("set.lt.f16x2.f16x2", words, np.uint32)[:, None].view(np.float16)
     np.testing.assert_array_equal(got, [[1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16"])
+def test_mixed_with_fp32(kind):
+    """PTX 8.6: the half operands are widened exactly, the last one and the result are fp32."""
+    rng = np.random.default_rng(5)
+    a, b = (halves(rng, kind) for _ in range(2))
+    c = rng.standard_normal(a.shape).astype(np.float32)
+    x, y = as_double(a, kind), as_double(b, kind)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cases = {"add.rn": ([a, c], x + c), "sub.rn": ([a, c], x - c), "fma.rn": ([a, b, c], x * y + c)}
+        for name, (operands, expected) in cases.items():
+            got = elementwise(f"{name}.f32.{kind}", operands, np.float32)
+            np.testing.assert_array_equal(got, expected.astype(np.float32))

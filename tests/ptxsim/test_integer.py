@@ -307,3 +307,12 @@ def test_saturating_addition():
     a, b = (integers(rng, "int32") for _ in range(2))
     got = elementwise("add.sat.s32", [a, b], np.int32)
     np.testing.assert_array_equal(got, np.clip(a.astype(np.int64) + b, -(2**31), 2**31 - 1))
+
+
+@pytest.mark.parametrize("kind", ["s16x2", "u16x2"])
+def test_pairs_of_16_bits(kind):
+    rng = np.random.default_rng(6)
+    a, b = (rng.integers(0, 2**32, 256, dtype=np.uint32) for _ in range(2))
+    x, y = (v.view(np.int16 if kind == "s16x2" else np.uint16) for v in (a, b))
+    for name, function in (("add", np.add), ("min", np.minimum), ("max", np.maximum)):
+        np.testing.assert_array_equal(elementwise(f"{name}.{kind}", [a, b], np.uint32), function(x, y).view(np.uint32))

@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import UnsupportedInstruction
 from ..module import Context, Run, decoder
 from ..parser import Statement, parse_integer
-from ..values import DTYPES, S32, S64, U32, U64, Array, bits
+from ..values import DTYPES, S16, S32, S64, U16, U32, U64, Array, bits
 from . import floating, half
-from .common import apply, operation
+from .common import apply, halves, joined, operation
 
 if TYPE_CHECKING:
     from ..machine import Machine
@@ -30,7 +30,22 @@ def _by_type(s: Statement, ctx: Context, integer: Callable[[Statement, Context],
         return floating.arithmetic(s, ctx)
     if "f16" in kind:
         return half.arithmetic(s, ctx)
+    if kind in {"s16x2", "u16x2"}:
+        return _pairs(s, ctx)
     return integer(s, ctx)
+
+
+def _pairs(s: Statement, ctx: Context) -> Run:
+    """`add`, `min` and `max` of two 16-bit integers in a register (sm_90 and later)."""
+    function = {"add": np.add, "min": np.minimum, "max": np.maximum}[s.parts[0]]
+    if {"relu", "sat"} & set(s.parts):
+        raise UnsupportedInstruction("relu or saturation of pairs")
+    small = S16 if _kind(s) == "s16x2" else U16
+
+    def paired(*values: Array) -> Array:
+        return joined(function(*[halves(v).view(small) for v in values]).view(U16))
+
+    return operation(s, ctx, "b32", paired)
 
 
 def _add_sub(s: Statement, ctx: Context) -> Run:
