@@ -1,6 +1,6 @@
 """Compile every Triton kernel and configuration that a preset can select, for every GPU, and judge the machine code.
 
-    python -m tools.kernel_report            compile everything and write tools/kernel_report.csv
+    python -m tools.kernel_report            compile what has changed and write tools/kernel_report.csv
     python -m tools.kernel_report --check    compare with the committed table; exit 1 when it is stale or a rule is broken
 
 A row is one kernel, problem and compute capability. `source` is a hash of all that the machine code follows from; --check
@@ -19,7 +19,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from tools.launches import Named, preset_launches
 TABLE = Path(__file__).with_suffix(".csv")
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
 JUDGED = tuple(capability for capability in CAPABILITIES if capability >= 80)
+_CHUNK = 200  # rows compiled before the table is written
 SAMPLE = 40  # --check compiles one unchanged row in so many
 
 # What a multiprocessor has and may hold at a time: CUDA C++ Programming Guide, compute capabilities.
@@ -76,17 +76,12 @@ def occupancy(capability: int, registers: int, shared: int, warps: int) -> float
     return min(by_registers, by_shared, _BLOCKS[capability], most // warps) * warps / most
 
 
-@cache
-def _sources() -> str:
-    """The text of all kernels: any of them may call any other."""
-    folder = Path(__file__).parent.parent / "dcnn_fast" / "ops"
-    return "".join(path.read_text() for path in sorted(folder.glob("*/triton*.py")) if "triton.jit" in path.read_text())
-
-
 def source_of(what: Launch, capability: int) -> str:
-    """A hash of what the machine code follows from: the kernels' text, the constants, the arguments' types, the compiler."""
+    """A hash of what the machine code follows from: the text of the kernel and of what it calls, its constants, the arguments'
+    types, the compiler.
+    """
     signature, constants, aligned = aot.specialised(what)
-    parts = (_sources(), triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
+    parts = (what.kernel.cache_key, triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
@@ -131,6 +126,8 @@ def _compile(jobs: list[tuple[Named, int]], title: str) -> list[Row]:
 
 
 def _read() -> dict[tuple[str, str, int], Row]:
+    if not TABLE.exists():
+        return {}
     kinds = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
     with TABLE.open(newline="") as file:
         rows = [Row(**{name: kinds[name](value) for name, value in line.items()}) for line in csv.DictReader(file)]
@@ -142,6 +139,18 @@ def _write(rows: Iterable[Row]) -> None:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+
+
+def _renewed(jobs: list[tuple[Named, int]]) -> dict[tuple[str, str, int], Row]:
+    """The table brought up to date, and written now and then on the way."""
+    selected = {_key(job) for job in jobs}
+    known = {key: row for key, row in _read().items() if key in selected}
+    stale = [job for job in jobs if _hash(known.get(_key(job))) != source_of(job[0], job[1])]
+    for first in range(0, len(stale), _CHUNK):
+        known |= {row.key: row for row in _compile(stale[first : first + _CHUNK], f"compiling from {first} of {len(stale)}")}
+        _write(known[key] for key in map(_key, jobs) if key in known)
+    _write(known[key] for key in map(_key, jobs))
+    return known
 
 
 def _check() -> list[str]:
@@ -175,9 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
         said = _check()
     else:
         jobs = _jobs()
-        rows = _compile(jobs, "compiling")
-        _write(rows)
-        said = [rule for row, (named, _) in zip(rows, jobs, strict=True) for rule in broken_rules(row, named)]
+        rows = _renewed(jobs)
+        said = [rule for job in jobs for rule in broken_rules(rows[_key(job)], job[0])]
     print(summary(list(_read().values())))
     print("\n".join(said) or "no rule is broken")
     return 1 if said else 0

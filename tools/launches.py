@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import ops, spec
 from dcnn_fast.ops.block import triton
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.launch import Launch, launched_by
 from dcnn_fast.ops.precision import Precision
+from tools import aot
 
 TYPES: tuple[tuple[torch.dtype, Precision], ...] = (
     (torch.float16, "ieee"), (torch.bfloat16, "ieee"), (torch.float32, "tf32"), (torch.float32, "ieee"),
@@ -34,31 +35,77 @@ class Named:
 def preset_launches() -> Iterator[Named]:
     """One of each kernel and configuration over all presets, geometries and types."""
     seen: set[Any] = set()
+    for named in (*_of_blocks(), *_of_heads(), *_of_updates()):
+        launch = named.launch
+        identity = (launch.kernel, tuple(launch.constants.items()), launch.warps, launch.stages, aot.specialised(launch)[0])
+        if identity not in seen:
+            seen.add(identity)
+            yield named
+
+
+def _of_blocks() -> Iterator[Named]:
     for problem in _problems():
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
             first = problem.channels == 3
             for purpose, launches in (("score", _scoring(params)), ("train", _training(params))):
                 for launch in launches:
-                    identity = (launch.kernel, tuple(launch.constants.items()), launch.warps, launch.stages)
-                    if identity in seen:
-                        continue
-                    seen.add(identity)
-                    products = "OPERAND" in launch.constants
-                    tensor = products and dtype.itemsize == 2
+                    tensor = dtype.itemsize == 2 and bool({"OPERAND", "DOT"} & set(launch.constants))
                     yield Named(f"{purpose} {params}", launch, tensor, tensor and not first)
+
+
+def _of_heads() -> Iterator[Named]:
+    """Of one photograph, fifty views: each number of columns that a preset has, and of labels."""
+    shapes = {
+        (
+            tuple(column.fc[-1] for column in net.columns),
+            tuple((column.features, *column.fc)[-2] for column in net.columns),
+            len(net.labels),
+        )
+        for net in _networks()
+    }
+    for outputs, inputs, labels in sorted(shapes):
+        for dtype, _ in TYPES[:3]:
+            with collected() as launches:
+                ops.head(
+                    [torch.empty(50, count) for count in inputs],
+                    [torch.empty(shape, dtype=dtype) for shape in zip(outputs, inputs, strict=True)],
+                    [torch.empty(count) for count in outputs],
+                    torch.empty(labels, sum(outputs)),
+                    torch.empty(labels),
+                    [50],
+                )
+            for launch in launches:
+                yield Named(f"head {inputs}-{outputs}-{labels} {dtype}".replace("torch.", ""), launch, False, False)
+
+
+def _of_updates() -> Iterator[Named]:
+    for dtype, _ in TYPES[:3]:
+        step = torch.promote_types(dtype, torch.float32)
+        with collected() as launches:
+            ops.update(
+                [torch.empty(2048, dtype=dtype)], [torch.empty(2048, dtype=dtype)], [torch.empty(2048, dtype=step)],
+                rates=[0.001], momenta=[0.9], decays=[0.0005],
+            )  # fmt: skip
+        for launch in launches:
+            yield Named(f"update {dtype}".replace("torch.", ""), launch, False, False)
+
+
+def _networks() -> Iterator[spec.Network]:
+    for name in spec.preset_names():
+        for geometry in spec.GEOMETRIES:
+            yield spec.preset(name, geometry)
 
 
 def _problems() -> Iterator[BlockParams]:
     """Every different block of every preset, one image."""
     seen = set()
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            for column in spec.preset(name, geometry).columns:
-                for params in problems_of(column):
-                    if params not in seen:
-                        seen.add(params)
-                        yield params
+    for net in _networks():
+        for column in net.columns:
+            for params in problems_of(column):
+                if params not in seen:
+                    seen.add(params)
+                    yield params
 
 
 def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> BlockParams:
@@ -79,7 +126,10 @@ def _scoring(params: BlockParams) -> list[Launch]:
 def _training(params: BlockParams) -> list[Launch]:
     x, weight, bias = _operands(params)
     with collected() as found:
-        triton.training(x, weight, bias, params)
+        result, values, hits = triton.training(x, weight, bias, params)
+        grad = torch.empty_like(result)
+        kept = result if params.kept.result else values
+        triton.backward(grad, x, weight, bias, kept, hits, params.gradient(), (params.channels != 3, True, True))
     return found
 
 
