@@ -23,6 +23,7 @@ from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm
 _CHUNK_BYTES = 64 << 20  # of planes as large as the convolution's output, where it is computed again
 _PARTIAL_BYTES = 64 << 20  # of partial sums over slices
 _PROGRAMS = 1024  # that a sum over positions is cut into, several for each multiprocessor of any GPU
+_MOST = 1 << 30  # of what is counted in 32 bits, with room for the last tile
 _BLOCK = 1024  # elements of a program that adds slices
 
 
@@ -75,6 +76,19 @@ class Gradient:
     mode: str
 
 
+def refused(params: BlockParams) -> str | None:
+    """None, or the sentence that says what is too large: positions, pixels and weights are counted in 32 bits."""
+    pixels = params.images * (params.height + params.options.stride) * (params.width + params.options.stride)
+    for what, count in (
+        ("outputs of the convolution for each filter", _positions(params)),
+        ("pixels", pixels),
+        ("weights", params.filters * params.depth),
+    ):
+        if count > _MOST:
+            return f"the Triton backward takes at most {_MOST} {what}, not {count}"
+    return None
+
+
 def backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
     params: BlockParams, needs: Sequence[bool],
@@ -97,7 +111,9 @@ def run_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
     params: BlockParams, wanted: tuple[Tensor | None, Tensor | None, Tensor | None],
 ) -> None:  # fmt: skip
-    """`backward` into the tensors `wanted` (channels_last)."""
+    """`backward` into the tensors `wanted` (channels_last). Raises ValueError for more positions or pixels than are counted."""
+    if why := refused(params):
+        raise ValueError(why)
     if params.images == 0:
         for tensor in wanted:
             if tensor is not None:
@@ -404,14 +420,20 @@ def weight_tile(params: BlockParams) -> Tile:
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
     products = Products.of(params)
     warps = 4 if products.dtype != torch.float32 and not params.kept.hits else 8
-    return Tile(rows, min(columns, _fitting(params.depth, 64)), products.depth, warps)
+    return Tile(rows, min(columns, _fitting(params.depth, 64)), products.depth, warps, _stages(params))
 
 
 def input_tile(params: BlockParams) -> Tile:
     """Of the gradient of x: pixels by channels, and filters at a time."""
     columns = _fitting(_group_channels(params), 64)
     depth = _fitting(params.filters // params.options.groups, Products.of(params).depth)
-    return Tile(64, columns, depth, 8)
+    return Tile(64, columns, depth, 8, _stages(params))
+
+
+def _stages(params: BlockParams) -> int:
+    """Two, of which one is loaded while the other is multiplied, where the windows that cover an output leave shared memory."""
+    pool = params.options.pool
+    return 2 if pool is None or not params.kept.hits or _cdiv(pool.size, pool.stride) <= 2 else 1
 
 
 def conv_tile(params: BlockParams) -> Tile:

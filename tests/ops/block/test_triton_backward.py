@@ -362,6 +362,14 @@ def test_a_precision_that_it_has_not_is_named():
         triton_backward.Products.of(params)
 
 
+def test_what_32_bits_do_not_count_is_named():
+    params = replace(problem(1, 3, 9, 9, 4, 3, torch.float32), images=30_000_000)
+    assert triton_backward.refused(replace(params, images=1)) is None
+    assert triton_backward.refused(params) == (
+        "the Triton backward takes at most 1073741824 outputs of the convolution for each filter, not 1470000000"
+    )
+
+
 def _launches(params):
     """What the backward would launch."""
 
@@ -388,6 +396,7 @@ def _launches(params):
 
 
 WHOLE = [
+    problem(2, 64, 27, 27, 128, 3, torch.float16, padding=1, pool=Pool(4, 1), norm=CROSS),  # sixteen windows for each output
     problem(2, 3, 224, 224, 96, 11, torch.float16, stride=4, pool=POOL, norm=CROSS),
     problem(2, 96, 27, 27, 256, 5, torch.float16, padding=2, groups=2, pool=POOL, norm=CROSS),
     problem(2, 256, 13, 13, 384, 3, torch.float16, padding=1),
@@ -397,12 +406,13 @@ WHOLE = [
 
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("params", WHOLE, ids=str)
-def test_products_are_those_of_matrix_units_and_nothing_spills(params, capability, tmp_path):
+def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(params, capability, tmp_path):
     inspect = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     for launch in _launches(_of(params, torch.float16)):
         code = aot.compiled(launch, capability)
         if "DOT" in launch.constants:
             assert re.search(r"mma\.sync|wgmma\.mma_async", code.ptx), code.kernel
+        assert code.shared <= 99 << 10, code.kernel  # what a program has on sm_86, sm_89 and sm_120
         (tmp_path / "kernel.cubin").write_bytes(code.cubin)
         usage = subprocess.run([inspect, "-res-usage", tmp_path / "kernel.cubin"], capture_output=True, text=True, check=True)
         assert re.search(r"STACK:0\b", usage.stdout), f"{code.kernel}: {usage.stdout}"
