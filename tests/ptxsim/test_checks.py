@@ -192,6 +192,20 @@ def test_race_of_a_read_and_a_write():
     simulate(EXCHANGE.format("bar.sync 0;", f"bar.sync 0;\n{again}"), arrays())
 
 
+def test_all_readers_are_remembered():
+    """Both warps read a word, together or one after the other; then either of them writes it."""
+    together = "@%p3 st.shared.b32 [%r6], %r1;\nbar.sync 0;\nld.shared.b32 %r10, [%r6];\n"
+    apart = "@%p3 st.shared.b32 [%r6], %r1;\nbar.sync 0;\n@{} ld.shared.b32 %r10, [%r6];\n@{} ld.shared.b32 %r10, [%r6+0];\n"
+    head = "setp.lt.u32 %p1, %r1, 32;\nsetp.ge.u32 %p2, %r1, 32;\nsetp.eq.u32 %p3, %r1, 0;\nsetp.eq.u32 %p4, %r1, 40;\n"
+    for writer in ("%p3", "%p4"):
+        bad = f"@{writer} st.shared.b32 [%r6], %r0;"
+        for read in (together, apart.format("%p1", "%p2"), apart.format("%p2", "%p1")):
+            caught(head + read + bad, "shared memory race", bad)
+            simulate(head + read + "bar.sync 0;\n" + bad, arrays())
+    alone = apart.replace("@{}", "@%p2")
+    simulate(head + alone + "@%p4 st.shared.b32 [%r6], %r0;", arrays())
+
+
 def test_race_of_two_writes():
     body = "st.shared.b32 [%r7], %r1;\nxor.b32 %r8, %r5, 128;\nadd.s32 %r9, %r6, %r8;\n{}st.shared.b32 [%r9], %r1;"
     caught(body.format(""), "shared memory race", "st.shared.b32 [%r9], %r1;")
@@ -315,6 +329,9 @@ add.s32 %r9, %r6, %r8;
 ld.shared.b32 %r10, [%r9];"""
     simulate(body.format("bar.sync 0;"), arrays())
     caught(body.format(""), "shared memory race", "ld.shared.b32 %r10, [%r9];")
+    # A barrier between the start of the copy and its wait does not help.
+    early = body.format("").replace("cp.async.wait_all", "bar.sync 0;\ncp.async.wait_all")
+    caught(early, "shared memory race", "ld.shared.b32 %r10, [%r9];")
 
 
 def test_a_copy_into_what_others_still_read():
@@ -339,6 +356,12 @@ def test_a_part_of_a_warp():
 
 def test_trap():
     caught("setp.eq.u32 %p1, %r1, 3;\n@%p1 trap;", "trap", "@%p1 trap;")
+
+
+def test_branch_beyond_its_table():
+    body = "$T: .branchtargets $A, $B;\nand.b32 %r9, %r1, {};\nbrx.idx %r9, $T;\n$A:\nmov.u32 %r9, 0;\n$B:\nmov.u32 %r9, 0;"
+    assert caught(body.format(3), "branch beyond its table", "brx.idx %r9, $T;").thread == (2, 0, 0)
+    simulate(body.format(1), arrays())
 
 
 def test_collected_findings_do_not_stop_the_kernel():

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UnsupportedInstruction
 from ..module import Context, Run, decoder
 from ..parser import Statement, parse_integer
-from ..values import BOOL, Array, bits
+from ..values import BOOL, U32, Array, bits
 from .common import apply
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def brx(s: Statement, ctx: Context) -> Run:
         if no is not None:
             m.go(after, no)
         if yes is not None:
-            choice = m.registers[index]
+            choice = bits(m.registers[index], U32)
+            beyond = yes & (choice >= len(table))
+            if beyond.any():
+                m.report("branch beyond its table", f"the table has {len(table)} targets", int(m.whole(beyond).argmax()))
+                m.stop(beyond)
             for i, goal in enumerate(table):
                 mask = yes & (choice == i)
                 if mask.any():
