@@ -145,7 +145,7 @@ def _renewed(jobs: list[tuple[Named, int]]) -> dict[tuple[str, str, int], Row]:
     """The table brought up to date, and written now and then on the way."""
     selected = {_key(job) for job in jobs}
     known = {key: row for key, row in _read().items() if key in selected}
-    stale = [job for job in jobs if _hash(known.get(_key(job))) != source_of(job[0], job[1])]
+    stale = [job for job in jobs if _hash(known.get(_key(job))) != source_of(job[0].launch, job[1])]
     for first in range(0, len(stale), _CHUNK):
         known |= {row.key: row for row in _compile(stale[first : first + _CHUNK], f"compiling from {first} of {len(stale)}")}
         _write(known[key] for key in map(_key, jobs) if key in known)
@@ -158,7 +158,9 @@ def _check() -> list[str]:
     known = _read()
     names: dict[tuple[str, str, int], Named] = {_key(job): job[0] for job in jobs}
     said = [f"the table has a row for {key}, which no preset selects" for key in known.keys() - names.keys()]
-    stale = [job for i, job in enumerate(jobs) if i % SAMPLE == 0 or _hash(known.get(_key(job))) != source_of(job[0], job[1])]
+    stale = [
+        job for i, job in enumerate(jobs) if i % SAMPLE == 0 or _hash(known.get(_key(job))) != source_of(job[0].launch, job[1])
+    ]
     for row in _compile(stale, "compiling"):
         if row != known.get(row.key):
             said.append(f"the table is stale: {known.get(row.key)} is now {row}")
