@@ -34,8 +34,7 @@ def conv_tile(
             channel = term % CG
             row, col = tap // SIZE, tap % SIZE
             inside = (term < SIZE * SIZE * CG)[None, :] & computed[:, None]
-            inside &= (y[:, None] + row[None, :] >= 0) & (y[:, None] + row[None, :] < height)
-            inside &= (x[:, None] + col[None, :] >= 0) & (x[:, None] + col[None, :] < width)
+            inside &= within(y[:, None] + row[None, :], height) & within(x[:, None] + col[None, :], width)
             offset = row * row_stride + col * col_stride + channel * channel_stride
             a = tl.load(base + (origin[:, None] + offset[None, :]), mask=inside, other=0)  # [BM, BK]
             if SUBTRACT:
@@ -48,7 +47,7 @@ def conv_tile(
             tap = step // (CG // BK)
             channel = step % (CG // BK) * BK + k
             row, col = tap // SIZE, tap % SIZE
-            inside = computed & (y + row >= 0) & (y + row < height) & (x + col >= 0) & (x + col < width)
+            inside = computed & within(y + row, height) & within(x + col, width)
             offset = origin + (row * row_stride + col * col_stride)
             a = tl.load(base + (offset[:, None] + channel[None, :]), mask=inside[:, None], other=0)  # [BM, BK]
             if SUBTRACT:
@@ -57,6 +56,12 @@ def conv_tile(
             b = tl.load(filters + (tap * CG + channel)[:, None], mask=exists, other=0)  # [BK, BG]
             acc = tl.dot(operand(a, OPERAND, PRECISION), operand(b, OPERAND, PRECISION), acc, input_precision=PRECISION)
     return acc
+
+
+@triton.jit
+def within(place, extent):
+    """0 <= place < extent, in one comparison: a negative number is a large one without its sign."""
+    return place.to(tl.uint32, bitcast=True) < extent.to(tl.uint32)
 
 
 @triton.jit

@@ -80,7 +80,7 @@ def plan_launch(
         "POOL": pool.size, "POOL_STRIDE": pool.stride,
         "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params),
-        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None, "BANDED": band is not None,
+        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None, "BANDED": band is not None, "EXACT": outputs[0].dtype == torch.float32,
         "ALIGN": 16 // readable[0].element_size() if aligned else 1,
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
         "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",

@@ -42,7 +42,7 @@ def block_tile_kernel(
     JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
-    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
+    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -83,7 +83,7 @@ def block_tile_kernel(
 
     if NORM_FIRST:
         if NORM == CROSS_MAP:
-            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
+            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
         else:
             v *= power(norm_k + norm_scale * same_map_sum(v * v, 1, NORM_SIZE, ROWS, COLS), -norm_power)
     if POOL > 1:
@@ -101,7 +101,7 @@ def block_tile_kernel(
         v = pooled
     kept = v
     if NORM == CROSS_MAP and not NORM_FIRST:
-        v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
+        v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
 
     piece = pieces + tl.load(region + 12) * PIECE
     for _ in range(field(region, 13)):

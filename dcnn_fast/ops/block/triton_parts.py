@@ -109,25 +109,27 @@ def cross_map_normed(
     v,  # [M, J * BG] float32
     band,  # [J * BG, J * BG] float32: 1 where row f counts in the sum of column g, else 0; or anything where BANDED is not set
     norm_scale, norm_power, norm_k,
-    SIZE: tl.constexpr, FG: tl.constexpr, BG: tl.constexpr, BANDED: tl.constexpr,
+    SIZE: tl.constexpr, FG: tl.constexpr, BG: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     """v under the norm across maps."""
     if BANDED:
         lane = tl.arange(0, v.shape[1])
         # Loaded rather than computed: it would stay in registers.
         ones = tl.load(band + lane[:, None] * v.shape[1] + lane[None, :])
-        squares = product_with_ones(v * v, ones)
+        squares = product_with_ones(v * v, ones, EXACT)
     else:
         squares = cross_map_sum(v * v, -(SIZE // 2), SIZE, FG, BG)
     return v * power(norm_k + norm_scale * squares, -norm_power)
 
 
 @triton.jit
-def product_with_ones(values, ones):  # [M, F] float32, [F, F] float32 of zeros and ones
-    """values @ ones on tensor cores.
+def product_with_ones(values, ones, EXACT: tl.constexpr):  # [M, F] float32, [F, F] float32 of zeros and ones
+    """values @ ones on tensor cores, whose tf32 is exact for ones.
 
-    Their tf32 is exact for ones, and for `values` cut into their upper 11 bits and 11 of the rest: a sum errs by 2**-22 of its
-    terms at most.
+    EXACT: for `values` cut into their upper 11 bits and 11 of the rest, so that a sum errs by 2**-22 of its terms at most.
+    Otherwise `values` are rounded to tf32, an error of at most 2**-12 of each, as results of 16 bits have.
     """
+    if not EXACT:
+        return tl.dot(operand(values, tl.float32, "tf32"), ones, input_precision="tf32")
     upper = (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
     return tl.dot(values - upper, ones, tl.dot(upper, ones, input_precision="tf32"), input_precision="tf32")

@@ -29,7 +29,7 @@ def block_stream_kernel(
     JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr,
-    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr, ALIGN: tl.constexpr,
+    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """A strip that owns the pool windows starting in ROWS rows and the first COLS - POOL + 1 columns; POOL is 2 or 3."""
@@ -56,7 +56,7 @@ def block_stream_kernel(
             COLS, BK, BG, JOINED, CG, FG, SIZE, STRIDE, GATHER, SUBTRACT, BIAS, ALIGN, SOURCE_TYPE, OPERAND, PRECISION,
         )  # fmt: skip
         if NORM_FIRST:
-            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
+            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
         across = v
         for step in tl.static_range(1, POOL):
             across = tl.maximum(across, shifted(v, step, 1, 1, COLS), propagate_nan=tl.PropagateNan.ALL)
@@ -74,7 +74,7 @@ def block_stream_kernel(
             if (start >= first_row) & (down >= 0) & (down % POOL_STRIDE == 0) & (at < field(piece, 2)):
                 result = pooled
                 if NORM == CROSS_MAP and not NORM_FIRST:
-                    result = cross_map_normed(pooled, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED)
+                    result = cross_map_normed(pooled, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
                 right = j - field(piece, 1)
                 col = right // POOL_STRIDE
                 inside = (right >= 0) & (right % POOL_STRIDE == 0) & (col < field(piece, 3))

@@ -1,0 +1,93 @@
+"""Seconds of a kernel on a GPU, by a model, from what the PTX simulator counted: nothing here has run on a GPU.
+
+seconds = the largest of these terms, each as if all multiprocessors had equal shares and nothing else to do:
+
+- tensor: multiply-adds of `mma` over the tensor cores' rate, tf32 at half that of 16 bits;
+- issue: warp instructions over four a cycle; alu, fma, mufu, lsu: those of a pipe over its own rate;
+- shared: wavefronts, bank conflicts included, over one a cycle;
+- L2: 32-byte sectors that warps ask for, over the L2's bandwidth: the first-level cache is assumed to hold nothing;
+- DRAM: every byte of source, weights and result once, over the memory's bandwidth.
+
+They are rounded up to whole programs a multiprocessor. PTX is not the machine's code, latencies are not hidden perfectly and clocks
+vary: a lower bound, to rank variants by and to see what binds. Rates are those of public data sheets and of the tuning guides'
+instruction throughput tables; none was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """rates: warp instructions a cycle of one multiprocessor, by pipe. tensor: 16-bit multiply-adds with fp32 sums a cycle of one.
+
+    l2, dram: GB/s. exact: fp32 multiply-adds a cycle of one multiprocessor.
+    """
+
+    name: str
+    capability: int
+    multiprocessors: int
+    ghz: float
+    tensor: int
+    exact: int
+    l2: float
+    dram: float
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Warp instructions a cycle by pipe; `convert` and `move` are the alu's."""
+        return {"issue": 4, "fma": self.exact / 32, "alu": 2 if self.capability == 80 else 2, "mufu": 0.5, "lsu": 1}
+
+
+GPUS = (
+    Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555),
+    Gpu("RTX 3090", 86, 82, 1.70, 256, 128, 2100, 936),
+    Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008),
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the simulator counted of `simulated` programs out of `programs`, and what must move and be multiplied at least."""
+
+    programs: int
+    simulated: int
+    pipes: Mapping[str, int]
+    tensor_16: int
+    tensor_tf32: int
+    wavefronts: int
+    sectors: int
+    useful: int
+    bytes: int
+
+
+def terms(gpu: Gpu, counts: Counts) -> dict[str, float]:
+    """Seconds by term."""
+    share = math.ceil(counts.programs / gpu.multiprocessors) / counts.simulated  # of the simulated work, for the busiest
+    cycle = share / (gpu.ghz * 1e9)
+    pipes = dict(counts.pipes)
+    issued = sum(pipes.values())
+    alu = sum(pipes.get(name, 0) for name in ("alu", "imad", "convert", "move", "half"))
+    lanes = {"issue": issued, "fma": pipes.get("fma", 0), "alu": alu, "mufu": pipes.get("mufu", 0), "lsu": pipes.get("lsu", 0)}
+    found = {name: cycle * count / gpu.rates[name] for name, count in lanes.items()}
+    found["tensor"] = cycle * (counts.tensor_16 + 2 * counts.tensor_tf32) / gpu.tensor
+    found["shared"] = cycle * counts.wavefronts
+    found["L2"] = counts.sectors * 32 * counts.programs / counts.simulated / (gpu.l2 * 1e9)
+    found["DRAM"] = counts.bytes / (gpu.dram * 1e9)
+    return found
+
+
+def predicted(gpu: Gpu, counts: Counts) -> tuple[float, str]:
+    """Seconds, and the term that binds."""
+    found = terms(gpu, counts)
+    name = max(found, key=lambda term: found[term])
+    return found[name], name
+
+
+def floor(gpu: Gpu, counts: Counts, exact: bool) -> float:
+    """Seconds that no kernel can go below: the useful multiply-adds at the data sheet's peak, or every byte once."""
+    peak = (gpu.exact if exact else gpu.tensor) * gpu.multiprocessors * gpu.ghz * 1e9
+    return max(counts.useful / peak, counts.bytes / (gpu.dram * 1e9))
