@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.ptxsim.kernels import kernel, line_of
-from tools.ptxsim import SimulationError, launch
+from tools.ptxsim import SimulationError, launch, machine
 
 SHARED = ".shared .align 16 .b8 s[1024];"
 ADDRESS = """mul.wide.u32 %rd10, %r0, 4;
@@ -77,7 +77,7 @@ def test_pointers_in_memory_reach_declared_buffers_only():
     )
     x, y = arrays()
     table = np.array([x.ctypes.data], dtype=np.int64)
-    text, _ = simulate(body, (table, y), buffers=[x])
+    simulate(body, (table, y), buffers=[x])
     np.testing.assert_array_equal(y[:64], x[:64])
     caught(body, "global access out of bounds", "ld.global.b32 %r10, [%rd14];", args=(table, y))
 
@@ -91,12 +91,12 @@ def test_overlapping_buffers_are_one():
 
 def test_a_strided_view_spans_from_its_first_to_its_last_element():
     base = np.arange(256, dtype=np.float32).reshape(128, 2)
-    x, y = arrays()
-    simulate("mul.wide.u32 %rd13, %r0, 8;\nadd.s64 %rd14, %rd0, %rd13;\nld.global.b32 %r10, [%rd14];\nst.global.b32 [%rd12], %r10;",
-             (base[:, 0], y), grid=2)  # fmt: skip
+    y = np.zeros(128, dtype=np.float32)
+    address = "mul.wide.u32 %rd13, %r0, 8;\nadd.s64 %rd14, %rd0, %rd13;\n"
+    simulate(address + "ld.global.b32 %r10, [%rd14];\nst.global.b32 [%rd12], %r10;", (base[:, 0], y), grid=2)
     np.testing.assert_array_equal(y, base[:, 0])
-    caught("mul.wide.u32 %rd13, %r0, 8;\nadd.s64 %rd14, %rd0, %rd13;\nld.global.b32 %r10, [%rd14+4];",
-           "global access out of bounds", "ld.global.b32 %r10, [%rd14+4];", args=(base[:, 0], y), grid=2)  # fmt: skip
+    bad = "ld.global.b32 %r10, [%rd14+4];"
+    caught(address + bad, "global access out of bounds", bad, args=(base[:, 0], y), grid=2)
 
 
 @pytest.mark.parametrize("verb", ["ld", "st"])
@@ -190,6 +190,20 @@ def test_race_of_a_read_and_a_write():
     again = "st.shared.b32 [%r7], %r0;"
     caught(EXCHANGE.format("bar.sync 0;", again), "shared memory race", again)
     simulate(EXCHANGE.format("bar.sync 0;", f"bar.sync 0;\n{again}"), arrays())
+
+
+def test_all_readers_are_remembered():
+    """Both warps read a word, together or one after the other; then either of them writes it."""
+    together = "@%p3 st.shared.b32 [%r6], %r1;\nbar.sync 0;\nld.shared.b32 %r10, [%r6];\n"
+    apart = "@%p3 st.shared.b32 [%r6], %r1;\nbar.sync 0;\n@{} ld.shared.b32 %r10, [%r6];\n@{} ld.shared.b32 %r10, [%r6+0];\n"
+    head = "setp.lt.u32 %p1, %r1, 32;\nsetp.ge.u32 %p2, %r1, 32;\nsetp.eq.u32 %p3, %r1, 0;\nsetp.eq.u32 %p4, %r1, 40;\n"
+    for writer in ("%p3", "%p4"):
+        bad = f"@{writer} st.shared.b32 [%r6], %r0;"
+        for read in (together, apart.format("%p1", "%p2"), apart.format("%p2", "%p1")):
+            caught(head + read + bad, "shared memory race", bad)
+            simulate(head + read + "bar.sync 0;\n" + bad, arrays())
+    alone = apart.replace("@{}", "@%p2")
+    simulate(head + alone + "@%p4 st.shared.b32 [%r6], %r0;", arrays())
 
 
 def test_race_of_two_writes():
@@ -315,6 +329,9 @@ add.s32 %r9, %r6, %r8;
 ld.shared.b32 %r10, [%r9];"""
     simulate(body.format("bar.sync 0;"), arrays())
     caught(body.format(""), "shared memory race", "ld.shared.b32 %r10, [%r9];")
+    # A barrier between the start of the copy and its wait does not help.
+    early = body.format("").replace("cp.async.wait_all", "bar.sync 0;\ncp.async.wait_all")
+    caught(early, "shared memory race", "ld.shared.b32 %r10, [%r9];")
 
 
 def test_a_copy_into_what_others_still_read():
@@ -339,6 +356,19 @@ def test_a_part_of_a_warp():
 
 def test_trap():
     caught("setp.eq.u32 %p1, %r1, 3;\n@%p1 trap;", "trap", "@%p1 trap;")
+
+
+def test_endless_loop(monkeypatch):
+    monkeypatch.setattr(machine, "STEPS", 1000)
+    body = "mov.u32 %r9, 0;\n$A:\nadd.s32 %r9, %r9, 1;\nsetp.ne.u32 %p1, %r9, {};\n@%p1 bra $A;"
+    caught(body.format(0), "endless loop", "@%p1 bra $A;")
+    simulate(body.format(900), arrays())
+
+
+def test_branch_beyond_its_table():
+    body = "$T: .branchtargets $A, $B;\nand.b32 %r9, %r1, {};\nbrx.idx %r9, $T;\n$A:\nmov.u32 %r9, 0;\n$B:\nmov.u32 %r9, 0;"
+    assert caught(body.format(3), "branch beyond its table", "brx.idx %r9, $T;").thread == (2, 0, 0)
+    simulate(body.format(1), arrays())
 
 
 def test_collected_findings_do_not_stop_the_kernel():

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tests.ptxsim.kernels import as_double, elementwise, halves
-from tools.ptxsim.values import double_to_bf16
 
 TORCH = {"f16": torch.float16, "bf16": torch.bfloat16}
 
@@ -49,16 +48,13 @@ def test_fma_rounds_once(kind):
 
 
 def test_fma_of_bf16_does_not_round_through_fp32():
-    """1 + 2^-8 is halfway between two bf16; 2^-40 more is past the half, which fp32 cannot tell."""
-    tiny, one, past = (np.array([v], np.float32).view(np.uint16)[1:] for v in (2.0**-40, 1.0, 1 + 2.0**-7))
-    half = np.array([2.0**-8], np.float32).view(np.uint16)[1:]
-    # (1 + 2^-7) 2^-8 + 1 = 1 + 2^-8 + 2^-15: up. 2^-40 · 1 + 1: down. 2^-8 · 1 + 1: a tie, to even.
-    assert elementwise("fma.rn.bf16", [past, half, one], np.uint16) == past
-    assert elementwise("fma.rn.bf16", [tiny, one, one], np.uint16) == one
-    assert elementwise("fma.rn.bf16", [half, one, one], np.uint16) == one
-    # The exact sum of the narrowing itself.
-    above = np.array([1 + 2.0**-8 + 2.0**-40, 1 + 2.0**-8, 1 + 3 * 2.0**-8 - 2.0**-40])
-    assert double_to_bf16(above).tolist() == [past[0], one[0], past[0]]
+    """15 · 19 = 285 and 15 · 21 = 315 are halfway between two bf16; fp32 would lose 2^-20 more or less, which decides."""
+    a, b, c = (
+        (np.array(x, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        for x in ([15, 15, 15, 15], [19, 19, 21, 21], [2.0**-20, -(2.0**-20), 2.0**-20, -(2.0**-20)])
+    )
+    got = elementwise("fma.rn.bf16", [a, b, c], np.uint16)
+    assert as_double(got, "bf16").tolist() == [286, 284, 316, 314]
 
 
 @pytest.mark.parametrize("kind", ["f16", "bf16"])

@@ -7,7 +7,6 @@ import torch
 from tests.ptxsim.kernels import kernel, run
 from tools.ptxsim import launch
 
-
 VECTORS = [(8, 1), (8, 2), (8, 4), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (32, 4), (64, 1), (64, 2)]
 
 
@@ -59,13 +58,17 @@ selp.b64 %rd15, %rd14, %rd11, %p1;
 ld.b32 %r10, [%rd15];
 add.s32 %r10, %r10, 1;
 st.b32 [%rd15], %r10;
-ld.b32 %r11, [%rd15];
+setp.gt.u32 %p3, %r1, 9;
+@!%p3 mov.b64 %rd15, 64;
+mov.u32 %r11, 5;
+@%p3 ld.b32 %r11, [%rd15];
+@%p3 st.b32 [%rd15], %r11;
 isspacep.shared %p2, %rd15;
 @%p2 add.s32 %r11, %r11, 1000;
 st.global.b32 [%rd12], %r11;"""
     run(body, [x, y], block=64, declarations=".shared .align 4 .b8 s[256];")
     i = np.arange(64)
-    np.testing.assert_array_equal(y, np.where(i % 2 == 0, i + 1001, i + 101))
+    np.testing.assert_array_equal(y, np.where(i <= 9, 5, np.where(i % 2 == 0, i + 1001, i + 101)))
     np.testing.assert_array_equal(x, np.where(i % 2 == 0, i + 100, i + 101))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import instructions  # noqa: F401  (registers the decoders)
 from .counters import Counters, Report
-from .errors import Finding, SimulationError
+from .errors import Finding
 from .machine import Machine
 from .memory import GlobalMemory
 from .module import Program, program
@@ -128,13 +128,9 @@ def launch(
         n = min(batch, blocks - first)
         machine = Machine(p, grid_shape, block_shape, first, n, p.shared_bytes + shared, memory, counters, findings,
                           check == "collect")  # fmt: skip
-        try:
-            machine.run()
-        except SimulationError:
-            raise
-        finally:
-            for kind in unique:
-                unique[kind] += sum(a.unique(kind, n) for a in memory.allocations)
+        machine.run()
+        for kind in unique:
+            unique[kind] += sum(a.unique(kind, n) for a in memory.allocations)
     report = counters.report()
     report.blocks, report.threads = blocks, threads
     report.unique_load_sectors, report.unique_store_sectors = unique["load"], unique["store"]

@@ -146,7 +146,7 @@ class GlobalMemory:
         sector = address >> 5
         blocks, active = m.blocks, m.active
         if active is None:
-            threads = blocks * m.threads_used if m.threads == m.threads_used else blocks * m.threads
+            threads = blocks * m.threads
             requests = blocks * m.warps
             if address.shape[1] == 1:
                 sectors = requests

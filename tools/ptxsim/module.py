@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import UnsupportedInstruction
 from .parser import TYPE_BYTES, Kernel, Module, Statement, Variable, parse, parse_integer
-from .values import BOOL, Array, constant
+from .values import BOOL, DTYPES, Array, constant
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -162,31 +162,30 @@ class Context:
         """Slot to read for a register, a literal, a special register or the address of a variable."""
         if self.is_register(text):
             return self.register(text)
-        size = TYPE_BYTES.get(kind, {"bf16": 2, "bf16x2": 4, "f32x2": 8, "tf32": 4}.get(kind, 4))
-        if text.startswith("!"):
-            raise UnsupportedInstruction(f"a negated operand {text}")
-        if m := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", text):
-            if kind == "f64":
-                single = np.array([int(m.group(1), 16)], dtype=np.uint32).view(np.float32)
-                return self.constant(int(single.astype(np.float64).view(np.uint64)[0]), 8)
-            return self.constant(int(m.group(1), 16), 4)
-        if m := re.fullmatch(r"0[dD]([0-9a-fA-F]{16})", text):
-            return self.constant(int(m.group(1), 16), 8)
         if re.match(r"-?\d", text):
-            value = parse_integer(text)
-            if kind == "pred":
-                slot = self.new_slot()
-                self.constants[slot] = np.array([[value != 0]], dtype=BOOL)
-                return slot
-            return self.constant(value, size)
+            return self._literal(text, kind)
         if text.startswith("%") or text == "WARP_SZ":
-            if text not in self.special:
-                self.special[text] = self.new_slot()
-            return self.special[text]
+            return self.special.setdefault(text, self.new_slot())
         m = re.fullmatch(r"([\w$%]+)([+-]\d+)?", text)
         if m and m.group(1) in self.addresses:
-            return self.constant(self.addresses[m.group(1)][0] + int(m.group(2) or 0), size)
+            return self.constant(self.addresses[m.group(1)][0] + int(m.group(2) or 0), DTYPES[kind].itemsize)
         raise UnsupportedInstruction(f"cannot read the operand {text!r}")
+
+    def _literal(self, text: str, kind: str) -> int:
+        if m := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", text):
+            raw = int(m.group(1), 16)
+            if kind != "f64":
+                return self.constant(raw, 4)
+            single = np.array([raw], dtype=np.uint32).view(np.float32)
+            return self.constant(int(single.astype(np.float64).view(np.uint64)[0]), 8)
+        if m := re.fullmatch(r"0[dD]([0-9a-fA-F]{16})", text):
+            return self.constant(int(m.group(1), 16), 8)
+        value = parse_integer(text)
+        if kind != "pred":
+            return self.constant(value, DTYPES[kind].itemsize)
+        slot = self.new_slot()
+        self.constants[slot] = np.array([[value != 0]], dtype=BOOL)
+        return slot
 
     def address(self, text: str) -> Address:
         """`[reg+4]`, `[symbol+4]`, `[reg]` or `[1234]`."""
@@ -238,33 +237,28 @@ def predicated(run: Run, slot: int, negated: bool) -> Run:
     return guarded
 
 
-def _pipe(parts: tuple[str, ...]) -> str:  # noqa: PLR0911  (a table)
+_PIPES = {
+    "lsu": {"ld", "st", "ldmatrix", "stmatrix", "atom", "red", "shfl", "ldu", "prefetch", "cp"},
+    "tensor": {"mma"},
+    "control": {"bra", "ret", "exit", "bar", "barrier", "brx", "membar", "fence", "trap"},
+    "mufu": {"ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh", "div", "rem"},
+    "convert": {"cvt"},
+    "move": {"mov", "cvta"},
+}
+_PIPE_OF = {op: pipe for pipe, ops in _PIPES.items() for op in ops}
+
+
+def _pipe(parts: tuple[str, ...]) -> str:
     """The pipe that executes an instruction: the nearest thing to say of PTX, which is not what the hardware runs."""
-    op = parts[0]
-    if op in {"ld", "st", "ldmatrix", "stmatrix", "atom", "red", "shfl", "ldu", "prefetch"} or (
-        op == "cp" and parts[-1] not in {"commit_group", "wait_group", "wait_all"}
-    ):
-        return "lsu"
-    if op == "mma":
-        return "tensor"
-    if op in {"bra", "ret", "exit", "bar", "barrier", "brx", "cp", "membar", "fence", "trap"}:
+    op, kind = parts[0], parts[-1]
+    if op == "cp" and parts[-1] in {"commit_group", "wait_group", "wait_all"}:
         return "control"
-    if op in {"ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh", "div", "rem"}:
-        return "mufu"
-    if op in {"mul", "mad", "mad24", "mul24", "madc", "dp4a", "sad"} and not any(
-        "f" in p for p in parts[1:] if p[-1:].isdigit()
-    ):
+    if op in _PIPE_OF:
+        return _PIPE_OF[op]
+    if op in {"add", "sub", "mul", "fma", "mad"} and "f" in kind:
+        return {"f32": "fma", "f32x2": "fma", "f64": "fp64"}.get(kind, "half")
+    if op in {"mul", "mad", "mad24", "mul24", "madc", "dp4a", "sad"}:
         return "imad"
-    if op in {"add", "sub", "mul", "fma", "mad"} and any(p in {"f32", "f32x2"} for p in parts):
-        return "fma"
-    if op in {"add", "sub", "mul", "fma", "mad"} and any("f16" in p for p in parts):
-        return "half"
-    if op in {"add", "sub", "mul", "fma", "mad"} and "f64" in parts:
-        return "fp64"
-    if op == "cvt":
-        return "convert"
-    if op in {"mov", "cvta"}:
-        return "move"
     return "alu"
 
 
@@ -306,9 +300,23 @@ def _ends(statement: Statement) -> bool:
     return not statement.opcode.startswith("bar.warp")
 
 
+# What decoders have been written for: a modifier that is not here could change what an instruction does.
+_MODIFIER_NAMES = """
+rn rz rm rp rna rni rzi rmi rpi ftz sat relu NaN xorsign abs approx full noftz lo hi wide cc l r wrap clamp shiftamt
+eq ne lt le gt ge ls hs equ neu ltu leu gtu geu num nan and or xor finite infinite number notanumber normal subnormal
+to global shared shared_cta local const param v2 v4 v8 nc ca cg cs cv wb wt volatile weak relaxed acquire release acq_rel
+sys gpu cta cluster async commit_group wait_group wait_all sync aligned row col m8n8 x1 x2 x4 trans m16n8k4 m16n8k8 m16n8k16
+up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
+"""
+_MODIFIERS = {*DTYPES, *TYPE_BYTES, *_MODIFIER_NAMES.split()}
+_HINT = re.compile(r"L[12]_\w+")
+_ORDER_ONLY = {"membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority"}
+
+
 def _decode(statement: Statement, ctx: Context) -> Run:
     decode = DECODERS.get(statement.parts[0])
-    if decode is None:
+    unknown = [p for p in statement.parts[1:] if p not in _MODIFIERS and not _HINT.fullmatch(p)]
+    if decode is None or (unknown and statement.parts[0] not in _ORDER_ONLY):
         raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text})")
     try:
         run = decode(statement, ctx)

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UnsupportedInstruction
 from ..module import Context, Run, decoder
 from ..parser import Statement, parse_integer
-from ..values import BOOL, Array, bits
+from ..values import BOOL, U32, Array, bits
 from .common import apply
 
 if TYPE_CHECKING:
@@ -26,19 +26,11 @@ def _split(m: Machine, slot: int | None, negated: bool) -> tuple[Array | None, A
         raise m.uninitialised_register()
     if negated:
         p = ~p
-    if m.active is None:
-        if p.all():
-            return group, None
-        if not p.any():
-            return None, group
-        return p, ~p
-    yes = group & p
+    yes, no = (p, ~p) if m.active is None else (group & p, group & ~p)
+    # The group itself where nobody leaves it: the machine knows it again.
     if not yes.any():
         return None, group
-    no = group & ~p
-    if not no.any():
-        return group, None
-    return yes, no
+    return (yes, no) if no.any() else (group, None)
 
 
 def _predicate(s: Statement, ctx: Context) -> int | None:
@@ -69,7 +61,11 @@ def brx(s: Statement, ctx: Context) -> Run:
         if no is not None:
             m.go(after, no)
         if yes is not None:
-            choice = m.registers[index]
+            choice = bits(m.registers[index], U32)
+            beyond = yes & (choice >= len(table))
+            if beyond.any():
+                m.report("branch beyond its table", f"the table has {len(table)} targets", int(m.whole(beyond).argmax()))
+                m.stop(beyond)
             for i, goal in enumerate(table):
                 mask = yes & (choice == i)
                 if mask.any():

@@ -75,42 +75,48 @@ def _to_integer(x: Array, kind: str, mode: str) -> Array:
 
 @decoder("cvt")
 def cvt(s: Statement, ctx: Context) -> Run:
-    parts = s.parts
-    to, kind = parts[-2], parts[-1]
+    to, kind = s.parts[-2:]
     if to in {"f16x2", "bf16x2"}:
         return _pair(s, ctx, to, kind)
     if to == "tf32":
         return _tf32(s, ctx)
-    mode = next((p for p in parts if p in {"rn", "rz", "rm", "rp", "rni", "rzi", "rmi", "rpi"}), "rn")
-    saturate, ftz, relu = "sat" in parts, "ftz" in parts, "relu" in parts
-    if "pack" in parts or to not in DTYPES or kind not in DTYPES:
+    if "pack" in s.parts or to not in DTYPES or kind not in DTYPES:
         raise UnsupportedInstruction("a conversion between these types")
-    target = ctx.target(s.operands[0])
-    width = ctx.width(s.operands[0])
-    source = (ctx.source(s.operands[1], kind), DTYPES[kind])
-    out = DTYPES[to]
-
+    mode = next((p for p in s.parts if p in {"rn", "rz", "rm", "rp", *_TO_INTEGRAL}), "rn")
     if to not in _FLOATS:
-        wide = np.dtype(f"{'i' if to[0] == 's' else 'u'}{width}")
-        if kind in _FLOATS:
-            number = _number(kind, ftz)
-            # A type narrower than its register fills it: with its sign if it has one.
-            return apply(target, lambda x: _to_integer(number(x), to, mode).astype(wide), source)
-        if saturate:
-            low, high = np.iinfo(out).min, np.iinfo(out).max
-            return apply(target, lambda x: _clamped(x, low, high).astype(wide), source)
-        return apply(target, lambda x: x.astype(out).astype(wide), source)
+        function = _into_integer(s, to, kind, mode, ctx.width(s.operands[0]))
+    elif kind not in _FLOATS:
+        function = _out_of_integer(to, mode)
+    else:
+        function = _between_floats(s, to, kind, mode)
+    return apply(ctx.target(s.operands[0]), function, (ctx.source(s.operands[1], kind), DTYPES[kind]))
 
-    if kind not in _FLOATS:
-        if to == "f32" and mode == "rn":
-            return apply(target, lambda x: x.astype(np.float32), source)
-        narrow = _rounded(to, mode)
-        return apply(target, lambda x: narrow(x.astype(np.float64)), source)
 
+def _into_integer(s: Statement, to: str, kind: str, mode: str, width: int) -> Callable[[Array], Array]:
+    """A type narrower than its register fills it, with its sign if it has one."""
+    wide, out = np.dtype(f"{'i' if to[0] == 's' else 'u'}{width}"), DTYPES[to]
+    if kind in _FLOATS:
+        number = _number(kind, "ftz" in s.parts)
+        return lambda x: _to_integer(number(x), to, mode).astype(wide)
+    if "sat" in s.parts:
+        low, high = np.iinfo(out).min, np.iinfo(out).max
+        return lambda x: _clamped(x, low, high).astype(wide)
+    return lambda x: x.astype(out).astype(wide)
+
+
+def _out_of_integer(to: str, mode: str) -> Callable[[Array], Array]:
+    if to == "f32" and mode == "rn":
+        return lambda x: x.astype(np.float32)
+    narrow = _rounded(to, mode)
+    return lambda x: narrow(x.astype(np.float64))
+
+
+def _between_floats(s: Statement, to: str, kind: str, mode: str) -> Callable[[Array], Array]:
+    saturate, ftz, relu = "sat" in s.parts, "ftz" in s.parts, "relu" in s.parts
     number, integral = _number(kind, ftz), _TO_INTEGRAL.get(mode)
     narrow = _rounded(to, "rn" if integral else mode)
 
-    def run(x: Array) -> Array:
+    def function(x: Array) -> Array:
         y = number(x)
         if integral is not None:
             y = integral(y)
@@ -121,7 +127,7 @@ def cvt(s: Statement, ctx: Context) -> Run:
         y = narrow(y)
         return flush(y) if ftz and to == "f32" else y
 
-    return apply(target, run, source)
+    return function
 
 
 def _clamped(x: Array, low: int, high: int) -> Array:
@@ -140,9 +146,8 @@ def _pair(s: Statement, ctx: Context, to: str, kind: str) -> Run:
         return narrow(np.where(x < 0, np.float32(0), x) if relu else x).astype(np.uint32)
 
     target, high, low = s.operands
-    f32 = DTYPES["f32"]
-    return apply(ctx.target(target), lambda h, l: (one(h) << np.uint32(16)) | one(l), (ctx.source(high, "f32"), f32),
-                 (ctx.source(low, "f32"), f32))  # fmt: skip
+    sources = [(ctx.source(x, "f32"), DTYPES["f32"]) for x in (high, low)]
+    return apply(ctx.target(target), lambda above, below: (one(above) << np.uint32(16)) | one(below), *sources)
 
 
 def _tf32(s: Statement, ctx: Context) -> Run:

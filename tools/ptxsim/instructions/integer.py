@@ -1,4 +1,4 @@
-"""Integer and bit instructions, and the comparisons of every type. `add`, `mul`, … of floats are handed to their families."""
+"""Integer and bit instructions. `add`, `mul`, … of floats are handed to their families."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import UnsupportedInstruction
 from ..module import Context, Run, decoder
 from ..parser import Statement, parse_integer
-from ..values import BOOL, DTYPES, S32, S64, U32, U64, Array, bf16_to_single, bits, flush, half_to_single
+from ..values import DTYPES, S32, S64, U32, U64, Array, bits
 from . import floating, half
-from .common import apply, halves, operation
+from .common import apply, operation
 
 if TYPE_CHECKING:
     from ..machine import Machine
@@ -128,7 +128,7 @@ def _mad_int(s: Statement, ctx: Context) -> Run:
     if "cc" in s.parts or s.parts[0] == "madc":
         if kind != "u32":
             raise UnsupportedInstruction("mad with a carry of another type than u32")
-        part = (lambda x, y: (x * y) & 0xFFFFFFFF) if "lo" in s.parts else (lambda x, y: _unsigned_high(x, y))
+        part = (lambda x, y: (x * y) & 0xFFFFFFFF) if "lo" in s.parts else (_unsigned_high)
         return _with_carry(s, ctx, target, [a, b, c], lambda x, y, z: part(x, y) + z, lambda x, y, z: part(x, y) - z)
     dtype = DTYPES[kind]
     sources = [(ctx.source(a, kind), dtype), (ctx.source(b, kind), dtype)]
@@ -185,12 +185,12 @@ def sad(s: Statement, ctx: Context) -> Run:
     return operation(s, ctx, _kind(s), lambda a, b, c: c + np.where(a > b, a - b, b - a))
 
 
-_LOGIC = {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
+LOGIC = {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
 
 
 @decoder("and", "or", "xor", "not")
 def logic(s: Statement, ctx: Context) -> Run:
-    return operation(s, ctx, _kind(s), _LOGIC.get(s.parts[0], np.invert))
+    return operation(s, ctx, _kind(s), LOGIC.get(s.parts[0], np.invert))
 
 
 @decoder("cnot")
@@ -353,100 +353,3 @@ def dp4a(s: Statement, ctx: Context) -> Run:
 
     return apply(ctx.target(s.operands[0]), run, *[(ctx.source(v, "b32"), U32) for v in s.operands[1:3]],
                  (ctx.source(s.operands[3], "s32"), S32))  # fmt: skip
-
-
-# Comparisons
-
-_ORDERED: dict[str, Callable[[Array, Array], Array]] = {
-    "eq": np.equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "lo": np.less,
-    "ls": np.less_equal,
-    "hi": np.greater,
-    "hs": np.greater_equal,
-}
-
-
-def comparison(name: str, floats: bool) -> Callable[[Array, Array], Array]:
-    if not floats:
-        return np.not_equal if name == "ne" else _ORDERED[name]
-    if name == "num":
-        return lambda a, b: ~(np.isnan(a) | np.isnan(b))
-    if name == "nan":
-        return lambda a, b: np.isnan(a) | np.isnan(b)
-    if name == "ne":
-        return lambda a, b: (a < b) | (a > b)
-    if name == "neu":
-        return np.not_equal
-    if name == "equ":
-        return lambda a, b: ~((a < b) | (a > b))
-    if name.endswith("u"):
-        opposite = {"ltu": np.greater_equal, "leu": np.greater, "gtu": np.less_equal, "geu": np.less}[name]
-        return lambda a, b: ~opposite(a, b)
-    return _ORDERED[name]
-
-
-def _compare(s: Statement, kind: str) -> Callable[[Array, Array], Array]:
-    floats = "f" in kind
-    function = comparison(s.parts[1], floats)
-    if kind in {"f16", "f16x2"}:
-        return lambda a, b: function(half_to_single(a), half_to_single(b))
-    if kind in {"bf16", "bf16x2"}:
-        return lambda a, b: function(bf16_to_single(a), bf16_to_single(b))
-    if kind == "f32" and "ftz" in s.parts:
-        return lambda a, b: function(flush(a), flush(b))
-    return function
-
-
-@decoder("setp")
-def setp(s: Statement, ctx: Context) -> Run:
-    kind = _kind(s)
-    targets = [ctx.target(t) for t in s.operands[0].split("|")]
-    dtype = DTYPES[kind]
-    compare = _compare(s, kind)
-    a, b = ((ctx.source(v, kind), dtype) for v in s.operands[1:3])
-    combine = next((_LOGIC[p] for p in s.parts[2:] if p in _LOGIC), None)
-    if len(targets) == 1 and combine is None and not kind.endswith("x2"):
-        return apply(targets[0], compare, a, b)
-    third = None
-    if combine is not None:
-        negated = s.operands[3].startswith("!")
-        third = ctx.source(s.operands[3].lstrip("!"), "pred")
-
-    def run(m: Machine) -> None:
-        x, y = bits(m.registers[a[0]], dtype), bits(m.registers[b[0]], dtype)
-        if kind.endswith("x2"):
-            both = compare(halves(x), halves(y))
-            results = [both[..., 0], both[..., 1]]
-        else:
-            first = compare(x, y)
-            results = [first, ~first]
-        if combine is not None and third is not None:
-            c = bits(m.registers[third], BOOL) != negated
-            results = [combine(r, c) for r in results]
-        for t, r in zip(targets, results, strict=False):
-            m.write(t, r)
-
-    return run
-
-
-@decoder("set")
-def set_(s: Statement, ctx: Context) -> Run:
-    """A comparison whose result is a number: all ones for an integer, 1.0 for a float."""
-    to, kind = s.parts[-2], s.parts[-1]
-    if any(p in _LOGIC for p in s.parts):
-        raise UnsupportedInstruction("set combined with a predicate")
-    compare, dtype = _compare(s, kind), DTYPES[kind]
-    one = {"f32": 0x3F800000, "f16": 0x3C00, "f16x2": 0x3C00, "bf16": 0x3F80, "bf16x2": 0x3F80}.get(to, 0xFFFFFFFF)
-    out = np.dtype(np.uint16 if to in {"f16", "bf16", "f16x2", "bf16x2"} else np.uint32)
-
-    def run(x: Array, y: Array) -> Array:
-        if kind.endswith("x2"):
-            pair = np.where(compare(halves(x), halves(y)), out.type(one & 0xFFFF), out.type(0))
-            return np.ascontiguousarray(pair).view(np.uint32)[..., 0]
-        return np.where(compare(x, y), out.type(one), out.type(0))
-
-    return apply(ctx.target(s.operands[0]), run, *[(ctx.source(v, kind), dtype) for v in s.operands[1:3]])

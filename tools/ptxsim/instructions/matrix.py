@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UnsupportedInstruction
 from ..module import Context, Run, decoder
 from ..parser import Statement
-from ..shadow import Access
+from ..shared import Access
 from ..values import U32, Array, bf16_to_double, bits, double_to_half, half_to_double
 from .common import address_reader, halves, joined
 from .memory import count_shared

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..banks import wavefronts
 from ..errors import UnsupportedInstruction
 from ..module import LOCAL_WINDOW, SHARED_WINDOW, Context, Run, decoder
 from ..parser import TYPE_BYTES, Statement
-from ..shadow import Access, wavefronts
+from ..shared import Access
 from ..values import UNSIGNED, Array, bits
 from .common import address_reader
 from .convert import extend
@@ -95,7 +96,7 @@ def _spaces(address: Array) -> list[tuple[Callable[..., Array], Array, int]]:
     ]
 
 
-def _narrowed(m: Machine, where: Array):  # noqa: ANN202
+def _narrowed(m: Machine, where: Array):
     """Run the body, if anybody is left, with only the threads `where` active."""
     active = m.active
     inside = m.whole(where if active is None else active & where)

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UnsupportedInstruction
 from ..module import LOCAL_WINDOW, SHARED_WINDOW, Context, Run, decoder
 from ..parser import TYPE_BYTES, Statement
-from ..values import BOOL, DTYPES, S32, U64, UNSIGNED, F32, bits
+from ..values import BOOL, DTYPES, F32, S32, U64, UNSIGNED, bits
 from .common import apply
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Shared and local memory of a batch of blocks, and what is remembered of them: who wrote and read each word since when.
+"""Shared memory of a batch of blocks, and what is remembered of it: who wrote and read each word since when.
 
 A tag says who touched a granule of shared memory last: barrier epoch of the block, warp, instruction. Two accesses of
 different warps in one epoch, one of them a write, are a race. As long as all blocks do the same, one row of tags serves all.
@@ -85,10 +85,7 @@ class SharedMemory:
         common = address.shape[0] == 1 and (active is None or active.shape[0] == 1)
         if active is None:
             lanes = None
-            if common:
-                offset = np.broadcast_to(address, (1, self.threads)).reshape(-1)
-            else:
-                offset = m.whole(address).reshape(-1)
+            offset = np.broadcast_to(address, (1 if common else self.blocks, self.threads)).reshape(-1)
         elif common:
             lanes = np.flatnonzero(np.broadcast_to(active, (1, self.threads)))
             offset = np.broadcast_to(address, (1, self.threads))[0, lanes]
@@ -374,63 +371,3 @@ class SharedMemory:
         self._views[copy.size].reshape(-1)[self._flat(copy.access, copy.size)] = copy.values
         for index in self._shadow_index(copy.access, copy.size):
             self._written.reshape(-1)[index] = self._tags(m, copy.access)
-
-
-def wavefronts(offset: Array, size: int, active: Array | None = None) -> tuple[int, int, int]:
-    """(requests, wavefronts, wavefronts without bank conflicts) of accesses in rows of whole warps.
-
-    32 banks of 4 bytes. A warp's access of 8 bytes goes in two halves, one of 16 bytes in four quarters; threads that want
-    the same word share it.
-    """
-    width = max(size, 4)
-    lanes = 128 // width
-    unit = (offset // width).reshape(-1, lanes)
-    if active is not None:
-        unit = np.where(active.reshape(-1, lanes), unit, -1)
-    key = np.sort(np.where(unit < 0, -1, (unit % lanes << 40) + unit), axis=1)
-    fresh = np.ones(key.shape, dtype=bool)
-    fresh[:, 1:] = key[:, 1:] != key[:, :-1]
-    fresh &= key >= 0
-    bank = np.where(key < 0, 0, key >> 40)
-    cell = (bank + np.arange(len(key))[:, None] * lanes)[fresh]
-    per_bank = np.bincount(cell, minlength=len(key) * lanes).reshape(-1, lanes).max(axis=1)
-    requests = int((per_bank.reshape(-1, 32 // lanes) > 0).any(axis=1).sum())
-    return requests, int(per_bank.sum()), int((per_bank > 0).sum())
-
-
-class LocalMemory:
-    """Memory of each thread for itself."""
-
-    def __init__(self, threads: int, size: int) -> None:
-        self.size = size
-        self.stride = -(-size // 16) * 16
-        self._bytes = np.zeros((threads, self.stride), dtype=np.uint8)
-        self._defined = np.zeros((threads, self.stride), dtype=bool)
-
-    def _index(self, m: Machine, address: Array, size: int, verb: str) -> tuple[Array, Array]:
-        lanes = np.arange(m.blocks * m.threads) if m.active is None else np.flatnonzero(m.whole(m.active))
-        offset = m.whole(address).reshape(-1)[lanes]
-        for kind, bad in (
-            ("local access out of bounds", (offset < 0) | (offset + size > self.size)),
-            ("misaligned local access", offset % size != 0),
-        ):
-            if bad.any():
-                at = int(bad.argmax())
-                m.report(kind, f"{verb} of {size} bytes at offset {int(offset[at])} of {self.size}", int(lanes[at]))
-                lanes, offset = lanes[~bad], offset[~bad]
-        return lanes, offset
-
-    def load(self, m: Machine, address: Array, size: int) -> Array:
-        lanes, offset = self._index(m, address, size, "read")
-        defined = self._defined[lanes[:, None], offset[:, None] + np.arange(size)].all(axis=1)
-        if not defined.all():
-            at = int(defined.argmin())
-            m.report("uninitialised local read", f"read of {size} bytes at offset {int(offset[at])}", int(lanes[at]))
-        out = np.zeros(m.blocks * m.threads, dtype=UNSIGNED[size])
-        out[lanes] = self._bytes.view(UNSIGNED[size])[lanes, offset // size]
-        return out.reshape(m.blocks, m.threads)
-
-    def store(self, m: Machine, address: Array, values: Array, size: int) -> None:
-        lanes, offset = self._index(m, address, size, "write")
-        self._bytes.view(UNSIGNED[size])[lanes, offset // size] = m.whole(values).reshape(-1)[lanes]
-        self._defined[lanes[:, None], offset[:, None] + np.arange(size)] = True
