@@ -47,15 +47,18 @@ class Products:
 
     @classmethod
     def of(cls, params: BlockParams) -> Products:
-        """16-bit weights are multiplied as they are; those of float32 as the options name it."""
-        named = params.options.precision
-        if params.weight_dtype != torch.float32:
-            return cls(params.weight_dtype, "ieee")
-        if named in ("bf16", "fp16"):
-            return cls(torch.bfloat16 if named == "bf16" else torch.float16, "ieee")
-        if named not in ("ieee", "tf32"):
-            raise ValueError(f"precision must be ieee, tf32, bf16 or fp16, got {named!r}")
-        return cls(torch.float32, named)
+        """16-bit weights are multiplied as they are, those of float32 as the options name it. Raises ValueError for others."""
+        dtype, named = params.weight_dtype, params.options.precision
+        own = {torch.float32: "ieee", torch.float16: "fp16", torch.bfloat16: "bf16"}.get(dtype)
+        if own is None:
+            raise ValueError(f"weights must be float32, float16 or bfloat16, got {dtype}")
+        if named in ("ieee", own) or (named == "tf32" and dtype != torch.float32):  # which rounds no 16-bit value
+            return cls(dtype, "ieee")
+        if dtype != torch.float32 or named == "bf16x3":
+            raise ValueError(f"the Triton backward has no {named} for {dtype}")
+        if named == "tf32":
+            return cls(dtype, "tf32")
+        return cls(torch.bfloat16 if named == "bf16" else torch.float16, "ieee")
 
 
 @dataclass(frozen=True)

@@ -359,8 +359,14 @@ def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(pool):
 
 def test_a_precision_that_it_has_not_is_named():
     params = problem(1, 3, 9, 9, 4, 3, torch.float32, precision="bf16x3")
-    with pytest.raises(ValueError, match="precision must be ieee, tf32, bf16 or fp16, got 'bf16x3'"):
+    with pytest.raises(ValueError, match="the Triton backward has no bf16x3 for torch.float32"):
         triton_backward.Products.of(params)
+    half = _in(_of(params, torch.float16), precision="bf16")
+    with pytest.raises(ValueError, match="the Triton backward has no bf16 for torch.float16"):
+        triton_backward.Products.of(half)
+    assert triton_backward.Products.of(_in(half, precision="tf32")) == triton_backward.Products(torch.float16, "ieee")
+    with pytest.raises(ValueError, match="weights must be float32, float16 or bfloat16, got torch.float64"):
+        triton_backward.Products.of(_wide(params))
 
 
 def test_what_32_bits_do_not_count_is_named():
