@@ -95,6 +95,30 @@ def test_half_and_pairs_and_doubles():
     np.testing.assert_array_equal(cells, expected)
 
 
+@pytest.mark.parametrize("verb", ["atom", "red"])
+def test_vectors(verb):
+    rng = np.random.default_rng(5)
+    where, x = rng.integers(0, 5, N).astype(np.int32), rng.standard_normal(N).astype(np.float32)
+    cells, found = np.zeros((5, 2), dtype=np.float32), np.zeros(N, dtype=np.float32)
+    target = "{%r20, %r21}, " if verb == "atom" else ""
+    body = (
+        HEAD
+        + f"""shl.b64 %rd13, %rd13, 1;
+add.s64 %rd14, %rd2, %rd13;
+neg.f32 %r12, %r11;
+mov.u32 %r21, 0;
+{verb}.global.gpu.relaxed.add.v2.f32 {target}[%rd14], {{%r11, %r12}};
+st.global.b32 [%rd15], %r21;"""
+    )
+    run(body, [where, x, cells, found], grid=3, block=64)
+    expected, before = np.zeros(5, dtype=np.float32), []
+    for i in range(N):
+        before.append(-expected[where[i]])
+        expected[where[i]] += x[i]
+    np.testing.assert_array_equal(cells, np.stack([expected, -expected], axis=1))
+    np.testing.assert_array_equal(found, before if verb == "atom" else np.zeros(N))
+
+
 def test_shared():
     rng = np.random.default_rng(4)
     where, x = rng.integers(0, 16, N).astype(np.int32), integers(rng, "uint32", N)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.ptxsim.kernels import kernel, line_of
-from tools.ptxsim import SimulationError, launch
+from tools.ptxsim import SimulationError, launch, machine
 
 SHARED = ".shared .align 16 .b8 s[1024];"
 ADDRESS = """mul.wide.u32 %rd10, %r0, 4;
@@ -356,6 +356,13 @@ def test_a_part_of_a_warp():
 
 def test_trap():
     caught("setp.eq.u32 %p1, %r1, 3;\n@%p1 trap;", "trap", "@%p1 trap;")
+
+
+def test_endless_loop(monkeypatch):
+    monkeypatch.setattr(machine, "STEPS", 1000)
+    body = "mov.u32 %r9, 0;\n$A:\nadd.s32 %r9, %r9, 1;\nsetp.ne.u32 %p1, %r9, {};\n@%p1 bra $A;"
+    caught(body.format(0), "endless loop", "@%p1 bra $A;")
+    simulate(body.format(900), arrays())
 
 
 def test_branch_beyond_its_table():

@@ -185,6 +185,9 @@ def test_unsupported_instructions_are_named_before_anything_runs():
         run(body, [out])
     with pytest.raises(UnsupportedInstruction, match="mma.sync.aligned.m8n8k4"):
         run("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%rd1,%rd2}, {%rd3}, {%rd4}, {%rd1,%rd2};", [out])
+    for modifier in ("add.rn.new.f32 %r1, %r2, %r3;", "ld.global.L1::no_such.strange.b32 %r1, [%rd0];"):
+        with pytest.raises(UnsupportedInstruction):
+            run(modifier, [out])
     assert not out.any()
 
 

@@ -49,6 +49,31 @@ setp.{}.u32 %p1, %r8, 1;
         assert line["source"] == "source.cu:6"
 
 
+def test_sectors_of_any_order():
+    index = np.random.default_rng(1).integers(0, 4096, 256).astype(np.int32)
+    x = np.zeros(4096 + 8, dtype=np.float32)
+    skip = -x.ctypes.data // 4 % 8
+    text = kernel("mad.wide.u32 %rd10, %r0, 4, %rd1;\nld.global.b32 %r9, [%rd10];\nmad.wide.u32 %rd11, %r9, 4, %rd0;\n"
+                  "ld.global.b32 %r10, [%rd11];", 2)  # fmt: skip
+    line = launch(text, "k", 4, 64, [x[skip:], index]).lines[line_of(text, "ld.global.b32 %r10, [%rd11];")]
+    assert line["global_load_sectors"] == sum(len(np.unique(row)) for row in (index * 4 // 32).reshape(8, 32))
+
+
+def test_what_all_blocks_read_counts_for_each():
+    """Beside it what each reads for itself, in part the same."""
+    x = np.zeros(1024, dtype=np.float32)
+    skip = -x.ctypes.data // 4 % 8
+    common = "mad.wide.u32 %rd10, %r1, 4, %rd0;\nld.global.b32 %r10, [%rd10];"
+    own = "\nmad.wide.u32 %rd11, %r0, 4, %rd0;\nld.global.b32 %r11, [%rd11];"
+    one = "\nld.global.b32 %r12, [%rd0+4];"
+    report = run(common, [x[skip:]], grid=3, block=64)
+    assert (report.global_load_requests, report.global_load_sectors, report.unique_load_sectors) == (6, 24, 24)
+    report = run(common + own, [x[skip:]], grid=3, block=64)
+    assert (report.global_load_requests, report.global_load_sectors, report.unique_load_sectors) == (12, 48, 24 + 16)
+    report = run(one, [x[skip:]], grid=3, block=64)
+    assert (report.global_load_requests, report.global_load_sectors, report.unique_load_sectors) == (6, 6, 3)
+
+
 def test_stores_and_unique_sectors():
     y = np.zeros(128 + 8, dtype=np.float32)
     skip = -y.ctypes.data // 4 % 8

@@ -73,6 +73,13 @@ def test_minimum_and_maximum_of_nan_and_zeros():
     same(elementwise("max.f32", [a, b, c], np.float32), [5, 1, 4, 0, 0])
 
 
+def test_extrema_of_magnitudes_with_the_sign_of_a_product():
+    """What tl.clamp becomes."""
+    a = np.array([-3, 0.5, -0.5, 3, -0.0, np.nan], dtype=np.float32)
+    b = np.array([1, 1, -1, -1, 1, -1], dtype=np.float32)
+    same(elementwise("min.xorsign.abs.f32", [a, b], np.float32), [-1, 0.5, 0.5, -1, -0.0, -1])
+
+
 def test_flush_to_zero():
     tiny = np.float32(1e-39)
     a = np.array([tiny, -tiny, 1e-30, 1e-20], dtype=np.float32)

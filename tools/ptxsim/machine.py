@@ -20,6 +20,9 @@ from .values import U32, Array
 
 FULL = np.ones((1, 1), dtype=bool)
 
+# Basic blocks that a batch may run: far more than kernels of tests need, so that a loop without an end is found out.
+STEPS = 1_000_000
+
 
 class Machine:
     """Blocks `first … first + blocks - 1` of a grid, each with its threads padded to whole warps."""
@@ -177,8 +180,12 @@ class Machine:
         """Run the batch to its end."""
         self.go(0, self.live)
         blocks = self.program.blocks
+        steps = 0
         with np.errstate(all="ignore"):
             while self.ready:
+                steps += 1
+                if steps > STEPS:
+                    self._endless()
                 index = min(self.ready)
                 mask = self.ready.pop(index)
                 if index >= len(blocks):
@@ -187,6 +194,11 @@ class Machine:
                     self._run_block(blocks[index], mask)
                 if not self.ready and self.waiting:
                     self._deadlock()
+
+    def _endless(self) -> None:
+        self.collect = False
+        mask = self.ready[min(self.ready)]
+        self.report("endless loop", f"{STEPS} basic blocks were run without an end", int(self.whole(mask).argmax()))
 
     def go(self, index: int, mask: Array) -> None:
         """Threads `mask` continue at basic block `index`."""

@@ -315,9 +315,23 @@ def _ends(statement: Statement) -> bool:
     return not statement.opcode.startswith("bar.warp")
 
 
+# What decoders have been written for: a modifier that is not here could change what an instruction does.
+_MODIFIER_NAMES = """
+rn rz rm rp rna rni rzi rmi rpi ftz sat relu NaN xorsign abs approx full noftz lo hi wide cc l r wrap clamp shiftamt
+eq ne lt le gt ge ls hs equ neu ltu leu gtu geu num nan and or xor finite infinite number notanumber normal subnormal
+to global shared shared_cta local const param v2 v4 v8 nc ca cg cs cv wb wt volatile weak relaxed acquire release acq_rel
+sys gpu cta cluster async commit_group wait_group wait_all sync aligned row col m8n8 x1 x2 x4 trans m16n8k4 m16n8k8 m16n8k16
+up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
+"""
+_MODIFIERS = {*DTYPES, *TYPE_BYTES, *_MODIFIER_NAMES.split()}
+_HINT = re.compile(r"L[12]_\w+")
+_ORDER_ONLY = {"membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority"}
+
+
 def _decode(statement: Statement, ctx: Context) -> Run:
     decode = DECODERS.get(statement.parts[0])
-    if decode is None:
+    unknown = [p for p in statement.parts[1:] if p not in _MODIFIERS and not _HINT.fullmatch(p)]
+    if decode is None or (unknown and statement.parts[0] not in _ORDER_ONLY):
         raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text})")
     try:
         run = decode(statement, ctx)

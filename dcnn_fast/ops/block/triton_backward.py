@@ -47,20 +47,18 @@ class Products:
 
     @classmethod
     def of(cls, params: BlockParams) -> Products:
-        """16-bit weights are multiplied as they are; those of float32 as the options name it."""
-        named = params.options.precision
-        if params.weight_dtype != torch.float32:
-            return cls(params.weight_dtype, "ieee")
-        if named in ("bf16", "fp16"):
-            return cls(torch.bfloat16 if named == "bf16" else torch.float16, "ieee")
-        if named not in ("ieee", "tf32"):
-            raise ValueError(f"precision must be ieee, tf32, bf16 or fp16, got {named!r}")
-        return cls(torch.float32, named)
-
-    @property
-    def depth(self) -> int:
-        """Products at a time that fill 64 bytes: two vectors of a matrix instruction."""
-        return 64 // self.dtype.itemsize
+        """16-bit weights are multiplied as they are, those of float32 as the options name it. Raises ValueError for others."""
+        dtype, named = params.weight_dtype, params.options.precision
+        own = {torch.float32: "ieee", torch.float16: "fp16", torch.bfloat16: "bf16"}.get(dtype)
+        if own is None:
+            raise ValueError(f"weights must be float32, float16 or bfloat16, got {dtype}")
+        if named in ("ieee", own) or (named == "tf32" and dtype != torch.float32):  # which rounds no 16-bit value
+            return cls(dtype, "ieee")
+        if dtype != torch.float32 or named == "bf16x3":
+            raise ValueError(f"the Triton backward has no {named} for {dtype}")
+        if named == "tf32":
+            return cls(dtype, "tf32")
+        return cls(torch.bfloat16 if named == "bf16" else torch.float16, "ieee")
 
 
 @dataclass(frozen=True)
@@ -418,16 +416,22 @@ def weight_tile(params: BlockParams) -> Tile:
     channels = _group_channels(params)
     rows = _fitting(params.filters // params.options.groups, 64)
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
-    products = Products.of(params)
-    warps = 4 if products.dtype != torch.float32 and not params.kept.hits else 8
-    return Tile(rows, min(columns, _fitting(params.depth, 64)), products.depth, warps, _stages(params))
+    warps = 4 if Products.of(params).dtype != torch.float32 and not params.kept.hits else 8
+    return Tile(rows, min(columns, _fitting(params.depth, 64)), _depth(params, params.weight_dtype), warps, _stages(params))
 
 
 def input_tile(params: BlockParams) -> Tile:
     """Of the gradient of x: pixels by channels, and filters at a time."""
     columns = _fitting(_group_channels(params), 64)
-    depth = _fitting(params.filters // params.options.groups, Products.of(params).depth)
-    return Tile(64, columns, depth, 8, _stages(params))
+    depth = _fitting(params.filters // params.options.groups, _depth(params, Products.of(params).dtype))
+    warps = 4 if params.weight_dtype != torch.float32 and params.kept.hits else 8
+    return Tile(64, columns, depth, warps, _stages(params))
+
+
+def _depth(params: BlockParams, dtype: torch.dtype) -> int:
+    """Products at a time: 32, or 16 where more of `dtype` would not fit the registers, as compiling for every GPU showed."""
+    ieee = Products.of(params) == Products(torch.float32, "ieee")
+    return 16 if ieee or (params.kept.hits and dtype == torch.float32) else 32
 
 
 def _stages(params: BlockParams) -> int:
@@ -439,7 +443,7 @@ def _stages(params: BlockParams) -> int:
 def conv_tile(params: BlockParams) -> Tile:
     """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
     columns = _fitting(params.filters // params.options.groups, 64)
-    return Tile(64, columns, Products.of(params).depth, 8)
+    return Tile(64, columns, _depth(params, params.weight_dtype), 8)
 
 
 def _launch(

@@ -73,7 +73,8 @@ VARIETY = [
     problem(1, 3, 19, 23, 4, 11, torch.float32, stride=4, pool=POOL),
     problem(1, 64, 5, 6, 18, 3, torch.float32, padding=1, groups=2),  # one tap for each tile, two tiles of a group's filters
     problem(1, 32, 5, 4, 70, 2, torch.float32, pool=Pool(2, 1)),
-    problem(1, 64, 4, 4, 20, 3, torch.float32, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
+    problem(1, 72, 4, 5, 6, 3, torch.float32, stride=2, padding=1),  # two tiles of channels in each of four phases
+    problem(1, 32, 4, 4, 20, 3, torch.float32, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
 ]
 # nothing but the ReLU, a norm alone, hits with and without a norm, computed again, groups
 SOME = [VARIETY[i] for i in (2, 3, 5, 9, 11, 15)]
@@ -186,7 +187,7 @@ LOW = [
     (VARIETY[i], dtype, precision)
     for i, dtype, precision in (
         (3, torch.float16, "ieee"), (6, torch.float16, "ieee"), (2, torch.float16, "ieee"), (11, torch.float16, "ieee"),
-        (15, torch.float16, "ieee"), (5, torch.float16, "ieee"), (17, torch.float16, "ieee"), (14, torch.float16, "ieee"),
+        (15, torch.float16, "ieee"), (5, torch.float16, "ieee"), (18, torch.float16, "ieee"), (14, torch.float16, "ieee"),
         (3, torch.bfloat16, "ieee"), (6, torch.bfloat16, "ieee"), (15, torch.bfloat16, "ieee"), (4, torch.bfloat16, "ieee"),
         (6, torch.float32, "bf16"), (16, torch.float32, "bf16"), (6, torch.float32, "fp16"), (4, torch.float32, "fp16"),
         (3, torch.float32, "tf32"), (6, torch.float32, "tf32"), (15, torch.float32, "tf32"),
@@ -358,8 +359,14 @@ def test_an_infinity_that_no_gradient_reaches_leaves_no_trace(pool):
 
 def test_a_precision_that_it_has_not_is_named():
     params = problem(1, 3, 9, 9, 4, 3, torch.float32, precision="bf16x3")
-    with pytest.raises(ValueError, match="precision must be ieee, tf32, bf16 or fp16, got 'bf16x3'"):
+    with pytest.raises(ValueError, match="the Triton backward has no bf16x3 for torch.float32"):
         triton_backward.Products.of(params)
+    half = _in(_of(params, torch.float16), precision="bf16")
+    with pytest.raises(ValueError, match="the Triton backward has no bf16 for torch.float16"):
+        triton_backward.Products.of(half)
+    assert triton_backward.Products.of(_in(half, precision="tf32")) == triton_backward.Products(torch.float16, "ieee")
+    with pytest.raises(ValueError, match="weights must be float32, float16 or bfloat16, got torch.float64"):
+        triton_backward.Products.of(_wide(params))
 
 
 def test_what_32_bits_do_not_count_is_named():
@@ -396,22 +403,21 @@ def _launches(params):
 
 
 WHOLE = [
-    problem(2, 64, 27, 27, 128, 3, torch.float16, padding=1, pool=Pool(4, 1), norm=CROSS),  # sixteen windows for each output
-    problem(2, 3, 224, 224, 96, 11, torch.float16, stride=4, pool=POOL, norm=CROSS),
-    problem(2, 96, 27, 27, 256, 5, torch.float16, padding=2, groups=2, pool=POOL, norm=CROSS),
-    problem(2, 256, 13, 13, 384, 3, torch.float16, padding=1),
-    problem(2, 64, 55, 55, 64, 5, torch.float16, padding=2, pool=POOL, norm=CROSS, order="conv-norm-pool", ties="first"),
+    (80, problem(2, 3, 224, 224, 96, 11, torch.float16, stride=4, pool=POOL, norm=CROSS)),
+    (100, problem(2, 96, 27, 27, 256, 5, torch.float16, padding=2, groups=2, pool=POOL, norm=CROSS)),
+    (90, problem(2, 256, 13, 13, 384, 3, torch.float16, padding=1)),
+    (120, problem(2, 64, 55, 55, 64, 5, torch.float32, pool=POOL, norm=CROSS, order="conv-norm-pool", precision="tf32")),
+    (86, problem(2, 64, 27, 27, 128, 3, torch.bfloat16, pool=Pool(4, 1), norm=CROSS)),  # sixteen windows for each output
 ]
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("params", WHOLE, ids=str)
-def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(params, capability, tmp_path):
+@pytest.mark.parametrize(("capability", "params"), WHOLE, ids=str)
+def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(capability, params, tmp_path):
     inspect = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    for launch in _launches(_of(params, torch.float16)):
+    for launch in _launches(_of(params, params.dtype)):
         code = aot.compiled(launch, capability)
         if "DOT" in launch.constants:
-            assert re.search(r"mma\.sync|wgmma\.mma_async", code.ptx), code.kernel
+            assert re.search(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", code.ptx), code.kernel
         assert code.shared <= 99 << 10, code.kernel  # what a program has on sm_86, sm_89 and sm_120
         (tmp_path / "kernel.cubin").write_bytes(code.cubin)
         usage = subprocess.run([inspect, "-res-usage", tmp_path / "kernel.cubin"], capture_output=True, text=True, check=True)

@@ -62,14 +62,19 @@ def _one_by_one(cells: Array, index: Array, function: Callable[..., Array], oper
 def atomic(s: Statement, ctx: Context) -> Run:
     name = next(p for p in s.parts[1:] if p in _OPERATORS)
     kind = s.parts[-1]
-    if any(p in {"v2", "v4", "v8"} for p in s.parts) or kind not in DTYPES:
-        raise UnsupportedInstruction("a vector atomic")
+    if kind not in DTYPES:
+        raise UnsupportedInstruction("an atomic of this type")
     operands = list(s.operands)
-    target = None if s.parts[0] == "red" else ctx.target(operands.pop(0))
+    targets = [None] if s.parts[0] == "red" else [ctx.target(t) for t in ctx.vector(operands.pop(0))]
     address = address_reader(ctx, operands.pop(0))
     if any("cache_hint" in p for p in s.parts):
         operands.pop()
-    slots = [ctx.source(o, kind) for o in operands]
+    count = next((int(p[1:]) for p in s.parts if p in {"v2", "v4", "v8"}), 1)
+    # For each element of the vector, the slots of its operands.
+    slots = list(zip(*[[ctx.source(e, kind) for e in ctx.vector(o)] for o in operands], strict=True))
+    if len(slots) != count or (len(targets) != count and s.parts[0] == "atom"):
+        raise UnsupportedInstruction("a vector of another length than its type says")
+    targets = targets * count if s.parts[0] == "red" else targets
     dtype = DTYPES[kind]
     size = dtype.itemsize
     function = _function(name, kind)
@@ -82,26 +87,35 @@ def atomic(s: Statement, ctx: Context) -> Run:
             in_shared, where = True, where - SHARED_WINDOW
         active = m.active
         chosen = m.whole(True if active is None else active)
-        values = [m.whole(bits(m.registers[slot], dtype))[chosen] for slot in slots]
         full = np.array(m.whole(where))
         m.active = chosen
-        if in_shared:
-            access = m.shared.access(m, full, size, "atomic")
-            cells, index = m.shared.cells(access, size)
-            m.shared.note_atomic(m, access, size)
-            found = _one_by_one(cells.view(dtype), index, function, values)
-        else:
-            found = np.empty(values[0].shape, dtype=dtype)
-            for allocation, which in m.memory.atomic_parts(m, full, size):
-                inside = slice(None) if which is None else which
-                index = (full[chosen][inside] - allocation.origin) // size
-                cells = allocation.view(size).view(dtype)
-                found[inside] = _one_by_one(cells, index, function, [v[inside] for v in values])
-        m.active = active
-        m.counters.add(m.at, atomic_operations=int(chosen.sum()))
-        if target is not None:
+        results = []
+        for i in range(count):
+            values = [m.whole(bits(m.registers[slot], dtype))[chosen] for slot in slots[i]]
+            found = _in_shared(m, full, values) if in_shared else _in_global(m, full + i * size, values, i == 0)
             out = np.zeros((m.blocks, m.threads), dtype=UNSIGNED[size])
             out[chosen] = found.view(UNSIGNED[size])
+            results.append(out)
+        m.active = active
+        m.counters.add(m.at, atomic_operations=int(chosen.sum()) * count)
+        for target, out in zip(targets, results, strict=True):
             m.write(target, out)
+
+    def _in_shared(m: Machine, where: Array, values: list[Array]) -> Array:
+        access = m.shared.access(m, where, size, "atomic")
+        cells, index = m.shared.cells(access, size)
+        m.shared.note_atomic(m, access, size)
+        return _one_by_one(cells.view(dtype), index, function, values)
+
+    def _in_global(m: Machine, where: Array, values: list[Array], first: bool) -> Array:
+        if first and count > 1:
+            m.memory.atomic_parts(m, where, size * count)  # the whole vector must be aligned
+        found = np.zeros(values[0].shape, dtype=dtype)
+        for allocation, which in m.memory.atomic_parts(m, where, size):
+            inside = slice(None) if which is None else which
+            index = (where[m.active][inside] - allocation.origin) // size
+            cells = allocation.view(size).view(dtype)
+            found[inside] = _one_by_one(cells, index, function, [v[inside] for v in values])
+        return found
 
     return run

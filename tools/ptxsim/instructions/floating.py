@@ -60,6 +60,13 @@ def extremum(name: str, propagate: bool) -> Function:
     return lambda a, b, *c: function(function(a, b), *c) if c else function(a, b)
 
 
+def _with_product_sign(function: Function) -> Function:
+    """`.xorsign.abs`: of magnitudes, with the sign that a product would have."""
+    return lambda a, b: np.copysign(
+        function(np.abs(a), np.abs(b)), np.where(np.signbit(a) ^ np.signbit(b), -1, 1).astype(a.dtype)
+    )
+
+
 def _reciprocal(x: Array) -> Array:
     return x.dtype.type(1) / x
 
@@ -86,6 +93,8 @@ def function_of(s: Statement, kind: str) -> Function:
     mode = next((p for p in parts if p in {"rz", "rm", "rp"}), "rn")
     if name in {"min", "max"}:
         function = extremum(name, "NaN" in parts)
+        if "xorsign" in parts:
+            function = _with_product_sign(function)
     elif name in {"fma", "mad"}:
         function = _fma32 if kind == "f32" else _fma64
     elif name in UNARY:

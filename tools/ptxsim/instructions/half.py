@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..errors import UnsupportedInstruction
 from ..module import Context, Run
 from ..parser import Statement
 from ..values import (
@@ -42,6 +43,8 @@ def _single_function(name: str, parts: tuple[str, ...]) -> Callable[..., Array]:
 def element_function(s: Statement, kind: str) -> Callable[..., Array]:
     """The instruction on arrays of 16-bit patterns."""
     name, parts = s.parts[0], s.parts
+    if "xorsign" in parts:
+        raise UnsupportedInstruction("xorsign of halves")
     if name in {"neg", "abs"}:
         return _bitwise(name)
     half = kind.startswith("f16")
