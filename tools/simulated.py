@@ -23,5 +23,5 @@ def simulated(capability: int = 80) -> Iterator[list[tuple[Launch, Any]]]:
         )
         done.append((what, report))
 
-    with launched_by(run):
+    with launched_by(run, capability):
         yield done

@@ -37,8 +37,9 @@ class Launch:
 
 
 Launcher = Callable[[Launch], None]
+DEFAULT_CAPABILITY = 80
 
-_instead: ContextVar[Launcher | None] = ContextVar("instead", default=None)
+_instead: ContextVar[tuple[Launcher, int] | None] = ContextVar("instead", default=None)
 
 
 def refused(device: torch.device) -> str | None:
@@ -54,14 +55,24 @@ def launch(what: Launch) -> None:
     """Run it, asynchronously on a GPU; nothing for an empty grid."""
     if 0 in what.grid:
         return
-    launcher = _instead.get() or _on_device
-    launcher(what)
+    instead = _instead.get()
+    (instead[0] if instead is not None else _on_device)(what)
+
+
+def capability(device: torch.device) -> int:
+    """The compute capability that kernels are chosen for, ten times the major number plus the minor one."""
+    if (instead := _instead.get()) is not None:
+        return instead[1]
+    if device.type != "cuda":
+        return DEFAULT_CAPABILITY
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
 
 
 @contextmanager
-def launched_by(launcher: Launcher) -> Iterator[None]:
-    """Within it every launch goes to `launcher`, and tensors on the cpu are accepted."""
-    token = _instead.set(launcher)
+def launched_by(launcher: Launcher, capability: int = DEFAULT_CAPABILITY) -> Iterator[None]:
+    """Within it every launch goes to `launcher`, which is of that compute capability, and tensors on the cpu are accepted."""
+    token = _instead.set((launcher, capability))
     try:
         yield
     finally:

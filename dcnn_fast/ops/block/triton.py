@@ -30,6 +30,8 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
         return f"Triton's block takes uint8, float32, float16 or bfloat16 with weights in one of the last three, not {names}"
     if options.precision == "bf16x3":
         return "Triton's block does not compute in bf16x3"
+    if params.backward and (why := triton_backward.refused(params)):
+        return why
     config = forward_config(params)
     if config.rows * config.cols * config.filters * config.joined > _LARGEST_TILE:
         return f"a tile of {config.rows} x {config.cols} outputs of {params.filters} filters is too large for Triton's block"

@@ -38,6 +38,9 @@ class Tile:
     stages: int = 2
 
 
+LONGEST_WINDOW = 32  # of a norm across maps, whose sum is written out term by term
+
+
 @dataclass(frozen=True)
 class Products:
     """What `tl.dot` multiplies: operands of `dtype`, those of float32 with `precision`."""
@@ -75,7 +78,13 @@ class Gradient:
 
 
 def refused(params: BlockParams) -> str | None:
-    """None, or the sentence that says what is too large: positions, pixels and weights are counted in 32 bits."""
+    """None, or the sentence that says what it does not do. Positions, pixels and weights are counted in 32 bits."""
+    try:
+        Products.of(params)
+    except ValueError as error:
+        return str(error)
+    if isinstance(params.options.norm, CrossMapNorm) and min(params.options.norm.size, params.filters) > LONGEST_WINDOW:
+        return f"the Triton backward sums at most {LONGEST_WINDOW} maps of a norm, not {params.options.norm.size}"
     pixels = params.images * (params.height + params.options.stride) * (params.width + params.options.stride)
     for what, count in (
         ("outputs of the convolution for each filter", _positions(params)),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.launch import DEFAULT_CAPABILITY
 from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
 
 JOINED_GROUPS = 2  # that a program computes side by side for a norm across them
@@ -34,11 +38,47 @@ class ForwardConfig:
     streamed: bool = False
 
 
-def forward_config(params: BlockParams) -> ForwardConfig:
-    """The tile that a problem's forward is computed in."""
+def forward_config(params: BlockParams, capability: int = DEFAULT_CAPABILITY) -> ForwardConfig:
+    """The tile that a problem's forward is computed in: the one that the cost model chose for the compute capability
+    (`python -m tools.choose_tiles`), or the smallest.
+    """
+    candidates = forward_candidates(params)
+    chosen = _choices().get(str(capability), {}).get(problem_key(params))
+    return candidates[chosen] if chosen in candidates else next(iter(candidates.values()))
+
+
+def forward_candidates(params: BlockParams) -> dict[str, ForwardConfig]:
+    """The tiles worth a comparison, by name; the first fits every GPU."""
     options = params.options
     if isinstance(options.norm, CrossMapNorm) and options.groups > JOINED_GROUPS:
-        return forward_config(replace(params, options=replace(options, groups=1)))
+        return forward_candidates(replace(params, options=replace(options, groups=1)))
+    smallest = _smallest(params)
+    found = {"small": smallest}
+    if not smallest.flat and operand_bytes(params) == 2 and smallest.joined * smallest.filters <= 64:
+        # Two or three stages differ where shared memory is scarce.
+        found |= {
+            f"{rows}x{cols}": replace(smallest, rows=max(smallest.rows, rows), cols=max(smallest.cols, cols), warps=8, stages=2)
+            for rows, cols in ((16, 16), (8, 32))
+        }
+    strip = _strip(params, smallest)
+    return found if strip is None else found | {"strip": strip}
+
+
+def problem_key(params: BlockParams) -> str:
+    """What the choice of a tile depends on: everything but extents, and what a kernel is not compiled for."""
+    options = params.options
+    plain = replace(options, padding=0, rounding="up", ties="all")
+    return str(replace(params, images=1, height=0, width=0, options=plain, backward=False))
+
+
+@cache
+def _choices() -> dict[str, dict[str, str]]:
+    """The chosen tile's name by compute capability and problem."""
+    return json.loads(Path(__file__).with_name("triton_tiles.json").read_text())  # type: ignore[no-any-return]
+
+
+def _smallest(params: BlockParams) -> ForwardConfig:
+    options = params.options
     channels, filters = params.channels // options.groups, params.filters // options.groups
     exact = operand_bytes(params) == 4
     crossing = isinstance(options.norm, CrossMapNorm)
@@ -59,15 +99,14 @@ def forward_config(params: BlockParams) -> ForwardConfig:
     )
 
 
-def stream_config(params: BlockParams) -> ForwardConfig | None:
+def _strip(params: BlockParams, smallest: ForwardConfig) -> ForwardConfig | None:
     """The strip that a problem's forward is streamed in; None where it cannot be."""
     pool, norm = params.options.pool, params.options.norm
     if pool is None or pool.size not in (2, 3) or isinstance(norm, SameMapNorm):
         return None
-    tile = forward_config(params)
-    if tile.joined * tile.filters > 64:
+    if smallest.joined * smallest.filters > 64:
         return None  # the rows above do not fit a program's registers
-    return replace(tile, rows=16, cols=32, before=0, after=pool.size - 1, warps=4, streamed=True)
+    return replace(smallest, rows=16, cols=32, before=0, after=pool.size - 1, warps=4, streamed=True)
 
 
 def halo(params: BlockParams) -> tuple[int, int]:

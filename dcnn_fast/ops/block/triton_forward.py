@@ -11,8 +11,15 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import JOINED_GROUPS, ForwardConfig, forward_config, norm_first, per_term
-from dcnn_fast.ops.launch import Launch, launch
+from dcnn_fast.ops.block.triton_config import (
+    JOINED_GROUPS,
+    ForwardConfig,
+    forward_candidates,
+    forward_config,
+    norm_first,
+    per_term,
+)
+from dcnn_fast.ops.launch import Launch, capability, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -39,7 +46,9 @@ def run(
     """
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
-    config = forward_config(params)
+    config = forward_config(params, capability(weight.device))
+    if (values is not None or hits is not None) and config.streamed:
+        config = forward_candidates(params)["small"]  # a strip forgets what hits are made of
     what = plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
     launch(what)
 
@@ -80,7 +89,8 @@ def plan_launch(
         "POOL": pool.size, "POOL_STRIDE": pool.stride,
         "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params),
-        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None, "BANDED": band is not None, "EXACT": outputs[0].dtype == torch.float32,
+        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None,
+        "BANDED": band is not None, "EXACT": outputs[0].dtype == torch.float32,
         "ALIGN": 16 // readable[0].element_size() if aligned else 1,
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
         "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",

@@ -42,7 +42,8 @@ def block_tile_kernel(
     JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
-    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr,
+    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
+    EXACT: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip

@@ -29,7 +29,8 @@ def block_stream_kernel(
     JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr,
-    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr, ALIGN: tl.constexpr,
+    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
+    EXACT: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """A strip that owns the pool windows starting in ROWS rows and the first COLS - POOL + 1 columns; POOL is 2 or 3."""

@@ -221,7 +221,7 @@ def test_training_keeps_the_norms_input_and_the_pools_hits(params):
 def test_streamed_it_has_the_same_bits(params, dtype):
     params = _typed(params, dtype)
     x, weight, bias = operands(params)
-    config = triton_config.stream_config(params)
+    config = triton_config.forward_candidates(params)["strip"]
     (tiled,) = _run([x], _whole(params), weight, bias, params)
     streamed, buffer = output(params.out_shape, dtype)
     launch(triton_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [streamed]))
