@@ -108,8 +108,8 @@ class Context:
         for v in sorted(variables, key=lambda v: v.external):
             start = -(-sizes[v.space] // v.align) * v.align
             self.addresses[v.name] = (start, v.space)
-            if not v.external:
-                sizes[v.space] = start + v.bytes
+            # Dynamic shared memory, which has no size here, starts behind everything else.
+            sizes[v.space] = start + v.bytes
         self.shared_bytes, self.local_bytes = sizes["shared"], sizes["local"]
         offset = 0
         self.parameter_offsets = {}
