@@ -73,7 +73,6 @@ class Program:
     slots: int
     constants: dict[int, Array]
     special: dict[str, int]
-    files: dict[int, str]
     shared_bytes: int
     local_bytes: int
     parameters: list[Variable]
@@ -291,7 +290,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
         blocks.append(BasicBlock(n, body, leave, held, pipes))
         instructions += held
     return Program(
-        kernel, blocks, ctx.slots, ctx.constants, ctx.special, module.files, ctx.shared_bytes, ctx.local_bytes,
+        kernel, blocks, ctx.slots, ctx.constants, ctx.special, ctx.shared_bytes, ctx.local_bytes,
         kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
     )  # fmt: skip
 
