@@ -116,6 +116,15 @@ def test_dynamic_shared_memory_has_the_bytes_of_the_launch():
     caught(body, "shared access out of bounds", body, shared=252)
 
 
+def test_dynamic_shared_memory_starts_aligned_behind_the_static():
+    body = "mov.u32 %r8, dynamic;\nadd.s32 %r9, %r8, %r5;\nst.shared.b32 [%r9], %r1;\nst.shared.b32 [few], %r3;"
+    module, declarations = ".extern .shared .align 16 .b8 dynamic[];", SHARED + ".shared .align 4 .b8 few[4];"
+    text = kernel(ADDRESS + body, 2, module=module, declarations=declarations)
+    launch(text, "k", 1, 64, arrays(), shared=256)
+    with pytest.raises(SimulationError, match="offset 1292 of 1292"):
+        launch(text, "k", 1, 64, arrays(), shared=252)
+
+
 def test_local_access_out_of_bounds():
     body = "mov.u64 %rd14, depot;\nst.local.b32 [%rd14+{}], %r1;"
     text = kernel(ADDRESS + body.format(12), 2, declarations=SHARED + ".local .align 4 .b8 depot[16];")

@@ -42,6 +42,22 @@ mul.wide.u32 %rd13, %r1, {size};
     np.testing.assert_array_equal(x, y)
 
 
+def test_vectors_of_32_bytes():
+    """What newer processors have; buffers of numpy may start anywhere."""
+    raw = np.random.default_rng(0).integers(0, 2**32, 64 * 8 + 8, dtype=np.uint32)
+    x = raw[-raw.ctypes.data // 4 % 8 :][: 64 * 8]
+    out = np.zeros(64 * 8 + 8, dtype=np.uint32)
+    y = out[-out.ctypes.data // 4 % 8 :][: 64 * 8]
+    names = "{" + ", ".join(f"%r{20 + i}" for i in range(8)) + "}"
+    body = f"""mad.wide.u32 %rd10, %r0, 32, %rd0;
+mad.wide.u32 %rd11, %r0, 32, %rd1;
+ld.global.v8.b32 {names}, [%rd10];
+st.global.v8.b32 [%rd11], {names};"""
+    report = run(body, [x, y], grid=2, uninitialised=[y])
+    np.testing.assert_array_equal(x, y)
+    assert report.global_load_sectors == report.global_store_sectors == 64
+
+
 def test_generic_addresses_of_different_spaces_at_once():
     """Even threads read shared memory, odd threads global memory, through one load."""
     x, y = np.arange(100, 164, dtype=np.int32), np.zeros(64, dtype=np.int32)

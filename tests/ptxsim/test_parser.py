@@ -34,8 +34,9 @@ $L__func_begin0:
 	{ .reg .b32 t; mov.u32 t, %r1; }
 $L__BB0_2:
 	.pragma "nounroll";
-	.loc	2 43 17
+	.loc	2 43 17                         // standard.py:43:17 @[ standard.py:191:40 @[ zoo.py:37:23 ] ]
 	@%p2 bra 	$L__BB0_2;
+	.loc	1 9 0
 	ret;
 }
 	.file	1 "zoo.py"
@@ -76,7 +77,9 @@ def test_statements():
     assert kernel.registers[inner.operands[0]] == "b32"
     assert (branch.opcode, branch.operands, branch.predicate, branch.negated) == ("bra", ("$L__BB0_2",), "%p2", False)
     assert kernel.labels == {"$L__func_begin0": 0, "$L__BB0_2": 4}
-    assert (load.loc, branch.loc) == ((1, 6), (2, 43))
+    assert load.source == "zoo.py:6 called at zoo.py:7"
+    assert branch.source == "standard.py:43 called at standard.py:191 called at zoo.py:37"
+    assert end.source == "zoo.py:9"
     for statement in (load, vector, branch, end):
         text = TEXT.splitlines()[statement.line - 1]
         assert statement.opcode in text

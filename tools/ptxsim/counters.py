@@ -93,10 +93,9 @@ class Counters:
                 statement = instruction.statement
                 pipes[instruction.pipe] += warps
                 opcodes[statement.opcode] += warps
-                file, line = statement.loc or (0, 0)
                 counts = report.lines.setdefault(
                     statement.line,
-                    {"text": statement.text, "source": f"{program.files.get(file, '?')}:{line}", "instructions": 0},
+                    {"text": statement.text, "source": statement.source, "instructions": 0},
                 )
                 counts["instructions"] += warps
                 for name, n in self.by_instruction.get(instruction.index, {}).items():

@@ -91,9 +91,6 @@ class Machine:
         number += self.first
         gx, gy, _ = self.grid
         bx, by, _ = self.block_shape
-        source = "unknown (compile with line information)"
-        if statement.loc is not None:
-            source = f"{self.program.files.get(statement.loc[0], '?')}:{statement.loc[1]}"
         finding = Finding(
             kind,
             message,
@@ -102,7 +99,7 @@ class Machine:
             (thread % bx, thread // bx % by, thread // (bx * by)),
             statement.line,
             statement.text,
-            source,
+            statement.source,
         )
         self.findings[key] = finding
         if not self.collect:

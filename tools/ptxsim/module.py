@@ -73,7 +73,6 @@ class Program:
     slots: int
     constants: dict[int, Array]
     special: dict[str, int]
-    files: dict[int, str]
     shared_bytes: int
     local_bytes: int
     parameters: list[Variable]
@@ -109,8 +108,8 @@ class Context:
         for v in sorted(variables, key=lambda v: v.external):
             start = -(-sizes[v.space] // v.align) * v.align
             self.addresses[v.name] = (start, v.space)
-            if not v.external:
-                sizes[v.space] = start + v.bytes
+            # Dynamic shared memory, which has no size here, starts behind everything else.
+            sizes[v.space] = start + v.bytes
         self.shared_bytes, self.local_bytes = sizes["shared"], sizes["local"]
         offset = 0
         self.parameter_offsets = {}
@@ -295,7 +294,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
         instructions += held
     _fill_what_nothing_writes(ctx)
     return Program(
-        kernel, blocks, ctx.slots, ctx.constants, ctx.special, module.files, ctx.shared_bytes, ctx.local_bytes,
+        kernel, blocks, ctx.slots, ctx.constants, ctx.special, ctx.shared_bytes, ctx.local_bytes,
         kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
     )  # fmt: skip
 

@@ -9,11 +9,17 @@ TYPE_BYTES = {"pred": 1} | {f"{k}{n}": n // 8 for k in "busf" for n in (8, 16, 3
 
 _LABEL = re.compile(r"\s*([A-Za-z_$%][\w$]*)\s*:(?!:)")
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)")
+# Where inlined code was called: in Triton's comment `// a.py:170:27 @[ b.py:191:40 @[ c.py:37:23 ] ]`, or as nvcc says it.
+_CALLER_COMMENT = re.compile(r"@\[\s*(\S+:\d+):\d+")
+_CALLER = re.compile(r"inlined_at\s+(\d+)\s+(\d+)")
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 _VARIABLE = re.compile(
     r"(?:\.align\s+(\d+)\s+)?\.(\w+)\s+(?:\.ptr\b[^,]*?\s)?([\w$%]+)\s*(\[\s*\d*\s*\])?\s*(?:=\s*(.*))?$", re.S
 )
 _ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*(?:\((.*?)\))?([^{]*)\{", re.S)
+
+
+UNKNOWN_SOURCE = "unknown (compile with line information)"
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Statement:
     negated: bool
     line: int
     text: str
-    loc: tuple[int, int] | None
+    source: str
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -139,7 +145,7 @@ def parse(ptx: str) -> Module:
             name, parameters = head.group(1), head.group(2) or ""
             declared = [_parameter(p) for p in split_operands(parameters)]
             kernel = Kernel(name, declared)
-            _body(kernel, text, head.end(), end, lines)
+            _body(kernel, text, head.end(), end, lines, files)
             kernels[name] = kernel
             position = end + 1
         elif m.group() in (".func", "\x01section"):
@@ -204,10 +210,18 @@ class _Scopes:
         return name
 
 
-def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str]) -> None:
+def _source(loc: re.Match[str], raw: str, files: dict[int, str]) -> str:
+    """`file:line` of a `.loc`, and where that was called if it was inlined."""
+    callers = _CALLER_COMMENT.findall(raw)
+    callers += [f"{files.get(int(f), '?').rsplit('/', 1)[-1]}:{line}" for f, line in _CALLER.findall(raw)]
+    called = "".join(f" called at {c}" for c in callers)
+    return f"{files.get(int(loc.group(1)), '?')}:{loc.group(2)}{called}"
+
+
+def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], files: dict[int, str]) -> None:
     """Statements between `start` and `end` into `kernel`."""
     scopes = _Scopes(kernel.registers)
-    loc: tuple[int, int] | None = None
+    source = UNKNOWN_SOURCE
     line, counted = text.count("\n", 0, start) + 1, start
     position = start
     pending_table: str | None = None
@@ -224,7 +238,7 @@ def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str]) -> 
             scopes.pop()
             position += 1
         elif (m := _LOC.match(text, position)) is not None:
-            loc = (int(m.group(1)), int(m.group(2)))
+            source = _source(m, lines[line - 1], files)
             newline = text.find("\n", position)
             position = newline if newline >= 0 else end
         elif (m := _LABEL.match(text, position)) is not None and m.end() <= end:
@@ -243,13 +257,13 @@ def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str]) -> 
             elif m := re.match(r"\.(shared|local)\b(.*)", body, re.S):
                 kernel.variables.append(_variable(m.group(1), m.group(2)))
             elif not body.startswith(".") and body:
-                kernel.statements.append(_statement(body, line, lines[line - 1].strip(), loc, scopes))
+                kernel.statements.append(_statement(body, line, lines[line - 1].strip(), source, scopes))
 
 
 _NAME = re.compile(r"%[\w$]+(?:\.[xyz])?|[A-Za-z_$][\w$]*")
 
 
-def _statement(body: str, line: int, text: str, loc: tuple[int, int] | None, scopes: _Scopes) -> Statement:
+def _statement(body: str, line: int, text: str, source: str, scopes: _Scopes) -> Statement:
     predicate, negated = None, False
     if body.startswith("@"):
         m = re.match(r"@\s*(!?)\s*([\w$%]+)\s*", body)
@@ -261,4 +275,4 @@ def _statement(body: str, line: int, text: str, loc: tuple[int, int] | None, sco
         re.sub(r"\s+", "", _NAME.sub(lambda m: scopes.resolve(m.group()), operand))
         for operand in split_operands(rest[0] if rest else "")
     )
-    return Statement(opcode.strip(), operands, predicate, negated, line, text, loc)
+    return Statement(opcode.strip(), operands, predicate, negated, line, text, source)
