@@ -8,9 +8,10 @@ seconds = the largest of these terms, each as if all multiprocessors had equal s
 - L2: 32-byte sectors that warps ask for, over the L2's bandwidth: the first-level cache is assumed to hold nothing;
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 
-They are rounded up to whole programs a multiprocessor. PTX is not the machine's code, latencies are not hidden perfectly and clocks
-vary: a lower bound, to rank variants by and to see what binds. Rates are those of public data sheets and of the tuning guides'
-instruction throughput tables; none was measured.
+They are rounded up to whole programs a multiprocessor. PTX is not the machine's code, latencies are not hidden perfectly and
+clocks vary: a lower bound, to rank variants by and to see what binds. Rates are those of public data sheets and of the
+programming guide's table of instruction throughput; the L2's bandwidths are rounded figures of published micro-benchmarks. None
+was measured.
 """
 
 from __future__ import annotations
@@ -22,10 +23,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gpu:
-    """rates: warp instructions a cycle of one multiprocessor, by pipe. tensor: 16-bit multiply-adds with fp32 sums a cycle of one.
-
-    l2, dram: GB/s. exact: fp32 multiply-adds a cycle of one multiprocessor.
-    """
+    """tensor, exact: multiply-adds a cycle of one multiprocessor, of 16 bits with fp32 sums and of fp32. l2, dram: GB/s."""
 
     name: str
     capability: int
@@ -38,14 +36,17 @@ class Gpu:
 
     @property
     def rates(self) -> dict[str, float]:
-        """Warp instructions a cycle by pipe; `convert` and `move` are the alu's."""
-        return {"issue": 4, "fma": self.exact / 32, "alu": 2 if self.capability == 80 else 2, "mufu": 0.5, "lsu": 1}
+        """Warp instructions a cycle of one multiprocessor, by pipe."""
+        return {"issue": 4, "fma": self.exact / 32, "alu": 2, "mufu": 0.5, "lsu": 1}
 
 
 GPUS = (
     Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555),
     Gpu("RTX 3090", 86, 82, 1.70, 256, 128, 2100, 936),
     Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008),
+    Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350),
+    Gpu("B200", 100, 148, 1.85, 4096, 128, 10000, 8000),
+    Gpu("RTX 5090", 120, 170, 2.41, 256, 128, 6000, 1792),
 )
 
 

@@ -115,7 +115,7 @@ def broken_rules(row: Row, named: Named) -> Iterator[str]:
 
 
 def _jobs() -> list[tuple[Named, int]]:
-    return [(named, capability) for named in preset_launches() for capability in CAPABILITIES]
+    return [(named, capability) for capability in CAPABILITIES for named in preset_launches(capability)]
 
 
 def _compile(jobs: list[tuple[Named, int]], title: str) -> list[Row]:

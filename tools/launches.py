@@ -13,7 +13,7 @@ from torch import Tensor
 from dcnn_fast import ops, spec
 from dcnn_fast.ops.block import triton
 from dcnn_fast.ops.block.params import BlockParams, problems_of
-from dcnn_fast.ops.launch import Launch, launched_by
+from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from tools import aot
 
@@ -32,10 +32,10 @@ class Named:
     wide: bool
 
 
-def preset_launches() -> Iterator[Named]:
-    """One of each kernel and configuration over all presets, geometries and types."""
+def preset_launches(capability: int) -> Iterator[Named]:
+    """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
     seen: set[Any] = set()
-    for named in (*_of_blocks(), *_of_heads(), *_of_updates()):
+    for named in (*_of_blocks(capability), *_of_heads(), *_of_updates()):
         launch = named.launch
         identity = (launch.kernel, tuple(launch.constants.items()), launch.warps, launch.stages, aot.specialised(launch)[0])
         if identity not in seen:
@@ -43,15 +43,34 @@ def preset_launches() -> Iterator[Named]:
             yield named
 
 
-def _of_blocks() -> Iterator[Named]:
+def _of_blocks(capability: int) -> Iterator[Named]:
     for problem in _problems():
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
-            first = problem.channels == 3
-            for purpose, launches in (("score", _scoring(params)), ("train", _training(params))):
+            for purpose, launches in (
+                ("score", _scoring(_of_bytes(params), capability)),
+                ("train", _training(params, capability)),
+            ):
                 for launch in launches:
                     tensor = dtype.itemsize == 2 and bool({"OPERAND", "DOT"} & set(launch.constants))
-                    yield Named(f"{purpose} {params}", launch, tensor, tensor and not first)
+                    yield Named(f"{purpose} {params}", launch, tensor, tensor and problem.channels != 3)
+
+
+def scoring_problems(images: int) -> Iterator[BlockParams]:
+    """Every different block of every preset in every type, block 1 of bytes."""
+    for problem in _problems():
+        for dtype, precision in TYPES:
+            yield _of_bytes(_typed(replace(problem, images=images), dtype, precision))
+
+
+def scoring_operands(params: BlockParams) -> tuple[Tensor, Tensor, Tensor, tuple[float, ...]]:
+    """Source, weight, bias and mean: block 1 takes the mean off its bytes."""
+    mean = (1.0,) * params.channels if params.dtype == torch.uint8 else ()
+    return (*_operands(params), mean)
+
+
+def _of_bytes(params: BlockParams) -> BlockParams:
+    return replace(params, dtype=torch.uint8) if params.channels == 3 else params
 
 
 def _of_heads() -> Iterator[Named]:
@@ -113,31 +132,28 @@ def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> Blo
     return replace(params, options=options, dtype=dtype, weight_dtype=dtype, out_dtype=dtype)
 
 
-def _scoring(params: BlockParams) -> list[Launch]:
-    """Block 1 reads bytes and takes off the mean; later blocks read what the one before wrote."""
-    mean = (1.0,) * params.channels if params.channels == 3 else ()
-    params = replace(params, dtype=torch.uint8 if mean else params.dtype)
-    x, weight, bias = _operands(params)
-    with collected() as found:
+def _scoring(params: BlockParams, capability: int) -> list[Launch]:
+    x, weight, bias, mean = scoring_operands(params)
+    with collected(capability) as found:
         triton.regions([x], triton.whole_images(params), weight, bias, params, mean, 1.0, [_last(params.out_shape, bias.dtype)])
     return found
 
 
-def _training(params: BlockParams) -> list[Launch]:
+def _training(params: BlockParams, capability: int) -> list[Launch]:
     x, weight, bias = _operands(params)
-    with collected() as found:
+    with collected(capability) as found:
         result, values, hits = triton.training(x, weight, bias, params)
-        grad = torch.empty_like(result)
         kept = result if params.kept.result else values
-        triton.backward(grad, x, weight, bias, kept, hits, params.gradient(), (params.channels != 3, True, True))
+        needs = (params.channels != 3, True, True)
+        triton.backward(torch.empty_like(result), x, weight, bias, kept, hits, params.gradient(), needs)
     return found
 
 
 @contextmanager
-def collected() -> Iterator[list[Launch]]:
+def collected(capability: int = DEFAULT_CAPABILITY) -> Iterator[list[Launch]]:
     """Launches are collected instead of run."""
     found: list[Launch] = []
-    with launched_by(found.append):
+    with launched_by(found.append, capability):
         yield found
 
 

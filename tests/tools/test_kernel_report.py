@@ -13,26 +13,24 @@ from tools.launches import Named, preset_launches
 
 @pytest.fixture(scope="module")
 def launches() -> list[Named]:
-    return list(preset_launches())
+    return list(preset_launches(80))
 
 
-def test_the_committed_table_has_a_row_for_every_kernel_that_a_preset_selects_and_no_other(launches):
-    selected = {(named.launch.kernel.__name__, named.problem, c) for named in launches for c in kernel_report.CAPABILITIES}
-    assert kernel_report._read().keys() == selected
+def test_the_committed_table_has_a_row_for_every_kernel_that_a_preset_selects_and_no_other():
+    assert kernel_report._read().keys() == {kernel_report._key(job) for job in kernel_report._jobs()}
 
 
-def test_the_committed_rows_are_of_these_sources_and_break_no_rule(launches):
+def test_the_committed_rows_are_of_these_sources_and_break_no_rule():
     rows = kernel_report._read()
-    for named in launches:
-        for capability in kernel_report.CAPABILITIES:
-            row = rows[named.launch.kernel.__name__, named.problem, capability]
-            assert row.source == kernel_report.source_of(named.launch, capability), row
-            assert not list(kernel_report.broken_rules(row, named))
+    for named, capability in kernel_report._jobs():
+        row = rows[kernel_report._key((named, capability))]
+        assert row.source == kernel_report.source_of(named.launch, capability), row
+        assert not list(kernel_report.broken_rules(row, named))
 
 
 def test_a_rows_figures_are_those_of_the_kernel_compiled_now(launches):
     rows = kernel_report._read()
-    kernel_report._queue[:] = [(launches[3], 86)]
+    kernel_report._queue[:] = [(launches[3], 80)]
     row = kernel_report._measured(0)
     assert row == rows[row.key]
 
@@ -105,8 +103,8 @@ def test_loops_are_the_innermost_branches_back():
     assert loops[0] == (2, 4)
 
 
-def test_spills_are_seen():
+def test_spills_are_seen(launches):
     """A kernel whose tile cannot fit its registers."""
-    named = next(named for named in preset_launches() if named.tensor and named.launch.constants["POOL"] == 3)
+    named = next(named for named in launches if named.tensor and named.launch.constants["POOL"] == 3)
     crowded = replace(named.launch, constants={**named.launch.constants, "ROWS": 16, "COLS": 16}, warps=4)
     assert sass.read(aot.compiled(crowded, 80).cubin).stack > 0
