@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench import gpu_cost
 from bench.suites import predicted
 
 EVERY = (
@@ -34,6 +35,7 @@ SUITES = {
     "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
     "gpu": "where there is one: windows as bytes to the device, to float32, mean, network in channels-last, features back.",
     "predicted": predicted.MODEL,
+    "kernels": gpu_cost.MODEL,
 }
 
 

@@ -19,6 +19,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by tools/choose_tiles.py
+IMAGES = 50  # windows that the counts are of
+
+MODEL = (
+    f"seconds of {IMAGES} windows = the largest of tensor, issue, pipe, shared-memory, L2 and DRAM time, from what the PTX "
+    "simulator counted of the kernel for sm_80 (bench/gpu_cost.py says what is assumed). The floor is the useful multiply-adds "
+    "at the data sheet's peak or every byte once, whichever takes longer; share is floor over predicted. Nothing ran on a GPU"
+)
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,15 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from bench.gpu_cost import GPUS, Counts, predicted
+from bench.gpu_cost import COUNTS, GPUS, IMAGES, Counts, predicted
 from dcnn_fast.ops.block import triton, triton_config, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
 from tools.launches import scoring_operands, scoring_problems
 
-IMAGES, PROGRAMS = 50, 6
-ROOT = Path(__file__).parent.parent
-TILES = ROOT / "dcnn_fast" / "ops" / "block" / "triton_tiles.json"
-COUNTS = ROOT / "bench" / "results" / "kernel-counts.json"
+PROGRAMS = 6
+TILES = Path(triton_config.__file__).with_name("triton_tiles.json")
 
 _SHAPE = re.compile(r"\.m(\d+)n(\d+)k(\d+)\.")
 _queue: list[tuple[BlockParams, str]] = []

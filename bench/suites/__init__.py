@@ -11,7 +11,7 @@ import torch
 
 from bench import photos
 from bench.row import OURS, Found, Refused, counted
-from bench.suites import block, gpu, jpeg, paper, predicted, roofline, scaling, score
+from bench.suites import block, gpu, jpeg, kernels, paper, predicted, roofline, scaling, score
 
 FEW_ROUNDS = 3  # where nothing takes turns with a peer
 
@@ -59,9 +59,10 @@ ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "scaling": lambda limits, threads, effort: scaling.rows(FEW_ROUNDS),
     "gpu": _gpu,
     "predicted": lambda limits, threads, effort: predicted.rows(),
+    "kernels": lambda limits, threads, effort: kernels.rows(),
 }
 NAMES = (*PER_THREADS, *ONCE)
-QUICK = ("block", "score", "roofline", "paper", "gpu", "predicted")
+QUICK = ("block", "score", "roofline", "paper", "gpu", "predicted", "kernels")
 
 
 def tables(

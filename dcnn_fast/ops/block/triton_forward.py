@@ -21,7 +21,7 @@ from dcnn_fast.ops.block.triton_config import (
 )
 from dcnn_fast.ops.launch import Launch, capability, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
-from dcnn_fast.spec import CrossMapNorm, Pool
+from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
 _CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
@@ -71,41 +71,25 @@ def plan_launch(
     from dcnn_fast.ops.block.triton_forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton_stream_kernels import block_stream_kernel  # noqa: PLC0415
 
-    options, device = params.options, weight.device
+    device = weight.device
     weight = weight.contiguous(memory_format=torch.channels_last)
     readable = [_readable(source, config, params) for source in sources]
     tiles = tiles_of(regions, config)
-    pool, norm = options.pool or Pool(1, 1), options.norm
-    groups, filters = options.groups, params.filters // options.groups
-    channels = params.channels // groups
-    subtracts = bool(mean) or scale != 1.0
-    aligned = all(_aligned(source) for source in readable) and not config.gather
-    band = None
-    if isinstance(norm, CrossMapNorm) and config.filters * config.joined <= _BANDED:
-        band = _on(band_of(norm.size, config, filters), device)
-    constants: dict[str, Any] = {
-        "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
-        "GROUPS": groups, "CG": channels, "FG": filters, "SIZE": params.size, "STRIDE": options.stride,
-        "POOL": pool.size, "POOL_STRIDE": pool.stride,
-        "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
-        "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params),
-        "GATHER": config.gather, "SUBTRACT": subtracts, "BIAS": bias is not None,
-        "BANDED": band is not None, "EXACT": outputs[0].dtype == torch.float32,
-        "ALIGN": 16 // readable[0].element_size() if aligned else 1,
-        "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
-        "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
-    }  # fmt: skip
-    table, pieces, stores = (_on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
     means = torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32, device=device)
+    band = _band_of(config, params)
+    table, pieces, stores = (_on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
     args: dict[str, Any] = {
         "tiles": _on(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
         "sources": _on(torch.tensor([_source_row(source) for source in readable], dtype=torch.int64), device),
         "outputs": _on(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device),
-        "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means,
-        "band": means if band is None else band, "scale": float(scale),
-        "norm_scale": 0.0 if norm is None else float(per_term(norm)),
-        "norm_power": 0.0 if norm is None else float(norm.power),
-        "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
+        "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means, "scale": float(scale),
+        "band": means if band is None else _on(band, device), **_norm_numbers(params.options.norm),
+    }  # fmt: skip
+    constants = _constants(config, params) | {
+        "SUBTRACT": bool(mean) or scale != 1.0, "BIAS": bias is not None, "BANDED": band is not None,
+        "ALIGN": _alignment(readable) if not config.gather else 1, "OUT_ALIGN": _out_alignment(outputs),
+        "SOURCE_TYPE": kernel_type(readable[0].dtype), "OUT_TYPE": kernel_type(outputs[0].dtype),
+        "EXACT": outputs[0].dtype == torch.float32,
     }  # fmt: skip
     kernel = block_stream_kernel
     if not config.streamed:
@@ -113,9 +97,32 @@ def plan_launch(
         constants |= {"BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat}
         constants |= {"KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None}
         args |= {"values": means if values is None else values, "hits": stores if hits is None else hits}
-    parts = -(-filters // config.filters) * (groups // config.joined)
+    groups = params.options.groups
+    parts = -(-(params.filters // groups) // config.filters) * (groups // config.joined)
     written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
     return Launch(kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written)
+
+
+def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
+    """What the kernels are compiled for, as far as the tile and the problem say."""
+    options = params.options
+    pool, norm, groups = options.pool or Pool(1, 1), options.norm, options.groups
+    return {
+        "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
+        "GROUPS": groups, "CG": params.channels // groups, "FG": params.filters // groups, "SIZE": params.size,
+        "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
+        "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
+        "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
+        "OPERAND": operand_type(params), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
+    }  # fmt: skip
+
+
+def _norm_numbers(norm: Norm | None) -> dict[str, float]:
+    return {
+        "norm_scale": 0.0 if norm is None else float(per_term(norm)),
+        "norm_power": 0.0 if norm is None else float(norm.power),
+        "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
+    }
 
 
 def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
@@ -150,13 +157,20 @@ def _cut(rows: np.ndarray, cols: np.ndarray, height: int, width: int) -> tuple[n
     return owner, index // across[owner] * height, index % across[owner] * width
 
 
-def band_of(size: int, config: ForwardConfig, filters: int) -> Tensor:
-    """[n, n] float32: 1 where the filter at place i is in the norm's window of the filter at place j, n places of a tile."""
+def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
+    """[n, n] float32: 1 where the filter at place i is in the norm's window of the filter at place j, n places of a tile.
+
+    None without a norm across maps, and for a tile whose matrix would not fit shared memory.
+    """
+    norm = params.options.norm
+    if not isinstance(norm, CrossMapNorm) or config.filters * config.joined > _BANDED:
+        return None
+    filters = params.filters // params.options.groups
     place = torch.arange(config.filters * config.joined)
     filter = place // config.filters * filters + place % config.filters
-    ahead = filter[:, None] - filter[None, :] + size // 2
+    ahead = filter[:, None] - filter[None, :] + norm.size // 2
     exists = (place % config.filters < filters)[:, None]
-    return ((ahead >= 0) & (ahead < size) & exists).float()
+    return ((ahead >= 0) & (ahead < norm.size) & exists).float()
 
 
 def kernel_type(dtype: torch.dtype) -> Any:
@@ -195,7 +209,16 @@ def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Ten
     return source.contiguous(memory_format=torch.channels_last)
 
 
-def _aligned(source: Tensor) -> bool:
-    """Whether every pixel starts at a multiple of 16 bytes."""
-    image, _, row, col = source.stride()
-    return source.data_ptr() % 16 == 0 and all(stride * source.element_size() % 16 == 0 for stride in (image, row, col))
+def _alignment(sources: Sequence[Tensor]) -> int:
+    """Elements of 16 bytes where every pixel of every source starts at a multiple of them, else 1."""
+    size = sources[0].element_size()
+    for source in sources:
+        image, _, row, col = source.stride()
+        if source.data_ptr() % 16 or any(stride * size % 16 for stride in (image, row, col)):
+            return 1
+    return 16 // size
+
+
+def _out_alignment(outputs: Sequence[Tensor]) -> int:
+    """Bytes that every output's address is a multiple of: 16, or an element's."""
+    return 16 if all(out.data_ptr() % 16 == 0 for out in outputs) else outputs[0].element_size()

@@ -45,7 +45,7 @@ def block_tile_kernel(
     FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
     EXACT: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
-    SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, OUT_ALIGN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One tile of ROWS x COLS convolution outputs (flat: of so many in row-major order), JOINED groups of filters side by side.
 
@@ -125,7 +125,7 @@ def block_tile_kernel(
             start = (tl.load(store + 5) * out_rows + field(store, 6)) * out_cols + field(store, 7)  # of the store's rectangle
             place = (start + at_row.to(tl.int64) * out_cols + at_col) * (GROUPS * FG)  # [BM]
             mask = taken[:, None] & exists[None, :]
-            address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), 16)
+            address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
             tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
             if KEEP_VALUES:
                 tl.store((values + place)[:, None] + filter[None, :], kept.to(OUT_TYPE), mask=mask)

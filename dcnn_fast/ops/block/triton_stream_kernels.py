@@ -31,7 +31,7 @@ def block_stream_kernel(
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr,
     GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
     EXACT: tl.constexpr, ALIGN: tl.constexpr,
-    SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, OUT_ALIGN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """A strip that owns the pool windows starting in ROWS rows and the first COLS - POOL + 1 columns; POOL is 2 or 3."""
     tl.static_assert((POOL > 1) & (POOL < 4))
@@ -89,7 +89,7 @@ def block_stream_kernel(
                         out_rows, out_cols = tl.load(output + 1), tl.load(output + 2)
                         corner = (tl.load(store + 5) * out_rows + field(store, 6) + at_row) * out_cols + field(store, 7)
                         place = (corner + at_col) * (GROUPS * FG)  # [COLS] int64
-                        address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), 16)
+                        address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
                         mask = taken[:, None] & exists[None, :]
                         tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
                     store += STORE

@@ -251,6 +251,19 @@ def test_what_other_gpus_compile_to_gives_the_same(capability, dtype):
     assert _error(result, expected) <= params.tolerance()
 
 
+@pytest.mark.parametrize("offset", [0, 1, 3, 8])
+def test_outputs_may_start_anywhere(offset):
+    params = _typed(problem(1, 16, 9, 8, 16, 3, pool=POOL), torch.float16)
+    x, weight, bias = operands(params)
+    (expected,) = _run([x], _whole(params), weight, bias, params)
+    n, c, h, w = params.out_shape
+    buffer = torch.full((expected.numel() + 16,), float("nan"), dtype=torch.float16)
+    out = buffer[offset : offset + expected.numel()].view(n, h, w, c).permute(0, 3, 1, 2)
+    triton.regions([x], _whole(params), weight, bias, params, (), 1.0, [out])
+    assert torch.equal(out, expected)
+    assert buffer[:offset].isnan().all() and buffer[offset + expected.numel() :].isnan().all()
+
+
 def test_addresses_beyond_32_bits():
     """A window at the far end of a plane of more than 2**31 bytes, whose memory is only reserved."""
     params = _typed(problem(1, 3, 8, 9, 4, 3, pool=POOL), torch.float32, source=torch.uint8)

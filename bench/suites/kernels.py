@@ -1,0 +1,62 @@
+"""What the Triton block could take on GPUs, by the model of bench/gpu_cost.py, beside a floor: nothing here ran on a GPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from bench.gpu_cost import COUNTS, GPUS, IMAGES, Counts, Gpu, floor, predicted
+from bench.row import Row
+from dcnn_fast import spec
+from dcnn_fast.ops.block import triton_config
+from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.precision import Precision
+
+COLUMN = "scnn-arch1"
+TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (torch.float32, "tf32"))
+
+
+def rows() -> Iterator[Row]:
+    """Each block of the default column on each GPU, in the tile chosen for it."""
+    known = {(row["problem"], row["tile"]): row for row in _table()}
+    for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
+        for dtype, precision in TYPES:
+            params = _typed(problem, dtype, precision)
+            for gpu in GPUS:
+                tile = _tile(params, gpu)
+                row = known[str(params), tile]
+                counts = Counts(**{name: row[name] for name in Counts.__dataclass_fields__})
+                yield _row(
+                    f"block {number}, {IMAGES} windows", gpu, tile, counts, "fp16" if dtype == torch.float16 else precision
+                )
+
+
+def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> BlockParams:
+    """The problem as it is scored: block 1 reads bytes."""
+    options = replace(params.options, precision=precision)
+    source = torch.uint8 if params.channels == 3 else dtype
+    return replace(params, options=options, dtype=source, weight_dtype=dtype, out_dtype=dtype)
+
+
+def _row(case: str, gpu: Gpu, tile: str, counts: Counts, precision: str) -> Row:
+    seconds, term = predicted(gpu, counts)
+    least = floor(gpu, counts, precision == "ieee")
+    note = f"tile {tile}, bound by {term}; floor {least * 1e6:.1f} us"
+    name = f"{gpu.name} {precision} (predicted)"
+    gflops = 2 * counts.useful / seconds / 1e9
+    return Row("kernels", case, 0, name, precision, seconds, gflops=gflops, share=least / seconds, note=note)
+
+
+def _tile(params: BlockParams, gpu: Gpu) -> str:
+    config = triton_config.forward_config(params, gpu.capability)
+    candidates = triton_config.forward_candidates(params)
+    return next(name for name, candidate in candidates.items() if candidate == config)
+
+
+def _table() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(COUNTS.read_text())
+    return found
