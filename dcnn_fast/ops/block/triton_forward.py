@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block import triton_tune
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import (
     JOINED_GROUPS,
@@ -47,10 +48,21 @@ def run(
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
     config = forward_config(params, capability(weight.device))
+    if triton_tune.asked_for(weight.device):
+        operands = (sources, regions, weight, bias, params, mean, scale, outputs)
+        config = triton_tune.tuned(params, capability(weight.device), lambda tile: _seconds(plan_launch(tile, *operands)))
     if (values is not None or hits is not None) and config.streamed:
         config = forward_candidates(params)["small"]  # a strip forgets what hits are made of
     what = plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
     launch(what)
+
+
+def _seconds(what: Launch) -> float:
+    """A launch's time on the GPU, by Triton's own stopwatch."""
+    from triton.testing import do_bench  # noqa: PLC0415
+
+    milliseconds: float = do_bench(lambda: launch(what))
+    return milliseconds / 1e3
 
 
 def plan_launch(

@@ -1,0 +1,74 @@
+"""Tiles chosen by timing them, where someone asks for it: DCNN_FAST_AUTOTUNE=1. What was found is kept on disk.
+
+Without it the choice is the cost model's, the same everywhere; a timing differs from run to run. Both choose among tiles that give
+the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.triton_config import ForwardConfig, forward_candidates, problem_key
+
+VARIABLE = "DCNN_FAST_AUTOTUNE"
+
+
+def asked_for(device: torch.device) -> bool:
+    """Whether tiles are to be timed: only where there is a GPU to time them on."""
+    return os.environ.get(VARIABLE) == "1" and device.type == "cuda"
+
+
+def cache_file(capability: int) -> Path:
+    """Where the choices for a compute capability are kept: in XDG_CACHE_HOME, or ~/.cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return folder / "dcnn_fast" / f"triton-tiles-{capability}.json"
+
+
+def tuned(params: BlockParams, capability: int, seconds: Callable[[ForwardConfig], float]) -> ForwardConfig:
+    """The fastest of the problem's candidates by `seconds`, timed once and then remembered.
+
+    seconds: the time of a run in one tile; a tile it raises RuntimeError for, such as one without room, is left out. Raises
+    RuntimeError when none is left. A file that cannot be read counts as empty, one that cannot be written is not written.
+    """
+    candidates = forward_candidates(params)
+    path = cache_file(capability)
+    key = f"{torch.__version__} {problem_key(params)}"
+    known = _read(path)
+    if known.get(key) not in candidates:
+        times: dict[str, float] = {}
+        for name, config in candidates.items():
+            try:
+                times[name] = seconds(config)
+            except RuntimeError:
+                continue
+        if not times:
+            raise RuntimeError(f"no tile runs for {params}")
+        known = _read(path) | {key: min(times, key=lambda name: times[name])}
+        _write(path, known)
+    return candidates[known[key]]
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, known: dict[str, str]) -> None:
+    """All at once, so that no other process reads half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(known, file, indent=1, sort_keys=True)
+        os.replace(file.name, path)
+    except OSError:
+        return
