@@ -98,7 +98,8 @@ def predicted(gpu: Gpu, counts: Counts) -> tuple[float, str]:
     return found[name], name
 
 
-def floor(gpu: Gpu, counts: Counts, exact: bool) -> float:
+def floor(gpu: Gpu, counts: Counts, precision: str) -> float:
     """Seconds that no kernel can go below: the useful multiply-adds at the data sheet's peak, or every byte once."""
-    peak = (gpu.exact if exact else gpu.tensor) * gpu.multiprocessors * gpu.ghz * 1e9
+    rate = {"ieee": gpu.exact, "tf32": gpu.tensor / 2}.get(precision, gpu.tensor)
+    peak = rate * gpu.multiprocessors * gpu.ghz * 1e9
     return max(counts.useful / peak, counts.bytes / (gpu.dram * 1e9))

@@ -44,7 +44,7 @@ def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> Blo
 
 def _row(case: str, gpu: Gpu, tile: str, counts: Counts, precision: str) -> Row:
     seconds, term = predicted(gpu, counts)
-    least = floor(gpu, counts, precision == "ieee")
+    least = floor(gpu, counts, precision)
     note = f"tile {tile}, bound by {term}; floor {least * 1e6:.1f} us"
     name = f"{gpu.name} {precision} (predicted)"
     gflops = 2 * counts.useful / seconds / 1e9

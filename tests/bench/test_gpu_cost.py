@@ -33,9 +33,10 @@ def test_a_last_wave_of_few_programs_takes_as_long_as_a_full_one():
 
 
 def test_the_floor_is_the_work_or_the_bytes():
-    assert gpu_cost.floor(GPU, COUNTS, exact=False) == pytest.approx(100 / 10e9)
-    assert gpu_cost.floor(GPU, replace(COUNTS, bytes=0), exact=False) == pytest.approx(60_000 / 1000 / 10 * 1e-9)
-    assert gpu_cost.floor(GPU, replace(COUNTS, bytes=0), exact=True) == pytest.approx(60_000 / 64 / 10 * 1e-9)
+    assert gpu_cost.floor(GPU, COUNTS, "fp16") == pytest.approx(100 / 10e9)
+    assert gpu_cost.floor(GPU, replace(COUNTS, bytes=0), "fp16") == pytest.approx(60_000 / 1000 / 10 * 1e-9)
+    assert gpu_cost.floor(GPU, replace(COUNTS, bytes=0), "tf32") == pytest.approx(60_000 / 500 / 10 * 1e-9)
+    assert gpu_cost.floor(GPU, replace(COUNTS, bytes=0), "ieee") == pytest.approx(60_000 / 64 / 10 * 1e-9)
 
 
 def test_the_suite_predicts_every_block_on_every_gpu_above_its_floor_and_says_so():

@@ -1,7 +1,7 @@
 """Tiles chosen by timing them, where someone asks for it: DCNN_FAST_AUTOTUNE=1. What was found is kept on disk.
 
-Without it the choice is the cost model's, the same everywhere; a timing differs from run to run. Both choose among tiles that give
-the same bits.
+Without it the choice is the cost model's, the same everywhere; a timing differs from run to run. Both choose among tiles that
+give the same bits.
 """
 
 from __future__ import annotations
