@@ -179,8 +179,10 @@ def mma(s: Statement, ctx: Context) -> Run:
 
     def run(m: Machine) -> None:
         check_whole_warps(m)
-        product = np.matmul(fragment(m, a, True), fragment(m, b, False))
-        n = len(product)
+        # By block and warp: what is the same in every block is held for one.
+        left, right = (x.reshape(-1, m.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
+        product = np.matmul(left, right)
+        n = len(product) * m.warps
         # (warps, half of the rows, group, thread, column of two)
         product = product.reshape(n, 2, 8, 4, 2)
         blocks = n * 32 // m.threads
