@@ -43,14 +43,22 @@ def run(
     """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input
     [N, F, H, W] in the result's dtype and the pool's hits int16, as `BlockParams.kept` says. The regions must have been
     checked (`require_regions`).
+
+    No number or an infinity in the norm's input across maps makes all filters of its position no numbers, where the formula
+    would only those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the
+    source enters every group's filters where more than two groups meet in a norm.
     """
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
     config = forward_config(params, capability(weight.device))
     if (values is not None or hits is not None) and config.streamed:
         config = forward_candidates(params)["small"]  # a strip forgets what hits are made of
-    what = plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
-    launch(what)
+    # The kernels store 16 bytes at a time: where a tensor starts between them, its copy is written.
+    written = [out if out.data_ptr() % 16 == 0 else out.clone() for out in outputs]
+    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, written, values, hits))
+    for out, copy in zip(outputs, written, strict=True):
+        if copy is not out:
+            out.copy_(copy)
 
 
 def plan_launch(
@@ -66,7 +74,7 @@ def plan_launch(
     values: Tensor | None = None,
     hits: Tensor | None = None,
 ) -> Launch:
-    """The launch of `run`, with a tile of `config`."""
+    """The launch of `run`, with a tile of `config`; outputs start at multiples of 16 bytes."""
     # Triton is imported on first use.
     from dcnn_fast.ops.block.triton_forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton_stream_kernels import block_stream_kernel  # noqa: PLC0415
@@ -93,7 +101,7 @@ def plan_launch(
         "BANDED": band is not None, "EXACT": outputs[0].dtype == torch.float32,
         "ALIGN": 16 // readable[0].element_size() if aligned else 1,
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OPERAND": operand_type(params),
-        "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
+        "OUT_TYPE": kernel_type(outputs[0].dtype), "PRECISION": _products(params),
     }  # fmt: skip
     table, pieces, stores = (_on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
     means = torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32, device=device)
@@ -174,6 +182,11 @@ def operand_type(params: BlockParams) -> Any:
     return kernel_type(named.get(params.options.precision, params.weight_dtype))
 
 
+def _products(params: BlockParams) -> str:
+    """How `tl.dot` takes its operands; tf32 rounds no 16-bit value."""
+    return "tf32" if params.options.precision == "tf32" and params.weight_dtype == torch.float32 else "ieee"
+
+
 def _on(table: Tensor, device: torch.device) -> Tensor:
     return table.contiguous().to(device, non_blocking=True)
 
@@ -189,7 +202,8 @@ def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Ten
     One tap at a time, channels must lie beside each other; in a tile, offsets must fit 32 bits.
     """
     _, channel, row, col = (abs(stride) for stride in source.stride())
-    span = ((config.rows + 1) * params.options.stride + params.size) * row + source.shape[3] * col + source.shape[1] * channel
+    rows = config.rows * config.cols if config.flat else config.rows  # as of a flat tile of a region one column wide
+    span = ((rows + 1) * params.options.stride + params.size) * row + source.shape[3] * col + source.shape[1] * channel
     if (config.gather or channel == 1 or source.shape[1] == 1) and span < _OFFSETS:
         return source
     return source.contiguous(memory_format=torch.channels_last)
