@@ -240,7 +240,9 @@ def _execute(
     sources: Sequence[Tensor], table: RegionList, weight: Tensor, bias: Tensor | None, options: BlockOptions,
     mean: Sequence[float], scale: float, out: Sequence[Tensor],
 ) -> None:  # fmt: skip
-    """Write the regions' results to `out` with the backend that can."""
+    """Write the regions' results to `out` with the backend that can; nothing where there is nowhere to write to."""
+    if not out:
+        return
     params = _regions_params(sources, weight, options, out[0].dtype)
     backend = BACKENDS[dispatch.choose(BACKENDS, params, weight.device)]
     backend.regions(sources, table, weight, bias, params, mean, scale, out)

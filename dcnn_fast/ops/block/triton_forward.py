@@ -44,6 +44,10 @@ def run(
     """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input
     [N, F, H, W] in the result's dtype and the pool's hits int16, as `BlockParams.kept` says. The regions must have been
     checked (`require_regions`).
+
+    A NaN or an infinity in the norm's input across maps makes all filters of its position NaN, where the formula would only
+    those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the source
+    enters every group's filters where more than two groups meet in a norm.
     """
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
@@ -125,7 +129,7 @@ def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
         "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
         "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
-        "OPERAND": operand_type(params), "PRECISION": "tf32" if options.precision == "tf32" else "ieee",
+        "OPERAND": operand_type(params), "PRECISION": _products(params),
     }  # fmt: skip
 
 
@@ -200,6 +204,11 @@ def operand_type(params: BlockParams) -> Any:
     return kernel_type(named.get(params.options.precision, params.weight_dtype))
 
 
+def _products(params: BlockParams) -> str:
+    """How `tl.dot` takes its operands; tf32 rounds no 16-bit value."""
+    return "tf32" if params.options.precision == "tf32" and params.weight_dtype == torch.float32 else "ieee"
+
+
 def _on(table: Tensor, device: torch.device) -> Tensor:
     return table.contiguous().to(device, non_blocking=True)
 
@@ -215,7 +224,8 @@ def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Ten
     One tap at a time, channels must lie beside each other; in a tile, offsets must fit 32 bits.
     """
     _, channel, row, col = (abs(stride) for stride in source.stride())
-    span = ((config.rows + 1) * params.options.stride + params.size) * row + source.shape[3] * col + source.shape[1] * channel
+    rows = config.rows * config.cols if config.flat else config.rows  # as of a flat tile of a region one column wide
+    span = ((rows + 1) * params.options.stride + params.size) * row + source.shape[3] * col + source.shape[1] * channel
     if (config.gather or channel == 1 or source.shape[1] == 1) and span < _OFFSETS:
         return source
     return source.contiguous(memory_format=torch.channels_last)

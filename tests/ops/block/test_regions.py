@@ -141,6 +141,12 @@ def test_several_sources_of_different_sizes():
         torch.testing.assert_close(result, torch.cat([first, second]), msg=backend)
 
 
+def test_no_regions_for_no_outputs_give_none():
+    table = RegionList.of([], [])
+    for out in (None, []):
+        assert ops.block_regions([torch.zeros(1, 2, 8, 8)], table, torch.zeros(3, 2, 3, 3), out=out) == []
+
+
 def test_conv_outputs_are_counted():
     assert whole(2, 224, 224, size=11, stride=2, padding=0, rounding="up", pool=Pool(3, 2)).conv_outputs() == 2 * 108**2
 

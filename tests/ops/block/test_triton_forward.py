@@ -279,6 +279,42 @@ def test_addresses_beyond_32_bits():
     assert _error(result, expected) <= params.tolerance()
 
 
+def test_a_flat_tile_of_one_column_reaches_beyond_32_bits():
+    """The rows of a source lie so far apart that those of one tile do not fit 32 bits; its memory is only reserved."""
+    params = _typed(problem(1, 16, 129, 1, 16, 1), torch.float16, source=torch.uint8)
+    _, weight, bias = operands(replace(params, dtype=torch.float16))
+    apart = 2**24 + 2**18
+    x = torch.empty(128 * apart + 16, dtype=torch.uint8).as_strided((1, 16, 129, 1), (16, 1, apart, 16))
+    x.copy_(torch.randint(0, 4, x.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
+    (result,) = _run([x], _whole(params), weight, bias, params)
+    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    assert _error(result, expected) <= params.tolerance()
+
+
+@pytest.mark.parametrize("norm", [None, CROSS])
+def test_outputs_may_start_at_any_address(norm):
+    """They are views of a buffer, each a value further on; what nothing is stored to stays as it was."""
+    params = _typed(problem(1, 16, 6, 7, 16, 3, padding=1, norm=norm), torch.float16)
+    x, weight, bias = operands(params)
+    (expected,) = _run([x], _whole(params), weight, bias, params)
+    for first in (1, 3, 8):
+        buffer = torch.full((2 * expected.numel() + 16,), 7.0, dtype=torch.float16)
+        out = buffer[first : first + 2 * expected.numel()].view(2, 6, 7, 16).permute(0, 3, 1, 2)
+        table = replace(_whole(params), outputs=((2, 6, 7),))
+        (result,) = ops.block_regions([x], table, weight, bias, padding=1, norm=norm, out=[out])
+        assert result is out and torch.equal(out[:1], expected)
+        assert (buffer[:first] == 7).all() and (buffer[first + expected.numel() :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS[1:])
+def test_tf32_rounds_no_16_bit_operands(dtype):
+    params = _typed(problem(1, 3, 9, 8, 4, 3, padding=1), dtype)
+    x, weight, bias = operands(params)
+    (expected,) = _run([x], _whole(params), weight, bias, params)
+    (result,) = _run([x], _whole(params), weight, bias, _typed(params, dtype, "tf32"))
+    assert torch.equal(result, expected)
+
+
 def test_opcheck_and_compile():
     params = _typed(SMALL[2], torch.float32)
     x, weight, bias = operands(params)
