@@ -173,8 +173,9 @@ def test_shared_memory_of_a_block_starts_undefined_in_every_batch():
 
 
 def test_uninitialised_register():
+    """One that is written later. What nothing ever writes is how compilers say that any value will do."""
     bad = "add.s32 %r11, %r12, 1;"
-    caught(bad, "uninitialised register", bad)
+    caught(bad + "\nmov.u32 %r12, 0;", "uninitialised register", bad)
 
 
 # Thread t reads what thread t ^ 32, of the other warp, wrote.

@@ -322,7 +322,7 @@ to global shared shared_cta local const param v2 v4 v8 nc ca cg cs cv wb wt vola
 sys gpu cta cluster async commit_group wait_group wait_all sync aligned row col m8n8 x1 x2 x4 trans m16n8k4 m16n8k8 m16n8k16
 up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
 """
-_MODIFIERS = {*DTYPES, *TYPE_BYTES, *_MODIFIER_NAMES.split()}
+_MODIFIERS = {*DTYPES, *TYPE_BYTES, "s16x2", "u16x2", *_MODIFIER_NAMES.split()}
 _HINT = re.compile(r"L[12]_\w+")
 _ORDER_ONLY = {"membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority"}
 
