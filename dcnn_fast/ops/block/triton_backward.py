@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.triton_config import per_term, power_of_two
 from dcnn_fast.ops.launch import Launch, launch
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm
 
@@ -273,7 +274,7 @@ class _BiasSum:
     def __init__(self, params: BlockParams, gradient: Gradient, device: torch.device) -> None:
         filters = params.filters
         self.first = params.options.ties == "first"
-        self.tile = Tile(1, min(64, _power_of_2(filters)), 32)
+        self.tile = Tile(1, min(64, power_of_two(filters)), 32)
         self.tiles = _cdiv(filters, self.tile.columns)
         self.sum = _Sum(gradient.u.numel() // filters, filters, self.tiles, self.tile.depth, device)
 
@@ -465,19 +466,19 @@ def _launch(
 
 def _plane_tile(filters: int) -> Tile:
     """Of elementwise kernels with windows in the plane: positions by filters."""
-    columns = min(64, _power_of_2(filters))
+    columns = min(64, power_of_two(filters))
     return Tile(max(1, 1024 // columns), columns, 1)
 
 
 def _maps_tile(filters: int) -> Tile:
     """Of kernels with windows across maps: positions by all filters."""
-    columns = _power_of_2(filters)
+    columns = power_of_two(filters)
     return Tile(max(1, min(32, 2048 // columns)), columns, 1)
 
 
 def _fitting(extent: int, most: int) -> int:
     """The least power of 2 that holds `extent`, between 16, the least side of `tl.dot`, and `most`."""
-    return min(most, max(16, _power_of_2(extent)))
+    return min(most, max(16, power_of_two(extent)))
 
 
 def _plane(params: BlockParams, device: torch.device) -> Tensor:
@@ -530,8 +531,7 @@ def _sides(tile: Tile, depth: bool = False) -> Mapping[str, int]:
 
 
 def _norm_numbers(norm: Norm) -> Mapping[str, float]:
-    terms = norm.size if isinstance(norm, CrossMapNorm) else norm.size**2
-    return {"per_term": norm.scale / terms, "exponent": float(norm.power)}
+    return {"per_term": per_term(norm), "exponent": float(norm.power)}
 
 
 def _maps_window(norm: CrossMapNorm, filters: int) -> Mapping[str, int]:
@@ -554,8 +554,3 @@ def _dense(tensor: Tensor) -> Tensor:
 
 def _cdiv(count: int, size: int) -> int:
     return -(-count // size)
-
-
-def _power_of_2(count: int) -> int:
-    """The least power of 2 that is not less."""
-    return 1 << (count - 1).bit_length()

@@ -264,6 +264,21 @@ def test_outputs_may_start_anywhere(offset):
     assert buffer[:offset].isnan().all() and buffer[offset + expected.numel() :].isnan().all()
 
 
+@pytest.mark.parametrize("name", ["small", "strip"])
+def test_a_nan_is_never_lost(name):
+    """Neither the ReLU nor a pool may take another number for it."""
+    params = _typed(problem(1, 16, 12, 13, 16, 3, pool=POOL), torch.float16)
+    x, weight, bias = operands(params)
+    x[0, 3, 5, 6] = float("nan")
+    config = triton_config.forward_candidates(params)[name]
+    result, _ = output(params.out_shape, torch.float16)
+    result.zero_()
+    launch(triton_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [result]))
+    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    assert expected.isnan().any() and not expected.isnan().all()
+    assert torch.equal(result.isnan(), expected.isnan())
+
+
 def test_addresses_beyond_32_bits():
     """A window at the far end of a plane of more than 2**31 bytes, whose memory is only reserved."""
     params = _typed(problem(1, 3, 8, 9, 4, 3, pool=POOL), torch.float32, source=torch.uint8)

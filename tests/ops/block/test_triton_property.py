@@ -47,6 +47,8 @@ CASES = [
     _case("small", BF16, BF16, 32, 17, 4, padding=3, stride=3, norm=_cross(4)),
     _case("small", FP32, FP32, 16, 5, 3, stride=2, padding=1, norm=_cross(9)),
     _case("small", UINT8, FP32, 3, 8, 11, stride=4, padding=2, pool=Pool(3, 2), norm=_cross(5)),
+    _case("small", FP16, FP16, 32, 40, 3, padding=1, groups=2),
+    _case("small", FP32, FP32, 6, 80, 2, padding=1, norm=_cross(4)),
     _case("strip", UINT8, FP16, 3, 12, 5, stride=2, padding=4, pool=Pool(3, 2), norm=_cross(5)),
     _case("strip", UINT8, FP32, 3, 7, 3, padding=1, pool=Pool(2, 1), norm=_cross(2), order="conv-norm-pool"),
     _case("small", FP16, FP16, 32, 32, 3, padding=1, groups=2, pool=Pool(3, 3), norm=_cross(3)),
