@@ -11,6 +11,7 @@ import torch
 from dcnn_fast import engine, ops
 from dcnn_fast.ops import Pool
 from dcnn_fast.ops.block import cpu, reference
+from tests.ops import guarded
 from tests.ops.block.problems import CROSS, POOL, SAME, keywords, operands, preset_problems, problem
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
@@ -55,40 +56,15 @@ def _wide(params):
     return replace(params, dtype=torch.float64, out_dtype=torch.float64)
 
 
-def _guarded(shape, dtype=torch.float32):
-    """A channels-last tensor full of NaN (or of ones bits) between margins, and the buffer that holds it."""
-    count = torch.Size(shape).numel()
-    buffer = torch.full((count + 128,), float("nan") if dtype.is_floating_point else -1, dtype=dtype)
-    body = buffer[64:-64]
-    if len(shape) != 4:
-        return body.view(shape), buffer
-    n, c, h, w = shape
-    return body.view(n, h, w, c).permute(0, 3, 1, 2), buffer
-
-
-def _untouched(*buffers):
-    for buffer in buffers:
-        margins = torch.cat([buffer[:64], buffer[-64:]])
-        assert (margins.isnan() if buffer.is_floating_point() else margins == -1).all()
-
-
-def _poisoned(tensor):
-    """The tensor inside a larger buffer of NaNs, channels last."""
-    n, c, h, w = tensor.shape
-    buffer = torch.full((n + 2, h + 2, w + 2, c), float("nan"))
-    buffer[1:-1, 1:-1, 1:-1] = tensor.permute(0, 2, 3, 1)
-    return buffer[1:-1, 1:-1, 1:-1].permute(0, 3, 1, 2)
-
-
 def _training(isa, x, weight, bias, params, threads=2):
     """The engine's result, values and hits."""
     kept = params.kept
-    made = [_guarded(params.out_shape)]
-    made.append(_guarded(params.out_shape) if kept.values else (None, None))
-    made.append(_guarded(params.out_shape, torch.int16) if kept.hits else (None, None))
+    made = [guarded.output(params.out_shape)]
+    made.append(guarded.output(params.out_shape) if kept.values else (None, None))
+    made.append(guarded.output(params.out_shape, torch.int16) if kept.hits else (None, None))
     (result, _), (values, _), (hits, _) = made
     cpu.run(isa, [x], cpu._whole(params), weight, bias, params, (), 1.0, [result], threads, (hits, values))
-    _untouched(*(buffer for _, buffer in made if buffer is not None))
+    guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
     return result, values, hits
 
 
@@ -96,13 +72,13 @@ def _gradients(isa, grad, x, weight, bias, params, needs=(True, True, True), thr
     """The engine's gradients after its own training forward."""
     result, values, hits = _training(isa, x, weight, bias, params, threads)
     made = [
-        _guarded(tensor.shape) if tensor is not None and need else (None, None)
+        guarded.output(tensor.shape) if tensor is not None and need else (None, None)
         for tensor, need in zip((x, weight, bias), needs, strict=True)
     ]
     wanted = tuple(tensor for tensor, _ in made)
     values = result if params.kept.result else values
     cpu.run_backward(isa, grad, x, weight, bias, values, hits, params, wanted, threads)
-    _untouched(*(buffer for _, buffer in made if buffer is not None))
+    guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
     return wanted
 
 
@@ -136,7 +112,7 @@ def _require_close(found, expected, tolerances, where=""):
 @pytest.mark.parametrize("params", [*VARIETY, *preset_problems()], ids=str)
 def test_gradients_are_the_references(isa, params):
     x, weight, bias, grad, expected = _case(params)
-    found = _gradients(isa, _poisoned(grad), _poisoned(x), weight, bias, params)
+    found = _gradients(isa, guarded.poisoned(grad), guarded.poisoned(x), weight, bias, params)
     _require_close(found, expected, params.gradient_tolerances())
 
 
@@ -246,7 +222,7 @@ def test_any_layout_of_x_and_of_the_gradient(isa):
     x, weight, bias = operands(params)
     grad = torch.ones(1).expand(params.out_shape)
     expected = _gradients(isa, grad.clone(), x.contiguous(memory_format=torch.channels_last), weight, bias, params)
-    for variant in (x.contiguous(), x.transpose(2, 3).contiguous().transpose(2, 3), _poisoned(x)):
+    for variant in (x.contiguous(), x.transpose(2, 3).contiguous().transpose(2, 3), guarded.poisoned(x)):
         for mine, theirs in zip(_gradients(isa, grad, variant, weight, bias, params), expected, strict=True):
             assert torch.equal(mine, theirs)
 

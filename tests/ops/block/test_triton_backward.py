@@ -5,37 +5,25 @@ With TRITON_INTERPRET=1 and `-k "not matrix_units"` it runs in Triton's interpre
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
 
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
-from dcnn_fast.ops.block import reference
+from dcnn_fast.ops.block import reference, triton_backward
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
+from tests.ops import guarded
 from tests.ops.block.problems import CROSS, POOL, SAME, operands, preset_problems, problem
+from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
+from tools import aot, sass
 
-triton = pytest.importorskip("triton")
-from dcnn_fast.ops.block import triton_backward  # noqa: E402
-from tools import aot  # noqa: E402
-
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-if not INTERPRETED:
-    from tools.simulated import simulated
 LAST = torch.channels_last
 SAME4 = SameMapNorm(4, 0.3)
-
-
-def _launched(capability=80):
-    return nullcontext() if INTERPRETED else simulated(capability)
 
 
 def _in(params, **options):
@@ -80,24 +68,6 @@ VARIETY = [
 SOME = [VARIETY[i] for i in (2, 3, 5, 9, 11, 15)]
 
 
-def _guarded(like):
-    """A channels-last tensor full of NaN between margins, and the buffer that holds it."""
-    buffer = torch.full((like.numel() + 128,), float("nan"), dtype=like.dtype)
-    body = buffer[64:-64]
-    if like.ndim != 4:
-        return body.view(like.shape), buffer
-    n, c, h, w = like.shape
-    return body.view(n, h, w, c).permute(0, 3, 1, 2), buffer
-
-
-def _poisoned(tensor):
-    """The tensor inside a larger buffer of NaNs, channels last."""
-    n, c, h, w = tensor.shape
-    buffer = torch.full((n + 2, h + 2, w + 2, c), float("nan"), dtype=tensor.dtype)
-    buffer[1:-1, 1:-1, 1:-1] = tensor.permute(0, 2, 3, 1)
-    return buffer[1:-1, 1:-1, 1:-1].permute(0, 3, 1, 2)
-
-
 def _grad(params, seed=5):
     return torch.randn(params.out_shape, generator=torch.Generator().manual_seed(seed)).to(params.out_dtype)
 
@@ -113,12 +83,14 @@ def _kept(x, weight, bias, params):
 def _gradients(grad, x, weight, bias, params, needs=(True, True, True), kept=None):
     """The backward into guarded outputs, None where not needed."""
     values, hits = kept or _kept(x, weight, bias, params)
-    made = [_guarded(t) if t is not None and need else (None, None) for t, need in zip((x, weight, bias), needs, strict=True)]
+    made = [
+        guarded.output(tensor.shape, tensor.dtype) if tensor is not None and need else (None, None)
+        for tensor, need in zip((x, weight, bias), needs, strict=True)
+    ]
     wanted = tuple(tensor for tensor, _ in made)
-    with _launched():
+    with kernels_on_cpu():
         triton_backward.run_backward(grad, x, weight, bias, values, hits, params, wanted)
-    for _, buffer in made:
-        assert buffer is None or torch.cat([buffer[:64], buffer[-64:]]).isnan().all()
+    guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
     return wanted
 
 
@@ -156,7 +128,7 @@ def _case(params):
 @pytest.mark.parametrize("params", [*VARIETY, *PRESETS], ids=str)
 def test_gradients_are_the_references(params):
     grad, x, weight, bias, expected = _case(params)
-    found = _gradients(_poisoned(grad), _poisoned(x), weight, bias, params)
+    found = _gradients(guarded.poisoned(grad), guarded.poisoned(x), weight, bias, params)
     _require_close(found, expected, params.gradient_tolerances())
 
 
@@ -313,7 +285,7 @@ def test_what_backward_returns_has_the_operands_dtypes_and_layout():
     params = _of(problem(1, 3, 8, 9, 5, 3, torch.float16, padding=1, pool=POOL), torch.float16)
     x, weight, bias = operands(params)
     values, hits = _kept(x, weight, bias, params)
-    with _launched():
+    with kernels_on_cpu():
         grads = triton_backward.backward(_grad(params), x, weight, bias, values, hits, params, (True, True, True))
         nothing = triton_backward.backward(_grad(params), x, weight, None, values, hits, params, (False, False, True))
     assert nothing == (None, None, None)
@@ -412,13 +384,10 @@ WHOLE = [
 
 
 @pytest.mark.parametrize(("capability", "params"), WHOLE, ids=str)
-def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(capability, params, tmp_path):
-    inspect = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(capability, params):
     for launch in _launches(_of(params, params.dtype)):
         code = aot.compiled(launch, capability)
         if "DOT" in launch.constants:
             assert re.search(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", code.ptx), code.kernel
         assert code.shared <= 99 << 10, code.kernel  # what a program has on sm_86, sm_89 and sm_120
-        (tmp_path / "kernel.cubin").write_bytes(code.cubin)
-        usage = subprocess.run([inspect, "-res-usage", tmp_path / "kernel.cubin"], capture_output=True, text=True, check=True)
-        assert re.search(r"STACK:0\b", usage.stdout), f"{code.kernel}: {usage.stdout}"
+        assert sass.read(code.cubin).stack == 0, code.kernel
