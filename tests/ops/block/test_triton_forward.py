@@ -214,6 +214,7 @@ def test_training_keeps_the_norms_input_and_the_pools_hits(params):
         problem(2, 3, 27, 64, 7, 5, stride=2, pool=Pool(2, 2), norm=CROSS, order="conv-norm-pool"),
         problem(1, 32, 9, 13, 48, 3, padding=1, groups=2, pool=POOL, norm=CROSS, rounding="down"),
         problem(1, 16, 40, 90, 64, 3, stride=3, pool=Pool(3, 1)),
+        problem(1, 16, 19, 71, 16, 3, padding=1, pool=POOL, norm=CROSS),  # several strips beside each other
     ],
     ids=str,
 )
