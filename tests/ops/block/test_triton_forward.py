@@ -160,6 +160,19 @@ def test_several_sources_and_windows_at_their_corners():
         assert _error(result[i : i + 1], expected) <= params.tolerance()
 
 
+def test_alignment_is_that_of_every_source():
+    params = _typed(problem(2, 16, 9, 8, 12, 3, padding=1, pool=POOL), torch.float16)
+    _, weight, bias = operands(params)
+    generator = torch.Generator().manual_seed(3)
+    aligned, values = (torch.randn(1, 9, 8, 16, generator=generator).half() for _ in range(2))
+    odd = torch.empty(values.numel() + 1, dtype=torch.float16)[1:].view_as(values).copy_(values)
+    assert aligned.data_ptr() % 16 == 0 != odd.data_ptr() % 16
+    table = of_windows(torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0]]), 9, 8, **_geometry(params))
+    (result,) = _run([aligned.permute(0, 3, 1, 2), odd.permute(0, 3, 1, 2)], table, weight, bias, params)
+    x = torch.cat([aligned, values]).permute(0, 3, 1, 2)
+    assert _error(result, reference.forward(x.double(), weight.double(), bias.double(), _wide(params))) <= params.tolerance()
+
+
 def test_one_region_emits_several_phases_to_several_places():
     params = _typed(problem(1, 16, 14, 15, 16, 3, pool=POOL, norm=CROSS), torch.float16)
     x, weight, bias = operands(params)
@@ -266,11 +279,12 @@ def test_outputs_may_start_anywhere(offset):
 
 
 @pytest.mark.parametrize("name", ["small", "strip"])
-def test_a_nan_is_never_lost(name):
+@pytest.mark.parametrize("row", [4, 5])  # in the last and in the first row of some pool window, and in no other of it
+def test_a_nan_is_never_lost(name, row):
     """Neither the ReLU nor a pool may take another number for it."""
     params = _typed(problem(1, 16, 12, 13, 16, 3, pool=POOL), torch.float16)
     x, weight, bias = operands(params)
-    x[0, 3, 5, 6] = float("nan")
+    x[0, 3, row, 6] = float("nan")
     config = triton_config.forward_candidates(params)[name]
     result, _ = output(params.out_shape, torch.float16)
     result.zero_()
