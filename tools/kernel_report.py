@@ -16,14 +16,18 @@ import argparse
 import csv
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import triton
+import triton.language as tl
 from rich.progress import track
 
 from dcnn_fast.ops.launch import Launch
@@ -78,12 +82,32 @@ def occupancy(capability: int, registers: int, shared: int, warps: int) -> float
     return min(by_registers, by_shared, _BLOCKS[capability], most // warps) * warps / most
 
 
+@cache
+def kernel_text(kernel: Any) -> str:
+    """The text of a kernel, of the functions under `triton.jit` that it calls, and the constants they name.
+
+    Triton's own key of a kernel also holds the line it starts in, with which a comment above it would make all rows stale.
+    """
+    text: dict[str, str] = {}
+    left = [kernel]
+    while left:
+        function = left.pop()
+        text[function.__name__] = function.src
+        for name in sorted(set(re.findall(r"[A-Za-z_]\w*", function.src)) - text.keys()):
+            value = function.fn.__globals__.get(name)
+            if isinstance(value, triton.JITFunction):
+                left.append(value)
+            elif isinstance(value, tl.constexpr):
+                text[name] = repr(value)
+    return repr(sorted(text.items()))
+
+
 def source_of(what: Launch, capability: int) -> str:
     """A hash of what the machine code follows from: the text of the kernel and of what it calls, its constants, the arguments'
     types, the compiler.
     """
     signature, constants, aligned = aot.specialised(what)
-    parts = (what.kernel.cache_key, triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
+    parts = (kernel_text(what.kernel), triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -79,6 +80,12 @@ def test_occupancy_is_that_of_nvidias_formula(capability, registers, shared, blo
     """Of blocks of 128 threads, from cuda_occupancy.h of the toolkit."""
     most = kernel_report._THREADS[capability] // 32
     assert kernel_report.occupancy(capability, registers, shared, 4) == blocks * 4 / most
+
+
+def test_a_kernels_text_is_that_of_all_it_calls_and_of_their_constants():
+    text = kernel_report.kernel_text(import_module("dcnn_fast.ops.block.triton_forward_kernels").block_tile_kernel)
+    assert all(f"def {name}(" in text for name in ("relu_of_conv", "conv_tile", "within", "cross_map_sum", "filter_of"))
+    assert "'SOURCE', 'constexpr[5]'" in text
 
 
 LISTING = """

@@ -2,6 +2,11 @@
 
 A program computes a tile of one region's convolution outputs in registers and everything that follows on the tile, by shifts
 through shared memory; the tile overlaps its neighbours by what pool and norm need beyond it. Tables: dcnn_fast/ops/region.py.
+
+Tile: 8 x 16 outputs of 64 filters at 16 bits on 8 warps, 16 x 16 where the cost model prefers it, fewer in fp32 or with more
+filters (triton_config.py). Memory: 48 KB of shared memory for block 1's 8 x 16, 80 KB for 16 x 16, up to 255 registers
+(tools/kernel_report.csv). Limit, by the model: address arithmetic in block 1, shared memory or tensor cores in block 2
+(docs/gpu-notes.md).
 """
 
 from __future__ import annotations

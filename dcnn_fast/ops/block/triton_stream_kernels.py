@@ -3,6 +3,10 @@
 The rows above stay in registers until their pool window is complete, so that no row is computed twice inside a strip and only
 the shifts along a row pass through other lanes. Against block_tile_kernel: fewer products and shifts, longer programs. Results
 have the same bits.
+
+Strip: 32 outputs of up to 64 filters on 4 warps, down 16 rows. Memory: 32 KB of shared memory for block 1 in tf32, and three
+rows of the strip in registers, which is what keeps it narrow. Limit, by the model: the weights, read again for every row of 32
+outputs.
 """
 
 from __future__ import annotations
