@@ -16,6 +16,7 @@ was measured.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +74,29 @@ class Counts:
     sectors: int
     useful: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class CountedTile:
+    """One problem in one tile. key: what a tile is chosen for (`triton_config.problem_key`). source: what the counts follow
+    from. capabilities: those it fits without spilling.
+    """
+
+    problem: str
+    key: str
+    tile: str
+    source: str
+    capabilities: tuple[int, ...]
+    counts: Counts
+
+
+def counted_tiles() -> dict[tuple[str, str], CountedTile]:
+    """The committed counts by problem and tile."""
+    found = json.loads(COUNTS.read_text()) if COUNTS.exists() else []
+    rows = [
+        CountedTile(**{**row, "capabilities": tuple(row["capabilities"]), "counts": Counts(**row["counts"])}) for row in found
+    ]
+    return {(row.problem, row.tile): row for row in rows}
 
 
 def terms(gpu: Gpu, counts: Counts) -> dict[str, float]:

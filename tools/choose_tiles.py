@@ -2,9 +2,11 @@
 
 Every scoring problem of the presets in every tile worth a comparison (`forward_candidates`) runs in the PTX simulator, a few
 programs of it at full size; what the simulator counts gives seconds on each GPU by `bench/gpu_cost.py`. The fastest that spills
-nothing and fits the GPU's shared memory is chosen, for a batch of IMAGES windows. The counts are of PTX for sm_80; for GPUs of
-another machine code, tensor cores included, they stand in. Nothing is timed. Also written: bench/results/kernel-counts.json,
-which `python -m bench` predicts from.
+nothing and fits the GPU's shared memory is chosen, for a batch of IMAGES windows; "doubled" and "halved" only come in where
+nothing else fits. A forward that keeps something for its backward gets the first tile that fits. The counts are of PTX for
+sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
+bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
+constants or the compiler have changed.
 """
 
 from __future__ import annotations
@@ -12,35 +14,41 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.progress import track
 
-from bench.gpu_cost import COUNTS, GPUS, IMAGES, Counts, predicted
+from bench.gpu_cost import COUNTS, GPUS, IMAGES, CountedTile, Counts, counted_tiles, predicted
 from dcnn_fast.ops.block import triton, triton_config, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
-from tools.launches import scoring_operands, scoring_problems
+from tools.launches import scoring_operands, scoring_problems, training_problems
 
 PROGRAMS = 6
 TILES = Path(triton_config.__file__).with_name("triton_tiles.json")
 
 _SHAPE = re.compile(r"\.m(\d+)n(\d+)k(\d+)\.")
+_T = TypeVar("_T")
+LAST_RESORTS = ("doubled", "halved")
 _queue: list[tuple[BlockParams, str]] = []
 
 
-def launch_of(params: BlockParams, name: str) -> Launch:
+def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     """A problem's launch in the tile of that name."""
-    config = triton_config.forward_candidates(params)[name]
+    config = triton_config.forward_candidates(params, keeps)[name]
     x, weight, bias, mean = scoring_operands(params)
-    out = torch.empty(params.out_shape, dtype=params.out_dtype, memory_format=torch.channels_last)
-    return triton_forward.plan_launch(config, [x], triton.whole_images(params), weight, bias, params, mean, 1.0, [out])
+    out = _empty(params, params.out_dtype)
+    values = _empty(params, params.out_dtype) if keeps and params.kept.values else None
+    hits = _empty(params, torch.int16) if keeps and params.kept.hits else None
+    operands = ([x], triton.whole_images(params), weight, bias, params, mean, 1.0, [out], values, hits)
+    return triton_forward.plan_launch(config, *operands)
 
 
 def counted(what: Launch, params: BlockParams) -> Counts:
@@ -68,41 +76,122 @@ def fits(what: Launch, capability: int) -> bool:
     return found.stack == 0 and kernel_report.occupancy(capability, found.registers, code.shared, code.warps) > 0
 
 
-def _judged(index: int) -> tuple[Counts, list[int]]:
+def _empty(params: BlockParams, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(params.out_shape, dtype=dtype, memory_format=torch.channels_last)
+
+
+def pairs() -> Iterator[tuple[BlockParams, str]]:
+    """Every scoring problem with the name of every candidate that is no last resort."""
+    for params in _different(scoring_problems(IMAGES)):
+        for name in triton_config.forward_candidates(params):
+            if name not in LAST_RESORTS:
+                yield params, name
+
+
+def chosen(rows: Iterable[CountedTile]) -> dict[str, dict[str, str]]:
+    """By compute capability and problem, the name of the fastest tile that fits, where that is not the first."""
+    tiles: dict[str, dict[str, str]] = {}
+    for gpu in GPUS:
+        best: dict[str, tuple[float, str]] = {}
+        for row in rows:
+            if gpu.capability in row.capabilities:
+                best[row.key] = min(best.get(row.key, (float("inf"), "")), (predicted(gpu, row.counts)[0], row.tile))
+        tiles[str(gpu.capability)] = {key: name for key, (_, name) in best.items() if name != "small"}
+    return tiles
+
+
+def _stuck(rows: Iterable[CountedTile]) -> Iterator[tuple[BlockParams, str]]:
+    """The last resorts of the problems for which on some GPU nothing fits."""
+    fitting: dict[str, set[int]] = {}
+    for row in rows:
+        fitting.setdefault(row.key, set()).update(row.capabilities)
+    for params in _different(scoring_problems(IMAGES)):
+        if fitting[triton_config.problem_key(params)] != set(kernel_report.JUDGED):
+            for name in LAST_RESORTS:
+                if name in triton_config.forward_candidates(params):
+                    yield params, name
+
+
+def _row(index: int) -> CountedTile:
     params, name = _queue[index]
     what = launch_of(params, name)
-    return counted(what, params), [capability for capability in kernel_report.JUDGED if fits(what, capability)]
+    fitting = tuple(capability for capability in kernel_report.JUDGED if fits(what, capability))
+    return CountedTile(str(params), triton_config.problem_key(params), name, _source(what), fitting, counted(what, params))
+
+
+def _first_fitting(index: int) -> dict[int, str]:
+    """By compute capability, the first tile of a training forward that fits."""
+    params, _ = _queue[index]
+    keeps = _keeps(params)
+    found: dict[int, str] = {}
+    for name in triton_config.forward_candidates(params, keeps):
+        what = launch_of(params, name, keeps)
+        for capability in kernel_report.JUDGED:
+            if capability not in found and fits(what, capability):
+                found[capability] = name
+    return found
+
+
+def _rows(wanted: list[tuple[BlockParams, str]], known: Mapping[tuple[str, str], CountedTile]) -> list[CountedTile]:
+    """The rows of `wanted`, those that are not known or stale made anew."""
+    stale = []
+    for params, name in wanted:
+        row = known.get((str(params), name))
+        if row is None or row.source != _source(launch_of(params, name)):
+            stale.append((params, name))
+    new = {(row.problem, row.tile): row for row in _each(_row, stale, "simulating")}
+    return [new.get((str(params), name)) or known[str(params), name] for params, name in wanted]
+
+
+def _each(function: Callable[[int], _T], queue: list[tuple[BlockParams, str]], title: str) -> list[_T]:
+    # Kernels cannot be sent to another process; a fork has them already.
+    _queue[:] = queue
+    with ProcessPoolExecutor(2, get_context("fork")) as pool:
+        return list(track(pool.map(function, range(len(queue))), title, total=len(queue)))
+
+
+def _source(what: Launch) -> str:
+    return kernel_report.source_of(what, 80)
+
+
+def _different(problems: Iterable[BlockParams]) -> Iterator[BlockParams]:
+    """One problem of each key."""
+    seen = set()
+    for params in problems:
+        key = triton_config.problem_key(params)
+        if key not in seen:
+            seen.add(key)
+            yield params
+
+
+def _keeps(params: BlockParams) -> bool:
+    return params.kept.hits or params.kept.values
+
+
+def _only_trained() -> list[BlockParams]:
+    """The training problems whose forward is not that of a scoring problem."""
+    scored = {triton_config.problem_key(params) for params in scoring_problems(IMAGES)}
+    return [
+        params
+        for params in _different(training_problems())
+        if _keeps(params) or triton_config.problem_key(params) not in scored
+    ]
 
 
 def main() -> int:
     """The command."""
-    _queue[:] = list(_pairs())
-    with ProcessPoolExecutor(2, get_context("fork")) as pool:
-        found = list(track(pool.map(_judged, range(len(_queue))), "simulating", total=len(_queue)))
-    tiles: dict[str, dict[str, str]] = {str(capability): {} for capability in kernel_report.JUDGED}
-    counts = []
-    for gpu in GPUS:
-        best: dict[str, tuple[float, str]] = {}
-        for (params, name), (count, fitting) in zip(_queue, found, strict=True):
-            if gpu.capability in fitting:
-                key = triton_config.problem_key(params)
-                best[key] = min(best.get(key, (float("inf"), "")), (predicted(gpu, count)[0], name))
-        tiles[str(gpu.capability)] |= {key: name for key, (_, name) in best.items() if name != "small"}
-    for (params, name), (count, fitting) in zip(_queue, found, strict=True):
-        counts.append({"problem": str(params), "tile": name, "capabilities": fitting, **asdict(count)})
+    known = counted_tiles()
+    rows = _rows(list(pairs()), known)
+    rows += _rows(list(_stuck(rows)), known)
+    COUNTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    tiles = chosen(rows)
+    trained = _only_trained()
+    for params, names in zip(trained, _each(_first_fitting, [(params, "") for params in trained], "compiling"), strict=True):
+        for capability, name in names.items():
+            if name != "small":
+                tiles[str(capability)][triton_config.problem_key(params, _keeps(params))] = name
     TILES.write_text(json.dumps(tiles, indent=1, sort_keys=True) + "\n")
-    COUNTS.write_text(json.dumps(counts, indent=1) + "\n")
     return 0
-
-
-def _pairs() -> Iterator[tuple[BlockParams, str]]:
-    seen = set()
-    for params in scoring_problems(IMAGES):
-        key = triton_config.problem_key(params)
-        if key not in seen:
-            seen.add(key)
-            for name in triton_config.forward_candidates(params):
-                yield params, name
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@
 A row is one kernel, problem and compute capability. `source` is a hash of all that the machine code follows from; --check
 compiles what has another hash than the committed row, and some of the others. Rules: no spills; tensor cores in a loop of
 every kernel with 16-bit products; 16-byte loads in every such loop, but for block 1, whose pixels have 3 channels. sm_75, for
-which Triton emits no tensor-core instructions, is reported and not judged. Rules that are broken today are listed in
-tools/kernel_report_open.txt: the list may only shrink.
+which Triton emits no tensor-core instructions, is reported and not judged.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from tools import aot, sass
 from tools.launches import Named, preset_launches
 
 TABLE = Path(__file__).with_suffix(".csv")
-OPEN = Path(__file__).with_name("kernel_report_open.txt")  # rules that are broken and still to be mended, a line each
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
 JUDGED = tuple(capability for capability in CAPABILITIES if capability >= 80)
 _CHUNK = 200  # rows compiled before the table is written
@@ -140,12 +138,6 @@ def broken_rules(row: Row, named: Named) -> Iterator[str]:
         yield f"{where} has {row.wide_loops} of {row.tensor_loops} loops with tensor cores that load 16 bytes"
 
 
-def surprises(broken: Iterable[str]) -> list[str]:
-    """Rules that are broken and not listed as open, and those listed that are no longer broken."""
-    known, found = set(OPEN.read_text().splitlines()), set(broken)
-    return [*sorted(found - known), *(f"no longer open: {rule}" for rule in sorted(known - found))]
-
-
 def _jobs() -> list[tuple[Named, int]]:
     return [(named, capability) for capability in CAPABILITIES for named in preset_launches(capability)]
 
@@ -197,7 +189,7 @@ def _check() -> list[str]:
         if row != known.get(row.key):
             said.append(f"the table is stale: {known.get(row.key)} is now {row}")
             known[row.key] = row
-    return said + surprises(rule for key, row in known.items() if key in names for rule in broken_rules(row, names[key]))
+    return said + [rule for key, row in known.items() if key in names for rule in broken_rules(row, names[key])]
 
 
 def _key(job: tuple[Named, int]) -> tuple[str, str, int]:
@@ -219,9 +211,9 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         jobs = _jobs()
         rows = _renewed(jobs)
-        said = surprises(rule for job in jobs for rule in broken_rules(rows[_key(job)], job[0]))
+        said = [rule for job in jobs for rule in broken_rules(rows[_key(job)], job[0])]
     print(summary(list(_read().values())))
-    print("\n".join(said) or f"no rule is broken but the {len(OPEN.read_text().splitlines())} listed as open")
+    print("\n".join(said) or "no rule is broken")
     return 1 if said else 0
 
 

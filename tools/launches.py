@@ -44,23 +44,27 @@ def preset_launches(capability: int) -> Iterator[Named]:
 
 
 def _of_blocks(capability: int) -> Iterator[Named]:
-    for problem in _problems():
-        for dtype, precision in TYPES:
-            params = _typed(problem, dtype, precision)
-            for purpose, launches in (
-                ("score", _scoring(_of_bytes(params), capability)),
-                ("train", _training(params, capability)),
-            ):
-                for launch in launches:
-                    tensor = dtype.itemsize == 2 and bool({"OPERAND", "DOT"} & set(launch.constants))
-                    yield Named(f"{purpose} {params}", launch, tensor, tensor and problem.channels != 3)
+    for params in training_problems():
+        for purpose, launches in (
+            ("score", _scoring(_of_bytes(params), capability)),
+            ("train", _training(params, capability)),
+        ):
+            for launch in launches:
+                tensor = params.dtype.itemsize == 2 and bool({"OPERAND", "DOT"} & set(launch.constants))
+                yield Named(f"{purpose} {params}", launch, tensor, tensor and params.channels != 3)
 
 
 def scoring_problems(images: int) -> Iterator[BlockParams]:
     """Every different block of every preset in every type, block 1 of bytes."""
+    for params in training_problems():
+        yield _of_bytes(replace(params, images=images))
+
+
+def training_problems() -> Iterator[BlockParams]:
+    """Every different block of every preset in every type, one image."""
     for problem in _problems():
         for dtype, precision in TYPES:
-            yield _of_bytes(_typed(replace(problem, images=images), dtype, precision))
+            yield _typed(problem, dtype, precision)
 
 
 def scoring_operands(params: BlockParams) -> tuple[Tensor, Tensor, Tensor, tuple[float, ...]]:

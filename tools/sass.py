@@ -22,7 +22,8 @@ _LOADS = ("LDG", "LDGSTS", "UTMALDG")
 class MachineCode:
     """registers: a thread's. stack: bytes of local memory of a thread, which is where spills go. tensor: tensor-core
     instructions. tensor_loops, wide_loops: loops that hold tensor-core instructions, and those among them that load
-    16 bytes a thread.
+    16 bytes a thread. Where no loop does and the code beside loops multiplies 16-bit operands, that code, from its first to its
+    last tensor-core instruction, is the one loop, unrolled whole.
     """
 
     registers: int
@@ -44,8 +45,15 @@ def read(cubin: bytes) -> MachineCode:
         raise ValueError(f"cuobjdump names no registers: {usage!r}")
     code, loops = _loops(text)
     tensor_loops = [code[first : last + 1] for first, last in loops if any(map(_is_tensor, code[first : last + 1]))]
+    tensor_loops = tensor_loops or _unrolled(code)
     wide = sum(any(map(_is_wide_load, body)) for body in tensor_loops)
     return MachineCode(int(match[1]), int(match[2]), sum(map(_is_tensor, code)), len(tensor_loops), wide)
+
+
+def _unrolled(code: list[str]) -> list[list[str]]:
+    # The norm's product with ones is tf32 and makes no loop of its own. (sm_100's instructions do not name their operands.)
+    places = [at for at, opcode in enumerate(code) if _is_tensor(opcode) and "TF32" not in opcode]
+    return [code[places[0] : places[-1] + 1]] if places else []
 
 
 def _is_tensor(opcode: str) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from bench.gpu_cost import COUNTS, GPUS, IMAGES, Counts, Gpu, floor, predicted
+from bench.gpu_cost import GPUS, IMAGES, Counts, Gpu, counted_tiles, floor, predicted
 from bench.row import Row
 from dcnn_fast import spec
 from dcnn_fast.ops.block import triton_config
@@ -22,14 +20,13 @@ TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (to
 
 def rows() -> Iterator[Row]:
     """Each block of the default column on each GPU, in the tile chosen for it."""
-    known = {(row["problem"], row["tile"]): row for row in _table()}
+    known = counted_tiles()
     for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
             for gpu in GPUS:
                 tile = _tile(params, gpu)
-                row = known[str(params), tile]
-                counts = Counts(**{name: row[name] for name in Counts.__dataclass_fields__})
+                counts = known[str(params), tile].counts
                 yield _row(
                     f"block {number}, {IMAGES} windows", gpu, tile, counts, "fp16" if dtype == torch.float16 else precision
                 )
@@ -55,8 +52,3 @@ def _tile(params: BlockParams, gpu: Gpu) -> str:
     config = triton_config.forward_config(params, gpu.capability)
     candidates = triton_config.forward_candidates(params)
     return next(name for name, candidate in candidates.items() if candidate == config)
-
-
-def _table() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(COUNTS.read_text())
-    return found

@@ -219,8 +219,13 @@ class BlockParams:
             text += f"-{'cross' if isinstance(options.norm, CrossMapNorm) else 'same'}{options.norm.size}"
         if options.order == "conv-norm-pool":
             text += "-np"
-        dtype = str(self.dtype).removeprefix("torch.")
-        return f"{text}-{options.rounding}-{options.ties}-{dtype}-{options.precision}{'-bwd' if self.backward else ''}"
+        dtypes = "-".join(str(dtype).removeprefix("torch.") for dtype in self._different_dtypes())
+        return f"{text}-{options.rounding}-{options.ties}-{dtypes}-{options.precision}{'-bwd' if self.backward else ''}"
+
+    def _different_dtypes(self) -> tuple[torch.dtype, ...]:
+        """Of source, weights and result, one where all are the same."""
+        dtypes = self.dtype, self.weight_dtype, self.out_dtype
+        return dtypes[:1] if len(set(dtypes)) == 1 else dtypes
 
 
 def problems_of(column: Column, images: int = 1) -> list[BlockParams]:

@@ -431,11 +431,12 @@ def weight_tile(params: BlockParams) -> Tile:
 
 
 def input_tile(params: BlockParams) -> Tile:
-    """Of the gradient of x: pixels by channels, and filters at a time."""
+    """Of the gradient of x: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed."""
     columns = _fitting(_group_channels(params), 64)
     depth = _fitting(params.filters // params.options.groups, _depth(params, Products.of(params).dtype))
-    warps = 4 if params.weight_dtype != torch.float32 and params.kept.hits else 8
-    return Tile(64, columns, depth, warps, _stages(params))
+    if params.weight_dtype != torch.float32 and params.kept.hits and columns > 32:
+        return Tile(64, columns, depth, 4, _stages(params))
+    return Tile(64, columns, depth, 8, 1 if not params.kept.hits or columns <= 32 else _stages(params))
 
 
 def _depth(params: BlockParams, dtype: torch.dtype) -> int:
@@ -452,7 +453,8 @@ def _stages(params: BlockParams) -> int:
 
 def conv_tile(params: BlockParams) -> Tile:
     """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
-    columns = _fitting(params.filters // params.options.groups, 64)
+    exact = Products.of(params) == Products(torch.float32, "ieee")
+    columns = _fitting(params.filters // params.options.groups, 32 if exact else 64)
     return Tile(64, columns, _depth(params, params.weight_dtype), 8)
 
 

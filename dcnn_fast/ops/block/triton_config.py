@@ -38,37 +38,45 @@ class ForwardConfig:
     streamed: bool = False
 
 
-def forward_config(params: BlockParams, capability: int = DEFAULT_CAPABILITY) -> ForwardConfig:
-    """The tile that a problem's forward is computed in: the one that the cost model chose for the compute capability
-    (`python -m tools.choose_tiles`), or the smallest.
+def forward_config(params: BlockParams, capability: int = DEFAULT_CAPABILITY, keeps: bool = False) -> ForwardConfig:
+    """The tile that a problem's forward is computed in: the one that `python -m tools.choose_tiles` chose for the compute
+    capability, or the first.
+
+    keeps: whether the forward keeps the norm's input or the pool's hits, which takes registers.
     """
-    candidates = forward_candidates(params)
-    chosen = _choices().get(str(capability), {}).get(problem_key(params))
+    candidates = forward_candidates(params, keeps)
+    chosen = _choices().get(str(capability), {}).get(problem_key(params, keeps))
     return candidates[chosen] if chosen in candidates else next(iter(candidates.values()))
 
 
-def forward_candidates(params: BlockParams) -> dict[str, ForwardConfig]:
-    """The tiles worth a comparison, by name; the first fits every GPU."""
+def forward_candidates(params: BlockParams, keeps: bool = False) -> dict[str, ForwardConfig]:
+    """The tiles worth a comparison, by name: the first fits every GPU of the size it is made for, "doubled" (on twice the
+    warps) and "halved" (half the outputs) are for compilers that find no registers for it.
+    """
     options = params.options
     if isinstance(options.norm, CrossMapNorm) and options.groups > JOINED_GROUPS:
-        return forward_candidates(replace(params, options=replace(options, groups=1)))
+        return forward_candidates(replace(params, options=replace(options, groups=1)), keeps)
     smallest = _smallest(params)
     found = {"small": smallest}
-    if not smallest.flat and operand_bytes(params) == 2 and smallest.joined * smallest.filters <= 64:
+    if not keeps and not smallest.flat and operand_bytes(params) == 2 and smallest.joined * smallest.filters <= 64:
         # Two or three stages differ where shared memory is scarce.
         found |= {
             f"{rows}x{cols}": replace(smallest, rows=max(smallest.rows, rows), cols=max(smallest.cols, cols), warps=8, stages=2)
             for rows, cols in ((16, 16), (8, 32))
         }
-    strip = _strip(params, smallest)
-    return found if strip is None else found | {"strip": strip}
+    if not keeps and (strip := _strip(params, smallest)) is not None:
+        found["strip"] = strip  # which forgets what hits are made of
+    found["doubled"] = replace(smallest, warps=2 * smallest.warps)
+    if (half := _halved(smallest)) is not None:
+        found["halved"] = half
+    return found
 
 
-def problem_key(params: BlockParams) -> str:
+def problem_key(params: BlockParams, keeps: bool = False) -> str:
     """What the choice of a tile depends on: everything but extents, and what a kernel is not compiled for."""
     options = params.options
     plain = replace(options, padding=0, rounding="up", ties="all")
-    return str(replace(params, images=1, height=0, width=0, options=plain, backward=False))
+    return f"{replace(params, images=1, height=0, width=0, options=plain, backward=False)}{'-keeps' if keeps else ''}"
 
 
 @cache
@@ -107,6 +115,15 @@ def _strip(params: BlockParams, smallest: ForwardConfig) -> ForwardConfig | None
     if smallest.joined * smallest.filters > 64:
         return None  # the rows above do not fit a program's registers
     return replace(smallest, rows=16, cols=32, before=0, after=pool.size - 1, warps=4, streamed=True)
+
+
+def _halved(config: ForwardConfig) -> ForwardConfig | None:
+    """Half the outputs, where that leaves 16 and windows to own."""
+    rows, cols = (config.rows, config.cols // 2) if config.cols >= config.rows else (config.rows // 2, config.cols)
+    overlap = config.before + config.after
+    if rows * cols < 16 or min(rows, cols) <= overlap:
+        return None
+    return replace(config, rows=rows, cols=cols)
 
 
 def halo(params: BlockParams) -> tuple[int, int]:

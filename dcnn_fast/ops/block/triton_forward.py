@@ -15,7 +15,6 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import (
     JOINED_GROUPS,
     ForwardConfig,
-    forward_candidates,
     forward_config,
     norm_first,
     per_term,
@@ -51,14 +50,14 @@ def run(
     """
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
-    config = forward_config(params, capability(weight.device))
+    keeps = values is not None or hits is not None
+    operands = (sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
+    of = capability(weight.device)
     if triton_tune.asked_for(weight.device):
-        operands = (sources, regions, weight, bias, params, mean, scale, outputs)
-        config = triton_tune.tuned(params, capability(weight.device), lambda tile: _seconds(plan_launch(tile, *operands)))
-    if (values is not None or hits is not None) and config.streamed:
-        config = forward_candidates(params)["small"]  # a strip forgets what hits are made of
-    what = plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
-    launch(what)
+        config = triton_tune.tuned(params, of, keeps, lambda tile: _seconds(plan_launch(tile, *operands)))
+    else:
+        config = forward_config(params, of, keeps)
+    launch(plan_launch(config, *operands))
 
 
 def _seconds(what: Launch) -> float:

@@ -31,15 +31,16 @@ def cache_file(capability: int) -> Path:
     return folder / "dcnn_fast" / f"triton-tiles-{capability}.json"
 
 
-def tuned(params: BlockParams, capability: int, seconds: Callable[[ForwardConfig], float]) -> ForwardConfig:
+def tuned(params: BlockParams, capability: int, keeps: bool, seconds: Callable[[ForwardConfig], float]) -> ForwardConfig:
     """The fastest of the problem's candidates by `seconds`, timed once and then remembered.
 
-    seconds: the time of a run in one tile; a tile it raises RuntimeError for, such as one without room, is left out. Raises
-    RuntimeError when none is left. A file that cannot be read counts as empty, one that cannot be written is not written.
+    keeps: as `forward_candidates` has it. seconds: the time of a run in one tile; a tile it raises RuntimeError for, such as
+    one without room, is left out. Raises RuntimeError when none is left. A file that cannot be read counts as empty, one that
+    cannot be written is not written.
     """
-    candidates = forward_candidates(params)
+    candidates = forward_candidates(params, keeps)
     path = cache_file(capability)
-    key = f"{torch.__version__} {problem_key(params)}"
+    key = f"{torch.__version__} {problem_key(params, keeps)}"
     known = _read(path)
     if known.get(key) not in candidates:
         times: dict[str, float] = {}

@@ -141,7 +141,7 @@ def _check(tile, params, drawn):
     mean, scale = (AVERAGE, 1 / 64) if params.dtype == UINT8 else ((), 1.0)
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
     results = [tensor for tensor, _ in made]
-    with kernels_on_cpu(), mock.patch.object(triton_forward, "forward_config", lambda p, _: forward_candidates(p)[tile]):
+    with kernels_on_cpu(), mock.patch.object(triton_forward, "forward_config", lambda p, *_: forward_candidates(p)[tile]):
         assert triton.can_run(params, torch.device("cpu")) is None
         triton.regions([poisoned(source) for source in sources], table, weight, bias, params, mean, scale, results)
     assert_untouched(*(buffer for _, buffer in made))

@@ -33,11 +33,11 @@ def test_the_fastest_candidate_is_timed_once_and_remembered_for_its_problem_and_
         timed.append(config)
         return 1.0 if config == candidates["16x16"] else 2.0
 
-    assert triton_tune.tuned(PARAMS, 80, seconds) == candidates["16x16"]
+    assert triton_tune.tuned(PARAMS, 80, False, seconds) == candidates["16x16"]
     assert len(timed) == len(candidates) > 2
-    assert triton_tune.tuned(PARAMS, 80, seconds) == candidates["16x16"]
+    assert triton_tune.tuned(PARAMS, 80, False, seconds) == candidates["16x16"]
     assert len(timed) == len(candidates)
-    triton_tune.tuned(PARAMS, 90, seconds)
+    triton_tune.tuned(PARAMS, 90, False, seconds)
     assert len(timed) == 2 * len(candidates)
 
 
@@ -49,7 +49,7 @@ def test_what_does_not_run_is_left_out():
             raise RuntimeError("out of resource: shared memory")
         return 1.0
 
-    assert triton_tune.tuned(PARAMS, 80, seconds) == candidates["strip"]
+    assert triton_tune.tuned(PARAMS, 80, False, seconds) == candidates["strip"]
 
 
 def test_none_that_runs_is_an_error():
@@ -57,7 +57,7 @@ def test_none_that_runs_is_an_error():
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no tile runs for"):
-        triton_tune.tuned(PARAMS, 80, seconds)
+        triton_tune.tuned(PARAMS, 80, False, seconds)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}'])
@@ -66,12 +66,12 @@ def test_a_file_that_is_no_table_is_made_anew(text):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     candidates = forward_candidates(PARAMS)
-    assert triton_tune.tuned(PARAMS, 80, lambda config: float(config != candidates["8x32"])) == candidates["8x32"]
-    assert triton_tune.tuned(PARAMS, 80, lambda config: 1.0) == candidates["8x32"]
+    assert triton_tune.tuned(PARAMS, 80, False, lambda config: float(config != candidates["8x32"])) == candidates["8x32"]
+    assert triton_tune.tuned(PARAMS, 80, False, lambda config: 1.0) == candidates["8x32"]
 
 
 def test_a_place_that_cannot_be_written_to_is_no_error(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
-    assert triton_tune.tuned(PARAMS, 80, lambda config: 1.0) == forward_candidates(PARAMS)["small"]
+    assert triton_tune.tuned(PARAMS, 80, False, lambda config: 1.0) == forward_candidates(PARAMS)["small"]
