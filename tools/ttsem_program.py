@@ -1,0 +1,47 @@
+"""The block's backward for ttsem, which executes Triton's intermediate code, a third opinion beside SentryWard and ptxsim:
+
+    pip install --no-deps --ignore-requires-python --target FOLDER ttsem==0.1.0 triton==3.8.0
+    PYTHONPATH=FOLDER:. python -m ttsem.sanitize tools/ttsem_program.py     accesses outside tensors, races, reads of nothing
+    PYTHONPATH=FOLDER:. python -m ttsem.validate tools/ttsem_program.py     the input of every compiler pass means the same
+
+Optional, and no part of the tests. ttsem knows the memory of tensors that a kernel is given, not of those whose addresses it
+loads from tables, so this runs the kernels without tables, and prints how far their results are from the reference's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block import reference
+from dcnn_fast.ops.block.params import BlockOptions, BlockParams
+from dcnn_fast.ops.launch import launched_by, on_device
+from dcnn_fast.spec import Pool
+
+
+def main(dev: str = "cpu") -> None:
+    """One small backward with and without a pool; ttsem runs the launches on cpu tensors, whatever `dev` says."""
+    backend = import_module("dcnn_fast.ops.block.triton")
+    plain = BlockParams(1, 16, 6, 6, 16, 3, BlockOptions(padding=1), torch.float16, torch.float16, weight_dtype=torch.float16)
+    for params in (plain, replace(plain, options=replace(plain.options, pool=Pool(3, 2)))):
+        generator = torch.Generator().manual_seed(0)
+        x, weight, grad = (_drawn(shape, generator) for shape in ((1, 16, 6, 6), (16, 16, 3, 3), params.out_shape))
+        bias = torch.randn(16, generator=generator).half()
+        result, _, hits = reference.training(x, weight, bias, params)
+        kept = result if params.kept.result else None
+        with launched_by(on_device):
+            ours = backend.backward(grad, x, weight, bias, kept, hits, params.gradient(), (True, True, True))
+        theirs = reference.backward(grad, x, weight, bias, kept, hits, params.gradient(), (True, True, True))
+        for name, one, other in zip(("x", "weight", "bias"), ours, theirs, strict=True):
+            print(f"{params}: gradient of {name} differs by at most {(one.float() - other.float()).abs().max():.2g}")
+
+
+def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator).half().contiguous(memory_format=torch.channels_last)
+
+
+if __name__ == "__main__":
+    main()
