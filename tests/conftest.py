@@ -10,7 +10,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.ops.on_cpu import DEVICE_VARIABLE
+
 ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", choices=("cpu", "cuda"), default="cpu",
+        help="cuda: the tests of operations run their kernels on a GPU instead of in the PTX simulator",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("device") == "cuda":
+        if not torch.cuda.is_available():
+            raise pytest.UsageError("--device cuda needs a CUDA device")
+        os.environ[DEVICE_VARIABLE] = "cuda"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Run the package's Triton kernels in the PTX simulator: within `simulated(80)` their launches on cpu tensors go there."""
+"""Run the package's GPU kernels in the PTX simulator: within `simulated(80)` their launches on cpu tensors go there."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from tools import aot, ptxsim
 def simulated(capability: int = 80) -> Iterator[list[tuple[Launch, Any]]]:
     """Compile every launch for sm_`capability` and run the PTX. Yields the list of launches and their reports so far."""
     done: list[tuple[Launch, Any]] = []
-
-    def run(what: Launch) -> None:
-        code = aot.compiled(what, capability)
-        args = [what.args[name] for name in code.names]
-        report = ptxsim.launch(
-            code.ptx, code.kernel, what.grid, 32 * code.warps, args, shared=code.shared, buffers=[*what.reads, *what.writes]
-        )
-        done.append((what, report))
-
-    with launched_by(run, capability):
+    with launched_by(lambda what: done.append((what, simulate(what, capability))), capability):
         yield done
+
+
+def simulate(what: Launch, capability: int) -> Any:
+    """Run one launch, and return what the simulator reports of it."""
+    code = aot.compiled(what, capability)
+    args = [what.args[name] for name in code.names]
+    buffers = [*what.reads, *what.writes]
+    return ptxsim.launch(code.ptx, code.kernel, what.grid, 32 * code.warps, args, shared=code.shared, buffers=buffers)

@@ -56,7 +56,7 @@ def launch(what: Launch) -> None:
     if 0 in what.grid:
         return
     instead = _instead.get()
-    (instead[0] if instead is not None else _on_device)(what)
+    (instead[0] if instead is not None else on_device)(what)
 
 
 def capability(device: torch.device) -> int:
@@ -79,7 +79,8 @@ def launched_by(launcher: Launcher, capability: int = DEFAULT_CAPABILITY) -> Ite
         _instead.reset(token)
 
 
-def _on_device(what: Launch) -> None:
+def on_device(what: Launch) -> None:
+    """Run it where its tensors are: on a GPU, or in Triton's interpreter."""
     run = what.kernel[what.grid]
     options = {"num_warps": what.warps, "num_stages": what.stages}
     device = next(value.device for value in what.args.values() if isinstance(value, Tensor))

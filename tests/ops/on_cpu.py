@@ -1,5 +1,5 @@
-"""Where the tests of Triton's kernels run them on a machine without a GPU: as PTX in the simulator or, where Triton was told so
-before it was imported, in its interpreter.
+"""Where the tests of the GPU's kernels run them, on cpu tensors: as PTX in the simulator; with `--device cuda` on a GPU, on
+copies; or, where Triton was told so before it was imported, in its interpreter.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 
+from tools.mirrored import mirrored
+
+DEVICE_VARIABLE = "DCNN_FAST_TEST_DEVICE"  # set by `--device`
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 FLOATS = (torch.float32, torch.float16) if INTERPRETED else (torch.float32, torch.float16, torch.bfloat16)
 
 
 def kernels_on_cpu(capability: int = 80) -> AbstractContextManager:
-    """Within it, launches on cpu tensors run as PTX compiled for sm_`capability`."""
+    """Within it, launches on cpu tensors run as PTX compiled for sm_`capability`, or on the GPU there is."""
     if INTERPRETED:
         return nullcontext()
+    if os.environ.get(DEVICE_VARIABLE) == "cuda":
+        return mirrored("cuda")
     from tools.simulated import simulated  # noqa: PLC0415 - it compiles, which the interpreter cannot
 
     return simulated(capability)

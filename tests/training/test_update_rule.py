@@ -11,7 +11,7 @@ from torch import nn
 
 from dcnn_fast.training import ConvNetUpdate, groups_of
 from tests.ops import statements
-from tools.simulated import simulated
+from tests.ops.on_cpu import kernels_on_cpu
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -146,14 +146,14 @@ def test_on_triton_a_step_is_one_launch_for_each_dtype_whatever_the_memory_forma
         weight.grad = weight.grad.contiguous()
         assert weight.grad.stride() != weight.stride()
         optimisers[0].step()
-        with simulated(80) as done:
+        with kernels_on_cpu(80) as done:
             optimisers[1].step()
         assert len(done) == 1
     for ours, theirs in zip(nets[1].parameters(), nets[0].parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     # The parameter is laid anew: its increment follows.
     nets[1][0].weight.data = nets[1][0].weight.data.contiguous()
-    with simulated(80) as done:
+    with kernels_on_cpu(80) as done:
         optimisers[1].step()
     optimisers[0].step()
     assert len(done) == 1

@@ -17,7 +17,7 @@ from dcnn_fast.scoring import forward
 from dcnn_fast.scoring.score import summarise
 from tests import small
 from tests.ops import statements
-from tools.simulated import simulated
+from tests.ops.on_cpu import kernels_on_cpu
 
 BACKEND = pytest.mark.parametrize("backend", ["reference", "triton"])
 
@@ -82,7 +82,7 @@ PAPER = Problem((5, 5), (1000, 1000), (64, 64), 2, (5,))
 
 
 def _on(backend):
-    return simulated(80) if backend == "triton" else nullcontext()
+    return kernels_on_cpu(80) if backend == "triton" else nullcontext()
 
 
 def _run(operands):
@@ -139,14 +139,14 @@ def test_the_reference_gives_the_statements_values(problem):
 
 @pytest.mark.parametrize(("problem", "capability"), COMPILED, ids=str)
 def test_triton_gives_the_statements_values_in_two_launches(problem, capability):
-    with simulated(capability) as done:
+    with kernels_on_cpu(capability) as done:
         results = _run(problem.operands())
     _check(problem, results)
     assert len(done) == 2
 
 
 def test_the_papers_depth_and_float64():
-    with simulated(80):
+    with kernels_on_cpu(80):
         _check(PAPER, _run(PAPER.operands()))
     _check(DOUBLE, _run(DOUBLE.operands()))
 
@@ -165,7 +165,7 @@ def test_nothing_beside_the_operands_is_read_and_nothing_beside_the_results_writ
     for rows in (params.views, params.images, params.images):
         buffers.append(torch.full((rows * params.labels + 130,), float("nan")))
         results.append(buffers[-1][65:-65].view(rows, params.labels))
-    with simulated(80):
+    with kernels_on_cpu(80):
         for what in triton.planned(*parts[:3], *parts[3], counts, window_of, params, tuple(results)):
             assert what.constants.get("ALIGNED") in (False, None)
             launch(what)
@@ -286,7 +286,7 @@ def test_what_triton_does_not_do_is_the_references_work(monkeypatch):
     assert dispatch.choose(BACKENDS, PAPER.params, cpu) == "reference"
     assert BACKENDS["triton"].can_run(PAPER.params, cpu) == "Triton's kernels run on cuda, not on cpu"
     many = Problem((2,), (3,), (4,), 65, (2,))
-    with simulated(80) as done:
+    with kernels_on_cpu(80) as done:
         assert dispatch.choose(BACKENDS, PAPER.params, cpu) == "triton"
         assert "up to 64 labels, not 65" in BACKENDS["triton"].can_run(many.params, cpu)
         assert "sums in float32, not in torch.float64" in BACKENDS["triton"].can_run(DOUBLE.params, cpu)

@@ -13,7 +13,7 @@ from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.update import BACKENDS, UpdateParams, triton
 from dcnn_fast.ops.update.triton import dense, same_order
 from tests.ops import statements
-from tools.simulated import simulated
+from tests.ops.on_cpu import kernels_on_cpu
 
 BACKEND = pytest.mark.parametrize("backend", ["reference", "triton"])
 SHAPES = [(1,), (7,), (0,), (63,), (1024,), (3, 5, 4, 2), (1025,), (), (9, 7), (2049,)]
@@ -21,7 +21,7 @@ CANARY = 1e9
 
 
 def _on(backend):
-    return simulated(80) if backend == "triton" else nullcontext()
+    return kernels_on_cpu(80) if backend == "triton" else nullcontext()
 
 
 def _guarded(values, dtype, offset, memory_format=torch.contiguous_format):
@@ -145,7 +145,7 @@ def test_a_parameters_bits_do_not_depend_on_the_others(backend):
 def test_gaps_in_memory_are_the_references_work():
     weight, twin = torch.randn(6, 8)[:, ::2], torch.zeros(6, 4)
     why = "the Triton kernel takes parameters without gaps in memory"
-    with simulated(80) as done:
+    with kernels_on_cpu(80) as done:
         assert why in BACKENDS["triton"].can_run(UpdateParams((24,), in_step=False), weight.device)
         for parameter, step in ((weight, twin), (twin.T, torch.zeros(4, 6)), (weight, torch.zeros(6, 8)[:, ::2])):
             before = parameter.clone()
@@ -167,7 +167,7 @@ def test_triton_is_chosen_where_it_runs(monkeypatch):
     params, cpu = UpdateParams((3,)), torch.device("cpu")
     assert dispatch.choose(BACKENDS, params, cpu) == "reference"
     assert BACKENDS["triton"].can_run(params, cpu) == "Triton's kernels run on cuda, not on cpu"
-    with simulated(80):
+    with kernels_on_cpu(80):
         assert dispatch.choose(BACKENDS, params, cpu) == "triton"
     assert UpdateParams((3, 4)).bytes == 7 * 20
     assert str(UpdateParams((3, 4))) == "2 parameters of 7 values-float32-float32"
