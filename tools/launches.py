@@ -35,7 +35,7 @@ class Named:
 def preset_launches(capability: int) -> Iterator[Named]:
     """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
     seen: set[Any] = set()
-    for named in (*_of_blocks(capability), *_of_heads(), *_of_updates()):
+    for named in (*_of_blocks(capability), *_of_linears(), *_of_heads(), *_of_updates()):
         launch = named.launch
         identity = (launch.kernel, tuple(launch.constants.items()), launch.warps, launch.stages, aot.specialised(launch)[0])
         if identity not in seen:
@@ -75,6 +75,24 @@ def scoring_operands(params: BlockParams) -> tuple[Tensor, Tensor, Tensor, tuple
 
 def _of_bytes(params: BlockParams) -> BlockParams:
     return replace(params, dtype=torch.uint8) if params.channels == 3 else params
+
+
+def _of_linears() -> Iterator[Named]:
+    """Of fifty windows: every fully-connected layer before the last."""
+    shapes = {
+        pair
+        for net in _networks()
+        for column in net.columns
+        for pair in zip((column.features, *column.fc), column.fc[:-1], strict=False)
+    }
+    for inputs, outputs in sorted(shapes):
+        for dtype, _ in TYPES[:3]:
+            x, weight, bias = (torch.empty(shape, dtype=dtype) for shape in ((50, inputs), (outputs, inputs), (outputs,)))
+            with collected() as launches, torch.no_grad():
+                ops.linear(x, weight, bias, relu=True)
+            for launch in launches:
+                products = dtype.itemsize == 2 and "BK" in launch.constants
+                yield Named(f"linear {inputs}-{outputs} {dtype}".replace("torch.", ""), launch, products, products)
 
 
 def _of_heads() -> Iterator[Named]:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops import dispatch
-from dcnn_fast.ops.linear import cpu, reference
+from dcnn_fast.ops.linear import cpu, reference, triton
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register, require_tensors
 
-BACKENDS: dict[str, Any] = {"cpu": cpu, "reference": reference}
+BACKENDS: dict[str, Any] = {"triton": triton, "cpu": cpu, "reference": reference}
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:

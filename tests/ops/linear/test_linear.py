@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dcnn_fast import engine, ops
-from dcnn_fast.ops.linear import BACKENDS, LinearParams, cpu
+from dcnn_fast.ops.launch import launch
+from dcnn_fast.ops.linear import BACKENDS, LinearParams, cpu, triton
+from tests.ops.on_cpu import kernels_on_cpu
 
 
 def _operands(rows, inputs, outputs, dtype=torch.float32):
@@ -22,17 +25,27 @@ SHAPES = [(1, 1, 1), (3, 5, 2), (4, 8, 3), (7, 1023, 50), (70, 2049, 101), (130,
 
 
 def _ways():
-    """Every way to compute the product here: the reference, and the engine with every instruction set, in software too."""
-    return ["reference", *engine.isas(), *engine.emulated_isas()]
+    """Every way to compute the product here: the engine with every instruction set, those in software too."""
+    return ["reference", "triton", *engine.isas(), *engine.emulated_isas()]
+
+
+def _run(way, x, weight, bias, params, result, threads):
+    if way == "reference":
+        result.copy_(BACKENDS["reference"].forward(x, weight, bias, params))
+    elif way == "triton":
+        assert triton.can_run(params, torch.device("cuda")) is None
+        with kernels_on_cpu():
+            for what in triton.planned(x, weight, bias, params, result):
+                launch(what)
+    else:
+        cpu.run(way, x, weight, bias, params, result, threads)
 
 
 def _product(way, x, weight, bias, relu=False, threads=2):
     params = LinearParams(*x.shape, weight.shape[0], relu, x.dtype)
-    if way == "reference":
-        return BACKENDS["reference"].forward(x, weight, bias, params)
-    buffer = torch.full((params.rows * params.outputs + 128,), float("nan"))
+    buffer = torch.full((params.rows * params.outputs + 128,), float("nan"), dtype=x.dtype)
     result = buffer[64:-64].view(params.rows, params.outputs)
-    cpu.run(way, x, weight, bias, params, result, threads)
+    _run(way, x, weight, bias, params, result, threads)
     assert buffer[:64].isnan().all()
     assert buffer[-64:].isnan().all()
     return result
@@ -64,12 +77,8 @@ def test_nothing_beside_the_operands_is_read(shape, precision, way):
         for tensor in (x, weight, bias):
             buffer = torch.full((tensor.numel() + 2 * margin,), float("nan"), dtype=tensor.dtype)
             cut.append(buffer[margin : margin + tensor.numel()].view(tensor.shape).copy_(tensor))
-        result = torch.full((params.rows, params.outputs), float("nan"))
-        if way == "reference":
-            result = BACKENDS["reference"].forward(*cut, params)
-        else:
-            cpu.run(way, *cut, params, result, 1)
-        results.append(result)
+        results.append(torch.full((params.rows, params.outputs), float("nan")))
+        _run(way, *cut, params, results[-1], 1)
     assert torch.equal(*results)
 
 
@@ -131,16 +140,40 @@ def test_bf16_rounds_the_operands_and_nothing_else(shape, way):
     rounded = weight.bfloat16()
     expected = x.bfloat16().double() @ rounded.double().T + bias.double()
     params = LinearParams(*x.shape, weight.shape[0], precision="bf16")
-    result = torch.empty(params.rows, params.outputs)
-    if way == "reference":
-        result = BACKENDS["reference"].forward(x, rounded, bias, params)
-    else:
-        cpu.run(way, x, rounded, bias, params, result, 2)
-        alone = torch.empty(1, params.outputs)
-        cpu.run(way, x[-1:], rounded, bias, LinearParams(1, params.inputs, params.outputs, precision="bf16"), alone, 1)
-        assert torch.equal(alone[0], result[-1])
+    result, alone = torch.empty(params.rows, params.outputs), torch.empty(1, params.outputs)
+    _run(way, x, rounded, bias, params, result, 2)
+    _run(way, x[-1:], rounded, bias, replace(params, rows=1), alone, 1)
+    assert torch.equal(alone[0], result[-1])
     largest = (x.double() @ weight.double().T).abs().max()
     assert (result.double() - expected).abs().max() <= params.tolerance() * largest
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_triton_takes_16_bits_and_sums_in_float32(dtype):
+    x, weight, bias = _operands(7, 3100, 50, dtype)
+    expected = x.double() @ weight.double().T + bias.double()
+    result = _product("triton", x, weight, bias)
+    assert (result.double() - expected).abs().max() <= torch.finfo(dtype).eps * expected.abs().max()
+    assert torch.equal(_product("triton", x[5:6], weight, bias)[0], result[5])
+
+
+def test_triton_lets_nan_and_infinity_through_a_relu():
+    x, weight, bias = _operands(3, 40, 5)
+    x[0, 7], x[1, 9] = torch.nan, torch.inf
+    weight[:, 9] = 1.0
+    result = _product("triton", x, weight, bias, relu=True)
+    assert result[0].isnan().all() and result[1].isposinf().all() and result[2].isfinite().all()
+
+
+def test_triton_is_chosen_where_it_runs(monkeypatch):
+    monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
+    x, weight, bias = _operands(3, 40, 5)
+    with kernels_on_cpu() as launches:
+        result = ops.linear(x, weight, bias)
+        assert len(launches) == 2
+        torch.testing.assert_close(ops.linear(x.double(), weight.double(), bias.double()).float(), result)
+        assert ops.linear(x[:0], weight, bias).shape == (0, 5)
+        assert len(launches) == 2
 
 
 def test_a_bfloat16_weight_names_the_precision():

@@ -1,0 +1,70 @@
+"""The fully-connected layer on Triton: two launches whose sums are ordered by the number of inputs alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import launch
+from dcnn_fast.ops.linear.params import LinearParams
+
+_ROWS, _OUTPUTS = 64, 64  # of a program
+_SLICE, _MOST = 1024, 32  # inputs of a slice at least, and slices at most
+_BLOCK = 1024  # values of a program that adds slices
+_COUNTED = 2**31  # what is counted in 32 bits
+
+
+def can_run(params: LinearParams, device: torch.device) -> str | None:
+    """None, or the sentence that says why not."""
+    if why := launch.refused(device):
+        return why
+    if params.dtype == torch.float64:
+        return "the Triton kernel sums in float32, not in float64"
+    if params.precision not in ("ieee", "bf16"):
+        return f"the Triton kernel multiplies in ieee or bf16, not in {params.precision}"
+    if max(params.rows, params.inputs, params.outputs) > _COUNTED - _BLOCK:
+        return f"the Triton kernel counts rows, inputs and outputs below 2**31, not {params}"
+    return None
+
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
+    """x: [rows, inputs] -> [rows, outputs], in x's dtype."""
+    out = torch.empty(params.rows, params.outputs, dtype=x.dtype, device=x.device)
+    for what in planned(x, weight, bias, params, out):
+        launch.launch(what)
+    return out
+
+
+def planned(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams, out: Tensor) -> tuple[launch.Launch, launch.Launch]:
+    """The two launches, which write to `out` (contiguous)."""
+    from dcnn_fast.ops.linear.triton_kernels import product_kernel, sum_kernel  # noqa: PLC0415 - Triton on first use
+
+    x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+    depth = 64 if weight.dtype.itemsize == 2 else 32
+    slices = min(_MOST, max(1, params.inputs // _SLICE))
+    share = _tiles(_tiles(params.inputs, slices), depth) * depth
+    slices = _tiles(params.inputs, share)
+    partial = torch.empty(slices, params.rows, params.outputs, dtype=torch.float32, device=x.device)
+    product = launch.Launch(
+        product_kernel,
+        (_tiles(params.rows, _ROWS), _tiles(params.outputs, _OUTPUTS), slices),
+        {
+            "x": x, "weight": weight, "partial": partial, "rows": params.rows, "inputs": params.inputs,
+            "outputs": params.outputs, "share": share,
+        },
+        {"BM": _ROWS, "BN": _OUTPUTS, "BK": depth},
+        warps=8,
+        stages=4,
+    )  # fmt: skip
+    count = params.rows * params.outputs
+    total = launch.Launch(
+        sum_kernel,
+        (_tiles(count, _BLOCK),),
+        {"partial": partial, "bias": bias, "out": out, "slices": slices, "count": count, "outputs": params.outputs},
+        {"RELU": params.relu, "BLOCK": _BLOCK},
+    )
+    return product, total
+
+
+def _tiles(extent: int, size: int) -> int:
+    return -(-extent // size)
