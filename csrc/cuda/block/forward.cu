@@ -1,0 +1,516 @@
+// The block's forward, hand-staged: conv -> bias -> ReLU -> [pool, norm across maps, either order] over a list of regions.
+//
+// A thread block goes down strips, a step of a few rows at a time, its input patch staged in shared memory and read from there
+// by every filter tap. The design, with its figures: csrc/cuda/README.md.
+#include "intrinsics.cuh"
+#include "region.cuh"
+
+#ifndef CHANNELS  // of the source
+#define CHANNELS 64
+#endif
+#ifndef FILTERS  // of the block
+#define FILTERS 64
+#endif
+#ifndef PART  // filters of a thread block, a multiple of 16
+#define PART 64
+#endif
+#ifndef SIZE  // rows and columns of a filter
+#define SIZE 5
+#endif
+#ifndef STRIDE
+#define STRIDE 1
+#endif
+#ifndef PIXEL  // channels of a pixel in shared memory: 4 (an even stride only), 8 or 16 at a time
+#define PIXEL 16
+#endif
+#ifndef POOL  // 1: none
+#define POOL 3
+#endif
+#ifndef POOL_STRIDE
+#define POOL_STRIDE 2
+#endif
+#ifndef NORM  // maps that the norm sums over; 0: no norm
+#define NORM 5
+#endif
+#ifndef NORM_FIRST  // whether the norm comes before the pool
+#define NORM_FIRST 0
+#endif
+#ifndef BF16  // 16-bit numbers are bf16, else fp16
+#define BF16 0
+#endif
+#ifndef BYTES  // the source is of bytes, else of the 16-bit numbers
+#define BYTES 0
+#endif
+#ifndef ACCESS  // how pixels are read: 0 whole by asynchronous copies, 1 four channels as one word, 2 a channel at a time
+#define ACCESS 0
+#endif
+#ifndef SUBTRACT  // whether a mean is taken off and a scale applied; not with ACCESS 0
+#define SUBTRACT 0
+#endif
+#ifndef WIDE_STORES  // whether outputs may be written 16 bytes at a time
+#define WIDE_STORES 1
+#endif
+#ifndef WARPS
+#define WARPS 4
+#endif
+#ifndef TILES  // of 16 outputs, of a warp
+#define TILES 4
+#endif
+#ifndef PLANE  // 16-byte units of a plane of the patch
+#define PLANE 444
+#endif
+#ifndef RING  // outputs of the convolution that are kept for pool and norm
+#define RING 300
+#endif
+
+namespace dcnn {
+
+constexpr int THREADS = 32 * WARPS;
+constexpr int CHUNKS = (CHANNELS + PIXEL - 1) / PIXEL;  // of channels, staged one after another
+constexpr int STEPS = (SIZE * PIXEL + 15) / 16;       // of 16 products, in a filter row
+constexpr int SPAN = STRIDE * PIXEL / 8;              // 16-byte units from an output's pixels to its neighbour's
+constexpr int UNITS = 2 * STEPS;                      // of a filter row
+constexpr int REACH = (UNITS - 1) / SPAN;             // columns of a plane beyond the outputs' own
+constexpr int STAGES = CHUNKS * SIZE;                 // a stage is a filter row of a chunk
+constexpr int ITEM = PIXEL < 8 ? PIXEL : 8;           // channels that a thread moves at once
+constexpr int ITEMS = PIXEL / ITEM;                   // of a pixel
+constexpr int ALIGNED = 128 / (2 * ITEM);             // items whose addresses lie beside each other: no conflicts in shared memory
+constexpr int STAGE_BYTES = STEPS * PART * 32;
+constexpr int PATCH_BYTES = SPAN * PLANE * 16;
+constexpr int PITCH = PART * 2 + 16;                  // bytes of an output in the ring: 16 more, so that banks differ
+constexpr int FETCH = (SPAN * PLANE * 8 / ITEM + THREADS * SIZE - 1) / (THREADS * SIZE);  // items of a thread in a stage
+constexpr int RAW = ITEM * (BYTES ? 1 : 2) / 4;       // registers of an item that is converted
+constexpr bool CONVERTED = ACCESS != 0;
+constexpr int OCTETS = PART / 8;                      // of filters, one a lane
+
+static_assert(PIXEL != 4 || STRIDE % 2 == 0, "an output's pixels must start at a multiple of 16 bytes");
+static_assert(PART % 16 == 0 && CHUNKS * PIXEL >= CHANNELS, "whole matrices");
+
+constexpr int power_of_two(int count) {
+    int result = 1;
+    while (result < count) result *= 2;
+    return result;
+}
+
+constexpr int LANES = power_of_two(OCTETS);  // that share an output's filters
+
+// A strip of a region: its outputs from (row, col) on, `rows` x `cols`; it owns the pool windows that start in its first
+// `own_rows` x `own_cols`. It is computed `step` rows at a time.
+struct Strip {
+    Index region, row, col, rows, cols, own_rows, own_cols, step;
+};
+
+// The patch that is being staged: where its pixels come from, where they go, and how far this thread has come.
+struct Patch {
+    const char* source;  // its first pixel's first channel, as if the window had no end
+    int row_stride, col_stride, channel_stride;  // bytes
+    int top, left, height, width;                // of its corner in the window; of the window
+    int rows, items, padded;                     // items of a row; the same, with lanes that have nothing to do
+    int pitch, width_units;
+    int row, item;  // this thread's next
+    int chunk;
+};
+
+struct Tables {
+    const Region* regions;
+    const Source* sources;
+};
+
+__device__ __forceinline__ int narrow(Index value) { return static_cast<int>(value); }
+
+// Units from a row of outputs to the next: eight outputs in row-major order then lie in eight different groups of banks, in
+// one row or over two.
+__device__ __forceinline__ int pitch_of(int cols) {
+    const int least = STRIDE * (cols + REACH);
+    return least + ((cols - least) & 7);
+}
+
+__device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const Strip& strip, int row, int chunk) {
+    const Region& region = tables.regions[strip.region];
+    const Source& source = tables.sources[region.source];
+    constexpr int BYTE = BYTES ? 1 : 2;
+    const int y = narrow(strip.row) + row, x = narrow(strip.col);
+    const Index pixel_row = region.top + static_cast<Index>(y) * STRIDE, pixel_col = region.left + static_cast<Index>(x) * STRIDE;
+    patch.source = reinterpret_cast<const char*>(source.address) +
+                   BYTE * (region.image * source.image + pixel_row * source.row + pixel_col * source.col +
+                           static_cast<Index>(chunk) * PIXEL * source.channel);
+    patch.row_stride = BYTE * narrow(source.row);
+    patch.col_stride = BYTE * narrow(source.col);
+    patch.channel_stride = BYTE * narrow(source.channel);
+    patch.top = narrow(pixel_row - region.window_top);
+    patch.left = narrow(pixel_col - region.window_left);
+    patch.height = narrow(region.window_height);
+    patch.width = narrow(region.window_width);
+    const int rows = min(narrow(strip.step), narrow(strip.rows) - row), cols = narrow(strip.cols);
+    patch.rows = (rows - 1) * STRIDE + SIZE;
+    patch.items = ((cols - 1) * SPAN + UNITS) * 8 / ITEM;
+    patch.padded = (patch.items + ALIGNED - 1) / ALIGNED * ALIGNED;
+    patch.pitch = pitch_of(cols);
+    patch.width_units = cols + REACH;
+    patch.row = threadIdx.x / patch.padded;
+    patch.item = threadIdx.x % patch.padded;
+    patch.chunk = chunk;
+}
+
+constexpr unsigned NOWHERE = 0xffffffffu;
+
+// The items of one stage that wait in registers to be converted.
+struct Fetched {
+    unsigned raw[FETCH][RAW];
+    unsigned target[FETCH];  // NOWHERE: none
+    bool inside[FETCH];
+};
+
+// Start this thread's next items on their way, the patch's last ones once the stages of a filter's rows are through.
+__device__ __forceinline__ void fetch(Patch& patch, unsigned target, Fetched& fetched) {
+    const int down = THREADS / patch.padded, right = THREADS % patch.padded;
+#pragma unroll
+    for (int n = 0; n < FETCH; ++n) {
+        const int pixel = patch.item / ITEMS, half = patch.item % ITEMS;
+        const int unit = patch.item * ITEM / 8;
+        const bool exists = patch.row < patch.rows && patch.item < patch.items;
+        const bool inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.height) &&
+                            static_cast<unsigned>(patch.left + pixel) < static_cast<unsigned>(patch.width) &&
+                            (CHANNELS % PIXEL == 0 || ACCESS == 1 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
+        const unsigned place = target + (unit % SPAN * PLANE + patch.row / STRIDE * patch.pitch +
+                                         patch.row % STRIDE * patch.width_units + unit / SPAN) *
+                                            16 +
+                               (ITEM == 4 ? patch.item % 2 * 8 : 0);
+        const char* source = patch.source;
+        if (inside) source += static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
+        if constexpr (!CONVERTED) {
+            if (exists) start_copy<2 * ITEM>(place, source + half * 2 * ITEM, inside);
+        } else {
+            fetched.target[n] = exists ? place : NOWHERE;
+            fetched.inside[n] = exists && inside;
+#pragma unroll
+            for (int i = 0; i < RAW; ++i) fetched.raw[n][i] = 0;
+            if (fetched.inside[n]) {
+                if constexpr (ACCESS == 1) {
+                    if constexpr (BYTES) {
+                        fetched.raw[n][0] = *reinterpret_cast<const unsigned*>(source);
+                    } else {
+                        const uint2 word = *reinterpret_cast<const uint2*>(source);
+                        fetched.raw[n][0] = word.x;
+                        fetched.raw[n][RAW - 1] = word.y;
+                    }
+                } else {
+                    constexpr int PER_WORD = BYTES ? 4 : 2;
+#pragma unroll
+                    for (int c = 0; c < ITEM; ++c) {
+                        if (patch.chunk * PIXEL + half * ITEM + c >= CHANNELS) break;
+                        const char* at = source + static_cast<Index>(half * ITEM + c) * patch.channel_stride;
+                        const unsigned value =
+                            BYTES ? *reinterpret_cast<const unsigned char*>(at) : *reinterpret_cast<const unsigned short*>(at);
+                        fetched.raw[n][c / PER_WORD] |= value << (c % PER_WORD * (32 / PER_WORD));
+                    }
+                }
+            }
+        }
+        patch.row += down;
+        patch.item += right;
+        if (patch.item >= patch.padded) {
+            patch.item -= patch.padded;
+            ++patch.row;
+        }
+    }
+}
+
+template <int INDEX>
+__device__ __forceinline__ float channel_of(const unsigned (&raw)[RAW]) {
+    if constexpr (BYTES) return byte_of<INDEX % 4>(raw[INDEX / 4]);
+    return widened<BF16>(static_cast<unsigned short>(raw[INDEX / 2] >> (INDEX % 2 * 16)));
+}
+
+// Channels 2 * PAIR and the next of an item as numbers less their mean.
+template <int PAIR>
+__device__ __forceinline__ Half2 converted(const unsigned (&raw)[RAW], const float (&mean)[ITEM], float scale) {
+    if constexpr (!BYTES && !SUBTRACT) return raw[PAIR];
+    float first = channel_of<2 * PAIR>(raw), second = channel_of<2 * PAIR + 1>(raw);
+    if constexpr (SUBTRACT) {
+        first = (first - mean[2 * PAIR]) * scale;
+        second = (second - mean[2 * PAIR + 1]) * scale;
+    }
+    return rounded<BF16>(first, second);
+}
+
+// Write what was fetched to the patch. Channels that do not exist are zero: so are their weights, but not a NaN times these.
+__device__ __forceinline__ void settle(const Patch& patch, const Fetched& fetched, const float* means, float scale) {
+    if constexpr (CONVERTED) {
+#pragma unroll
+        for (int n = 0; n < FETCH; ++n) {
+            if (fetched.target[n] == NOWHERE) continue;
+            // The item's half of its pixel follows from its number, which has moved on by the items fetched since.
+            const int first = patch.chunk * PIXEL + (ITEMS == 1 ? 0 : static_cast<int>(threadIdx.x) % ITEMS * ITEM);
+            float mean[ITEM];
+            if constexpr (SUBTRACT) {
+#pragma unroll
+                for (int c = 0; c < ITEM; ++c) mean[c] = means[first + c];
+            }
+            Half2 pair[ITEM / 2];
+            pair[0] = converted<0>(fetched.raw[n], mean, scale);
+            pair[1] = converted<1>(fetched.raw[n], mean, scale);
+            if constexpr (ITEM == 8) {
+                pair[2] = converted<2>(fetched.raw[n], mean, scale);
+                pair[ITEM / 2 - 1] = converted<3>(fetched.raw[n], mean, scale);
+            }
+#pragma unroll
+            for (int c = 0; c < ITEM / 2; ++c) {
+                if (!fetched.inside[n] || first + 2 * c >= CHANNELS) pair[c] = 0;
+                if (CHANNELS % 2 && first + 2 * c + 1 >= CHANNELS) pair[c] &= 0xffffu;
+            }
+            if constexpr (ITEM == 4) {
+                store_shared(fetched.target[n], pair[0], pair[1]);
+            } else {
+                store_shared(fetched.target[n], pair[0], pair[1], pair[2], pair[ITEM / 2 - 1]);
+            }
+        }
+    }
+}
+
+__device__ __forceinline__ void stage_weights(unsigned target, const char* weight, int stage) {
+    const char* source = weight + static_cast<Index>(stage) * STAGE_BYTES;
+    for (int at = threadIdx.x * 16; at < STAGE_BYTES; at += THREADS * 16) start_copy<16>(target + at, source + at, true);
+}
+
+// One filter row of one chunk: STEPS products of [16 * TILES outputs, 16] and [16, PART] a warp.
+__device__ __forceinline__ void multiply(float (&sums)[TILES][PART / 8][4], const unsigned (&outputs)[TILES], unsigned row,
+                                         unsigned weights) {
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) {
+        const int half = threadIdx.x / 16 % 2;
+        // Constants, but for strides that are odd and pixels of 8 channels.
+        const int low = (2 * step % SPAN * PLANE + 2 * step / SPAN) * 16;
+        const int high = ((2 * step + 1) % SPAN * PLANE + (2 * step + 1) / SPAN) * 16;
+        constexpr int APART = (1 % SPAN * PLANE + 1 / SPAN) * 16;
+        const int unit = SPAN == 1 || SPAN % 2 == 0 ? low : half ? high - APART : low;
+        unsigned a[TILES][4];
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile) load_matrices(a[tile], outputs[tile] + row + unit);
+#pragma unroll
+        for (int sixteen = 0; sixteen < PART / 16; ++sixteen) {
+            unsigned b[4];
+            load_matrices(b, weights + (step * PART + sixteen * 16) * 32);
+#pragma unroll
+            for (int tile = 0; tile < TILES; ++tile) {
+                multiply_add<BF16>(sums[tile][2 * sixteen], a[tile], b[0], b[1]);
+                multiply_add<BF16>(sums[tile][2 * sixteen + 1], a[tile], b[2], b[3]);
+            }
+        }
+    }
+}
+
+// Eight filters of an output under the norm; the lanes beside have the others. All lanes of the warp take part.
+__device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float power, float k) {
+    constexpr int BEFORE = NORM / 2, AFTER = NORM - 1 - NORM / 2;  // maps
+    constexpr int FAR = ((BEFORE > AFTER ? BEFORE : AFTER) + 7) / 8;  // lanes
+    const int lane = threadIdx.x % 32, octet = lane % LANES;
+    float squares[8 * (2 * FAR + 1)], own[8];
+#pragma unroll
+    for (int away = -FAR; away <= FAR; ++away) {
+        const bool exists = octet + away >= 0 && octet + away < OCTETS;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const Half2 pair = away == 0 ? values[i] : from_lane(values[i], (lane + away) & 31);
+#pragma unroll
+            for (int part = 0; part < 2; ++part) {
+                const float value = widened<BF16>(static_cast<unsigned short>(pair >> (16 * part)));
+                squares[8 * (away + FAR) + 2 * i + part] = exists ? value * value : 0.0f;
+                if (away == 0) own[2 * i + part] = value;
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+        float sum = 0.0f;
+#pragma unroll
+        for (int map = -BEFORE; map <= AFTER; ++map) sum += squares[8 * FAR + i + map];
+        own[i] *= exp2_approximate(-power * log2_approximate(k + scale * sum));
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) values[i] = rounded<BF16>(own[2 * i], own[2 * i + 1]);
+}
+
+// ReLU that keeps a NaN.
+__device__ __forceinline__ float positive(float value) { return value < 0.0f ? 0.0f : value; }
+
+struct Rest {
+    const Piece* pieces;
+    const Store* stores;
+    const Output* outputs;
+    float norm_scale, norm_power, norm_k;
+};
+
+// What a step's outputs make complete: rows [from, until) of pool windows' starts that this strip owns.
+__device__ __forceinline__ void emit(const Strip& strip, const Region& region, const Rest& rest, unsigned ring, int ring_rows,
+                                     int from, int until) {
+    const int lane = threadIdx.x % 32, octet = lane % LANES;
+    const int cols = narrow(strip.cols), last_row = narrow(strip.rows) - 1;
+    const int filter = blockIdx.y * PART + octet * 8;
+    for (int p = 0; p < narrow(region.pieces); ++p) {
+        const Piece& piece = rest.pieces[region.first_piece + p];
+        // The piece's windows among them: rows [first, first + down), columns [left, left + right).
+        const int above = narrow(strip.row) + from - narrow(piece.top), beside = narrow(strip.col) - narrow(piece.left);
+        const int first = above <= 0 ? 0 : (above + POOL_STRIDE - 1) / POOL_STRIDE;
+        const int left = beside <= 0 ? 0 : (beside + POOL_STRIDE - 1) / POOL_STRIDE;
+        const int bottom = narrow(strip.row) + until - narrow(piece.top), edge = beside + narrow(strip.own_cols);
+        const int down = min(narrow(piece.rows), bottom <= 0 ? 0 : (bottom + POOL_STRIDE - 1) / POOL_STRIDE) - first;
+        const int right = min(narrow(piece.cols), edge <= 0 ? 0 : (edge + POOL_STRIDE - 1) / POOL_STRIDE) - left;
+        if (down <= 0 || right <= 0) continue;
+        for (int base = 0; base < down * right; base += THREADS / LANES) {
+            const int window = base + threadIdx.x / LANES;
+            const bool taken = window < down * right && octet < OCTETS;
+            const int k = taken ? first + window / right : first, l = taken ? left + window % right : left;
+            const int i = narrow(piece.top) + k * POOL_STRIDE - narrow(strip.row);
+            const int j = narrow(piece.left) + l * POOL_STRIDE - narrow(strip.col);
+            Half2 values[4];
+#pragma unroll
+            for (int y = 0; y < POOL; ++y) {
+                const int row = min(i + y, last_row) % ring_rows * cols;  // one beyond the edge is the edge's again
+#pragma unroll
+                for (int x = 0; x < POOL; ++x) {
+                    Half2 other[4];
+                    load_shared(other, ring + (row + min(j + x, cols - 1)) * PITCH + (octet < OCTETS ? octet : 0) * 16);
+#pragma unroll
+                    for (int n = 0; n < 4; ++n) values[n] = x + y == 0 ? other[n] : larger<BF16>(values[n], other[n]);
+                }
+            }
+            if constexpr (NORM > 0 && !NORM_FIRST) normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
+            if (!taken || filter >= FILTERS) continue;
+            for (int s = 0; s < narrow(piece.stores); ++s) {
+                const Store& store = rest.stores[piece.first_store + s];
+                const int y = k - narrow(store.skip_top), x = l - narrow(store.skip_left);
+                if (y < 0 || y >= narrow(store.height) || x < 0 || x >= narrow(store.width)) continue;
+                const Output& output = rest.outputs[store.output];
+                const Index place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
+                unsigned short* target = reinterpret_cast<unsigned short*>(output.address) + place * FILTERS + filter;
+                if constexpr (WIDE_STORES && FILTERS % 8 == 0) {
+                    *reinterpret_cast<uint4*>(target) = make_uint4(values[0], values[1], values[2], values[3]);
+                } else {
+#pragma unroll
+                    for (int n = 0; n < 8; ++n) {
+                        if (filter + n < FILTERS) target[n] = static_cast<unsigned short>(values[n / 2] >> (n % 2 * 16));
+                    }
+                }
+            }
+        }
+    }
+}
+
+}  // namespace dcnn
+
+using namespace dcnn;
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
+    const Strip* __restrict__ strips, int count,  // shared out between the thread blocks in order
+    const Region* __restrict__ regions, const Piece* __restrict__ pieces, const Store* __restrict__ stores,
+    const Source* __restrict__ sources, const Output* __restrict__ outputs,
+    const char* __restrict__ weight,  // [parts, CHUNKS, SIZE, STEPS, PART, 16] 16-bit, each 16 x 16 of them as matrices: packed()
+    const float* __restrict__ bias,   // [parts * PART]
+    const float* __restrict__ mean,   // [CHUNKS * PIXEL], or anything where SUBTRACT is not set
+    float scale, float norm_scale, float norm_power, float norm_k) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    const unsigned patches = shared_address(memory);
+    const unsigned staged = patches + 2 * PATCH_BYTES, ring = staged + 2 * STAGE_BYTES;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const Tables tables{regions, sources};
+    const Rest rest{pieces, stores, outputs, norm_scale, norm_power, norm_k};
+
+    int at = narrow(static_cast<Index>(count) * blockIdx.x / gridDim.x);
+    const int end = narrow(static_cast<Index>(count) * (blockIdx.x + 1) / gridDim.x);
+    if (at == end) return;
+    weight += static_cast<Index>(blockIdx.y) * STAGES * STAGE_BYTES;
+
+    Strip strip = strips[at];
+    Patch patch;
+    Fetched fetched;
+    begin(patch, tables, strip, 0, 0);
+    for (int row = 0; row < SIZE; ++row) {
+        fetch(patch, patches, fetched);
+        settle(patch, fetched, mean, scale);
+    }
+    stage_weights(staged, weight, 0);
+    int stage = 0;   // whose weights are in buffer `stage_side`
+    int side = 0, stage_side = 0;
+    int row = 0;
+
+    while (true) {
+        const int cols = narrow(strip.cols), rows = min(narrow(strip.step), narrow(strip.rows) - row);
+        const bool last = row + rows == narrow(strip.rows);
+        const int pitch = pitch_of(cols);
+        unsigned places[TILES];
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile) {
+            // Beyond the step's outputs the last is computed again.
+            const int output = min((tile * WARPS + warp) * 16 + lane % 16, rows * cols - 1);
+            constexpr int APART = 1 % SPAN * PLANE + 1 / SPAN;
+            places[tile] = (output / cols * pitch + output % cols + lane / 16 * APART) * 16;
+        }
+        float sums[TILES][PART / 8][4] = {};
+
+        for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+            const bool final = chunk == CHUNKS - 1 && last && at + 1 == end;
+            if (chunk < CHUNKS - 1) {
+                begin(patch, tables, strip, row, chunk + 1);
+            } else if (!last) {
+                begin(patch, tables, strip, row + rows, 0);
+            } else if (!final) {
+                const Strip next = strips[at + 1];
+                begin(patch, tables, next, 0, 0);
+            }
+            if (final) patch.rows = 0;
+            for (int tap_row = 0; tap_row < SIZE; ++tap_row) {
+                wait_copies();
+                __syncthreads();
+                stage = stage + 1 == STAGES ? 0 : stage + 1;
+                if (!(final && tap_row == SIZE - 1)) stage_weights(staged + (stage_side ^ 1) * STAGE_BYTES, weight, stage);
+                fetch(patch, patches + (side ^ 1) * PATCH_BYTES, fetched);
+                const unsigned tap = (tap_row / STRIDE * pitch + tap_row % STRIDE * (cols + REACH)) * 16;
+                multiply(sums, places, patches + side * PATCH_BYTES + tap, staged + stage_side * STAGE_BYTES + lane * 16);
+                settle(patch, fetched, mean, scale);
+                stage_side ^= 1;
+            }
+            side ^= 1;
+        }
+
+        const Region& region = regions[strip.region];
+        const int ring_rows = narrow(strip.step) + POOL - 1;
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile) {
+#pragma unroll
+            for (int upper = 0; upper < 2; ++upper) {
+                const int output = (tile * WARPS + warp) * 16 + lane / 4 + 8 * upper;
+                if (output >= rows * cols) continue;
+                const unsigned place = ring + ((row + output / cols) % ring_rows * cols + output % cols) * PITCH + lane % 4 * 4;
+#pragma unroll
+                for (int eight = 0; eight < PART / 8; ++eight) {
+                    const float2 add = *reinterpret_cast<const float2*>(bias + blockIdx.y * PART + eight * 8 + lane % 4 * 2);
+                    const float first = sums[tile][eight][2 * upper] + add.x, second = sums[tile][eight][2 * upper + 1] + add.y;
+                    store_shared(place + eight * 16, rounded<BF16>(positive(first), positive(second)));
+                }
+            }
+        }
+        __syncthreads();
+        if constexpr (NORM > 0 && NORM_FIRST) {
+            for (int base = 0; base < rows * cols; base += THREADS / LANES) {
+                const int output = base + static_cast<int>(threadIdx.x) / LANES, octet = lane % LANES;
+                const bool own = output < rows * cols && octet < OCTETS;
+                const unsigned place = ring + ((row + output / cols) % ring_rows * cols + output % cols) * PITCH + octet * 16;
+                Half2 values[4] = {};
+                if (own) load_shared(values, place);
+                normalise(values, norm_scale, norm_power, norm_k);
+                if (own) store_shared(place, values[0], values[1], values[2], values[3]);
+            }
+            __syncthreads();
+        }
+        const int from = max(0, row - (POOL - 1));
+        row += rows;
+        const int until = last ? narrow(strip.own_rows) : min(narrow(strip.own_rows), max(0, row - (POOL - 1)));
+        emit(strip, region, rest, ring, ring_rows, from, until);
+        if (last) {
+            if (++at == end) break;
+            strip = strips[at];
+            row = 0;
+        }
+    }
+}
