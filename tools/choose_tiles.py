@@ -24,6 +24,7 @@ from rich.progress import track
 from bench.gpu_cost import COUNTS, GPUS, IMAGES, Counts, predicted
 from dcnn_fast.ops.block import triton, triton_config, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
 from tools.launches import scoring_operands, scoring_problems
@@ -40,7 +41,7 @@ def launch_of(params: BlockParams, name: str) -> Launch:
     config = triton_config.forward_candidates(params)[name]
     x, weight, bias, mean = scoring_operands(params)
     out = torch.empty(params.out_shape, dtype=params.out_dtype, memory_format=torch.channels_last)
-    return triton_forward.plan_launch(config, [x], triton.whole_images(params), weight, bias, params, mean, 1.0, [out])
+    return triton_forward.plan_launch(config, [x], whole_images(params), weight, bias, params, mean, 1.0, [out])
 
 
 def counted(what: Launch, params: BlockParams) -> Counts:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dcnn_fast import ops, spec
 from dcnn_fast.ops.block import triton
 from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from tools import aot
@@ -135,7 +136,7 @@ def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> Blo
 def _scoring(params: BlockParams, capability: int) -> list[Launch]:
     x, weight, bias, mean = scoring_operands(params)
     with collected(capability) as found:
-        triton.regions([x], triton.whole_images(params), weight, bias, params, mean, 1.0, [_last(params.out_shape, bias.dtype)])
+        triton.regions([x], whole_images(params), weight, bias, params, mean, 1.0, [_last(params.out_shape, bias.dtype)])
     return found
 
 

@@ -9,15 +9,17 @@ __device__ __forceinline__ unsigned shared_address(const void* place) {
     return static_cast<unsigned>(__cvta_generic_to_shared(place));
 }
 
-// Copy COUNT bytes (4, 8 or 16) from global to shared memory, or zeros where `wanted` is false; they are there after `wait_copies`
-// and a barrier. Of 16 bytes the first-level cache keeps nothing.
-template <int COUNT>
+// Copy COUNT bytes (4, 8 or 16) from global memory to shared memory, or zeros where `wanted` is false, both OFFSET bytes further
+// on; they are there after `wait_copies` and a barrier. Of 16 bytes the first-level cache keeps nothing.
+template <int COUNT, int OFFSET = 0>
 __device__ __forceinline__ void start_copy(unsigned target, const void* source, bool wanted) {
     const int given = wanted ? COUNT : 0;
     if constexpr (COUNT == 16) {
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(given) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0 + %3], [%1 + %3], 16, %2;" ::"r"(target), "l"(source), "r"(given), "n"(OFFSET)
+                     : "memory");
     } else {
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(target), "l"(source), "n"(COUNT), "r"(given)
+        asm volatile("cp.async.ca.shared.global [%0 + %4], [%1 + %4], %2, %3;" ::"r"(target), "l"(source), "n"(COUNT), "r"(given),
+                     "n"(OFFSET)
                      : "memory");
     }
 }
@@ -44,11 +46,12 @@ __device__ __forceinline__ void load_shared(unsigned (&values)[4], unsigned sour
                  : "memory");
 }
 
-// Four matrices of 8 x 8 16-bit numbers; lane l names the row l % 8 of matrix l / 8, 16 bytes.
+// Four matrices of 8 x 8 16-bit numbers; lane l names the row l % 8 of matrix l / 8, 16 bytes, OFFSET bytes before it.
+template <int OFFSET>
 __device__ __forceinline__ void load_matrices(unsigned (&matrix)[4], unsigned row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4 + %5];"
                  : "=r"(matrix[0]), "=r"(matrix[1]), "=r"(matrix[2]), "=r"(matrix[3])
-                 : "r"(row)
+                 : "r"(row), "n"(OFFSET)
                  : "memory");
 }
 

@@ -69,6 +69,7 @@ constexpr int THREADS = 32 * WARPS;
 constexpr int CHUNKS = (CHANNELS + PIXEL - 1) / PIXEL;  // of channels, staged one after another
 constexpr int STEPS = (SIZE * PIXEL + 15) / 16;       // of 16 products, in a filter row
 constexpr int SPAN = STRIDE * PIXEL / 8;              // 16-byte units from an output's pixels to its neighbour's
+constexpr int LAST = SIZE * PIXEL - 16 * (STEPS - 1);  // products of the last that count
 constexpr int UNITS = 2 * STEPS;                      // of a filter row
 constexpr int REACH = (UNITS - 1) / SPAN;             // columns of a plane beyond the outputs' own
 constexpr int STAGES = CHUNKS * SIZE;                 // a stage is a filter row of a chunk
@@ -77,22 +78,35 @@ constexpr int ITEMS = PIXEL / ITEM;                   // of a pixel
 constexpr int ALIGNED = 128 / (2 * ITEM);             // items whose addresses lie beside each other: no conflicts in shared memory
 constexpr int STAGE_BYTES = STEPS * PART * 32;
 constexpr int PATCH_BYTES = SPAN * PLANE * 16;
-constexpr int PITCH = PART * 2 + 16;                  // bytes of an output in the ring: 16 more, so that banks differ
 constexpr int FETCH = (SPAN * PLANE * 8 / ITEM + THREADS * SIZE - 1) / (THREADS * SIZE);  // items of a thread in a stage
 constexpr int RAW = ITEM * (BYTES ? 1 : 2) / 4;       // registers of an item that is converted
 constexpr bool CONVERTED = ACCESS != 0;
 constexpr int OCTETS = PART / 8;                      // of filters, one a lane
 
+// Where a unit of a patch's row lies, from the row's first.
+__host__ __device__ constexpr int place_of(int unit) { return (unit % SPAN * PLANE + unit / SPAN) * 16; }
+
 static_assert(PIXEL != 4 || STRIDE % 2 == 0, "an output's pixels must start at a multiple of 16 bytes");
 static_assert(PART % 16 == 0 && CHUNKS * PIXEL >= CHANNELS, "whole matrices");
 
-constexpr int power_of_two(int count) {
+__host__ __device__ constexpr int power_of_two(int count) {
     int result = 1;
     while (result < count) result *= 2;
     return result;
 }
 
 constexpr int LANES = power_of_two(OCTETS);  // that share an output's filters
+
+// Where eight filters of an output lie in the ring. Outputs beside each other have them in other groups of banks: moved about
+// within the output where a power of two of them fill whole rows of banks, else by 16 bytes between outputs.
+__device__ __forceinline__ unsigned place_in_ring(int output, int octet) {
+    if constexpr (LANES == OCTETS) {
+        constexpr int BESIDE = OCTETS < 8 ? 8 / OCTETS : 1;  // outputs in a row of banks
+        return output * (PART * 2) + (octet ^ (output / BESIDE & (OCTETS < 8 ? OCTETS - 1 : 7))) * 16;
+    } else {
+        return output * (PART * 2 + 16) + octet * 16;
+    }
+}
 
 // A strip of a region: its outputs from (row, col) on, `rows` x `cols`; it owns the pool windows that start in its first
 // `own_rows` x `own_cols`. It is computed `step` rows at a time.
@@ -161,57 +175,62 @@ struct Fetched {
     bool inside[FETCH];
 };
 
+// Start the item (patch.row, patch.item) on its way.
+__device__ __forceinline__ void fetch_item(const Patch& patch, unsigned target, Fetched& fetched, int n) {
+    const int pixel = patch.item / ITEMS, half = patch.item % ITEMS;
+    const int unit = patch.item * ITEM / 8;
+    const bool inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.height) &&
+                        static_cast<unsigned>(patch.left + pixel) < static_cast<unsigned>(patch.width) &&
+                        (CHANNELS % PIXEL == 0 || ACCESS == 1 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
+    const unsigned place = target + place_of(unit) +
+                           (patch.row / STRIDE * patch.pitch + patch.row % STRIDE * patch.width_units) * 16 +
+                           (ITEM == 4 ? patch.item % 2 * 8 : 0);
+    const char* source = patch.source;
+    if (inside) source += static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
+    if constexpr (!CONVERTED) {
+        start_copy<2 * ITEM>(place, source + half * 2 * ITEM, inside);
+        return;
+    }
+    fetched.target[n] = place;
+    fetched.inside[n] = inside;
+#pragma unroll
+    for (int i = 0; i < RAW; ++i) fetched.raw[n][i] = 0;
+    if (!inside) return;
+    if constexpr (ACCESS == 1) {
+        if constexpr (BYTES) {
+            fetched.raw[n][0] = *reinterpret_cast<const unsigned*>(source);
+        } else {
+            const uint2 word = *reinterpret_cast<const uint2*>(source);
+            fetched.raw[n][0] = word.x;
+            fetched.raw[n][RAW - 1] = word.y;
+        }
+    } else {
+        constexpr int PER_WORD = BYTES ? 4 : 2;
+#pragma unroll
+        for (int c = 0; c < ITEM; ++c) {
+            if (patch.chunk * PIXEL + half * ITEM + c >= CHANNELS) break;
+            const char* at = source + static_cast<Index>(half * ITEM + c) * patch.channel_stride;
+            const unsigned value =
+                BYTES ? *reinterpret_cast<const unsigned char*>(at) : *reinterpret_cast<const unsigned short*>(at);
+            fetched.raw[n][c / PER_WORD] |= value << (c % PER_WORD * (32 / PER_WORD));
+        }
+    }
+}
+
 // Start this thread's next items on their way, the patch's last ones once the stages of a filter's rows are through.
 __device__ __forceinline__ void fetch(Patch& patch, unsigned target, Fetched& fetched) {
     const int down = THREADS / patch.padded, right = THREADS % patch.padded;
 #pragma unroll
     for (int n = 0; n < FETCH; ++n) {
-        const int pixel = patch.item / ITEMS, half = patch.item % ITEMS;
-        const int unit = patch.item * ITEM / 8;
-        const bool exists = patch.row < patch.rows && patch.item < patch.items;
-        const bool inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.height) &&
-                            static_cast<unsigned>(patch.left + pixel) < static_cast<unsigned>(patch.width) &&
-                            (CHANNELS % PIXEL == 0 || ACCESS == 1 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
-        const unsigned place = target + (unit % SPAN * PLANE + patch.row / STRIDE * patch.pitch +
-                                         patch.row % STRIDE * patch.width_units + unit / SPAN) *
-                                            16 +
-                               (ITEM == 4 ? patch.item % 2 * 8 : 0);
-        const char* source = patch.source;
-        if (inside) source += static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
-        if constexpr (!CONVERTED) {
-            if (exists) start_copy<2 * ITEM>(place, source + half * 2 * ITEM, inside);
-        } else {
-            fetched.target[n] = exists ? place : NOWHERE;
-            fetched.inside[n] = exists && inside;
-#pragma unroll
-            for (int i = 0; i < RAW; ++i) fetched.raw[n][i] = 0;
-            if (fetched.inside[n]) {
-                if constexpr (ACCESS == 1) {
-                    if constexpr (BYTES) {
-                        fetched.raw[n][0] = *reinterpret_cast<const unsigned*>(source);
-                    } else {
-                        const uint2 word = *reinterpret_cast<const uint2*>(source);
-                        fetched.raw[n][0] = word.x;
-                        fetched.raw[n][RAW - 1] = word.y;
-                    }
-                } else {
-                    constexpr int PER_WORD = BYTES ? 4 : 2;
-#pragma unroll
-                    for (int c = 0; c < ITEM; ++c) {
-                        if (patch.chunk * PIXEL + half * ITEM + c >= CHANNELS) break;
-                        const char* at = source + static_cast<Index>(half * ITEM + c) * patch.channel_stride;
-                        const unsigned value =
-                            BYTES ? *reinterpret_cast<const unsigned char*>(at) : *reinterpret_cast<const unsigned short*>(at);
-                        fetched.raw[n][c / PER_WORD] |= value << (c % PER_WORD * (32 / PER_WORD));
-                    }
-                }
+        fetched.target[n] = NOWHERE;
+        if (patch.row < patch.rows) {
+            if (patch.item < patch.items) fetch_item(patch, target, fetched, n);
+            patch.row += down;
+            patch.item += right;
+            if (patch.item >= patch.padded) {
+                patch.item -= patch.padded;
+                ++patch.row;
             }
-        }
-        patch.row += down;
-        patch.item += right;
-        if (patch.item >= patch.padded) {
-            patch.item -= patch.padded;
-            ++patch.row;
         }
     }
 }
@@ -268,35 +287,62 @@ __device__ __forceinline__ void settle(const Patch& patch, const Fetched& fetche
     }
 }
 
-__device__ __forceinline__ void stage_weights(unsigned target, const char* weight, int stage) {
-    const char* source = weight + static_cast<Index>(stage) * STAGE_BYTES;
-    for (int at = threadIdx.x * 16; at < STAGE_BYTES; at += THREADS * 16) start_copy<16>(target + at, source + at, true);
+// A stage's weights; this thread's share of them from byte AT on.
+template <int AT = 0>
+__device__ __forceinline__ void stage_weights(unsigned target, const char* source) {
+    if constexpr (AT + THREADS * 16 <= STAGE_BYTES) {
+        start_copy<16, AT>(target, source, true);
+        stage_weights<AT + THREADS * 16>(target, source);
+    } else if constexpr (AT < STAGE_BYTES) {
+        if (static_cast<int>(threadIdx.x) * 16 < STAGE_BYTES - AT) start_copy<16, AT>(target, source, true);
+    }
 }
 
-// One filter row of one chunk: STEPS products of [16 * TILES outputs, 16] and [16, PART] a warp.
-__device__ __forceinline__ void multiply(float (&sums)[TILES][PART / 8][4], const unsigned (&outputs)[TILES], unsigned row,
-                                         unsigned weights) {
+// From a unit to the next where that is the same for all even ones, which is unless SPAN is odd.
+constexpr int APART = place_of(1);
+constexpr bool REGULAR = SPAN == 1 || SPAN % 2 == 0;
+
+// Sixteen filters of one step.
+template <int STEP, int SIXTEEN>
+__device__ __forceinline__ void multiply_filters(float (&sums)[TILES][PART / 8][4], const unsigned (&a)[TILES][4], unsigned weights) {
+    if constexpr (SIXTEEN < PART / 16) {
+        unsigned b[4];
+        load_matrices<(STEP * PART + SIXTEEN * 16) * 32>(b, weights);
 #pragma unroll
-    for (int step = 0; step < STEPS; ++step) {
-        const int half = threadIdx.x / 16 % 2;
-        // Constants, but for strides that are odd and pixels of 8 channels.
-        const int low = (2 * step % SPAN * PLANE + 2 * step / SPAN) * 16;
-        const int high = ((2 * step + 1) % SPAN * PLANE + (2 * step + 1) / SPAN) * 16;
-        constexpr int APART = (1 % SPAN * PLANE + 1 / SPAN) * 16;
-        const int unit = SPAN == 1 || SPAN % 2 == 0 ? low : half ? high - APART : low;
+        for (int tile = 0; tile < TILES; ++tile) {
+            multiply_add<BF16>(sums[tile][2 * SIXTEEN], a[tile], b[0], b[1]);
+            multiply_add<BF16>(sums[tile][2 * SIXTEEN + 1], a[tile], b[2], b[3]);
+        }
+        multiply_filters<STEP, SIXTEEN + 1>(sums, a, weights);
+    }
+}
+
+// The steps of a stage: products of [16 * TILES outputs, 16] and [16, PART] a warp. In the last step pixels beyond the filter's
+// row meet weights of zero; those of an output to the right, they may be NaN or infinite, and are made zeros.
+template <int STEP = 0>
+__device__ __forceinline__ void multiply(float (&sums)[TILES][PART / 8][4], const unsigned (&outputs)[TILES], unsigned weights) {
+    if constexpr (STEP < STEPS) {
+        constexpr int LOW = place_of(2 * STEP), HIGH = place_of(2 * STEP + 1) - APART;
         unsigned a[TILES][4];
 #pragma unroll
-        for (int tile = 0; tile < TILES; ++tile) load_matrices(a[tile], outputs[tile] + row + unit);
-#pragma unroll
-        for (int sixteen = 0; sixteen < PART / 16; ++sixteen) {
-            unsigned b[4];
-            load_matrices(b, weights + (step * PART + sixteen * 16) * 32);
-#pragma unroll
-            for (int tile = 0; tile < TILES; ++tile) {
-                multiply_add<BF16>(sums[tile][2 * sixteen], a[tile], b[0], b[1]);
-                multiply_add<BF16>(sums[tile][2 * sixteen + 1], a[tile], b[2], b[3]);
+        for (int tile = 0; tile < TILES; ++tile) {
+            if constexpr (REGULAR) {
+                load_matrices<LOW>(a[tile], outputs[tile]);
+            } else {
+                load_matrices<0>(a[tile], outputs[tile] + static_cast<unsigned>(threadIdx.x / 16 % 2 ? HIGH : LOW));
             }
         }
+        if constexpr (STEP == STEPS - 1 && LAST < 16 && !BYTES) {
+#pragma unroll
+            for (int tile = 0; tile < TILES; ++tile) {
+#pragma unroll
+                for (int n = 0; n < 4; ++n) {
+                    if (n / 2 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 >= LAST) a[tile][n] = 0;
+                }
+            }
+        }
+        multiply_filters<STEP, 0>(sums, a, weights);
+        multiply<STEP + 1>(sums, outputs, weights);
     }
 }
 
@@ -370,7 +416,7 @@ __device__ __forceinline__ void emit(const Strip& strip, const Region& region, c
 #pragma unroll
                 for (int x = 0; x < POOL; ++x) {
                     Half2 other[4];
-                    load_shared(other, ring + (row + min(j + x, cols - 1)) * PITCH + (octet < OCTETS ? octet : 0) * 16);
+                    load_shared(other, ring + place_in_ring(row + min(j + x, cols - 1), octet < OCTETS ? octet : 0));
 #pragma unroll
                     for (int n = 0; n < 4; ++n) values[n] = x + y == 0 ? other[n] : larger<BF16>(values[n], other[n]);
                 }
@@ -429,7 +475,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
         fetch(patch, patches, fetched);
         settle(patch, fetched, mean, scale);
     }
-    stage_weights(staged, weight, 0);
+    const unsigned share = threadIdx.x * 16;
+    stage_weights(staged + share, weight + share);
     int stage = 0;   // whose weights are in buffer `stage_side`
     int side = 0, stage_side = 0;
     int row = 0;
@@ -443,8 +490,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
         for (int tile = 0; tile < TILES; ++tile) {
             // Beyond the step's outputs the last is computed again.
             const int output = min((tile * WARPS + warp) * 16 + lane % 16, rows * cols - 1);
-            constexpr int APART = 1 % SPAN * PLANE + 1 / SPAN;
-            places[tile] = (output / cols * pitch + output % cols + lane / 16 * APART) * 16;
+            places[tile] = (output / cols * pitch + output % cols) * 16 + lane / 16 * APART;
         }
         float sums[TILES][PART / 8][4] = {};
 
@@ -463,10 +509,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
                 wait_copies();
                 __syncthreads();
                 stage = stage + 1 == STAGES ? 0 : stage + 1;
-                if (!(final && tap_row == SIZE - 1)) stage_weights(staged + (stage_side ^ 1) * STAGE_BYTES, weight, stage);
+                if (!(final && tap_row == SIZE - 1)) {
+                    stage_weights(staged + (stage_side ^ 1) * STAGE_BYTES + share, weight + stage * STAGE_BYTES + share);
+                }
                 fetch(patch, patches + (side ^ 1) * PATCH_BYTES, fetched);
-                const unsigned tap = (tap_row / STRIDE * pitch + tap_row % STRIDE * (cols + REACH)) * 16;
-                multiply(sums, places, patches + side * PATCH_BYTES + tap, staged + stage_side * STAGE_BYTES + lane * 16);
+                const unsigned tap = patches + side * PATCH_BYTES +
+                                     (tap_row / STRIDE * pitch + tap_row % STRIDE * (cols + REACH)) * 16;
+                unsigned rows_of_tap[TILES];
+#pragma unroll
+                for (int tile = 0; tile < TILES; ++tile) rows_of_tap[tile] = places[tile] + tap;
+                multiply(sums, rows_of_tap, staged + stage_side * STAGE_BYTES + lane * 16);
                 settle(patch, fetched, mean, scale);
                 stage_side ^= 1;
             }
@@ -481,12 +533,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
             for (int upper = 0; upper < 2; ++upper) {
                 const int output = (tile * WARPS + warp) * 16 + lane / 4 + 8 * upper;
                 if (output >= rows * cols) continue;
-                const unsigned place = ring + ((row + output / cols) % ring_rows * cols + output % cols) * PITCH + lane % 4 * 4;
+                const int place = (row + output / cols) % ring_rows * cols + output % cols;
 #pragma unroll
                 for (int eight = 0; eight < PART / 8; ++eight) {
                     const float2 add = *reinterpret_cast<const float2*>(bias + blockIdx.y * PART + eight * 8 + lane % 4 * 2);
                     const float first = sums[tile][eight][2 * upper] + add.x, second = sums[tile][eight][2 * upper + 1] + add.y;
-                    store_shared(place + eight * 16, rounded<BF16>(positive(first), positive(second)));
+                    store_shared(ring + place_in_ring(place, eight) + lane % 4 * 4,
+                                 rounded<BF16>(positive(first), positive(second)));
                 }
             }
         }
@@ -495,7 +548,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
             for (int base = 0; base < rows * cols; base += THREADS / LANES) {
                 const int output = base + static_cast<int>(threadIdx.x) / LANES, octet = lane % LANES;
                 const bool own = output < rows * cols && octet < OCTETS;
-                const unsigned place = ring + ((row + output / cols) % ring_rows * cols + output % cols) * PITCH + octet * 16;
+                const unsigned place = ring + place_in_ring((row + output / cols) % ring_rows * cols + output % cols, octet);
                 Half2 values[4] = {};
                 if (own) load_shared(values, place);
                 normalise(values, norm_scale, norm_power, norm_k);

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import norm_first
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 SHARED_BYTES = 99 * 1024  # of a thread block, on the GPUs that have least
-_MOST_PART = 128
-_MOST_LANES = 32
+MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
+MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
+_BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, from the one that wastes least
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class CudaConfig:
     @property
     def shared(self) -> int:
         """Bytes of shared memory: two patches, two stages of weights, the ring."""
-        return 2 * 16 * self.span * self.plane + 2 * self.steps * self.part * 32 + self.ring * (2 * self.part + 16)
+        return 2 * 16 * self.span * self.plane + 2 * self.steps * self.part * 32 + self.ring * (2 * self.part + (16 if self.part & (self.part - 1) else 0))
 
     def rows_of(self, cols: int) -> int:
         """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
@@ -108,14 +108,22 @@ def pixel_of(params: BlockParams) -> int:
     return 8 if params.channels <= 8 else 16
 
 
-def config_of(params: BlockParams) -> CudaConfig:
-    """The tile that a problem is computed in."""
+def config_of(params: BlockParams) -> CudaConfig | None:
+    """The tile that a problem is computed in, the largest whose memory every GPU has; None where there is none.
+
+    28 columns are half of the presets' widths of 108 and 54 but for the pool's overlap, and nine rows of them are 252 of a
+    step's 256 outputs.
+    """
     options = params.options
     filters = -(-params.filters // 16) * 16
     part = filters if isinstance(options.norm, CrossMapNorm) else min(filters, 64)
     pool = (options.pool or Pool(1, 1)).size
-    tiles = 4 if part <= 64 else 2
-    return CudaConfig(params.size, options.stride, pool, part, pixel_of(params), 4, tiles, 29 if tiles == 4 else 17)
+    for tiles in (4, 2, 1) if part <= 64 else (2, 1):
+        for cols in _BESIDE:
+            config = CudaConfig(params.size, options.stride, pool, part, pixel_of(params), 4, tiles, cols)
+            if config.shared <= SHARED_BYTES and config.rows_of(pool) > 0:
+                return config
+    return None
 
 
 def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, wanted: int = 1) -> Tensor:
@@ -182,8 +190,3 @@ def _shared_out(starts: list[int], extent: int, pool: int, count: int) -> list[t
         first, last = starts[low], starts[high - 1]
         parts.append((first, min(last + pool, extent) - first, last - first + 1))
     return parts
-
-
-def norm_comes_first(params: BlockParams) -> bool:
-    """Whether a pool follows the norm."""
-    return norm_first(params)
