@@ -455,6 +455,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
     const float* __restrict__ bias,   // [parts * PART]
     const float* __restrict__ mean,   // [CHUNKS * PIXEL], or anything where SUBTRACT is not set
     float scale, float norm_scale, float norm_power, float norm_k) {
+#if __CUDA_ARCH__ >= 800  // an older target compiles to nothing
     extern __shared__ __align__(128) unsigned char memory[];
     const unsigned patches = shared_address(memory);
     const unsigned staged = patches + 2 * PATCH_BYTES, ring = staged + 2 * STAGE_BYTES;
@@ -566,4 +567,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
             row = 0;
         }
     }
+#endif
 }

@@ -24,6 +24,14 @@ KERNEL = CudaKernel(
         "norm_power", "norm_k",
     ),
 )  # fmt: skip
+SIMPLE_KERNEL = CudaKernel(
+    "block/simple.cu",
+    "simple_block_kernel",
+    (
+        "windows", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
+        "norm_power", "norm_k",
+    ),
+)  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
 _RESIDENT = 2  # thread blocks of a multiprocessor
 _MULTIPROCESSORS = 108  # where there is no device to ask
@@ -79,11 +87,42 @@ def plan_launch(
         "outputs": output_table(outputs, device), "weight": packed(weight, config), "bias": added, "mean": on(means, device),
         "scale": float(scale), **norm_numbers(params.options.norm),
     }  # fmt: skip
-    constants = _constants(config, params) | {
+    constants = _of_problem(params) | _of_tile(config) | {
         "ACCESS": access, "SUBTRACT": int(subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
     }  # fmt: skip
     grid = min(len(strips), max(1, blocks // parts)), parts
     return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
+
+
+def run_simple(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+) -> None:
+    """`run` by the simple kernel, which stages nothing: what the other is compared with."""
+    device = weight.device
+    windows = [
+        (region, piece, row, col)
+        for region, (first, count) in enumerate(regions.regions[:, -2:].tolist())
+        for piece in range(first, first + count)
+        for row in range(int(regions.pieces[piece, 2]))
+        for col in range(int(regions.pieces[piece, 3]))
+    ]
+    added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
+    args: dict[str, Any] = {
+        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device), "regions": on(regions.regions, device),
+        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(sources, device),
+        "outputs": output_table(outputs, device), "weight": weight.contiguous(), "bias": added,
+        "mean": on(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
+        **norm_numbers(params.options.norm),
+    }  # fmt: skip
+    warps = -(-params.filters // 32)
+    launch(Launch(SIMPLE_KERNEL, (len(windows),), args, _of_problem(params), warps, reads=sources, writes=list(outputs)))
 
 
 def packed(weight: Tensor, config: CudaConfig) -> Tensor:
@@ -102,16 +141,22 @@ def packed(weight: Tensor, config: CudaConfig) -> Tensor:
     return matrices.permute(0, 1, 2, 6, 3, 4, 7, 5, 8).contiguous()
 
 
-def _constants(config: CudaConfig, params: BlockParams) -> dict[str, Any]:
-    """What the kernel is compiled for, as far as the tile and the problem say."""
+def _of_problem(params: BlockParams) -> dict[str, int]:
+    """What a kernel is compiled for, as far as the problem says."""
     options = params.options
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
-        "CHANNELS": params.channels, "FILTERS": params.filters, "PART": config.part, "SIZE": params.size,
-        "STRIDE": options.stride, "PIXEL": config.pixel, "POOL": pool.size, "POOL_STRIDE": pool.stride,
-        "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0, "NORM_FIRST": int(norm_first(params)),
-        "BF16": int(params.weight_dtype == torch.bfloat16), "BYTES": int(params.dtype == torch.uint8),
-        "WARPS": config.warps, "TILES": config.tiles, "PLANE": config.plane, "RING": config.ring,
+        "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride, "POOL": pool.size,
+        "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
+        "NORM_FIRST": int(norm_first(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
+        "BYTES": int(params.dtype == torch.uint8),
+    }  # fmt: skip
+
+
+def _of_tile(config: CudaConfig) -> dict[str, int]:
+    return {
+        "PART": config.part, "PIXEL": config.pixel, "WARPS": config.warps, "TILES": config.tiles, "PLANE": config.plane,
+        "RING": config.ring,
     }  # fmt: skip
 
 

@@ -87,12 +87,13 @@ VARIETY = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("run", [cuda.regions, cuda_forward.run_simple], ids=["staged", "simple"])
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("params", VARIETY, ids=str)
-def test_any_shape(params, dtype):
+def test_any_shape(params, dtype, run):
     params = _typed(params, dtype)
     x, weight, bias = operands(params)
-    (result,) = _run([poisoned(x)], _whole(params), weight, bias, params)
+    (result,) = _run([poisoned(x)], _whole(params), weight, bias, params, run=run)
     assert _error(result, _expected(x, weight, bias, params)) <= params.tolerance()
 
 
