@@ -73,13 +73,15 @@ constexpr int LAST = SIZE * PIXEL - 16 * (STEPS - 1);  // products of the last t
 constexpr int UNITS = 2 * STEPS;                      // of a filter row
 constexpr int REACH = (UNITS - 1) / SPAN;             // columns of a plane beyond the outputs' own
 constexpr int STAGES = CHUNKS * SIZE;                 // a stage is a filter row of a chunk
-constexpr int ITEM = PIXEL < 8 ? PIXEL : 8;           // channels that a thread moves at once
-constexpr int ITEMS = PIXEL / ITEM;                   // of a pixel
-constexpr int ALIGNED = 128 / (2 * ITEM);             // items whose addresses lie beside each other: no conflicts in shared memory
+constexpr int ITEM = PIXEL < 8 ? PIXEL : 8;           // channels of a pixel that lie in one unit
+constexpr int HALVES = PIXEL / ITEM;                  // units of a pixel
+constexpr int PIXELS = 8 / ITEM;                      // pixels of a unit
+constexpr int ALIGNED = 8;                            // units that fill a row of banks
 constexpr int STAGE_BYTES = STEPS * PART * 32;
 constexpr int PATCH_BYTES = SPAN * PLANE * 16;
-constexpr int FETCH = (SPAN * PLANE * 8 / ITEM + THREADS * SIZE - 1) / (THREADS * SIZE);  // items of a thread in a stage
-constexpr int RAW = ITEM * (BYTES ? 1 : 2) / 4;       // registers of an item that is converted
+constexpr int FETCH = (SPAN * PLANE + THREADS * SIZE - 1) / (THREADS * SIZE);  // units of a patch that a thread fetches in a stage
+constexpr int RAW = BYTES ? 2 : 4;                    // registers of a unit that is converted
+constexpr int MEANS = 8 / PIXELS;                     // of a unit
 constexpr bool CONVERTED = ACCESS != 0;
 constexpr int OCTETS = PART / 8;                      // of filters, one a lane
 
@@ -119,10 +121,11 @@ struct Patch {
     const char* source;  // its first pixel's first channel, as if the window had no end
     int row_stride, col_stride, channel_stride;  // bytes
     int top, left, height, width;                // of its corner in the window; of the window
-    int rows, items, padded;                     // items of a row; the same, with lanes that have nothing to do
+    int rows, units, padded;                     // units of a row; the same, with lanes that have nothing to do
     int pitch, width_units;
-    int row, item;  // this thread's next
+    int row, unit;  // this thread's next
     int chunk;
+    bool paired;  // the two pixels of a unit lie beside each other and may be read at once
 };
 
 struct Tables {
@@ -157,78 +160,107 @@ __device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const 
     patch.width = narrow(region.window_width);
     const int rows = min(narrow(strip.step), narrow(strip.rows) - row), cols = narrow(strip.cols);
     patch.rows = (rows - 1) * STRIDE + SIZE;
-    patch.items = ((cols - 1) * SPAN + UNITS) * 8 / ITEM;
-    patch.padded = (patch.items + ALIGNED - 1) / ALIGNED * ALIGNED;
+    patch.units = (cols - 1) * SPAN + UNITS;
+    patch.padded = (patch.units + ALIGNED - 1) / ALIGNED * ALIGNED;
     patch.pitch = pitch_of(cols);
     patch.width_units = cols + REACH;
     patch.row = threadIdx.x / patch.padded;
-    patch.item = threadIdx.x % patch.padded;
+    patch.unit = threadIdx.x % patch.padded;
     patch.chunk = chunk;
+    patch.paired = source.col == 4 && (reinterpret_cast<Index>(patch.source) | patch.row_stride) % (8 * BYTE) == 0;
 }
 
 constexpr unsigned NOWHERE = 0xffffffffu;
 
-// The items of one stage that wait in registers to be converted.
+// The units of one stage that wait in registers to be converted.
 struct Fetched {
     unsigned raw[FETCH][RAW];
-    unsigned target[FETCH];  // NOWHERE: none
-    bool inside[FETCH];
+    unsigned target[FETCH];         // NOWHERE: none
+    bool inside[FETCH][PIXELS];
 };
 
-// Start the item (patch.row, patch.item) on its way.
-__device__ __forceinline__ void fetch_item(const Patch& patch, unsigned target, Fetched& fetched, int n) {
-    const int pixel = patch.item / ITEMS, half = patch.item % ITEMS;
-    const int unit = patch.item * ITEM / 8;
-    const bool inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.height) &&
-                        static_cast<unsigned>(patch.left + pixel) < static_cast<unsigned>(patch.width) &&
-                        (CHANNELS % PIXEL == 0 || ACCESS == 1 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
-    const unsigned place = target + place_of(unit) +
-                           (patch.row / STRIDE * patch.pitch + patch.row % STRIDE * patch.width_units) * 16 +
-                           (ITEM == 4 ? patch.item % 2 * 8 : 0);
-    const char* source = patch.source;
-    if (inside) source += static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
-    if constexpr (!CONVERTED) {
-        start_copy<2 * ITEM>(place, source + half * 2 * ITEM, inside);
-        return;
-    }
-    fetched.target[n] = place;
-    fetched.inside[n] = inside;
-#pragma unroll
-    for (int i = 0; i < RAW; ++i) fetched.raw[n][i] = 0;
-    if (!inside) return;
-    if constexpr (ACCESS == 1) {
-        if constexpr (BYTES) {
-            fetched.raw[n][0] = *reinterpret_cast<const unsigned*>(source);
-        } else {
-            const uint2 word = *reinterpret_cast<const uint2*>(source);
-            fetched.raw[n][0] = word.x;
-            fetched.raw[n][RAW - 1] = word.y;
-        }
+// One, two or four words in one access, aligned as such.
+template <int COUNT>
+__device__ __forceinline__ void load_words(unsigned (&words)[COUNT], const char* source) {
+    if constexpr (COUNT == 1) {
+        words[0] = *reinterpret_cast<const unsigned*>(source);
+    } else if constexpr (COUNT == 2) {
+        const uint2 found = *reinterpret_cast<const uint2*>(source);
+        words[0] = found.x;
+        words[1] = found.y;
     } else {
-        constexpr int PER_WORD = BYTES ? 4 : 2;
+        const uint4 found = *reinterpret_cast<const uint4*>(source);
+        words[0] = found.x;
+        words[1] = found.y;
+        words[2] = found.z;
+        words[3] = found.w;
+    }
+}
+
+// Start the unit (patch.row, patch.unit) on its way.
+__device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, Fetched& fetched, int n) {
+    const int pixel = patch.unit * PIXELS / HALVES, half = patch.unit % HALVES;
+    const bool row_inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.height) &&
+                            (CHANNELS % PIXEL == 0 || PIXEL == 4 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
+    const unsigned place = target + place_of(patch.unit) +
+                           (patch.row / STRIDE * patch.pitch + patch.row % STRIDE * patch.width_units) * 16;
+    const char* row = patch.source + static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
+    fetched.target[n] = place;
+    if constexpr (CONVERTED) {
 #pragma unroll
-        for (int c = 0; c < ITEM; ++c) {
-            if (patch.chunk * PIXEL + half * ITEM + c >= CHANNELS) break;
-            const char* at = source + static_cast<Index>(half * ITEM + c) * patch.channel_stride;
-            const unsigned value =
-                BYTES ? *reinterpret_cast<const unsigned char*>(at) : *reinterpret_cast<const unsigned short*>(at);
-            fetched.raw[n][c / PER_WORD] |= value << (c % PER_WORD * (32 / PER_WORD));
+        for (int i = 0; i < RAW; ++i) fetched.raw[n][i] = 0;
+    }
+    bool inside[PIXELS];
+#pragma unroll
+    for (int p = 0; p < PIXELS; ++p) {
+        inside[p] = row_inside && static_cast<unsigned>(patch.left + pixel + p) < static_cast<unsigned>(patch.width);
+        fetched.inside[n][p] = inside[p];
+    }
+    if constexpr (ACCESS == 1) {
+        if (patch.paired && inside[0] && inside[1]) {
+            load_words(fetched.raw[n], row);
+            return;
+        }
+    }
+#pragma unroll
+    for (int p = 0; p < PIXELS; ++p) {
+        const char* source = row + p * patch.col_stride;
+        if constexpr (!CONVERTED) {
+            // Nothing is read where nothing is wanted, but the address must be one.
+            start_copy<2 * ITEM>(place + p * 2 * ITEM, inside[p] ? source + half * 2 * ITEM : patch.source, inside[p]);
+        } else if (inside[p]) {
+            if constexpr (ACCESS == 1) {
+                unsigned words[RAW / 2];
+                load_words(words, source);
+#pragma unroll
+                for (int i = 0; i < RAW / 2; ++i) fetched.raw[n][p * RAW / 2 + i] = words[i];
+            } else {
+                constexpr int PER_WORD = BYTES ? 4 : 2;
+#pragma unroll
+                for (int c = 0; c < ITEM; ++c) {
+                    if (patch.chunk * PIXEL + half * ITEM + c >= CHANNELS) break;
+                    const char* at = source + static_cast<Index>(half * ITEM + c) * patch.channel_stride;
+                    const unsigned value =
+                        BYTES ? *reinterpret_cast<const unsigned char*>(at) : *reinterpret_cast<const unsigned short*>(at);
+                    fetched.raw[n][(p * ITEM + c) / PER_WORD] |= value << (c % PER_WORD * (32 / PER_WORD));
+                }
+            }
         }
     }
 }
 
-// Start this thread's next items on their way, the patch's last ones once the stages of a filter's rows are through.
+// Start this thread's next units on their way; after the stages of a chunk all of them are.
 __device__ __forceinline__ void fetch(Patch& patch, unsigned target, Fetched& fetched) {
     const int down = THREADS / patch.padded, right = THREADS % patch.padded;
 #pragma unroll
     for (int n = 0; n < FETCH; ++n) {
         fetched.target[n] = NOWHERE;
         if (patch.row < patch.rows) {
-            if (patch.item < patch.items) fetch_item(patch, target, fetched, n);
+            if (patch.unit < patch.units) fetch_unit(patch, target, fetched, n);
             patch.row += down;
-            patch.item += right;
-            if (patch.item >= patch.padded) {
-                patch.item -= patch.padded;
+            patch.unit += right;
+            if (patch.unit >= patch.padded) {
+                patch.unit -= patch.padded;
                 ++patch.row;
             }
         }
@@ -241,48 +273,50 @@ __device__ __forceinline__ float channel_of(const unsigned (&raw)[RAW]) {
     return widened<BF16>(static_cast<unsigned short>(raw[INDEX / 2] >> (INDEX % 2 * 16)));
 }
 
-// Channels 2 * PAIR and the next of an item as numbers less their mean.
+// Numbers 2 * PAIR and the next of a unit, less their mean; zero where there is no pixel or no channel: the weights there are
+// zero, but a NaN times zero is none.
 template <int PAIR>
-__device__ __forceinline__ Half2 converted(const unsigned (&raw)[RAW], const float (&mean)[ITEM], float scale) {
-    if constexpr (!BYTES && !SUBTRACT) return raw[PAIR];
-    float first = channel_of<2 * PAIR>(raw), second = channel_of<2 * PAIR + 1>(raw);
-    if constexpr (SUBTRACT) {
-        first = (first - mean[2 * PAIR]) * scale;
-        second = (second - mean[2 * PAIR + 1]) * scale;
+__device__ __forceinline__ Half2 converted(const unsigned (&raw)[RAW], const bool (&inside)[PIXELS], int channel,
+                                           const float (&mean)[MEANS], float scale) {
+    constexpr int OWN = 2 * PAIR % MEANS;  // channel in the unit
+    if (!inside[2 * PAIR / MEANS] || channel + OWN >= CHANNELS) return 0;
+    Half2 pair;
+    if constexpr (!BYTES && !SUBTRACT) {
+        pair = raw[PAIR];
+    } else {
+        float first = channel_of<2 * PAIR>(raw), second = channel_of<2 * PAIR + 1>(raw);
+        if constexpr (SUBTRACT) {
+            first = (first - mean[OWN]) * scale;
+            second = (second - mean[OWN + 1]) * scale;
+        }
+        pair = rounded<BF16>(first, second);
     }
-    return rounded<BF16>(first, second);
+    return CHANNELS % 2 && channel + OWN + 1 >= CHANNELS ? pair & 0xffffu : pair;
 }
 
-// Write what was fetched to the patch. Channels that do not exist are zero: so are their weights, but not a NaN times these.
-__device__ __forceinline__ void settle(const Patch& patch, const Fetched& fetched, const float* means, float scale) {
+__device__ __forceinline__ void load_means(float (&mean)[MEANS], const float* means) {
+#pragma unroll
+    for (int c = 0; c < MEANS; ++c) mean[c] = SUBTRACT ? means[c] : 0.0f;
+}
+
+// Write what was fetched to the patch.
+__device__ __forceinline__ void settle(const Patch& patch, const Fetched& fetched, const float* means,
+                                       const float (&first_means)[MEANS], float scale) {
     if constexpr (CONVERTED) {
+        // A thread's units are all the same half of a pixel: there are an even number of threads, and of units in a row.
+        const int channel = patch.chunk * PIXEL + static_cast<int>(threadIdx.x) % HALVES * ITEM;
+        float mean[MEANS];
+#pragma unroll
+        for (int c = 0; c < MEANS; ++c) mean[c] = first_means[c];
+        if constexpr (CHUNKS * HALVES > 1) load_means(mean, means + channel);
 #pragma unroll
         for (int n = 0; n < FETCH; ++n) {
             if (fetched.target[n] == NOWHERE) continue;
-            // The item's half of its pixel follows from its number, which has moved on by the items fetched since.
-            const int first = patch.chunk * PIXEL + (ITEMS == 1 ? 0 : static_cast<int>(threadIdx.x) % ITEMS * ITEM);
-            float mean[ITEM];
-            if constexpr (SUBTRACT) {
-#pragma unroll
-                for (int c = 0; c < ITEM; ++c) mean[c] = means[first + c];
-            }
-            Half2 pair[ITEM / 2];
-            pair[0] = converted<0>(fetched.raw[n], mean, scale);
-            pair[1] = converted<1>(fetched.raw[n], mean, scale);
-            if constexpr (ITEM == 8) {
-                pair[2] = converted<2>(fetched.raw[n], mean, scale);
-                pair[ITEM / 2 - 1] = converted<3>(fetched.raw[n], mean, scale);
-            }
-#pragma unroll
-            for (int c = 0; c < ITEM / 2; ++c) {
-                if (!fetched.inside[n] || first + 2 * c >= CHANNELS) pair[c] = 0;
-                if (CHANNELS % 2 && first + 2 * c + 1 >= CHANNELS) pair[c] &= 0xffffu;
-            }
-            if constexpr (ITEM == 4) {
-                store_shared(fetched.target[n], pair[0], pair[1]);
-            } else {
-                store_shared(fetched.target[n], pair[0], pair[1], pair[2], pair[ITEM / 2 - 1]);
-            }
+            const auto& raw = fetched.raw[n];
+            const auto& inside = fetched.inside[n];
+            store_shared(fetched.target[n], converted<0>(raw, inside, channel, mean, scale),
+                         converted<1>(raw, inside, channel, mean, scale), converted<2>(raw, inside, channel, mean, scale),
+                         converted<3>(raw, inside, channel, mean, scale));
         }
     }
 }
@@ -471,10 +505,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
     Strip strip = strips[at];
     Patch patch;
     Fetched fetched;
+    float first_means[MEANS];  // where there is one unit of channels alone
+    load_means(first_means, mean);
     begin(patch, tables, strip, 0, 0);
     for (int row = 0; row < SIZE; ++row) {
         fetch(patch, patches, fetched);
-        settle(patch, fetched, mean, scale);
+        settle(patch, fetched, mean, first_means, scale);
     }
     const unsigned share = threadIdx.x * 16;
     stage_weights(staged + share, weight + share);
@@ -520,7 +556,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
 #pragma unroll
                 for (int tile = 0; tile < TILES; ++tile) rows_of_tap[tile] = places[tile] + tap;
                 multiply(sums, rows_of_tap, staged + stage_side * STAGE_BYTES + lane * 16);
-                settle(patch, fetched, mean, scale);
+                settle(patch, fetched, mean, first_means, scale);
                 stage_side ^= 1;
             }
             side ^= 1;

@@ -68,10 +68,9 @@ class CudaConfig:
 
     @property
     def fetched(self) -> int:
-        """Items that a patch may consist of, idle lanes included."""
-        item = min(self.pixel, 8)
+        """Units that a patch may consist of, idle lanes included."""
         a_stage = self.threads * self.size
-        return -(-self.span * self.plane * 8 // item // a_stage) * a_stage
+        return -(-self.span * self.plane // a_stage) * a_stage
 
     @property
     def shared(self) -> int:
@@ -81,7 +80,7 @@ class CudaConfig:
     def rows_of(self, cols: int) -> int:
         """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
         rows = min(self.outputs // cols, self.ring // cols - (self.pool - 1))
-        while rows > 0 and not (self._plane_units(cols, rows) <= self.plane and self._items(cols, rows) <= self.fetched):
+        while rows > 0 and not (self._plane_units(cols, rows) <= self.plane and self._fetched_units(cols, rows) <= self.fetched):
             rows -= 1
         return max(rows, 0)
 
@@ -94,11 +93,9 @@ class CudaConfig:
         last = (rows - 1) * self.stride + self.size - 1
         return last // self.stride * pitch + (last % self.stride + 1) * width
 
-    def _items(self, cols: int, rows: int) -> int:
-        item = min(self.pixel, 8)
-        aligned = 64 // item
+    def _fetched_units(self, cols: int, rows: int) -> int:
         units = (cols - 1) * self.span + 2 * self.steps
-        return ((rows - 1) * self.stride + self.size) * (-(-units * 8 // item // aligned) * aligned)
+        return ((rows - 1) * self.stride + self.size) * (-(-units // 8) * 8)
 
 
 def pixel_of(params: BlockParams) -> int:
