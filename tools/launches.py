@@ -1,4 +1,4 @@
-"""Every launch of a Triton kernel that a preset can select: what is compiled for the report and judged by the cost model."""
+"""Every launch of a GPU kernel that a preset can select: what is compiled for the report and judged by the cost model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def preset_launches(capability: int) -> Iterator[Named]:
     seen: set[Any] = set()
     for named in (*_of_blocks(capability), *_of_heads(), *_of_updates()):
         launch = named.launch
-        identity = (launch.kernel, tuple(launch.constants.items()), launch.warps, launch.stages, aot.specialised(launch)[0])
+        identity = aot.machine_code_of(launch)
         if identity not in seen:
             seen.add(identity)
             yield named

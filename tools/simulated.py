@@ -1,21 +1,28 @@
-"""Run the package's Triton kernels in the PTX simulator: within `simulated(80)` their launches on cpu tensors go there."""
+"""Run the package's GPU kernels in the PTX simulator: within `simulated(80)` their launches on cpu tensors go there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from dcnn_fast.ops.launch import Launch, launched_by
+from dcnn_fast.ops.launch import CudaKernel, Launch, launched_by
 from tools import aot, ptxsim
 
 
 @contextmanager
-def simulated(capability: int = 80) -> Iterator[list[tuple[Launch, Any]]]:
-    """Compile every launch for sm_`capability` and run the PTX. Yields the list of launches and their reports so far."""
+def simulated(capability: int = 80, sources: Path | None = None) -> Iterator[list[tuple[Launch, Any]]]:
+    """Compile every launch for sm_`capability` and run the PTX. Yields the list of launches and their reports so far.
+
+    sources: a folder whose CUDA C++ is compiled instead of csrc/cuda.
+    """
     done: list[tuple[Launch, Any]] = []
 
     def run(what: Launch) -> None:
+        if sources is not None and isinstance(what.kernel, CudaKernel):
+            what = replace(what, kernel=replace(what.kernel, folder=sources))
         code = aot.compiled(what, capability)
         args = [what.args[name] for name in code.names]
         report = ptxsim.launch(
