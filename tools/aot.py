@@ -1,4 +1,4 @@
-"""Compile a launch of a Triton kernel ahead of time, for any GPU and without one."""
+"""Compile a launch ahead of time, of Triton's kernels and of those in CUDA C++, for any GPU and without one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.launch import CudaKernel, Launch
 
 _POINTERS = {
     torch.float64: "*fp64", torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.uint8: "*u8",
@@ -37,7 +38,24 @@ class Compiled:
 
 def compiled(what: Launch, capability: int) -> Compiled:
     """The kernel of `what` for sm_`capability`."""
+    if isinstance(what.kernel, CudaKernel):
+        kernel = what.kernel
+        code = cuda_compile.compiled(kernel.source, what.constants, capability, kernel.folder)
+        return Compiled(kernel.name, kernel.parameters, code.ptx, code.cubin, what.shared, what.warps)
     return _compiled(what.kernel, *specialised(what), capability, what.warps, what.stages)
+
+
+def kernel_name(what: Launch) -> str:
+    """The name of a launch's kernel."""
+    name: str = what.kernel.name if isinstance(what.kernel, CudaKernel) else what.kernel.__name__
+    return name
+
+
+def machine_code_of(what: Launch) -> tuple[Any, ...]:
+    """What tells apart two launches whose machine code differs."""
+    if isinstance(what.kernel, CudaKernel):
+        return what.kernel, tuple(sorted(what.constants.items())), what.warps, what.shared
+    return what.kernel, tuple(what.constants.items()), what.warps, what.stages, specialised(what)[0]
 
 
 _Pairs = tuple[tuple[str, Any], ...]

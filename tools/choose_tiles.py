@@ -25,8 +25,9 @@ import torch
 from rich.progress import track
 
 from bench.gpu_cost import COUNTS, GPUS, IMAGES, CountedTile, Counts, counted_tiles, predicted
-from dcnn_fast.ops.block import triton, triton_config, triton_forward
+from dcnn_fast.ops.block import triton_config, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
 from tools.launches import scoring_operands, scoring_problems, training_problems
@@ -47,7 +48,7 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     out = _empty(params, params.out_dtype)
     values = _empty(params, params.out_dtype) if keeps and params.kept.values else None
     hits = _empty(params, torch.int16) if keeps and params.kept.hits else None
-    operands = ([x], triton.whole_images(params), weight, bias, params, mean, 1.0, [out], values, hits)
+    operands = ([x], whole_images(params), weight, bias, params, mean, 1.0, [out], values, hits)
     return triton_forward.plan_launch(config, *operands)
 
 

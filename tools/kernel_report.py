@@ -1,4 +1,4 @@
-"""Compile every Triton kernel and configuration that a preset can select, for every GPU, and judge the machine code.
+"""Compile every GPU kernel and configuration that a preset can select, for every GPU, and judge the machine code.
 
     python -m tools.kernel_report            compile what has changed and write tools/kernel_report.csv
     python -m tools.kernel_report --check    compare with the committed table; exit 1 when it is stale or a rule is broken
@@ -29,7 +29,8 @@ import triton
 import triton.language as tl
 from rich.progress import track
 
-from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.launch import CudaKernel, Launch
 from tools import aot, sass
 from tools.launches import Named, preset_launches
 
@@ -101,9 +102,13 @@ def kernel_text(kernel: Any) -> str:
 
 
 def source_of(what: Launch, capability: int) -> str:
-    """A hash of what the machine code follows from: the text of the kernel and of what it calls, its constants, the arguments'
-    types, the compiler.
+    """A hash of what the machine code follows from: the text of the kernel and of what it calls or includes, its constants, the
+    arguments' types, the compiler.
     """
+    if isinstance(what.kernel, CudaKernel):
+        kernel = what.kernel
+        content = cuda_compile.content_hash(kernel.source, what.constants, capability, kernel.folder)
+        return hashlib.sha256(repr((content, kernel.name, what.warps, what.shared)).encode()).hexdigest()[:12]
     signature, constants, aligned = aot.specialised(what)
     parts = (kernel_text(what.kernel), triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
@@ -194,7 +199,7 @@ def _check() -> list[str]:
 
 def _key(job: tuple[Named, int]) -> tuple[str, str, int]:
     named, capability = job
-    return named.launch.kernel.__name__, named.problem, capability
+    return aot.kernel_name(named.launch), named.problem, capability
 
 
 def _hash(row: Row | None) -> str:

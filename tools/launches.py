@@ -1,4 +1,4 @@
-"""Every launch of a Triton kernel that a preset can select: what is compiled for the report and judged by the cost model."""
+"""Every launch of a GPU kernel that a preset can select: what is compiled for the report and judged by the cost model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from dcnn_fast import ops, spec
 from dcnn_fast.ops.block import triton
 from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from tools import aot
@@ -37,7 +38,7 @@ def preset_launches(capability: int) -> Iterator[Named]:
     seen: set[Any] = set()
     for named in (*_of_blocks(capability), *_of_linears(), *_of_heads(), *_of_updates()):
         launch = named.launch
-        identity = (launch.kernel, tuple(launch.constants.items()), launch.warps, launch.stages, aot.specialised(launch)[0])
+        identity = aot.machine_code_of(launch)
         if identity not in seen:
             seen.add(identity)
             yield named
@@ -157,7 +158,7 @@ def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> Blo
 def _scoring(params: BlockParams, capability: int) -> list[Launch]:
     x, weight, bias, mean = scoring_operands(params)
     with collected(capability) as found:
-        triton.regions([x], triton.whole_images(params), weight, bias, params, mean, 1.0, [_last(params.out_shape, bias.dtype)])
+        triton.regions([x], whole_images(params), weight, bias, params, mean, 1.0, [_last(params.out_shape, bias.dtype)])
     return found
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from dcnn_fast.ops.launch import Launch, launched_by
+from dcnn_fast.ops.launch import CudaKernel, Launch, launched_by
 from tools import aot, ptxsim
 
 
 @contextmanager
-def simulated(capability: int = 80) -> Iterator[list[tuple[Launch, Any]]]:
-    """Compile every launch for sm_`capability` and run the PTX. Yields the list of launches and their reports so far."""
+def simulated(capability: int = 80, sources: Path | None = None) -> Iterator[list[tuple[Launch, Any]]]:
+    """Compile every launch for sm_`capability` and run the PTX. Yields the list of launches and their reports so far.
+
+    sources: a folder whose CUDA C++ is compiled instead of csrc/cuda.
+    """
     done: list[tuple[Launch, Any]] = []
-    with launched_by(lambda what: done.append((what, simulate(what, capability))), capability):
+
+    def run(what: Launch) -> None:
+        if sources is not None and isinstance(what.kernel, CudaKernel):
+            what = replace(what, kernel=replace(what.kernel, folder=sources))
+        done.append((what, simulate(what, capability)))
+
+    with launched_by(run, capability):
         yield done
 
 

@@ -1,4 +1,4 @@
-"""How Triton's kernels are launched: on the device of their tensors or, where someone put one in its place, by a simulator.
+"""How kernels are launched: on the device of their tensors or, where someone put one in its place, by a simulator.
 
 A kernel's launch is data (`Launch`), so that what runs on a GPU, in the PTX simulator (tools/ptxsim) and in the report of
 compiled kernels (tools/kernel_report.py) is one and the same.
@@ -12,18 +12,36 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from dcnn_fast.ops import cuda_compile
+
+
+@dataclass(frozen=True)
+class CudaKernel:
+    """A kernel in CUDA C++: `extern "C" __global__ void name(parameters)` in the file `source` below csrc/cuda.
+
+    parameters: their names, in order. folder: of the sources, csrc/cuda if None.
+    """
+
+    source: str
+    name: str
+    parameters: tuple[str, ...]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
 class Launch:
     """One launch of one kernel.
 
-    kernel: the function under `triton.jit`. grid: programs per axis, up to three. args: what it takes at run time, by name.
-    constants: its `tl.constexpr` arguments. reads, writes: tensors that it reaches through addresses in tables.
+    kernel: the function under `triton.jit`, or a `CudaKernel`. grid: programs (thread blocks) per axis, up to three. args: what
+    it takes at run time, by name. constants: its `tl.constexpr` arguments, or what is defined for the CUDA C++ compiler.
+    reads, writes: tensors that it reaches through addresses in tables. shared: dynamic shared memory in bytes, which Triton
+    finds out by itself; stages are Triton's alone.
     """
 
     kernel: Any
@@ -34,6 +52,7 @@ class Launch:
     stages: int = 2
     reads: Sequence[Tensor] = field(default=())
     writes: Sequence[Tensor] = field(default=())
+    shared: int = 0
 
 
 Launcher = Callable[[Launch], None]
@@ -49,6 +68,16 @@ def refused(device: torch.device) -> str | None:
     if device.type == "cuda" or _instead.get() is not None or _interpreted():
         return None
     return f"Triton's kernels run on cuda, not on {device.type}"
+
+
+def cuda_refused(device: torch.device) -> str | None:
+    """None when kernels in CUDA C++ can be launched on the device's tensors, else one sentence that says why not."""
+    if _instead.get() is None:
+        if device.type != "cuda":
+            return f"CUDA C++ kernels run on cuda, not on {device.type}"
+        if find_spec("cupy") is None:
+            return "CuPy is not installed, which launches CUDA C++ kernels"
+    return cuda_compile.missing()
 
 
 def launch(what: Launch) -> None:
@@ -81,6 +110,11 @@ def launched_by(launcher: Launcher, capability: int = DEFAULT_CAPABILITY) -> Ite
 
 def on_device(what: Launch) -> None:
     """Run it where its tensors are: on a GPU, or in Triton's interpreter."""
+    if isinstance(what.kernel, CudaKernel):
+        from dcnn_fast.ops import cuda_launch  # noqa: PLC0415 - it imports CuPy
+
+        cuda_launch.launch(what)
+        return
     run = what.kernel[what.grid]
     options = {"num_warps": what.warps, "num_stages": what.stages}
     device = next(value.device for value in what.args.values() if isinstance(value, Tensor))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from dcnn_fast.ops.block import triton_backward, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.block.triton_config import forward_config
 from dcnn_fast.ops.launch import refused
-from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.ops.region import RegionList
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _LARGEST_TILE = 2**15  # values; more do not fit a program's registers
@@ -77,15 +78,6 @@ def regions(
 ) -> None:
     """Write every region's pieces to `outputs`, in one launch."""
     triton_forward.run(sources, regions, weight, bias, params, mean, scale, outputs)
-
-
-def whole_images(params: BlockParams) -> RegionList:
-    """One region per image."""
-    options = params.options
-    return whole(
-        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
-        rounding=options.rounding, pool=options.pool,
-    )  # fmt: skip
 
 
 def _empty(params: BlockParams, dtype: torch.dtype, device: torch.device) -> Tensor:

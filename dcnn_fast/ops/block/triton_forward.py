@@ -12,16 +12,16 @@ from torch import Tensor
 
 from dcnn_fast.ops.block import triton_tune
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.tables import norm_numbers, on, out_alignment, output_table, source_table
 from dcnn_fast.ops.block.triton_config import (
     JOINED_GROUPS,
     ForwardConfig,
     forward_config,
     norm_first,
-    per_term,
 )
 from dcnn_fast.ops.launch import Launch, capability, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool
+from dcnn_fast.spec import CrossMapNorm, Pool
 
 _CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
@@ -92,17 +92,17 @@ def plan_launch(
     tiles = tiles_of(regions, config)
     means = torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32, device=device)
     band = _band_of(config, params)
-    table, pieces, stores = (_on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
+    table, pieces, stores = (on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
     args: dict[str, Any] = {
-        "tiles": _on(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
-        "sources": _on(torch.tensor([_source_row(source) for source in readable], dtype=torch.int64), device),
-        "outputs": _on(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device),
+        "tiles": on(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
+        "sources": source_table(readable, device),
+        "outputs": output_table(outputs, device),
         "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means, "scale": float(scale),
-        "band": means if band is None else _on(band, device), **_norm_numbers(params.options.norm),
+        "band": means if band is None else on(band, device), **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _constants(config, params) | {
         "SUBTRACT": bool(mean) or scale != 1.0, "BIAS": bias is not None, "BANDED": band is not None,
-        "ALIGN": _alignment(readable) if not config.gather else 1, "OUT_ALIGN": _out_alignment(outputs),
+        "ALIGN": _alignment(readable) if not config.gather else 1, "OUT_ALIGN": out_alignment(outputs),
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OUT_TYPE": kernel_type(outputs[0].dtype),
         "EXACT": outputs[0].dtype == torch.float32,
     }  # fmt: skip
@@ -130,14 +130,6 @@ def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
         "OPERAND": operand_type(params), "PRECISION": _products(params),
     }  # fmt: skip
-
-
-def _norm_numbers(norm: Norm | None) -> dict[str, float]:
-    return {
-        "norm_scale": 0.0 if norm is None else float(per_term(norm)),
-        "norm_power": 0.0 if norm is None else float(norm.power),
-        "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
-    }
 
 
 def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
@@ -208,15 +200,6 @@ def _products(params: BlockParams) -> str:
     return "tf32" if params.options.precision == "tf32" and params.weight_dtype == torch.float32 else "ieee"
 
 
-def _on(table: Tensor, device: torch.device) -> Tensor:
-    return table.contiguous().to(device, non_blocking=True)
-
-
-def _source_row(source: Tensor) -> tuple[int, int, int, int, int]:
-    image, channel, row, col = source.stride()
-    return source.data_ptr(), image, row, col, channel
-
-
 def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Tensor:
     """The source itself where the kernel can read it in place, else a copy in channels_last memory.
 
@@ -238,8 +221,3 @@ def _alignment(sources: Sequence[Tensor]) -> int:
         if source.data_ptr() % 16 or any(stride * size % 16 for stride in (image, row, col)):
             return 1
     return 16 // size
-
-
-def _out_alignment(outputs: Sequence[Tensor]) -> int:
-    """Bytes that every output's address is a multiple of: 16, or an element's."""
-    return 16 if all(out.data_ptr() % 16 == 0 for out in outputs) else outputs[0].element_size()

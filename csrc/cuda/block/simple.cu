@@ -1,0 +1,118 @@
+// The block's forward, simply: a thread block makes one result of all filters, a thread one filter of it, every product read from
+// global memory. What forward.cu is measured against; nothing is staged and nothing shared but a norm's maps.
+#include "intrinsics.cuh"
+#include "region.cuh"
+
+#ifndef CHANNELS  // of the source
+#define CHANNELS 64
+#endif
+#ifndef FILTERS
+#define FILTERS 64
+#endif
+#ifndef SIZE  // rows and columns of a filter
+#define SIZE 5
+#endif
+#ifndef STRIDE
+#define STRIDE 1
+#endif
+#ifndef POOL  // 1: none
+#define POOL 3
+#endif
+#ifndef POOL_STRIDE
+#define POOL_STRIDE 2
+#endif
+#ifndef NORM  // maps that the norm sums over; 0: no norm
+#define NORM 5
+#endif
+#ifndef NORM_FIRST  // whether the norm comes before the pool
+#define NORM_FIRST 0
+#endif
+#ifndef BF16  // 16-bit numbers are bf16, else fp16
+#define BF16 0
+#endif
+#ifndef BYTES  // the source is of bytes, else of the 16-bit numbers
+#define BYTES 0
+#endif
+
+using namespace dcnn;
+
+__device__ float as_number(Half2 pair) { return widened<BF16>(static_cast<unsigned short>(pair)); }
+
+__device__ float in_16_bits(float value) { return as_number(rounded<BF16>(value, 0.0f)); }
+
+// One output of the convolution, with bias and ReLU.
+__device__ float output_of(const Region& region, const Source& source, const unsigned short* weight, float bias,
+                           const float* mean, float scale, Index i, Index j) {
+    float sum = 0.0f;
+    for (int y = 0; y < SIZE; ++y) {
+        for (int x = 0; x < SIZE; ++x) {
+            const Index row = region.top + i * STRIDE + y, col = region.left + j * STRIDE + x;
+            if (row < region.window_top || row >= region.window_top + region.window_height) continue;
+            if (col < region.window_left || col >= region.window_left + region.window_width) continue;
+            for (int c = 0; c < CHANNELS; ++c) {
+                const Index at = region.image * source.image + row * source.row + col * source.col + c * source.channel;
+                const float pixel = BYTES ? static_cast<float>(reinterpret_cast<const unsigned char*>(source.address)[at])
+                                          : as_number(reinterpret_cast<const unsigned short*>(source.address)[at]);
+                sum += in_16_bits((pixel - mean[c]) * scale) * as_number(weight[(c * SIZE + y) * SIZE + x]);
+            }
+        }
+    }
+    sum += bias;
+    return in_16_bits(sum < 0.0f ? 0.0f : sum);
+}
+
+// `value` under the norm across the maps of all threads.
+__device__ float normalised(float value, float* maps, float scale, float power, float k) {
+    const int filter = threadIdx.x;
+    __syncthreads();
+    if (filter < FILTERS) maps[filter] = value;
+    __syncthreads();
+    float sum = 0.0f;
+    const int end = min(FILTERS, filter - NORM / 2 + NORM);
+    for (int map = max(0, filter - NORM / 2); map < end; ++map) sum += maps[map] * maps[map];
+    return value * exp2_approximate(-power * log2_approximate(k + scale * sum));
+}
+
+struct Window {
+    Index region, piece, row, col;
+};
+
+extern "C" __global__ void simple_block_kernel(
+    const Window* windows,  // a thread block's each
+    const Region* regions, const Piece* pieces, const Store* stores, const Source* sources, const Output* outputs,
+    const unsigned short* weight,  // [FILTERS, CHANNELS, SIZE, SIZE]
+    const float* bias, const float* mean, float scale, float norm_scale, float norm_power, float norm_k) {
+#if __CUDA_ARCH__ >= 800  // the block's kernels are for these; an older target compiles to nothing
+    __shared__ float maps[FILTERS];
+    const int filter = threadIdx.x;
+    const bool exists = filter < FILTERS;
+    const Window window = windows[blockIdx.x];
+    const Region region = regions[window.region];
+    const Piece piece = pieces[window.piece];
+    const Source source = sources[region.source];
+    float result = 0.0f;
+    for (int y = 0; y < POOL; ++y) {
+        for (int x = 0; x < POOL; ++x) {
+            const Index i = piece.top + window.row * POOL_STRIDE + y, j = piece.left + window.col * POOL_STRIDE + x;
+            if (i >= region.rows || j >= region.cols) continue;
+            float value = 0.0f;
+            if (exists) {
+                value = output_of(region, source, weight + filter * (CHANNELS * SIZE * SIZE), bias[filter], mean, scale, i, j);
+            }
+            if (NORM > 0 && NORM_FIRST) value = normalised(value, maps, norm_scale, norm_power, norm_k);
+            if (result == result && !(value <= result)) result = value;  // a NaN is taken and stays
+        }
+    }
+    if (NORM > 0 && !NORM_FIRST) result = normalised(result, maps, norm_scale, norm_power, norm_k);
+    if (!exists) return;
+    for (Index s = piece.first_store; s < piece.first_store + piece.stores; ++s) {
+        const Store store = stores[s];
+        const Index y = window.row - store.skip_top, x = window.col - store.skip_left;
+        if (y < 0 || y >= store.height || x < 0 || x >= store.width) continue;
+        const Output output = outputs[store.output];
+        const Index place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
+        reinterpret_cast<unsigned short*>(output.address)[place * FILTERS + filter] =
+            static_cast<unsigned short>(rounded<BF16>(result, 0.0f));
+    }
+#endif
+}

@@ -1,0 +1,195 @@
+"""Tile sizes of the hand-staged CUDA block: data, chosen from the problem alone, and the strips that regions are cut into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.region import REGION_FIELDS, RegionList
+from dcnn_fast.spec import CrossMapNorm, Pool
+
+SHARED_BYTES = 99 * 1024  # of a thread block, on the GPUs that have least
+MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
+MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
+_BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, from the one that wastes least
+
+
+@dataclass(frozen=True)
+class CudaConfig:
+    """What csrc/cuda/block/forward.cu is compiled for beside the problem, under the names it has there.
+
+    part: filters of a thread block. pixel: channels of a pixel in shared memory. warps, tiles: 16 * warps * tiles outputs of
+    the convolution are a step. cols: the columns of a strip for which shared memory is laid out; others have as many rows as fit.
+    """
+
+    size: int
+    stride: int
+    pool: int
+    part: int
+    pixel: int
+    warps: int
+    tiles: int
+    cols: int
+
+    @property
+    def outputs(self) -> int:
+        """Of the convolution, in a step."""
+        return 16 * self.warps * self.tiles
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps
+
+    @property
+    def steps(self) -> int:
+        """Of 16 products, in a filter row."""
+        return -(-self.size * self.pixel // 16)
+
+    @property
+    def span(self) -> int:
+        """16-byte units from an output's pixels to its neighbour's."""
+        return self.stride * self.pixel // 8
+
+    @cached_property
+    def plane(self) -> int:
+        """16-byte units of a plane of the patch: whole groups of banks apart, so that a pixel's planes lie in others."""
+        needed = self._plane_units(self.cols, self.outputs // self.cols)
+        return needed + (8 // self.span - needed) % 8 if self.span in (1, 2, 4, 8) else needed
+
+    @cached_property
+    def ring(self) -> int:
+        """Outputs kept for pool and norm."""
+        return (self.outputs // self.cols + self.pool - 1) * self.cols
+
+    @property
+    def fetched(self) -> int:
+        """Units that a patch may consist of, idle lanes included."""
+        a_stage = self.threads * self.size
+        return -(-self.span * self.plane // a_stage) * a_stage
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: two patches, two stages of weights, the ring."""
+        return (
+            2 * 16 * self.span * self.plane
+            + 2 * self.steps * self.part * 32
+            + self.ring * (2 * self.part + (16 if self.part & (self.part - 1) else 0))
+        )
+
+    def rows_of(self, cols: int) -> int:
+        """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
+        rows = min(self.outputs // cols, self.ring // cols - (self.pool - 1))
+        while rows > 0 and not (
+            self._plane_units(cols, rows) <= self.plane and self._fetched_units(cols, rows) <= self.fetched
+        ):
+            rows -= 1
+        return max(rows, 0)
+
+    def _reach(self) -> int:
+        return (2 * self.steps - 1) // self.span
+
+    def _plane_units(self, cols: int, rows: int) -> int:
+        width = cols + self._reach()
+        pitch = self.stride * width + (cols - self.stride * width) % 8
+        last = (rows - 1) * self.stride + self.size - 1
+        return last // self.stride * pitch + (last % self.stride + 1) * width
+
+    def _fetched_units(self, cols: int, rows: int) -> int:
+        units = (cols - 1) * self.span + 2 * self.steps
+        return ((rows - 1) * self.stride + self.size) * (-(-units // 8) * 8)
+
+
+def pixel_of(params: BlockParams) -> int:
+    """Channels of a pixel in shared memory."""
+    if params.channels <= 4 and params.options.stride % 2 == 0:
+        return 4
+    return 8 if params.channels <= 8 else 16
+
+
+def config_of(params: BlockParams) -> CudaConfig | None:
+    """The tile that a problem is computed in, the largest whose memory every GPU has; None where there is none.
+
+    28 columns are half of the presets' widths of 108 and 54 but for the pool's overlap, and nine rows of them are 252 of a
+    step's 256 outputs.
+    """
+    options = params.options
+    filters = -(-params.filters // 16) * 16
+    part = filters if isinstance(options.norm, CrossMapNorm) else min(filters, 64)
+    pool = (options.pool or Pool(1, 1)).size
+    for tiles in (4, 2, 1) if part <= 64 else (2, 1):
+        for cols in _BESIDE:
+            config = CudaConfig(params.size, options.stride, pool, part, pixel_of(params), 4, tiles, cols)
+            if config.shared <= SHARED_BYTES and config.rows_of(pool) > 0:
+                return config
+    return None
+
+
+def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, wanted: int = 1) -> Tensor:
+    """[T, 8] int64: region, first row and column, rows and columns of convolution outputs, rows and columns in which the pool
+    windows start that the strip owns, rows of a step. Regions are cut into at least `wanted` strips, if they are large enough.
+    """
+    pool = params.options.pool or Pool(1, 1)
+    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
+    cuts: dict[bytes, np.ndarray] = {}
+    extents = table[:, [REGION_FIELDS.index(name) for name in ("rows", "cols")]]
+    found = []
+    for parts in (1, None):
+        found = []
+        for index, (first, count) in enumerate(table[:, -2:].tolist()):
+            own = pieces[first : first + count, :4]
+            key = own.tobytes() + extents[index].tobytes()
+            if key not in cuts:
+                cuts[key] = _cut(extents[index].tolist(), own, pool, config, parts or -(-wanted // total))
+            strips = cuts[key].copy()
+            strips[:, 0] = index
+            found.append(strips)
+        total = sum(map(len, found))
+        if total >= wanted or total == 0:
+            break
+        cuts.clear()
+    return torch.from_numpy(np.concatenate(found) if found else np.zeros((0, 8), np.int64))
+
+
+def _cut(extents: list[int], pieces: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+    """One region's strips: beside each other as many as take the fewest steps, below each other `parts`."""
+    starts = [
+        sorted({int(piece[axis]) + pool.stride * i for piece in pieces for i in range(int(piece[axis + 2]))}) for axis in (0, 1)
+    ]
+    if not starts[0] or not starts[1]:
+        return np.zeros((0, 8), np.int64)
+    down = _shared_out(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (4 * pool.size))))
+    best: tuple[int, list[tuple[int, int, int, int]]] | None = None
+    most = max(1, -(-extents[1] // 8))
+    for count in range(1, most + 1):
+        across = _shared_out(starts[1], extents[1], pool.size, count)
+        steps = [config.rows_of(cols) for _, cols, _ in across]
+        if min(steps) < 1:
+            continue
+        cost = sum(-(-rows // step) for step in steps for _, rows, _ in down)
+        if best is None or cost < best[0]:
+            best = cost, [(*strip, step) for strip, step in zip(across, steps, strict=True)]
+    assert best is not None, "a strip of one window fits"
+    return np.array(
+        [
+            (0, row, col, rows, cols, own_rows, own_cols, min(step, rows))
+            for col, cols, own_cols, step in best[1]
+            for row, rows, own_rows in down
+        ],
+        dtype=np.int64,
+    )
+
+
+def _shared_out(starts: list[int], extent: int, pool: int, count: int) -> list[tuple[int, int, int]]:
+    """Pool windows shared out evenly: of each part the first output, its outputs, and those in which windows start."""
+    count = min(count, len(starts))
+    bounds = [len(starts) * i // count for i in range(count + 1)]
+    parts = []
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        first, last = starts[low], starts[high - 1]
+        parts.append((first, min(last + pool, extent) - first, last - first + 1))
+    return parts

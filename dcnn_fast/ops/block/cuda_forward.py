@@ -1,0 +1,207 @@
+"""The block's forward in CUDA C++, over regions: the host's side of csrc/cuda/block/forward.cu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, strips_of
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.tables import norm_numbers, on, out_alignment, output_table, source_table
+from dcnn_fast.ops.block.triton_config import norm_first
+from dcnn_fast.ops.launch import CudaKernel, Launch, launch
+from dcnn_fast.ops.region import RegionList
+from dcnn_fast.spec import CrossMapNorm, Pool
+
+KERNEL = CudaKernel(
+    "block/forward.cu",
+    "block_kernel",
+    (
+        "strips", "count", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
+        "norm_power", "norm_k",
+    ),
+)  # fmt: skip
+SIMPLE_KERNEL = CudaKernel(
+    "block/simple.cu",
+    "simple_block_kernel",
+    (
+        "windows", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
+        "norm_power", "norm_k",
+    ),
+)  # fmt: skip
+_WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
+_RESIDENT = 2  # thread blocks of a multiprocessor
+_MULTIPROCESSORS = 108  # where there is no device to ask
+_OFFSETS = 2**31  # inside a patch they are 32 bits wide
+_REACH = 1024  # no patch has as many columns
+
+
+def run(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+) -> None:
+    """Write every region's pieces to `outputs` (channels_last) in one launch. The regions must have been checked."""
+    config = config_of(params)
+    assert config is not None, "can_run refuses what has no tile"
+    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, _blocks(weight.device)))
+
+
+def plan_launch(
+    config: CudaConfig,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+    blocks: int,
+) -> Launch:
+    """The launch of `run`, with a tile of `config`, for a GPU that runs so many thread blocks at a time."""
+    device = weight.device
+    subtract = bool(mean) or scale != 1.0
+    readable = [_readable(source) for source in sources]
+    access = max(_access(source, params, config, subtract) for source in readable)
+    if access == _WORD:
+        readable = [_with_fourth(source) for source in readable]
+    parts = -(-params.filters // config.part)
+    strips = strips_of(regions, params, config, -(-blocks // parts))
+    means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
+    means[: len(mean)] = torch.tensor(list(mean))
+    added = torch.zeros(parts * config.part, device=device)
+    if bias is not None:
+        added[: params.filters] = bias.float()
+    args: dict[str, Any] = {
+        "strips": on(strips, device), "count": len(strips), "regions": on(regions.regions, device),
+        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(readable, device),
+        "outputs": output_table(outputs, device), "weight": packed(weight, config), "bias": added, "mean": on(means, device),
+        "scale": float(scale), **norm_numbers(params.options.norm),
+    }  # fmt: skip
+    constants = _of_problem(params) | _of_tile(config) | {
+        "ACCESS": access, "SUBTRACT": int(subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
+    }  # fmt: skip
+    grid = min(len(strips), max(1, blocks // parts)), parts
+    return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
+
+
+def run_simple(
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    weight: Tensor,
+    bias: Tensor | None,
+    params: BlockParams,
+    mean: Sequence[float],
+    scale: float,
+    outputs: Sequence[Tensor],
+) -> None:
+    """`run` by the simple kernel, which stages nothing: what the other is compared with."""
+    device = weight.device
+    windows = [
+        (region, piece, row, col)
+        for region, (first, count) in enumerate(regions.regions[:, -2:].tolist())
+        for piece in range(first, first + count)
+        for row in range(int(regions.pieces[piece, 2]))
+        for col in range(int(regions.pieces[piece, 3]))
+    ]
+    added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
+    args: dict[str, Any] = {
+        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device), "regions": on(regions.regions, device),
+        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(sources, device),
+        "outputs": output_table(outputs, device), "weight": weight.contiguous(), "bias": added,
+        "mean": on(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
+        **norm_numbers(params.options.norm),
+    }  # fmt: skip
+    warps = -(-params.filters // 32)
+    launch(Launch(SIMPLE_KERNEL, (len(windows),), args, _of_problem(params), warps, reads=sources, writes=list(outputs)))
+
+
+def packed(weight: Tensor, config: CudaConfig) -> Tensor:
+    """[parts, chunks of channels, S, steps, PART / 16, 2, 2, 8, 8]: the weights [F, C, S, S] as the kernel's matrices.
+
+    A step's 16 products are a filter row's next (column, channel) pairs, zeros beyond its end; the last four axes are halves of
+    16 filters, halves of 16 products, filters and products.
+    """
+    filters, channels, size, _ = weight.shape
+    parts, chunks = -(-filters // config.part), -(-channels // config.pixel)
+    columns = config.steps * 16 // config.pixel if config.pixel < 16 else size
+    grown = weight.new_zeros(parts * config.part, chunks * config.pixel, size, columns)
+    grown[:filters, :channels, :, :size] = weight
+    rows = grown.view(parts, config.part, chunks, config.pixel, size, columns).permute(0, 2, 4, 1, 5, 3)
+    matrices = rows.reshape(parts, chunks, size, config.part // 16, 2, 8, config.steps, 2, 8)
+    return matrices.permute(0, 1, 2, 6, 3, 4, 7, 5, 8).contiguous()
+
+
+def _of_problem(params: BlockParams) -> dict[str, int]:
+    """What a kernel is compiled for, as far as the problem says."""
+    options = params.options
+    pool, norm = options.pool or Pool(1, 1), options.norm
+    return {
+        "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride, "POOL": pool.size,
+        "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
+        "NORM_FIRST": int(norm_first(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
+        "BYTES": int(params.dtype == torch.uint8),
+    }  # fmt: skip
+
+
+def _of_tile(config: CudaConfig) -> dict[str, int]:
+    return {
+        "PART": config.part, "PIXEL": config.pixel, "WARPS": config.warps, "TILES": config.tiles, "PLANE": config.plane,
+        "RING": config.ring,
+    }  # fmt: skip
+
+
+def _access(source: Tensor, params: BlockParams, config: CudaConfig, subtract: bool) -> int:
+    """How the kernel can read a source's pixels, the larger the slower."""
+    image, channel, row, col = source.stride()
+    item = min(config.pixel, 8)
+    apart = 4 if item == 4 else 8
+
+    def aligned(elements: int) -> bool:
+        return not any(stride % elements for stride in (image, row, col)) and not (
+            source.data_ptr() % (elements * source.element_size())
+        )
+
+    if channel != 1:
+        return _SINGLE
+    if params.channels % item == 0 and source.dtype != torch.uint8 and not subtract and aligned(apart):
+        return _WHOLE
+    if config.pixel == 4 and col == 4 and aligned(4) and _fourth_exists(source):
+        return _WORD
+    return _SINGLE
+
+
+def _fourth_exists(source: Tensor) -> bool:
+    """Whether the memory of a source of pixels four elements apart holds all four of the last."""
+    last = source.storage_offset() + sum((n - 1) * stride for n, stride in zip(source.shape, source.stride(), strict=True))
+    end = last - (source.shape[1] - 1) + 4
+    return end * source.element_size() <= source.untyped_storage().nbytes()
+
+
+def _with_fourth(source: Tensor) -> Tensor:
+    """The source with all four elements of its pixels, whose last the kernel reads and drops."""
+    images, _, rows, cols = source.shape
+    return source.as_strided((images, 4, rows, cols), source.stride())
+
+
+def _readable(source: Tensor) -> Tensor:
+    """The source itself where a patch's offsets fit the kernel's, else a copy in channels_last memory."""
+    _, channel, row, col = source.stride()
+    reach = max(row, col * _REACH, channel) * source.element_size()
+    return source if reach < _OFFSETS else source.contiguous(memory_format=torch.channels_last)
+
+
+def _blocks(device: torch.device) -> int:
+    """Thread blocks that the device runs at a time."""
+    if device.type != "cuda":
+        return _RESIDENT * _MULTIPROCESSORS
+    return _RESIDENT * torch.cuda.get_device_properties(device).multi_processor_count

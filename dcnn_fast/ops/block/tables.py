@@ -1,0 +1,55 @@
+"""What the launches of the block's GPU kernels have in common: tables of regions, sources and outputs, a norm's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.triton_config import per_term
+from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.spec import CrossMapNorm, Norm
+
+
+def on(table: Tensor, device: torch.device) -> Tensor:
+    """A table where the kernel reads it."""
+    return table.contiguous().to(device, non_blocking=True)
+
+
+def source_table(sources: Sequence[Tensor], device: torch.device) -> Tensor:
+    """[n, 5] int64: address, strides of image, row, column and channel in elements."""
+    rows = []
+    for source in sources:
+        image, channel, row, col = source.stride()
+        rows.append((source.data_ptr(), image, row, col, channel))
+    return on(torch.tensor(rows, dtype=torch.int64), device)
+
+
+def output_table(outputs: Sequence[Tensor], device: torch.device) -> Tensor:
+    """[n, 3] int64: address, rows, columns."""
+    return on(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device)
+
+
+def out_alignment(outputs: Sequence[Tensor]) -> int:
+    """Bytes that every output's address is a multiple of: 16, or an element's."""
+    return 16 if all(out.data_ptr() % 16 == 0 for out in outputs) else outputs[0].element_size()
+
+
+def norm_numbers(norm: Norm | None) -> dict[str, float]:
+    """What a norm is computed with, under the kernels' names."""
+    return {
+        "norm_scale": 0.0 if norm is None else float(per_term(norm)),
+        "norm_power": 0.0 if norm is None else float(norm.power),
+        "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
+    }
+
+
+def whole_images(params: BlockParams) -> RegionList:
+    """One region per image."""
+    options = params.options
+    return whole(
+        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
+        rounding=options.rounding, pool=options.pool,
+    )  # fmt: skip

@@ -1,0 +1,221 @@
+"""CUDA C++ to machine code by NVRTC, which needs no driver, no GPU and no toolkit; results are kept on disk.
+
+NVRTC is called through ctypes: five functions of a plain C library do the job, where CuPy's binding would need CuPy, and
+`cuda.bindings` another wheel whose version has to fit NVRTC's. The library comes from the wheel nvidia-cuda-nvrtc (CUDA 13) or
+nvidia-cuda-nvrtc-cu12.
+
+Sources name what they include from the folder of all sources (`#include "intrinsics.cuh"`, `#include "block/tile.cuh"`), and
+include nothing else. NVRTC is given their text and no folder to look in: what the cache's key is made of is all that it sees.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+FLAGS = ("--std=c++17", "-lineinfo", "--fmad=true")
+
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class CudaCompileError(RuntimeError):
+    """NVRTC refused a source; the message is its log."""
+
+
+@dataclass(frozen=True)
+class CudaCode:
+    """A compiled source. ptx: text. cubin: machine code. log: what the compiler said, mostly nothing."""
+
+    ptx: str
+    cubin: bytes
+    log: str
+
+
+def missing() -> str | None:
+    """None when NVRTC is there, else one sentence that says what is not."""
+    return None if _library_file() is not None else "NVRTC is not installed (pip install nvidia-cuda-nvrtc)"
+
+
+def sources() -> Path:
+    """The folder of the CUDA C++ sources: csrc/cuda of a clone that is used in place, else the copy in the package."""
+    clone = _PACKAGE.parent / "csrc" / "cuda"
+    return clone if (clone / "intrinsics.cuh").is_file() else _PACKAGE / "cuda_sources"
+
+
+def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> CudaCode:
+    """The file `source` ("views/resample.cu") for sm_`capability`, from the cache on disk or by NVRTC.
+
+    defines: becomes `-Dname=value`; a bool is 1 or 0, a float single precision, a string C++ text. folder: of the sources,
+    `sources()` if None. Raises CudaCompileError with the compiler's log, FileNotFoundError for a file that is not there, and
+    RuntimeError without NVRTC.
+
+    Any number of processes may call it at a time: the first compiles, the others wait for it. A file that is not whole is
+    compiled again. The cache is `dcnn_fast/cuda` in XDG_CACHE_HOME or ~/.cache; where that cannot be written nothing is kept.
+    """
+    texts = _texts(source, folder or sources())
+    options = _options(defines, capability)
+    key = _key(texts, options)
+    kept = cache_folder() / f"{key}.kernel"
+    if (code := _read(kept)) is not None:
+        return code
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(kept.with_suffix(".lock"))
+        lock.acquire()
+    except OSError:
+        return _compile(source, texts, options)
+    try:
+        if (code := _read(kept)) is None:
+            code = _compile(source, texts, options)
+            _write(kept, code)
+    finally:
+        lock.release()
+    return code
+
+
+def content_hash(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> str:
+    """What the machine code follows from, as a hash: all text, defines, flags, target and NVRTC's version."""
+    return _key(_texts(source, folder or sources()), _options(defines, capability))
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `dcnn_fast/cuda` in XDG_CACHE_HOME, or in ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "dcnn_fast" / "cuda"
+
+
+def _texts(source: str, folder: Path) -> dict[str, str]:
+    """The text of `source` and of every file that it includes, directly or not, by the name it is included under."""
+    texts: dict[str, str] = {}
+    left = [source]
+    while left:
+        name = left.pop()
+        if name not in texts:
+            texts[name] = (folder / name).read_text(encoding="utf-8")
+            left += _INCLUDE.findall(texts[name])
+    return texts
+
+
+def _options(defines: Mapping[str, Any], capability: int) -> tuple[str, ...]:
+    return (*FLAGS, f"--gpu-architecture=sm_{capability}", *definitions(defines))
+
+
+def definitions(defines: Mapping[str, Any]) -> tuple[str, ...]:
+    """The compiler's options for `defines`, in the order of their names."""
+    return tuple(f"-D{name}={_literal(defines[name])}" for name in sorted(defines))
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, (bool, int)):
+        return str(int(value))
+    return f"{value!r}f" if isinstance(value, float) else str(value)
+
+
+def _key(texts: Mapping[str, str], options: tuple[str, ...]) -> str:
+    parts = sorted(texts.items()), options, _nvrtc_version()
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _read(file: Path) -> CudaCode | None:
+    """What `_write` left, None where there is nothing or not all of it."""
+    try:
+        head, _, body = file.read_bytes().partition(b"\n")
+        digest, sizes = json.loads(head)
+        ptx, cubin = sizes
+    except (OSError, ValueError, TypeError):
+        return None
+    if hashlib.sha256(body).hexdigest() != digest:
+        return None
+    return CudaCode(body[:ptx].decode(), body[ptx : ptx + cubin], body[ptx + cubin :].decode())
+
+
+def _write(file: Path, code: CudaCode) -> None:
+    """All of it or nothing: another process sees the file whole or not at all, also when this one is killed."""
+    parts = code.ptx.encode(), code.cubin, code.log.encode()
+    body = b"".join(parts)
+    head = json.dumps([hashlib.sha256(body).hexdigest(), [len(parts[0]), len(parts[1])]]).encode()
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as part:
+            part.write(head + b"\n" + body)
+        os.replace(name, file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+
+
+def _library_file() -> Path | None:
+    """The newest libnvrtc among the wheels that share the package `nvidia`."""
+    try:
+        import nvidia  # noqa: PLC0415 - a namespace that NVIDIA's wheels share
+    except ImportError:
+        return None
+    found = [file for folder in nvidia.__path__ for file in Path(folder).glob("*/lib/libnvrtc.so.*")]
+    return max(found, key=lambda file: int(file.suffix[1:]), default=None)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    file = _library_file()
+    if file is None:
+        raise RuntimeError(missing())
+    library = ctypes.CDLL(str(file))
+    library.nvrtcGetErrorString.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def _nvrtc_version() -> tuple[int, int]:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _require(_library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
+    return major.value, minor.value
+
+
+def _require(result: int) -> None:
+    if result != 0:
+        raise RuntimeError(f"NVRTC: {_library().nvrtcGetErrorString(result).decode()}")
+
+
+def _compile(source: str, texts: Mapping[str, str], options: tuple[str, ...]) -> CudaCode:
+    library = _library()
+    headers = [name for name in texts if name != source]
+    program = ctypes.c_void_p()
+    _require(
+        library.nvrtcCreateProgram(
+            ctypes.byref(program), texts[source].encode(), source.encode(), len(headers),
+            _strings([texts[name] for name in headers]), _strings(headers),
+        )
+    )  # fmt: skip
+    try:
+        result = library.nvrtcCompileProgram(program, len(options), _strings(options))
+        log = _got(program, "ProgramLog").rstrip(b"\0").decode(errors="replace").strip()
+        if result != 0:
+            reason = library.nvrtcGetErrorString(result).decode()
+            raise CudaCompileError(f"{source} with {' '.join(options)}: {reason}\n{log}")
+        return CudaCode(_got(program, "PTX").rstrip(b"\0").decode(), _got(program, "CUBIN"), log)
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _strings(texts: list[str] | tuple[str, ...]) -> Any:
+    return (ctypes.c_char_p * len(texts))(*(text.encode() for text in texts))
+
+
+def _got(program: ctypes.c_void_p, what: str) -> bytes:
+    """One of NVRTC's pairs of functions nvrtcGet<what>Size and nvrtcGet<what>."""
+    size = ctypes.c_size_t()
+    _require(getattr(_library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
+    buffer = ctypes.create_string_buffer(size.value)
+    _require(getattr(_library(), f"nvrtcGet{what}")(program, buffer))
+    return buffer.raw

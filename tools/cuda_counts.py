@@ -1,0 +1,147 @@
+"""What the hand-staged CUDA block does, counted in the PTX simulator: `python -m tools.cuda_counts` writes cuda_counts.csv.
+
+Each row is the block of one whole image as a preset has it, compiled for sm_80, by two thread blocks: each has half an image to
+do before it ends, the least for which the limit on device memory holds. With more of them, each reads the weights for less.
+
+The main loop is the loop over the filter's rows, with the functions it calls; of its instructions all that compute with
+integers, convert or move count as address arithmetic.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.block import cuda_forward
+from dcnn_fast.ops.block.cuda_config import config_of
+from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block.tables import whole_images
+from dcnn_fast.ops.launch import launch
+from tools.simulated import simulated
+
+TABLE = Path(__file__).with_name("cuda_counts.csv")
+THREAD_BLOCKS = 2
+_SOURCE = "block/forward.cu"
+_USEFUL = ("mma", "ldmatrix", "cp.", "ld.", "st.", "bar.", "bra", "barrier", "fma.", "mul.f", "add.f", "sub.f")
+_PLACE = re.compile(r"forward\.cu:(\d+)")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One problem's counts. mma: multiply-adds of `mma` over the useful ones. bytes: of different 32-byte sectors of a thread
+    block, summed, over those of source, weights and result, each once. conflicts: wavefronts of the main loop's shared memory
+    beyond the least. sectors: share of the bytes of the sectors loaded in the main loop that were used. useful: share of the
+    main loop's instructions that are not address arithmetic; tensor, shared: those that are mma, and that load or store shared
+    memory. loop: share of all instructions that the main loop is.
+    """
+
+    problem: str
+    source: str
+    tile: str
+    shared: int
+    mma: float
+    bytes: float
+    conflicts: int
+    sectors: float
+    useful: float
+    tensor: float
+    loop: float
+
+
+def problems() -> Iterator[tuple[BlockParams, str]]:
+    """The first two blocks of the presets, which hold nearly all the work, where the kernel runs them; how each source lies."""
+    for name in ("scnn-arch1", "style-scnn-arch1", "alexnet-torchvision", "alexnet"):
+        for params in problems_of(spec.preset(name).columns[0])[:2]:
+            half = replace(params, dtype=torch.float16, weight_dtype=torch.float16, out_dtype=torch.float16)
+            if params.options.groups > 1:
+                continue
+            if params.channels == 3:
+                yield replace(half, dtype=torch.uint8), "pixels of 4 bytes"
+                yield half, "pixels of 4"
+            else:
+                yield half, "channels_last"
+
+
+def counted(params: BlockParams, layout: str) -> Counts:
+    """The counts of one problem."""
+    generator = torch.Generator().manual_seed(0)
+    channels = 4 if layout != "channels_last" else params.channels
+    x = torch.randint(0, 256, (params.images, params.height, params.width, channels), generator=generator).to(params.dtype)
+    source = x.permute(0, 3, 1, 2)[:, : params.channels]
+    weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator).half()
+    mean = (1.0,) * params.channels if params.dtype == torch.uint8 else ()
+    out = torch.empty(params.out_shape, dtype=params.out_dtype, memory_format=torch.channels_last)
+    config = config_of(params)
+    assert config is not None
+    operands = [source], whole_images(params), weight, torch.zeros(params.filters).half(), params, mean, 1.0, [out]
+    with simulated(80) as launches:
+        launch(cuda_forward.plan_launch(config, *operands, THREAD_BLOCKS))
+    report = launches[0][1]
+    loop = list(_of_main_loop(report))
+    issued = sum(line["instructions"] for line in loop)
+    loaded, used = (sum(line.get(name, 0) for line in loop) for name in ("global_load_sectors", "global_load_bytes"))
+    moved = 32 * (report.unique_load_sectors + report.unique_store_sectors)
+    return Counts(
+        str(params), layout, f"{config.tiles * config.warps * 16} x {config.part}", config.shared,
+        round(report.mma_multiply_adds / params.macs, 3),
+        round(moved / (_bytes(x) + _bytes(weight) + _bytes(out)), 3),
+        sum(line.get("shared_wavefronts", 0) - line.get("shared_ideal_wavefronts", 0) for line in loop),
+        round(used / (32 * loaded), 3),
+        round(sum(line["instructions"] for line in loop if _opcode(line).startswith(_USEFUL)) / issued, 3),
+        round(sum(line["instructions"] for line in loop if _opcode(line).startswith("mma")) / issued, 3),
+        round(issued / report.issued, 3),
+    )  # fmt: skip
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _opcode(line: dict[str, Any]) -> str:
+    """Of a PTX line, without its predicate."""
+    words = line["text"].split()
+    return words[1] if words[0].startswith("@") else words[0]
+
+
+def _of_main_loop(report: Any) -> Iterator[dict[str, Any]]:
+    """The PTX lines whose code stands in the main loop or in a function that it calls."""
+    text = (cuda_compile.sources() / _SOURCE).read_text().splitlines()
+    inside: set[int] = set()
+    for first, last in (("struct Fetched", "// Eight filters of an output"), ("for (int tap_row", "stage_side ^= 1")):
+        start = next(i for i, line in enumerate(text) if first in line)
+        inside.update(range(start + 1, next(i for i, line in enumerate(text) if i > start and last in line) + 2))
+    for line in report.lines.values():
+        if any(int(number) in inside for number in _PLACE.findall(line["source"])):
+            yield line
+
+
+def rows() -> list[dict[str, str]]:
+    """The table, as csv has it."""
+    return [
+        {field.name: str(getattr(row, field.name)) for field in fields(Counts)} for row in (counted(*p) for p in problems())
+    ]
+
+
+def main() -> None:
+    """Write the table."""
+    found = rows()
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Counts)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+    for row in found:
+        sys.stdout.write(", ".join(f"{name} {value}" for name, value in row.items()) + "\n")
+
+
+if __name__ == "__main__":
+    main()
