@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from dcnn_fast.ops.launch import CudaKernel, Launch, launched_by
 from tools import aot, ptxsim
+
+_ONE = Lock()  # the simulator keeps a module's state between launches
 
 
 @contextmanager
@@ -30,8 +33,9 @@ def simulated(capability: int = 80, sources: Path | None = None) -> Iterator[lis
 
 
 def simulate(what: Launch, capability: int) -> Any:
-    """Run one launch, and return what the simulator reports of it."""
-    code = aot.compiled(what, capability)
-    args = [what.args[name] for name in code.names]
-    buffers = [*what.reads, *what.writes]
-    return ptxsim.launch(code.ptx, code.kernel, what.grid, 32 * code.warps, args, shared=code.shared, buffers=buffers)
+    """Run one launch, and return what the simulator reports of it; one at a time, whichever thread it comes from."""
+    with _ONE:
+        code = aot.compiled(what, capability)
+        args = [what.args[name] for name in code.names]
+        buffers = [*what.reads, *what.writes]
+        return ptxsim.launch(code.ptx, code.kernel, what.grid, 32 * code.warps, args, shared=code.shared, buffers=buffers)

@@ -21,7 +21,7 @@ def score(
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the views; the same seed gives the same scores.")] = 0,
-    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,

@@ -98,6 +98,18 @@ def capability(device: torch.device) -> int:
     return 10 * major + minor
 
 
+def gpu() -> torch.device:
+    """Where tensors for these kernels lie: on the current GPU, or on the cpu where a simulator stands in for one.
+
+    Raises RuntimeError where there is neither.
+    """
+    if _instead.get() is not None:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError("no CUDA device was found")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 @contextmanager
 def launched_by(launcher: Launcher, capability: int = DEFAULT_CAPABILITY) -> Iterator[None]:
     """Within it every launch goes to `launcher`, which is of that compute capability, and tensors on the cpu are accepted."""

@@ -45,6 +45,21 @@ class Maps:
         return sum(column.nbytes for column in self.columns)
 
 
+class CpuNetwork:
+    """A network on the cpu. precision: of the blocks' products; that of a fully-connected layer follows from its weights."""
+
+    def __init__(self, net: MultiColumn, precision: Precision) -> None:
+        self._net, self._precision = net, precision
+
+    def blocks(self, jobs: Sequence[Job]) -> Maps:
+        """The blocks of one image: a Job for each column of the network."""
+        return blocks(self._net, jobs, self._precision)
+
+    def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
+        """Each image's [views, labels] float64 probabilities, of all images together."""
+        return head(self._net, images)
+
+
 @torch.no_grad()
 def blocks(net: MultiColumn, jobs: Sequence[Job], precision: Precision = "ieee") -> Maps:
     """The blocks of one image: a Job for each column of the network.

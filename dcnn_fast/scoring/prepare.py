@@ -32,11 +32,12 @@ class Prepared:
 
 
 def prepare(
-    source: Any, network: Network, *, views: int, grid: int, seed: int, precision: Precision = "ieee", **read_options: Any
-) -> Prepared:
+    source: Any, network: Network, *, views: int, grid: int, seed: int, backend: str = "cpu", precision: Precision = "ieee",
+    **read_options: Any,
+) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
-    precision: of the blocks' products, which decides what windows share. read_options: of `data.read`.
+    backend, precision: of the blocks' products, which decide what windows share. read_options: of `data.read`.
     """
     photo = reading.read(source, **read_options)
     jobs, notes = [], list(photo.notes)
@@ -51,7 +52,7 @@ def prepare(
             photo.digest, seed, key, views, view=column.view, plane_shape=plane.shape[:2], plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
-        jobs.append(Job(plane, windows, share(column, windows, plane.shape[:2], precision=precision)))
+        jobs.append(Job(plane, windows, share(column, windows, plane.shape[:2], backend, precision)))
     return Prepared(tuple(jobs), tuple(notes))
 
 

@@ -7,32 +7,45 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, MultiColumn, load_model
+from dcnn_fast.ops import launch
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.scoring.forward import blocks, head
+from dcnn_fast.scoring.forward import CpuNetwork, Job
+from dcnn_fast.scoring.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import Prepared, prepare
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.scoring.stream import Begun, Read, Stream
 
-DEVICES = ("auto", "cpu")
-DTYPES = ("float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("float32", "bfloat16", "float16")
 GRIDS = (1, 2, 4, 8)
 MAX_SEED = 2**63 - 1
+
+
+class _Network(Protocol):
+    """What takes one image through the blocks, and the maps of a batch through the head."""
+
+    def blocks(self, jobs: Sequence[Job]) -> Any:
+        """The maps of one image: a Job for each column."""
+
+    def head(self, images: Sequence[Any]) -> list[np.ndarray]:
+        """Each image's [views, labels] float64 probabilities."""
 
 
 class Scorer:
     """Rates photographs with a model, by the average over seeded random views of each (paper II-A, design.md section 3).
 
-    model: path of a model file, a loaded Model, or None for the shipped one. device: "auto" or "cpu" (no GPU kernel exists
-    in this version). views: how many pairs of windows are averaged, at least 1. grid: 1 is the paper's protocol; 2, 4 or 8
-    makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32" or "bfloat16"
-    (sums are in float32 in both).
+    model: path of a model file, a loaded Model, or None for the shipped one. device: "cpu", "cuda" (the current GPU; these
+    kernels have been run in a simulator and on no GPU yet) or "auto", which is "cpu" for that reason. views: how many pairs of
+    windows are averaged, at least 1. grid: 1 is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it.
+    seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32
+    in all; on "cuda" what one block leaves to the next is of the dtype, too).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
@@ -52,7 +65,7 @@ class Scorer:
         background: tuple[int, int, int] = (255, 255, 255),
     ) -> None:
         _require_choice("device", device, DEVICES)
-        _require_choice("dtype", dtype, DTYPES)
+        _require_choice("dtype", dtype, DTYPES if device == "cuda" else DTYPES[:2])
         require_draws(views, grid, seed)
         _require_range("max_pixels", max_pixels, 1, 2**62)
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
@@ -60,9 +73,16 @@ class Scorer:
         self.model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         if any(column.channels != 3 for column in self.model.spec.columns):
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
-        self.device, self.views, self.grid, self.seed, self.dtype = "cpu", views, grid, seed, dtype
-        self._precision: Precision = "ieee" if dtype == "float32" else "bf16"
-        self._net = self.model.net if dtype == "float32" else with_bf16_layers(self.model.net)
+        self.device, self.views, self.grid, self.seed, self.dtype = device, views, grid, seed, dtype
+        self._network: _Network
+        if device == "cuda":
+            self._network = _on_gpu(self.model.net, dtype)
+            self._plans: dict[str, Any] = {"backend": "triton"}
+        else:
+            self.device = "cpu"
+            precision: Precision = "ieee" if dtype == "float32" else "bf16"
+            self._network = CpuNetwork(self.model.net if dtype == "float32" else with_bf16_layers(self.model.net), precision)
+            self._plans = {"precision": precision}
         self._read_options: dict[str, Any] = {"max_pixels": max_pixels, "background": background}
 
     def score(self, image: Any) -> Score:
@@ -94,17 +114,16 @@ class Scorer:
 
     def _prepare(self, image: Any) -> Read:
         prepared = prepare(
-            image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, precision=self._precision,
-            **self._read_options,
+            image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, **self._plans, **self._read_options,
         )  # fmt: skip
         return Score(seed=self.seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared
 
     def _blocks(self, read: Read) -> Begun:
         known, prepared = read
-        return known, blocks(self._net, prepared.jobs, self._precision) if prepared.jobs else None
+        return known, self._network.blocks(prepared.jobs) if prepared.jobs else None
 
     def _finish(self, batch: Sequence[Begun]) -> list[Score]:
-        results = iter(head(self._net, [maps for _, maps in batch if maps is not None]))
+        results = iter(self._network.head([maps for _, maps in batch if maps is not None]))
         return [known if maps is None else self._summary(known, next(results)) for known, maps in batch]
 
     def _summary(self, known: Score, result: np.ndarray) -> Score:
@@ -112,6 +131,13 @@ class Scorer:
             return replace(known, views=self.views, error="the model gives numbers that are not finite for this image")
         measured = summarise(result, self.model.spec.labels)
         return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
+
+
+def _on_gpu(net: MultiColumn, dtype: str) -> GpuNetwork:
+    try:
+        return GpuNetwork(net, launch.gpu(), getattr(torch, dtype))
+    except RuntimeError as error:
+        raise ValueError(f"device must be one that is there: {error}") from None
 
 
 def require_draws(views: int, grid: int, seed: int) -> None:

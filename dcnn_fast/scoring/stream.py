@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import torch
@@ -80,7 +81,7 @@ class Stream:
                 with self._changed:
                     self._before_head += 1
                     self._unfinished += 1
-                pool.submit(self._work, item, image)
+                pool.submit(copy_context().run, self._work, item, image)
                 del image  # the worker lets go of it when it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):
                     yield self._result(waiting.popleft())

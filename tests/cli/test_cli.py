@@ -188,7 +188,7 @@ def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
         (["--model", "missing.safetensors"], "missing.safetensors: no such file"),
         (["--resume"], "--resume needs --csv"),
         (["--background", "red"], "--background must be six hexadecimal digits"),
-        (["--device", "gpu"], "device must be one of auto, cpu"),
+        (["--device", "gpu"], "device must be one of auto, cpu, cuda"),
         (["--csv", "no/such/folder.csv"], "no/such/folder.csv"),
         (["--batch", "0"], "batch must be an integer from 1"),
         (["--html", "no/such/sheet.html"], "--html: no such folder"),

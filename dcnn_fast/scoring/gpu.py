@@ -1,0 +1,144 @@
+"""The network on a GPU, from planes to probabilities: launches only, until the probabilities are asked for.
+
+Every thread has a stream of its own, so that one image's copies pass beside another's kernels; the head of a batch waits, on
+the device, for the blocks of its images. Weights are laid out once: features enter the fully-connected layers as the last block
+leaves them, in (H, W, C) order. This path has run in the PTX simulator and not on a GPU.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast import ops
+from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.scoring.forward import Job, Maps
+
+
+@dataclass(frozen=True)
+class DeviceMaps(Maps):
+    """Maps on the device, there once `ready` has been reached (None where nothing runs beside the host)."""
+
+    ready: Any = None
+
+
+class GpuNetwork:
+    """A network's weights on a device, in `dtype`: float32 (products in ieee), float16 or bfloat16 (sums in float32)."""
+
+    def __init__(self, net: MultiColumn, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._streams = device, threading.local()
+        with torch.no_grad():
+            self._columns = [_ColumnWeights(column, device, dtype) for column in net.columns]  # type: ignore[arg-type]
+            self._label_weight, self._label_bias = (_placed(each, device, torch.float32) for each in net.label.parameters())
+
+    @torch.no_grad()
+    def blocks(self, jobs: Sequence[Job]) -> DeviceMaps:
+        """The blocks of one image: a Job for each column of the network."""
+        with self._stream():
+            columns = tuple(column.maps(job) for column, job in zip(self._columns, jobs, strict=True))
+            return DeviceMaps(columns, tuple(job.plan.window_of for job in jobs), self._reached())
+
+    @torch.no_grad()
+    def head(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
+        """Each image's [views, labels] float64 probabilities, of all images together; waits for them."""
+        if not images:
+            return []
+        counts = [len(maps.window_of[0]) for maps in images]
+        with self._stream():
+            self._wait_for(images)
+            features, rows = [], []
+            for i, column in enumerate(self._columns):
+                maps = [image.columns[i] for image in images]
+                first = np.cumsum([0] + [len(each) for each in maps])
+                features.append(column.features(torch.cat(maps) if len(maps) > 1 else maps[0]))
+                of = np.concatenate([image.window_of[i] + start for image, start in zip(images, first, strict=False)])
+                rows.append(to_device(torch.from_numpy(of), self._device))
+            weights, biases = zip(*(column.last for column in self._columns), strict=True)
+            probs, _, _ = ops.head(features, weights, biases, self._label_weight, self._label_bias, counts, window_of=rows)
+            result = probs.cpu().numpy().astype(np.float64)
+        return np.split(result, np.cumsum(counts)[:-1])
+
+    def _stream(self) -> AbstractContextManager[Any]:
+        """Within it, launches and copies go to the calling thread's stream."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        if not hasattr(self._streams, "own"):
+            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._streams.own)
+
+    def _reached(self) -> Any:
+        return torch.cuda.current_stream(self._device).record_event() if self._device.type == "cuda" else None
+
+    def _wait_for(self, images: Sequence[DeviceMaps]) -> None:
+        if self._device.type != "cuda":
+            return
+        stream = torch.cuda.current_stream(self._device)
+        for image in images:
+            stream.wait_event(image.ready)
+            for maps in image.columns:
+                maps.record_stream(stream)  # their memory is not given away before this stream has read it
+
+
+class _ColumnWeights:
+    """A column's weights on the device."""
+
+    def __init__(self, column: Column, device: torch.device, dtype: torch.dtype) -> None:
+        self._spec, self._device, self._dtype = column.spec, device, dtype
+        self._blocks = [
+            (block.spec, block.rounding, _placed(block.weight, device, dtype), _placed(block.bias, device, dtype))
+            for block in column.blocks
+            if isinstance(block, Block)
+        ]
+        layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
+        layers[0] = (_last_channels(layers[0][0], column.spec.blocks[-1].filters), layers[0][1])
+        self._fc = [(_placed(weight, device, dtype), _placed(bias, device, dtype)) for weight, bias in layers[:-1]]
+        weight, bias = layers[-1]
+        self.last = _placed(weight, device, dtype), _placed(bias, device, torch.float32)
+
+    def maps(self, job: Job) -> Tensor:
+        """The last block's output of every distinct window: [windows, features], features in (H, W, C) order."""
+        plane = to_device(torch.from_numpy(job.plane), self._device)
+        sources = [plane.permute(2, 0, 1)[None]]
+        mean, scale = self._spec.mean, self._spec.scale
+        for (b, rounding, weight, bias), regions in zip(self._blocks, job.plan.blocks, strict=True):
+            out = [
+                torch.empty(images, rows, cols, b.filters, dtype=self._dtype, device=self._device).permute(0, 3, 1, 2)
+                for images, rows, cols in regions.outputs
+            ]
+            sources = ops.block_regions(
+                sources, regions, weight, bias, stride=b.stride, padding=b.padding, groups=b.groups, rounding=rounding,
+                pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, out=out,
+            )  # fmt: skip
+            mean, scale = (), 1.0
+        return sources[0].permute(0, 2, 3, 1).flatten(1)
+
+    def features(self, maps: Tensor) -> Tensor:
+        """What the last layer is given: [windows, inputs]."""
+        for weight, bias in self._fc:
+            maps = ops.linear(maps, weight, bias, relu=True)
+        return maps
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device, made while the host goes on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _placed(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    placed = tensor.detach().to(device, dtype)
+    return placed.contiguous(memory_format=torch.channels_last) if placed.ndim == 4 else placed.contiguous()
+
+
+def _last_channels(weight: Tensor, channels: int) -> Tensor:
+    """A layer's weight [outputs, C * H * W] for features in (H, W, C) order."""
+    outputs = weight.shape[0]
+    return weight.reshape(outputs, channels, -1).transpose(1, 2).reshape(outputs, -1)

@@ -1,0 +1,81 @@
+"""Scores on the GPU's path, all of whose kernels run in the PTX simulator, against those of the CPU's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dcnn_fast import Scorer
+from dcnn_fast.nets import Model, build
+from dcnn_fast.ops import launch
+from dcnn_fast.scoring import gpu
+from dcnn_fast.spec import preset
+from tests import small
+from tests.ops.on_cpu import kernels_on_cpu
+from tests.scoring.test_scorer import PHOTOS, numbers
+
+# A sum of n products errs by about eps * sqrt(n); logits of the small model add some hundred.
+TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
+
+
+@pytest.fixture
+def simulated_gpu():
+    torch.set_num_threads(1)
+    with kernels_on_cpu() as launches:
+        yield launches
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_a_score_is_that_of_the_cpu_within_the_types_rounding(dtype, simulated_gpu):
+    ours = Scorer(small.model(), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
+    assert len(simulated_gpu) == 2 * (2 + 2) + 2  # two blocks and a layer of two launches for each column, and the head
+    theirs = Scorer(small.model(), "cpu", views=5).score(PHOTOS[1])
+    assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
+    assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
+    assert (ours.views, ours.seed) == (theirs.views, theirs.seed)
+
+
+def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(simulated_gpu):
+    scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
+    photos = PHOTOS[:4]
+    expected = [numbers(scorer.score(photo)) for photo in photos]
+    for batch, workers in ((3, 1), (4, 2)):
+        assert [numbers(score) for score in scorer.score_many(photos[::-1], batch=batch, workers=workers)][::-1] == expected
+    launches = len(simulated_gpu)
+    assert launches
+    bad = list(scorer.score_many([b"no picture", photos[0]], batch=2))
+    assert bad[0].error and numbers(bad[1]) == expected[0]
+
+
+def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
+    """Windows that overlap, each by itself and by their plan."""
+    model = small.model()
+    scorer = Scorer(model, "cuda", views=6, dtype="float16", grid=2)
+    photo = np.random.default_rng(5).integers(0, 256, (34, 40, 3)).astype(np.uint8)
+    shared = scorer.score(photo)
+    from dcnn_fast.plan import brute_force  # noqa: PLC0415
+    from dcnn_fast.scoring import prepare  # noqa: PLC0415
+
+    monkeypatch.setattr(prepare, "share", lambda column, windows, *_: brute_force(column, windows))
+    assert numbers(scorer.score(photo)) == numbers(shared)
+
+
+def test_features_enter_a_layer_in_the_order_in_which_the_last_block_leaves_them():
+    maps = torch.randn(2, 3, 4, 5)
+    weight = torch.randn(7, 60)
+    expected = maps.flatten(1) @ weight.T
+    torch.testing.assert_close(maps.permute(0, 2, 3, 1).flatten(1) @ gpu._last_channels(weight, 3).T, expected)
+
+
+def test_without_a_gpu_the_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device must be one that is there: no CUDA device was found"):
+        Scorer(small.model(), "cuda")
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        launch.gpu()
+    assert Scorer(small.model(), "auto").device == "cpu"
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16"):
+        Scorer(small.model(), "cpu", dtype="float16")
