@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,8 @@ import torch
 from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import launch
-from dcnn_fast.scoring import gpu
-from dcnn_fast.spec import preset
+from dcnn_fast.plan import brute_force
+from dcnn_fast.scoring import gpu, prepare
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.scoring.test_scorer import PHOTOS, numbers
@@ -23,19 +21,29 @@ TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
 
 @pytest.fixture
 def simulated_gpu():
-    torch.set_num_threads(1)
     with kernels_on_cpu() as launches:
         yield launches
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_a_score_is_that_of_the_cpu_within_the_types_rounding(dtype, simulated_gpu):
-    ours = Scorer(small.model(), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
-    assert len(simulated_gpu) == 2 * (2 + 2) + 2  # two blocks and a layer of two launches for each column, and the head
+def test_a_score_is_that_of_the_cpu_within_the_types_rounding(dtype):
     theirs = Scorer(small.model(), "cpu", views=5).score(PHOTOS[1])
+    with kernels_on_cpu() as launches:
+        ours = Scorer(small.model(), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
+    assert len(launches) == 2 * (2 + 2) + 2  # two blocks and a layer of two launches for each column, and the head
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
     assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
     assert (ours.views, ours.seed) == (theirs.views, theirs.seed)
+
+
+def test_the_papers_dcnn_scores_a_photograph_as_on_the_cpu():
+    model = Model(build("dcnn", seed=1).eval(), {})
+    photo = np.random.default_rng(0).integers(0, 256, (260, 300, 3)).astype(np.uint8)
+    theirs = Scorer(model, "cpu", views=2).score(photo)
+    with kernels_on_cpu() as launches:
+        ours = Scorer(model, "cuda", views=2, dtype="float16").score(photo)
+    assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES["float16"])
+    assert len(launches) == 2 * (4 + 2) + 2
 
 
 def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(simulated_gpu):
@@ -51,14 +59,10 @@ def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(si
 
 
 def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
-    """Windows that overlap, each by itself and by their plan."""
-    model = small.model()
-    scorer = Scorer(model, "cuda", views=6, dtype="float16", grid=2)
+    scorer = Scorer(small.model(), "cuda", views=6, dtype="float16", grid=2)
     photo = np.random.default_rng(5).integers(0, 256, (34, 40, 3)).astype(np.uint8)
     shared = scorer.score(photo)
-    from dcnn_fast.plan import brute_force  # noqa: PLC0415
-    from dcnn_fast.scoring import prepare  # noqa: PLC0415
-
+    assert "sharing" in shared.plan
     monkeypatch.setattr(prepare, "share", lambda column, windows, *_: brute_force(column, windows))
     assert numbers(scorer.score(photo)) == numbers(shared)
 
