@@ -21,3 +21,12 @@ __device__ __forceinline__ u16 bfloat16_bits(float value) {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
     return bits;
 }
+
+// The low 32 bits of (high, low) >> bits, bits below 32.
+__device__ __forceinline__ u32 funnel_right(u32 low, u32 high, u32 bits) { return __funnelshift_r(low, high, bits); }
+
+// What the lane `by` above has; all 32 lanes of the warp must take part.
+__device__ __forceinline__ u32 from_lane_above(u32 value, u32 by) { return __shfl_down_sync(0xffffffffu, value, by); }
+
+// What one lane has, for all 32 lanes of the warp.
+__device__ __forceinline__ u32 from_lane(u32 value, u32 lane) { return __shfl_sync(0xffffffffu, value, lane); }
