@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.scoring.memory import Memory
 
@@ -25,11 +26,15 @@ _MEMORY = Memory()
 
 @dataclass(frozen=True)
 class Job:
-    """One image for one column: its plane [H, W, 3] uint8, its windows' corners [views, 2] and the plan of them."""
+    """One image for one column: its plane, its windows' corners [views, 2] and the plan of them.
+
+    plane: [H, W, 3] uint8; where `view` is given it is still to be made, and this is the photograph.
+    """
 
     plane: np.ndarray
     windows: np.ndarray
     plan: ColumnPlan
+    view: ViewParams | None = None
 
 
 @dataclass(frozen=True)

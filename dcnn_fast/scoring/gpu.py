@@ -1,4 +1,4 @@
-"""The network on a GPU, from planes to probabilities: launches only, until the probabilities are asked for.
+"""The network on a GPU, from a photograph's pixels to probabilities: launches only, until the probabilities are asked for.
 
 Every thread has a stream of its own, so that one image's copies pass beside another's kernels; the head of a batch waits, on
 the device, for the blocks of its images. Weights are laid out once: features enter the fully-connected layers as the last block
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.ops import views as ops_views
+from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.forward import Job, Maps
 
 
@@ -42,7 +44,9 @@ class GpuNetwork:
     def blocks(self, jobs: Sequence[Job]) -> DeviceMaps:
         """The blocks of one image: a Job for each column of the network."""
         with self._stream():
-            columns = tuple(column.maps(job) for column, job in zip(self._columns, jobs, strict=True))
+            columns = tuple(
+                column.maps(job, plane) for column, job, plane in zip(self._columns, jobs, self._planes(jobs), strict=True)
+            )
             return DeviceMaps(columns, tuple(job.plan.window_of for job in jobs), self._reached())
 
     @torch.no_grad()
@@ -64,6 +68,18 @@ class GpuNetwork:
             probs, _, _ = ops.head(features, weights, biases, self._label_weight, self._label_bias, counts, window_of=rows)
             result = probs.cpu().numpy().astype(np.float64)
         return np.split(result, np.cumsum(counts)[:-1])
+
+    def _planes(self, jobs: Sequence[Job]) -> list[Tensor]:
+        """Each job's plane, [1, 3, H, W] uint8 on the device: its photograph is copied there, and each view made, once."""
+        pixels: dict[int, Tensor] = {}
+        planes: dict[tuple[int, ViewParams | None], Tensor] = {}
+        for job in jobs:
+            source = id(job.plane)
+            if source not in pixels:
+                pixels[source] = to_device(torch.from_numpy(job.plane), self._device)
+            if (source, job.view) not in planes:
+                planes[source, job.view] = _plane(pixels[source], job.view)
+        return [planes[id(job.plane), job.view] for job in jobs]
 
     def _stream(self) -> AbstractContextManager[Any]:
         """Within it, launches and copies go to the calling thread's stream."""
@@ -102,10 +118,9 @@ class _ColumnWeights:
         weight, bias = layers[-1]
         self.last = _placed(weight, device, dtype), _placed(bias, device, torch.float32)
 
-    def maps(self, job: Job) -> Tensor:
+    def maps(self, job: Job, plane: Tensor) -> Tensor:
         """The last block's output of every distinct window: [windows, features], features in (H, W, C) order."""
-        plane = to_device(torch.from_numpy(job.plane), self._device)
-        sources = [plane.permute(2, 0, 1)[None]]
+        sources = [plane]
         mean, scale = self._spec.mean, self._spec.scale
         for (b, rounding, weight, bias), regions in zip(self._blocks, job.plan.blocks, strict=True):
             out = [
@@ -124,6 +139,14 @@ class _ColumnWeights:
         for weight, bias in self._fc:
             maps = ops.linear(maps, weight, bias, relu=True)
         return maps
+
+
+def _plane(pixels: Tensor, view: ViewParams | None) -> Tensor:
+    """[1, 3, H, W] uint8 of a photograph or plane [h, w, 3]; what a view makes has a fourth channel beside them in memory."""
+    if view is None or view.resized == tuple(pixels.shape[:2]) == view.shape:
+        return pixels.permute(2, 0, 1)[None]
+    (made,) = ops_views.planes([pixels], view.view, size=view.plane)
+    return made[None, :3]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

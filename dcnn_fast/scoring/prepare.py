@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dcnn_fast.data import reading
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import share
 from dcnn_fast.scoring.forward import Job
 from dcnn_fast.spec import Column, Network
@@ -27,8 +30,8 @@ class Prepared:
 
     @property
     def bytes(self) -> int:
-        """What the planes hold in memory."""
-        return sum(job.plane.nbytes for job in self.jobs)
+        """What the pixels hold in memory."""
+        return sum({id(job.plane): job.plane.nbytes for job in self.jobs}.values())
 
 
 def prepare(
@@ -37,27 +40,42 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
-    backend, precision: of the blocks' products, which decide what windows share. read_options: of `data.read`.
+    backend, precision: of the blocks' products, which decide what windows share; on another backend than the cpu's, planes are
+    left to the device. read_options: of `data.read`.
     """
     photo = reading.read(source, **read_options)
     jobs, notes = [], list(photo.notes)
-    planes: dict[tuple[str, int], ops_views.Plane] = {}  # columns with the same view share a plane
+    planes: dict[tuple[str, int], _Plane] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)
         if wanted not in planes:
-            planes[wanted] = _plane(photo.pixels, column)
+            planes[wanted] = _plane(photo.pixels, column, make=backend == "cpu")
             notes += planes[wanted].notes
-        plane = planes[wanted].pixels
+        plane = planes[wanted]
         windows = ops_views.draw_windows(
-            photo.digest, seed, key, views, view=column.view, plane_shape=plane.shape[:2], plane=column.plane,
+            photo.digest, seed, key, views, view=column.view, plane_shape=plane.shape, plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
-        jobs.append(Job(plane, windows, share(column, windows, plane.shape[:2], backend, precision)))
+        jobs.append(Job(plane.pixels, windows, share(column, windows, plane.shape, backend, precision), plane.view))
     return Prepared(tuple(jobs), tuple(notes))
 
 
-def _plane(pixels: Any, column: Column) -> ops_views.Plane:
+@dataclass(frozen=True)
+class _Plane:
+    """pixels, view: as a Job's. shape: the plane's rows and columns."""
+
+    pixels: np.ndarray
+    view: ViewParams | None
+    shape: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def _plane(pixels: np.ndarray, column: Column, make: bool) -> _Plane:
     try:
-        return ops_views.plane(pixels, column.view, column.plane)
+        if make:
+            made = ops_views.plane(pixels, column.view, column.plane)
+            return _Plane(made.pixels, None, made.pixels.shape[:2], made.notes)
+        params, notes = ops_views.planned(pixels, column.view, column.plane)
+        return _Plane(pixels, params, params.shape, notes)
     except ValueError as error:
         raise reading.ReadError(str(error)) from None

@@ -41,13 +41,18 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
+    params, notes = planned(pixels, view, size)
+    return Plane(cpu.plane(pixels, params), notes)
+
+
+def planned(pixels: np.ndarray, view: View, size: int = 256) -> tuple[ViewParams, tuple[str, ...]]:
+    """The geometry and the notes of what `plane` would make of a photograph; raises as it does."""
     params = ViewParams(pixels.shape[0], pixels.shape[1], view, size)
     _require_room(pixels.shape, params)
-    notes: tuple[str, ...] = ()
-    if view == "local" and params.resized != pixels.shape[:2]:
-        before, after = ("{1} x {0}".format(*shape) for shape in (pixels.shape, params.resized))
-        notes = (f"local views: enlarged from {before} to {after} pixels",)
-    return Plane(cpu.plane(pixels, params), notes)
+    if view != "local" or params.resized == pixels.shape[:2]:
+        return params, ()
+    before, after = ("{1} x {0}".format(*shape) for shape in (pixels.shape, params.resized))
+    return params, (f"local views: enlarged from {before} to {after} pixels",)
 
 
 def planes(
