@@ -22,7 +22,7 @@ import torch
 from rich.progress import track
 
 from bench.gpu_cost import COUNTS, GPUS, IMAGES, Counts, predicted
-from dcnn_fast.ops.block import triton, triton_config, triton_forward
+from dcnn_fast.ops.block import triton_config, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import Launch

@@ -75,17 +75,16 @@ def plan_launch(
     if access == _WORD:
         readable = [_with_fourth(source) for source in readable]
     parts = -(-params.filters // config.part)
-    strips = strips_of(regions, params, config, -(-blocks // parts))
+    strips = strips_of(regions, params, config, max(1, blocks // parts))
     means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
     means[: len(mean)] = torch.tensor(list(mean))
     added = torch.zeros(parts * config.part, device=device)
     if bias is not None:
         added[: params.filters] = bias.float()
     args: dict[str, Any] = {
-        "strips": on(strips, device), "count": len(strips), "regions": on(regions.regions, device),
-        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(readable, device),
-        "outputs": output_table(outputs, device), "weight": packed(weight, config), "bias": added, "mean": on(means, device),
-        "scale": float(scale), **norm_numbers(params.options.norm),
+        "strips": on(strips, device), "count": len(strips), **_tables(regions, readable, outputs, device),
+        "weight": packed(weight, config), "bias": added, "mean": on(means, device), "scale": float(scale),
+        **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _of_problem(params) | _of_tile(config) | {
         "ACCESS": access, "SUBTRACT": int(subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
@@ -115,9 +114,8 @@ def run_simple(
     ]
     added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
     args: dict[str, Any] = {
-        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device), "regions": on(regions.regions, device),
-        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(sources, device),
-        "outputs": output_table(outputs, device), "weight": weight.contiguous(), "bias": added,
+        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device),
+        "weight": weight.contiguous(), "bias": added, **_tables(regions, sources, outputs, device),
         "mean": on(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
@@ -141,13 +139,23 @@ def packed(weight: Tensor, config: CudaConfig) -> Tensor:
     return matrices.permute(0, 1, 2, 6, 3, 4, 7, 5, 8).contiguous()
 
 
+def _tables(
+    regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor], device: torch.device
+) -> dict[str, Tensor]:
+    """The tables that both kernels read, by name."""
+    return {
+        "regions": on(regions.regions, device), "pieces": on(regions.pieces, device), "stores": on(regions.stores, device),
+        "sources": source_table(sources, device), "outputs": output_table(outputs, device),
+    }  # fmt: skip
+
+
 def _of_problem(params: BlockParams) -> dict[str, int]:
     """What a kernel is compiled for, as far as the problem says."""
     options = params.options
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
-        "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride, "POOL": pool.size,
-        "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
+        "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride,
+        "POOL": pool.size, "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
         "NORM_FIRST": int(norm_first(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
         "BYTES": int(params.dtype == torch.uint8),
     }  # fmt: skip

@@ -97,7 +97,6 @@ def test_any_shape(params, dtype, run):
     assert _error(result, _expected(x, weight, bias, params)) <= params.tolerance()
 
 
-
 def _runs(params):
     """What the test session cannot ask yet: nothing stands in for a GPU while tests are collected."""
     return params.options.groups == 1 and not isinstance(params.options.norm, SameMapNorm)
@@ -297,7 +296,7 @@ def test_what_other_gpus_compile_to_gives_the_same(capability):
 
 def test_whole_images_through_the_public_function():
     params = _typed(problem(2, 16, 9, 8, 16, 3, padding=1, pool=POOL, norm=CROSS), torch.float16)
-    x, weight, bias = operands(params)
+    x, weight, _ = operands(params)
     result = ops.block(x, weight, None, padding=1, pool=POOL, norm=CROSS)
     assert _error(result, _expected(x, weight, None, params)) <= params.tolerance()
 
