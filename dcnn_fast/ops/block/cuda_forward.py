@@ -33,8 +33,9 @@ SIMPLE_KERNEL = CudaKernel(
     ),
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
-_RESIDENT = 2  # thread blocks of a multiprocessor
-_MULTIPROCESSORS = 108  # where there is no device to ask
+_RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
+_MULTIPROCESSORS, _SHARED = 108, 164 * 1024  # of an A100, where there is no device to ask
+_RESERVED = 1024  # bytes of shared memory that each thread block takes beside its own
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
 
@@ -52,7 +53,7 @@ def run(
     """Write every region's pieces to `outputs` (channels_last) in one launch. The regions must have been checked."""
     config = config_of(params)
     assert config is not None, "can_run refuses what has no tile"
-    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, _blocks(weight.device)))
+    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, _blocks(weight.device, config)))
 
 
 def plan_launch(
@@ -208,8 +209,10 @@ def _readable(source: Tensor) -> Tensor:
     return source if reach < _OFFSETS else source.contiguous(memory_format=torch.channels_last)
 
 
-def _blocks(device: torch.device) -> int:
-    """Thread blocks that the device runs at a time."""
-    if device.type != "cuda":
-        return _RESIDENT * _MULTIPROCESSORS
-    return _RESIDENT * torch.cuda.get_device_properties(device).multi_processor_count
+def _blocks(device: torch.device, config: CudaConfig) -> int:
+    """Thread blocks that the device runs at a time: two of a multiprocessor where their shared memory fits."""
+    multiprocessors, shared = _MULTIPROCESSORS, _SHARED
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        multiprocessors, shared = properties.multi_processor_count, properties.shared_memory_per_multiprocessor
+    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + _RESERVED)))
