@@ -34,8 +34,8 @@ BUGS = {
     "fragments swapped": (STAGED, "a[tile], b[0], b[1]);", "a[tile], b[1], b[0]);", "numbers"),
     "filters swapped": (STAGED, "[2 * SIXTEEN + 1], a[tile], b[2], b[3]", "[2 * SIXTEEN], a[tile], b[2], b[3]", "numbers"),
     "the window one column wider": (
-        STAGED, "(patch.left + pixel + p) < static_cast<unsigned>(patch.width)",
-        "(patch.left + pixel + p) <= static_cast<unsigned>(patch.width)", "global access out of bounds",
+        STAGED, "(patch.left + pixel + p) < static_cast<unsigned>(patch.window_width)",
+        "(patch.left + pixel + p) <= static_cast<unsigned>(patch.window_width)", "global access out of bounds",
     ),
     "the patch one row shorter": (
         STAGED, "patch.rows = (rows - 1) * STRIDE + SIZE;", "patch.rows = (rows - 1) * STRIDE + SIZE - 1;",
