@@ -25,7 +25,8 @@ _POINTERS = {
 class Compiled:
     """A kernel's machine code for one compute capability, and what its launch passes.
 
-    names: the run-time arguments in the order of the PTX's parameters. shared: dynamic shared memory in bytes.
+    names: the run-time arguments in the order of the PTX's parameters. shared: dynamic shared memory in bytes. declared: what
+    the source itself declares of it.
     """
 
     kernel: str
@@ -34,6 +35,7 @@ class Compiled:
     cubin: bytes
     shared: int
     warps: int
+    declared: int = 0
 
 
 def compiled(what: Launch, capability: int) -> Compiled:
@@ -41,7 +43,7 @@ def compiled(what: Launch, capability: int) -> Compiled:
     if isinstance(what.kernel, CudaKernel):
         kernel = what.kernel
         code = cuda_compile.compiled(kernel.source, what.constants, capability, kernel.folder)
-        return Compiled(kernel.name, kernel.parameters, code.ptx, code.cubin, what.shared, what.warps)
+        return Compiled(kernel.name, kernel.parameters, code.ptx, code.cubin, what.shared, what.warps, _declared(code.ptx))
     return _compiled(what.kernel, *specialised(what), capability, what.warps, what.stages)
 
 
@@ -56,6 +58,11 @@ def machine_code_of(what: Launch) -> tuple[Any, ...]:
     if isinstance(what.kernel, CudaKernel):
         return what.kernel, tuple(sorted(what.constants.items())), what.warps, what.shared
     return what.kernel, tuple(what.constants.items()), what.warps, what.stages, specialised(what)[0]
+
+
+def _declared(ptx: str) -> int:
+    """Bytes of the arrays that PTX declares in shared memory; dynamic memory has no size."""
+    return sum(int(count) for count in re.findall(r"\.shared\s+\.align\s+\d+\s+\.b8\s+\w+\[(\d+)\]", ptx))
 
 
 _Pairs = tuple[tuple[str, Any], ...]

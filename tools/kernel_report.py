@@ -123,9 +123,10 @@ def _measured(index: int) -> Row:
     named, capability = _queue[index]
     code = aot.compiled(named.launch, capability)
     found = sass.read(code.cubin)
+    shared = code.shared + code.declared
     return Row(
         code.kernel, named.problem, capability, source_of(named.launch, capability), code.warps, found.registers, found.stack,
-        code.shared, round(occupancy(capability, found.registers, code.shared, code.warps), 3), found.tensor,
+        shared, round(occupancy(capability, found.registers, shared, code.warps), 3), found.tensor,
         found.tensor_loops, found.wide_loops,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops, spec
+from dcnn_fast.ops import views
 from dcnn_fast.ops.block import cuda, triton
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.tables import whole_images
@@ -36,7 +37,8 @@ class Named:
 def preset_launches(capability: int) -> Iterator[Named]:
     """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
     seen: set[Any] = set()
-    for named in (*_of_blocks(capability), *_of_cuda_blocks(capability), *_of_heads(), *_of_updates()):
+    blocks = *_of_blocks(capability), *_of_cuda_blocks(capability)
+    for named in (*blocks, *_of_heads(), *_of_updates(), *_of_views(capability)):
         launch = named.launch
         identity = aot.machine_code_of(launch)
         if identity not in seen:
@@ -128,6 +130,15 @@ def _of_updates() -> Iterator[Named]:
             )  # fmt: skip
         for launch in launches:
             yield Named(f"update {dtype}".replace("torch.", ""), launch, False, False)
+
+
+def _of_views(capability: int) -> Iterator[Named]:
+    """In CUDA C++ for sm_80 and later; what is cut of what makes no other kernel."""
+    for dtype in (torch.uint8, torch.float16, torch.bfloat16):
+        with collected(capability) as launches:
+            views.planes([torch.zeros(8, 8, 3, dtype=torch.uint8)], "warp", dtype=dtype)
+        for launch in launches:
+            yield Named(f"views {dtype}".replace("torch.", ""), launch, False, False)
 
 
 def _networks() -> Iterator[spec.Network]:

@@ -22,6 +22,15 @@ __device__ __forceinline__ u16 bfloat16_bits(float value) {
     return bits;
 }
 
+// The low 32 bits of (high, low) >> bits, bits below 32.
+__device__ __forceinline__ u32 funnel_right(u32 low, u32 high, u32 bits) { return __funnelshift_r(low, high, bits); }
+
+// What the lane `by` above has; all 32 lanes of the warp must take part.
+__device__ __forceinline__ u32 from_lane_above(u32 value, u32 by) { return __shfl_down_sync(0xffffffffu, value, by); }
+
+// What one lane has, for all 32 lanes of the warp.
+__device__ __forceinline__ u32 from_lane(u32 value, u32 lane) { return __shfl_sync(0xffffffffu, value, lane); }
+
 namespace dcnn {
 
 using Half2 = unsigned;  // two 16-bit numbers in a register, the first in the low half
@@ -50,10 +59,6 @@ __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wait_all;
 
 __device__ __forceinline__ void store_shared(unsigned target, unsigned a) {
     asm volatile("st.shared.b32 [%0], %1;" ::"r"(target), "r"(a) : "memory");
-}
-
-__device__ __forceinline__ void store_shared(unsigned target, unsigned a, unsigned b) {
-    asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(target), "r"(a), "r"(b) : "memory");
 }
 
 __device__ __forceinline__ void store_shared(unsigned target, unsigned a, unsigned b, unsigned c, unsigned d) {
@@ -127,7 +132,7 @@ __device__ __forceinline__ Half2 larger(Half2 a, Half2 b) {
     return pair;
 }
 
-// Byte `index` of a word as a number, without the slow conversion: 2**23 + byte is written down and 2**23 taken off.
+// Byte INDEX of a word as a number, without the slow conversion: 2**23 + byte is written down and 2**23 taken off.
 template <int INDEX>
 __device__ __forceinline__ float byte_of(unsigned word) {
     return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u | INDEX)) - 8388608.0f;
@@ -145,8 +150,5 @@ __device__ __forceinline__ float log2_approximate(float x) {
     asm("lg2.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
     return result;
 }
-
-// What lane `lane` of the warp has; all lanes take part.
-__device__ __forceinline__ unsigned from_lane(unsigned value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 
 }  // namespace dcnn

@@ -58,6 +58,19 @@ st.global.v8.b32 [%rd11], {names};"""
     assert report.global_load_sectors == report.global_store_sectors == 64
 
 
+def test_a_negative_register_and_its_offset_meet_in_the_middle():
+    """Compilers write so to shared memory; the sum has the register's 32 bits."""
+    y = np.zeros(32, dtype=np.uint32)
+    body = """mad.lo.s32 %r10, %r1, 4, -124;
+st.shared.u32 [%r10+124], %r1;
+mad.lo.s32 %r11, %r1, 4, 0;
+ld.shared.u32 %r12, [%r11];
+mad.wide.u32 %rd10, %r0, 4, %rd0;
+st.global.u32 [%rd10], %r12;"""
+    run(body, [y], declarations=".shared .align 16 .b8 s[128];")
+    np.testing.assert_array_equal(y, np.arange(32))
+
+
 def test_generic_addresses_of_different_spaces_at_once():
     """Even threads read shared memory, odd threads global memory, through one load."""
     x, y = np.arange(100, 164, dtype=np.int32), np.zeros(64, dtype=np.int32)

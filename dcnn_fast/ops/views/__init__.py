@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from dcnn_fast.ops.views import cpu
+from dcnn_fast.ops.dispatch import choose
+from dcnn_fast.ops.views import cpu, cuda
+from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
 from dcnn_fast.spec import View
 
 MAX_PLANE_PIXELS = 2**28
+BACKENDS: Mapping[str, ModuleType] = {"cuda": cuda, "cpu": cpu}
 
 
 @dataclass(frozen=True)
@@ -35,16 +42,113 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
     params = ViewParams(pixels.shape[0], pixels.shape[1], view, size)
-    if params.resized[0] * params.resized[1] > max(MAX_PLANE_PIXELS, pixels.shape[0] * pixels.shape[1]):
-        raise ValueError(
-            f"pixels must not be so narrow that the {view} view needs more than {MAX_PLANE_PIXELS} pixels, got "
-            f"{pixels.shape[1]} x {pixels.shape[0]}, which becomes {params.resized[1]} x {params.resized[0]}"
-        )
+    _require_room(pixels.shape, params)
     notes: tuple[str, ...] = ()
     if view == "local" and params.resized != pixels.shape[:2]:
         before, after = ("{1} x {0}".format(*shape) for shape in (pixels.shape, params.resized))
         notes = (f"local views: enlarged from {before} to {after} pixels",)
     return Plane(cpu.plane(pixels, params), notes)
+
+
+def planes(
+    images: Sequence[Tensor],
+    view: View,
+    *,
+    size: int = 256,
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
+    dtype: torch.dtype = torch.uint8,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> list[Tensor]:
+    """The planes of decoded photographs of any sizes, on their device, in one launch: [4, h, w] each, a pixel's channels
+    beside each other in memory and the fourth zero; for other views than local they are the images of one [N, 4, size, size].
+
+    images: uint8 [H, W, C] of one device: C 3, or 1 for grey, or 4 with alpha, which is laid over `background`. view, size:
+    as in `plane`. dtype: uint8, or float16 and bfloat16, in which a pixel is (pixel - mean) * scale, black borders included;
+    mean: three numbers, or none for zeros. Resampling is Pillow's to within 1 level.
+
+    Raises ValueError naming the argument and BackendError where nothing can do it.
+    """
+    _require_images(images, mean, dtype)
+    params = [ViewParams(image.shape[0], image.shape[1], view, size) for image in images]
+    for image, one in zip(images, params, strict=True):
+        _require_room(image.shape, one)
+    cuts = [Cut(i, one, 0, 0, *one.shape) for i, one in enumerate(params)]
+    if view == "local":
+        outputs = [
+            torch.empty(*one.shape, 4, dtype=dtype, device=image.device) for image, one in zip(images, params, strict=True)
+        ]
+    else:
+        device = images[0].device if images else None
+        outputs = list(torch.empty(len(images), size, size, 4, dtype=dtype, device=device))
+    _run(images, cuts, outputs, mean, scale, background)
+    return [output.permute(2, 0, 1) for output in outputs]
+
+
+def windows(
+    images: Sequence[Tensor],
+    view: View,
+    places: Sequence[tuple[int, int, int, bool]],
+    *,
+    size: int = 256,
+    window: int = 224,
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
+    dtype: torch.dtype = torch.uint8,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> Tensor:
+    """Windows of planes that are never made as a whole, in one launch: [N, 4, window, window] in channels_last memory.
+
+    places: (photograph, top, left, flip) of each window, an offset in the photograph's plane as `draw_windows` gives it;
+    flip: mirrored left to right. Local windows are cut straight out of the photograph unless it had to be enlarged.
+    Otherwise as `planes`.
+    """
+    _require_images(images, mean, dtype)
+    params = [ViewParams(image.shape[0], image.shape[1], view, size) for image in images]
+    for image, top, left, _ in places:
+        limits = [side - window for side in params[image].shape]
+        if not 0 <= top <= limits[0] or not 0 <= left <= limits[1]:
+            raise ValueError(f"places must be offsets from 0 to {limits} in photograph {image}, got {(top, left)}")
+    cuts = [Cut(image, params[image], top, left, window, window, flip) for image, top, left, flip in places]
+    device = images[0].device if images else None
+    outputs = torch.empty(len(cuts), window, window, 4, dtype=dtype, device=device)
+    _run(images, cuts, list(outputs), mean, scale, background)
+    return outputs.permute(0, 3, 1, 2)
+
+
+def _run(
+    images: Sequence[Tensor],
+    cuts: Sequence[Cut],
+    outputs: Sequence[Tensor],
+    mean: Sequence[float],
+    scale: float,
+    background: tuple[int, int, int],
+) -> None:
+    if not cuts:
+        return
+    backend = BACKENDS[choose(BACKENDS, CutList(tuple(cuts)), images[0].device)]
+    dense = [image if image.stride()[1:] == (image.shape[2], 1) else image.contiguous() for image in images]
+    backend.run(dense, cuts, outputs, mean, scale, background)
+
+
+def _require_images(images: Sequence[Tensor], mean: Sequence[float], dtype: torch.dtype) -> None:
+    for image in images:
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+            raise ValueError(f"images must be uint8 [H, W, C] with C of 1, 3 or 4, got {image.dtype} {list(image.shape)}")
+        if image.device != images[0].device:
+            raise ValueError(f"images must be on one device, got {images[0].device} and {image.device}")
+    if len(mean) not in (0, 3):
+        raise ValueError(f"mean must be three numbers or none, got {list(mean)}")
+    if dtype not in cuda.OUTPUTS:
+        raise ValueError(f"dtype must be uint8, float16 or bfloat16, got {dtype}")
+
+
+def _require_room(shape: Sequence[int], params: ViewParams) -> None:
+    if params.resized[0] * params.resized[1] > max(MAX_PLANE_PIXELS, shape[0] * shape[1]):
+        raise ValueError(
+            f"pixels must not be so narrow that the {params.view} view needs more than {MAX_PLANE_PIXELS} pixels, got "
+            f"{shape[1]} x {shape[0]}, which becomes {params.resized[1]} x {params.resized[0]}"
+        )
 
 
 def cut(plane: np.ndarray, windows: np.ndarray, size: int = 224) -> np.ndarray:
@@ -58,4 +162,6 @@ def cut(plane: np.ndarray, windows: np.ndarray, size: int = 224) -> np.ndarray:
     return np.stack([plane[top : top + size, left : left + size] for top, left in windows])
 
 
-__all__ = ["MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane"]
+__all__ = [
+    "BACKENDS", "MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane", "planes", "windows",
+]  # fmt: skip

@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from collections.abc import Sequence
 
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.params import ViewParams
+
+
+def can_run(cuts: CutList, device: torch.device) -> str | None:
+    """None on the cpu, else one sentence."""
+    return None if device.type == "cpu" else f"Pillow works on the cpu, not on {device.type}"
+
+
+def run(
+    images: Sequence[Tensor],
+    cuts: Sequence[Cut],
+    outputs: Sequence[Tensor],
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> None:
+    """Write cut i to outputs[i], [height, width, 4], of uint8, float16 or bfloat16; images as in `views.planes`."""
+    opaque: dict[int, np.ndarray] = {}
+    offset = torch.tensor(tuple(mean) or (0.0,), dtype=torch.float32)
+    for cut, output in zip(cuts, outputs, strict=True):
+        if cut.image not in opaque:
+            opaque[cut.image] = without_alpha(images[cut.image].numpy(), background)
+        whole = torch.from_numpy(plane(opaque[cut.image], cut.params))
+        part = whole[cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
+        part = part.flip(1) if cut.flip else part
+        output.zero_()
+        output[..., :3] = part if output.dtype == torch.uint8 else (part.float() - offset) * scale
+
+
+def without_alpha(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """[H, W, 1], [H, W, 3] or [H, W, 4] uint8 as [H, W, 3]: grey three times, what is transparent laid over `background`."""
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if pixels.shape[2] == 3:
+        return np.ascontiguousarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    base = Image.new("RGBA", image.size, (*background, 255))
+    return np.array(Image.alpha_composite(base, image).convert("RGB"))
 
 
 def plane(pixels: np.ndarray, params: ViewParams) -> np.ndarray:

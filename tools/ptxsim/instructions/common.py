@@ -72,8 +72,12 @@ def address_reader(ctx: Context, text: str) -> Callable[[Machine], Array]:
 
     def read(m: Machine) -> Array:
         x = m.registers[slot]
-        x = bits(x, S64) if x.dtype.itemsize == 8 else bits(x, U32).astype(np.int64)
-        return x + offset if offset else x
+        if x.dtype.itemsize == 8:
+            x = bits(x, S64)
+            return x + offset if offset else x
+        # The sum has the register's width: compilers let a negative register and its offset meet in the middle.
+        x = bits(x, U32).astype(np.int64)
+        return (x + offset) & 0xFFFFFFFF if offset else x
 
     return read
 

@@ -1,0 +1,254 @@
+// Planes and windows of photographs: resampled by Pillow's antialiased bilinear filter to the bit, cut, flipped, normalised.
+// csrc/cuda/README.md, "Views", has the design; dcnn_fast/ops/views/cuda.py makes the tables.
+#include "intrinsics.cuh"
+
+#ifndef OUT
+#define OUT 1  // 0: bytes, 1: half, 2: bfloat16
+#endif
+
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kStageWords = 4096;         // of source rows, between them a word each that keeps lanes in different banks
+constexpr int kStagePadding = 32;
+constexpr int kRingWords = 7168;          // of rows reduced horizontally
+constexpr int kFraction = 22;             // bits of a weight behind the point: Pillow's PRECISION_BITS
+
+enum ImageColumn { kAddress, kPitch, kChannels, kHeight, kWidth, kOut, kOutWidth, kAxisX, kAxisY, kFlip, kImageColumns };
+enum TileColumn { kImage, kCol, kCols, kRow, kRows, kGroup, kFirstChunk, kChunks, kTileColumns };
+enum ChunkColumn { kChunkCol, kChunkCols, kPixel, kWords, kChunkColumns };
+
+// Of one output along one axis: its first source pixel, the taps it has, and its weights, in groups of four.
+struct Axis {
+    i32 first, taps, weights, quads;
+};
+
+struct Tile {
+    i32 image, col, cols, row, rows, group, first_chunk, chunks;
+};
+
+struct Chunk {
+    i32 col, cols, pixel, words;
+};
+
+struct Image {
+    u64 address;
+    i64 pitch, channels, height, width;
+    u64 out;
+    i64 out_width, axis_x, axis_y, flip;
+};
+
+struct Normalisation {
+    float mean[3];
+    float scale;
+};
+
+template <int kByte>
+__device__ __forceinline__ i32 byte_of(u32 word) {
+    return (word >> (8 * kByte)) & 255;
+}
+
+// One channel over another, opaque one: Pillow's alpha_composite.
+__device__ __forceinline__ u32 over(u32 value, u32 below, u32 alpha) {
+    const u32 sum = (value * alpha + below * (255 - alpha)) * 128 + (0x80 << 7);
+    return (((sum >> 8) + sum) >> 8) >> 7;
+}
+
+__device__ __forceinline__ u32 over_background(u32 pixel, u32 background) {
+    const u32 alpha = byte_of<3>(pixel);
+    return over(byte_of<0>(pixel), byte_of<0>(background), alpha) | over(byte_of<1>(pixel), byte_of<1>(background), alpha) << 8 |
+           over(byte_of<2>(pixel), byte_of<2>(background), alpha) << 16;
+}
+
+// The aligned word at `at`, as far as it is readable, which is from `low` to `high`.
+__device__ __forceinline__ u32 word_at(u64 at, u64 low, u64 high) {
+    if (at >= low && at + 4 <= high) return *reinterpret_cast<const u32*>(at);
+    u32 word = 0;
+    for (int i = 0; i < 4; ++i)
+        if (at + i >= low && at + i < high) word |= static_cast<u32>(*reinterpret_cast<const u8*>(at + i)) << (8 * i);
+    return word;
+}
+
+__device__ __forceinline__ i32 rounded(i32 sum) { return min(sum >> kFraction, 255); }
+
+// `rows` source rows from `y` on, pixels from chunk.pixel on, to shared memory, each row from a word's first byte on. A warp
+// reads a row in aligned requests of 128 bytes and shifts it into place.
+template <int kPixelBytes>
+__device__ void stage_rows(const Image& image, const Chunk& chunk, i32 y, i32 rows, i32 pitch, u32 background, u32* stage) {
+    const u32 lane = threadIdx.x % 32;
+    for (i32 row = threadIdx.x / 32; row < rows; row += kWarps) {
+        const u64 line = image.address + static_cast<u64>(y + row) * image.pitch;
+        const u64 line_end = line + image.width * kPixelBytes;
+        const bool dense = image.pitch == image.width * kPixelBytes;
+        const u64 low = dense ? image.address : line;
+        const u64 high = dense ? image.address + image.height * image.pitch : line_end;
+        const u64 begin = line + static_cast<u64>(chunk.pixel) * kPixelBytes;
+        const u64 end = min(begin + 4 * static_cast<u64>(chunk.words), line_end);
+        const u64 aligned = begin & ~31ull;
+        const i32 skipped = static_cast<i32>(begin - aligned) >> 2;
+        const u32 shift = 8 * (begin & 3);
+        for (i32 base = 0; base < skipped + chunk.words; base += 128) {
+            u32 raw[5];
+#pragma unroll
+            for (int i = 0; i < 5; ++i) {
+                const u64 at = aligned + 4ull * (base + 32 * i + lane);
+                raw[i] = (i < 4 || lane == 0) && at + 4 > begin && at < end ? word_at(at, low, high) : 0;
+            }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const u32 above = from_lane_above(raw[i], 1), next = from_lane(raw[i + 1], 0);
+                const u32 word = funnel_right(raw[i], lane < 31 ? above : next, shift);
+                const i32 at = base + 32 * i + static_cast<i32>(lane) - skipped;
+                if (at >= 0 && at < chunk.words) stage[row * pitch + at] = kPixelBytes == 4 ? over_background(word, background) : word;
+            }
+        }
+    }
+}
+
+// Reduces the staged rows horizontally: a lane has a row, a warp an output column at a time, so that weights and places are the
+// same for all lanes and their words in different banks.
+template <int kPixelBytes>
+__device__ void reduce_rows(const Axis* axis, const int4* weights, const Tile& tile, const Chunk& chunk, i32 rows, i32 pitch,
+                            const u32* stage, u8* reduced) {
+    constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
+    const i32 lane = threadIdx.x % 32;
+    if (lane >= rows) return;
+    for (i32 col = threadIdx.x / 32; col < chunk.cols; col += kWarps) {
+        const Axis place = axis[chunk.col + col];
+        const i32 offset = (place.first - chunk.pixel) * kPixelBytes;
+        const u32* words = stage + lane * pitch + (offset >> 2);
+        const u32 shift = 8 * (offset & 3);
+        i32 sum[3] = {1 << (kFraction - 1), 1 << (kFraction - 1), 1 << (kFraction - 1)};
+        u32 last = words[0];
+        for (i32 quad = 0; quad < place.quads; ++quad) {
+            const int4 k = weights[place.weights + quad];
+            if (kPixelBytes == 4) {
+                const u32 a = words[0], b = words[1], c = words[2], d = words[3];
+                sum[0] += byte_of<0>(a) * k.x + byte_of<0>(b) * k.y + byte_of<0>(c) * k.z + byte_of<0>(d) * k.w;
+                sum[1] += byte_of<1>(a) * k.x + byte_of<1>(b) * k.y + byte_of<1>(c) * k.z + byte_of<1>(d) * k.w;
+                sum[2] += byte_of<2>(a) * k.x + byte_of<2>(b) * k.y + byte_of<2>(c) * k.z + byte_of<2>(d) * k.w;
+            } else if (kPixelBytes == 3) {
+                const u32 w1 = words[1], w2 = words[2], w3 = words[3];
+                const u32 a = funnel_right(last, w1, shift), b = funnel_right(w1, w2, shift), c = funnel_right(w2, w3, shift);
+                sum[0] += byte_of<0>(a) * k.x + byte_of<3>(a) * k.y + byte_of<2>(b) * k.z + byte_of<1>(c) * k.w;
+                sum[1] += byte_of<1>(a) * k.x + byte_of<0>(b) * k.y + byte_of<3>(b) * k.z + byte_of<2>(c) * k.w;
+                sum[2] += byte_of<2>(a) * k.x + byte_of<1>(b) * k.y + byte_of<0>(c) * k.z + byte_of<3>(c) * k.w;
+                last = w3;
+            } else {
+                const u32 w1 = words[1];
+                const u32 a = funnel_right(last, w1, shift);
+                sum[0] += byte_of<0>(a) * k.x + byte_of<1>(a) * k.y + byte_of<2>(a) * k.z + byte_of<3>(a) * k.w;
+                last = w1;
+            }
+            words += kPixelBytes;
+        }
+        u8* to = reduced + (chunk.col - tile.col + col) * kPlanes;
+#pragma unroll
+        for (int c = 0; c < kPlanes; ++c) to[c] = static_cast<u8>(rounded(sum[c]));
+    }
+}
+
+// One pixel of the output, its fourth channel zero.
+__device__ __forceinline__ void put(const Image& image, i32 row, i32 col, const i32 (&value)[3], const Normalisation& norm) {
+    const i64 place = row * image.out_width + (image.flip ? image.out_width - 1 - col : col);
+#if OUT == 0
+    reinterpret_cast<u32*>(image.out)[place] = value[0] | value[1] << 8 | value[2] << 16;
+#else
+    u32 bits[3];
+#pragma unroll
+    for (int c = 0; c < 3; ++c) {
+        const float normalised = (static_cast<float>(value[c]) - norm.mean[c]) * norm.scale;
+        bits[c] = OUT == 1 ? half_bits(normalised) : bfloat16_bits(normalised);
+    }
+    reinterpret_cast<uint2*>(image.out)[place] = make_uint2(bits[0] | bits[1] << 16, bits[2]);
+#endif
+}
+
+// Output rows from `row` to before `end`, whose reduced source rows are all in the ring.
+template <int kPlanes>
+__device__ void emit_rows(const Image& image, const Tile& tile, const Axis* axis, const i32* weights, i32 row, i32 end,
+                          const u8* ring, i32 ring_rows, i32 ring_pitch, const Normalisation& norm) {
+    for (i32 item = threadIdx.x; item < (end - row) * tile.cols; item += kThreads) {
+        const i32 y = row + item / tile.cols, col = item % tile.cols;
+        const Axis place = axis[y];
+        i32 slot = place.first % ring_rows;
+        i32 sum[3] = {1 << (kFraction - 1), 1 << (kFraction - 1), 1 << (kFraction - 1)};
+        for (i32 tap = 0; tap < place.taps; ++tap) {
+            const i32 k = weights[4ll * place.weights + tap];
+            const u8* pixel = ring + slot * ring_pitch + col * kPlanes;
+#pragma unroll
+            for (int c = 0; c < kPlanes; ++c) sum[c] += pixel[c] * k;
+            slot = slot + 1 == ring_rows ? 0 : slot + 1;
+        }
+        i32 value[3];
+#pragma unroll
+        for (int c = 0; c < 3; ++c) value[c] = rounded(sum[kPlanes == 1 ? 0 : c]);
+        put(image, y, tile.col + col, value, norm);
+    }
+}
+
+// A tile of the output: streams the source rows that it depends on once, a group at a time.
+template <int kPixelBytes>
+__device__ void resample(const Image& image, const Tile& tile, const Chunk* chunks, const Axis* axis, const int4* weights,
+                         u32 background, const Normalisation& norm, u32* stage, u8* ring) {
+    constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
+    const Axis *axis_x = axis + image.axis_x, *axis_y = axis + image.axis_y;
+    const i32 pitch = kStageWords / tile.group + 1;
+    const i32 ring_pitch = 4 * ((tile.cols * kPlanes + 3) / 4 | 1);
+    const i32 ring_rows = 4 * kRingWords / ring_pitch;
+    const Axis last = axis_y[tile.row + tile.rows - 1];
+    const i32 end = last.first + last.taps;
+    i32 next = tile.row;
+    for (i32 y = axis_y[tile.row].first; y < end; y += tile.group) {
+        const i32 rows = min(tile.group, end - y);
+        i32 slot = y % ring_rows + static_cast<i32>(threadIdx.x % 32);
+        if (slot >= ring_rows) slot -= ring_rows;
+        for (i32 i = 0; i < tile.chunks; ++i) {
+            const Chunk chunk = chunks[tile.first_chunk + i];
+            __syncthreads();  // the stage and the ring's oldest rows have been read
+            stage_rows<kPixelBytes>(image, chunk, y, rows, pitch, background, stage);
+            __syncthreads();
+            reduce_rows<kPixelBytes>(axis_x, weights, tile, chunk, rows, pitch, stage, ring + slot * ring_pitch);
+        }
+        __syncthreads();
+        i32 done = next;
+        while (done < tile.row + tile.rows && axis_y[done].first + axis_y[done].taps <= y + rows) ++done;
+        emit_rows<kPlanes>(image, tile, axis_y, reinterpret_cast<const i32*>(weights), next, done, ring, ring_rows, ring_pitch, norm);
+        next = done;
+    }
+}
+
+// What lies outside the photograph: black, of which the mean is taken off like of anything else.
+__device__ void fill(const Image& image, const Tile& tile, const Normalisation& norm) {
+    const i32 black[3] = {0, 0, 0};
+    for (i32 item = threadIdx.x; item < tile.rows * tile.cols; item += kThreads)
+        put(image, tile.row + item / tile.cols, tile.col + item % tile.cols, black, norm);
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+planes_kernel(const i64* images, const i32* tiles, const i32* chunks, const i32* axis, const i32* weights, float mean_r, float mean_g,
+              float mean_b, float scale, u32 background) {
+    __shared__ u32 stage[kStageWords + kStagePadding];
+    __shared__ u32 ring[kRingWords];
+    const i32* t = tiles + static_cast<i64>(blockIdx.x) * kTileColumns;
+    const Tile tile = {t[kImage], t[kCol], t[kCols], t[kRow], t[kRows], t[kGroup], t[kFirstChunk], t[kChunks]};
+    const i64* m = images + static_cast<i64>(tile.image) * kImageColumns;
+    const Image image = {static_cast<u64>(m[kAddress]), m[kPitch], m[kChannels], m[kHeight], m[kWidth], static_cast<u64>(m[kOut]),
+                         m[kOutWidth], m[kAxisX], m[kAxisY], m[kFlip]};
+    const Normalisation norm = {{mean_r, mean_g, mean_b}, scale};
+    const Chunk* chunk_table = reinterpret_cast<const Chunk*>(chunks);
+    const Axis* axis_table = reinterpret_cast<const Axis*>(axis);
+    const int4* quads = reinterpret_cast<const int4*>(weights);
+    u8* bytes = reinterpret_cast<u8*>(ring);
+    if (tile.group == 0)
+        fill(image, tile, norm);
+    else if (image.channels == 1)
+        resample<1>(image, tile, chunk_table, axis_table, quads, background, norm, stage, bytes);
+    else if (image.channels == 3)
+        resample<3>(image, tile, chunk_table, axis_table, quads, background, norm, stage, bytes);
+    else
+        resample<4>(image, tile, chunk_table, axis_table, quads, background, norm, stage, bytes);
+}

@@ -1,0 +1,278 @@
+"""Views in CUDA C++: the host's side of csrc/cuda/views/planes.cu, which cuts photographs of any sizes in one launch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
+from dcnn_fast.ops.views.cuts import Cut, CutList
+from dcnn_fast.ops.views.filters import bilinear
+
+KERNEL = CudaKernel(
+    "views/planes.cu", "planes_kernel",
+    ("images", "tiles", "chunks", "axis", "weights", "mean_r", "mean_g", "mean_b", "scale", "background"),
+)  # fmt: skip
+OUTPUTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2}
+SECTOR = 32  # bytes that device memory moves at least
+
+# The kernel's own numbers: bytes of its stage and its ring, and the warps of a block.
+_STAGE, _RING, _WARPS = 16384, 28672, 8
+_GROUPS = (32, 16, 8, 4, 2, 1)  # source rows staged at a time; fewer of them may be longer
+_WIDTHS, _HEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (8, 16, 32, 64, 128, 256)
+_LEAST = 256  # outputs of a tile, one a thread, where the image has them
+_ALLOWED = 1.2  # bytes read over those there are: the smallest tile within it is taken
+_MAX_SIDE = 2**24  # 32 bits hold the offsets inside an image's row in the kernel
+
+
+def can_run(cuts: CutList, device: torch.device) -> str | None:
+    """None when the kernel can make the cuts on the device, else one sentence that says why not."""
+    refusal = cuda_refused(device)
+    if refusal is None and capability(device) < 80:
+        refusal = f"the kernel needs compute capability 8.0, not {capability(device) / 10}"
+    if refusal is None:
+        for cut in cuts.cuts:
+            if max(cut.params.height, cut.params.width) > _MAX_SIDE or _tiles(cut, 4) is None:
+                return f"a photograph of {cut.params.width} x {cut.params.height} is too long for a tile's memory"
+    return refusal
+
+
+def run(
+    images: Sequence[Tensor],
+    cuts: Sequence[Cut],
+    outputs: Sequence[Tensor],
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> None:
+    """Write cut i to outputs[i], [height, width, 4] contiguous, of one dtype of `OUTPUTS`; one launch.
+
+    images: uint8 [H, W, C] each, C of 1, 3, 4, pixels and channels without gaps, rows of any pitch.
+    """
+    if cuts:
+        launch(plan_launch(images, cuts, outputs, mean, scale, background))
+
+
+def plan_launch(
+    images: Sequence[Tensor],
+    cuts: Sequence[Cut],
+    outputs: Sequence[Tensor],
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> Launch:
+    """The launch of `run`."""
+    tables = _Tables()
+    for cut, output in zip(cuts, outputs, strict=True):
+        tables.add(images[cut.image], cut, output)
+    device = outputs[0].device
+    red, green, blue = (float(value) for value in (tuple(mean) or (0.0, 0.0, 0.0)))
+    args: dict[str, Any] = {
+        **{name: table.to(device, non_blocking=True) for name, table in tables.tensors().items()},
+        "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(scale),
+        "background": background[0] | background[1] << 8 | background[2] << 16,
+    }  # fmt: skip
+    read = {cut.image: images[cut.image] for cut in cuts}
+    return Launch(
+        KERNEL, (len(args["tiles"]),), args, {"OUT": OUTPUTS[outputs[0].dtype]}, _WARPS, reads=list(read.values()),
+        writes=list(outputs),
+    )  # fmt: skip
+
+
+class _Tables:
+    """The kernel's tables as they grow; columns as in planes.cu."""
+
+    def __init__(self) -> None:
+        self.images: list[tuple[int, ...]] = []
+        self.tiles: list[np.ndarray[Any, Any]] = []
+        self.chunks: list[np.ndarray[Any, Any]] = []
+        self.axis: list[np.ndarray[Any, Any]] = []
+        self.weights: list[np.ndarray[Any, Any]] = []
+        self._known: dict[tuple[int, int, int, int], int] = {}
+        self._counts = {"chunks": 0, "axis": 0, "weights": 0}
+
+    def add(self, image: Tensor, cut: Cut, output: Tensor) -> None:
+        channels = image.shape[2]
+        (height, width), (top, left) = cut.params.resized, cut.origin
+        rows, cols = (
+            range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
+        )
+        axis_y, axis_x = self._axis(cut.params.height, height, rows), self._axis(cut.params.width, width, cols)
+        number = len(self.images)
+        self.images.append(
+            (image.data_ptr(), image.stride(0), channels, *image.shape[:2], output.data_ptr(), cut.width, axis_x + left,
+             axis_y + top, int(cut.flip))
+        )  # fmt: skip
+        tiles = _tiles(cut, channels)
+        assert tiles is not None, cut
+        first = self._counts["chunks"]
+        self.tiles += [np.array([(number, *row[:-2], row[-2] + first, row[-1]) for row in tiles.rows], np.int32).reshape(-1, 8)]
+        self._append("chunks", tiles.chunks)
+        black = [(number, *rectangle, 0, 0, 0) for rectangle in _outside(cut)]
+        self.tiles.append(np.array(black, np.int32).reshape(-1, 8))
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = {"images": np.array(self.images, np.int64)}
+        for name in ("tiles", "chunks", "axis", "weights"):
+            found[name] = np.concatenate(getattr(self, name), dtype=np.int32)
+        return {name: torch.from_numpy(np.ascontiguousarray(table)) for name, table in found.items()}
+
+    def _axis(self, size: int, target: int, outputs: range) -> int:
+        """Where output 0 of a filter would be; one that is there already is not entered again."""
+        if not outputs:
+            return 0
+        filter_, start = bilinear(size, target, outputs)
+        key = size, target, start, len(filter_.entries)
+        if key not in self._known:
+            entries = filter_.entries.copy()
+            entries[:, 2] += self._counts["weights"]
+            self._known[key] = self._counts["axis"] - start
+            self._append("axis", entries)
+            self._append("weights", filter_.quads)
+        return self._known[key]
+
+    def _append(self, name: str, table: np.ndarray[Any, Any]) -> None:
+        getattr(self, name).append(table)
+        self._counts[name] += len(table)
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """rows: (col, cols, row, rows, group, first chunk, chunks) of each tile, in pixels of the cut. chunks: [K, 4] (col, cols,
+    first source pixel, words of a staged row).
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    chunks: np.ndarray[Any, Any]
+
+
+def _tiles(cut: Cut, channels: int) -> _Tiles | None:
+    rows, cols = (
+        range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
+    )
+    return _tiles_of((cut.params.height, cut.params.width), cut.params.resized, cut.origin, (rows, cols), channels)
+
+
+@lru_cache(maxsize=1024)
+def _tiles_of(
+    source: tuple[int, int], resized: tuple[int, int], origin: tuple[int, int], outputs: tuple[range, range], channels: int
+) -> _Tiles | None:
+    """The smallest tiles, for the sake of parallel work, that read hardly more than there is to read; None where none fits.
+
+    outputs: the rows and columns of the resized photograph that are wanted. A tile of n x m of them reads the pixels of
+    (n + 1) x (m + 1) where the photograph shrinks, whole sectors, and its weights. Where that cannot be little beside the
+    photograph, which is small then, it is to be little beside what is written as well.
+    """
+    if not outputs[0] or not outputs[1]:
+        return _Tiles((), np.zeros((0, 4), np.int32))
+    rows, cols = (_Axis(*sides) for sides in zip(source, resized, outputs, strict=True))
+    need = rows.reach * cols.reach * channels
+    written = 8 * len(rows.first) * len(cols.first)
+    ranked: list[tuple[float, ...]] = []
+    for n in _WIDTHS:
+        if (group := _group(rows, cols, n, channels)) is None:
+            continue
+        for m in _HEIGHTS:
+            read = _bytes_read(rows, cols, m, n, channels)
+            alone, together = read / need, (read + written) / (need + written)
+            small = min(n, len(cols.first)) * min(m, len(rows.first)) < min(_LEAST, len(cols.first) * len(rows.first))
+            if alone <= _ALLOWED or together <= _ALLOWED:
+                ranked.append((small, alone > _ALLOWED, n * m, together, n, m, group))
+            else:
+                ranked.append((small, 2, together, n * m, n, m, group))
+    if not ranked:
+        return None
+    n, m, group = map(int, min(ranked)[-3:])
+    top, left = (wanted.start - first for wanted, first in zip(outputs, origin, strict=True))
+    tiles: list[tuple[int, ...]] = []
+    chunks: list[tuple[int, int, int, int]] = []
+    for col in range(0, len(cols.first), n):
+        count, first = min(n, len(cols.first) - col), len(chunks)
+        chunks += [(start + left, run, pixel, words) for start, run, pixel, words in _chunks(cols, col, count, group, channels)]
+        for row in range(0, len(rows.first), m):
+            tiles.append((col + left, count, row + top, min(m, len(rows.first) - row), group, first, len(chunks) - first))
+    return _Tiles(tuple(tiles), np.array(chunks, np.int32).reshape(-1, 4))
+
+
+class _Axis:
+    """Of the outputs wanted along one axis: their first pixels, those after their last ones, their taps in groups of four."""
+
+    def __init__(self, size: int, target: int, outputs: range) -> None:
+        filter_, start = bilinear(size, target, outputs)
+        entries = filter_.entries[outputs.start - start : outputs.stop - start].astype(np.int64)
+        self.size, self.first, self.taps, self.quads = size, entries[:, 0], entries[:, 1], entries[:, 3]
+        self.end = self.first + self.taps
+
+    @property
+    def reach(self) -> int:
+        """Pixels that the outputs depend on."""
+        return int(self.end.max() - self.first.min())
+
+    def spans(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The pixels that each `count` outputs in turn depend on."""
+        starts = np.arange(0, len(self.first), count)
+        spans: np.ndarray[Any, np.dtype[np.int64]] = np.maximum.reduceat(self.end, starts) - self.first[starts]
+        return spans
+
+    @property
+    def table_bytes(self) -> int:
+        """Of the entries and the weights."""
+        return 16 * (len(self.first) + int(self.quads.sum()))
+
+
+def _group(rows: _Axis, cols: _Axis, n: int, channels: int) -> int | None:
+    """The most source rows whose part under the longest filter fits the stage, and that fit the ring; None if not one."""
+    planes = 1 if channels == 1 else 3
+    pitch = 4 * ((min(n, len(cols.first)) * planes + 3) // 4 | 1)
+    tall, words = int(rows.taps.max()), _words(4 * int(cols.quads.max()), channels)
+    for group in _GROUPS:
+        if words <= _STAGE // 4 // group and tall + group <= _RING // pitch:
+            return group
+    return None
+
+
+def _words(pixels: int, channels: int) -> int:
+    """Of a staged row: its bytes, and a word that the last shift may look at."""
+    return -(-pixels * channels // 4) + 1
+
+
+def _chunks(cols: _Axis, col: int, count: int, group: int, channels: int) -> list[tuple[int, int, int, int]]:
+    """Runs of a tile's columns whose source pixels fit a staged row: (column, columns, first pixel, words)."""
+    chunks = []
+    most = _STAGE // 4 // group
+    first = cols.first[col : col + count].tolist()
+    end = np.maximum.accumulate(cols.first + 4 * cols.quads)[col : col + count].tolist()
+    start = 0
+    while start < count:
+        stop = start + 1
+        while stop < count and _words(end[stop] - first[start], channels) <= most:
+            stop += 1
+        chunks.append((col + start, stop - start, first[start], _words(end[stop - 1] - first[start], channels)))
+        start = stop
+    return chunks
+
+
+def _bytes_read(rows: _Axis, cols: _Axis, m: int, n: int, channels: int) -> int:
+    """Bytes of the sectors that tiles of m x n outputs read of the photograph and of the weights, summed over the blocks."""
+    wide, tall = cols.spans(n), rows.spans(m)
+    # Where a row ends the next one begins: only parts of rows have sectors that are read for a part.
+    parts = int((channels * wide + np.where(wide == cols.size, 0, SECTOR)).sum())
+    return int(tall.sum()) * parts + cols.table_bytes * len(tall) + rows.table_bytes * len(wide)
+
+
+def _outside(cut: Cut) -> list[tuple[int, int, int, int]]:
+    """Rectangles (col, cols, row, rows) of the cut that the photograph does not cover."""
+    rows, cols = cut.inside
+    if not rows or not cols:
+        return [(0, cut.width, 0, cut.height)]
+    found = [
+        (0, cut.width, 0, rows.start), (0, cut.width, rows.stop, cut.height - rows.stop),
+        (0, cols.start, rows.start, len(rows)), (cols.stop, cut.width - cols.stop, rows.start, len(rows)),
+    ]  # fmt: skip
+    return [rectangle for rectangle in found if rectangle[1] and rectangle[3]]

@@ -1,0 +1,50 @@
+"""What is made of a photograph in one go: a rectangle of one of its views, maybe flipped, with what lies outside black."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcnn_fast.ops.views.params import ViewParams
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The rectangle of `height` x `width` at (`top`, `left`) of the view `params` of photograph `image` of a batch; flip:
+    mirrored left to right after cutting.
+
+    Convention: (top, left) is the first row and column, inclusive, of what `params.shape` says; it lies inside.
+    """
+
+    image: int
+    params: ViewParams
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool = False
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(row, column) of the cut's first pixel in the resized photograph: negative where `pad` put black before it."""
+        top, left = self.params.offset
+        sign = -1 if self.params.view == "pad" else 1
+        return self.top + sign * top, self.left + sign * left
+
+    @property
+    def inside(self) -> tuple[range, range]:
+        """The rows and columns of the cut that the photograph covers."""
+        rows, cols = (
+            range(max(0, -first), max(0, min(extent, side - first)))
+            for first, extent, side in zip(self.origin, (self.height, self.width), self.params.resized, strict=True)
+        )
+        return rows, cols
+
+
+@dataclass(frozen=True)
+class CutList:
+    """What one launch makes: the problem that backends are asked about."""
+
+    cuts: tuple[Cut, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.cuts)} cuts of {len({cut.image for cut in self.cuts})} photographs"

@@ -1,0 +1,84 @@
+"""The weights of Pillow's antialiased bilinear filter, in its own fixed point: one axis, from `size` pixels to `target`.
+
+Pillow computes in doubles, one operation after the other, and rounds to 22 bits behind the point (libImaging/Resample.c); the
+same steps here give the same integers, and with them the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+FRACTION = 22  # bits of a weight behind the point
+_WHOLE = 1024  # outputs up to which all are made at once: what cuts of the same photograph share
+Array = np.ndarray[Any, np.dtype[np.int32]]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """entries: [outputs, 4] int32: the first pixel of each output, its taps, where its weights start, how many groups of four
+    they are. quads: [groups, 4] int32, the weights in groups of four, those behind an output's last tap zero.
+    """
+
+    entries: Array
+    quads: Array
+
+    @property
+    def first(self) -> Array:
+        """The first pixel of each output."""
+        return self.entries[:, 0]
+
+    @property
+    def end(self) -> Array:
+        """The pixel after the last of each output."""
+        end: Array = self.entries[:, 0] + self.entries[:, 1]
+        return end
+
+
+def bilinear(size: int, target: int, outputs: range) -> tuple[Filter, int]:
+    """Of one axis, and which output its first entry is; all of `outputs` are there.
+
+    Outputs lie at (i + 0.5) * size / target among pixels whose centres lie at +0.5.
+    """
+    if target <= _WHOLE:
+        return _bilinear(size, target, 0, target), 0
+    return _bilinear(size, target, outputs.start, outputs.stop), outputs.start
+
+
+@lru_cache(maxsize=256)
+def _bilinear(size: int, target: int, start: int, stop: int) -> Filter:
+    scale = size / target
+    support = max(scale, 1.0)
+    inverse = 1.0 / support
+    centres = (np.arange(start, stop) + 0.5) * scale
+    first = np.maximum((centres - support + 0.5).astype(np.int64), 0)
+    end = np.minimum((centres + support + 0.5).astype(np.int64), size)
+    most = int((end - first).max())
+    values = np.zeros((stop - start, most))
+    total = np.zeros(stop - start)
+    for tap in range(most):
+        weight = np.maximum(0.0, 1.0 - np.abs((tap + first - centres + 0.5) * inverse))
+        values[:, tap] = np.where(tap < end - first, weight, 0.0)
+        total += values[:, tap]
+    fixed = (0.5 + values / total[:, None] * (1 << FRACTION)).astype(np.int32)
+    return _packed(first, fixed)
+
+
+def _packed(first: np.ndarray[Any, np.dtype[np.int64]], fixed: Array) -> Filter:
+    """Without the zeros before and behind."""
+    outputs, most = fixed.shape
+    positive = fixed > 0
+    lead = positive.argmax(axis=1)
+    taps = most - positive[:, ::-1].argmax(axis=1) - lead
+    groups = -(-taps // 4)
+    width = 4 * int(groups.max())
+    columns = lead[:, None] + np.arange(width)
+    weights = np.take_along_axis(fixed, np.minimum(columns, most - 1), axis=1)
+    weights[np.arange(width) >= taps[:, None]] = 0
+    quads = weights.reshape(outputs, -1, 4)[np.arange(width // 4) < groups[:, None]]
+    starts = np.cumsum(groups) - groups
+    entries = np.stack([first + lead, taps, starts, groups], axis=1).astype(np.int32)
+    return Filter(entries, np.ascontiguousarray(quads))
