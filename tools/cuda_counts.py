@@ -10,6 +10,7 @@ integers, convert or move count as address arithmetic.
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from dcnn_fast.ops.block import cuda_forward
 from dcnn_fast.ops.block.cuda_config import config_of
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.tables import whole_images
-from dcnn_fast.ops.launch import launch
+from dcnn_fast.ops.launch import Launch, launch
 from tools.simulated import simulated
 
 TABLE = Path(__file__).with_name("cuda_counts.csv")
@@ -38,15 +39,18 @@ _PLACE = re.compile(r"forward\.cu:(\d+)")
 
 @dataclass(frozen=True)
 class Counts:
-    """One problem's counts. mma: multiply-adds of `mma` over the useful ones. bytes: of different 32-byte sectors of a thread
-    block, summed, over those of source, weights and result, each once. conflicts: wavefronts of the main loop's shared memory
-    beyond the least. sectors: share of the bytes of the sectors loaded in the main loop that were used. useful: share of the
-    main loop's instructions that are not address arithmetic; tensor, shared: those that are mma, and that load or store shared
-    memory. loop: share of all instructions that the main loop is.
+    """One problem's counts.
+
+    mma: multiply-adds of `mma` over the useful ones. bytes: of different 32-byte sectors of a thread block, summed, over those
+    of source, weights and result, each once. conflicts: wavefronts of the main loop's shared memory beyond the least. sectors:
+    share of the bytes of the sectors loaded in the main loop that were used. useful: share of the main loop's instructions that
+    are not address arithmetic; tensor: that are mma. loop: share of all instructions that the main loop is. code: a hash of
+    what the machine code follows from.
     """
 
     problem: str
     source: str
+    code: str
     tile: str
     shared: int
     mma: float
@@ -72,10 +76,10 @@ def problems() -> Iterator[tuple[BlockParams, str]]:
                 yield half, "channels_last"
 
 
-def counted(params: BlockParams, layout: str) -> Counts:
-    """The counts of one problem."""
+def planned(params: BlockParams, layout: str) -> tuple[Launch, int]:
+    """A problem's launch, and the bytes of its source, weights and result."""
     generator = torch.Generator().manual_seed(0)
-    channels = 4 if layout != "channels_last" else params.channels
+    channels = params.channels if layout == "channels_last" else 4
     x = torch.randint(0, 256, (params.images, params.height, params.width, channels), generator=generator).to(params.dtype)
     source = x.permute(0, 3, 1, 2)[:, : params.channels]
     weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator).half()
@@ -84,23 +88,42 @@ def counted(params: BlockParams, layout: str) -> Counts:
     config = config_of(params)
     assert config is not None
     operands = [source], whole_images(params), weight, torch.zeros(params.filters).half(), params, mean, 1.0, [out]
+    return cuda_forward.plan_launch(config, *operands, THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
+
+
+def code_of(what: Launch) -> str:
+    """A hash of what the machine code of the launch follows from, whatever the compiler's version."""
+    text = "".join((cuda_compile.sources() / name).read_text() for name in (_SOURCE, "intrinsics.cuh", "region.cuh"))
+    return hashlib.sha256(repr((text, sorted(what.constants.items()), what.grid)).encode()).hexdigest()[:12]
+
+
+def counted(params: BlockParams, layout: str) -> Counts:
+    """The counts of one problem."""
+    what, compulsory = planned(params, layout)
     with simulated(80) as launches:
-        launch(cuda_forward.plan_launch(config, *operands, THREAD_BLOCKS))
+        launch(what)
     report = launches[0][1]
     loop = list(_of_main_loop(report))
     issued = sum(line["instructions"] for line in loop)
     loaded, used = (sum(line.get(name, 0) for line in loop) for name in ("global_load_sectors", "global_load_bytes"))
     moved = 32 * (report.unique_load_sectors + report.unique_store_sectors)
+    config = config_of(params)
+    assert config is not None
     return Counts(
-        str(params), layout, f"{config.tiles * config.warps * 16} x {config.part}", config.shared,
+        str(params), layout, code_of(what), f"{config.outputs} x {config.part}", what.shared,
         round(report.mma_multiply_adds / params.macs, 3),
-        round(moved / (_bytes(x) + _bytes(weight) + _bytes(out)), 3),
+        round(moved / compulsory, 3),
         sum(line.get("shared_wavefronts", 0) - line.get("shared_ideal_wavefronts", 0) for line in loop),
         round(used / (32 * loaded), 3),
         round(sum(line["instructions"] for line in loop if _opcode(line).startswith(_USEFUL)) / issued, 3),
         round(sum(line["instructions"] for line in loop if _opcode(line).startswith("mma")) / issued, 3),
         round(issued / report.issued, 3),
     )  # fmt: skip
+
+
+def row_of(counts: Counts) -> dict[str, str]:
+    """A row of the table, as csv has it."""
+    return {field.name: str(getattr(counts, field.name)) for field in fields(Counts)}
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -125,16 +148,9 @@ def _of_main_loop(report: Any) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def rows() -> list[dict[str, str]]:
-    """The table, as csv has it."""
-    return [
-        {field.name: str(getattr(row, field.name)) for field in fields(Counts)} for row in (counted(*p) for p in problems())
-    ]
-
-
 def main() -> None:
     """Write the table."""
-    found = rows()
+    found = [row_of(counted(*problem)) for problem in problems()]
     with TABLE.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Counts)], lineterminator="\n")
         writer.writeheader()

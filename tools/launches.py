@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dcnn_fast import ops, spec
 from dcnn_fast.ops import views
-from dcnn_fast.ops.block import triton
+from dcnn_fast.ops.block import cuda, triton
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
@@ -37,7 +37,8 @@ class Named:
 def preset_launches(capability: int) -> Iterator[Named]:
     """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
     seen: set[Any] = set()
-    for named in (*_of_blocks(capability), *_of_linears(), *_of_heads(), *_of_updates(), *_of_views(capability)):
+    blocks = *_of_blocks(capability), *_of_cuda_blocks(capability)
+    for named in (*blocks, *_of_linears(), *_of_heads(), *_of_updates(), *_of_views(capability)):
         launch = named.launch
         identity = aot.machine_code_of(launch)
         if identity not in seen:
@@ -54,6 +55,25 @@ def _of_blocks(capability: int) -> Iterator[Named]:
             for launch in launches:
                 tensor = params.dtype.itemsize == 2 and bool({"OPERAND", "DOT"} & set(launch.constants))
                 yield Named(f"{purpose} {params}", launch, tensor, tensor and params.channels != 3)
+
+
+def _of_cuda_blocks(capability: int) -> Iterator[Named]:
+    """The hand-staged block where it runs; block 1 from bytes and halves, of pixels of three channels and of four."""
+    for problem in _problems():
+        for dtype, precision in TYPES[:2]:
+            typed = _typed(problem, dtype, precision)
+            for params in dict.fromkeys((typed, _of_bytes(typed))):
+                x, weight, bias, mean = scoring_operands(params)
+                sources = {"": x}
+                if params.channels == 3:
+                    sources[" in pixels of 4"] = _last((params.images, 4, params.height, params.width), params.dtype)[:, :3]
+                out = _last(params.out_shape, params.out_dtype)
+                for layout, source in sources.items():
+                    with collected(capability) as found:
+                        if cuda.can_run(params, x.device) is None:
+                            cuda.regions([source], whole_images(params), weight, bias, params, mean, 1.0, [out])
+                    for launch in found:
+                        yield Named(f"score {params}{layout}", launch, True, True)
 
 
 def scoring_problems(images: int) -> Iterator[BlockParams]:

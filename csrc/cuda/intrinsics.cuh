@@ -61,10 +61,6 @@ __device__ __forceinline__ void store_shared(unsigned target, unsigned a) {
     asm volatile("st.shared.b32 [%0], %1;" ::"r"(target), "r"(a) : "memory");
 }
 
-__device__ __forceinline__ void store_shared(unsigned target, unsigned a, unsigned b) {
-    asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(target), "r"(a), "r"(b) : "memory");
-}
-
 __device__ __forceinline__ void store_shared(unsigned target, unsigned a, unsigned b, unsigned c, unsigned d) {
     asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(target), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
@@ -136,7 +132,7 @@ __device__ __forceinline__ Half2 larger(Half2 a, Half2 b) {
     return pair;
 }
 
-// Byte `index` of a word as a number, without the slow conversion: 2**23 + byte is written down and 2**23 taken off.
+// Byte INDEX of a word as a number, without the slow conversion: 2**23 + byte is written down and 2**23 taken off.
 template <int INDEX>
 __device__ __forceinline__ float byte_of(unsigned word) {
     return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u | INDEX)) - 8388608.0f;

@@ -1,7 +1,9 @@
 // The block's forward, hand-staged: conv -> bias -> ReLU -> [pool, norm across maps, either order] over a list of regions.
 //
 // A thread block goes down strips, a step of a few rows at a time, its input patch staged in shared memory and read from there
-// by every filter tap. The design, with its figures: csrc/cuda/README.md.
+// by every filter tap. Tile: 256 outputs of 64 filters on 4 warps. Memory: 79 KB of shared memory for block 1, 88 KB for block 2,
+// up to 252 registers. Limit, by the model: the tensor cores, on an H100 shared memory. The design, with its figures:
+// csrc/cuda/README.md.
 #include "intrinsics.cuh"
 #include "region.cuh"
 
@@ -67,23 +69,23 @@ namespace dcnn {
 
 constexpr int THREADS = 32 * WARPS;
 constexpr int CHUNKS = (CHANNELS + PIXEL - 1) / PIXEL;  // of channels, staged one after another
-constexpr int STEPS = (SIZE * PIXEL + 15) / 16;       // of 16 products, in a filter row
-constexpr int SPAN = STRIDE * PIXEL / 8;              // 16-byte units from an output's pixels to its neighbour's
-constexpr int LAST = SIZE * PIXEL - 16 * (STEPS - 1);  // products of the last that count
-constexpr int UNITS = 2 * STEPS;                      // of a filter row
-constexpr int REACH = (UNITS - 1) / SPAN;             // columns of a plane beyond the outputs' own
-constexpr int STAGES = CHUNKS * SIZE;                 // a stage is a filter row of a chunk
-constexpr int ITEM = PIXEL < 8 ? PIXEL : 8;           // channels of a pixel that lie in one unit
-constexpr int HALVES = PIXEL / ITEM;                  // units of a pixel
-constexpr int PIXELS = 8 / ITEM;                      // pixels of a unit
-constexpr int ALIGNED = 8;                            // units that fill a row of banks
+constexpr int STEPS = (SIZE * PIXEL + 15) / 16;         // of 16 products, in a filter row
+constexpr int LAST = SIZE * PIXEL - 16 * (STEPS - 1);   // products of the last that count
+constexpr int UNITS = 2 * STEPS;                        // of 16 bytes, in a filter row
+constexpr int SPAN = STRIDE * PIXEL / 8;                // units from an output's pixels to its neighbour's
+constexpr int REACH = (UNITS - 1) / SPAN;               // columns of a plane beyond the outputs' own
+constexpr int STAGES = CHUNKS * SIZE;                   // a stage is a filter row of a chunk
+constexpr int ITEM = PIXEL < 8 ? PIXEL : 8;             // channels of a pixel that lie in one unit
+constexpr int HALVES = PIXEL / ITEM;                    // units of a pixel
+constexpr int PIXELS = 8 / ITEM;                        // pixels of a unit
+constexpr int ALIGNED = 8;                              // units that fill a row of banks
 constexpr int STAGE_BYTES = STEPS * PART * 32;
 constexpr int PATCH_BYTES = SPAN * PLANE * 16;
-constexpr int FETCH = (SPAN * PLANE + THREADS * SIZE - 1) / (THREADS * SIZE);  // units of a patch that a thread fetches in a stage
-constexpr int RAW = BYTES ? 2 : 4;                    // registers of a unit that is converted
-constexpr int MEANS = 8 / PIXELS;                     // of a unit
+constexpr int FETCH = (SPAN * PLANE + THREADS * SIZE - 1) / (THREADS * SIZE);  // units that a thread fetches in a stage
+constexpr int RAW = BYTES ? 2 : 4;  // registers of a unit that is converted
+constexpr int MEANS = 8 / PIXELS;   // of a unit
 constexpr bool CONVERTED = ACCESS != 0;
-constexpr int OCTETS = PART / 8;                      // of filters, one a lane
+constexpr int OCTETS = PART / 8;  // of filters, one a lane
 
 // Where a unit of a patch's row lies, from the row's first.
 __host__ __device__ constexpr int place_of(int unit) { return (unit % SPAN * PLANE + unit / SPAN) * 16; }
@@ -118,14 +120,15 @@ struct Strip {
 
 // The patch that is being staged: where its pixels come from, where they go, and how far this thread has come.
 struct Patch {
-    const char* source;  // its first pixel's first channel, as if the window had no end
+    const char* source;                          // its first pixel's first channel, as if the window had no end
     int row_stride, col_stride, channel_stride;  // bytes
-    int top, left, height, width;                // of its corner in the window; of the window
+    int top, left;                               // of its corner in the window
+    int window_height, window_width;
     int rows, units, padded;                     // units of a row; the same, with lanes that have nothing to do
-    int pitch, width_units;
-    int row, unit;  // this thread's next
+    int pitch, width;                            // units from a row of outputs to the next, and of a row of a plane
+    int row, unit;                               // this thread's next
     int chunk;
-    bool paired;  // the two pixels of a unit lie beside each other and may be read at once
+    bool paired;                                 // the two pixels of a unit lie beside each other and may be read at once
 };
 
 struct Tables {
@@ -156,14 +159,14 @@ __device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const 
     patch.channel_stride = BYTE * narrow(source.channel);
     patch.top = narrow(pixel_row - region.window_top);
     patch.left = narrow(pixel_col - region.window_left);
-    patch.height = narrow(region.window_height);
-    patch.width = narrow(region.window_width);
+    patch.window_height = narrow(region.window_height);
+    patch.window_width = narrow(region.window_width);
     const int rows = min(narrow(strip.step), narrow(strip.rows) - row), cols = narrow(strip.cols);
     patch.rows = (rows - 1) * STRIDE + SIZE;
     patch.units = (cols - 1) * SPAN + UNITS;
     patch.padded = (patch.units + ALIGNED - 1) / ALIGNED * ALIGNED;
     patch.pitch = pitch_of(cols);
-    patch.width_units = cols + REACH;
+    patch.width = cols + REACH;
     patch.row = threadIdx.x / patch.padded;
     patch.unit = threadIdx.x % patch.padded;
     patch.chunk = chunk;
@@ -175,7 +178,7 @@ constexpr unsigned NOWHERE = 0xffffffffu;
 // The units of one stage that wait in registers to be converted.
 struct Fetched {
     unsigned raw[FETCH][RAW];
-    unsigned target[FETCH];         // NOWHERE: none
+    unsigned target[FETCH];  // NOWHERE: none
     bool inside[FETCH][PIXELS];
 };
 
@@ -200,10 +203,10 @@ __device__ __forceinline__ void load_words(unsigned (&words)[COUNT], const char*
 // Start the unit (patch.row, patch.unit) on its way.
 __device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, Fetched& fetched, int n) {
     const int pixel = patch.unit * PIXELS / HALVES, half = patch.unit % HALVES;
-    const bool row_inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.height) &&
+    const bool row_inside = static_cast<unsigned>(patch.top + patch.row) < static_cast<unsigned>(patch.window_height) &&
                             (CHANNELS % PIXEL == 0 || PIXEL == 4 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
     const unsigned place = target + place_of(patch.unit) +
-                           (patch.row / STRIDE * patch.pitch + patch.row % STRIDE * patch.width_units) * 16;
+                           (patch.row / STRIDE * patch.pitch + patch.row % STRIDE * patch.width) * 16;
     const char* row = patch.source + static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
     fetched.target[n] = place;
     if constexpr (CONVERTED) {
@@ -213,7 +216,7 @@ __device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, 
     bool inside[PIXELS];
 #pragma unroll
     for (int p = 0; p < PIXELS; ++p) {
-        inside[p] = row_inside && static_cast<unsigned>(patch.left + pixel + p) < static_cast<unsigned>(patch.width);
+        inside[p] = row_inside && static_cast<unsigned>(patch.left + pixel + p) < static_cast<unsigned>(patch.window_width);
         fetched.inside[n][p] = inside[p];
     }
     if constexpr (ACCESS == 1) {
@@ -226,8 +229,7 @@ __device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, 
     for (int p = 0; p < PIXELS; ++p) {
         const char* source = row + p * patch.col_stride;
         if constexpr (!CONVERTED) {
-            // Nothing is read where nothing is wanted, but the address must be one.
-            start_copy<2 * ITEM>(place + p * 2 * ITEM, inside[p] ? source + half * 2 * ITEM : patch.source, inside[p]);
+            start_copy<2 * ITEM>(place + p * 2 * ITEM, source + half * 2 * ITEM, inside[p]);
         } else if (inside[p]) {
             if constexpr (ACCESS == 1) {
                 unsigned words[RAW / 2];

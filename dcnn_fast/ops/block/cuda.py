@@ -23,17 +23,25 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     """None, or the sentence that says why not."""
     if why := cuda_refused(device):
         return why
-    options = params.options
     if (found := capability(device)) < _LEAST_CAPABILITY:
         return f"the CUDA C++ block needs compute capability 8.0 or later, this is {found // 10}.{found % 10}"
-    if params.backward:
-        return "the CUDA C++ block has no backward"
+    return _refused_types(params) or _refused_shapes(params)
+
+
+def _refused_types(params: BlockParams) -> str | None:
     half = _HALVES.get(params.weight_dtype)
     if half is None or params.dtype not in (torch.uint8, params.weight_dtype) or params.out_dtype != params.weight_dtype:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in (params.dtype, params.weight_dtype, params.out_dtype))
         return f"the CUDA C++ block takes uint8 or 16-bit sources and 16-bit weights and gives the weights' dtype, not {names}"
-    if options.precision not in ("ieee", "tf32", half):
-        return f"the CUDA C++ block multiplies {half} as it is, not in {options.precision}"
+    if params.options.precision not in ("ieee", "tf32", half):
+        return f"the CUDA C++ block multiplies {half} as it is, not in {params.options.precision}"
+    return None
+
+
+def _refused_shapes(params: BlockParams) -> str | None:
+    options = params.options
+    if params.backward:
+        return "the CUDA C++ block has no backward"
     if options.groups > 1:
         return f"the CUDA C++ block has no groups, this has {options.groups}"
     if isinstance(options.norm, SameMapNorm):

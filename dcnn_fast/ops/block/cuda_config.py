@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 SHARED_BYTES = 99 * 1024  # of a thread block, on the GPUs that have least
+_BELOW = (2, 3, 4, 6, 8)  # strips below each other in a region
+_LEAST_ROWS = 4  # of a strip below another, in sizes of the pool
+_MANY = 8  # strips a thread block from which on no cut makes them end at one time
 MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
 MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
 _BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, from the one that wastes least
@@ -24,7 +28,7 @@ class CudaConfig:
     """What csrc/cuda/block/forward.cu is compiled for beside the problem, under the names it has there.
 
     part: filters of a thread block. pixel: channels of a pixel in shared memory. warps, tiles: 16 * warps * tiles outputs of
-    the convolution are a step. cols: the columns of a strip for which shared memory is laid out; others have as many rows as fit.
+    the convolution are a step. cols: the columns of a strip for which shared memory is laid out; in others as many rows as fit.
     """
 
     size: int
@@ -129,30 +133,43 @@ def config_of(params: BlockParams) -> CudaConfig | None:
     return None
 
 
-def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, wanted: int = 1) -> Tensor:
+def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, blocks: int) -> Tensor:
     """[T, 8] int64: region, first row and column, rows and columns of convolution outputs, rows and columns in which the pool
-    windows start that the strip owns, rows of a step. Regions are cut into at least `wanted` strips, if they are large enough.
+    windows start that the strip owns, rows of a step. Regions are cut into as many strips below each other as let `blocks`
+    thread blocks, which share them out in order, be done soonest.
     """
     pool = params.options.pool or Pool(1, 1)
-    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
-    cuts: dict[bytes, np.ndarray] = {}
-    extents = table[:, [REGION_FIELDS.index(name) for name in ("rows", "cols")]]
-    found = []
-    for parts in (1, None):
-        found = []
-        for index, (first, count) in enumerate(table[:, -2:].tolist()):
-            own = pieces[first : first + count, :4]
-            key = own.tobytes() + extents[index].tobytes()
-            if key not in cuts:
-                cuts[key] = _cut(extents[index].tolist(), own, pool, config, parts or -(-wanted // total))
-            strips = cuts[key].copy()
-            strips[:, 0] = index
-            found.append(strips)
-        total = sum(map(len, found))
-        if total >= wanted or total == 0:
+    best = _all_strips(regions, pool, config, 1)
+    for parts in _BELOW:
+        if len(best) >= _MANY * blocks:
             break
-        cuts.clear()
-    return torch.from_numpy(np.concatenate(found) if found else np.zeros((0, 8), np.int64))
+        best = min(best, _all_strips(regions, pool, config, parts), key=lambda strips: _longest(strips, blocks))
+    return torch.from_numpy(best)
+
+
+def _all_strips(regions: RegionList, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+    """Every region's strips; regions of one shape are cut once."""
+    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
+    extents = table[:, [REGION_FIELDS.index(name) for name in ("rows", "cols")]]
+    cuts: dict[bytes, np.ndarray] = {}
+    found = [np.zeros((0, 8), np.int64)]
+    for index, (first, count) in enumerate(table[:, -2:].tolist()):
+        own = pieces[first : first + count, :4]
+        key = own.tobytes() + extents[index].tobytes()
+        if key not in cuts:
+            cuts[key] = _cut(extents[index].tolist(), own, pool, config, parts)
+        strips = cuts[key].copy()
+        strips[:, 0] = index
+        found.append(strips)
+    return np.concatenate(found)
+
+
+def _longest(strips: np.ndarray, blocks: int) -> int:
+    """Steps of the thread block that has most."""
+    steps = np.concatenate([[0], np.cumsum(-(-strips[:, 3] // strips[:, 7]))])
+    blocks = min(blocks, len(strips))
+    bounds = len(strips) * np.arange(blocks + 1) // max(blocks, 1)
+    return int(np.diff(steps[bounds]).max(initial=0))
 
 
 def _cut(extents: list[int], pieces: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
@@ -162,7 +179,7 @@ def _cut(extents: list[int], pieces: np.ndarray, pool: Pool, config: CudaConfig,
     ]
     if not starts[0] or not starts[1]:
         return np.zeros((0, 8), np.int64)
-    down = _shared_out(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (4 * pool.size))))
+    down = _shared_out(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (_LEAST_ROWS * pool.size))))
     best: tuple[int, list[tuple[int, int, int, int]]] | None = None
     most = max(1, -(-extents[1] // 8))
     for count in range(1, most + 1):
@@ -189,7 +206,7 @@ def _shared_out(starts: list[int], extent: int, pool: int, count: int) -> list[t
     count = min(count, len(starts))
     bounds = [len(starts) * i // count for i in range(count + 1)]
     parts = []
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         first, last = starts[low], starts[high - 1]
         parts.append((first, min(last + pool, extent) - first, last - first + 1))
     return parts

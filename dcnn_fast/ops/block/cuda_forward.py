@@ -33,8 +33,9 @@ SIMPLE_KERNEL = CudaKernel(
     ),
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
-_RESIDENT = 2  # thread blocks of a multiprocessor
-_MULTIPROCESSORS = 108  # where there is no device to ask
+_RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
+_MULTIPROCESSORS, _SHARED = 108, 164 * 1024  # of an A100, where there is no device to ask
+_RESERVED = 1024  # bytes of shared memory that each thread block takes beside its own
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
 
@@ -52,7 +53,7 @@ def run(
     """Write every region's pieces to `outputs` (channels_last) in one launch. The regions must have been checked."""
     config = config_of(params)
     assert config is not None, "can_run refuses what has no tile"
-    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, _blocks(weight.device)))
+    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, _blocks(weight.device, config)))
 
 
 def plan_launch(
@@ -75,17 +76,16 @@ def plan_launch(
     if access == _WORD:
         readable = [_with_fourth(source) for source in readable]
     parts = -(-params.filters // config.part)
-    strips = strips_of(regions, params, config, -(-blocks // parts))
+    strips = strips_of(regions, params, config, max(1, blocks // parts))
     means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
     means[: len(mean)] = torch.tensor(list(mean))
     added = torch.zeros(parts * config.part, device=device)
     if bias is not None:
         added[: params.filters] = bias.float()
     args: dict[str, Any] = {
-        "strips": on(strips, device), "count": len(strips), "regions": on(regions.regions, device),
-        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(readable, device),
-        "outputs": output_table(outputs, device), "weight": packed(weight, config), "bias": added, "mean": on(means, device),
-        "scale": float(scale), **norm_numbers(params.options.norm),
+        "strips": on(strips, device), "count": len(strips), **_tables(regions, readable, outputs, device),
+        "weight": packed(weight, config), "bias": added, "mean": on(means, device), "scale": float(scale),
+        **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _of_problem(params) | _of_tile(config) | {
         "ACCESS": access, "SUBTRACT": int(subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
@@ -115,9 +115,8 @@ def run_simple(
     ]
     added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
     args: dict[str, Any] = {
-        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device), "regions": on(regions.regions, device),
-        "pieces": on(regions.pieces, device), "stores": on(regions.stores, device), "sources": source_table(sources, device),
-        "outputs": output_table(outputs, device), "weight": weight.contiguous(), "bias": added,
+        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device),
+        "weight": weight.contiguous(), "bias": added, **_tables(regions, sources, outputs, device),
         "mean": on(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
@@ -141,13 +140,23 @@ def packed(weight: Tensor, config: CudaConfig) -> Tensor:
     return matrices.permute(0, 1, 2, 6, 3, 4, 7, 5, 8).contiguous()
 
 
+def _tables(
+    regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor], device: torch.device
+) -> dict[str, Tensor]:
+    """The tables that both kernels read, by name."""
+    return {
+        "regions": on(regions.regions, device), "pieces": on(regions.pieces, device), "stores": on(regions.stores, device),
+        "sources": source_table(sources, device), "outputs": output_table(outputs, device),
+    }  # fmt: skip
+
+
 def _of_problem(params: BlockParams) -> dict[str, int]:
     """What a kernel is compiled for, as far as the problem says."""
     options = params.options
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
-        "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride, "POOL": pool.size,
-        "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
+        "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride,
+        "POOL": pool.size, "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
         "NORM_FIRST": int(norm_first(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
         "BYTES": int(params.dtype == torch.uint8),
     }  # fmt: skip
@@ -200,8 +209,10 @@ def _readable(source: Tensor) -> Tensor:
     return source if reach < _OFFSETS else source.contiguous(memory_format=torch.channels_last)
 
 
-def _blocks(device: torch.device) -> int:
-    """Thread blocks that the device runs at a time."""
-    if device.type != "cuda":
-        return _RESIDENT * _MULTIPROCESSORS
-    return _RESIDENT * torch.cuda.get_device_properties(device).multi_processor_count
+def _blocks(device: torch.device, config: CudaConfig) -> int:
+    """Thread blocks that the device runs at a time: two of a multiprocessor where their shared memory fits."""
+    multiprocessors, shared = _MULTIPROCESSORS, _SHARED
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        multiprocessors, shared = properties.multi_processor_count, properties.shared_memory_per_multiprocessor
+    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + _RESERVED)))

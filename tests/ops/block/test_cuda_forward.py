@@ -11,14 +11,17 @@ import torch.nn.functional as F
 from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.block import cuda, cuda_config, cuda_forward, reference
+from dcnn_fast.ops.cuda_compile import sources
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
 from dcnn_fast.plan import brute_force, share
 from tests.ops.block.problems import CROSS, POOL, operands, preset_problems, problem
+from tests.ops.cuda_copy import COMPILERS, ptx_by
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.plan import networks
 from tests.plan.test_share import run as run_plan
+from tools import ptxsim
 from tools.simulated import simulated
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -294,9 +297,28 @@ def test_what_other_gpus_compile_to_gives_the_same(capability):
     assert torch.equal(result, expected)
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("channels", [3, 32])
+def test_both_compilers_give_the_same(compiler, channels, tmp_path):
+    params = _typed(problem(1, channels, 25, 26, 64, 5, stride=2, padding=2, pool=POOL, norm=CROSS), torch.float16)
+    x, weight, bias = operands(params)
+    (expected,) = _run([x], _whole(params), weight, bias, params)
+    result, buffer = output(params.out_shape, torch.float16)
+    config = cuda_config.config_of(params)
+    what = cuda_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [result], 4)
+    code = ptx_by(compiler, sources(), what.kernel.source, what.constants, tmp_path)
+    args = [what.args[name] for name in what.kernel.parameters]
+    ptxsim.launch(
+        code, what.kernel.name, what.grid, 32 * what.warps, args, shared=what.shared, buffers=[*what.reads, *what.writes],
+        uninitialised=[result],
+    )  # fmt: skip
+    assert_untouched(buffer)
+    assert torch.equal(result, expected)
+
+
 def test_whole_images_through_the_public_function():
     params = _typed(problem(2, 16, 9, 8, 16, 3, padding=1, pool=POOL, norm=CROSS), torch.float16)
-    x, weight, bias = operands(params)
+    x, weight, _ = operands(params)
     result = ops.block(x, weight, None, padding=1, pool=POOL, norm=CROSS)
     assert _error(result, _expected(x, weight, None, params)) <= params.tolerance()
 
