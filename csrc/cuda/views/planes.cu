@@ -77,6 +77,7 @@ __device__ __forceinline__ i32 rounded(i32 sum) { return min(sum >> kFraction, 2
 template <int kPixelBytes>
 __device__ void stage_rows(const Image& image, const Chunk& chunk, i32 y, i32 rows, i32 pitch, u32 background, u32* stage) {
     const u32 lane = threadIdx.x % 32;
+#pragma unroll 1
     for (i32 row = threadIdx.x / 32; row < rows; row += kWarps) {
         const u64 line = image.address + static_cast<u64>(y + row) * image.pitch;
         const u64 line_end = line + image.width * kPixelBytes;
@@ -88,6 +89,7 @@ __device__ void stage_rows(const Image& image, const Chunk& chunk, i32 y, i32 ro
         const u64 aligned = begin & ~31ull;
         const i32 skipped = static_cast<i32>(begin - aligned) >> 2;
         const u32 shift = 8 * (begin & 3);
+#pragma unroll 1
         for (i32 base = 0; base < skipped + chunk.words; base += 128) {
             u32 raw[5];
 #pragma unroll
@@ -114,6 +116,7 @@ __device__ void reduce_rows(const Axis* axis, const int4* weights, const Tile& t
     constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
     const i32 lane = threadIdx.x % 32;
     if (lane >= rows) return;
+#pragma unroll 1
     for (i32 col = threadIdx.x / 32; col < chunk.cols; col += kWarps) {
         const Axis place = axis[chunk.col + col];
         const i32 offset = (place.first - chunk.pixel) * kPixelBytes;
@@ -121,6 +124,7 @@ __device__ void reduce_rows(const Axis* axis, const int4* weights, const Tile& t
         const u32 shift = 8 * (offset & 3);
         i32 sum[3] = {1 << (kFraction - 1), 1 << (kFraction - 1), 1 << (kFraction - 1)};
         u32 last = words[0];
+#pragma unroll 2
         for (i32 quad = 0; quad < place.quads; ++quad) {
             const int4 k = weights[place.weights + quad];
             if (kPixelBytes == 4) {
@@ -169,6 +173,7 @@ __device__ __forceinline__ void put(const Image& image, i32 row, i32 col, const 
 template <int kPlanes>
 __device__ void emit_rows(const Image& image, const Tile& tile, const Axis* axis, const i32* weights, i32 row, i32 end,
                           const u8* ring, i32 ring_rows, i32 ring_pitch, const Normalisation& norm) {
+#pragma unroll 1
     for (i32 item = threadIdx.x; item < (end - row) * tile.cols; item += kThreads) {
         const i32 y = row + item / tile.cols, col = item % tile.cols;
         const Axis place = axis[y];
@@ -228,7 +233,7 @@ __device__ void fill(const Image& image, const Tile& tile, const Normalisation& 
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, 3)
+extern "C" __global__ void __launch_bounds__(256, 4)
 planes_kernel(const i64* images, const i32* tiles, const i32* chunks, const i32* axis, const i32* weights, float mean_r, float mean_g,
               float mean_b, float scale, u32 background) {
     __shared__ u32 stage[kStageWords + kStagePadding];

@@ -163,32 +163,18 @@ def _tiles(cut: Cut, channels: int) -> _Tiles | None:
 def _tiles_of(
     source: tuple[int, int], resized: tuple[int, int], origin: tuple[int, int], outputs: tuple[range, range], channels: int
 ) -> _Tiles | None:
-    """The smallest tiles, for the sake of parallel work, that read hardly more than there is to read; None where none fits.
-
-    outputs: the rows and columns of the resized photograph that are wanted. A tile of n x m of them reads the pixels of
-    (n + 1) x (m + 1) where the photograph shrinks, whole sectors, and its weights. Where that cannot be little beside the
-    photograph, which is small then, it is to be little beside what is written as well.
-    """
+    """Tiles of the rows and columns `outputs` of the resized photograph; None where none fits the kernel's memory."""
     if not outputs[0] or not outputs[1]:
         return _Tiles((), np.zeros((0, 4), np.int32))
-    rows, cols = (_Axis(*sides) for sides in zip(source, resized, outputs, strict=True))
-    need = rows.reach * cols.reach * channels
-    written = 8 * len(rows.first) * len(cols.first)
-    ranked: list[tuple[float, ...]] = []
-    for n in _WIDTHS:
-        if (group := _group(rows, cols, n, channels)) is None:
-            continue
-        for m in _HEIGHTS:
-            read = _bytes_read(rows, cols, m, n, channels)
-            alone, together = read / need, (read + written) / (need + written)
-            small = min(n, len(cols.first)) * min(m, len(rows.first)) < min(_LEAST, len(cols.first) * len(rows.first))
-            if alone <= _ALLOWED or together <= _ALLOWED:
-                ranked.append((small, alone > _ALLOWED, n * m, together, n, m, group))
-            else:
-                ranked.append((small, 2, together, n * m, n, m, group))
-    if not ranked:
+    side = _side(source, resized, (len(outputs[0]), len(outputs[1])), channels)
+    if side is None:
         return None
-    n, m, group = map(int, min(ranked)[-3:])
+    rows, cols = (_Axis(*sides) for sides in zip(source, resized, outputs, strict=True))
+    m, n = side
+    while (group := _group(rows, cols, n, channels)) is None:
+        if n == 1:
+            return None
+        n //= 2
     top, left = (wanted.start - first for wanted, first in zip(outputs, origin, strict=True))
     tiles: list[tuple[int, ...]] = []
     chunks: list[tuple[int, int, int, int]] = []
@@ -198,6 +184,37 @@ def _tiles_of(
         for row in range(0, len(rows.first), m):
             tiles.append((col + left, count, row + top, min(m, len(rows.first) - row), group, first, len(chunks) - first))
     return _Tiles(tuple(tiles), np.array(chunks, np.int32).reshape(-1, 4))
+
+
+@lru_cache(maxsize=1024)
+def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, int], channels: int) -> tuple[int, int] | None:
+    """Rows and columns of the smallest tiles, for the sake of parallel work, that read hardly more than there is to read; None
+    where none fits.
+
+    A tile of m x n outputs reads the pixels of (m + 1) x (n + 1) where the photograph shrinks, whole sectors, and its weights.
+    Where that cannot be little beside the photograph, which is small then, it is to be little beside what is written as well.
+    Wherever the outputs lie, it is judged in the middle.
+    """
+    middle = [range((side - part) // 2, (side + part) // 2) for side, part in zip(resized, extent, strict=True)]
+    rows, cols = (_Axis(*sides) for sides in zip(source, resized, middle, strict=True))
+    need = rows.reach * cols.reach * channels
+    written = 8 * extent[0] * extent[1]
+    ranked: list[tuple[float, ...]] = []
+    for n in _WIDTHS:
+        if _group(rows, cols, n, channels) is None:
+            continue
+        for m in _HEIGHTS:
+            read = _bytes_read(rows, cols, m, n, channels)
+            alone, together = read / need, (read + written) / (need + written)
+            small = min(n, extent[1]) * min(m, extent[0]) < min(_LEAST, extent[0] * extent[1])
+            if alone <= _ALLOWED or together <= _ALLOWED:
+                ranked.append((small, alone > _ALLOWED, n * m, together, m, n))
+            else:
+                ranked.append((small, 2, together, n * m, m, n))
+    if not ranked:
+        return None
+    m, n = map(int, min(ranked)[-2:])
+    return m, n
 
 
 class _Axis:
