@@ -27,7 +27,7 @@ _STAGE, _RING, _WARPS = 32768, 14336, 8
 _GROUPS = (32, 16, 8, 4, 2, 1)  # source rows staged at a time; fewer of them may be longer
 _WIDTHS, _HEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (8, 16, 32, 64, 128, 256)
 _LEAST = 256  # outputs of a tile, one a thread, where the image has them
-_ALLOWED = 1.2  # bytes read over those there are: the smallest tile within it is taken
+_ALLOWED, _MOST = 1.2, 1.25  # bytes read over those there are: the smallest tile within the first, or the second, is taken
 _MAX_SIDE = 2**24  # 32 bits hold the offsets inside an image's row in the kernel
 
 
@@ -194,7 +194,8 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
 
     A tile of m x n outputs reads the pixels of (m + 1) x (n + 1) where the photograph shrinks, whole sectors, and its weights.
     Where that cannot be little beside the photograph, which is small then, it is to be little beside what is written as well.
-    Wherever the outputs lie, it is judged in the middle.
+    A lane has a row, so tiles are as narrow as it takes to have most rows staged. Wherever the outputs lie, they are judged in
+    the middle.
     """
     middle = [range((side - part) // 2, (side + part) // 2) for side, part in zip(resized, extent, strict=True)]
     rows, cols = (_Axis(*sides) for sides in zip(source, resized, middle, strict=True))
@@ -202,16 +203,16 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
     written = 8 * extent[0] * extent[1]
     ranked: list[tuple[float, ...]] = []
     for n in _WIDTHS:
-        if _group(rows, cols, n, channels) is None:
+        if (group := _group(rows, cols, n, channels)) is None:
             continue
         for m in _HEIGHTS:
             read = _bytes_read(rows, cols, m, n, channels)
             alone, together = read / need, (read + written) / (need + written)
             small = min(n, extent[1]) * min(m, extent[0]) < min(_LEAST, extent[0] * extent[1])
-            if alone <= _ALLOWED or together <= _ALLOWED:
-                ranked.append((small, alone > _ALLOWED, n * m, together, m, n))
+            if alone <= _MOST or together <= _ALLOWED:
+                ranked.append((-group, small, (alone > _ALLOWED) + (alone > _MOST), n * m, together, m, n))
             else:
-                ranked.append((small, 2, together, n * m, m, n))
+                ranked.append((-group, small, 3, together, n * m, m, n))
     if not ranked:
         return None
     m, n = map(int, min(ranked)[-2:])
