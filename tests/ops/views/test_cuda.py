@@ -109,6 +109,19 @@ def test_planes_of_256_and_of_all_kinds_at_once():
     _assert_margins(guards)
 
 
+@pytest.mark.parametrize("shape", [(3, 12000), (2500, 2), (33, 6001)], ids=str)
+def test_slivers_whose_filters_are_longer_than_a_part_of_a_row(shape):
+    image = _photo(*shape)
+    cuts = _whole([image], "warp", 32)
+    outputs, guards = _outputs(cuts)
+    with simulated(80) as launches:
+        cuda.run([image], cuts, outputs)
+    groups = launches[0][0].args["tiles"][:, 5]
+    assert shape[1] < 6000 or groups[0] < 32
+    _assert_pillows([image], cuts, outputs)
+    _assert_margins(guards)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_mean_and_scale_on_the_way(dtype):
     images = [_photo(100, 91), _photo(61, 100, 4)]
