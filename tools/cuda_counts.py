@@ -1,7 +1,7 @@
 """What the hand-staged CUDA block does, counted in the PTX simulator: `python -m tools.cuda_counts` writes cuda_counts.csv.
 
-Each row is the block of one whole image as a preset has it, compiled for sm_80, by two thread blocks: each has half an image to
-do before it ends, the least for which the limit on device memory holds. With more of them, each reads the weights for less.
+Each row is the block of one whole image as a preset has it, compiled for sm_80, by two thread blocks, half an image each. With
+more of them, each reads the weights for less.
 
 The main loop is the loop over the filter's rows, with the functions it calls; of its instructions all that compute with
 integers, convert or move count as address arithmetic.

@@ -73,7 +73,7 @@ def _of_cuda_blocks(capability: int) -> Iterator[Named]:
                         if cuda.can_run(params, x.device) is None:
                             cuda.regions([source], whole_images(params), weight, bias, params, mean, 1.0, [out])
                     for launch in found:
-                        yield Named(f"score {params}{layout}", launch, True, True)
+                        yield Named(f"score {params}{layout} in {dtype}".replace("torch.", ""), launch, True, True)
 
 
 def scoring_problems(images: int) -> Iterator[BlockParams]:

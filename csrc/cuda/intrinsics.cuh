@@ -25,11 +25,14 @@ __device__ __forceinline__ u16 bfloat16_bits(float value) {
 // The low 32 bits of (high, low) >> bits, bits below 32.
 __device__ __forceinline__ u32 funnel_right(u32 low, u32 high, u32 bits) { return __funnelshift_r(low, high, bits); }
 
-// What the lane `by` above has; all 32 lanes of the warp must take part.
-__device__ __forceinline__ u32 from_lane_above(u32 value, u32 by) { return __shfl_down_sync(0xffffffffu, value, by); }
-
-// What one lane has, for all 32 lanes of the warp.
+// What another lane has; all 32 lanes of the warp must take part.
 __device__ __forceinline__ u32 from_lane(u32 value, u32 lane) { return __shfl_sync(0xffffffffu, value, lane); }
+
+// Four bytes chosen from eight, `low`'s being 0 to 3 and `high`'s 4 to 7: a digit of `choice` for each, the lowest first.
+__device__ __forceinline__ u32 bytes_of(u32 low, u32 high, u32 choice) { return __byte_perm(low, high, choice); }
+
+// sum + the products of the four unsigned bytes of `a` with those of `b`.
+__device__ __forceinline__ u32 dot_of_bytes(u32 a, u32 b, u32 sum) { return __dp4a(a, b, sum); }
 
 namespace dcnn {
 

@@ -10,16 +10,17 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
-constexpr int kStageWords = 4096;         // of source rows, between them a word each that keeps lanes in different banks
+constexpr int kStageWords = 8192;         // of source rows, between them a word each that keeps lanes in different banks
 constexpr int kStagePadding = 32;
-constexpr int kRingWords = 7168;          // of rows reduced horizontally
+constexpr int kRingWords = 3584;          // of rows reduced horizontally
 constexpr int kFraction = 22;             // bits of a weight behind the point: Pillow's PRECISION_BITS
 
 enum ImageColumn { kAddress, kPitch, kChannels, kHeight, kWidth, kOut, kOutWidth, kAxisX, kAxisY, kFlip, kImageColumns };
 enum TileColumn { kImage, kCol, kCols, kRow, kRows, kGroup, kFirstChunk, kChunks, kTileColumns };
 enum ChunkColumn { kChunkCol, kChunkCols, kPixel, kWords, kChunkColumns };
 
-// Of one output along one axis: its first source pixel, the taps it has, and its weights, in groups of four.
+// Of one output along one axis: its first source pixel, the taps it has, and its weights, in groups of four: integers for
+// rows; for columns their lowest bytes in one word, the middle ones in the next, then the highest ones and nothing.
 struct Axis {
     i32 first, taps, weights, quads;
 };
@@ -72,46 +73,76 @@ __device__ __forceinline__ u32 word_at(u64 at, u64 low, u64 high) {
 
 __device__ __forceinline__ i32 rounded(i32 sum) { return min(sum >> kFraction, 255); }
 
-// `rows` source rows from `y` on, pixels from chunk.pixel on, to shared memory, each row from a word's first byte on. A warp
-// reads a row in aligned requests of 128 bytes and shifts it into place.
+// A part of one source row to shared memory, its first byte `shift` bits into word `skipped` of `aligned`; words from `loaded` on are
+// zeros. A warp reads aligned requests of 128 bytes and shifts them into place. kInside: all of it is readable.
+template <bool kInside, bool kAlpha>
+__device__ __forceinline__ void stage_row(u64 aligned, i32 skipped, i32 loaded, i32 words, u32 shift, u64 low, u64 high,
+                                          u32 background, u32* row) {
+    const i32 lane = threadIdx.x % 32;
+#pragma unroll 1
+    for (i32 base = lane; base - lane < skipped + words; base += 128) {
+        const u32* from = reinterpret_cast<const u32*>(aligned) + base;
+        u32 raw[5];
+#pragma unroll
+        for (int i = 0; i < 5; ++i) {
+            const bool wanted = static_cast<u32>(base + 32 * i - skipped) < static_cast<u32>(loaded - skipped);
+            raw[i] = 0;
+            if (wanted && (i < 4 || lane == 0)) raw[i] = kInside ? from[32 * i] : word_at(aligned + 4ull * (base + 32 * i), low, high);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const u32 next = from_lane(lane == 0 ? raw[i + 1] : raw[i], (lane + 1) & 31);
+            u32 word = funnel_right(raw[i], next, shift);
+            if (kAlpha && word < 0xff000000u) word = over_background(word, background);
+            const i32 at = base + 32 * i - skipped;
+            if (static_cast<u32>(at) < static_cast<u32>(words)) row[at] = word;
+        }
+    }
+}
+
+// `rows` source rows from `y` on, pixels from chunk.pixel on, to shared memory, each from a word's first byte on.
 template <int kPixelBytes>
 __device__ void stage_rows(const Image& image, const Chunk& chunk, i32 y, i32 rows, i32 pitch, u32 background, u32* stage) {
-    const u32 lane = threadIdx.x % 32;
+    const bool dense = image.pitch == image.width * kPixelBytes;
 #pragma unroll 1
     for (i32 row = threadIdx.x / 32; row < rows; row += kWarps) {
         const u64 line = image.address + static_cast<u64>(y + row) * image.pitch;
         const u64 line_end = line + image.width * kPixelBytes;
-        const bool dense = image.pitch == image.width * kPixelBytes;
         const u64 low = dense ? image.address : line;
         const u64 high = dense ? image.address + image.height * image.pitch : line_end;
         const u64 begin = line + static_cast<u64>(chunk.pixel) * kPixelBytes;
         const u64 end = min(begin + 4 * static_cast<u64>(chunk.words), line_end);
         const u64 aligned = begin & ~31ull;
-        const i32 skipped = static_cast<i32>(begin - aligned) >> 2;
+        const i32 skipped = static_cast<i32>(begin - aligned) >> 2, loaded = static_cast<i32>(end - aligned + 3) >> 2;
         const u32 shift = 8 * (begin & 3);
-#pragma unroll 1
-        for (i32 base = 0; base < skipped + chunk.words; base += 128) {
-            u32 raw[5];
-#pragma unroll
-            for (int i = 0; i < 5; ++i) {
-                const u64 at = aligned + 4ull * (base + 32 * i + lane);
-                raw[i] = (i < 4 || lane == 0) && at + 4 > begin && at < end ? word_at(at, low, high) : 0;
-            }
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const u32 above = from_lane_above(raw[i], 1), next = from_lane(raw[i + 1], 0);
-                const u32 word = funnel_right(raw[i], lane < 31 ? above : next, shift);
-                const i32 at = base + 32 * i + static_cast<i32>(lane) - skipped;
-                if (at >= 0 && at < chunk.words) stage[row * pitch + at] = kPixelBytes == 4 ? over_background(word, background) : word;
-            }
-        }
+        u32* to = stage + row * pitch;
+        if (aligned + 4 * skipped >= low && aligned + 4 * loaded <= high)
+            stage_row<true, kPixelBytes == 4>(aligned, skipped, loaded, chunk.words, shift, low, high, background, to);
+        else
+            stage_row<false, kPixelBytes == 4>(aligned, skipped, loaded, chunk.words, shift, low, high, background, to);
     }
 }
+
+// One channel's sum of products with weights that are cut in three bytes each, since products of bytes come four at a time.
+struct Sum {
+    u32 low = 0, middle = 0, high = 0;
+
+    // Four pixels, a byte each; `k` has their weights' lowest bytes, the middle ones and the highest ones.
+    __device__ __forceinline__ void add(u32 pixels, const uint4& k) {
+        low = dot_of_bytes(pixels, k.x, low);
+        middle = dot_of_bytes(pixels, k.y, middle);
+        high = dot_of_bytes(pixels, k.z, high);
+    }
+
+    __device__ __forceinline__ i32 byte() const {
+        return rounded(static_cast<i32>(low + (middle << 8) + (high << 16) + (1 << (kFraction - 1))));
+    }
+};
 
 // Reduces the staged rows horizontally: a lane has a row, a warp an output column at a time, so that weights and places are the
 // same for all lanes and their words in different banks.
 template <int kPixelBytes>
-__device__ void reduce_rows(const Axis* axis, const int4* weights, const Tile& tile, const Chunk& chunk, i32 rows, i32 pitch,
+__device__ void reduce_rows(const Axis* axis, const uint4* weights, const Tile& tile, const Chunk& chunk, i32 rows, i32 pitch,
                             const u32* stage, u8* reduced) {
     constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
     const i32 lane = threadIdx.x % 32;
@@ -122,34 +153,33 @@ __device__ void reduce_rows(const Axis* axis, const int4* weights, const Tile& t
         const i32 offset = (place.first - chunk.pixel) * kPixelBytes;
         const u32* words = stage + lane * pitch + (offset >> 2);
         const u32 shift = 8 * (offset & 3);
-        i32 sum[3] = {1 << (kFraction - 1), 1 << (kFraction - 1), 1 << (kFraction - 1)};
+        Sum sum[3];
         u32 last = words[0];
 #pragma unroll 2
         for (i32 quad = 0; quad < place.quads; ++quad) {
-            const int4 k = weights[place.weights + quad];
+            const uint4 k = weights[place.weights + quad];
             if (kPixelBytes == 4) {
                 const u32 a = words[0], b = words[1], c = words[2], d = words[3];
-                sum[0] += byte_of<0>(a) * k.x + byte_of<0>(b) * k.y + byte_of<0>(c) * k.z + byte_of<0>(d) * k.w;
-                sum[1] += byte_of<1>(a) * k.x + byte_of<1>(b) * k.y + byte_of<1>(c) * k.z + byte_of<1>(d) * k.w;
-                sum[2] += byte_of<2>(a) * k.x + byte_of<2>(b) * k.y + byte_of<2>(c) * k.z + byte_of<2>(d) * k.w;
+                sum[0].add(bytes_of(bytes_of(a, b, 0x0040), bytes_of(c, d, 0x0040), 0x5410), k);
+                sum[1].add(bytes_of(bytes_of(a, b, 0x0051), bytes_of(c, d, 0x0051), 0x5410), k);
+                sum[2].add(bytes_of(bytes_of(a, b, 0x0062), bytes_of(c, d, 0x0062), 0x5410), k);
             } else if (kPixelBytes == 3) {
                 const u32 w1 = words[1], w2 = words[2], w3 = words[3];
                 const u32 a = funnel_right(last, w1, shift), b = funnel_right(w1, w2, shift), c = funnel_right(w2, w3, shift);
-                sum[0] += byte_of<0>(a) * k.x + byte_of<3>(a) * k.y + byte_of<2>(b) * k.z + byte_of<1>(c) * k.w;
-                sum[1] += byte_of<1>(a) * k.x + byte_of<0>(b) * k.y + byte_of<3>(b) * k.z + byte_of<2>(c) * k.w;
-                sum[2] += byte_of<2>(a) * k.x + byte_of<1>(b) * k.y + byte_of<0>(c) * k.z + byte_of<3>(c) * k.w;
+                sum[0].add(bytes_of(bytes_of(a, b, 0x0630), c, 0x5210), k);
+                sum[1].add(bytes_of(bytes_of(a, b, 0x0741), c, 0x6210), k);
+                sum[2].add(bytes_of(bytes_of(a, b, 0x0052), c, 0x7410), k);
                 last = w3;
             } else {
                 const u32 w1 = words[1];
-                const u32 a = funnel_right(last, w1, shift);
-                sum[0] += byte_of<0>(a) * k.x + byte_of<1>(a) * k.y + byte_of<2>(a) * k.z + byte_of<3>(a) * k.w;
+                sum[0].add(funnel_right(last, w1, shift), k);
                 last = w1;
             }
             words += kPixelBytes;
         }
         u8* to = reduced + (chunk.col - tile.col + col) * kPlanes;
 #pragma unroll
-        for (int c = 0; c < kPlanes; ++c) to[c] = static_cast<u8>(rounded(sum[c]));
+        for (int c = 0; c < kPlanes; ++c) to[c] = static_cast<u8>(sum[c].byte());
     }
 }
 
@@ -195,7 +225,7 @@ __device__ void emit_rows(const Image& image, const Tile& tile, const Axis* axis
 
 // A tile of the output: streams the source rows that it depends on once, a group at a time.
 template <int kPixelBytes>
-__device__ void resample(const Image& image, const Tile& tile, const Chunk* chunks, const Axis* axis, const int4* weights,
+__device__ void resample(const Image& image, const Tile& tile, const Chunk* chunks, const Axis* axis, const uint4* weights,
                          u32 background, const Normalisation& norm, u32* stage, u8* ring) {
     constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
     const Axis *axis_x = axis + image.axis_x, *axis_y = axis + image.axis_y;
@@ -246,7 +276,7 @@ planes_kernel(const i64* images, const i32* tiles, const i32* chunks, const i32*
     const Normalisation norm = {{mean_r, mean_g, mean_b}, scale};
     const Chunk* chunk_table = reinterpret_cast<const Chunk*>(chunks);
     const Axis* axis_table = reinterpret_cast<const Axis*>(axis);
-    const int4* quads = reinterpret_cast<const int4*>(weights);
+    const uint4* quads = reinterpret_cast<const uint4*>(weights);
     u8* bytes = reinterpret_cast<u8*>(ring);
     if (tile.group == 0)
         fill(image, tile, norm);

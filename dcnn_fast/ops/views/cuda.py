@@ -23,11 +23,11 @@ OUTPUTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2}
 SECTOR = 32  # bytes that device memory moves at least
 
 # The kernel's own numbers: bytes of its stage and its ring, and the warps of a block.
-_STAGE, _RING, _WARPS = 16384, 28672, 8
+_STAGE, _RING, _WARPS = 32768, 14336, 8
 _GROUPS = (32, 16, 8, 4, 2, 1)  # source rows staged at a time; fewer of them may be longer
 _WIDTHS, _HEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (8, 16, 32, 64, 128, 256)
 _LEAST = 256  # outputs of a tile, one a thread, where the image has them
-_ALLOWED = 1.2  # bytes read over those there are: the smallest tile within it is taken
+_ALLOWED, _MOST = 1.2, 1.25  # bytes read over those there are: the smallest tile within the first, or the second, is taken
 _MAX_SIDE = 2**24  # 32 bits hold the offsets inside an image's row in the kernel
 
 
@@ -94,7 +94,7 @@ class _Tables:
         self.chunks: list[np.ndarray[Any, Any]] = []
         self.axis: list[np.ndarray[Any, Any]] = []
         self.weights: list[np.ndarray[Any, Any]] = []
-        self._known: dict[tuple[int, int, int, int], int] = {}
+        self._known: dict[tuple[int, int, int, int, bool], int] = {}
         self._counts = {"chunks": 0, "axis": 0, "weights": 0}
 
     def add(self, image: Tensor, cut: Cut, output: Tensor) -> None:
@@ -103,7 +103,8 @@ class _Tables:
         rows, cols = (
             range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
         )
-        axis_y, axis_x = self._axis(cut.params.height, height, rows), self._axis(cut.params.width, width, cols)
+        axis_y = self._axis(cut.params.height, height, rows, False)
+        axis_x = self._axis(cut.params.width, width, cols, True)
         number = len(self.images)
         self.images.append(
             (image.data_ptr(), image.stride(0), channels, *image.shape[:2], output.data_ptr(), cut.width, axis_x + left,
@@ -123,18 +124,18 @@ class _Tables:
             found[name] = np.concatenate(getattr(self, name), dtype=np.int32)
         return {name: torch.from_numpy(np.ascontiguousarray(table)) for name, table in found.items()}
 
-    def _axis(self, size: int, target: int, outputs: range) -> int:
-        """Where output 0 of a filter would be; one that is there already is not entered again."""
+    def _axis(self, size: int, target: int, outputs: range, across: bool) -> int:
+        """Where output 0 of a filter would be, across or down; one that is there already is not entered again."""
         if not outputs:
             return 0
         filter_, start = bilinear(size, target, outputs)
-        key = size, target, start, len(filter_.entries)
+        key = size, target, start, len(filter_.entries), across
         if key not in self._known:
             entries = filter_.entries.copy()
             entries[:, 2] += self._counts["weights"]
             self._known[key] = self._counts["axis"] - start
             self._append("axis", entries)
-            self._append("weights", filter_.quads)
+            self._append("weights", filter_.cut_quads if across else filter_.quads)
         return self._known[key]
 
     def _append(self, name: str, table: np.ndarray[Any, Any]) -> None:
@@ -193,7 +194,8 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
 
     A tile of m x n outputs reads the pixels of (m + 1) x (n + 1) where the photograph shrinks, whole sectors, and its weights.
     Where that cannot be little beside the photograph, which is small then, it is to be little beside what is written as well.
-    Wherever the outputs lie, it is judged in the middle.
+    A lane has a row, so tiles are as narrow as it takes to have most rows staged. Wherever the outputs lie, they are judged in
+    the middle.
     """
     middle = [range((side - part) // 2, (side + part) // 2) for side, part in zip(resized, extent, strict=True)]
     rows, cols = (_Axis(*sides) for sides in zip(source, resized, middle, strict=True))
@@ -201,16 +203,16 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
     written = 8 * extent[0] * extent[1]
     ranked: list[tuple[float, ...]] = []
     for n in _WIDTHS:
-        if _group(rows, cols, n, channels) is None:
+        if (group := _group(rows, cols, n, channels)) is None:
             continue
         for m in _HEIGHTS:
             read = _bytes_read(rows, cols, m, n, channels)
             alone, together = read / need, (read + written) / (need + written)
             small = min(n, extent[1]) * min(m, extent[0]) < min(_LEAST, extent[0] * extent[1])
-            if alone <= _ALLOWED or together <= _ALLOWED:
-                ranked.append((small, alone > _ALLOWED, n * m, together, m, n))
+            if alone <= _MOST or together <= _ALLOWED:
+                ranked.append((-group, small, (alone > _ALLOWED) + (alone > _MOST), n * m, together, m, n))
             else:
-                ranked.append((small, 2, together, n * m, m, n))
+                ranked.append((-group, small, 3, together, n * m, m, n))
     if not ranked:
         return None
     m, n = map(int, min(ranked)[-2:])
@@ -249,9 +251,14 @@ def _group(rows: _Axis, cols: _Axis, n: int, channels: int) -> int | None:
     pitch = 4 * ((min(n, len(cols.first)) * planes + 3) // 4 | 1)
     tall, words = int(rows.taps.max()), _words(4 * int(cols.quads.max()), channels)
     for group in _GROUPS:
-        if words <= _STAGE // 4 // group and tall + group <= _RING // pitch:
+        if words <= _staged_words(group) and tall + group <= _RING // pitch:
             return group
     return None
+
+
+def _staged_words(group: int) -> int:
+    """The most of a row, so that with what precedes it in its first sector whole requests of the kernel cover it."""
+    return _STAGE // 4 // group - SECTOR // 4
 
 
 def _words(pixels: int, channels: int) -> int:
@@ -262,7 +269,7 @@ def _words(pixels: int, channels: int) -> int:
 def _chunks(cols: _Axis, col: int, count: int, group: int, channels: int) -> list[tuple[int, int, int, int]]:
     """Runs of a tile's columns whose source pixels fit a staged row: (column, columns, first pixel, words)."""
     chunks = []
-    most = _STAGE // 4 // group
+    most = _staged_words(group)
     first = cols.first[col : col + count].tolist()
     end = np.maximum.accumulate(cols.first + 4 * cols.quads)[col : col + count].tolist()
     start = 0

@@ -37,6 +37,16 @@ class Filter:
         end: Array = self.entries[:, 0] + self.entries[:, 1]
         return end
 
+    @property
+    def cut_quads(self) -> Array:
+        """The weights cut in bytes: of each group of four their lowest bytes in one word, the middle ones in the next, then
+        the highest ones, then nothing. A whole weight of 2**22 fits.
+        """
+        octets = self.quads[:, :, None] >> np.array([0, 8, 16]) & 255  # [groups, tap, byte of the weight]
+        words = (octets.transpose(0, 2, 1).astype(np.int64) << np.array([0, 8, 16, 24])).sum(axis=2)
+        cut: Array = np.concatenate([words, np.zeros_like(words[:, :1])], axis=1).astype(np.uint32).view(np.int32)
+        return cut
+
 
 def bilinear(size: int, target: int, outputs: range) -> tuple[Filter, int]:
     """Of one axis, and which output its first entry is; all of `outputs` are there.
