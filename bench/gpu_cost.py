@@ -24,6 +24,7 @@ from pathlib import Path
 
 COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by tools/choose_tiles.py
 IMAGES = 50  # windows that the counts are of
+STAGED = "staged"  # the tile of the CUDA C++ block, among the names of Triton's
 
 MODEL = (
     f"seconds of {IMAGES} windows = the largest of tensor, issue, pipe, shared-memory, L2 and DRAM time, from what the PTX "

@@ -6,7 +6,8 @@ nothing and fits the GPU's shared memory is chosen, for a batch of IMAGES window
 nothing else fits. A forward that keeps something for its backward gets the first tile that fits. The counts are of PTX for
 sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
 bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
-constants or the compiler have changed.
+constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu_choice.json: what the model has for the CUDA C++ block and
+for Triton's, where both run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -24,13 +25,14 @@ from typing import TypeVar
 import torch
 from rich.progress import track
 
-from bench.gpu_cost import COUNTS, GPUS, IMAGES, CountedTile, Counts, counted_tiles, predicted
-from dcnn_fast.ops.block import triton_config, triton_forward
+from bench.gpu_cost import COUNTS, GPUS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
+from dcnn_fast.ops.block import cuda, cuda_forward, gpu_choice, triton_config, triton_forward
+from dcnn_fast.ops.block.cuda_config import config_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
-from tools.launches import scoring_operands, scoring_problems, training_problems
+from tools.launches import collected, scoring_operands, scoring_problems, training_problems
 
 PROGRAMS = 6
 TILES = Path(triton_config.__file__).with_name("triton_tiles.json")
@@ -52,10 +54,24 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     return triton_forward.plan_launch(config, *operands)
 
 
-def counted(what: Launch, params: BlockParams) -> Counts:
+def staged_launch_of(params: BlockParams) -> Launch:
+    """The CUDA C++ block's launch for one of the problem's images, by a thread block for each half of it; block 1 of bytes in
+    pixels of four, as the views leave them.
+    """
+    params = replace(params, images=1)
+    config = config_of(params)
+    assert config is not None
+    x, weight, bias, mean = scoring_operands(params)
+    if params.channels == 3:
+        x = torch.empty(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
+    operands = [x], whole_images(params), weight, bias, params, mean, 1.0, [_empty(params, params.out_dtype)]
+    return cuda_forward.plan_launch(config, *operands, 2 * -(-params.filters // config.part))
+
+
+def counted(what: Launch, params: BlockParams, programs: int = PROGRAMS) -> Counts:
     """What the simulator counts of the launch's first programs."""
     code = aot.compiled(what, 80)
-    grid = (min(what.grid[0], PROGRAMS), *what.grid[1:])
+    grid = (min(what.grid[0], programs), *what.grid[1:])
     args = [what.args[name] for name in code.names]
     buffers = [*what.reads, *what.writes]
     report = ptxsim.launch(code.ptx, code.kernel, grid, 32 * code.warps, args, shared=code.shared, buffers=buffers)
@@ -120,6 +136,46 @@ def _row(index: int) -> CountedTile:
     return CountedTile(str(params), triton_config.problem_key(params), name, _source(what), fitting, counted(what, params))
 
 
+def _any_row(index: int) -> CountedTile:
+    return _staged_row(index) if _queue[index][1] == STAGED else _row(index)
+
+
+def _staged_row(index: int) -> CountedTile:
+    params, _ = _queue[index]
+    what = staged_launch_of(params)
+    counts = counted(what, params, what.grid[0])
+    strips = what.args["count"] * what.grid[1]  # which as many thread blocks as a GPU has share evenly
+    all_images = replace(counts, programs=strips * params.images, simulated=strips)
+    return CountedTile(str(params), triton_config.problem_key(params), STAGED, _source(what), kernel_report.JUDGED, all_images)
+
+
+def _staged() -> list[tuple[BlockParams, str]]:
+    """The scoring problems that the CUDA C++ block runs."""
+    with collected(80):
+        return [
+            (params, STAGED)
+            for params in _different(scoring_problems(IMAGES))
+            if cuda.can_run(params, torch.device("cpu")) is None
+        ]
+
+
+def choices(rows: Iterable[CountedTile]) -> dict[str, dict[str, list[float]]]:
+    """By compute capability and problem, the microseconds of the CUDA C++ block and of the fastest tile of Triton's."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for gpu in GPUS:
+        best: dict[tuple[str, bool], float] = {}
+        for row in rows:
+            if gpu.capability in row.capabilities:
+                key = row.key, row.tile == STAGED
+                best[key] = min(best.get(key, float("inf")), predicted(gpu, row.counts)[0])
+        found[str(gpu.capability)] = {
+            key: [round(1e6 * seconds, 1), round(1e6 * best[key, False], 1)]
+            for (key, staged), seconds in best.items()
+            if staged
+        }
+    return found
+
+
 def _first_fitting(index: int) -> dict[int, str]:
     """By compute capability, the first tile of a training forward that fits."""
     params, _ = _queue[index]
@@ -138,9 +194,10 @@ def _rows(wanted: list[tuple[BlockParams, str]], known: Mapping[tuple[str, str],
     stale = []
     for params, name in wanted:
         row = known.get((str(params), name))
-        if row is None or row.source != _source(launch_of(params, name)):
+        what = staged_launch_of(params) if name == STAGED else launch_of(params, name)
+        if row is None or row.source != _source(what):
             stale.append((params, name))
-    new = {(row.problem, row.tile): row for row in _each(_row, stale, "simulating")}
+    new = {(row.problem, row.tile): row for row in _each(_any_row, stale, "simulating")}
     return [new.get((str(params), name)) or known[str(params), name] for params, name in wanted]
 
 
@@ -181,11 +238,14 @@ def _only_trained() -> list[BlockParams]:
 
 def main() -> int:
     """The command."""
+    torch.set_num_threads(1)  # threads of its own would be missing in the forked processes
     known = counted_tiles()
     rows = _rows(list(pairs()), known)
     rows += _rows(list(_stuck(rows)), known)
-    COUNTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     tiles = chosen(rows)
+    rows += _rows(_staged(), known)
+    COUNTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    gpu_choice.TABLE.write_text(json.dumps(choices(rows), indent=1, sort_keys=True) + "\n")
     trained = _only_trained()
     for params, names in zip(trained, _each(_first_fitting, [(params, "") for params in trained], "compiling"), strict=True):
         for capability, name in names.items():

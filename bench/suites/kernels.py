@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import GPUS, IMAGES, Counts, Gpu, counted_tiles, floor, predicted
+from bench.gpu_cost import GPUS, IMAGES, STAGED, Counts, Gpu, counted_tiles, floor, predicted
 from bench.row import Row
 from dcnn_fast import spec
 from dcnn_fast.ops.block import triton_config
@@ -19,17 +19,17 @@ TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (to
 
 
 def rows() -> Iterator[Row]:
-    """Each block of the default column on each GPU, in the tile chosen for it."""
+    """Each block of the default column on each GPU: Triton's, in the tile chosen for it, and in 16 bits the CUDA C++ block."""
     known = counted_tiles()
     for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
             for gpu in GPUS:
+                named = "fp16" if dtype == torch.float16 else precision
                 tile = _tile(params, gpu)
-                counts = known[str(params), tile].counts
-                yield _row(
-                    f"block {number}, {IMAGES} windows", gpu, tile, counts, "fp16" if dtype == torch.float16 else precision
-                )
+                yield _row(f"block {number}, {IMAGES} windows", gpu, tile, known[str(params), tile].counts, named)
+                if dtype == torch.float16:
+                    yield _row(f"block {number}, {IMAGES} windows", gpu, STAGED, known[str(params), STAGED].counts, named)
 
 
 def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> BlockParams:
@@ -43,7 +43,7 @@ def _row(case: str, gpu: Gpu, tile: str, counts: Counts, precision: str) -> Row:
     seconds, term = predicted(gpu, counts)
     least = floor(gpu, counts, precision)
     note = f"tile {tile}, bound by {term}; floor {least * 1e6:.1f} us"
-    name = f"{gpu.name} {precision} (predicted)"
+    name = f"{gpu.name} {precision} {'cuda' if tile == STAGED else 'triton'} (predicted)"
     gflops = 2 * counts.useful / seconds / 1e9
     return Row("kernels", case, 0, name, precision, seconds, gflops=gflops, share=least / seconds, note=note)
 

@@ -20,15 +20,20 @@ class Backend(Protocol):
     """What the module of a backend offers to the choice; what it computes is its operation's affair."""
 
     def can_run(self, params: Any, device: torch.device) -> str | None:
-        """None when this backend can run the problem on the device, else one sentence that says why not."""
+        """None when this backend can run the problem on the device, else one sentence that says why not.
+
+        A backend may also have `outpaced(params, device)`: None, or the name of another backend that is to be preferred where
+        it can run, and one sentence that says why.
+        """
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One backend's answer: `refusal` is None for yes."""
+    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None."""
 
     backend: str
     refusal: str | None
+    outpaced: str | None = None
 
 
 class BackendError(RuntimeError):
@@ -47,11 +52,21 @@ def forced_backend() -> str | None:
 
 def explain(backends: Mapping[str, Backend], params: Any, device: torch.device) -> list[Answer]:
     """Every backend's answer for one problem, in order of preference."""
-    return [Answer(name, backends[name].can_run(params, device)) for name in BACKENDS if name in backends]
+    refusals = {name: backends[name].can_run(params, device) for name in BACKENDS if name in backends}
+    answers = []
+    for name, refusal in refusals.items():
+        better, why = _outpaced(backends[name], params, device) if refusal is None else ("", "")
+        answers.append(Answer(name, refusal, why if better in refusals and refusals[better] is None else None))
+    return answers
+
+
+def _outpaced(backend: Backend, params: Any, device: torch.device) -> tuple[str, str]:
+    ask = getattr(backend, "outpaced", None)
+    return ("", "") if ask is None else ask(params, device) or ("", "")
 
 
 def choose(backends: Mapping[str, Backend], params: Any, device: torch.device) -> str:
-    """The name of the backend to run: the forced one, or the first in `BACKENDS` that can.
+    """The name of the backend to run: the forced one, or the first in `BACKENDS` that can and that no other outpaces.
 
     Raises BackendError with every refusal when none can, or with the forced one's when that cannot.
     """
@@ -61,8 +76,9 @@ def choose(backends: Mapping[str, Backend], params: Any, device: torch.device) -
         if refusal is not None:
             raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
         return forced
-    for name in BACKENDS:
-        if name in backends and backends[name].can_run(params, device) is None:
-            return name
-    reasons = "; ".join(f"{answer.backend}: {answer.refusal}" for answer in explain(backends, params, device))
+    answers = explain(backends, params, device)
+    for answer in answers:
+        if answer.refusal is None and answer.outpaced is None:
+            return answer.backend
+    reasons = "; ".join(f"{answer.backend}: {answer.refusal}" for answer in answers)
     raise BackendError(f"no backend can run {params} on {device}: {reasons}")

@@ -75,6 +75,8 @@ def cuda_refused(device: torch.device) -> str | None:
     if _instead.get() is None:
         if device.type != "cuda":
             return f"CUDA C++ kernels run on cuda, not on {device.type}"
+        if not torch.cuda.is_available():
+            return "no CUDA device was found"
         if find_spec("cupy") is None:
             return "CuPy is not installed, which launches CUDA C++ kernels"
     return cuda_compile.missing()

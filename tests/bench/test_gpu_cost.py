@@ -41,6 +41,6 @@ def test_the_floor_is_the_work_or_the_bytes():
 
 def test_the_suite_predicts_every_block_on_every_gpu_above_its_floor_and_says_so():
     rows = list(kernels.rows())
-    assert len(rows) == 3 * 2 * len(gpu_cost.GPUS)
+    assert len(rows) == 3 * 3 * len(gpu_cost.GPUS)
     assert all(row.name.endswith("(predicted)") and "floor" in row.note and "bound by" in row.note for row in rows)
     assert all(row.share is not None and 0 < row.share <= 1 for row in rows)

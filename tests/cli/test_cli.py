@@ -276,6 +276,9 @@ def test_explain_prints_the_choice_and_every_refusal():
     for isa, why in engine.refusals().items():
         assert f"not {isa}: {why}" in forced.stdout
     assert run("explain", "scnn", env={"DCNN_FAST_BACKEND": "magic"}).returncode == 2
+    halves = run("explain", "scnn", "--dtype", "float16").stdout
+    assert "1x3x224x224-64@11s2p0-pool3s2-cross5-up-all-uint8-float16-float16-ieee: reference" in halves
+    assert "dtype must be one of float32, float16, bfloat16; got 'half'" in run("explain", "scnn", "--dtype", "half").stderr
 
 
 def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):

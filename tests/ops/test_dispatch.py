@@ -25,6 +25,15 @@ def test_the_first_willing_backend_is_chosen(monkeypatch):
     assert dispatch.explain(TABLE, "p", CPU)[0] == dispatch.Answer("cuda", "no CUDA device")
 
 
+def test_a_backend_is_passed_over_for_one_that_outpaces_it_and_can_run(monkeypatch):
+    monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
+    slow = SimpleNamespace(can_run=lambda params, device: None, outpaced=lambda params, device: ("triton", "2 us less"))
+    for refusal, chosen, said in ((None, "triton", "2 us less"), ("not installed", "cuda", None)):
+        table = {"cuda": slow, "triton": _backend(refusal), "reference": _backend(None)}
+        assert dispatch.choose(table, "p", CPU) == chosen
+        assert dispatch.explain(table, "p", CPU)[0] == dispatch.Answer("cuda", None, said)
+
+
 def test_a_forced_backend_is_used_or_is_an_error(monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
     assert dispatch.choose(TABLE, "p", CPU) == "reference"

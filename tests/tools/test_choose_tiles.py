@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import GPUS, counted_tiles, predicted
-from dcnn_fast.ops.block import triton_config
+from bench.gpu_cost import GPUS, STAGED, counted_tiles, predicted
+from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.block import BACKENDS, gpu_choice, triton_config
 from tools import choose_tiles, kernel_report
-from tools.launches import scoring_problems
+from tools.launches import collected, scoring_problems
 
 
 def test_every_problem_of_the_presets_was_counted_in_every_candidate_that_is_no_last_resort():
@@ -23,7 +25,7 @@ def test_problems_with_different_machine_code_have_different_names():
 
 
 def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit():
-    rows = counted_tiles().values()
+    rows = [row for row in counted_tiles().values() if row.tile != STAGED]
     others = 0
     for gpu in GPUS:
         for params in scoring_problems(50):
@@ -42,6 +44,30 @@ def test_counts_of_a_launch_are_those_committed():
     params, name = next(pair for pair in choose_tiles.pairs() if pair[0].channels == 64 and pair[0].dtype == torch.float16)
     counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params)
     assert counts == counted_tiles()[str(params), name].counts
+
+
+def test_the_choice_between_cuda_and_triton_is_the_models():
+    committed = json.loads(gpu_choice.TABLE.read_text())
+    assert committed == choose_tiles.choices(counted_tiles().values())
+    assert committed.keys() == {str(gpu.capability) for gpu in GPUS}
+    assert len(committed["80"]) > 10
+
+
+def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(monkeypatch):
+    params = next(p for p in scoring_problems(1) if p.channels == 64 and p.options.pool and p.dtype == torch.float16)
+    cpu = torch.device("cpu")
+    for times, expected in (((3.0, 2.0), "triton"), ((2.0, 3.0), "cuda"), (None, "cuda")):
+        monkeypatch.setattr(gpu_choice, "predicted", lambda *_, times=times: times)
+        with collected():
+            assert dispatch.choose(BACKENDS, params, cpu) == expected
+            answer = dispatch.explain(BACKENDS, params, cpu)[0]
+        assert (answer.backend, answer.refusal) == ("cuda", None)
+        said = "Triton's block is predicted to take 2 us of fifty windows, this one 3 us"
+        assert answer.outpaced == (said if expected == "triton" else None)
+        monkeypatch.setenv("DCNN_FAST_BACKEND", "cuda")
+        with collected():
+            assert dispatch.choose(BACKENDS, params, cpu) == "cuda"
+        monkeypatch.delenv("DCNN_FAST_BACKEND")
 
 
 def test_what_spills_does_not_fit():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block import cuda_forward
+from dcnn_fast.ops.block import cuda_forward, gpu_choice
 from dcnn_fast.ops.block.cuda_config import MOST_FILTERS, MOST_NORM, config_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import whole_images
@@ -26,6 +26,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     if (found := capability(device)) < _LEAST_CAPABILITY:
         return f"the CUDA C++ block needs compute capability 8.0 or later, this is {found // 10}.{found % 10}"
     return _refused_types(params) or _refused_shapes(params)
+
+
+def outpaced(params: BlockParams, device: torch.device) -> tuple[str, str] | None:
+    """None, or "triton" and the sentence that says that the cost model has it faster."""
+    times = gpu_choice.predicted(params, capability(device))
+    if times is None or times[0] <= times[1]:
+        return None
+    return "triton", f"Triton's block is predicted to take {times[1]:.0f} us of fifty windows, this one {times[0]:.0f} us"
 
 
 def _refused_types(params: BlockParams) -> str | None:
