@@ -112,6 +112,12 @@ def gpu() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
+def copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on the device, contiguous; the host does not wait for a GPU's copy."""
+    tensor = tensor.contiguous()
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 @contextmanager
 def launched_by(launcher: Launcher, capability: int = DEFAULT_CAPABILITY) -> Iterator[None]:
     """Within it every launch goes to `launcher`, which is of that compute capability, and tensors on the cpu are accepted."""

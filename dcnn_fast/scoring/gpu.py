@@ -20,6 +20,7 @@ from torch import Tensor
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.ops import views as ops_views
+from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.forward import Job, Maps
 
@@ -39,6 +40,8 @@ class GpuNetwork:
         with torch.no_grad():
             self._columns = [_ColumnWeights(column, device, dtype) for column in net.columns]  # type: ignore[arg-type]
             self._label_weight, self._label_bias = (_placed(each, device, torch.float32) for each in net.label.parameters())
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # the weights are there before another stream reads them
 
     @torch.no_grad()
     def blocks(self, jobs: Sequence[Job]) -> DeviceMaps:
@@ -63,7 +66,7 @@ class GpuNetwork:
                 first = np.cumsum([0] + [len(each) for each in maps])
                 features.append(column.features(torch.cat(maps) if len(maps) > 1 else maps[0]))
                 of = np.concatenate([image.window_of[i] + start for image, start in zip(images, first, strict=False)])
-                rows.append(to_device(torch.from_numpy(of), self._device))
+                rows.append(copied(torch.from_numpy(of), self._device))
             weights, biases = zip(*(column.last for column in self._columns), strict=True)
             probs, _, _ = ops.head(features, weights, biases, self._label_weight, self._label_bias, counts, window_of=rows)
             result = probs.cpu().numpy().astype(np.float64)
@@ -76,7 +79,7 @@ class GpuNetwork:
         for job in jobs:
             source = id(job.plane)
             if source not in pixels:
-                pixels[source] = to_device(torch.from_numpy(job.plane), self._device)
+                pixels[source] = copied(torch.from_numpy(job.plane), self._device)
             if (source, job.view) not in planes:
                 planes[source, job.view] = _plane(pixels[source], job.view)
         return [planes[id(job.plane), job.view] for job in jobs]
@@ -147,13 +150,6 @@ def _plane(pixels: Tensor, view: ViewParams | None) -> Tensor:
         return pixels.permute(2, 0, 1)[None]
     (made,) = ops_views.planes([pixels], view.view, size=view.plane)
     return made[None, :3]
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A copy on the device, made while the host goes on."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _placed(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:

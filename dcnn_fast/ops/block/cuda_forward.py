@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, strips_of
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import norm_numbers, on, out_alignment, output_table, source_table
+from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, output_table, source_table
 from dcnn_fast.ops.block.triton_config import norm_first
-from dcnn_fast.ops.launch import CudaKernel, Launch, launch
+from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -83,8 +83,8 @@ def plan_launch(
     if bias is not None:
         added[: params.filters] = bias.float()
     args: dict[str, Any] = {
-        "strips": on(strips, device), "count": len(strips), **_tables(regions, readable, outputs, device),
-        "weight": packed(weight, config), "bias": added, "mean": on(means, device), "scale": float(scale),
+        "strips": copied(strips, device), "count": len(strips), **_tables(regions, readable, outputs, device),
+        "weight": packed(weight, config), "bias": added, "mean": copied(means, device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _of_problem(params) | _of_tile(config) | {
@@ -115,9 +115,9 @@ def run_simple(
     ]
     added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
     args: dict[str, Any] = {
-        "windows": on(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device),
+        "windows": copied(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device),
         "weight": weight.contiguous(), "bias": added, **_tables(regions, sources, outputs, device),
-        "mean": on(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
+        "mean": copied(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     warps = -(-params.filters // 32)
@@ -145,8 +145,8 @@ def _tables(
 ) -> dict[str, Tensor]:
     """The tables that both kernels read, by name."""
     return {
-        "regions": on(regions.regions, device), "pieces": on(regions.pieces, device), "stores": on(regions.stores, device),
-        "sources": source_table(sources, device), "outputs": output_table(outputs, device),
+        "regions": copied(regions.regions, device), "pieces": copied(regions.pieces, device),
+        "stores": copied(regions.stores, device), "sources": source_table(sources, device), "outputs": output_table(outputs, device),
     }  # fmt: skip
 
 

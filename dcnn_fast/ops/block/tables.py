@@ -9,13 +9,9 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import per_term
+from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm
-
-
-def on(table: Tensor, device: torch.device) -> Tensor:
-    """A table where the kernel reads it."""
-    return table.contiguous().to(device, non_blocking=True)
 
 
 def source_table(sources: Sequence[Tensor], device: torch.device) -> Tensor:
@@ -24,12 +20,12 @@ def source_table(sources: Sequence[Tensor], device: torch.device) -> Tensor:
     for source in sources:
         image, channel, row, col = source.stride()
         rows.append((source.data_ptr(), image, row, col, channel))
-    return on(torch.tensor(rows, dtype=torch.int64), device)
+    return copied(torch.tensor(rows, dtype=torch.int64), device)
 
 
 def output_table(outputs: Sequence[Tensor], device: torch.device) -> Tensor:
     """[n, 3] int64: address, rows, columns."""
-    return on(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device)
+    return copied(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device)
 
 
 def out_alignment(outputs: Sequence[Tensor]) -> int:

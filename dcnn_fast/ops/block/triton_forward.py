@@ -12,14 +12,14 @@ from torch import Tensor
 
 from dcnn_fast.ops.block import triton_tune
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import norm_numbers, on, out_alignment, output_table, source_table
+from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, output_table, source_table
 from dcnn_fast.ops.block.triton_config import (
     JOINED_GROUPS,
     ForwardConfig,
     forward_config,
     norm_first,
 )
-from dcnn_fast.ops.launch import Launch, capability, launch
+from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -90,15 +90,15 @@ def plan_launch(
     weight = weight.contiguous(memory_format=torch.channels_last)
     readable = [_readable(source, config, params) for source in sources]
     tiles = tiles_of(regions, config)
-    means = torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32, device=device)
+    means = copied(torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32), device)
     band = _band_of(config, params)
-    table, pieces, stores = (on(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
+    table, pieces, stores = (copied(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
     args: dict[str, Any] = {
-        "tiles": on(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
+        "tiles": copied(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
         "sources": source_table(readable, device),
         "outputs": output_table(outputs, device),
         "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means, "scale": float(scale),
-        "band": means if band is None else on(band, device), **norm_numbers(params.options.norm),
+        "band": means if band is None else copied(band, device), **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _constants(config, params) | {
         "SUBTRACT": bool(mean) or scale != 1.0, "BIAS": bias is not None, "BANDED": band is not None,
