@@ -146,7 +146,8 @@ def _tables(
     """The tables that both kernels read, by name."""
     return {
         "regions": copied(regions.regions, device), "pieces": copied(regions.pieces, device),
-        "stores": copied(regions.stores, device), "sources": source_table(sources, device), "outputs": output_table(outputs, device),
+        "stores": copied(regions.stores, device), "sources": source_table(sources, device),
+        "outputs": output_table(outputs, device),
     }  # fmt: skip
 
 
