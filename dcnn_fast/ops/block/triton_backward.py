@@ -39,9 +39,6 @@ class Tile:
     stages: int = 2
 
 
-LONGEST_WINDOW = 32  # of a norm across maps, whose sum is written out term by term
-
-
 @dataclass(frozen=True)
 class Products:
     """What `tl.dot` multiplies: operands of `dtype`, those of float32 with `precision`."""
@@ -84,8 +81,6 @@ def refused(params: BlockParams) -> str | None:
         Products.of(params)
     except ValueError as error:
         return str(error)
-    if isinstance(params.options.norm, CrossMapNorm) and min(params.options.norm.size, params.filters) > LONGEST_WINDOW:
-        return f"the Triton backward sums at most {LONGEST_WINDOW} maps of a norm, not {params.options.norm.size}"
     pixels = params.images * (params.height + params.options.stride) * (params.width + params.options.stride)
     for what, count in (
         ("outputs of the convolution for each filter", _positions(params)),

@@ -15,6 +15,8 @@ import triton.language as tl
 
 from dcnn_fast.ops.block.triton_parts import cross_map_sum, operand, power
 
+WRITTEN_OUT = tl.constexpr(16)  # maps of a norm's window up to which its sum is no loop
+
 
 @triton.jit
 def row_offsets(image, y, x, rows, cols, CHANNELS: tl.constexpr):  # [M] each
@@ -495,7 +497,7 @@ def cross_map_kernel(
     mask = (position < positions)[:, None] & (filter < FILTERS)[None, :]
     offset = position.to(tl.int64) * FILTERS
     x = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
-    d = k + per_term * cross_map_sum(x * x, -BEFORE, BEFORE + 1 + AFTER, FILTERS, COLUMNS)
+    d = k + per_term * maps_sum(x * x, -BEFORE, BEFORE + 1 + AFTER, FILTERS)
     tl.store((out + offset)[:, None] + filter[None, :], x * power(d, -exponent), mask=mask)
 
 
@@ -525,9 +527,9 @@ def cross_map_gradient_kernel(
     offset = position.to(tl.int64) * FILTERS
     x = tl.load((values + offset)[:, None] + filter[None, :], mask=mask, other=0.0)
     g = tl.load((grad + offset)[:, None] + filter[None, :], mask=mask, other=0.0).to(tl.float32)
-    d = k + per_term * cross_map_sum(x * x, -BEFORE, BEFORE + 1 + AFTER, FILTERS, COLUMNS)
+    d = k + per_term * maps_sum(x * x, -BEFORE, BEFORE + 1 + AFTER, FILTERS)
     scaled = g * power(d, -exponent)
-    spread = cross_map_sum(scaled * x / d, -AFTER, BEFORE + 1 + AFTER, FILTERS, COLUMNS)
+    spread = maps_sum(scaled * x / d, -AFTER, BEFORE + 1 + AFTER, FILTERS)
     result = scaled - 2.0 * per_term * exponent * x * spread
     if MASKED:
         result = tl.where(x > 0, result, 0.0)
@@ -645,3 +647,22 @@ def same_map_gradient_kernel(
     if MASKED:
         result = tl.where(value > 0, result, 0.0)
     tl.store((u + offset)[:, None] + filter[None, :], result.to(u.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def maps_sum(
+    values, FIRST: tl.constexpr, SIZE: tl.constexpr, FILTERS: tl.constexpr
+):  # [M, F] float32, filters padded with zeros
+    """`cross_map_sum` of one group; a long window is a loop, since written out it would take minutes to compile."""
+    F: tl.constexpr = values.shape[1]
+    if SIZE <= WRITTEN_OUT:
+        total = cross_map_sum(values, FIRST, SIZE, FILTERS, F)
+    else:
+        lane = tl.arange(0, F)
+        total = tl.zeros_like(values)
+        for step in range(SIZE):
+            source = lane + (FIRST + step)
+            inside = (source >= 0) & (source < FILTERS)
+            taken = tl.gather(values, tl.broadcast_to(tl.where(inside, source, 0)[None, :], values.shape), 1)
+            total += tl.where(inside[None, :], taken, 0.0)
+    return total

@@ -63,6 +63,8 @@ VARIETY = [
     problem(1, 32, 5, 4, 70, 2, torch.float32, pool=Pool(2, 1)),
     problem(1, 72, 4, 5, 6, 3, torch.float32, stride=2, padding=1),  # two tiles of channels in each of four phases
     problem(1, 32, 4, 4, 20, 3, torch.float32, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
+    problem(1, 3, 7, 6, 40, 3, torch.float32, pool=POOL, norm=CrossMapNorm(18, 0.3)),  # a window that is summed in a loop
+    problem(1, 3, 6, 6, 37, 3, torch.float32, pool=POOL, norm=CrossMapNorm(64, 0.3), order="conv-norm-pool"),
 ]
 # nothing but the ReLU, a norm alone, hits with and without a norm, computed again, groups
 SOME = [VARIETY[i] for i in (2, 3, 5, 9, 11, 15)]
