@@ -74,6 +74,18 @@ def test_features_enter_a_layer_in_the_order_in_which_the_last_block_leaves_them
     torch.testing.assert_close(maps.permute(0, 2, 3, 1).flatten(1) @ gpu._last_channels(weight, 3).T, expected)
 
 
+def test_one_pixel_no_image_and_weights_that_are_not_finite(simulated_gpu):
+    model = small.model()
+    scorer = Scorer(model, "cuda", views=2, dtype="float16")
+    one = scorer.score(np.zeros((1, 1, 3), np.uint8))
+    assert one.error is None and 0 < one.mean < 1 and "enlarged from 1 x 1" in one.notes[0]
+    assert list(scorer.score_many([])) == []
+    with torch.no_grad():
+        model.net.columns[0].blocks[0].weight[0, 0, 0, 0] = torch.nan
+    broken = Scorer(model, "cuda", views=2, dtype="float16").score(PHOTOS[0])
+    assert broken.error == "the model gives numbers that are not finite for this image"
+
+
 def test_without_a_gpu_the_device_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="device must be one that is there: no CUDA device was found"):

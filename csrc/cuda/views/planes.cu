@@ -1,5 +1,8 @@
 // Planes and windows of photographs: resampled by Pillow's antialiased bilinear filter to the bit, cut, flipped, normalised.
 // csrc/cuda/README.md, "Views", has the design; dcnn_fast/ops/views/cuda.py makes the tables.
+//
+// Tile: a rectangle of one cut's outputs, by 8 warps that go down its source rows once; its sides are the host's choice, so that
+// a photograph's bytes are read about once. Memory: 47 KB of shared memory, 64 registers. Limit, by counts of PTX: instructions.
 #include "intrinsics.cuh"
 
 #ifndef OUT
