@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Column
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network is given for one of its columns: `window` x `window` rectangles of the view's `plane`.
+
+    key: names the column for the view generator (`spec.Network.column_keys`).
+    """
+
+    key: str
+    view: spec.View
+    plane: int
+    window: int
 
 
 class MultiColumn(nn.Module):
@@ -17,6 +32,12 @@ class MultiColumn(nn.Module):
         self.spec = network
         self.columns = nn.ModuleList(Column(column) for column in network.columns)
         self.label = nn.Linear(sum(column.fc[-1] for column in network.columns), len(network.labels))
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What `forward` is given, in order."""
+        keyed = zip(self.spec.column_keys(), self.spec.columns, strict=True)
+        return tuple(Input(key, column.view, column.plane, column.window) for key, column in keyed)
 
     def forward(self, *windows: Tensor) -> Tensor:
         """One batch of windows per column, [N, C, window, window] pixels 0-255 each -> logits [N, labels].

@@ -1,0 +1,44 @@
+"""What training and evaluation are given: photographs with what is known of them, split into training and test."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Example:
+    """One photograph and what is known of it.
+
+    source: what `data.read` takes, a path where it lies on a disk. key: its name in reports, unique in its set (an image id, a
+    path below the set's folder). label: its index in `DataSet.labels`, -1 where it has none. rating: the mean rating, NaN where
+    it has none. truth: every label that is right, where several may be (AVA's style test); empty means `label` alone.
+    attribute: a second label, an index in `DataSet.attributes`, -1 where it has none (the multi-task loss, paper eq. 3).
+    category: what it shows. group: examples of one group are never split between training and test.
+    """
+
+    source: Any
+    key: str
+    label: int
+    rating: float = math.nan
+    truth: tuple[int, ...] = ()
+    attribute: int = -1
+    category: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Examples to train on and to test on.
+
+    labels: the classes by name. attributes: those of the second task, or none. missing: the keys of listed photographs that
+    are not there. notes: what a user should know about how the set was read.
+    """
+
+    labels: tuple[str, ...]
+    train: tuple[Example, ...]
+    test: tuple[Example, ...]
+    attributes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
