@@ -51,7 +51,7 @@ class Column(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
 
-        The mean and scale of the spec are applied here; features are flattened in (C, H, W) order (facts.md 2.2).
+        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
         """
         expected = (self.spec.channels, self.spec.window, self.spec.window)
         if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
@@ -59,7 +59,7 @@ class Column(nn.Module):
         x = (windows.to(self.mean.dtype) - self.mean) * self.spec.scale
         for block in self.blocks:
             x = block(x)
-        x = x.flatten(1)
+        x = x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3))
         for layer in self.fc:
             x = F.dropout(layer(x).relu(), self.spec.dropout, self.training)
         return x

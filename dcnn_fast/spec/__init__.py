@@ -3,6 +3,7 @@
 from dcnn_fast.spec.cost import LayerCost, column_costs
 from dcnn_fast.spec.layers import (
     ORDERS,
+    REDUCTIONS,
     ROUNDINGS,
     VIEWS,
     Block,
@@ -12,6 +13,7 @@ from dcnn_fast.spec.layers import (
     Norm,
     Order,
     Pool,
+    Reduce,
     Rounding,
     SameMapNorm,
     View,
@@ -33,6 +35,7 @@ from dcnn_fast.spec.presets import (
 __all__ = [
     "GEOMETRIES",
     "ORDERS",
+    "REDUCTIONS",
     "ROUNDINGS",
     "STYLES",
     "VIEWS",
@@ -45,6 +48,7 @@ __all__ = [
     "Norm",
     "Order",
     "Pool",
+    "Reduce",
     "Rounding",
     "SameMapNorm",
     "View",

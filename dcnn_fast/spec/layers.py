@@ -16,10 +16,12 @@ _T = TypeVar("_T")
 View = Literal["center", "warp", "pad", "local"]
 Rounding = Literal["up", "down"]
 Order = Literal["conv-pool-norm", "conv-norm-pool"]
+Reduce = Literal["flatten", "mean"]
 
 VIEWS: tuple[View, ...] = ("center", "warp", "pad", "local")
 ROUNDINGS: tuple[Rounding, ...] = ("up", "down")
 ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool")
+REDUCTIONS: tuple[Reduce, ...] = ("flatten", "mean")
 
 
 def require_integer(owner: str, name: str, value: Any, least: int) -> None:
@@ -155,7 +157,8 @@ class Column:
 
     The column sees `window` x `window` rectangles of a `plane` x `plane` normalised input (for `local`, of a
     plane-sized crop of the original). A pixel p enters as (p - mean) * scale; padding and overhang are zeros after that.
-    `dropout` acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
+    `reduce` is what the last block's maps become for the first layer of `fc`: "flatten", all of them in (C, H, W) order, or
+    "mean", the average of each. `dropout` acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
     """
 
     view: View = "warp"
@@ -169,10 +172,12 @@ class Column:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     frozen: bool = False
+    reduce: Reduce = "flatten"
 
     def __post_init__(self) -> None:
         require_choice("Column", "view", self.view, VIEWS)
         require_choice("Column", "rounding", self.rounding, ROUNDINGS)
+        require_choice("Column", "reduce", self.reduce, REDUCTIONS)
         for name in ("plane", "window", "channels"):
             require_integer("Column", name, getattr(self, name), 1)
         if self.window > self.plane:
@@ -210,8 +215,8 @@ class Column:
 
     @property
     def features(self) -> int:
-        """Length of the flattened last block, in (C, H, W) order."""
-        return self.blocks[-1].filters * self.extents()[-1] ** 2
+        """Numbers that the first fully-connected layer is given."""
+        return self.blocks[-1].filters * (self.extents()[-1] ** 2 if self.reduce == "flatten" else 1)
 
 
 @dataclass(frozen=True)
