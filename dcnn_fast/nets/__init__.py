@@ -3,5 +3,17 @@
 from dcnn_fast.nets.column import Block, Column
 from dcnn_fast.nets.modelfile import Model, ModelError, load_model, save_model
 from dcnn_fast.nets.network import Input, MultiColumn, build
+from dcnn_fast.nets.squeezenet import import_squeezenet
 
-__all__ = ["Block", "Column", "Input", "Model", "ModelError", "MultiColumn", "build", "load_model", "save_model"]
+__all__ = [
+    "Block",
+    "Column",
+    "Input",
+    "Model",
+    "ModelError",
+    "MultiColumn",
+    "build",
+    "import_squeezenet",
+    "load_model",
+    "save_model",
+]

@@ -31,6 +31,7 @@ from dcnn_fast.spec.presets import (
     table_column,
     torchvision_alexnet_column,
 )
+from dcnn_fast.spec.squeezenet import squeezenet_column
 
 __all__ = [
     "GEOMETRIES",
@@ -58,6 +59,7 @@ __all__ = [
     "network_to_dict",
     "preset",
     "preset_names",
+    "squeezenet_column",
     "table_column",
     "torchvision_alexnet_column",
     "window_count",
