@@ -47,16 +47,19 @@ class Model:
         return self.net.spec
 
 
-def save_model(model: Model, path: str | Path, *, fc_storage: Storage = "float32") -> None:
-    """Write `model` to `path`; fully-connected weights as `fc_storage`, everything else as float32.
+def save_model(
+    model: Model, path: str | Path, *, fc_storage: Storage = "float32", block_storage: Literal["float32", "float16"] = "float32"
+) -> None:
+    """Write `model` to `path`; fully-connected weights as `fc_storage`, filters as `block_storage`, everything else as float32.
 
     float16 rounds to nearest; int8 rounds each row to 255 levels between minus and plus its largest magnitude.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.net.state_dict().items():
         value = tensor.detach().cpu().float().contiguous()
-        if ".fc." in name and name.endswith(".weight") and fc_storage != "float32":
-            _store_compact(tensors, name, value, fc_storage)
+        storage = fc_storage if ".fc." in name else block_storage if ".blocks." in name else "float32"
+        if name.endswith(".weight") and storage != "float32":
+            _store_compact(tensors, name, value, storage)
         else:
             tensors[name] = value
     header = {
