@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dcnn_fast.cli import data
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.explain import explain
 from dcnn_fast.cli.plan import plan
@@ -39,6 +40,7 @@ app.command()(score)
 app.command()(describe)
 app.command()(explain)
 app.command()(plan)
+app.add_typer(data.app, name="data")
 
 
 def run() -> None:
