@@ -35,6 +35,7 @@ from dcnn_fast.training.validation import look
 from dcnn_fast.viz.curves import save_curves
 
 CHECKPOINT, BEST, LAST, LOG, CURVES = "checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "curves.png"
+_SECONDS_BETWEEN_PICTURES = 60.0
 
 
 class DivergedError(ArithmeticError):
@@ -131,6 +132,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.steps = math.ceil(len(self.train_set) / settings.batch)
         self.progress = runs.Progress()
+        self.drawn = time.monotonic()
 
     @property
     def steps_done(self) -> int:
@@ -184,7 +186,7 @@ class _Run:
         progress = self.progress
         if self.world.first:
             self._save_model(LAST, progress.history[-1])
-            self._write_log()
+            self._write_log(last=True)
         self.world.wait()
         return Outcome(self.steps_done, tuple(progress.history), progress.best, dict(progress.skipped))
 
@@ -210,7 +212,7 @@ class _Run:
             column.eval()
 
     def _step(self, cases: Cases, stopping: bool) -> bool:
-        """One mini-batch; returns whether any process was told to stop. Raises DivergedError and leaves the progress as it was."""
+        """One mini-batch; returns whether any process was told to stop. Raises DivergedError, progress unchanged."""
         progress, settings = self.progress, self.settings
         factor = settings.factor(progress.epoch, progress.step, self.steps)
         for group in self.update.param_groups:
@@ -317,9 +319,11 @@ class _Run:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in net.state_dict().items()}
         put(self.out / name, lambda partial: save_file(tensors, str(partial)))
 
-    def _write_log(self) -> None:
+    def _write_log(self, last: bool = False) -> None:
         write_csv(self.progress.history, self.out / LOG)
-        put(self.out / CURVES, lambda partial: save_curves(self.progress.history, partial))
+        if last or time.monotonic() - self.drawn > _SECONDS_BETWEEN_PICTURES:
+            put(self.out / CURVES, lambda partial: save_curves(self.progress.history, partial))
+            self.drawn = time.monotonic()
 
     def _cases_of_step(self) -> int:
         return min(self.settings.batch, len(self.train_set) - (self.progress.step - 1) * self.settings.batch)
