@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcnn_fast import ops, spec
+from dcnn_fast.ops.precision import Precision
 
+_HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
 
 
 class Block(nn.Module):
-    """One fused block with its weight [F, C / groups, S, S] and bias [F]."""
+    """One fused block with its weight [F, C / groups, S, S] and bias [F]. precision: of the convolution's products."""
+
+    precision: Precision = "ieee"
 
     def __init__(self, block: spec.Block, channels: int, rounding: spec.Rounding) -> None:
         super().__init__()
@@ -30,13 +35,19 @@ class Block(nn.Module):
         return ops.block(
             x, self.weight, self.bias, stride=block.stride, padding=block.padding, groups=block.groups,
             rounding=self.rounding, pool=block.pool, norm=block.norm, order=block.order, mean=mean, scale=scale,
+            precision=self.precision,
         )  # fmt: skip
 
 
 class Column(nn.Module):
-    """One column: windows of pixels in, the last fc layer's activations out."""
+    """One column: windows of pixels in, the last fc layer's activations out.
+
+    precision: of the products, in the blocks and in the fc layers; the parameters stay as they are. In "bf16" and "fp16" the
+    fc layers' operands and results are rounded to that format; in "tf32" they are as torch's own settings say.
+    """
 
     mean: Tensor
+    precision: Precision = "ieee"
 
     def __init__(self, column: spec.Column) -> None:
         super().__init__()
@@ -67,8 +78,28 @@ class Column(nn.Module):
             x = block(x)
         x = x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3))
         for layer in self.fc:
-            x = F.dropout(layer(x).relu(), self.spec.dropout, self.training)
+            x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
         return x
+
+    def compute_in(self, precision: Precision) -> None:
+        """Set the precision of the column's products."""
+        self.precision = precision
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.precision = precision
+
+    def set_mean(self, mean: Sequence[float]) -> None:
+        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        self.spec = replace(self.spec, mean=tuple(mean))
+        self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
+
+    def _linear(self, layer: nn.Module, x: Tensor) -> Tensor:
+        half = _HALVES.get(self.precision)
+        if half is None:
+            y: Tensor = layer(x)
+            return y
+        assert isinstance(layer, nn.Linear)
+        return F.linear(x.to(half), layer.weight.to(half), layer.bias.to(half)).to(x.dtype)
 
     def train(self, mode: bool = True) -> Column:
         """Training mode, except for a frozen column, which keeps its dropout off."""

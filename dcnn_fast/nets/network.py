@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,14 @@ class MultiColumn(nn.Module):
         features = [column(batch) for column, batch in zip(self.columns, windows, strict=True)]
         logits: Tensor = self.label(torch.cat(features, dim=1))
         return logits
+
+    def set_means(self, means: Sequence[Sequence[float]]) -> None:
+        """Give each column the mean that is taken off its pixels; the spec records them."""
+        for column, mean in zip(self.columns, means, strict=True):
+            assert isinstance(column, Column)
+            column.set_mean(mean)
+        columns = tuple(column.spec for column in self.columns if isinstance(column, Column))
+        self.spec = replace(self.spec, columns=columns)
 
     @torch.no_grad()
     def initialise(self, seed: int = 0) -> MultiColumn:

@@ -1,5 +1,6 @@
 """Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
 
+from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.cost import LayerCost, column_costs
 from dcnn_fast.spec.layers import (
     ORDERS,
@@ -55,6 +56,7 @@ __all__ = [
     "View",
     "alexnet_column",
     "column_costs",
+    "compact",
     "network_from_dict",
     "network_to_dict",
     "preset",

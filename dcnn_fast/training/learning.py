@@ -1,0 +1,91 @@
+"""Which parameters learn, at which rates, in which precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from dcnn_fast.nets import Column
+from dcnn_fast.ops.precision import Precision
+from dcnn_fast.training.settings import Settings, TrainingPrecision
+
+_PRODUCTS: dict[TrainingPrecision, Precision] = {"fp32": "ieee", "tf32": "tf32", "bf16": "bf16", "fp16": "fp16"}
+
+
+def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+    """The groups of `ConvNetUpdate`: weights and biases of each column at its own rates, and those of everything else.
+
+    Each group's "base" is its rate before the schedule. Biases, the parameters whose name ends in "bias", do not decay.
+    """
+    factors = _factors(net, settings)
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in net.named_parameters():
+        bias = name.rpartition(".")[2] == "bias"
+        column = _column_of(name)
+        factor = 1.0 if column is None else factors[column]
+        if (factor, bias) not in groups:
+            base = factor * (settings.bias_rate if bias else settings.rate)
+            momentum, decay = (settings.bias_momentum, 0.0) if bias else (settings.momentum, settings.decay)
+            groups[factor, bias] = {"params": [], "base": base, "lr": base, "momentum": momentum, "decay": decay}
+        groups[factor, bias]["params"].append(parameter)
+    return list(groups.values())
+
+
+def still_columns(net: nn.Module, settings: Settings) -> list[nn.Module]:
+    """The columns that this run does not change: those with a factor of 0, or all where the label layer alone is tuned."""
+    columns, factors = _columns(net), _factors(net, settings)
+    return [column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"]
+
+
+@contextmanager
+def held_still(columns: list[nn.Module]) -> Iterator[None]:
+    """Columns that ask for no gradients, as frozen ones, while the context lasts."""
+    parameters = [parameter for column in columns for parameter in column.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_()
+
+
+@contextmanager
+def computed_in(net: nn.Module, precision: TrainingPrecision) -> Iterator[None]:
+    """The network's products in `precision`, forward and backward, while the context lasts; the label layer's stay in fp32."""
+    columns = [module for module in net.modules() if isinstance(module, Column)]
+    before = [column.precision for column in columns]
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    for column in columns:
+        column.compute_in(_PRODUCTS[precision])
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        for column, former in zip(columns, before, strict=True):
+            column.compute_in(former)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def _columns(net: nn.Module) -> list[nn.Module]:
+    columns = getattr(net, "columns", None)
+    return list(columns) if isinstance(columns, nn.ModuleList) else []
+
+
+def _factors(net: nn.Module, settings: Settings) -> tuple[float, ...]:
+    columns = _columns(net)
+    if settings.column_rates and len(settings.column_rates) != len(columns):
+        raise ValueError(
+            f"column_rates must be one factor for each of {len(columns)} columns, got {len(settings.column_rates)}"
+        )
+    return settings.column_rates or (1.0,) * len(columns)
+
+
+def _column_of(name: str) -> int | None:
+    """The number of the column that a parameter's name, as "columns.1.fc.0.weight", says."""
+    parts = name.split(".")
+    return int(parts[1]) if parts[0] == "columns" and len(parts) > 2 and parts[1].isdigit() else None

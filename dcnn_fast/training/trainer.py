@@ -1,0 +1,392 @@
+"""The training of a network on a data set, from the settings to the model files (paper III-A to III-G, design.md section 3)."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.nets import Input, Model, MultiColumn, save_model
+from dcnn_fast.training import checkpoint as runs
+from dcnn_fast.training.distributed import World, joined
+from dcnn_fast.training.files import put
+from dcnn_fast.training.learning import computed_in, held_still, rate_groups, still_columns
+from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
+from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv
+from dcnn_fast.training.losses import counts_of, loss_of, targets_of
+from dcnn_fast.training.pictures import Pictures, generator, means
+from dcnn_fast.training.settings import Settings, differences, settings_from_dict
+from dcnn_fast.training.update_rule import ConvNetUpdate
+from dcnn_fast.training.validation import look
+from dcnn_fast.viz.curves import save_curves
+
+CHECKPOINT, BEST, LAST, LOG, CURVES = "checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "curves.png"
+_SECONDS_BETWEEN_PICTURES = 60.0
+
+
+class DivergedError(ArithmeticError):
+    """A loss that is not finite; the message names the step."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS`. best: the row of the best epoch,
+    None without held-out examples. skipped: the photographs that could not be read, each with the reason.
+    """
+
+    steps: int
+    history: tuple[dict[str, Any], ...]
+    best: dict[str, Any] | None
+    skipped: dict[str, str]
+
+
+def train(
+    net: nn.Module,
+    data: DataSet,
+    settings: Settings,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    cache: int = 0,
+    threads: int = 1,
+    progress: bool = False,
+    tensorboard: bool = False,
+) -> Outcome:
+    """Train `net` on data.train, look at data.test, and leave the run in the folder `out`.
+
+    net: any module with `inputs` (a tuple of `nets.Input`) whose forward takes one batch of windows for each and gives logits
+        [n, labels], or a tuple of them where there is a second task (paper eq. 3). It comes back trained, in evaluation mode;
+        `best.safetensors` has the weights of the best epoch.
+    resume: go on from the checkpoint in `out` where there is one: the result is that of a run that was never interrupted, bit
+        for bit on the same machine with the same number of threads. Settings, data and network must be those of the run.
+    device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
+        their planes, kept in memory. threads: that fill it. progress: a bar on stderr. tensorboard: write its log too.
+
+    `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
+    for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped: its
+    mini-batch is smaller and the mean over the cases that are left. Ctrl-C finishes the step, writes a checkpoint and raises
+    KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients are summed, so that the
+    weights are those of one process within rounding, but for dropout, whose masks each process draws for its own share.
+
+    Raises ValueError naming what cannot be used (settings, labels, no readable photograph), CheckpointError where `out` holds
+    another run, and DivergedError when the loss is not finite; the checkpoint is then the last good one.
+    """
+    with ExitStack() as stack:
+        world, where = stack.enter_context(joined(torch.device(device)))
+        if world.first:
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(out))
+        world.wait()
+        stack.enter_context(computed_in(net, settings.precision))
+        still = still_columns(net, settings)
+        stack.enter_context(held_still(still))
+        stack.enter_context(torch.random.fork_rng([where] if where.type == "cuda" else []))
+        run = _Run(net.to(where), data, settings, out, world, where, workers, still)
+        run.begin(resume, cache, threads)
+        board = Board(out / "tensorboard", run.steps_done) if tensorboard and world.first else None
+        if board is not None:
+            stack.callback(board.close)
+        stop = stack.enter_context(_interrupts())
+        advance = stack.enter_context(progress_bar(*run.images(), shown=progress and world.first))
+        run.go(stop, advance, board)
+        return run.finish()
+
+
+class _Run:
+    """One run: what it is given, and where it stands."""
+
+    def __init__(
+        self, net: nn.Module, data: DataSet, settings: Settings, out: Path, world: World, device: torch.device, workers: int,
+        still: list[nn.Module],
+    ) -> None:  # fmt: skip
+        inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
+        self.net, self.data, self.settings, self.out = net, data, settings, out
+        self.world, self.device, self.workers, self.still = world, device, workers, still
+        self.train_set, self.test_set = _usable(net, data)
+        self.fingerprint = runs.fingerprint_of(data, inputs)
+        decoded = device.type != "cpu"
+        self.pictures = Pictures(self.train_set, inputs, decoded=decoded)
+        self.draws = Draws(self.pictures, seed=settings.seed, flip=settings.flip)
+        held_out = Pictures(self.test_set, inputs, decoded=decoded)
+        self.held_out = Draws(held_out, seed=settings.seed, views=settings.test_views)
+        self.update = ConvNetUpdate(rate_groups(net, settings))
+        self.learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.steps = math.ceil(len(self.train_set) / settings.batch)
+        self.progress = runs.Progress()
+        self.drawn = time.monotonic()
+
+    @property
+    def steps_done(self) -> int:
+        """Mini-batches since the run began."""
+        return self.progress.epoch * self.steps + self.progress.step
+
+    def images(self) -> tuple[int, int]:
+        """The images of the whole run, and those that are done."""
+        count = len(self.train_set)
+        return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
+
+    def begin(self, resume: bool, cache: int, threads: int) -> None:
+        """Fill the cache, then start afresh or take up the checkpoint."""
+        path = self.out / CHECKPOINT
+        found = self.world.first_ones(path.is_file())
+        if found and not resume:
+            raise runs.CheckpointError(f"out must not hold a run unless it is to be resumed, got {self.out}")
+        if cache:
+            self.pictures.hold(cache, threads)
+        if found:
+            self._take_up(runs.load_checkpoint(path))
+        elif self.settings.mean == "data" and isinstance(self.net, MultiColumn):
+            taken = [list(mean) for mean in self._means_of_data(self.net, threads)]
+            self.progress.means = self.world.first_ones(taken)
+        if self.progress.means is not None:
+            assert isinstance(self.net, MultiColumn)
+            self.net.set_means(self.progress.means)
+        self.world.share([*self.net.parameters(), *self.net.buffers()])
+
+    def go(self, stop: threading.Event, advance: Advance, board: Board | None) -> None:
+        """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
+        stream = load(self.draws, _Requests(self), self.workers)
+        while self.progress.epoch < self.settings.epochs:
+            self._learn_mode()
+            started, before = time.monotonic(), self.progress.seconds
+            while self.progress.step < self.steps:
+                stopped = self._step(next(stream), stop.is_set())
+                self.progress.seconds = before + time.monotonic() - started
+                advance(self._cases_of_step(), self._text())
+                every = self.settings.checkpoint_steps
+                inside = self.progress.step < self.steps
+                if stopped or (every and inside and self.progress.step % every == 0):
+                    self._save()
+                if stopped:
+                    raise KeyboardInterrupt
+            self._end_epoch(board)
+
+    def finish(self) -> Outcome:
+        """Write the last model and leave the network ready for use."""
+        self.net.eval()
+        progress = self.progress
+        if self.world.first:
+            self._save_model(LAST, progress.history[-1])
+            self._write_log(last=True)
+        self.world.wait()
+        return Outcome(self.steps_done, tuple(progress.history), progress.best, dict(progress.skipped))
+
+    def _take_up(self, checkpoint: runs.Checkpoint) -> None:
+        found = differences(settings_from_dict(checkpoint.settings), self.settings)
+        if checkpoint.fingerprint != self.fingerprint:
+            found.append("the data set or the network's inputs are others")
+        if found:
+            raise runs.CheckpointError(f"the run in {self.out} cannot be resumed: {'; '.join(found)}")
+        runs.restore(checkpoint, self.net, self.update)
+        self.progress = checkpoint.progress
+        self.scaler.load_state_dict(checkpoint.progress.scaler)
+
+    def _means_of_data(self, net: MultiColumn, threads: int) -> list[tuple[float, ...]]:
+        """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
+        found = means(self.pictures, self.settings.mean_images, self.settings.seed, threads) if self.world.first else []
+        columns = list(zip(net.columns, net.spec.columns, found, strict=False))
+        return [spec.mean if spec.frozen or column in self.still else mean for column, spec, mean in columns]
+
+    def _learn_mode(self) -> None:
+        self.net.train()
+        for column in self.still:
+            column.eval()
+
+    def _step(self, cases: Cases, stopping: bool) -> bool:
+        """One mini-batch; returns whether any process was told to stop. Raises DivergedError, progress unchanged."""
+        progress, settings = self.progress, self.settings
+        factor = settings.factor(progress.epoch, progress.step, self.steps)
+        for group in self.update.param_groups:
+            group["lr"] = group["base"] * factor
+        self._seed_dropout()
+        targets = targets_of([self.train_set[number] for number in cases.numbers])
+        counts = torch.cat([counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)]).double()])
+        *labelled, present, stopped = self.world.sum(counts).tolist()
+        loss = torch.zeros((), device=self.device)
+        self.update.zero_grad()
+        if cases.numbers:
+            outputs = self.net(*cases.on(self.device, self.draws.pictures.inputs))
+            loss = loss_of(outputs, targets.to(self.device), torch.tensor(labelled))
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        value = self._summed(loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss must stay finite, got {value} at step {self.steps_done} (epoch {progress.epoch + 1})"
+            )
+        if present:
+            self.scaler.step(self.update)
+            self.scaler.update()
+        progress.loss += value * present
+        progress.cases += int(present)
+        progress.step += 1
+        self._note_bad(cases)
+        return bool(stopped)
+
+    def _summed(self, loss: Tensor) -> float:
+        """The loss of all processes' shares; their gradients are summed on the way."""
+        if self.world.size > 1:
+            for parameter in self.learning:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.world.sum_all([*(parameter.grad for parameter in self.learning if parameter.grad is not None), loss])
+        return loss.item()
+
+    def _seed_dropout(self) -> None:
+        """Dropout's masks depend on the seed and the step alone, so a run that goes on from here draws the same ones."""
+        words = generator("dropout", self.settings.seed, self.steps_done, self.world.rank)
+        torch.manual_seed(int(words.integers(2**63)))
+
+    def _note_bad(self, cases: Cases) -> None:
+        for number, reason in cases.bad:
+            self.progress.skipped.setdefault(self.train_set[number].key, reason)
+
+    def _end_epoch(self, board: Board | None) -> None:
+        progress, settings = self.progress, self.settings
+        for found in self.world.gather(progress.skipped):
+            progress.skipped.update(found)
+        if not progress.cases:
+            key, reason = next(iter(progress.skipped.items()))
+            raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
+        row: dict[str, Any] = {
+            "epoch": progress.epoch + 1, "step": self.steps_done, "rate": self.update.param_groups[0]["lr"],
+            "loss": progress.loss / progress.cases, "images": progress.cases, "seconds": round(progress.seconds, 3),
+            "images_per_second": round(progress.cases / max(progress.seconds, 1e-9), 1), "skipped": len(progress.skipped),
+        }  # fmt: skip
+        if self._is_looked_at():
+            measured = look(
+                self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers
+            )  # fmt: skip
+            row |= {f"test_{name}": None if math.isnan(value) else value for name, value in measured.items()}
+        progress.history.append(row)
+        if self._is_best(row):
+            progress.best = row
+            if self.world.first:
+                self._save_model(BEST, row)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.loss, progress.cases, progress.seconds = 0.0, 0, 0.0
+        self._save()
+        if self.world.first:
+            self._write_log()
+            if board is not None:
+                board.row(row)
+
+    def _is_looked_at(self) -> bool:
+        every, epoch = self.settings.evaluate_every, self.progress.epoch + 1
+        return bool(self.test_set) and bool(every) and (epoch % every == 0 or epoch == self.settings.epochs)
+
+    def _is_best(self, row: dict[str, Any]) -> bool:
+        name = f"test_{self.settings.best_by}"
+        if row.get(name) is None:
+            return False
+        best = self.progress.best
+        return best is None or (row[name] < best[name] if self.settings.best_by == "loss" else row[name] > best[name])
+
+    def _save(self) -> None:
+        self.progress.scaler = self.scaler.state_dict()
+        if self.world.first:
+            runs.save_checkpoint(
+                self.out / CHECKPOINT, self.net, self.update, self.progress, self.settings.to_dict(), self.fingerprint
+            )
+
+    def _save_model(self, name: str, row: dict[str, Any]) -> None:
+        provenance = {
+            "settings": self.settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": row,
+            "data": _summary(self.data), "skipped": len(self.progress.skipped), "version": metadata.version("dcnn-fast"),
+        }  # fmt: skip
+        net = self.net
+        if isinstance(net, MultiColumn):
+            put(self.out / name, lambda partial: save_model(Model(net, {"training": provenance}), partial))
+            return
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in net.state_dict().items()}
+        put(self.out / name, lambda partial: save_file(tensors, str(partial)))
+
+    def _write_log(self, last: bool = False) -> None:
+        write_csv(self.progress.history, self.out / LOG)
+        if last or time.monotonic() - self.drawn > _SECONDS_BETWEEN_PICTURES:
+            put(self.out / CURVES, lambda partial: save_curves(self.progress.history, partial))
+            self.drawn = time.monotonic()
+
+    def _cases_of_step(self) -> int:
+        return min(self.settings.batch, len(self.train_set) - (self.progress.step - 1) * self.settings.batch)
+
+    def _text(self) -> str:
+        mean = self.progress.loss / max(self.progress.cases, 1)
+        return f"epoch {self.progress.epoch + 1} of {self.settings.epochs}, loss {mean:.4f}"
+
+
+class _Requests:
+    """The mini-batches that are left of a run: this process's share of each, through all epochs, so that workers never idle."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+        self.epoch, self.step = run.progress.epoch, run.progress.step
+
+    def __iter__(self) -> Iterator[Request]:
+        settings, world = self.run.settings, self.run.world
+        for epoch in range(self.epoch, settings.epochs):
+            order = epoch_order(settings.seed, epoch, len(self.run.train_set))
+            for step in range(self.step if epoch == self.epoch else 0, self.run.steps):
+                batch = order[step * settings.batch : (step + 1) * settings.batch]
+                yield Request(epoch, tuple(batch[world.rank :: world.size].tolist()))
+
+
+def _usable(net: nn.Module, data: DataSet) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The examples that have what is learnt or looked at. Raises ValueError when there is none, or the labels differ."""
+    if isinstance(net, MultiColumn) and net.spec.labels != data.labels:
+        raise ValueError(f"the network's labels must be the data's, {list(data.labels)}; got {list(net.spec.labels)}")
+    trained = tuple(example for example in data.train if example.label >= 0 or example.attribute >= 0)
+    if not trained:
+        raise ValueError(f"data.train must hold labelled examples, got none of {len(data.train)}")
+    return trained, tuple(example for example in data.test if example.label >= 0)
+
+
+def _summary(data: DataSet) -> dict[str, Any]:
+    return {"labels": list(data.labels), "train": len(data.train), "test": len(data.test), "notes": list(data.notes)}
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """The folder for this run alone: two runs in one folder would write over each other."""
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise runs.CheckpointError(f"out must not be in use by another run, got {out}") from None
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, once; a second Ctrl-C interrupts as ever. Only the main thread may listen to signals."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
