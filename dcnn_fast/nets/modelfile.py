@@ -96,6 +96,8 @@ def load_model(path: str | Path) -> Model:
         column.mean = torch.tensor(data.mean, dtype=torch.float32).reshape(1, -1, 1, 1)
         column.requires_grad_(not data.frozen)
     net.label.requires_grad_()
+    if net.attribute is not None:
+        net.attribute.requires_grad_()
     return Model(net.eval(), header.get("provenance") or {})
 
 
@@ -133,8 +135,10 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
             shapes[f"columns.{i}.fc.{j}.weight"] = (size, inputs)
             shapes[f"columns.{i}.fc.{j}.bias"] = (size,)
             inputs = size
-    shapes["label.weight"] = (len(network.labels), sum(column.fc[-1] for column in network.columns))
-    shapes["label.bias"] = (len(network.labels),)
+    joined = sum(column.fc[-1] for column in network.columns)
+    for name, labels in (("label", network.labels), ("attribute", network.attributes)):
+        if labels:
+            shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (len(labels), joined), (len(labels),)
     return shapes
 
 

@@ -221,18 +221,24 @@ class Column:
 
 @dataclass(frozen=True)
 class Network:
-    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax."""
+    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
+
+    `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
+    """
 
     name: str
     columns: tuple[Column, ...]
     labels: tuple[str, ...] = ("low", "high")
     notes: str = field(default="", compare=False)
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.columns:
             raise ValueError("Network: columns must hold at least one Column, got none")
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"Network: labels must be at least two different names, got {self.labels!r}")
+        if len(self.attributes) == 1 or len(set(self.attributes)) != len(self.attributes):
+            raise ValueError(f"Network: attributes must be none or at least two different names, got {self.attributes!r}")
 
     def column_keys(self) -> tuple[str, ...]:
         """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""
@@ -301,10 +307,11 @@ def network_from_dict(data: Any) -> Network:
         raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
     fields = dict(data)
     fields["columns"] = tuple(_column_from_dict(column) for column in _sequence("Network.columns", fields.get("columns")))
-    labels = _sequence("Network.labels", fields.get("labels", ("low", "high")))
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"Network.labels must be names, got {labels!r}")
-    fields["labels"] = labels
+    for key, default in (("labels", ("low", "high")), ("attributes", ())):
+        names = _sequence(f"Network.{key}", fields.get(key, default))
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"Network.{key} must be names, got {names!r}")
+        fields[key] = names
     return _build(Network, fields)
 
 
