@@ -26,7 +26,7 @@ from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.files import put
 from dcnn_fast.training.learning import computed_in, held_still, rate_groups, still_columns
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
-from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv
+from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.settings import Settings, differences, settings_from_dict
@@ -34,7 +34,8 @@ from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.viz.curves import save_curves
 
-CHECKPOINT, BEST, LAST, LOG, CURVES = "checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "curves.png"
+CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
+LOG, SKIPPED, CURVES = "log.csv", "skipped.csv", "curves.png"
 _SECONDS_BETWEEN_PICTURES = 60.0
 
 
@@ -81,10 +82,11 @@ def train(
         their planes, kept in memory. threads: that fill it. progress: a bar on stderr. tensorboard: write its log too.
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped: its
-    mini-batch is smaller and the mean over the cases that are left. Ctrl-C finishes the step, writes a checkpoint and raises
-    KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients are summed, so that the
-    weights are those of one process within rounding, but for dropout, whose masks each process draws for its own share.
+    for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped and named in
+    skipped.csv: its mini-batch is smaller and the mean over the cases that are left. Ctrl-C finishes the step, writes a
+    checkpoint and raises KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients
+    are summed, so that the weights are those of one process within rounding, but for dropout, whose masks each process draws
+    for its own share.
 
     Raises ValueError naming what cannot be used (settings, labels, no readable photograph), CheckpointError where `out` holds
     another run, and DivergedError when the loss is not finite; the checkpoint is then the last good one.
@@ -321,6 +323,8 @@ class _Run:
 
     def _write_log(self, last: bool = False) -> None:
         write_csv(self.progress.history, self.out / LOG)
+        if self.progress.skipped:
+            write_skipped(self.progress.skipped, self.out / SKIPPED)
         if last or time.monotonic() - self.drawn > _SECONDS_BETWEEN_PICTURES:
             put(self.out / CURVES, lambda partial: save_curves(self.progress.history, partial))
             self.drawn = time.monotonic()
