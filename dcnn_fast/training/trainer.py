@@ -40,7 +40,7 @@ _SECONDS_BETWEEN_PICTURES = 60.0
 
 
 class DivergedError(ArithmeticError):
-    """A loss that is not finite; the message names the step."""
+    """A loss or a weight that is not finite; the message names the step."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def train(
     for its own share.
 
     Raises ValueError naming what cannot be used (settings, labels, no readable photograph), CheckpointError where `out` holds
-    another run, and DivergedError when the loss is not finite; the checkpoint is then the last good one.
+    another run, and DivergedError when the loss or a weight is not finite; the checkpoint is then the last good one.
     """
     with ExitStack() as stack:
         world, where = stack.enter_context(joined(torch.device(device)))
@@ -288,6 +288,7 @@ class _Run:
 
     def _end_epoch(self, board: Board | None) -> None:
         progress, settings = self.progress, self.settings
+        self._require_finite()
         for found in self.world.gather(progress.skipped):
             progress.skipped.update(found)
         if not progress.cases:
@@ -327,7 +328,13 @@ class _Run:
         best = self.progress.best
         return best is None or (row[name] < best[name] if self.settings.best_by == "loss" else row[name] > best[name])
 
+    def _require_finite(self) -> None:
+        """A gradient may overflow where the loss did not: such weights are neither looked at nor kept."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.learning):
+            raise DivergedError(f"the weights must stay finite, got NaN or infinity at step {self.steps_done}")
+
     def _save(self) -> None:
+        self._require_finite()
         self.progress.scaler = self.scaler.state_dict()
         if self.world.first:
             runs.save_checkpoint(
