@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from dcnn_fast.cli import data
+from dcnn_fast.cli.adapt import adapt
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.explain import explain
 from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.score import score
+from dcnn_fast.cli.train import train
 
 app = typer.Typer(
     help="Rates photographs with the networks of 'Rating Image Aesthetics using Deep Learning'.",
@@ -41,6 +43,8 @@ app.command()(describe)
 app.command()(explain)
 app.command()(plan)
 app.add_typer(data.app, name="data")
+app.command()(train)
+app.command()(adapt)
 
 
 def run() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dcnn_fast.nets import Column
+from dcnn_fast.nets import Column, MultiColumn
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 
@@ -21,12 +21,12 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
 
     Each group's "base" is its rate before the schedule. Biases, the parameters whose name ends in "bias", do not decay.
     """
-    factors = _factors(net, settings)
+    columns = zip(_columns(net), _factors(net, settings), strict=True)
+    factors = {id(parameter): factor for column, factor in columns for parameter in column.parameters()}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
         bias = name.rpartition(".")[2] == "bias"
-        column = _column_of(name)
-        factor = 1.0 if column is None else factors[column]
+        factor = factors.get(id(parameter), 1.0)
         if (factor, bias) not in groups:
             base = factor * (settings.bias_rate if bias else settings.rate)
             momentum, decay = (settings.bias_momentum, 0.0) if bias else (settings.momentum, settings.decay)
@@ -71,9 +71,14 @@ def computed_in(net: nn.Module, precision: TrainingPrecision) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
+def multi_column(net: nn.Module) -> MultiColumn | None:
+    """The network of columns that `net` is or holds, beside whatever else; None where there is none."""
+    return next((module for module in net.modules() if isinstance(module, MultiColumn)), None)
+
+
 def _columns(net: nn.Module) -> list[nn.Module]:
-    columns = getattr(net, "columns", None)
-    return list(columns) if isinstance(columns, nn.ModuleList) else []
+    ours = multi_column(net)
+    return [] if ours is None else list(ours.columns)
 
 
 def _factors(net: nn.Module, settings: Settings) -> tuple[float, ...]:
@@ -83,9 +88,3 @@ def _factors(net: nn.Module, settings: Settings) -> tuple[float, ...]:
             f"column_rates must be one factor for each of {len(columns)} columns, got {len(settings.column_rates)}"
         )
     return settings.column_rates or (1.0,) * len(columns)
-
-
-def _column_of(name: str) -> int | None:
-    """The number of the column that a parameter's name, as "columns.1.fc.0.weight", says."""
-    parts = name.split(".")
-    return int(parts[1]) if parts[0] == "columns" and len(parts) > 2 and parts[1].isdigit() else None

@@ -33,6 +33,18 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     put(path, write)
 
 
+def write_skipped(skipped: Mapping[str, str], path: Path) -> None:
+    """The photographs that could not be read, each with the reason."""
+
+    def write(partial: Path) -> None:
+        with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow(("key", "reason"))
+            table.writerows(skipped.items())
+
+    put(path, write)
+
+
 class Board:
     """A TensorBoard log in `folder` (extra `tensorboard`); what a former run wrote from `step` on is set aside."""
 

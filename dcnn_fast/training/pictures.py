@@ -104,22 +104,21 @@ class Pictures:
             return None
 
 
-def means(pictures: Pictures, images: int, seed: int, threads: int = 1) -> list[tuple[float, ...]]:
-    """The mean per channel of each input's planes, 0-255, every photograph weighing the same.
+def means(pictures: Pictures, images: int, seed: int, threads: int = 1) -> dict[tuple[View, int], tuple[float, ...]]:
+    """The mean per channel, 0-255, of the planes of each view and size of the inputs, every photograph weighing the same.
 
     images: how many photographs are looked at, a seeded choice where the set holds more. A local plane is a whole photograph.
     Raises ValueError when none of them can be read.
     """
     numbers = sorted(generator("mean", seed).permutation(len(pictures))[:images].tolist())
-    wanted = [(i.view, i.plane) for i in pictures.inputs]
-    sums, count = {key: np.zeros(3) for key in wanted}, 0
+    sums, count = {(i.view, i.plane): np.zeros(3) for i in pictures.inputs}, 0
     for _, picture in pictures.readable(numbers, threads):
         count += 1
         for key in sums:
             sums[key] += picture.plane(*key).mean(axis=(0, 1), dtype=np.float64)
     if not count:
         raise ValueError(f"photographs must be readable for their mean, got none of {len(numbers)} that is")
-    return [tuple((sums[key] / count).tolist()) for key in wanted]
+    return {key: tuple((total / count).tolist()) for key, total in sums.items()}
 
 
 def generator(*key: Any) -> np.random.Generator:

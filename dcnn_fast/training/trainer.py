@@ -24,9 +24,9 @@ from dcnn_fast.nets import Input, Model, MultiColumn, save_model
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.files import put
-from dcnn_fast.training.learning import computed_in, held_still, rate_groups, still_columns
+from dcnn_fast.training.learning import computed_in, held_still, multi_column, rate_groups, still_columns
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
-from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv
+from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.settings import Settings, differences, settings_from_dict
@@ -34,12 +34,13 @@ from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.viz.curves import save_curves
 
-CHECKPOINT, BEST, LAST, LOG, CURVES = "checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "curves.png"
+CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
+LOG, SKIPPED, CURVES = "log.csv", "skipped.csv", "curves.png"
 _SECONDS_BETWEEN_PICTURES = 60.0
 
 
 class DivergedError(ArithmeticError):
-    """A loss that is not finite; the message names the step."""
+    """A loss or a weight that is not finite; the message names the step."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,14 @@ def train(
         their planes, kept in memory. threads: that fill it. progress: a bar on stderr. tensorboard: write its log too.
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped: its
-    mini-batch is smaller and the mean over the cases that are left. Ctrl-C finishes the step, writes a checkpoint and raises
-    KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients are summed, so that the
-    weights are those of one process within rounding, but for dropout, whose masks each process draws for its own share.
+    for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped and named in
+    skipped.csv: its mini-batch is smaller and the mean over the cases that are left. Ctrl-C finishes the step, writes a
+    checkpoint and raises KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients
+    are summed, so that the weights are those of one process within rounding, but for dropout, whose masks each process draws
+    for its own share.
 
     Raises ValueError naming what cannot be used (settings, labels, no readable photograph), CheckpointError where `out` holds
-    another run, and DivergedError when the loss is not finite; the checkpoint is then the last good one.
+    another run, and DivergedError when the loss or a weight is not finite; the checkpoint is then the last good one.
     """
     with ExitStack() as stack:
         world, where = stack.enter_context(joined(torch.device(device)))
@@ -110,6 +112,15 @@ def train(
         return run.finish()
 
 
+@dataclass(frozen=True)
+class _Launched:
+    """A mini-batch that the device works on: its loss, how many examples it has, and whether a process was told to stop."""
+
+    loss: Tensor
+    cases: int
+    stopped: bool
+
+
 class _Run:
     """One run: what it is given, and where it stands."""
 
@@ -120,7 +131,8 @@ class _Run:
         inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
         self.net, self.data, self.settings, self.out = net, data, settings, out
         self.world, self.device, self.workers, self.still = world, device, workers, still
-        self.train_set, self.test_set = _usable(net, data)
+        self.ours = multi_column(net)
+        self.train_set, self.test_set = _usable(self.ours, data)
         self.fingerprint = runs.fingerprint_of(data, inputs)
         decoded = device.type != "cpu"
         self.pictures = Pictures(self.train_set, inputs, decoded=decoded)
@@ -154,22 +166,25 @@ class _Run:
             self.pictures.hold(cache, threads)
         if found:
             self._take_up(runs.load_checkpoint(path))
-        elif self.settings.mean == "data" and isinstance(self.net, MultiColumn):
-            taken = [list(mean) for mean in self._means_of_data(self.net, threads)]
+        elif self.settings.mean == "data" and self.ours is not None:
+            taken = [list(mean) for mean in self._means_of_data(self.ours, threads)]
             self.progress.means = self.world.first_ones(taken)
-        if self.progress.means is not None:
-            assert isinstance(self.net, MultiColumn)
-            self.net.set_means(self.progress.means)
+        if self.progress.means is not None and self.ours is not None:
+            self.ours.set_means(self.progress.means)
         self.world.share([*self.net.parameters(), *self.net.buffers()])
 
     def go(self, stop: threading.Event, advance: Advance, board: Board | None) -> None:
         """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
         stream = load(self.draws, _Requests(self), self.workers)
+        ready = self._next(stream)
         while self.progress.epoch < self.settings.epochs:
             self._learn_mode()
             started, before = time.monotonic(), self.progress.seconds
             while self.progress.step < self.steps:
-                stopped = self._step(next(stream), stop.is_set())
+                assert ready is not None
+                launched = self._launch(*ready, stop.is_set())
+                ready = self._next(stream)  # while the device computes
+                stopped = self._account(launched)
                 self.progress.seconds = before + time.monotonic() - started
                 advance(self._cases_of_step(), self._text())
                 every = self.settings.checkpoint_steps
@@ -202,19 +217,28 @@ class _Run:
 
     def _means_of_data(self, net: MultiColumn, threads: int) -> list[tuple[float, ...]]:
         """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
-        found = means(self.pictures, self.settings.mean_images, self.settings.seed, threads) if self.world.first else []
-        columns = list(zip(net.columns, net.spec.columns, found, strict=False))
-        return [spec.mean if spec.frozen or column in self.still else mean for column, spec, mean in columns]
+        if not self.world.first:
+            return []
+        found = means(self.pictures, self.settings.mean_images, self.settings.seed, threads)
+        columns = zip(net.columns, net.spec.columns, strict=True)
+        return [spec.mean if spec.frozen or column in self.still else found[spec.view, spec.plane] for column, spec in columns]
 
     def _learn_mode(self) -> None:
         self.net.train()
         for column in self.still:
             column.eval()
 
-    def _step(self, cases: Cases, stopping: bool) -> bool:
-        """One mini-batch; returns whether any process was told to stop. Raises DivergedError, progress unchanged."""
-        progress, settings = self.progress, self.settings
-        factor = settings.factor(progress.epoch, progress.step, self.steps)
+    def _next(self, stream: Iterator[Cases]) -> tuple[Cases, tuple[Tensor, ...]] | None:
+        """The next mini-batch and its windows on the device, None at the end."""
+        cases = next(stream, None)
+        if cases is None:
+            return None
+        return cases, cases.on(self.device, self.draws.pictures.inputs) if cases.numbers else ()
+
+    def _launch(self, cases: Cases, windows: tuple[Tensor, ...], stopping: bool) -> _Launched:
+        """Forward, backward and update of one mini-batch, of which the device may still be at work."""
+        progress = self.progress
+        factor = self.settings.factor(progress.epoch, progress.step, self.steps)
         for group in self.update.param_groups:
             group["lr"] = group["base"] * factor
         self._seed_dropout()
@@ -224,43 +248,47 @@ class _Run:
         loss = torch.zeros((), device=self.device)
         self.update.zero_grad()
         if cases.numbers:
-            outputs = self.net(*cases.on(self.device, self.draws.pictures.inputs))
-            loss = loss_of(outputs, targets.to(self.device), torch.tensor(labelled))
+            loss = loss_of(self.net(*windows), targets.to(self.device), torch.tensor(labelled))
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        value = self._summed(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss must stay finite, got {value} at step {self.steps_done} (epoch {progress.epoch + 1})"
-            )
+        loss = self._summed(loss.detach())
         if present:
             self.scaler.step(self.update)
             self.scaler.update()
-        progress.loss += value * present
-        progress.cases += int(present)
-        progress.step += 1
-        self._note_bad(cases)
-        return bool(stopped)
+        for number, reason in cases.bad:
+            progress.skipped.setdefault(self.train_set[number].key, reason)
+        return _Launched(loss, int(present), bool(stopped))
 
-    def _summed(self, loss: Tensor) -> float:
+    def _account(self, launched: _Launched) -> bool:
+        """Wait for a mini-batch and count it; returns whether any process was told to stop.
+
+        Raises DivergedError; weights that such a step has spoilt never get into a checkpoint.
+        """
+        progress, value = self.progress, launched.loss.item()
+        if not math.isfinite(value):
+            where = f"step {self.steps_done} (epoch {progress.epoch + 1})"
+            raise DivergedError(f"the loss must stay finite, got {value} at {where}")
+        progress.loss += value * launched.cases
+        progress.cases += launched.cases
+        progress.step += 1
+        return launched.stopped
+
+    def _summed(self, loss: Tensor) -> Tensor:
         """The loss of all processes' shares; their gradients are summed on the way."""
         if self.world.size > 1:
             for parameter in self.learning:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
             self.world.sum_all([*(parameter.grad for parameter in self.learning if parameter.grad is not None), loss])
-        return loss.item()
+        return loss
 
     def _seed_dropout(self) -> None:
         """Dropout's masks depend on the seed and the step alone, so a run that goes on from here draws the same ones."""
         words = generator("dropout", self.settings.seed, self.steps_done, self.world.rank)
         torch.manual_seed(int(words.integers(2**63)))
 
-    def _note_bad(self, cases: Cases) -> None:
-        for number, reason in cases.bad:
-            self.progress.skipped.setdefault(self.train_set[number].key, reason)
-
     def _end_epoch(self, board: Board | None) -> None:
         progress, settings = self.progress, self.settings
+        self._require_finite()
         for found in self.world.gather(progress.skipped):
             progress.skipped.update(found)
         if not progress.cases:
@@ -300,7 +328,13 @@ class _Run:
         best = self.progress.best
         return best is None or (row[name] < best[name] if self.settings.best_by == "loss" else row[name] > best[name])
 
+    def _require_finite(self) -> None:
+        """A gradient may overflow where the loss did not: such weights are neither looked at nor kept."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.learning):
+            raise DivergedError(f"the weights must stay finite, got NaN or infinity at step {self.steps_done}")
+
     def _save(self) -> None:
+        self._require_finite()
         self.progress.scaler = self.scaler.state_dict()
         if self.world.first:
             runs.save_checkpoint(
@@ -321,6 +355,8 @@ class _Run:
 
     def _write_log(self, last: bool = False) -> None:
         write_csv(self.progress.history, self.out / LOG)
+        if self.progress.skipped:
+            write_skipped(self.progress.skipped, self.out / SKIPPED)
         if last or time.monotonic() - self.drawn > _SECONDS_BETWEEN_PICTURES:
             put(self.out / CURVES, lambda partial: save_curves(self.progress.history, partial))
             self.drawn = time.monotonic()
@@ -349,9 +385,9 @@ class _Requests:
                 yield Request(epoch, tuple(batch[world.rank :: world.size].tolist()))
 
 
-def _usable(net: nn.Module, data: DataSet) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The examples that have what is learnt or looked at. Raises ValueError when there is none, or the labels differ."""
-    if isinstance(net, MultiColumn) and net.spec.labels != data.labels:
+    if net is not None and net.spec.labels != data.labels:
         raise ValueError(f"the network's labels must be the data's, {list(data.labels)}; got {list(net.spec.labels)}")
     trained = tuple(example for example in data.train if example.label >= 0 or example.attribute >= 0)
     if not trained:

@@ -203,6 +203,39 @@ def test_any_module_with_inputs_learns_both_tasks(tmp_path):
     assert (tmp_path / "best.safetensors").is_file()
 
 
+class Beside(nn.Module):
+    """A network that holds one of columns beside a module of its own."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.ours, self.more = ours, nn.Linear(3, 2)
+        self.inputs = (*ours.inputs, Input("center:0", "center", 16, 16))
+
+    def forward(self, *windows):
+        return self.ours(*windows[:-1]) + self.more(windows[-1].float().mean(dim=(2, 3)) / 255)
+
+
+def test_a_network_that_holds_columns_gets_their_means_and_rates(tmp_path):
+    net = Beside(sets.net())
+    before = sets.weights(net)
+    train(net, sets.data_set(16, 4), Settings(epochs=1, batch=8, column_rates=(0.0, 1.0)), tmp_path)
+    local, warp = net.ours.spec.columns
+    assert local.mean == (120.5, 110.0, 100.0) != warp.mean
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("ours.columns.0."), name
+    with pytest.raises(ValueError, match="labels must be the data's"):
+        train(net, replace(sets.data_set(4, 0), labels=("a", "b")), Settings(), tmp_path / "other")
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path):
+    """The loss of the only step is finite, and its step is not."""
+    net = sets.net()
+    net.label.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(DivergedError, match="the weights must stay finite, got NaN or infinity at step 1"):
+        train(net, sets.data_set(8, 4), Settings(epochs=1, batch=8), tmp_path)
+    assert not (tmp_path / "checkpoint.safetensors").exists() and not (tmp_path / "best.safetensors").exists()
+
+
 def test_examples_without_a_label_are_left_out_of_its_loss():
     examples = [
         sets.example(i, label=label, attribute=attribute) for i, (label, attribute) in enumerate([(0, -1), (1, 2), (-1, 0)])
