@@ -1,4 +1,4 @@
-"""A training step on the GPU's path, from decoded photographs to updated weights, all of whose kernels run as PTX in the simulator."""
+"""A training step on the GPU's path, from photographs to updated weights, all kernels of which run as PTX in the simulator."""
 
 from __future__ import annotations
 
