@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.launch import CudaKernel, Launch, capability, copied, cuda_refused, launch
+from dcnn_fast.ops.device_tables import AtOnce
+from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.filters import bilinear
 
@@ -74,7 +75,7 @@ def plan_launch(
     device = outputs[0].device
     red, green, blue = (float(value) for value in (tuple(mean) or (0.0, 0.0, 0.0)))
     args: dict[str, Any] = {
-        **{name: copied(table, device) for name, table in tables.tensors().items()},
+        **AtOnce(device).place(tables.tensors(), {}),
         "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(scale),
         "background": background[0] | background[1] << 8 | background[2] << 16,
     }  # fmt: skip
