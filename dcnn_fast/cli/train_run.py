@@ -34,7 +34,7 @@ class SetOptions:
 
     def load(self) -> DataSet:
         """The set. Raises ValueError and OSError as `load_set` does."""
-        from dcnn_fast.data import load_set  # type: ignore[attr-defined]  # noqa: PLC0415
+        from dcnn_fast.data import load_set  # noqa: PLC0415
 
         data: DataSet = load_set(
             self.path, self.kind, images=self.images, delta=self.delta, category=self.category, threshold=self.threshold,
