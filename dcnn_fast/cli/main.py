@@ -13,6 +13,7 @@ from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
 from dcnn_fast.cli.plan import plan
+from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
 from dcnn_fast.cli.train import train
 
@@ -47,6 +48,7 @@ app.add_typer(data.app, name="data")
 app.command()(train)
 app.command()(adapt)
 app.command()(evaluate)
+app.command()(reproduce)
 
 
 def run() -> None:

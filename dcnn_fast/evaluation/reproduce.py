@@ -1,0 +1,369 @@
+"""The paper's experiments, table by table: what is trained on what, and the paper's figure beside the measured one.
+
+Where the paper is silent the choice is a field of `Protocol` or said in `CHOICES`; both are printed and kept with the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcnn_fast import spec
+from dcnn_fast.data import DataSet, load_set
+from dcnn_fast.data.names import CATEGORIES
+from dcnn_fast.data.sets import kind_of
+from dcnn_fast.evaluation import paper_tables as paper
+from dcnn_fast.evaluation.metrics import Measures, measure
+from dcnn_fast.evaluation.predict import Predictions, average, predict
+from dcnn_fast.nets import Model, MultiColumn, build, freeze, import_squeezenet, load_columns, load_model
+from dcnn_fast.training import Settings, train
+
+CHOICES = (
+    "A network is the one after its last epoch: none is chosen by what it does on the test set.",
+    "Every network starts from random weights unless its row says otherwise.",
+    "RDCNN: the frozen column is trained first on its own task; style columns without photographs of the aesthetics test set.",
+    "RDCNN-semantic: an ImageNet network's last maps, then fc256, tuned to the aesthetic labels at a tenth of the rate.",
+    "quad-column: each column from its SCNN, the label layer alone is tuned.",
+    "adapt: the generic DCNN, trained on for `adapt_epochs` on the category's training list.",
+    "IAD: DCNN's columns start from the two SCNNs; tested on `test` where it is given, else on the held-out part.",
+    "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles (facts.md 3.6).",
+)
+TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
+_VIEWS: tuple[spec.View, ...] = ("local", "warp", "center", "pad")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the experiments of a table are run.
+
+    scale: the share of the training and of the test photographs that is used, a seeded choice. epochs, adapt_epochs: of
+    training and of adapting. plane, window, stride, filters, fc: smaller columns, as `spec.compact` takes them. views: averaged
+    in the tests. semantic: weights of SqueezeNet, for RDCNN-semantic. test: a folder of AVA, for IAD. images: where the
+    photographs lie. The others are those of `Settings`.
+    """
+
+    scale: float = 1.0
+    epochs: int = 50
+    adapt_epochs: int = 10
+    batch: int = 128
+    rate: float = 0.001
+    schedule: str = "const"
+    flip: bool = False
+    plane: int | None = None
+    window: int | None = None
+    stride: int | None = None
+    filters: float = 1.0
+    fc: tuple[int, ...] = ()
+    views: int = 50
+    seed: int = 0
+    semantic: Path | None = None
+    test: Path | None = None
+    images: Path | None = None
+    device: str = "cpu"
+    workers: int = 0
+    cache: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must lie above 0 and be at most 1, got {self.scale}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. paper: its figures in per cent by name, None where it has none. measured: ours, likewise, with the
+    majority's accuracy, or none and `skipped` the reason. count: test photographs."""
+
+    name: str
+    paper: Mapping[str, float | None]
+    measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    majority: float | None = None
+    count: int = 0
+    skipped: str = ""
+
+
+class ImpossibleError(Exception):
+    """An experiment that the data set at hand does not allow; the message says why."""
+
+
+def reproduce(
+    table: str, path: Path, out: Path, protocol: Protocol | None = None, *, report: Callable[[str], None] = lambda text: None
+) -> Iterator[Row]:
+    """The rows of a table, as they are measured.
+
+    path: the data set (`data.load_set`). out: a folder for the runs; what is finished there is not trained again, what was
+    interrupted goes on. report: told what is about to be trained. Raises ValueError for a table that is not there, or for
+    runs in `out` of another protocol.
+    """
+    if table not in TABLES:
+        raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
+    experiments = _Experiments(path, out, protocol or Protocol(), report)
+    rows = getattr(experiments, table)
+    for name, figures, run in rows():
+        try:
+            found = run()
+        except ImpossibleError as reason:
+            yield Row(name, figures, skipped=str(reason))
+            continue
+        measures = measure(found)
+        values = {"accuracy": measures.accuracy, "mAP": measures.macro_map, "AP": measures.micro_map}
+        measured = {key: round(100 * values[key], 2) for key in figures}
+        if measures.auc is not None:
+            measured |= {"balanced": round(100 * measures.balanced_accuracy, 2), "AUC": round(100 * measures.auc, 2)}
+        yield Row(name, figures, measured, round(100 * measures.majority, 2), len(found.examples))
+
+
+Runs = Iterator[tuple[str, Mapping[str, float | None], Callable[[], Predictions]]]
+
+
+class _Experiments:
+    """Networks by what they are and what they learn from, each trained once."""
+
+    def __init__(self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None]) -> None:
+        self.path, self.out, self.protocol, self.report = path, out, protocol, report
+        self.kind = kind_of(path)
+        self._sets: dict[str, DataSet] = {}
+        out.mkdir(parents=True, exist_ok=True)
+        self._require_same_protocol()
+
+    def table1(self) -> Runs:
+        for number, accuracy in paper.TABLE_1.items():
+            network = spec.preset(f"scnn-arch{number}")
+            yield f"Arch {number}", {"accuracy": accuracy}, lambda n=network: self._tested(self._trained(n), "aesthetics")  # type: ignore[misc]
+
+    def table2(self) -> Runs:
+        for (delta, view), accuracy in paper.TABLE_2.items():
+            name = f"{paper.VIEWS[view]} ({view}), delta {delta}"
+            yield name, {"accuracy": accuracy}, lambda d=delta, v=view: self._scnn(v, d)  # type: ignore[misc]
+
+    def table3(self) -> Runs:
+        for (method, delta), accuracy in paper.TABLE_3.items():
+            yield f"{method}, delta {delta}", {"accuracy": accuracy}, lambda m=method, d=delta: self._method(m, d)  # type: ignore[misc]
+
+    def table4(self) -> Runs:
+        for number, (mean, accuracy) in paper.TABLE_4.items():
+            network = spec.preset(f"style-scnn-arch{number}")
+            figures = {"mAP": mean, "accuracy": accuracy}
+            yield f"Arch {number}", figures, lambda n=network: self._tested(self._trained(n, "style"), "style")  # type: ignore[misc]
+
+    def table5(self) -> Runs:
+        for view, (precision, mean, accuracy) in paper.TABLE_5.items():
+            network = _seen(spec.preset("style-scnn"), (view,))  # type: ignore[arg-type]
+            figures = {"AP": precision, "mAP": mean, "accuracy": accuracy}
+            name = f"{paper.VIEWS[view]} ({view})"
+            yield name, figures, lambda n=network: self._tested(self._trained(n, "style"), "style")  # type: ignore[misc]
+
+    def categories(self) -> Runs:
+        for category in self._categories():
+            for way in ("cats", "generic", "adapt"):
+                yield f"{category}, {way}", {"accuracy": None}, lambda c=category, w=way: self._in_category(c, w)  # type: ignore[misc]
+
+    def iad(self) -> Runs:
+        if self.kind != "iad":
+            raise ValueError(f"path must be a set of kind iad for this table, got {self.kind}")
+        for (method, variant), accuracy in paper.IAD.items():
+            yield f"{method}, {variant}", {"accuracy": accuracy}, lambda m=method, v=variant: self._of_iad(m, v)  # type: ignore[misc]
+
+    def _scnn(self, view: str, delta: int) -> Predictions:
+        return self._tested(self._trained(_seen(spec.preset("scnn"), (view,)), _aesthetics(delta)), "aesthetics")  # type: ignore[arg-type]
+
+    def _method(self, method: str, delta: int) -> Predictions:
+        if method == "SCNN":
+            return self._scnn("local", delta)
+        if method == "AVG_SCNN":
+            return average([self._scnn(view, delta) for view in ("local", "warp")])
+        networks = {
+            "DCNN": self._dcnn, "DCNN local+center": lambda d: self._dcnn(d, "center"),
+            "DCNN local+pad": lambda d: self._dcnn(d, "pad"), "quad-column": self._quad, "RDCNN-style": self._rdcnn_style,
+            "RDCNN-semantic": self._rdcnn_semantic,
+        }  # fmt: skip
+        return self._tested(networks[method](delta), "aesthetics")
+
+    def _dcnn(self, delta: int, view: spec.View = "warp") -> Model:
+        return self._trained(_seen(spec.preset("dcnn"), ("local", view)), _aesthetics(delta))
+
+    def _quad(self, delta: int) -> Model:
+        network = spec.preset("quad")
+        columns = {
+            number: self._trained(_seen(spec.preset("scnn"), (column.view,)), _aesthetics(delta))
+            for number, column in enumerate(network.columns)
+        }
+        return self._trained(network, _aesthetics(delta), columns, tune="label")
+
+    def _rdcnn_style(self, delta: int) -> Model:
+        style = self._trained(spec.preset("style-scnn"), "style without the aesthetics test set")
+        network = _with_last(self._compact(spec.preset("rdcnn-style")), style.spec.columns[0])
+        return self._trained(network, _aesthetics(delta), {2: style}, compacted=True)
+
+    def _rdcnn_semantic(self, delta: int) -> Model:
+        if self.protocol.semantic is None:
+            raise ImpossibleError("needs the weights of an ImageNet network (semantic)")
+        column = import_squeezenet(self.protocol.semantic, "warp", seed=self.protocol.seed)
+        alone = MultiColumn(spec.Network("semantic", (replace(column.spec, frozen=False),)))
+        alone.initialise(self.protocol.seed)
+        load_columns(alone, {0: column})
+        tuned = self._run("semantic", alone, _aesthetics(delta), column_rates=(0.1,), mean="spec")
+        network = _with_last(self._compact(spec.preset("rdcnn-semantic")), tuned.spec.columns[0])
+        return self._trained(network, _aesthetics(delta), {2: tuned}, compacted=True)
+
+    def _in_category(self, category: str, way: str) -> Predictions:
+        name = f"category {category}"
+        if way == "cats":
+            return self._tested(self._trained(spec.preset("dcnn"), name), name)
+        generic = self._dcnn(0)
+        if way == "generic":
+            return self._tested(generic, name)
+        adapted = self._run(
+            f"dcnn adapted to {category}", generic.net, name, epochs=self.protocol.adapt_epochs, mean="spec"
+        )  # fmt: skip
+        return self._tested(adapted, name)
+
+    def _of_iad(self, method: str, variant: str) -> Predictions:
+        of_view = {
+            view: self._trained(replace(_alexnet(view), name=f"alexnet-{view}"), f"iad {variant}")
+            for view in (("local", "warp") if method == "DCNN" else (method.removeprefix("SCNN "),))
+        }
+        if method != "DCNN":
+            (model,) = of_view.values()
+            return self._tested(model, "iad test")
+        start = {0: of_view["local"], 1: of_view["warp"]}
+        return self._tested(self._trained(spec.preset("alexnet-dcnn"), f"iad {variant}", start), "iad test")
+
+    def _trained(
+        self, network: spec.Network, learns: str = "aesthetics", start: Mapping[int, Model] | None = None, *,
+        tune: str = "all", compacted: bool = False,
+    ) -> Model:  # fmt: skip
+        """The network after its training, from `start`'s columns where there are any."""
+        network = network if compacted else self._compact(network)
+        data = self._data(learns)
+        net = build(replace(network, labels=data.labels), seed=self.protocol.seed)
+        load_columns(net, dict(start or {}))
+        views = "+".join(column.view for column in network.columns)
+        return self._run(f"{network.name} {views} {learns}", net, learns, tune=tune)
+
+    def _run(self, name: str, net: MultiColumn, learns: str, *, epochs: int | None = None, **options: Any) -> Model:
+        """Train `net`, or load it where it is trained, or go on where it was interrupted."""
+        folder = self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
+        done = folder / "done"
+        if not done.is_file():
+            self.report(name)
+            protocol = self.protocol
+            settings = Settings(
+                epochs=epochs or protocol.epochs, batch=protocol.batch, rate=protocol.rate, bias_rate=2 * protocol.rate,
+                schedule=protocol.schedule, flip=protocol.flip, evaluate_every=0, seed=protocol.seed, **options,
+            )  # fmt: skip
+            train(
+                net, self._data(learns), settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
+                cache=protocol.cache, progress=True,
+            )  # fmt: skip
+            done.touch()
+        model = load_model(folder / "last.safetensors")
+        frozen = [number for number, column in enumerate(net.spec.columns) if column.frozen]
+        return Model(freeze(model.net, frozen), model.provenance)
+
+    def _tested(self, model: Model, on: str) -> Predictions:
+        return predict(model, self._data(on).test, views=self.protocol.views, seed=self.protocol.seed)
+
+    def _compact(self, network: spec.Network) -> spec.Network:
+        p = self.protocol
+        return spec.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=p.fc)
+
+    def _data(self, name: str) -> DataSet:
+        if name not in self._sets:
+            self._sets[name] = _scaled(self._loaded(name), self.protocol.scale, self.protocol.seed)
+        return self._sets[name]
+
+    def _loaded(self, name: str) -> DataSet:
+        common = {"images": self.protocol.images}
+        if self.kind == "folders":
+            common = {}
+        kind, _, rest = name.partition(" ")
+        try:
+            if kind == "style":
+                if self.kind != "ava":
+                    raise ImpossibleError("needs AVA's style lists")
+                return load_set(self.path, "ava-style", exclude_test_overlap=bool(rest), **common)  # type: ignore[arg-type]
+            if kind == "category":
+                return load_set(self.path, self.kind, category=rest, **common)  # type: ignore[arg-type]
+            if name == "iad test" and self.protocol.test is not None:
+                return load_set(self.protocol.test)
+            if kind == "iad":
+                variant = rest if rest != "test" else "threshold"
+                return load_set(self.path, "iad", variant=variant, **common)  # type: ignore[arg-type]
+            delta = float(rest or 0)
+            if delta and self.kind != "ava":
+                raise ImpossibleError("needs AVA's ratings, around whose middle delta lies")
+            options: dict[str, Any] = {"delta": delta} if self.kind == "ava" else {}
+            return load_set(self.path, self.kind, **options, **common)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ImpossibleError(str(error)) from None
+
+    def _categories(self) -> Sequence[str]:
+        if self.kind == "ava":
+            return CATEGORIES
+        data = self._data("aesthetics")
+        return sorted({example.category for example in (*data.train, *data.test)} - {""})
+
+    def _require_same_protocol(self) -> None:
+        """Runs of another protocol must not be taken for this one's."""
+        now = {"data": str(self.path), **dataclasses.asdict(self.protocol)}
+        for free in ("device", "workers", "cache", "views"):
+            now.pop(free)
+        text = json.dumps(now, default=str, indent=1)
+        kept = self.out / "protocol.json"
+        if kept.is_file() and kept.read_text() != text:
+            before = json.loads(kept.read_text())
+            differing = [key for key, value in json.loads(text).items() if before.get(key) != value]
+            raise ValueError(f"out must be a new folder or one of the same protocol, got {self.out}, where {differing} differ")
+        kept.write_text(text)
+
+
+def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
+    """Ready for JSON: the rows, the protocol and the choices that were made where the paper is silent."""
+    return {
+        "table": table, "rows": [dataclasses.asdict(row) for row in rows],
+        "protocol": json.loads(json.dumps(dataclasses.asdict(protocol), default=str)), "choices": list(CHOICES),
+    }  # fmt: skip
+
+
+def _aesthetics(delta: int) -> str:
+    return f"aesthetics {delta}" if delta else "aesthetics"
+
+
+def _alexnet(view: str) -> spec.Network:
+    return _seen(spec.preset("alexnet"), (view,))  # type: ignore[arg-type]
+
+
+def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
+    """The network with other views."""
+    columns = tuple(replace(column, view=view) for column, view in zip(network.columns, views, strict=True))
+    return replace(network, columns=columns)
+
+
+def _with_last(network: spec.Network, column: spec.Column) -> spec.Network:
+    """The network with another frozen column in the last one's place."""
+    return replace(network, columns=(*network.columns[:-1], replace(column, frozen=True)))
+
+
+def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
+    """A seeded choice of a share of both parts, of each label at least two photographs where there are as many."""
+    if scale == 1:
+        return data
+    rng = np.random.default_rng(seed)
+
+    def chosen(examples: Sequence[Any]) -> tuple[Any, ...]:
+        taken: set[int] = set()
+        for label in {example.label for example in examples}:
+            rows = [i for i, example in enumerate(examples) if example.label == label]
+            taken.update(rng.permutation(rows)[: max(2, round(scale * len(rows)))].tolist())
+        return tuple(example for i, example in enumerate(examples) if i in taken)
+
+    return replace(data, train=chosen(data.train), test=chosen(data.test))
+
+
+__all__ = ["CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "reproduce", "summary"]
