@@ -112,15 +112,12 @@ class Room:
 
 
 def with_idle(programs: Tensor, idle: Sequence[int]) -> Tensor:
-    """A table of programs [n, fields], behind them as many that have nothing to do as `programs_for` says."""
+    """A table of programs [n, fields] and so many that have nothing to do that few different numbers of them come up: less than
+    an eighth more.
+    """
     count = len(programs)
-    more = torch.tensor([idle], dtype=programs.dtype).expand(programs_for(count) - count, -1)
+    more = torch.tensor([idle], dtype=programs.dtype).expand(_rounded(count, _STEPS) - count, -1)
     return torch.cat([programs, more])
-
-
-def programs_for(count: int) -> int:
-    """How many programs a launch has that does `count` of them and is to come again: less than an eighth more."""
-    return _rounded(count, _STEPS)
 
 
 def _rounded(count: int, steps: int) -> int:

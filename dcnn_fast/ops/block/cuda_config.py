@@ -152,11 +152,12 @@ def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, bloc
     thread blocks, which share them out in order, be done soonest.
     """
     pool = params.options.pool or Pool(1, 1)
-    best = _all_strips(regions, pool, config, 1)
+    shapes, of = _shapes(regions)
+    best = _all_strips(shapes, of, pool, config, 1)
     for parts in _BELOW:
         if len(best) >= _MANY * blocks:
             break
-        best = min(best, _all_strips(regions, pool, config, parts), key=lambda strips: _longest(strips, blocks))
+        best = min(best, _all_strips(shapes, of, pool, config, parts), key=lambda strips: _longest(strips, blocks))
     return torch.from_numpy(best)
 
 
@@ -173,17 +174,32 @@ def shared_out(strips: Tensor, blocks: int, empty: int) -> Tensor:
     return found
 
 
-def _all_strips(regions: RegionList, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+_Shape = tuple[tuple[int, int], bytes]  # a region's rows and columns, and the first four fields of its pieces
+
+
+def _shapes(regions: RegionList) -> tuple[list[_Shape], np.ndarray]:
+    """The different shapes of regions, and which of them each region has: those of one shape are cut alike."""
+    table = regions.regions.numpy()
+    pieces = np.ascontiguousarray(regions.pieces.numpy()[:, :4])
+    content, width = pieces.tobytes(), pieces.itemsize * 4
+    columns = [REGION_FIELDS.index(name) for name in ("rows", "cols")]
+    found: dict[_Shape, int] = {}
+    of = [
+        found.setdefault(((rows, cols), content[width * first : width * (first + count)]), len(found))
+        for rows, cols, first, count in table[:, [*columns, -2, -1]].tolist()
+    ]
+    return list(found), np.array(of, np.int64)
+
+
+def _all_strips(shapes: Sequence[_Shape], of: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
     """Every region's strips."""
-    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
-    extents = table[:, [REGION_FIELDS.index(name) for name in ("rows", "cols")]]
-    found = [np.zeros((0, 8), np.int64)]
-    for index, ((first, count), extent) in enumerate(zip(table[:, -2:].tolist(), extents.tolist(), strict=True)):
-        own = np.ascontiguousarray(pieces[first : first + count, :4])
-        strips = _cut(tuple(extent), own.tobytes(), pool, config, parts).copy()
-        strips[:, 0] = index
-        found.append(strips)
-    return np.concatenate(found)
+    cuts = [np.zeros((0, 8), np.int64), *(_cut(extents, pieces, pool, config, parts) for extents, pieces in shapes)]
+    counts = np.array([len(cut) for cut in cuts])
+    first, count = (np.cumsum(counts) - counts)[of + 1], counts[of + 1]  # of each region
+    behind = np.repeat(np.cumsum(count) - count, count)
+    strips: np.ndarray = np.concatenate(cuts)[np.repeat(first, count) + np.arange(len(behind)) - behind]
+    strips[:, 0] = np.repeat(np.arange(len(of)), count)
+    return strips
 
 
 def _longest(strips: np.ndarray, blocks: int) -> int:

@@ -12,8 +12,8 @@ from torch import Tensor
 from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, shared_out, strips_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
-from dcnn_fast.ops.block.triton_config import norm_first
-from dcnn_fast.ops.device_tables import AtOnce, Placer, programs_for
+from dcnn_fast.ops.block.triton_config import norm_first, power_of_two
+from dcnn_fast.ops.device_tables import AtOnce, Placer
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -104,7 +104,7 @@ def planned(
     at_a_time = max(1, blocks // parts)
     strips = strips_of(regions, params, config, at_a_time)
     if placer.again:
-        strips = shared_out(strips, max(1, min(at_a_time, programs_for(len(strips)))), len(regions))
+        strips = shared_out(strips, min(at_a_time, power_of_two(len(strips))), len(regions))
     placed = placer.place({"strips": strips, **tables_of(regions, readable, outputs)})
     args: dict[str, Any] = {
         **placed, "count": len(strips), "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
