@@ -79,7 +79,7 @@ class _Listed:
     """Launches as they were first, for a launcher that stands in for a GPU."""
 
     def __init__(self, launches: Sequence[Launch]) -> None:
-        self._launches = [replace(what, reads=(), writes=()) for what in launches]
+        self._launches = _without_memory(launches)
 
     def replay(self, steps: Sequence[Launch]) -> None:
         """As `_Kept` says; what may be read and written is not part of a launch but of its checks."""
@@ -91,7 +91,7 @@ class _Graph:
     """Launches captured from the current stream; the capture runs none of them, so they must have run (and been loaded)."""
 
     def __init__(self, launches: Sequence[Launch], device: torch.device) -> None:
-        self._launches = launches  # whose operands the graph reads
+        self._launches = _without_memory(launches)  # whose operands the graph reads
         self._graph: Any = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
             self._graph.capture_begin(capture_error_mode="thread_local")  # other threads go on allocating
@@ -104,3 +104,8 @@ class _Graph:
     def replay(self, steps: Sequence[Launch]) -> None:
         """As `_Kept` says."""
         self._graph.replay()
+
+
+def _without_memory(launches: Sequence[Launch]) -> list[Launch]:
+    """The launches without the photograph and the maps of the image that they were for, which nothing else may keep."""
+    return [replace(what, reads=(), writes=()) for what in launches]
