@@ -1,4 +1,4 @@
-"""Launches that come again: kept when they are first run, and replayed, on a GPU as a CUDA graph.
+"""Launches that come again: kept when they are run for the second time, and replayed from then on, on a GPU as a CUDA graph.
 
 The plan shape of a list of launches is all that they hold outside tables: kernels, grids, constants, numbers, addresses. Lists
 of one shape differ in what their tables say (where windows lie, which regions are computed, at which addresses sources and
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dcnn_fast.ops.launch import CudaKernel, Launch, launch
 
-MOST = 64  # shapes that are kept; the one that came first goes first
+MOST = 256  # shapes that are remembered; the one that came first goes first
 
 Step = Launch | Callable[[], object]  # what is no launch is never kept
 
@@ -28,17 +28,17 @@ class _Kept(Protocol):
 
 
 class Recordings:
-    """The lists of launches that one stream has run, by plan shape.
+    """The lists of launches that one stream has run, by plan shape; `len` of it is how many are kept.
 
     device: whose launches they are. kept: False runs every list launch by launch.
     """
 
     def __init__(self, device: torch.device, kept: bool = True) -> None:
         self._device, self._keeps = device, kept
-        self._known: dict[Hashable, _Kept] = {}
+        self._known: dict[Hashable, _Kept | None] = {}  # None: seen once
 
     def __len__(self) -> int:
-        return len(self._known)
+        return sum(kept is not None for kept in self._known.values())
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run the steps in order: a list that is kept by replay, another one by one. Their tables must be on the way."""
@@ -54,9 +54,12 @@ class Recordings:
             return
         for what in launches:
             launch(what)
+        if shape in self._known:
+            self._known[shape] = _Graph(launches, self._device) if self._device.type == "cuda" else _Listed(launches)
+            return
         if len(self._known) >= MOST:
             del self._known[next(iter(self._known))]
-        self._known[shape] = _Graph(launches, self._device) if self._device.type == "cuda" else _Listed(launches)
+        self._known[shape] = None
 
 
 def plan_shape(launches: Sequence[Launch]) -> Hashable:
@@ -76,7 +79,7 @@ class _Listed:
     """Launches as they were first, for a launcher that stands in for a GPU."""
 
     def __init__(self, launches: Sequence[Launch]) -> None:
-        self._launches = [replace(what, reads=(), writes=()) for what in launches]
+        self._launches = _without_memory(launches)
 
     def replay(self, steps: Sequence[Launch]) -> None:
         """As `_Kept` says; what may be read and written is not part of a launch but of its checks."""
@@ -88,7 +91,7 @@ class _Graph:
     """Launches captured from the current stream; the capture runs none of them, so they must have run (and been loaded)."""
 
     def __init__(self, launches: Sequence[Launch], device: torch.device) -> None:
-        self._launches = launches  # whose operands the graph reads
+        self._launches = _without_memory(launches)  # whose operands the graph reads
         self._graph: Any = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
             self._graph.capture_begin(capture_error_mode="thread_local")  # other threads go on allocating
@@ -101,3 +104,8 @@ class _Graph:
     def replay(self, steps: Sequence[Launch]) -> None:
         """As `_Kept` says."""
         self._graph.replay()
+
+
+def _without_memory(launches: Sequence[Launch]) -> list[Launch]:
+    """The launches without the photograph and the maps of the image that they were for, which nothing else may keep."""
+    return [replace(what, reads=(), writes=()) for what in launches]

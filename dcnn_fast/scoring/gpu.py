@@ -109,7 +109,7 @@ class GpuNetwork:
         """What belongs to the calling thread."""
         if not hasattr(self._threads, "own"):
             stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-            rooms = tuple(Room(self._device) for _ in self._columns)
+            rooms = tuple(Room(self._device, self._graphs) for _ in self._columns)
             self._threads.own = _Thread(stream, rooms, Recordings(self._device, self._graphs))
         own: _Thread = self._threads.own
         return own

@@ -101,12 +101,13 @@ def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
     assert numbers(scorer.score(photo)) == numbers(shared)
 
 
-def test_replayed_launches_give_the_same_scores_and_few_shapes_serve_many_images(simulated_gpu):
-    photos = [np.random.default_rng(seed).integers(0, 256, (36 + seed, 41, 3)).astype(np.uint8) for seed in range(5)]
+def test_replayed_launches_give_the_same_scores(simulated_gpu):
+    photos = [np.random.default_rng(seed).integers(0, 256, (36 + seed, 41, 3)).astype(np.uint8) for seed in range(3)]
     expected = [numbers(Scorer(small.model(), "cuda", views=3, dtype="float16", graphs=False).score(photo)) for photo in photos]
     scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
-    assert [numbers(scorer.score(photo)) for photo in photos] == expected
-    assert 1 < len(scorer._network._own().recordings) < 2 * len(photos)
+    for _ in range(2):  # what comes for the second time is kept, for the third time replayed
+        assert [numbers(scorer.score(photo)) for photo in photos] == expected
+    assert 1 <= len(scorer._network._own().recordings) < 2 * len(photos)
 
 
 def test_an_interrupt_ends_the_work_at_once_and_leaves_no_thread(tmp_path):

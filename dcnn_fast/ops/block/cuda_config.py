@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,9 @@ _MANY = 8  # strips a thread block from which on no cut makes them end at one ti
 MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
 MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
 _BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, from the one that wastes least
+
+
+_Beside = tuple[tuple[int, int, int, int], ...]  # strips beside each other: first column, columns, own columns, rows of a step
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,15 @@ class CudaConfig:
 
     def rows_of(self, cols: int) -> int:
         """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
+        if cols not in self._rows_found:
+            self._rows_found[cols] = self._rows_of(cols)
+        return self._rows_found[cols]
+
+    @cached_property
+    def _rows_found(self) -> dict[int, int]:
+        return {}
+
+    def _rows_of(self, cols: int) -> int:
         rows = min(self.outputs // cols, self.ring // cols - (self.pool - 1))
         while rows > 0 and not (
             self._plane_units(cols, rows) <= self.plane and self._fetched_units(cols, rows) <= self.fetched
@@ -139,29 +152,54 @@ def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, bloc
     thread blocks, which share them out in order, be done soonest.
     """
     pool = params.options.pool or Pool(1, 1)
-    best = _all_strips(regions, pool, config, 1)
+    shapes, of = _shapes(regions)
+    best = _all_strips(shapes, of, pool, config, 1)
     for parts in _BELOW:
         if len(best) >= _MANY * blocks:
             break
-        best = min(best, _all_strips(regions, pool, config, parts), key=lambda strips: _longest(strips, blocks))
+        best = min(best, _all_strips(shapes, of, pool, config, parts), key=lambda strips: _longest(strips, blocks))
     return torch.from_numpy(best)
 
 
-def _all_strips(regions: RegionList, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
-    """Every region's strips; regions of one shape are cut once."""
-    table, pieces = regions.regions.numpy(), regions.pieces.numpy()
-    extents = table[:, [REGION_FIELDS.index(name) for name in ("rows", "cols")]]
-    cuts: dict[bytes, np.ndarray] = {}
-    found = [np.zeros((0, 8), np.int64)]
-    for index, (first, count) in enumerate(table[:, -2:].tolist()):
-        own = pieces[first : first + count, :4]
-        key = own.tobytes() + extents[index].tobytes()
-        if key not in cuts:
-            cuts[key] = _cut(extents[index].tolist(), own, pool, config, parts)
-        strips = cuts[key].copy()
-        strips[:, 0] = index
-        found.append(strips)
-    return np.concatenate(found)
+def shared_out(strips: Tensor, blocks: int, empty: int) -> Tensor:
+    """The strips with others between them that have nothing to do, so that each of `blocks` thread blocks has as many and the
+    strips that it would have had. empty: the region of those, which holds nothing: an output of theirs sees no pixel and has
+    no piece, and takes a step.
+    """
+    each = -(-len(strips) // blocks)
+    found = torch.tensor((empty, 0, 0, 1, 1, 0, 0, 1)).repeat(blocks * each, 1)
+    number = torch.arange(blocks + 1) * len(strips) // blocks  # as the kernel counts
+    owner = torch.searchsorted(number, torch.arange(len(strips)), right=True) - 1
+    found[owner * each + torch.arange(len(strips)) - number[owner]] = strips
+    return found
+
+
+_Shape = tuple[tuple[int, int], bytes]  # a region's rows and columns, and the first four fields of its pieces
+
+
+def _shapes(regions: RegionList) -> tuple[list[_Shape], np.ndarray]:
+    """The different shapes of regions, and which of them each region has: those of one shape are cut alike."""
+    table = regions.regions.numpy()
+    pieces = np.ascontiguousarray(regions.pieces.numpy()[:, :4])
+    content, width = pieces.tobytes(), pieces.itemsize * 4
+    columns = [REGION_FIELDS.index(name) for name in ("rows", "cols")]
+    found: dict[_Shape, int] = {}
+    of = [
+        found.setdefault(((rows, cols), content[width * first : width * (first + count)]), len(found))
+        for rows, cols, first, count in table[:, [*columns, -2, -1]].tolist()
+    ]
+    return list(found), np.array(of, np.int64)
+
+
+def _all_strips(shapes: Sequence[_Shape], of: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+    """Every region's strips."""
+    cuts = [np.zeros((0, 8), np.int64), *(_cut(extents, pieces, pool, config, parts) for extents, pieces in shapes)]
+    counts = np.array([len(cut) for cut in cuts])
+    first, count = (np.cumsum(counts) - counts)[of + 1], counts[of + 1]  # of each region
+    behind = np.repeat(np.cumsum(count) - count, count)
+    strips: np.ndarray = np.concatenate(cuts)[np.repeat(first, count) + np.arange(len(behind)) - behind]
+    strips[:, 0] = np.repeat(np.arange(len(of)), count)
+    return strips
 
 
 def _longest(strips: np.ndarray, blocks: int) -> int:
@@ -172,24 +210,25 @@ def _longest(strips: np.ndarray, blocks: int) -> int:
     return int(np.diff(steps[bounds]).max(initial=0))
 
 
-def _cut(extents: list[int], pieces: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
-    """One region's strips: beside each other as many as take the fewest steps, below each other `parts`."""
-    starts = [
-        sorted({int(piece[axis]) + pool.stride * i for piece in pieces for i in range(int(piece[axis + 2]))}) for axis in (0, 1)
-    ]
+@lru_cache(maxsize=8192)
+def _cut(extents: tuple[int, int], pieces: bytes, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+    """One region's strips: beside each other as many as take the fewest steps, below each other `parts`.
+
+    pieces: the first four fields of each, int64.
+    """
+    starts = _starts(pieces, pool)
     if not starts[0] or not starts[1]:
         return np.zeros((0, 8), np.int64)
-    down = _shared_out(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (_LEAST_ROWS * pool.size))))
-    best: tuple[int, list[tuple[int, int, int, int]]] | None = None
-    most = max(1, -(-extents[1] // 8))
-    for count in range(1, most + 1):
-        across = _shared_out(starts[1], extents[1], pool.size, count)
-        steps = [config.rows_of(cols) for _, cols, _ in across]
-        if min(steps) < 1:
-            continue
-        cost = sum(-(-rows // step) for step in steps for _, rows, _ in down)
+    down = _evenly(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (_LEAST_ROWS * pool.size))))
+    best: tuple[int, _Beside] | None = None
+    taken: dict[int, int] = {}  # steps down all parts, by the rows of one
+    for across in _beside(starts[1], extents[1], pool.size, config):
+        for *_, step in across:
+            if step not in taken:
+                taken[step] = sum(-(-rows // step) for _, rows, _ in down)
+        cost = sum(taken[step] for *_, step in across)
         if best is None or cost < best[0]:
-            best = cost, [(*strip, step) for strip, step in zip(across, steps, strict=True)]
+            best = cost, across
     assert best is not None, "a strip of one window fits"
     return np.array(
         [
@@ -201,7 +240,29 @@ def _cut(extents: list[int], pieces: np.ndarray, pool: Pool, config: CudaConfig,
     )
 
 
-def _shared_out(starts: list[int], extent: int, pool: int, count: int) -> list[tuple[int, int, int]]:
+@lru_cache(maxsize=8192)
+def _starts(pieces: bytes, pool: Pool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The rows and the columns in which a region's pool windows start."""
+    own = np.frombuffer(pieces, np.int64).reshape(-1, 4).tolist()
+    rows, cols = (
+        tuple(sorted({piece[axis] + pool.stride * i for piece in own for i in range(piece[axis + 2])})) for axis in (0, 1)
+    )
+    return rows, cols
+
+
+@lru_cache(maxsize=8192)
+def _beside(starts: tuple[int, ...], extent: int, pool: int, config: CudaConfig) -> tuple[_Beside, ...]:
+    """Every way to share columns out to strips that fit."""
+    found = []
+    for count in range(1, max(1, -(-extent // 8)) + 1):
+        across = _evenly(starts, extent, pool, count)
+        steps = [config.rows_of(cols) for _, cols, _ in across]
+        if min(steps) >= 1:
+            found.append(tuple((*strip, step) for strip, step in zip(across, steps, strict=True)))
+    return tuple(found)
+
+
+def _evenly(starts: Sequence[int], extent: int, pool: int, count: int) -> list[tuple[int, int, int]]:
     """Pool windows shared out evenly: of each part the first output, its outputs, and those in which windows start."""
     count = min(count, len(starts))
     bounds = [len(starts) * i // count for i in range(count + 1)]

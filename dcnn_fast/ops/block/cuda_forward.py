@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, strips_of
+from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, shared_out, strips_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
-from dcnn_fast.ops.block.triton_config import norm_first
+from dcnn_fast.ops.block.triton_config import norm_first, power_of_two
 from dcnn_fast.ops.device_tables import AtOnce, Placer
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.region import RegionList
@@ -101,19 +101,19 @@ def planned(
     if access == _WORD:
         readable = [_with_fourth(source) for source in readable]
     parts = -(-params.filters // config.part)
-    strips = strips_of(regions, params, config, max(1, blocks // parts))
-    tables = {"strips": strips, **tables_of(regions, readable, outputs)}
-    # One output of the empty region, whose pixels are zeros and of which no result is wanted.
-    placed = placer.place(tables, {"strips": (len(regions), 0, 0, 1, 1, 0, 0, 1)})
-    count = len(placed["strips"])
+    at_a_time = max(1, blocks // parts)
+    strips = strips_of(regions, params, config, at_a_time)
+    if placer.again:
+        strips = shared_out(strips, min(at_a_time, power_of_two(len(strips))), len(regions))
+    placed = placer.place({"strips": strips, **tables_of(regions, readable, outputs)})
     args: dict[str, Any] = {
-        **placed, "count": count, "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
+        **placed, "count": len(strips), "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _of_problem(params) | _of_tile(config) | {
         "ACCESS": access, "SUBTRACT": int(laid.subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
     }  # fmt: skip
-    grid = min(count, max(1, blocks // parts)), parts
+    grid = min(len(strips), at_a_time), parts
     return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
 
 
@@ -156,7 +156,7 @@ def run_simple(
     added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
     tables = {"windows": torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
-        **AtOnce(device).place(tables, {}), "weight": weight.contiguous(), "bias": added,
+        **AtOnce(device).place(tables), "weight": weight.contiguous(), "bias": added,
         "mean": copied(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip

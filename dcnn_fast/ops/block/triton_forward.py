@@ -19,7 +19,7 @@ from dcnn_fast.ops.block.triton_config import (
     forward_config,
     norm_first,
 )
-from dcnn_fast.ops.device_tables import AtOnce, Placer
+from dcnn_fast.ops.device_tables import AtOnce, Placer, with_idle
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -158,8 +158,10 @@ def _launch(
 
     params = laid.params
     readable = [_readable(source, config, params) for source in sources]
-    tables = {"tiles": tiles_of(regions, config), **tables_of(regions, readable, outputs)}
-    placed = placer.place(tables, {"tiles": (len(regions), 0, 0)})
+    tiles = tiles_of(regions, config)
+    if placer.again:
+        tiles = with_idle(tiles, (len(regions), 0, 0))
+    placed = placer.place({"tiles": tiles, **tables_of(regions, readable, outputs)})
     args: dict[str, Any] = {
         **placed, "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
         "scale": laid.scale, "band": laid.means if laid.band is None else laid.band, **norm_numbers(params.options.norm),
@@ -179,7 +181,7 @@ def _launch(
     groups = params.options.groups
     parts = -(-(params.filters // groups) // config.filters) * (groups // config.joined)
     written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
-    return Launch(kernel, (len(placed["tiles"]), parts), args, constants, config.warps, config.stages, readable, written)
+    return Launch(kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written)
 
 
 def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:

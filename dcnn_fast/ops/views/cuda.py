@@ -75,7 +75,7 @@ def plan_launch(
     device = outputs[0].device
     red, green, blue = (float(value) for value in (tuple(mean) or (0.0, 0.0, 0.0)))
     args: dict[str, Any] = {
-        **AtOnce(device).place(tables.tensors(), {}),
+        **AtOnce(device).place(tables.tensors()),
         "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(scale),
         "background": background[0] | background[1] << 8 | background[2] << 16,
     }  # fmt: skip
