@@ -78,11 +78,30 @@ def test_what_is_not_to_learn_stays_as_it_was(tmp_path, settings, learnt):
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
+def test_dropout_is_drawn_anew_each_step_and_off_in_columns_that_stay(tmp_path):
+    net, seeds, modes = sets.net(), [], []
+
+    def watch(layer, inputs):
+        if layer.training:  # not in the look at the held-out examples
+            seeds.append(torch.initial_seed())
+            modes.append([column.training for column in net.columns])
+
+    net.label.register_forward_pre_hook(watch)
+    train(net, sets.data_set(16, 4), Settings(epochs=2, batch=8, column_rates=(1, 0)), tmp_path)
+    assert modes == [[True, False]] * 4
+    assert len(set(seeds)) == 4
+
+
 def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_path):
-    """One step by hand: increment = -rate * gradient of the mean - decay * rate * weight; half the rate for column 1."""
+    """One step by hand: increment = -rate * gradient of the mean - decay * rate * weight; half the rate for column 1. The decay
+    is large enough to be seen."""
     net, data = sets.net(dropout=0.0), sets.data_set(8, 0)
-    settings = Settings(epochs=1, batch=8, column_rates=(1.0, 0.5), drops=((0, 0.1),), mean="spec")
+    settings = Settings(epochs=1, batch=8, column_rates=(1.0, 0.5), drops=((0, 0.1),), mean="spec", decay=10.0)
     reference = sets.net(dropout=0.0)
+    for one in (net, reference):  # fresh biases are zeros, which do not show whether they decay
+        for name, parameter in one.named_parameters():
+            if name.endswith("bias"):
+                parameter.data.fill_(0.1)
     train(net, data, settings, tmp_path)
     from dcnn_fast.training.loading import Draws, Request, epoch_order  # noqa: PLC0415 - what the run is to have drawn
     from dcnn_fast.training.pictures import Pictures  # noqa: PLC0415
@@ -93,7 +112,7 @@ def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_pa
     nn.functional.cross_entropy(reference(*cases.windows), labels).backward()
     for (name, parameter), found in zip(reference.named_parameters(), net.parameters(), strict=True):
         rate = (0.002 if name.endswith("bias") else 0.001) * 0.1 * (0.5 if name.startswith("columns.1") else 1)
-        decay = 0 if name.endswith("bias") else 0.0005
+        decay = 0 if name.endswith("bias") else 10.0
         expected = parameter - rate * parameter.grad - decay * rate * parameter
         torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-7)
 
