@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Input, Model, MultiColumn, save_model
+from dcnn_fast.spec import network_to_dict
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.files import put
@@ -133,7 +134,7 @@ class _Run:
         self.world, self.device, self.workers, self.still = world, device, workers, still
         self.ours = multi_column(net)
         self.train_set, self.test_set = _usable(self.ours, data)
-        self.fingerprint = runs.fingerprint_of(data, inputs)
+        self.fingerprint = runs.fingerprint_of(data, inputs, _architecture(self.ours))
         decoded = device.type != "cpu"
         self.pictures = Pictures(self.train_set, inputs, decoded=decoded)
         self.draws = Draws(self.pictures, seed=settings.seed, flip=settings.flip)
@@ -208,7 +209,7 @@ class _Run:
     def _take_up(self, checkpoint: runs.Checkpoint) -> None:
         found = differences(settings_from_dict(checkpoint.settings), self.settings)
         if checkpoint.fingerprint != self.fingerprint:
-            found.append("the data set or the network's inputs are others")
+            found.append("the data set or the network is another")
         if found:
             raise runs.CheckpointError(f"the run in {self.out} cannot be resumed: {'; '.join(found)}")
         runs.restore(checkpoint, self.net, self.update)
@@ -294,16 +295,16 @@ class _Run:
         if not progress.cases:
             key, reason = next(iter(progress.skipped.items()))
             raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
+        measured: dict[str, float] = {}
+        if self._is_looked_at():
+            measured, bad = look(self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers)
+            progress.skipped.update(bad)
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1, "step": self.steps_done, "rate": self.update.param_groups[0]["lr"],
             "loss": progress.loss / progress.cases, "images": progress.cases, "seconds": round(progress.seconds, 3),
             "images_per_second": round(progress.cases / max(progress.seconds, 1e-9), 1), "skipped": len(progress.skipped),
+            **{f"test_{name}": None if math.isnan(value) else value for name, value in measured.items()},
         }  # fmt: skip
-        if self._is_looked_at():
-            measured = look(
-                self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers
-            )  # fmt: skip
-            row |= {f"test_{name}": None if math.isnan(value) else value for name, value in measured.items()}
         progress.history.append(row)
         if self._is_best(row):
             progress.best = row
@@ -393,6 +394,14 @@ def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...]
     if not trained:
         raise ValueError(f"data.train must hold labelled examples, got none of {len(data.train)}")
     return trained, tuple(example for example in data.test if example.label >= 0)
+
+
+def _architecture(net: MultiColumn | None) -> Any:
+    """The network's spec without what a run itself changes in it."""
+    if net is None:
+        return None
+    columns = [replace(column, mean=(0.0,) * column.channels) for column in net.spec.columns]
+    return network_to_dict(replace(net.spec, columns=tuple(columns)))
 
 
 def _summary(data: DataSet) -> dict[str, Any]:

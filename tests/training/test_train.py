@@ -138,8 +138,9 @@ def test_bad_pictures_are_counted_named_and_skipped(tmp_path):
     without = [example for i, example in enumerate(data.train) if i not in broken]
     test = (replace(data.test[0], source=b""), *data.test[1:])
     outcome = train(sets.net(), DataSet(sets.LABELS, tuple(spoilt), test), Settings(epochs=2, batch=20), tmp_path / "a")
-    assert outcome.skipped == {"picture 3": "not an image of a known format", "picture 7": "no such file"}
-    assert [row["skipped"] for row in outcome.history] == [2, 2]
+    named = {"picture 3": "not an image of a known format", "picture 7": "no such file", "picture 10000": "the file is empty"}
+    assert outcome.skipped == named
+    assert [row["skipped"] for row in outcome.history] == [3, 3]
     assert [row["images"] for row in outcome.history] == [18, 18]
     assert outcome.history[0]["test_count"] == 7
     clean = train(sets.net(dropout=0.0), DataSet(sets.LABELS, tuple(without), ()), Settings(epochs=1, batch=20), tmp_path / "b")
