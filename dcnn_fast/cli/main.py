@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dcnn_fast.cli import data
 from dcnn_fast.cli.adapt import adapt
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.explain import explain
@@ -41,6 +42,7 @@ app.command()(score)
 app.command()(describe)
 app.command()(explain)
 app.command()(plan)
+app.add_typer(data.app, name="data")
 app.command()(train)
 app.command()(adapt)
 

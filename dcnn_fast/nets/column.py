@@ -29,12 +29,13 @@ class Block(nn.Module):
         self.weight = nn.Parameter(torch.zeros(shape).contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(block.filters))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [N, C, H, W] -> [N, F, H', W']."""
+    def forward(self, x: Tensor, mean: Sequence[float] = (), scale: float = 1.0) -> Tensor:
+        """x: [N, C, H, W] -> [N, F, H', W']; bytes enter as (x - mean) * scale."""
         block = self.spec
         return ops.block(
             x, self.weight, self.bias, stride=block.stride, padding=block.padding, groups=block.groups,
-            rounding=self.rounding, pool=block.pool, norm=block.norm, order=block.order, precision=self.precision,
+            rounding=self.rounding, pool=block.pool, norm=block.norm, order=block.order, mean=mean, scale=scale,
+            precision=self.precision,
         )  # fmt: skip
 
 
@@ -63,15 +64,19 @@ class Column(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
 
-        The mean and scale of the spec are applied here; features are flattened in (C, H, W) order (facts.md 2.2).
+        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
         """
         expected = (self.spec.channels, self.spec.window, self.spec.window)
         if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
             raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
-        x = (windows.to(self.mean.dtype) - self.mean) * self.spec.scale
-        for block in self.blocks:
+        first, *others = self.blocks
+        if windows.dtype == torch.uint8:
+            x: Tensor = first(windows, self.spec.mean, self.spec.scale)
+        else:
+            x = first((windows.to(self.mean.dtype) - self.mean) * self.spec.scale)
+        for block in others:
             x = block(x)
-        x = x.flatten(1)
+        x = x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3))
         for layer in self.fc:
             x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
         return x

@@ -22,7 +22,7 @@ from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.views import ViewParams
-from dcnn_fast.scoring.forward import Job, Maps
+from dcnn_fast.scoring.forward import Job, Maps, averaged
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,14 @@ class _ColumnWeights:
             if isinstance(block, Block)
         ]
         layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
-        layers[0] = (_last_channels(layers[0][0], column.spec.blocks[-1].filters), layers[0][1])
+        if column.spec.reduce == "flatten":
+            layers[0] = (_last_channels(layers[0][0], column.spec.blocks[-1].filters), layers[0][1])
         self._fc = [(_placed(weight, device, dtype), _placed(bias, device, dtype)) for weight, bias in layers[:-1]]
         weight, bias = layers[-1]
         self.last = _placed(weight, device, dtype), _placed(bias, device, torch.float32)
 
     def maps(self, job: Job, plane: Tensor) -> Tensor:
-        """The last block's output of every distinct window: [windows, features], features in (H, W, C) order."""
+        """The last block's output of every distinct window: [windows, features], flattened ones in (H, W, C) order."""
         sources = [plane]
         mean, scale = self._spec.mean, self._spec.scale
         for (b, rounding, weight, bias), regions in zip(self._blocks, job.plan.blocks, strict=True):
@@ -135,7 +136,7 @@ class _ColumnWeights:
                 pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, out=out,
             )  # fmt: skip
             mean, scale = (), 1.0
-        return sources[0].permute(0, 2, 3, 1).flatten(1)
+        return sources[0].permute(0, 2, 3, 1).flatten(1) if self._spec.reduce == "flatten" else averaged(sources[0])
 
     def features(self, maps: Tensor) -> Tensor:
         """What the last layer is given: [windows, inputs]."""

@@ -4,6 +4,7 @@ from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.cost import LayerCost, column_costs
 from dcnn_fast.spec.layers import (
     ORDERS,
+    REDUCTIONS,
     ROUNDINGS,
     VIEWS,
     Block,
@@ -13,6 +14,7 @@ from dcnn_fast.spec.layers import (
     Norm,
     Order,
     Pool,
+    Reduce,
     Rounding,
     SameMapNorm,
     View,
@@ -30,10 +32,12 @@ from dcnn_fast.spec.presets import (
     table_column,
     torchvision_alexnet_column,
 )
+from dcnn_fast.spec.squeezenet import squeezenet_column
 
 __all__ = [
     "GEOMETRIES",
     "ORDERS",
+    "REDUCTIONS",
     "ROUNDINGS",
     "STYLES",
     "VIEWS",
@@ -46,6 +50,7 @@ __all__ = [
     "Norm",
     "Order",
     "Pool",
+    "Reduce",
     "Rounding",
     "SameMapNorm",
     "View",
@@ -56,6 +61,7 @@ __all__ = [
     "network_to_dict",
     "preset",
     "preset_names",
+    "squeezenet_column",
     "table_column",
     "torchvision_alexnet_column",
     "window_count",
