@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import Input, build, load_model
+from dcnn_fast.nets import Input, Regularised, build, load_model
 from dcnn_fast.spec import Network
 from dcnn_fast.training import DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
@@ -245,6 +245,31 @@ def test_a_network_that_holds_columns_gets_their_means_and_rates(tmp_path):
         assert torch.equal(tensor, before[name]) == name.startswith("ours.columns.0."), name
     with pytest.raises(ValueError, match="labels must be the data's"):
         train(net, replace(sets.data_set(4, 0), labels=("a", "b")), Settings(), tmp_path / "other")
+
+
+def test_columns_beside_a_frozen_module_of_another_making_learn(tmp_path):
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    net = Regularised(sets.net(), module, features=12, plane=16, window=16)
+    before = sets.weights(net)
+    outcome = train(net, sets.data_set(48, 16), Settings(epochs=4, batch=16, column_rates=(1.0, 0.0)), tmp_path)
+    assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
+    assert net.columns[0].spec.mean != (120.5, 110.0, 100.0) == net.columns[1].spec.mean
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("columns.1."), name
+
+
+def test_two_label_layers_of_ours_learn_and_are_kept(tmp_path):
+    data = sets.data_set(32, 8)
+    examples = [replace(e, attribute=e.label, label=e.label if i % 2 else -1) for i, e in enumerate(data.train)]
+    data = replace(data, train=tuple(examples), attributes=("a", "b"))
+    net = build(replace(sets.net().spec, attributes=("a", "b")))
+    outcome = train(net, data, Settings(epochs=2, batch=16), tmp_path)
+    assert outcome.history[0]["images"] == 32
+    assert load_model(tmp_path / "last.safetensors").spec.attributes == ("a", "b")
+    with pytest.raises(ValueError, match="the network's attributes must be the data's"):
+        train(net, replace(data, attributes=("a", "b", "c")), Settings(), tmp_path / "other")
+    single = train(sets.net(), data, Settings(epochs=1, batch=16), tmp_path / "single")
+    assert single.history[0]["images"] == 16  # those that only have the second label are not for it
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):
