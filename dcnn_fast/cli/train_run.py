@@ -116,7 +116,11 @@ def run(
     """The whole command; returns its exit status."""
     talks = first_process()
     try:
-        chosen, data = options(), opened()
+        chosen = options()
+    except ValueError as error:
+        fail(str(error))
+    data = opened()
+    try:
         net = network(data)
         if talks:
             _introduce(data)
