@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from dcnn_fast.cli.console import fail, stdout
 from dcnn_fast.cli.describe import network_named
 
+_PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
+
 
 def explain(
     name: Annotated[str, typer.Argument(help="A preset or a model file.")] = "dcnn",
@@ -17,7 +20,9 @@ def explain(
     device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16: of weights and what layers leave.")] = "float32",
 ) -> None:
-    """Print the backend that would run each layer of a network, and every other backend's reason for refusing."""
+    """Print the backend that would make each column's view, run each layer, the head and a training update of a network, and
+    every other backend's reason for refusing.
+    """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     from dcnn_fast import engine  # noqa: PLC0415
@@ -35,35 +40,69 @@ def explain(
     for isa, why in engine.refusals().items():
         out.print(f"  not {isa}: {why}", markup=False)
     if forced:
-        out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend")
+        out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend in every operation that has it")
     for key, column in zip(network.column_keys(), network.columns, strict=True):
         out.print(f"column {key}")
         for problem, backends in _problems(column, getattr(torch, dtype)):
             _print_choice(str(problem), dispatch.explain(backends, problem, where), forced)
+    out.print("all columns together")
+    for what, problem, backends in _of_network(network, getattr(torch, dtype)):
+        _print_choice(f"{what}: {problem}", dispatch.explain(backends, problem, where), forced)
 
 
-def _problems(column: Any, dtype: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """Every layer's problem and the backends that may run it; the gradient of the blocks too."""
+def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Any]]]:
+    """The view's and every layer's problem and the backends that may run it; the gradient of the blocks too."""
     import torch  # noqa: PLC0415
 
     from dcnn_fast.ops.block import BACKENDS as block_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.block.params import problems_of as block_problems  # noqa: PLC0415
     from dcnn_fast.ops.linear import BACKENDS as linear_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.linear.params import problems_of as linear_problems  # noqa: PLC0415
+    from dcnn_fast.ops.views import BACKENDS as view_backends  # noqa: N811, PLC0415
+    from dcnn_fast.ops.views import ViewParams  # noqa: PLC0415
+    from dcnn_fast.ops.views.cuts import Cut, CutList  # noqa: PLC0415
 
+    view = ViewParams(*_PHOTOGRAPH, column.view, column.plane)
+    found: list[tuple[Any, Mapping[str, Any]]] = [(CutList((Cut(0, view, 0, 0, *view.shape),)), view_backends)]
     trained = [replace(each, dtype=dtype, weight_dtype=dtype, out_dtype=dtype) for each in block_problems(column)]
     blocks = [replace(trained[0], dtype=torch.uint8), *trained[1:]] if dtype != torch.float32 else trained
-    found: list[tuple[Any, dict[str, Any]]] = [(problem, block_backends) for problem in blocks]
+    found += [(problem, block_backends) for problem in blocks]
     found += [(problem.gradient(), block_backends) for problem in trained]
     found += [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)]
     return found
 
 
+def _of_network(network: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Name, problem and backends of what all columns share: the head of one photograph's 50 views, and a training update.
+
+    On the cpu, scoring takes the head's layers one by one; parameters are in float32 whatever a training step multiplies in.
+    """
+    import torch  # noqa: PLC0415
+
+    from dcnn_fast.nets import MultiColumn  # noqa: PLC0415
+    from dcnn_fast.ops.head import BACKENDS as head_backends  # noqa: N811, PLC0415
+    from dcnn_fast.ops.head import HeadParams  # noqa: PLC0415
+    from dcnn_fast.ops.update import BACKENDS as update_backends  # noqa: N811, PLC0415
+    from dcnn_fast.ops.update import UpdateParams  # noqa: PLC0415
+
+    with torch.device("meta"):
+        net = MultiColumn(network)
+    last = [column.fc[-1] for column in net.columns]  # type: ignore[index]
+    inputs, outputs = (tuple(getattr(layer, name) for layer in last) for name in ("in_features", "out_features"))
+    head = HeadParams((50,) * len(last), inputs, outputs, 50, 1, len(network.labels), dtype)
+    update = UpdateParams(tuple(parameter.numel() for parameter in net.parameters() if parameter.requires_grad))
+    return [("head", head, head_backends), ("update", update, update_backends)]
+
+
 def _print_choice(problem: str, answers: list[Any], forced: str | None) -> None:
     out = stdout()
+    lacking = forced is not None and forced not in {answer.backend for answer in answers}
+    forced = None if lacking else forced
     reasons = {answer.backend: answer.refusal or (None if forced else answer.outpaced) for answer in answers}
     willing = [backend for backend, reason in reasons.items() if reason is None and forced in (None, backend)]
     out.print(f"  {problem}: {willing[0] if willing else 'none'}", markup=False)
+    if lacking:
+        out.print("    it does not have the forced backend and chooses for itself")
     for backend, reason in reasons.items():
         if reason is not None:
             out.print(f"    not {backend}: {reason}", markup=False)

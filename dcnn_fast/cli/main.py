@@ -10,6 +10,7 @@ import typer
 from dcnn_fast.cli import data
 from dcnn_fast.cli.adapt import adapt
 from dcnn_fast.cli.describe import describe
+from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
 from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.score import score
@@ -45,6 +46,7 @@ app.command()(plan)
 app.add_typer(data.app, name="data")
 app.command()(train)
 app.command()(adapt)
+app.command()(evaluate)
 
 
 def run() -> None:

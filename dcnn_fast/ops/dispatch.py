@@ -1,6 +1,8 @@
 """Which backend runs an operation: every backend is asked, in order of preference, and each refusal is a sentence.
 
-`DCNN_FAST_BACKEND` forces one of `BACKENDS`; a forced backend that cannot run is an error, never a silent change.
+`DCNN_FAST_BACKEND` forces one of `BACKENDS` wherever an operation has it; there, a forced backend that cannot run is an error,
+never a silent change. On a GPU no backend has every operation (views are not in Triton, the head not in CUDA C++), so one that
+an operation lacks forces nothing there: else no network could run with its blocks forced. `dcnn-fast explain` says so.
 """
 
 from __future__ import annotations
@@ -66,13 +68,14 @@ def _outpaced(backend: Backend, params: Any, device: torch.device) -> tuple[str,
 
 
 def choose(backends: Mapping[str, Backend], params: Any, device: torch.device) -> str:
-    """The name of the backend to run: the forced one, or the first in `BACKENDS` that can and that no other outpaces.
+    """The name of the backend to run: the forced one if the operation has it, or the first in `BACKENDS` that can and that no
+    other outpaces.
 
     Raises BackendError with every refusal when none can, or with the forced one's when that cannot.
     """
     forced = forced_backend()
-    if forced is not None:
-        refusal = backends[forced].can_run(params, device) if forced in backends else "this operation does not have it"
+    if forced is not None and forced in backends:
+        refusal = backends[forced].can_run(params, device)
         if refusal is not None:
             raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
         return forced

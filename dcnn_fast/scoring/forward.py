@@ -133,7 +133,7 @@ def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tens
 
 
 def averaged(maps: Tensor) -> Tensor:
-    """The mean of each map, [N, C, H, W] -> [N, C], with bits that depend on the map alone."""
+    """The mean of each map, [N, C, H, W] or [N, C, H * W] -> [N, C], with bits that depend on the map alone."""
     count, channels = maps.shape[:2]
     rows = maps.reshape(count * channels, -1)
     share = torch.full((1, rows.shape[1]), 1 / rows.shape[1], dtype=maps.dtype, device=maps.device)

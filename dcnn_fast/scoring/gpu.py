@@ -2,7 +2,12 @@
 
 Every thread has a stream of its own, so that one image's copies pass beside another's kernels; the head of a batch waits, on
 the device, for the blocks of its images. Weights are laid out once: features enter the fully-connected layers as the last block
-leaves them, in (H, W, C) order. This path has run in the PTX simulator and not on a GPU.
+leaves them, in (H, W, C) order.
+
+Of one image, the photograph is copied and its views made; then memory for all maps is taken and the tables of all blocks are
+copied, a column's at once, and from the first block's launch to the last one's nothing is allocated or copied. A column's
+launches are kept by their plan shape and replayed, as a CUDA graph on a GPU, for the next image that has it
+(ops/recording.py). This path has run in the PTX simulator and not on a GPU.
 """
 
 from __future__ import annotations
@@ -10,7 +15,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +26,12 @@ from torch import Tensor
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
 from dcnn_fast.ops import views as ops_views
+from dcnn_fast.ops.block.fixed import FixedBlock, fixed
+from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.device_tables import Room
 from dcnn_fast.ops.launch import copied
+from dcnn_fast.ops.recording import Recordings, Step
+from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.forward import Job, Maps, averaged
 
@@ -33,10 +44,13 @@ class DeviceMaps(Maps):
 
 
 class GpuNetwork:
-    """A network's weights on a device, in `dtype`: float32 (products in ieee), float16 or bfloat16 (sums in float32)."""
+    """A network's weights on a device, in `dtype`: float32 (products in ieee), float16 or bfloat16 (sums in float32).
 
-    def __init__(self, net: MultiColumn, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._streams = device, threading.local()
+    graphs: replay launches that come again instead of launching them one by one.
+    """
+
+    def __init__(self, net: MultiColumn, device: torch.device, dtype: torch.dtype, graphs: bool = True) -> None:
+        self._device, self._graphs, self._threads = device, graphs, threading.local()
         with torch.no_grad():
             self._columns = [_ColumnWeights(column, device, dtype) for column in net.columns]  # type: ignore[arg-type]
             self._label_weight, self._label_bias = (_placed(each, device, torch.float32) for each in net.label.parameters())
@@ -46,11 +60,18 @@ class GpuNetwork:
     @torch.no_grad()
     def blocks(self, jobs: Sequence[Job]) -> DeviceMaps:
         """The blocks of one image: a Job for each column of the network."""
+        own = self._own()
         with self._stream():
-            columns = tuple(
-                column.maps(job, plane) for column, job, plane in zip(self._columns, jobs, self._planes(jobs), strict=True)
-            )
-            return DeviceMaps(columns, tuple(job.plan.window_of for job in jobs), self._reached())
+            planes = self._planes(jobs)
+            work = [
+                column.planned(job, plane, room)
+                for column, job, plane, room in zip(self._columns, jobs, planes, own.rooms, strict=True)
+            ]
+            for room in own.rooms:
+                room.send()
+            for steps, _ in work:
+                own.recordings.run(steps)
+            return DeviceMaps(tuple(maps for _, maps in work), tuple(job.plan.window_of for job in jobs), self._reached())
 
     @torch.no_grad()
     def head(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
@@ -84,13 +105,18 @@ class GpuNetwork:
                 planes[source, job.view] = _plane(pixels[source], job.view)
         return [planes[id(job.plane), job.view] for job in jobs]
 
+    def _own(self) -> _Thread:
+        """What belongs to the calling thread."""
+        if not hasattr(self._threads, "own"):
+            stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
+            rooms = tuple(Room(self._device) for _ in self._columns)
+            self._threads.own = _Thread(stream, rooms, Recordings(self._device, self._graphs))
+        own: _Thread = self._threads.own
+        return own
+
     def _stream(self) -> AbstractContextManager[Any]:
         """Within it, launches and copies go to the calling thread's stream."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        if not hasattr(self._streams, "own"):
-            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        return torch.cuda.stream(self._streams.own)
+        return torch.cuda.stream(self._own().stream) if self._device.type == "cuda" else nullcontext()
 
     def _reached(self) -> Any:
         return torch.cuda.current_stream(self._device).record_event() if self._device.type == "cuda" else None
@@ -105,16 +131,31 @@ class GpuNetwork:
                 maps.record_stream(stream)  # their memory is not given away before this stream has read it
 
 
+@dataclass(frozen=True)
+class _Thread:
+    """stream: None where launches do not run beside the host. rooms: of each column's tables, apart lest the sizes of one move
+    those of another. recordings: of what it launched.
+    """
+
+    stream: Any
+    rooms: tuple[Room, ...]
+    recordings: Recordings
+
+
 class _ColumnWeights:
     """A column's weights on the device."""
 
     def __init__(self, column: Column, device: torch.device, dtype: torch.dtype) -> None:
-        self._spec, self._device, self._dtype = column.spec, device, dtype
-        self._blocks = [
-            (block.spec, block.rounding, _placed(block.weight, device, dtype), _placed(block.bias, device, dtype))
-            for block in column.blocks
-            if isinstance(block, Block)
-        ]
+        self._device, self._dtype, self._reduce = device, dtype, column.spec.reduce
+        mean, scale = column.spec.mean, column.spec.scale
+        self._blocks: list[_BlockWeights] = []
+        for block, problem in zip(column.blocks, problems_of(column.spec), strict=True):
+            assert isinstance(block, Block)
+            source = dtype if self._blocks else torch.uint8
+            params = replace(problem, dtype=source, weight_dtype=dtype, out_dtype=dtype)
+            weight, bias = _placed(block.weight, device, dtype), _placed(block.bias, device, dtype)
+            self._blocks.append(_BlockWeights(params, weight, bias, mean, scale, fixed(params, weight, bias, mean, scale)))
+            mean, scale = (), 1.0
         layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
         if column.spec.reduce == "flatten":
             layers[0] = (_last_channels(layers[0][0], column.spec.blocks[-1].filters), layers[0][1])
@@ -122,27 +163,50 @@ class _ColumnWeights:
         weight, bias = layers[-1]
         self.last = _placed(weight, device, dtype), _placed(bias, device, torch.float32)
 
-    def maps(self, job: Job, plane: Tensor) -> Tensor:
-        """The last block's output of every distinct window: [windows, features], flattened ones in (H, W, C) order."""
-        sources = [plane]
-        mean, scale = self._spec.mean, self._spec.scale
-        for (b, rounding, weight, bias), regions in zip(self._blocks, job.plan.blocks, strict=True):
+    def planned(self, job: Job, plane: Tensor, room: Room) -> tuple[list[Step], Tensor]:
+        """What computes the last block's output of every distinct window, [windows, features] in (H, W, C) order, and that."""
+        sources, steps = [plane], list[Step]()
+        room.begin()
+        for block, regions in zip(self._blocks, job.plan.blocks, strict=True):
             out = [
-                torch.empty(images, rows, cols, b.filters, dtype=self._dtype, device=self._device).permute(0, 3, 1, 2)
+                torch.empty(images, rows, cols, block.params.filters, dtype=self._dtype, device=self._device).permute(
+                    0, 3, 1, 2
+                )
                 for images, rows, cols in regions.outputs
             ]
-            sources = ops.block_regions(
-                sources, regions, weight, bias, stride=b.stride, padding=b.padding, groups=b.groups, rounding=rounding,
-                pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, out=out,
-            )  # fmt: skip
-            mean, scale = (), 1.0
-        return sources[0].permute(0, 2, 3, 1).flatten(1) if self._spec.reduce == "flatten" else averaged(sources[0])
+            steps.append(block.step(sources, regions, out, room))
+            sources = out
+        return steps, sources[0].permute(0, 2, 3, 1).flatten(1)
 
     def features(self, maps: Tensor) -> Tensor:
         """What the last layer is given: [windows, inputs]."""
+        if self._reduce == "mean":
+            maps = averaged(maps.reshape(len(maps), -1, self._blocks[-1].params.filters).transpose(1, 2))
         for weight, bias in self._fc:
             maps = ops.linear(maps, weight, bias, relu=True)
         return maps
+
+
+@dataclass(frozen=True)
+class _BlockWeights:
+    """A block's weights, and what its kernel makes of them, None where the backend that runs it launches no kernel."""
+
+    params: BlockParams
+    weight: Tensor
+    bias: Tensor
+    mean: tuple[float, ...]
+    scale: float
+    fixed: FixedBlock | None
+
+    def step(self, sources: Sequence[Tensor], regions: RegionList, out: Sequence[Tensor], room: Room) -> Step:
+        """What writes the regions' results to `out`."""
+        if self.fixed is not None:
+            return self.fixed.launch(sources, regions, out, room)
+        b = self.params.options
+        return partial(
+            ops.block_regions, sources, regions, self.weight, self.bias, stride=b.stride, padding=b.padding, groups=b.groups,
+            rounding=b.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=self.mean, scale=self.scale, out=out,
+        )  # fmt: skip
 
 
 def _plane(pixels: Tensor, view: ViewParams | None) -> Tensor:

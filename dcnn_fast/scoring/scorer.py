@@ -47,6 +47,7 @@ class Scorer:
     seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32
     in all; on "cuda" what one block leaves to the next is of the dtype, too).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
+    graphs: on "cuda", replay launches that come again as CUDA graphs; it changes no score.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
     of threads or processes (on one backend of one machine). Raises ValueError naming the argument; ModelError for the model.
@@ -63,6 +64,7 @@ class Scorer:
         *,
         max_pixels: int = reading.MAX_PIXELS,
         background: tuple[int, int, int] = (255, 255, 255),
+        graphs: bool = True,
     ) -> None:
         _require_choice("device", device, DEVICES)
         _require_choice("dtype", dtype, DTYPES if device == "cuda" else DTYPES[:2])
@@ -76,7 +78,7 @@ class Scorer:
         self.device, self.views, self.grid, self.seed, self.dtype = device, views, grid, seed, dtype
         self._network: _Network
         if device == "cuda":
-            self._network = _on_gpu(self.model.net, dtype)
+            self._network = _on_gpu(self.model.net, dtype, graphs)
             self._plans: dict[str, Any] = {"backend": "triton"}
         else:
             self.device = "cpu"
@@ -133,9 +135,9 @@ class Scorer:
         return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
 
 
-def _on_gpu(net: MultiColumn, dtype: str) -> GpuNetwork:
+def _on_gpu(net: MultiColumn, dtype: str, graphs: bool) -> GpuNetwork:
     try:
-        return GpuNetwork(net, launch.gpu(), getattr(torch, dtype))
+        return GpuNetwork(net, launch.gpu(), getattr(torch, dtype), graphs)
     except RuntimeError as error:
         raise ValueError(f"device must be one that is there: {error}") from None
 

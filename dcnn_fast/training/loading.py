@@ -17,11 +17,10 @@ from dcnn_fast.data import ReadError
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
 from dcnn_fast.training.pictures import Picture, Pictures, generator
+from dcnn_fast.training.windows import Place, cut_batch
 
 _PREFETCH = 2  # mini-batches a worker has ready
 _ALIGNMENT = 16  # bytes, of photographs that travel in one piece
-
-Place = tuple[int, int, int, bool]  # photograph, top, left, flip: what `ops.views.windows` takes
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,7 @@ class Cases:
         if self.windows is not None:
             return tuple(batch.to(device) for batch in self.windows)
         assert self.photos is not None
-        pictures = [Picture(photo) for photo in _unpacked(self.photos.to(device), self.shapes)]
-        return cut_batch(pictures, inputs, self.places)
-
-
-def cut_batch(pictures: Sequence[Picture], inputs: Sequence[Input], places: Sequence[Sequence[Place]]) -> tuple[Tensor, ...]:
-    """The windows at `places[i]` for input i: [n, 3, window, window] uint8 each, in channels_last memory.
-
-    Photographs on the cpu, or their planes, are cut there; those on another device by its view kernels (`ops.views.windows`).
-    """
-    device = next((p.photo.device for p in pictures if p.photo is not None), torch.device("cpu"))
-    if device.type == "cpu":
-        return tuple(_cut_on_cpu(pictures, i, where) for i, where in zip(inputs, places, strict=True))
-    photos = [picture.photo for picture in pictures if picture.photo is not None]
-    return tuple(
-        views.windows(photos, i.view, where, size=i.plane, window=i.window)[:, :3]
-        for i, where in zip(inputs, places, strict=True)
-    )
+        return cut_batch(_unpacked(self.photos.to(device), self.shapes), inputs, self.places)
 
 
 class Draws(Dataset[Cases]):
@@ -106,7 +89,8 @@ class Draws(Dataset[Cases]):
             photos = [picture.photo for picture in read if picture.photo is not None]
             shapes = tuple((photo.shape[0], photo.shape[1]) for photo in photos)
             return Cases(tuple(numbers), tuple(bad), None, _packed(photos), shapes, places)
-        return Cases(tuple(numbers), tuple(bad), cut_batch(read, inputs, places))
+        cut = tuple(cut_planes(read, i, where) for i, where in zip(inputs, places, strict=True))
+        return Cases(tuple(numbers), tuple(bad), cut)
 
     def _places(self, index: int, number: int, picture: Picture, epoch: int | None, wanted: Input) -> Iterator[Place]:
         key = self.pictures.examples[number].key
@@ -153,7 +137,8 @@ def _coin(seed: int, epoch: int, key: str) -> bool:
     return hashlib.sha256(f"dcnn_fast flip 1|{seed}|{epoch}|{key}".encode()).digest()[0] % 2 == 1
 
 
-def _cut_on_cpu(pictures: Sequence[Picture], wanted: Input, places: Sequence[Place]) -> Tensor:
+def cut_planes(pictures: Sequence[Picture], wanted: Input, places: Sequence[Place]) -> Tensor:
+    """The windows at `places` of pictures' planes: [n, 3, window, window] uint8 in channels_last memory."""
     result = np.empty((len(places), wanted.window, wanted.window, 3), np.uint8)
     planes: dict[int, np.ndarray] = {}
     for row, (index, top, left, flip) in zip(result, places, strict=True):

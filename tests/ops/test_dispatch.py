@@ -40,12 +40,16 @@ def test_a_forced_backend_is_used_or_is_an_error(monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cuda")
     with pytest.raises(dispatch.BackendError, match="DCNN_FAST_BACKEND=cuda cannot run p: no CUDA device"):
         dispatch.choose(TABLE, "p", CPU)
-    monkeypatch.setenv("DCNN_FAST_BACKEND", "triton")
-    with pytest.raises(dispatch.BackendError, match="this operation does not have it"):
-        dispatch.choose(TABLE, "p", CPU)
     monkeypatch.setenv("DCNN_FAST_BACKEND", "gpu")
     with pytest.raises(dispatch.BackendError, match="must be one of cuda, triton, cpu, reference; got 'gpu'"):
         dispatch.choose(TABLE, "p", CPU)
+
+
+def test_a_backend_that_an_operation_lacks_forces_nothing_there(monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "triton")
+    assert dispatch.choose(TABLE, "p", CPU) == "cpu"
+    with pytest.raises(dispatch.BackendError, match="cuda: no device"):
+        dispatch.choose({"cuda": _backend("no device")}, "p", CPU)
 
 
 def test_when_none_is_willing_every_refusal_is_told(monkeypatch):

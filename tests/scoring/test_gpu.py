@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +23,32 @@ from tests.scoring.test_scorer import PHOTOS, numbers
 
 # A sum of n products errs by about eps * sqrt(n); logits of the small model add some hundred.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
+
+
+ENDLESS = """
+import itertools, threading
+import torch
+from dcnn_fast import Scorer
+from tests import small
+from tests.scoring.test_scorer import PHOTOS
+from tools.simulated import simulated
+
+torch.set_num_threads(1)
+with simulated(80):
+    scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
+    first = scorer.score(PHOTOS[1]).mean
+    scores = scorer.score_many(itertools.cycle(PHOTOS[:3]), batch=2, workers=2)
+    try:
+        for score in scores:
+            print("scored", flush=True)
+            while True:
+                next(scores)
+    except KeyboardInterrupt:
+        scores.close()
+        left = sum(thread.name.startswith("dcnn-fast") for thread in threading.enumerate())
+        same = scorer.score(PHOTOS[1]).mean == first
+        print(f"interrupted, {left} threads left, {'the same' if same else 'another'} score")
+"""
 
 
 @pytest.fixture
@@ -67,6 +99,29 @@ def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
     assert "sharing" in shared.plan
     monkeypatch.setattr(prepare, "share", lambda column, windows, *_: brute_force(column, windows))
     assert numbers(scorer.score(photo)) == numbers(shared)
+
+
+def test_replayed_launches_give_the_same_scores_and_few_shapes_serve_many_images(simulated_gpu):
+    photos = [np.random.default_rng(seed).integers(0, 256, (36 + seed, 41, 3)).astype(np.uint8) for seed in range(5)]
+    expected = [numbers(Scorer(small.model(), "cuda", views=3, dtype="float16", graphs=False).score(photo)) for photo in photos]
+    scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
+    assert [numbers(scorer.score(photo)) for photo in photos] == expected
+    assert 1 < len(scorer._network._own().recordings) < 2 * len(photos)
+
+
+def test_an_interrupt_ends_the_work_at_once_and_leaves_no_thread(tmp_path):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    command = [sys.executable, str(script)]
+    root = Path(__file__).parents[2]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, cwd=root, env=environment, **pipes) as process:
+        assert process.stdout.readline() == "scored\n"
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert out == "interrupted, 0 threads left, the same score\n"
 
 
 def test_features_enter_a_layer_in_the_order_in_which_the_last_block_leaves_them():

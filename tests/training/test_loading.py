@@ -14,7 +14,7 @@ from PIL import Image
 from dcnn_fast.data import Example
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
-from dcnn_fast.training.loading import Cases, Draws, Request, cut_batch, epoch_order, load
+from dcnn_fast.training.loading import Cases, Draws, Request, cut_planes, epoch_order, load
 from dcnn_fast.training.pictures import Picture, Pictures, means
 from tests.training import sets
 
@@ -95,9 +95,9 @@ def test_decoded_photographs_give_the_same_windows_as_planes():
         assert torch.equal(a, b)
 
 
-def test_cut_batch_flips_and_repeats():
+def test_planes_are_cut_flipped_and_repeated():
     picture = Picture(torch.arange(32 * 32 * 3, dtype=torch.int32).reshape(32, 32, 3).to(torch.uint8))
-    one, other, again = cut_batch([picture], INPUTS[1:], [[(0, 1, 2, False), (0, 1, 2, True), (0, 1, 2, False)]])[0]
+    one, other, again = cut_planes([picture], INPUTS[1], [(0, 1, 2, False), (0, 1, 2, True), (0, 1, 2, False)])
     assert torch.equal(one, picture.photo[1:25, 2:26].permute(2, 0, 1))
     assert torch.equal(one.flip(2), other) and torch.equal(one, again)
 

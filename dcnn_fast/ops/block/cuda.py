@@ -11,7 +11,8 @@ from dcnn_fast.ops.block import cuda_forward, gpu_choice
 from dcnn_fast.ops.block.cuda_config import MOST_FILTERS, MOST_NORM, config_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import whole_images
-from dcnn_fast.ops.launch import capability, cuda_refused
+from dcnn_fast.ops.device_tables import Placer
+from dcnn_fast.ops.launch import Launch, capability, cuda_refused
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
@@ -62,6 +63,18 @@ def _refused_shapes(params: BlockParams) -> str | None:
     if config_of(params) is None:
         return f"the patch of a filter of {params.size} with stride {options.stride} is too large for the CUDA C++ block"
     return None
+
+
+def lay(weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float) -> cuda_forward.Laid:
+    """What does not depend on sources and regions, laid out on the weights' device once for all (`FixedBlock`)."""
+    return cuda_forward.lay(weight, bias, params, mean, scale)
+
+
+def planned(
+    laid: cuda_forward.Laid, sources: Sequence[Tensor], regions: RegionList, outputs: Sequence[Tensor], placer: Placer
+) -> Launch:
+    """The launch of `regions`, its tables given to `placer`."""
+    return cuda_forward.planned(laid, sources, regions, outputs, placer)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, strips_of
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, output_table, source_table
+from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.triton_config import norm_first
+from dcnn_fast.ops.device_tables import AtOnce, Placer
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -51,9 +53,68 @@ def run(
     outputs: Sequence[Tensor],
 ) -> None:
     """Write every region's pieces to `outputs` (channels_last) in one launch. The regions must have been checked."""
-    config = config_of(params)
+    launch(planned(lay(weight, bias, params, mean, scale), sources, regions, outputs, AtOnce(weight.device)))
+
+
+@dataclass(frozen=True)
+class Laid:
+    """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
+
+    params: BlockParams
+    config: CudaConfig
+    weight: Tensor
+    bias: Tensor
+    means: Tensor
+    subtract: bool
+    scale: float
+
+
+def lay(
+    weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float,
+    config: CudaConfig | None = None,
+) -> Laid:  # fmt: skip
+    """The operands of `run`, packed for `planned`. config: the tile, None for the one chosen."""
+    config = config or config_of(params)
     assert config is not None, "can_run refuses what has no tile"
-    launch(plan_launch(config, sources, regions, weight, bias, params, mean, scale, outputs, _blocks(weight.device, config)))
+    means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
+    means[: len(mean)] = torch.tensor(list(mean))
+    added = torch.zeros(-(-params.filters // config.part) * config.part, device=weight.device)
+    if bias is not None:
+        added[: params.filters] = bias.float()
+    subtract = bool(mean) or scale != 1.0
+    return Laid(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
+
+
+def planned(
+    laid: Laid,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    outputs: Sequence[Tensor],
+    placer: Placer,
+    blocks: int | None = None,
+) -> Launch:
+    """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
+    params, config, device = laid.params, laid.config, laid.weight.device
+    blocks = blocks or _blocks(device, config)
+    readable = [_readable(source) for source in sources]
+    access = max(_access(source, params, config, laid.subtract) for source in readable)
+    if access == _WORD:
+        readable = [_with_fourth(source) for source in readable]
+    parts = -(-params.filters // config.part)
+    strips = strips_of(regions, params, config, max(1, blocks // parts))
+    tables = {"strips": strips, **tables_of(regions, readable, outputs)}
+    # One output of the empty region, whose pixels are zeros and of which no result is wanted.
+    placed = placer.place(tables, {"strips": (len(regions), 0, 0, 1, 1, 0, 0, 1)})
+    count = len(placed["strips"])
+    args: dict[str, Any] = {
+        **placed, "count": count, "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
+        **norm_numbers(params.options.norm),
+    }  # fmt: skip
+    constants = _of_problem(params) | _of_tile(config) | {
+        "ACCESS": access, "SUBTRACT": int(laid.subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
+    }  # fmt: skip
+    grid = min(count, max(1, blocks // parts)), parts
+    return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
 
 
 def plan_launch(
@@ -69,29 +130,8 @@ def plan_launch(
     blocks: int,
 ) -> Launch:
     """The launch of `run`, with a tile of `config`, for a GPU that runs so many thread blocks at a time."""
-    device = weight.device
-    subtract = bool(mean) or scale != 1.0
-    readable = [_readable(source) for source in sources]
-    access = max(_access(source, params, config, subtract) for source in readable)
-    if access == _WORD:
-        readable = [_with_fourth(source) for source in readable]
-    parts = -(-params.filters // config.part)
-    strips = strips_of(regions, params, config, max(1, blocks // parts))
-    means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
-    means[: len(mean)] = torch.tensor(list(mean))
-    added = torch.zeros(parts * config.part, device=device)
-    if bias is not None:
-        added[: params.filters] = bias.float()
-    args: dict[str, Any] = {
-        "strips": copied(strips, device), "count": len(strips), **_tables(regions, readable, outputs, device),
-        "weight": packed(weight, config), "bias": added, "mean": copied(means, device), "scale": float(scale),
-        **norm_numbers(params.options.norm),
-    }  # fmt: skip
-    constants = _of_problem(params) | _of_tile(config) | {
-        "ACCESS": access, "SUBTRACT": int(subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
-    }  # fmt: skip
-    grid = min(len(strips), max(1, blocks // parts)), parts
-    return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
+    laid = lay(weight, bias, params, mean, scale, config)
+    return planned(laid, sources, regions, outputs, AtOnce(weight.device), blocks)
 
 
 def run_simple(
@@ -114,9 +154,9 @@ def run_simple(
         for col in range(int(regions.pieces[piece, 3]))
     ]
     added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
+    tables = {"windows": torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
-        "windows": copied(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), device),
-        "weight": weight.contiguous(), "bias": added, **_tables(regions, sources, outputs, device),
+        **AtOnce(device).place(tables, {}), "weight": weight.contiguous(), "bias": added,
         "mean": copied(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
@@ -138,17 +178,6 @@ def packed(weight: Tensor, config: CudaConfig) -> Tensor:
     rows = grown.view(parts, config.part, chunks, config.pixel, size, columns).permute(0, 2, 4, 1, 5, 3)
     matrices = rows.reshape(parts, chunks, size, config.part // 16, 2, 8, config.steps, 2, 8)
     return matrices.permute(0, 1, 2, 6, 3, 4, 7, 5, 8).contiguous()
-
-
-def _tables(
-    regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor], device: torch.device
-) -> dict[str, Tensor]:
-    """The tables that both kernels read, by name."""
-    return {
-        "regions": copied(regions.regions, device), "pieces": copied(regions.pieces, device),
-        "stores": copied(regions.stores, device), "sources": source_table(sources, device),
-        "outputs": output_table(outputs, device),
-    }  # fmt: skip
 
 
 def _of_problem(params: BlockParams) -> dict[str, int]:

@@ -9,23 +9,26 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import per_term
-from dcnn_fast.ops.launch import copied
-from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.ops.region import REGION_FIELDS, RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm
 
-
-def source_table(sources: Sequence[Tensor], device: torch.device) -> Tensor:
-    """[n, 5] int64: address, strides of image, row, column and channel in elements."""
-    rows = []
-    for source in sources:
-        image, channel, row, col = source.stride()
-        rows.append((source.data_ptr(), image, row, col, channel))
-    return copied(torch.tensor(rows, dtype=torch.int64), device)
+# A region with nothing in it, and no column short of one: what programs are given that have nothing to do.
+_EMPTY_REGION = tuple(int(name == "cols") for name in (*REGION_FIELDS, "first piece", "pieces"))
 
 
-def output_table(outputs: Sequence[Tensor], device: torch.device) -> Tensor:
-    """[n, 3] int64: address, rows, columns."""
-    return copied(torch.tensor([(out.data_ptr(), *out.shape[2:]) for out in outputs], dtype=torch.int64), device)
+def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The tables that every kernel of the block reads, by name; the regions end with one that is empty.
+
+    sources: [n, 5] int64: address, strides of image, row, column and channel in elements. outputs: [n, 3] int64: address, rows,
+    columns.
+    """
+    from_ = [(source.data_ptr(), *(source.stride(axis) for axis in (0, 2, 3, 1))) for source in sources]
+    to = [(out.data_ptr(), *out.shape[2:]) for out in outputs]
+    return {
+        "regions": torch.cat([regions.regions, torch.tensor([_EMPTY_REGION])]), "pieces": regions.pieces,
+        "stores": regions.stores, "sources": torch.tensor(from_, dtype=torch.int64),
+        "outputs": torch.tensor(to, dtype=torch.int64),
+    }  # fmt: skip
 
 
 def out_alignment(outputs: Sequence[Tensor]) -> int:

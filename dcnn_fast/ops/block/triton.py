@@ -11,7 +11,8 @@ from dcnn_fast.ops.block import triton_backward, triton_forward
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.block.triton_config import forward_config
-from dcnn_fast.ops.launch import refused
+from dcnn_fast.ops.device_tables import Placer
+from dcnn_fast.ops.launch import Launch, refused
 from dcnn_fast.ops.region import RegionList
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -37,6 +38,18 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     if config.rows * config.cols * config.filters * config.joined > _LARGEST_TILE:
         return f"a tile of {config.rows} x {config.cols} outputs of {params.filters} filters is too large for Triton's block"
     return None
+
+
+def lay(weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float) -> triton_forward.Laid:
+    """What does not depend on sources and regions, laid out on the weights' device once for all (`FixedBlock`)."""
+    return triton_forward.lay(weight, bias, params, mean, scale)
+
+
+def planned(
+    laid: triton_forward.Laid, sources: Sequence[Tensor], regions: RegionList, outputs: Sequence[Tensor], placer: Placer
+) -> Launch:
+    """The launch of `regions`, its tables given to `placer`."""
+    return triton_forward.planned(laid, sources, regions, outputs, placer)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

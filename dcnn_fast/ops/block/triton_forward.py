@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from dcnn_fast.ops.block import triton_tune
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, output_table, source_table
+from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.triton_config import (
     JOINED_GROUPS,
     ForwardConfig,
     forward_config,
     norm_first,
 )
+from dcnn_fast.ops.device_tables import AtOnce, Placer
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -48,16 +49,71 @@ def run(
     those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the source
     enters every group's filters where more than two groups meet in a norm.
     """
+    laid = lay(weight, bias, params, mean, scale, values is not None or hits is not None)
+    launch(planned(laid, sources, regions, outputs, AtOnce(weight.device), values, hits))
+
+
+@dataclass(frozen=True)
+class Laid:
+    """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
+
+    params: the problem that they pose. keeps: whether something is kept for the backward.
+    """
+
+    params: BlockParams
+    weight: Tensor
+    bias: Tensor | None
+    means: Tensor
+    band: Tensor | None
+    subtract: bool
+    scale: float
+    keeps: bool = False
+
+
+def lay(
+    weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float, keeps: bool = False
+) -> Laid:
+    """The operands of `run`, laid out for `planned`."""
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
-    keeps = values is not None or hits is not None
-    operands = (sources, regions, weight, bias, params, mean, scale, outputs, values, hits)
-    of = capability(weight.device)
-    if triton_tune.asked_for(weight.device):
-        config = triton_tune.tuned(params, of, keeps, lambda tile: _seconds(plan_launch(tile, *operands)))
+    config = forward_config(params, capability(weight.device), keeps)
+    return _laid(config, weight, bias, params, mean, scale, keeps)
+
+
+def _laid(
+    config: ForwardConfig, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float,
+    keeps: bool = False,
+) -> Laid:  # fmt: skip
+    device = weight.device
+    band = _band_of(config, params)
+    return Laid(
+        params, weight.contiguous(memory_format=torch.channels_last), None if bias is None else bias.contiguous(),
+        copied(torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32), device),
+        None if band is None else copied(band, device), bool(mean) or scale != 1.0, float(scale), keeps,
+    )  # fmt: skip
+
+
+def planned(
+    laid: Laid,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    outputs: Sequence[Tensor],
+    placer: Placer,
+    values: Tensor | None = None,
+    hits: Tensor | None = None,
+) -> Launch:
+    """The launch of `run`, in the tile that is chosen for it."""
+    operands = (laid, sources, regions, outputs)
+    device = laid.weight.device
+    of = capability(device)
+    if triton_tune.asked_for(device):
+        now = AtOnce(device)
+        config = triton_tune.tuned(
+            laid.params, of, laid.keeps, lambda tile: _seconds(_launch(tile, *operands, now, values, hits))
+        )  # fmt: skip
     else:
-        config = forward_config(params, of, keeps)
-    launch(plan_launch(config, *operands))
+        config = forward_config(laid.params, of, laid.keeps)
+    return _launch(config, *operands, placer, values, hits)
 
 
 def _seconds(what: Launch) -> float:
@@ -82,26 +138,34 @@ def plan_launch(
     hits: Tensor | None = None,
 ) -> Launch:
     """The launch of `run`, with a tile of `config`."""
+    laid = _laid(config, weight, bias, params, mean, scale)
+    return _launch(config, laid, sources, regions, outputs, AtOnce(weight.device), values, hits)
+
+
+def _launch(
+    config: ForwardConfig,
+    laid: Laid,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    outputs: Sequence[Tensor],
+    placer: Placer,
+    values: Tensor | None,
+    hits: Tensor | None,
+) -> Launch:
     # Triton is imported on first use.
     from dcnn_fast.ops.block.triton_forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton_stream_kernels import block_stream_kernel  # noqa: PLC0415
 
-    device = weight.device
-    weight = weight.contiguous(memory_format=torch.channels_last)
+    params = laid.params
     readable = [_readable(source, config, params) for source in sources]
-    tiles = tiles_of(regions, config)
-    means = copied(torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32), device)
-    band = _band_of(config, params)
-    table, pieces, stores = (copied(tensor, device) for tensor in (regions.regions, regions.pieces, regions.stores))
+    tables = {"tiles": tiles_of(regions, config), **tables_of(regions, readable, outputs)}
+    placed = placer.place(tables, {"tiles": (len(regions), 0, 0)})
     args: dict[str, Any] = {
-        "tiles": copied(tiles, device), "regions": table, "pieces": pieces, "stores": stores,
-        "sources": source_table(readable, device),
-        "outputs": output_table(outputs, device),
-        "weight": weight, "bias": weight if bias is None else bias.contiguous(), "mean": means, "scale": float(scale),
-        "band": means if band is None else copied(band, device), **norm_numbers(params.options.norm),
+        **placed, "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
+        "scale": laid.scale, "band": laid.means if laid.band is None else laid.band, **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _constants(config, params) | {
-        "SUBTRACT": bool(mean) or scale != 1.0, "BIAS": bias is not None, "BANDED": band is not None,
+        "SUBTRACT": laid.subtract, "BIAS": laid.bias is not None, "BANDED": laid.band is not None,
         "ALIGN": _alignment(readable) if not config.gather else 1, "OUT_ALIGN": out_alignment(outputs),
         "SOURCE_TYPE": kernel_type(readable[0].dtype), "OUT_TYPE": kernel_type(outputs[0].dtype),
         "EXACT": outputs[0].dtype == torch.float32,
@@ -111,11 +175,11 @@ def plan_launch(
         kernel = block_tile_kernel
         constants |= {"BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat}
         constants |= {"KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None}
-        args |= {"values": means if values is None else values, "hits": stores if hits is None else hits}
+        args |= {"values": laid.means if values is None else values, "hits": placed["stores"] if hits is None else hits}
     groups = params.options.groups
     parts = -(-(params.filters // groups) // config.filters) * (groups // config.joined)
     written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
-    return Launch(kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written)
+    return Launch(kernel, (len(placed["tiles"]), parts), args, constants, config.warps, config.stages, readable, written)
 
 
 def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:

@@ -77,10 +77,8 @@ def planned(
             accumulate(sizes[:-1], initial=0), strict=True,
         )
     ]  # fmt: skip
-    device = label_weight.device
-    numbers = torch.tensor(
-        [*(n for row in table for n in row), *accumulate(counts, initial=0)], dtype=torch.int64, device=device
-    )
+    numbers = torch.tensor([*(n for row in table for n in row), *accumulate(counts, initial=0)], dtype=torch.int64)
+    numbers = launch.copied(numbers, label_weight.device)
     columns, first = numbers[: 8 * len(table)], numbers[8 * len(table) :]
     names = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
     item = params.weight_dtype.itemsize

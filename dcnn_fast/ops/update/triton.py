@@ -67,7 +67,7 @@ def planned(
         blocks += -(-w.numel() // BLOCK)
     if not rows:
         return None
-    table = torch.tensor(rows, dtype=torch.int64, device=parameters[0].device)
+    table = launch.copied(torch.tensor(rows, dtype=torch.int64), parameters[0].device)
     names = {torch.float64: tl.float64, torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
     constants = {
         "VALUE": names[params.dtype],

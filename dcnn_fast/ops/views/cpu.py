@@ -28,12 +28,14 @@ def run(
 ) -> None:
     """Write cut i to outputs[i], [height, width, 4], of uint8, float16 or bfloat16; images as in `views.planes`."""
     opaque: dict[int, np.ndarray] = {}
+    wholes: dict[tuple[int, ViewParams], Tensor] = {}
     offset = torch.tensor(tuple(mean) or (0.0,), dtype=torch.float32)
     for cut, output in zip(cuts, outputs, strict=True):
         if cut.image not in opaque:
             opaque[cut.image] = without_alpha(images[cut.image].numpy(), background)
-        whole = torch.from_numpy(plane(opaque[cut.image], cut.params))
-        part = whole[cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
+        if (cut.image, cut.params) not in wholes:
+            wholes[cut.image, cut.params] = torch.from_numpy(plane(opaque[cut.image], cut.params))
+        part = wholes[cut.image, cut.params][cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
         part = part.flip(1) if cut.flip else part
         output.zero_()
         output[..., :3] = part if output.dtype == torch.uint8 else (part.float() - offset) * scale

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.launch import CudaKernel, Launch, capability, copied, cuda_refused, launch
+from dcnn_fast.ops.device_tables import AtOnce
+from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.filters import bilinear
 
@@ -38,7 +39,7 @@ def can_run(cuts: CutList, device: torch.device) -> str | None:
         refusal = f"the kernel needs compute capability 8.0, not {capability(device) / 10}"
     if refusal is None:
         for cut in cuts.cuts:
-            if max(cut.params.height, cut.params.width) > _MAX_SIDE or _tiles(cut, 4) is None:
+            if max(cut.params.height, cut.params.width) > _MAX_SIDE or not _fits(cut):
                 return f"a photograph of {cut.params.width} x {cut.params.height} is too long for a tile's memory"
     return refusal
 
@@ -74,7 +75,7 @@ def plan_launch(
     device = outputs[0].device
     red, green, blue = (float(value) for value in (tuple(mean) or (0.0, 0.0, 0.0)))
     args: dict[str, Any] = {
-        **{name: copied(table, device) for name, table in tables.tensors().items()},
+        **AtOnce(device).place(tables.tensors(), {}),
         "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(scale),
         "background": background[0] | background[1] << 8 | background[2] << 16,
     }  # fmt: skip
@@ -100,9 +101,7 @@ class _Tables:
     def add(self, image: Tensor, cut: Cut, output: Tensor) -> None:
         channels = image.shape[2]
         (height, width), (top, left) = cut.params.resized, cut.origin
-        rows, cols = (
-            range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
-        )
+        rows, cols = _wanted(cut)
         axis_y = self._axis(cut.params.height, height, rows, False)
         axis_x = self._axis(cut.params.width, width, cols, True)
         number = len(self.images)
@@ -143,6 +142,39 @@ class _Tables:
         self._counts[name] += len(table)
 
 
+def _fits(cut: Cut) -> bool:
+    """Whether tiles of one column have a stage and a ring, whatever the photograph's channels, for the cut and for one in the
+    middle, by which their sides are chosen.
+    """
+    wanted = _wanted(cut)
+    if not wanted[0] or not wanted[1]:
+        return True
+    source, resized = (cut.params.height, cut.params.width), cut.params.resized
+    return _fitting(source, resized, wanted) and _fitting(
+        source, resized, _middle(resized, (len(wanted[0]), len(wanted[1])))
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _fitting(source: tuple[int, int], resized: tuple[int, int], outputs: tuple[range, range]) -> bool:
+    rows, cols = (_Axis(*sides) for sides in zip(source, resized, outputs, strict=True))
+    return _group(rows, cols, 1, 4) is not None
+
+
+def _wanted(cut: Cut) -> tuple[range, range]:
+    """The rows and columns of the resized photograph that the cut holds."""
+    rows, cols = (
+        range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
+    )
+    return rows, cols
+
+
+def _middle(resized: tuple[int, int], extent: tuple[int, int]) -> tuple[range, range]:
+    """As many rows and columns as `extent` in the middle of the resized photograph."""
+    rows, cols = (range((side - part) // 2, (side + part) // 2) for side, part in zip(resized, extent, strict=True))
+    return rows, cols
+
+
 @dataclass(frozen=True)
 class _Tiles:
     """rows: (col, cols, row, rows, group, first chunk, chunks) of each tile, in pixels of the cut. chunks: [K, 4] (col, cols,
@@ -154,10 +186,7 @@ class _Tiles:
 
 
 def _tiles(cut: Cut, channels: int) -> _Tiles | None:
-    rows, cols = (
-        range(inside.start + first, inside.stop + first) for inside, first in zip(cut.inside, cut.origin, strict=True)
-    )
-    return _tiles_of((cut.params.height, cut.params.width), cut.params.resized, cut.origin, (rows, cols), channels)
+    return _tiles_of((cut.params.height, cut.params.width), cut.params.resized, cut.origin, _wanted(cut), channels)
 
 
 @lru_cache(maxsize=1024)
@@ -197,16 +226,19 @@ def _side(source: tuple[int, int], resized: tuple[int, int], extent: tuple[int, 
     A lane has a row, so tiles are as narrow as it takes to have most rows staged. Wherever the outputs lie, they are judged in
     the middle.
     """
-    middle = [range((side - part) // 2, (side + part) // 2) for side, part in zip(resized, extent, strict=True)]
-    rows, cols = (_Axis(*sides) for sides in zip(source, resized, middle, strict=True))
+    rows, cols = (_Axis(*sides) for sides in zip(source, resized, _middle(resized, extent), strict=True))
     need = rows.reach * cols.reach * channels
     written = 8 * extent[0] * extent[1]
     ranked: list[tuple[float, ...]] = []
+    down = [(m, int(spans.sum()), len(spans)) for m in _HEIGHTS for spans in (rows.spans(m),)]
     for n in _WIDTHS:
         if (group := _group(rows, cols, n, channels)) is None:
             continue
-        for m in _HEIGHTS:
-            read = _bytes_read(rows, cols, m, n, channels)
+        wide = cols.spans(n)
+        # Bytes of whole sectors; where a row ends the next one begins, so only parts of rows have sectors read for a part.
+        across = int((channels * wide + np.where(wide == cols.size, 0, SECTOR)).sum())
+        for m, tall, count in down:
+            read = tall * across + cols.table_bytes * count + rows.table_bytes * len(wide)
             alone, together = read / need, (read + written) / (need + written)
             small = min(n, extent[1]) * min(m, extent[0]) < min(_LEAST, extent[0] * extent[1])
             if alone <= _MOST or together <= _ALLOWED:
@@ -239,7 +271,7 @@ class _Axis:
         spans: np.ndarray[Any, np.dtype[np.int64]] = np.maximum.reduceat(self.end, starts) - self.first[starts]
         return spans
 
-    @property
+    @cached_property
     def table_bytes(self) -> int:
         """Of the entries and the weights."""
         return 16 * (len(self.first) + int(self.quads.sum()))
@@ -280,14 +312,6 @@ def _chunks(cols: _Axis, col: int, count: int, group: int, channels: int) -> lis
         chunks.append((col + start, stop - start, first[start], _words(end[stop - 1] - first[start], channels)))
         start = stop
     return chunks
-
-
-def _bytes_read(rows: _Axis, cols: _Axis, m: int, n: int, channels: int) -> int:
-    """Bytes of the sectors that tiles of m x n outputs read of the photograph and of the weights, summed over the blocks."""
-    wide, tall = cols.spans(n), rows.spans(m)
-    # Where a row ends the next one begins: only parts of rows have sectors that are read for a part.
-    parts = int((channels * wide + np.where(wide == cols.size, 0, SECTOR)).sum())
-    return int(tall.sum()) * parts + cols.table_bytes * len(tall) + rows.table_bytes * len(wide)
 
 
 def _outside(cut: Cut) -> list[tuple[int, int, int, int]]:

@@ -47,4 +47,5 @@ class CutList:
     cuts: tuple[Cut, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.cuts)} cuts of {len({cut.image for cut in self.cuts})} photographs"
+        cuts, photographs = len(self.cuts), len({cut.image for cut in self.cuts})
+        return f"{cuts} cut{'s' * (cuts > 1)} of {photographs} photograph{'s' * (photographs > 1)}"

@@ -339,5 +339,5 @@ def test_bad_arguments_are_named(call, message):
 
 def test_a_forced_backend_that_cannot_run_is_an_error(monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cuda")
-    with pytest.raises(BackendError, match="1 cuts of 1 photographs: CUDA C"):
+    with pytest.raises(BackendError, match="1 cut of 1 photograph: CUDA C"):
         views.planes([_photo(4, 4)], "warp")
