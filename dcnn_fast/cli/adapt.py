@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcnn_fast.cli.train import KIND, PRECISION
+from dcnn_fast.cli import sets
+from dcnn_fast.cli.train import PRECISION
+
+if TYPE_CHECKING:
+    from dcnn_fast.data import DataSet
 
 
 def adapt(
     model: Annotated[Path, typer.Argument(help="The model file to start from.")],
-    data: Annotated[Path, typer.Argument(help="The data set: a folder or a file.")],
+    data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
     category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over it; the paper: about 50 for local views, 10 for warped ones.")] = 10,
@@ -23,13 +27,15 @@ def adapt(
     flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
     best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
-    kind: Annotated[str | None, typer.Option(help=KIND)] = None,
-    images: Annotated[Path | None, typer.Option(help="The folder of the photographs, where the set does not say.")] = None,
-    delta: Annotated[float, typer.Option(help="Leave out training images rated within this of the threshold.")] = 0.0,
-    threshold: Annotated[float | None, typer.Option(help="Ratings above it are high.")] = None,
-    fold: Annotated[int, typer.Option(help="The part that is held out, where the set has no split.")] = 0,
-    folds: Annotated[int, typer.Option(help="Into how many parts it is split then.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of order, windows, flips, dropout and the split.")] = 0,
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    delta: sets.Delta = 0.0,
+    threshold: sets.Threshold = None,
+    fold: sets.Fold = 0,
+    folds: sets.Folds = 5,
+    split_seed: sets.SplitSeed = 0,
+    seed: Annotated[int, typer.Option(help="Of order, windows, flips and dropout.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
@@ -41,11 +47,16 @@ def adapt(
     """
     from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    wanted = train_run.SetOptions(data, kind, images, delta, category, threshold, fold, folds, seed)
+    def opened() -> DataSet:
+        return sets.open_set(
+            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
+            threshold=threshold, fold=fold, folds=folds, seed=split_seed,
+        )  # fmt: skip
+
     machine = train_run.Machine(device, workers, cache)
     raise typer.Exit(
         train_run.run(
-            wanted, lambda labels: train_run.from_model(model, labels), out, resume, machine,
+            opened, lambda data: train_run.from_model(model, data), out, resume, machine,
             lambda: train_run.settings(
                 epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune, flip=flip,
                 mean="spec", precision=precision, best_by=best_by, seed=seed,

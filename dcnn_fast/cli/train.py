@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-KIND = "ava, ava-style, iad, folders or csv; default: what lies there."
+from dcnn_fast.cli import sets
+
+if TYPE_CHECKING:
+    from dcnn_fast.data import DataSet
+
 PRECISION = "Of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="The data set: a folder or a file.")],
+    data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
     net: Annotated[
         str, typer.Option(help="A preset (`dcnn-fast describe` lists them) or a model file to start from.")
@@ -30,13 +34,21 @@ def train(
     filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
     fc: Annotated[str | None, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = None,
     dropout: Annotated[float | None, typer.Option(help="On fully-connected layers; default 0.5.")] = None,
-    kind: Annotated[str | None, typer.Option(help=KIND)] = None,
-    images: Annotated[Path | None, typer.Option(help="The folder of the photographs, where the set does not say.")] = None,
-    delta: Annotated[float, typer.Option(help="Leave out training images rated within this of the threshold.")] = 0.0,
-    category: Annotated[str | None, typer.Option(help="This content category alone.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Ratings above it are high.")] = None,
-    fold: Annotated[int, typer.Option(help="The part that is held out, where the set has no split.")] = 0,
-    folds: Annotated[int, typer.Option(help="Into how many parts it is split then.")] = 5,
+    init: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=FILE", help="Start this column, from 0, from a model file's first.")
+    ] = None,
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    delta: sets.Delta = 0.0,
+    category: sets.Category = None,
+    threshold: sets.Threshold = None,
+    variant: sets.Variant = "threshold",
+    exclude_overlap: sets.ExcludeOverlap = False,
+    multi_task: Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")] = False,
+    fold: sets.Fold = 0,
+    folds: sets.Folds = 5,
+    split_seed: sets.SplitSeed = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50,
     batch: Annotated[int, typer.Option(help="Images of a mini-batch, over all processes.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate of the weights.")] = 0.001,
@@ -54,7 +66,7 @@ def train(
     test_views: Annotated[int, typer.Option(help="Windows averaged for each of them.")] = 5,
     best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
     checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of weights, order, windows, flips, dropout and the split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, order, windows, flips and dropout.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
@@ -68,12 +80,20 @@ def train(
     """
     from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    wanted = train_run.SetOptions(data, kind, images, delta, category, threshold, fold, folds, seed)
-    shape = train_run.Shape(net, views, geometry, plane, window, stride, filters, fc, dropout, seed)
+    def opened() -> DataSet:
+        return sets.open_set(
+            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
+            threshold=threshold, variant=variant, exclude_test_overlap=exclude_overlap, attributes=multi_task, fold=fold,
+            folds=folds, seed=split_seed,
+        )  # fmt: skip
+
+    shape = train_run.Shape(
+        net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed
+    )  # fmt: skip
     machine = train_run.Machine(device, workers, cache, tensorboard)
     raise typer.Exit(
         train_run.run(
-            wanted, shape.network, out, resume, machine,
+            opened, shape.network, out, resume, machine,
             lambda: train_run.settings(
                 epochs=epochs, batch=batch, rate=rate, bias_rate=bias_rate, momentum=momentum, bias_momentum=momentum,
                 decay=decay, schedule=schedule, drops=drops, column_rates=column_rates, tune=tune, flip=flip, mean=mean,

@@ -1,9 +1,10 @@
-"""What `dcnn-fast train` and `adapt` do with their options: the set, the network, the run, and what is printed of it."""
+"""What `dcnn-fast train` and `adapt` do with their options: the network, the run, and what is printed of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,36 +12,11 @@ from typing import Any
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import MultiColumn, build, load_model
+from dcnn_fast.nets import MultiColumn, build, load_columns, load_model
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, parse_drops, train
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
 _MEASURES = ("loss", "accuracy", "balanced_accuracy", "majority", "auc")
-
-
-@dataclass(frozen=True)
-class SetOptions:
-    """Which set, and which part of it; as `data.load_set` takes them."""
-
-    path: Path
-    kind: str | None
-    images: Path | None
-    delta: float
-    category: str | None
-    threshold: float | None
-    fold: int
-    folds: int
-    seed: int
-
-    def load(self) -> DataSet:
-        """The set. Raises ValueError and OSError as `load_set` does."""
-        from dcnn_fast.data import load_set  # noqa: PLC0415
-
-        data: DataSet = load_set(
-            self.path, self.kind, images=self.images, delta=self.delta, category=self.category, threshold=self.threshold,
-            fold=self.fold, folds=self.folds, seed=self.seed,
-        )  # fmt: skip
-        return data
 
 
 @dataclass(frozen=True)
@@ -56,13 +32,15 @@ class Shape:
     filters: float
     fc: str | None
     dropout: float | None
+    init: tuple[str, ...]
     seed: int
 
-    def network(self, labels: tuple[str, ...]) -> MultiColumn:
-        """The network for these labels: a model file's as it is, or a preset's in other views and sizes, freshly drawn."""
+    def network(self, data: DataSet) -> MultiColumn:
+        """The network for the data's labels and attributes: a model file's as it is, or a preset's in other views and sizes,
+        freshly drawn but for the columns that `init` names."""
         if self.net.endswith(".safetensors"):
             self._require_no_sizes()
-            return from_model(Path(self.net), labels)
+            return load_columns(from_model(Path(self.net), data), sources(self.init))
         network = spec.preset(self.net, self.geometry)  # type: ignore[arg-type]
         if self.views is not None:
             network = _seen_through(network, tuple(view.strip() for view in self.views.split(",")))
@@ -73,7 +51,12 @@ class Shape:
         columns = network.columns
         if self.dropout is not None:
             columns = tuple(column if column.frozen else replace(column, dropout=self.dropout) for column in columns)
-        return build(replace(network, columns=columns, labels=labels), seed=self.seed)
+        network = replace(network, columns=columns, labels=data.labels, attributes=data.attributes)
+        taken = sources(self.init)
+        for number, column in enumerate(columns):
+            if column.frozen and number not in taken:
+                raise ValueError(f"init must name a model file for column {number}, which is frozen, got none")
+        return load_columns(build(network, seed=self.seed), taken)
 
     def _require_no_sizes(self) -> None:
         given = {"views": self.views, "plane": self.plane, "window": self.window, "stride": self.stride, "fc": self.fc}
@@ -93,12 +76,27 @@ class Machine:
     tensorboard: bool = False
 
 
-def from_model(path: Path, labels: tuple[str, ...]) -> MultiColumn:
+def from_model(path: Path, data: DataSet) -> MultiColumn:
     """The network of a model file. Raises ValueError when its labels are not the data's."""
     net = load_model(path).net
-    if net.spec.labels != labels:
-        raise ValueError(f"{path}: labels must be the data's, {', '.join(labels)}; got {', '.join(net.spec.labels)}")
+    if net.spec.labels != data.labels:
+        raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(net.spec.labels)}")
     return net
+
+
+def sources(texts: Sequence[str]) -> dict[int, tuple[str, int]]:
+    """Which model file each column starts from: "0=scnn.safetensors", or "1=dcnn.safetensors:1" for its second column.
+
+    Raises ValueError for a text that reads otherwise.
+    """
+    found = {}
+    for text in texts:
+        match = re.fullmatch(r"(\d+)=(.+?)(?::(\d+))?", text)
+        if match is None:
+            raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
+        column, path, theirs = match.groups()
+        found[int(column)] = (path, int(theirs or 0))
+    return found
 
 
 def settings(**options: Any) -> Settings:
@@ -108,18 +106,22 @@ def settings(**options: Any) -> Settings:
 
 
 def run(
-    wanted: SetOptions,
-    network: Callable[[tuple[str, ...]], MultiColumn],
+    opened: Callable[[], DataSet],
+    network: Callable[[DataSet], MultiColumn],
     out: Path,
     resume: bool,
     machine: Machine,
     options: Callable[[], Settings],
 ) -> int:
     """The whole command; returns its exit status."""
-    talks = os.environ.get("RANK", "0") == "0"  # of the processes of a torchrun, the first
+    talks = first_process()
     try:
-        chosen, data = options(), wanted.load()
-        net = network(data.labels)
+        chosen = options()
+    except ValueError as error:
+        fail(str(error))
+    data = opened()
+    try:
+        net = network(data)
         if talks:
             _introduce(data)
         outcome = train(
@@ -135,6 +137,11 @@ def run(
     if talks:
         _report(outcome, out)
     return 0
+
+
+def first_process() -> bool:
+    """Whether this is the process that prints: of those that torchrun started, the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def integers(name: str, text: str) -> tuple[int, ...]:
@@ -166,14 +173,9 @@ def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network
 
 
 def _introduce(data: DataSet) -> None:
-    out = stderr()
-    out.print(
-        f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}", markup=False
-    )
-    if data.missing:
-        out.print(f"note: {len(data.missing):,} listed photographs are not there", markup=False)
-    for note in data.notes:
-        out.print(f"note: {note}", markup=False)
+    counts = f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}"
+    tasks = f"; and attributes {', '.join(data.attributes)}" if data.attributes else ""
+    stderr().print(counts + tasks, markup=False)
 
 
 def _report(outcome: Outcome, out: Path) -> None:

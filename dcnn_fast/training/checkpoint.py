@@ -108,9 +108,9 @@ def restore(checkpoint: Checkpoint, net: nn.Module, update: ConvNetUpdate) -> No
             update.state[parameter]["increment"] = torch.empty_like(parameter, requires_grad=False).copy_(stored)
 
 
-def fingerprint_of(data: DataSet, inputs: Any) -> str:
-    """A digest of what a run learns from and looks at: labels, keys, targets and the network's inputs, not the pixels."""
-    state = hashlib.sha256(repr((data.labels, data.attributes, tuple(inputs))).encode())
+def fingerprint_of(data: DataSet, inputs: Any, architecture: Any) -> str:
+    """A digest of what a run learns from and with: labels, keys, targets, the network's inputs and spec; not the pixels."""
+    state = hashlib.sha256(repr((data.labels, data.attributes, tuple(inputs), architecture)).encode())
     for part in (data.train, data.test):
         for example in part:
             state.update(repr((example.key, example.label, example.attribute, example.truth)).encode())

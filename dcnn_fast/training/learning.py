@@ -21,7 +21,7 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
 
     Each group's "base" is its rate before the schedule. Biases, the parameters whose name ends in "bias", do not decay.
     """
-    columns = zip(_columns(net), _factors(net, settings), strict=True)
+    columns = zip(columns_of(net), _factors(net, settings), strict=True)
     factors = {id(parameter): factor for column, factor in columns for parameter in column.parameters()}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
@@ -35,14 +35,14 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def still_columns(net: nn.Module, settings: Settings) -> list[nn.Module]:
+def still_columns(net: nn.Module, settings: Settings) -> list[Column]:
     """The columns that this run does not change: those with a factor of 0, or all where the label layer alone is tuned."""
-    columns, factors = _columns(net), _factors(net, settings)
+    columns, factors = columns_of(net), _factors(net, settings)
     return [column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"]
 
 
 @contextmanager
-def held_still(columns: list[nn.Module]) -> Iterator[None]:
+def held_still(columns: list[Column]) -> Iterator[None]:
     """Columns that ask for no gradients, as frozen ones, while the context lasts."""
     parameters = [parameter for column in columns for parameter in column.parameters() if parameter.requires_grad]
     for parameter in parameters:
@@ -76,13 +76,17 @@ def multi_column(net: nn.Module) -> MultiColumn | None:
     return next((module for module in net.modules() if isinstance(module, MultiColumn)), None)
 
 
-def _columns(net: nn.Module) -> list[nn.Module]:
-    ours = multi_column(net)
-    return [] if ours is None else list(ours.columns)
+def columns_of(net: nn.Module) -> list[Column]:
+    """The columns of `net`, or of the first module in it that has some."""
+    for module in net.modules():
+        columns = getattr(module, "columns", None)
+        if isinstance(columns, nn.ModuleList):
+            return [column for column in columns if isinstance(column, Column)]
+    return []
 
 
 def _factors(net: nn.Module, settings: Settings) -> tuple[float, ...]:
-    columns = _columns(net)
+    columns = columns_of(net)
     if settings.column_rates and len(settings.column_rates) != len(columns):
         raise ValueError(
             f"column_rates must be one factor for each of {len(columns)} columns, got {len(settings.column_rates)}"

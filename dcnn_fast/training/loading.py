@@ -110,14 +110,17 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def load(draws: Draws, requests: Iterable[Request], workers: int = 0) -> Iterator[Cases]:
-    """What the requests bring, in their order, whatever the number of worker processes; 0 works in this one."""
+    """What the requests bring, in their order, whatever the number of worker processes; 0 works in this one.
+
+    Workers are forked, so that they share the photographs that are held in memory.
+    """
     if not workers:
         for request in requests:
             yield draws[request]
         return
     yield from DataLoader(
         draws, batch_size=None, sampler=requests, num_workers=workers, prefetch_factor=_PREFETCH, collate_fn=_as_it_is,
-        worker_init_fn=_deaf_to_interrupts,
+        worker_init_fn=_deaf_to_interrupts, multiprocessing_context="fork",
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -20,11 +20,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.nets import Input, Model, MultiColumn, save_model
+from dcnn_fast.nets import Column, Input, Model, MultiColumn, save_model
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.files import put
-from dcnn_fast.training.learning import computed_in, held_still, multi_column, rate_groups, still_columns
+from dcnn_fast.training.learning import columns_of, computed_in, held_still, multi_column, rate_groups, still_columns
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
 from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
@@ -126,14 +126,14 @@ class _Run:
 
     def __init__(
         self, net: nn.Module, data: DataSet, settings: Settings, out: Path, world: World, device: torch.device, workers: int,
-        still: list[nn.Module],
+        still: list[Column],
     ) -> None:  # fmt: skip
         inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
         self.net, self.data, self.settings, self.out = net, data, settings, out
         self.world, self.device, self.workers, self.still = world, device, workers, still
-        self.ours = multi_column(net)
+        self.ours, self.columns = multi_column(net), columns_of(net)
         self.train_set, self.test_set = _usable(self.ours, data)
-        self.fingerprint = runs.fingerprint_of(data, inputs)
+        self.fingerprint = runs.fingerprint_of(data, inputs, _architecture(self.columns))
         decoded = device.type != "cpu"
         self.pictures = Pictures(self.train_set, inputs, decoded=decoded)
         self.draws = Draws(self.pictures, seed=settings.seed, flip=settings.flip)
@@ -166,11 +166,10 @@ class _Run:
             self.pictures.hold(cache, threads)
         if found:
             self._take_up(runs.load_checkpoint(path))
-        elif self.settings.mean == "data" and self.ours is not None:
-            taken = [list(mean) for mean in self._means_of_data(self.ours, threads)]
-            self.progress.means = self.world.first_ones(taken)
-        if self.progress.means is not None and self.ours is not None:
-            self.ours.set_means(self.progress.means)
+        elif self.settings.mean == "data" and self.columns:
+            self.progress.means = self.world.first_ones(self._means_of_data(threads))
+        if self.progress.means is not None:
+            self._set_means(self.progress.means)
         self.world.share([*self.net.parameters(), *self.net.buffers()])
 
     def go(self, stop: threading.Event, advance: Advance, board: Board | None) -> None:
@@ -208,20 +207,29 @@ class _Run:
     def _take_up(self, checkpoint: runs.Checkpoint) -> None:
         found = differences(settings_from_dict(checkpoint.settings), self.settings)
         if checkpoint.fingerprint != self.fingerprint:
-            found.append("the data set or the network's inputs are others")
+            found.append("the data set or the network is another")
         if found:
             raise runs.CheckpointError(f"the run in {self.out} cannot be resumed: {'; '.join(found)}")
         runs.restore(checkpoint, self.net, self.update)
         self.progress = checkpoint.progress
         self.scaler.load_state_dict(checkpoint.progress.scaler)
 
-    def _means_of_data(self, net: MultiColumn, threads: int) -> list[tuple[float, ...]]:
+    def _means_of_data(self, threads: int) -> list[list[float]]:
         """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
         if not self.world.first:
             return []
         found = means(self.pictures, self.settings.mean_images, self.settings.seed, threads)
-        columns = zip(net.columns, net.spec.columns, strict=True)
-        return [spec.mean if spec.frozen or column in self.still else found[spec.view, spec.plane] for column, spec in columns]
+        return [
+            list(column.spec.mean if column.spec.frozen or column in self.still else found[column.spec.view, column.spec.plane])
+            for column in self.columns
+        ]
+
+    def _set_means(self, wanted: list[list[float]]) -> None:
+        if self.ours is not None:
+            self.ours.set_means(wanted)
+            return
+        for column, mean in zip(self.columns, wanted, strict=True):
+            column.set_mean(mean)
 
     def _learn_mode(self) -> None:
         self.net.train()
@@ -294,16 +302,16 @@ class _Run:
         if not progress.cases:
             key, reason = next(iter(progress.skipped.items()))
             raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
+        measured: dict[str, float] = {}
+        if self._is_looked_at():
+            measured, bad = look(self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers)
+            progress.skipped.update(bad)
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1, "step": self.steps_done, "rate": self.update.param_groups[0]["lr"],
             "loss": progress.loss / progress.cases, "images": progress.cases, "seconds": round(progress.seconds, 3),
             "images_per_second": round(progress.cases / max(progress.seconds, 1e-9), 1), "skipped": len(progress.skipped),
+            **{f"test_{name}": None if math.isnan(value) else value for name, value in measured.items()},
         }  # fmt: skip
-        if self._is_looked_at():
-            measured = look(
-                self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers
-            )  # fmt: skip
-            row |= {f"test_{name}": None if math.isnan(value) else value for name, value in measured.items()}
         progress.history.append(row)
         if self._is_best(row):
             progress.best = row
@@ -387,12 +395,23 @@ class _Requests:
 
 def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The examples that have what is learnt or looked at. Raises ValueError when there is none, or the labels differ."""
-    if net is not None and net.spec.labels != data.labels:
-        raise ValueError(f"the network's labels must be the data's, {list(data.labels)}; got {list(net.spec.labels)}")
-    trained = tuple(example for example in data.train if example.label >= 0 or example.attribute >= 0)
+    if net is not None:
+        for name, ours, theirs in (
+            ("labels", net.spec.labels, data.labels),
+            ("attributes", net.spec.attributes, data.attributes if net.spec.attributes else ()),
+        ):
+            if ours != theirs:
+                raise ValueError(f"the network's {name} must be the data's, {list(theirs)}; got {list(ours)}")
+    second = net is None or bool(net.spec.attributes)
+    trained = tuple(example for example in data.train if example.label >= 0 or (second and example.attribute >= 0))
     if not trained:
         raise ValueError(f"data.train must hold labelled examples, got none of {len(data.train)}")
     return trained, tuple(example for example in data.test if example.label >= 0)
+
+
+def _architecture(columns: Sequence[Column]) -> list[Any]:
+    """What the columns are, without what a run itself changes in them."""
+    return [replace(column.spec, mean=(0.0,) * column.spec.channels) for column in columns]
 
 
 def _summary(data: DataSet) -> dict[str, Any]:

@@ -17,10 +17,13 @@ from dcnn_fast.training.losses import layers_of
 
 
 @torch.no_grad()
-def look(net: nn.Module, draws: Draws, world: World, device: torch.device, *, batch: int, workers: int = 0) -> dict[str, float]:
-    """The measures of `measures` on the examples of `draws`, each by the mean probability of its views.
+def look(
+    net: nn.Module, draws: Draws, world: World, device: torch.device, *, batch: int, workers: int = 0
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The measures of `measures` on the examples of `draws`, each by the mean probability of its views, and what went wrong.
 
-    batch: windows at a time. Processes share the work. What cannot be read is left out; none readable: no measures.
+    batch: windows at a time. Processes share the work. What cannot be read is left out
+    and given by its key with the reason; none readable: no measures.
     """
     was_training = net.training
     net.eval()
@@ -28,15 +31,21 @@ def look(net: nn.Module, draws: Draws, world: World, device: torch.device, *, ba
     numbers = range(world.rank, len(draws.pictures), world.size)
     requests = [Request(None, tuple(numbers[i : i + at_a_time])) for i in range(0, len(numbers), at_a_time)]
     found: list[tuple[int, list[float]]] = []
+    bad: list[tuple[int, str]] = []
     for cases in load(draws, requests, workers):
+        bad += cases.bad
         if cases.numbers:
             logits = layers_of(net(*cases.on(device, draws.pictures.inputs)))[0]
             probs = logits.double().softmax(dim=1).reshape(len(cases.numbers), draws.views, -1).mean(dim=1)
             found += zip(cases.numbers, probs.tolist(), strict=True)
     net.train(was_training)
-    everyones = sorted(pair for part in world.gather(found) for pair in part)
-    examples = [draws.pictures.examples[number] for number, _ in everyones]
-    return measures(np.array([probs for _, probs in everyones]), examples) if everyones else {}
+    gathered = world.gather((found, bad))
+    everyones = sorted(pair for part, _ in gathered for pair in part)
+    examples = draws.pictures.examples
+    reasons = {examples[number].key: reason for _, part in gathered for number, reason in part}
+    if not everyones:
+        return {}, reasons
+    return measures(np.array([probs for _, probs in everyones]), [examples[number] for number, _ in everyones]), reasons
 
 
 def measures(probs: np.ndarray, examples: Sequence[Example]) -> dict[str, float]:

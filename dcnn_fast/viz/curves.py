@@ -28,8 +28,10 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
     for axes, what in ((losses, "loss"), (shares, "held-out measures"), (rates, "learning rate")):
         axes.set(title=what, xlabel="epoch")
         axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         if axes.lines:
             axes.legend(fontsize="small")
+    rates.set_ylim(bottom=0)
     if title:
         figure.suptitle(title)
     figure.savefig(path)

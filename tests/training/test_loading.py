@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +75,8 @@ def test_a_flip_is_the_same_for_all_columns_and_half_of_them_happen():
         turned.append(mirrored)
     assert torch.equal(*turned)
     assert 8 <= turned[0].sum() <= 32
-    for a, b in zip(windows(plain[Request(None, (0,))]), windows(flipped[Request(None, (0,))]), strict=True):
+    still = Request(None, tuple(range(40)))
+    for a, b in zip(windows(plain[still]), windows(flipped[still]), strict=True):
         assert torch.equal(a, b)  # never in the evaluation
 
 
@@ -110,6 +115,16 @@ def test_nothing_changes_with_the_number_of_workers(tmp_path):
         for a, b in zip(alone, helped, strict=True):
             assert a.numbers == b.numbers and a.bad == b.bad == ((3, "not an image of a known format"),)
             assert all(torch.equal(x, y) for x, y in zip(windows(a), windows(b), strict=True))
+
+
+def test_an_interrupt_leaves_the_workers_at_work():
+    """Ctrl-C in a terminal reaches them too."""
+    coming = load(draws(), [Request(epoch, (0, 1)) for epoch in range(40)], workers=2)
+    for _ in range(6):
+        next(coming)  # both have begun
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGINT)
+    assert len(list(coming)) == 34
 
 
 @pytest.mark.parametrize("decoded", [False, True])

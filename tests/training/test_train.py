@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import Input, build, load_model
+from dcnn_fast.nets import Input, Regularised, build, load_model
 from dcnn_fast.spec import Network
 from dcnn_fast.training import DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
@@ -78,11 +78,30 @@ def test_what_is_not_to_learn_stays_as_it_was(tmp_path, settings, learnt):
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
+def test_dropout_is_drawn_anew_each_step_and_off_in_columns_that_stay(tmp_path):
+    net, seeds, modes = sets.net(), [], []
+
+    def watch(layer, inputs):
+        if layer.training:  # not in the look at the held-out examples
+            seeds.append(torch.initial_seed())
+            modes.append([column.training for column in net.columns])
+
+    net.label.register_forward_pre_hook(watch)
+    train(net, sets.data_set(16, 4), Settings(epochs=2, batch=8, column_rates=(1, 0)), tmp_path)
+    assert modes == [[True, False]] * 4
+    assert len(set(seeds)) == 4
+
+
 def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_path):
-    """One step by hand: increment = -rate * gradient of the mean - decay * rate * weight; half the rate for column 1."""
+    """One step by hand: increment = -rate * gradient of the mean - decay * rate * weight; half the rate for column 1. The decay
+    is large enough to be seen."""
     net, data = sets.net(dropout=0.0), sets.data_set(8, 0)
-    settings = Settings(epochs=1, batch=8, column_rates=(1.0, 0.5), drops=((0, 0.1),), mean="spec")
+    settings = Settings(epochs=1, batch=8, column_rates=(1.0, 0.5), drops=((0, 0.1),), mean="spec", decay=10.0)
     reference = sets.net(dropout=0.0)
+    for one in (net, reference):  # fresh biases are zeros, which do not show whether they decay
+        for name, parameter in one.named_parameters():
+            if name.endswith("bias"):
+                parameter.data.fill_(0.1)
     train(net, data, settings, tmp_path)
     from dcnn_fast.training.loading import Draws, Request, epoch_order  # noqa: PLC0415 - what the run is to have drawn
     from dcnn_fast.training.pictures import Pictures  # noqa: PLC0415
@@ -93,7 +112,7 @@ def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_pa
     nn.functional.cross_entropy(reference(*cases.windows), labels).backward()
     for (name, parameter), found in zip(reference.named_parameters(), net.parameters(), strict=True):
         rate = (0.002 if name.endswith("bias") else 0.001) * 0.1 * (0.5 if name.startswith("columns.1") else 1)
-        decay = 0 if name.endswith("bias") else 0.0005
+        decay = 0 if name.endswith("bias") else 10.0
         expected = parameter - rate * parameter.grad - decay * rate * parameter
         torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-7)
 
@@ -119,8 +138,9 @@ def test_bad_pictures_are_counted_named_and_skipped(tmp_path):
     without = [example for i, example in enumerate(data.train) if i not in broken]
     test = (replace(data.test[0], source=b""), *data.test[1:])
     outcome = train(sets.net(), DataSet(sets.LABELS, tuple(spoilt), test), Settings(epochs=2, batch=20), tmp_path / "a")
-    assert outcome.skipped == {"picture 3": "not an image of a known format", "picture 7": "no such file"}
-    assert [row["skipped"] for row in outcome.history] == [2, 2]
+    named = {"picture 3": "not an image of a known format", "picture 7": "no such file", "picture 10000": "the file is empty"}
+    assert outcome.skipped == named
+    assert [row["skipped"] for row in outcome.history] == [3, 3]
     assert [row["images"] for row in outcome.history] == [18, 18]
     assert outcome.history[0]["test_count"] == 7
     clean = train(sets.net(dropout=0.0), DataSet(sets.LABELS, tuple(without), ()), Settings(epochs=1, batch=20), tmp_path / "b")
@@ -225,6 +245,31 @@ def test_a_network_that_holds_columns_gets_their_means_and_rates(tmp_path):
         assert torch.equal(tensor, before[name]) == name.startswith("ours.columns.0."), name
     with pytest.raises(ValueError, match="labels must be the data's"):
         train(net, replace(sets.data_set(4, 0), labels=("a", "b")), Settings(), tmp_path / "other")
+
+
+def test_columns_beside_a_frozen_module_of_another_making_learn(tmp_path):
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    net = Regularised(sets.net(), module, features=12, plane=16, window=16)
+    before = sets.weights(net)
+    outcome = train(net, sets.data_set(48, 16), Settings(epochs=4, batch=16, column_rates=(1.0, 0.0)), tmp_path)
+    assert outcome.history[-1]["loss"] < outcome.history[0]["loss"]
+    assert net.columns[0].spec.mean != (120.5, 110.0, 100.0) == net.columns[1].spec.mean
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("columns.1."), name
+
+
+def test_two_label_layers_of_ours_learn_and_are_kept(tmp_path):
+    data = sets.data_set(32, 8)
+    examples = [replace(e, attribute=e.label, label=e.label if i % 2 else -1) for i, e in enumerate(data.train)]
+    data = replace(data, train=tuple(examples), attributes=("a", "b"))
+    net = build(replace(sets.net().spec, attributes=("a", "b")))
+    outcome = train(net, data, Settings(epochs=2, batch=16), tmp_path)
+    assert outcome.history[0]["images"] == 32
+    assert load_model(tmp_path / "last.safetensors").spec.attributes == ("a", "b")
+    with pytest.raises(ValueError, match="the network's attributes must be the data's"):
+        train(net, replace(data, attributes=("a", "b", "c")), Settings(), tmp_path / "other")
+    single = train(sets.net(), data, Settings(epochs=1, batch=16), tmp_path / "single")
+    assert single.history[0]["images"] == 16  # those that only have the second label are not for it
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path):

@@ -46,19 +46,19 @@ def test_a_look_averages_the_views_whatever_the_batch():
     net, data = sets.net(), sets.data_set(0, 9)
     draws = Draws(Pictures(data.test, net.inputs), seed=0, views=3)
     net.train()
-    found = look(net, draws, World(), torch.device("cpu"), batch=7)
-    assert net.training
+    found, bad = look(net, draws, World(), torch.device("cpu"), batch=7)
+    assert net.training and bad == {}
     net.eval()
     cases = draws[Request(None, tuple(range(9)))]
     with torch.no_grad():
         probs = net(*cases.windows).softmax(dim=1).reshape(9, 3, 2).mean(dim=1)
     for name, value in measures(probs.double().numpy(), data.test).items():
         assert found[name] == pytest.approx(value, rel=1e-5), name
-    again = look(net, draws, World(), torch.device("cpu"), batch=1, workers=1)
+    again, _ = look(net, draws, World(), torch.device("cpu"), batch=1, workers=1)
     assert again == pytest.approx(found, rel=1e-5)
 
 
 def test_nothing_readable_gives_no_measures():
     net = sets.net()
     draws = Draws(Pictures([sets.example(0, source="/nowhere.jpg")], net.inputs), seed=0)
-    assert look(net, draws, World(), torch.device("cpu"), batch=4) == {}
+    assert look(net, draws, World(), torch.device("cpu"), batch=4) == ({}, {"picture 0": "no such file"})
