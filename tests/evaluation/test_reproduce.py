@@ -111,7 +111,7 @@ def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
         "--views",
         "1",
     ]
-    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path), *options])
+    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path), *options.split()])
     assert found.exit_code == 0, found.output
     assert "Arch 7" in found.stdout and "70.93" in found.stdout and "majority" in found.stdout
     saved = json.loads((tmp_path / "table1.json").read_text())
