@@ -57,8 +57,8 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
     examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[options.part]
     if not examples:
         fail(f"the {options.part} part of the set has no photographs")
-    names = _names(options.models)
     try:
+        names = _names(options.models)
         models = {name: _model(path, data) for name, path in zip(names, options.models, strict=True)}
         found = _predictions(options, models, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
@@ -82,11 +82,11 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """A short name for each model file: its own, or with its folder where two are the same (best.safetensors of two runs)."""
-    stems = [path.stem for path in paths]
-    return [
-        stem if stems.count(stem) == 1 and stem not in ("best", "last") else f"{path.parent.name}/{stem}"
-        for stem, path in zip(stems, paths, strict=True)
-    ]
+    for name in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
+        names = [str(name(path)) for path in paths]
+        if len(set(names)) == len(paths) and not {"best", "last"} & set(names):
+            return names
+    raise ValueError(f"model files must differ, got {', '.join(map(str, paths))}")
 
 
 def _model(path: Path, data: DataSet) -> Model:

@@ -39,11 +39,8 @@ def open_set(
     """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong."""
     from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
 
-    pairs = [text.partition("=") for text in column or ()]
-    if not all(what and name for what, _, name in pairs):
-        fail(f"--column must be MEANING=NAME, got {', '.join(column or ())}")
     try:
-        data = load_set(path, kind, columns={what: name for what, _, name in pairs} or None, **options)
+        data = load_set(path, kind, columns=named(column) or None, **options)
     except (ValueError, OSError) as error:
         fail(str(error))
     if not quiet:
@@ -52,3 +49,11 @@ def open_set(
         if data.missing:
             stderr().print(f"note: {len(data.missing)} listed photographs are not there, {data.missing[0]} first", markup=False)
     return data
+
+
+def named(column: Sequence[str] | None) -> dict[str, str]:
+    """The columns' names by their meaning; leaves with status 2 where one is not said so."""
+    pairs = [text.partition("=") for text in column or ()]
+    if not all(what and name for what, _, name in pairs):
+        fail(f"--column must be MEANING=NAME, got {', '.join(column or ())}")
+    return {what: name for what, _, name in pairs}

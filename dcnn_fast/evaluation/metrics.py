@@ -54,7 +54,7 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
     intervals, 0 for none, over groups where the examples have them, over examples else; seed: theirs. Raises ValueError for a
     name that is not there or where no example has a label.
     """
-    from sklearn.metrics import balanced_accuracy_score, confusion_matrix  # noqa: PLC0415 - optional dependency
+    from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 
     if ap not in AVERAGE_PRECISIONS:
         raise ValueError(f"ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {ap!r}")
@@ -63,18 +63,15 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
         raise ValueError("predictions must have examples with a label, got none")
     known = predictions.of(np.flatnonzero(labelled))
     truth, named = _true_labels(known), known.named
-    present = np.unique(truth)
     precisions = average_precisions(predictions, ap)
     truths = _indicator(predictions)
     return Measures(
         count=len(truth),
         unlabelled=int((~labelled).sum()),
         accuracy=float(known.right.mean()),
-        balanced_accuracy=float(balanced_accuracy_score(truth, named))
-        if set(named) <= set(present)
-        else _mean_recall(truth, named),
+        balanced_accuracy=float(recall_score(truth, named, labels=np.unique(truth), average="macro")),
         majority=float(_indicator(known).sum(axis=0).max() / len(truth)),
-        auc=_auc(known),
+        auc=_auc(truth, known.probs),
         **_correlations(known),
         average_precision=precisions,
         macro_map=float(np.mean(list(precisions.values()))),
@@ -96,11 +93,11 @@ def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain")
 
 def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, tuple[float, float]]:
     """Percentile intervals of 95 % of accuracy, balanced_accuracy and, for two labels, auc."""
-    truth, named = _true_labels(predictions), predictions.named
+    truth, named, right = _true_labels(predictions), predictions.named, predictions.right
     of: dict[str, Callable[[np.ndarray], float | None]] = {
-        "accuracy": lambda rows: float(predictions.right[rows].mean()),
+        "accuracy": lambda rows: float(right[rows].mean()),
         "balanced_accuracy": lambda rows: _mean_recall(truth[rows], named[rows]),
-        "auc": lambda rows: _auc(predictions.of(rows)),
+        "auc": lambda rows: _auc(truth[rows], predictions.probs[rows]),
     }
     found = {}
     samples = list(_resampled(predictions, draws, seed))
@@ -140,13 +137,12 @@ def _mean_recall(truth: np.ndarray, named: np.ndarray) -> float:
     return float(np.mean([(named[truth == label] == label).mean() for label in np.unique(truth)]))
 
 
-def _auc(predictions: Predictions) -> float | None:
+def _auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415
 
-    truth = _true_labels(predictions)
-    if len(predictions.labels) != 2 or len(np.unique(truth)) != 2:
+    if probs.shape[1] != 2 or len(np.unique(truth)) != 2:
         return None
-    return float(roc_auc_score(truth, predictions.probs[:, 1]))
+    return float(roc_auc_score(truth, probs[:, 1]))
 
 
 def _correlations(predictions: Predictions) -> dict[str, float | None]:

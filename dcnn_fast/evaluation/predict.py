@@ -125,6 +125,18 @@ def average(predictions: Sequence[Predictions]) -> Predictions:
     return Predictions(first.labels, aligned[0].examples, mean, np.full(len(common), np.nan), errors)
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of different examples, perhaps by different models, as one. Raises ValueError when labels differ."""
+    first = parts[0]
+    if any(part.labels != first.labels for part in parts):
+        raise ValueError(f"predictions must have the same labels, got {[part.labels for part in parts]}")
+    return Predictions(
+        first.labels, tuple(example for part in parts for example in part.examples),
+        np.concatenate([part.probs for part in parts]), np.concatenate([part.spread for part in parts]),
+        {key: reason for part in parts for key, reason in part.errors.items()},
+    )  # fmt: skip
+
+
 Result = tuple[np.ndarray, float] | str
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
-from dcnn_fast.data import synthetic
+from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import paper_tables
 from dcnn_fast.evaluation.reproduce import Protocol, reproduce
 from dcnn_fast.nets import load_model
@@ -43,6 +43,8 @@ def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
     assert list(found) == [f"{method}, delta {delta}" for method, delta in paper_tables.TABLE_3]
     assert not any(row.skipped for row in found.values())
     style = load_model(next((tmp_path / "out").glob("style-scnn*")) / "last.safetensors").net.columns[0].state_dict()
+    semantic = [folder.name for folder in (tmp_path / "out").glob("semantic-*")]
+    assert sorted(semantic) == ["semantic-aesthetics", "semantic-aesthetics-1"]
     regularised = load_model(tmp_path / "out" / "rdcnn-style-local+warp+local-aesthetics" / "last.safetensors")
     assert regularised.spec.columns[2].frozen
     assert all((value == style[name]).all() for name, value in regularised.net.columns[2].state_dict().items())
@@ -53,22 +55,33 @@ def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
 
 def test_what_is_finished_is_not_trained_again(ava, tmp_path):
     first = rows("table5", ava, tmp_path, scale=0.8)
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    (tmp_path / "style-scnn-arch1-pad-style" / "done").unlink()  # as if it had been interrupted: it goes on
-    again = rows("table5", ava, tmp_path, scale=0.8)
-    assert again == first
-    pad = tmp_path / "style-scnn-arch1-pad-style"
-    assert all(path.stat().st_mtime_ns == time for path, time in kept.items() if pad not in path.parents)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    logs = {path: path.read_text() for path in tmp_path.rglob("log.csv")}
+    assert rows("table5", ava, tmp_path, scale=0.8) == first
+    assert kept == {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    assert logs == {path: path.read_text() for path in tmp_path.rglob("log.csv")}  # the seconds of an epoch would differ
     assert set(first["l_r (local)"].measured) == {"AP", "mAP", "accuracy"}
     with pytest.raises(ValueError, match=r"out must be a new folder or one of the same protocol, got .*\['scale'\] differ"):
         rows("table5", ava, tmp_path)
 
 
-def test_categories_have_three_ways(tmp_path):
+def test_categories_have_three_ways_and_a_router(tmp_path):
     path = synthetic.make("csv", tmp_path / "set", images=160, sides=(40, 50))
-    found = rows("categories", path, tmp_path / "out")
-    assert list(found)[:3] == ["animal, cats", "animal, generic", "animal, adapt"] and len(found) == 12
+    found = rows("categories", path, tmp_path / "out", adapt_local_epochs=1)
+    ways = ["SCNN local, cats", "SCNN local, generic", "SCNN local, adapt", "DCNN, cats", "DCNN, generic", "DCNN, adapt"]
+    assert list(found)[:6] == [f"animal, {way}" for way in ways] and len(found) == 25
     assert not any(row.skipped for row in found.values()), found
+    data = load_set(path)
+    assert found["all, DCNN, routed"].count == len(data.test)
+    assert found["animal, DCNN, generic"].count == sum(e.category == "animal" for e in data.test)
+    adapted = load_model(tmp_path / "out" / "DCNN-adapted-to-animal" / "last.safetensors").provenance["training"]["data"]
+    assert adapted["train"] == sum(e.category == "animal" for e in data.train)  # none of the photographs that are tested on
+
+
+def test_compact_architectures_keep_their_number_of_layers(ava, tmp_path):
+    list(rows("table1", ava, tmp_path))
+    layers = [load_model(tmp_path / f"scnn-arch{n}-local-aesthetics" / "last.safetensors").spec.columns[0].fc for n in (1, 5)]
+    assert layers == [(16, 8), (16,)]
 
 
 def test_iad_starts_the_double_column_from_the_single_ones(tmp_path, ava):
@@ -95,25 +108,12 @@ def test_rows_that_a_set_does_not_allow_say_why(tmp_path):
 
 
 def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
-    options = [
-        "--epochs",
-        "1",
-        "--batch",
-        "32",
-        "--plane",
-        "40",
-        "--window",
-        "36",
-        "--filters",
-        "0.1",
-        "--fc",
-        "16,8",
-        "--views",
-        "1",
-    ]
-    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path), *options.split()])
+    small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "views": 1}
+    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
+    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path), *options])
     assert found.exit_code == 0, found.output
     assert "Arch 7" in found.stdout and "70.93" in found.stdout and "majority" in found.stdout
+    assert "| Arch 7 | 16 | 70.93 |" in (tmp_path / "table1.md").read_text()
     saved = json.loads((tmp_path / "table1.json").read_text())
     assert len(saved["rows"]) == 7 and saved["protocol"]["filters"] == 0.1 and saved["choices"]
     wrong = CliRunner().invoke(app, ["reproduce", "table8", str(ava), "--out", str(tmp_path / "x")])

@@ -56,7 +56,7 @@ def run(
 
 @app.command()
 def report(data: Data, out: Out) -> None:
-    """Pool the held-out predictions and print how well each model does, and by how much they differ."""
+    """Pool the held-out predictions and print how well each model does, and by how much they differ, in Markdown."""
     prepared = study.prepare(data, out)
     reports.write(reports.measured(prepared, out), out / "results.json")
 

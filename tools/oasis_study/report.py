@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
@@ -52,23 +50,28 @@ def measured(prepared: Prepared, out: Path) -> dict[str, Any]:
 
 
 def write(results: dict[str, Any], path: Path) -> None:
-    """Print the results and write them as JSON."""
+    """Print the results as the tables of the report, in Markdown, and write them as JSON."""
     path.write_text(json.dumps(results, indent=1) + "\n")
-    console = Console()
-    table = Table("model", *METRICS)
-    for name, found in results["models"].items():
-        table.add_row(name, *(_said(found[metric]) for metric in METRICS))
-    console.print(table)
-    table = Table("AUC difference", "")
-    for name, found in results["auc differences"].items():
-        table.add_row(name, _said(found))
-    console.print(table)
-    table = Table("category", "n", "high", "cats", "generic", "adapt")
-    for name, found in results["categories"].items():
-        table.add_row(
-            name, str(found["pictures"]), f"{found['high']:.3f}", *(f"{found[way]:.3f}" for way in ("cats", "generic", "adapt"))
-        )
-    console.print(table)
+    print(markdown(results))
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The tables of the report: every model, differences of AUC, and the three ways to a category."""
+    ways = ("cats", "generic", "adapt", "RDCNN")
+    models = [[name, *(_said(found[metric]) for metric in METRICS)] for name, found in results["models"].items()]
+    differences = [[name, _said(found)] for name, found in results["auc differences"].items()]
+    categories = [
+        [name, str(found["pictures"]), f"{found['high']:.2f}", *(f"{found[way]:.3f}" for way in ways)]
+        for name, found in results["categories"].items()
+    ]
+    return "\n\n".join([
+        _table(["model", *METRICS], models), _table(["difference of AUC", ""], differences),
+        _table(["category", "photographs", "high", *ways], categories),
+    ])  # fmt: skip
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
 def _pooled(out: Path, count: int) -> dict[str, list[np.ndarray]]:
@@ -126,4 +129,4 @@ def _by_category(prepared: Prepared, scores: dict[str, list[np.ndarray]]) -> dic
 
 
 def _said(found: dict[str, float]) -> str:
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
