@@ -148,6 +148,8 @@ def test_the_shipped_model_is_small_and_says_where_it_comes_from():
     path = shipped_model()
     assert path.stat().st_size <= 25 * 2**20
     model = load_model(path)
-    assert [column.view for column in model.spec.columns] == ["local", "warp"]
+    assert [column.view for column in model.spec.columns] == ["local", "warp", "warp"]
+    assert [column.frozen for column in model.spec.columns] == [False, False, True]
+    assert model.spec.columns[2].plane == model.spec.columns[2].window  # one window, computed once
     assert model.spec.labels == ("low", "high")
     assert {"trained on", "held out", "recipe"} <= set(model.provenance)
