@@ -14,6 +14,7 @@ from bench.row import Found, Refused, Row
 
 
 def main(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="Only these suites, as --suite.")] = None,
     quick: Annotated[bool, typer.Option(help="SCNN and one block, one thread: under three minutes.")] = False,
     check: Annotated[bool, typer.Option(help="Exit with 1 when outputs disagree or a floor is missed.")] = False,
     suite: Annotated[list[str] | None, typer.Option(help=f"Only these of {', '.join(suites.NAMES)}.")] = None,
@@ -23,10 +24,11 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Write the results as JSON.")] = None,
 ) -> None:
     """Measure, print a table, and write JSON. A time is printed only for outputs that agree."""
-    unknown = sorted(set(suite or ()) - set(suites.NAMES))
+    asked = [*(names or ()), *(suite or ())]
+    unknown = sorted(set(asked) - set(suites.NAMES))
     if unknown:
         raise typer.BadParameter(f"suite must be one of {', '.join(suites.NAMES)}; got {', '.join(unknown)}")
-    chosen = suite or list(suites.QUICK if quick else suites.NAMES)
+    chosen = asked or list(suites.QUICK if quick else suites.NAMES)
     counts = threads or ([1] if quick else [1, 2])
     start, console = time.monotonic(), report.console()
     about, limits, terms = machine.describe(), machine.limits(sorted({1, *counts})), contract.lines(chosen)

@@ -24,7 +24,9 @@ def torch_chain(
     more = [-(extent + 2 * block.padding - block.size) % block.stride for extent in x.shape[2:]]
     if up and any(more):
         x = F.pad(x, (0, more[1], 0, more[0]))
-    y = F.conv2d(x, weight, bias, block.stride, block.padding, groups=block.groups).relu()
+    y = F.conv2d(
+        x, weight, bias, block.stride, block.padding, groups=block.groups
+    ).relu_()  # nobody else needs what it overwrites
     for stage in block.order.split("-")[1:]:
         if stage == "pool" and block.pool is not None:
             y = F.max_pool2d(y, block.pool.size, block.pool.stride, ceil_mode=up)

@@ -33,6 +33,11 @@ SUITES = {
     "jpeg": "dcnn_fast alone. Decoding: reading, hashing, views, windows and plans. Network: blocks, head, scores. "
     "End to end: both, beside each other. N threads: as in `paper`.",
     "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
+    "training": "in: a mini-batch of 128 windows of bytes in channels-last memory, and labels. A step: bytes to the network's "
+    "input, forward with dropout, cross-entropy, backward, update. Torch: conv2d, relu in place, max_pool2d, norm, linear, SGD "
+    "fused; eager in the fastest of two layouts and two norms. The first step's loss and the movement of every parameter must "
+    "agree with torch eager's, each within 1e-2 of the largest. Peak memory: of a process of its own over three steps, Python "
+    "and libraries included. Threads: as many as there are cores.",
     "gpu": "where there is one: windows as bytes to the device, to float32, mean, network in channels-last, features back.",
     "predicted": predicted.MODEL,
     "kernels": gpu_cost.MODEL,

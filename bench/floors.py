@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.row import OURS, OURS_BF16, Row, counted
 from bench.suites import jpeg, score
+from bench.training_step import EAGER
 
 RATIO = "{:.2f} x the best peer"
 
@@ -36,6 +37,8 @@ FLOORS = (
     Floor("jpeg", jpeg.NETWORK, "bf16", 1.0, "decoding takes {:.2f} x the network's time"),
 )
 EAGER_SCORE = 4.5  # SCNN, grid 1: torch eager in its best format over ours
+TRAINING_TIME = 1.5  # a training step: torch eager in its best format over ours
+TRAINING_MEMORY = 0.7  # its peak memory: ours over that
 PEAK_SHARE = 0.75  # of the multiply-add rate, block 1 and block 2 in fp32 on one thread
 
 
@@ -49,7 +52,7 @@ def missed(rows: Sequence[Row]) -> list[str]:
             if same and row.ratio is not None and row.ratio < floor.ratio:
                 where = f"{row.case}, {counted(row.threads)}, {floor.precision}"
                 said.append(f"{where}: {floor.said.format(row.ratio)}, the floor is {floor.ratio:g}")
-    return said + _missed_shares(rows) + _missed_eager(rows)
+    return said + _missed_shares(rows) + _missed_eager(rows) + _missed_training(rows)
 
 
 def _missed_shares(rows: Sequence[Row]) -> list[str]:
@@ -68,4 +71,19 @@ def _missed_eager(rows: Sequence[Row]) -> list[str]:
         if OURS in times and "torch eager" in times and times["torch eager"] / times[OURS] < EAGER_SCORE:
             ratio = times["torch eager"] / times[OURS]
             said.append(f"SCNN, grid 1, {counted(threads)}: {ratio:.2f} x torch eager, the floor is {EAGER_SCORE:g}")
+    return said
+
+
+def _missed_training(rows: Sequence[Row]) -> list[str]:
+    said = []
+    steps = {(row.case, row.threads, row.name): row for row in rows if row.suite == "training"}
+    for (case, threads, name), ours in steps.items():
+        theirs = steps.get((case, threads, EAGER))
+        if name != OURS or theirs is None:
+            continue
+        where, ratio = f"{case}, {counted(threads)}", theirs.seconds / ours.seconds
+        if ratio < TRAINING_TIME:
+            said.append(f"{where}: {ratio:.2f} x torch eager, the floor is {TRAINING_TIME:g}")
+        if ours.peak_bytes and theirs.peak_bytes and (share := ours.peak_bytes / theirs.peak_bytes) > TRAINING_MEMORY:
+            said.append(f"{where}: {share:.0%} of torch eager's memory, the most allowed is {TRAINING_MEMORY:.0%}")
     return said

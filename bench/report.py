@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench.row import Found, Refused, Row, counted
 
-COLUMNS = ("case", "by", "seconds", "spread", "error", "ratio", "GFLOP/s", "of peak", "setting", "note")
+COLUMNS = ("case", "by", "seconds", "spread", "error", "ratio", "peak memory", "GFLOP/s", "of peak", "setting", "note")
 
 
 def console() -> Console:
@@ -68,6 +68,7 @@ def _cells(row: Row) -> dict[str, str]:
         "spread": f"{row.spread:.0%}" if row.spread else "",
         "error": f"{row.error:.0e}" if row.error else "",
         "ratio": f"{row.ratio:.2f}" if row.ratio is not None else "",
+        "peak memory": f"{row.peak_bytes / 2**30:.2f} GiB" if row.peak_bytes is not None else "",
         "GFLOP/s": f"{row.gflops:.0f}" if row.gflops is not None else "",
         "of peak": f"{row.share:.0%}" if row.share is not None else "",
         "setting": row.setting,

@@ -15,6 +15,7 @@ class Row:
     seconds: the median of the rounds; spread: their range over it. error: largest difference from torch eager in fp32, relative
     to the largest value. ratio: how much longer the best peer of that precision takes (or what the case's note says instead).
     gflops: a second, convolutions counted as sums over taps. share: of the peak rate (`machine.peak_rate`).
+    peak_bytes: the most memory that a process held which did only this.
     """
 
     suite: str
@@ -30,6 +31,7 @@ class Row:
     share: float | None = None
     setting: str = ""
     note: str = ""
+    peak_bytes: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

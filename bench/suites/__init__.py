@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 
 from bench import photos
 from bench.row import OURS, Found, Refused, counted
-from bench.suites import block, gpu, jpeg, kernels, paper, predicted, roofline, scaling, score
+from bench.suites import block, gpu, jpeg, kernels, paper, predicted, roofline, scaling, score, training
 
 FEW_ROUNDS = 3  # where nothing takes turns with a peer
 
@@ -57,6 +58,7 @@ PER_THREADS: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
 }
 ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "scaling": lambda limits, threads, effort: scaling.rows(FEW_ROUNDS),
+    "training": lambda limits, threads, effort: training.rows(os.cpu_count() or 1, effort.rounds, quick=effort.quick),
     "gpu": _gpu,
     "predicted": lambda limits, threads, effort: predicted.rows(),
     "kernels": lambda limits, threads, effort: kernels.rows(),

@@ -262,4 +262,22 @@ void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
   });
 }
 
+void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads) {
+  constexpr int64_t kPiece = 1 << 16;  // values a thread takes at a time
+  struct Piece {
+    const UpdateRow* row;
+    int64_t first;
+  };
+  std::vector<Piece> pieces;
+  for (const UpdateRow& row : rows) {
+    for (int64_t first = 0; first < row.count; first += kPiece) pieces.push_back({&row, first});
+  }
+  const auto count = static_cast<int64_t>(pieces.size());
+  const int useful = count > 4 ? threads : 1;  // starting a thread takes longer than so few values
+  spread(count, useful, [&](int64_t i, Scratch&) {
+    const Piece& piece = pieces[static_cast<size_t>(i)];
+    update_values(kind, *piece.row, piece.first, std::min(piece.first + kPiece, piece.row->count));
+  });
+}
+
 }  // namespace dcnn

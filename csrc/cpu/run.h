@@ -7,6 +7,7 @@
 
 #include "gradient.h"
 #include "kernel.h"
+#include "update.h"
 
 namespace dcnn {
 
@@ -31,5 +32,8 @@ void run_gradients(const Isa& isa, const GradientProblem& q, int threads);
 
 // The product, its outputs spread over `threads` threads.
 void run_linear(const Isa& isa, const LinearProblem& p, int threads);
+
+// All parameters, their values spread over `threads` threads.
+void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads);
 
 }  // namespace dcnn

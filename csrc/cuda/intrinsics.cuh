@@ -138,7 +138,9 @@ __device__ __forceinline__ Half2 larger(Half2 a, Half2 b) {
 // Byte INDEX of a word as a number, without the slow conversion: 2**23 + byte is written down and 2**23 taken off.
 template <int INDEX>
 __device__ __forceinline__ float byte_of(unsigned word) {
-    return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u | INDEX)) - 8388608.0f;
+    float sum;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=f"(sum) : "r"(word), "r"(0x4b000000u), "n"(0x7440 | INDEX));
+    return sum - 8388608.0f;
 }
 
 // 2**x and log2(x), within 2 units in the last place.

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cpu_features.h"
@@ -120,18 +121,18 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
 // input_weight: what GradientProblem::input multiplies, [groups * stride * stride * channels, filters / groups, taps, taps].
 void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& source, const std::array<int64_t, 8>& extents,
                      const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale, float norm_power,
-                     float norm_k, bool norm_first, int precision, bool first, bool again, uint64_t weight, uint64_t bias,
-                     uint64_t input_weight, const std::array<uint64_t, 3>& kept, const std::array<uint64_t, 3>& grads, int threads) {
+                     float norm_k, bool norm_first, int precision, bool first, bool again, const std::vector<float>& mean, float scale,
+                     uint64_t weight, uint64_t bias, uint64_t input_weight, const std::array<uint64_t, 3>& kept,
+                     const std::array<uint64_t, 3>& grads, int threads) {
   const py::gil_scoped_release unlocked;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
   const dcnn::Source from{pointer<const void>(static_cast<uint64_t>(source[0])), source[1] != 0, source[3], source[4], source[5],
                           source[2]};
   dcnn::GradientProblem q{};
   BlockProblem& p = q.block;
-  const std::vector<float> mean(static_cast<size_t>(std::max(sizes[0], sizes[1])), 0.0f);
   p.sources = &from;
   p.mean = mean.data();
-  p.scale = 1.0f;
+  p.scale = scale;
   set_sizes(p, sizes);
   set_norm(p, norm, norm_size, norm_scale, norm_power, norm_k, norm_first);
   p.precision = static_cast<dcnn::Precision>(precision);
@@ -158,10 +159,11 @@ void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& 
     p.weight = packed->weight.data();
     p.bias = packed->bias.data();
   }
+  const std::vector<float> zeros(static_cast<size_t>(p.filters), 0.0f);
   BlockProblem input{};
   if (q.grad_x != nullptr) {
     set_sizes(input, {p.filters, p.channels * p.stride * p.stride, (p.size + p.stride - 1) / p.stride, 1, p.groups, 1, 1});
-    input.mean = mean.data();
+    input.mean = zeros.data();
     input.scale = 1.0f;
     input.linear = true;
     input_packed = dcnn::packed_weights(isa, input, pointer<const float>(input_weight), nullptr);
@@ -178,6 +180,16 @@ void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t b
   const dcnn::LinearProblem p{pointer<const void>(x), pointer<const void>(weight), pointer<const float>(bias),
                               pointer<float>(y),      rows, inputs, outputs, relu, bf16, nullptr};
   dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
+}
+
+// rows: the addresses of parameter, gradient and increment, their number of values, rate, momentum, decay * rate.
+void update(const std::vector<std::tuple<uint64_t, uint64_t, uint64_t, int64_t, double, double, double>>& rows, int kind, int threads) {
+  const py::gil_scoped_release unlocked;
+  std::vector<dcnn::UpdateRow> found;
+  for (const auto& [weight, gradient, increment, count, rate, momentum, pull] : rows) {
+    found.push_back({pointer<void>(weight), pointer<const void>(gradient), pointer<void>(increment), count, rate, momentum, pull});
+  }
+  dcnn::run_update(static_cast<dcnn::UpdateKind>(kind), found, threads);
 }
 
 double peak(const std::string& isa_name, int64_t rounds) {
@@ -202,6 +214,7 @@ PYBIND11_MODULE(_engine, m) {
   m.def("block_regions", &block_regions, "The fused block over regions.");
   m.def("block_gradients", &block_gradients, "The gradients of the fused block over whole images.");
   m.def("linear", &linear, "y = x * weight^T + bias.");
+  m.def("update", &update, "cuda-convnet's update, in place.");
   m.def("has_bf16", [](const std::string& isa) { return dcnn::isa_named(isa).bf16 != dcnn::Bf16::floats; },
         "Whether an instruction set multiplies bfloat16.");
   m.def("has_tiles", [](const std::string& isa) { return dcnn::isa_named(isa).bf16 == dcnn::Bf16::tiles; },

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
+from dcnn_fast.cli import data
+from dcnn_fast.cli.adapt import adapt
 from dcnn_fast.cli.describe import describe
+from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
 from dcnn_fast.cli.plan import plan
+from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
+from dcnn_fast.cli.train import train
 
 app = typer.Typer(
     help="Rates photographs with the networks of 'Rating Image Aesthetics using Deep Learning'.",
@@ -39,6 +44,11 @@ app.command()(score)
 app.command()(describe)
 app.command()(explain)
 app.command()(plan)
+app.add_typer(data.app, name="data")
+app.command()(train)
+app.command()(adapt)
+app.command()(evaluate)
+app.command()(reproduce)
 
 
 def run() -> None:

@@ -3,5 +3,6 @@
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import SUFFIXES, find_images
 from dcnn_fast.data.reading import MAX_PIXELS, Photo, ReadError, read
+from dcnn_fast.data.sets import KINDS, load_set
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "DataSet", "Example", "Photo", "ReadError", "find_images", "read"]
+__all__ = ["KINDS", "MAX_PIXELS", "SUFFIXES", "DataSet", "Example", "Photo", "ReadError", "find_images", "load_set", "read"]

@@ -1,5 +1,8 @@
-"""How well scores agree with people's ratings."""
+"""How well a model's predictions agree with labels and ratings."""
 
-from dcnn_fast.evaluation.metrics import Agreement, agreement
+from dcnn_fast.evaluation.metrics import AVERAGE_PRECISIONS, Measures, average_precisions, intervals, measure
+from dcnn_fast.evaluation.predict import Predictions, average, predict
 
-__all__ = ["Agreement", "agreement"]
+__all__ = [
+    "AVERAGE_PRECISIONS", "Measures", "Predictions", "average", "average_precisions", "intervals", "measure", "predict",
+]  # fmt: skip

@@ -1,49 +1,171 @@
-"""Metrics of a two-label scorer against ratings; scikit-learn and scipy compute them (extra `train`)."""
+"""How well predictions agree with labels and ratings; scikit-learn and scipy compute what they can (extra `train`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+from dcnn_fast.evaluation.predict import Predictions
+
+AveragePrecision = Literal["plain", "interpolated", "voc07"]
+AVERAGE_PRECISIONS: tuple[AveragePrecision, ...] = ("plain", "interpolated", "voc07")
+
 
 @dataclass(frozen=True)
-class Agreement:
-    """How P(high) agrees with labels and ratings on `count` images.
+class Measures:
+    """What `measure` found; None where it does not apply.
 
-    accuracy and balanced_accuracy: at P(high) > 0.5. majority: the accuracy of always naming the commoner label.
-    auc: area under the ROC curve. srcc: Spearman's rank correlation with the ratings.
+    count: examples with a label, of which accuracy and the others are. unlabelled: examples with none, which count in the
+    average precisions alone. accuracy: the most probable label is right, or one of those that are. majority: the accuracy of
+    always naming the commonest. auc, srcc, plcc, krcc: of the last label's probability, for two labels; with the ratings.
+    average_precision: of each label. macro_map, micro_map: their mean, and that of all (example, label) pairs together.
+    confusion: [labels, labels] counts, a row for each true label (of several the one that was named, or the first).
+    intervals: of 95 %, by name, where they were asked for.
     """
 
     count: int
-    auc: float
+    unlabelled: int
     accuracy: float
     balanced_accuracy: float
     majority: float
-    srcc: float
+    auc: float | None
+    srcc: float | None
+    plcc: float | None
+    krcc: float | None
+    average_precision: dict[str, float]
+    macro_map: float
+    micro_map: float
+    confusion: list[list[int]]
+    intervals: dict[str, tuple[float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def agreement(high: np.ndarray, ratings: np.ndarray, threshold: float) -> Agreement:
-    """Agreement of P(high) [n] with ratings [n]; an image is high when its rating exceeds `threshold` (facts.md 3.4).
+def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: int = 0, seed: int = 0) -> Measures:
+    """Every measure of predictions.
 
-    Raises ValueError when the shapes differ, when a value is not finite, or when only one label occurs.
+    ap: how average precision is taken: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
+    the best precision at or beyond each recall; "voc07", that at eleven recalls (facts.md 3.6). draws: bootstrap samples for
+    intervals, 0 for none, over groups where the examples have them, over examples else; seed: theirs. Raises ValueError for a
+    name that is not there or where no example has a label.
     """
-    from scipy.stats import spearmanr  # noqa: PLC0415 - optional dependency
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score  # noqa: PLC0415
+    from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 
-    high, ratings = np.asarray(high, float), np.asarray(ratings, float)
-    if high.ndim != 1 or high.shape != ratings.shape:
-        raise ValueError(f"high and ratings must be vectors of one length, got {list(high.shape)} and {list(ratings.shape)}")
-    if not (np.isfinite(high).all() and np.isfinite(ratings).all()):
-        raise ValueError("high and ratings must be finite")
-    labels = ratings > threshold
-    if labels.all() or not labels.any():
-        raise ValueError(f"both labels must occur, got {int(labels.sum())} high of {len(labels)} at threshold {threshold}")
-    return Agreement(
-        count=len(labels),
-        auc=float(roc_auc_score(labels, high)),
-        accuracy=float(accuracy_score(labels, high > 0.5)),
-        balanced_accuracy=float(balanced_accuracy_score(labels, high > 0.5)),
-        majority=float(max(labels.mean(), 1 - labels.mean())),
-        srcc=float(spearmanr(high, ratings).statistic),
+    if ap not in AVERAGE_PRECISIONS:
+        raise ValueError(f"ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {ap!r}")
+    labelled = np.array([bool(truth) for truth in predictions.truth])
+    if not labelled.any():
+        raise ValueError("predictions must have examples with a label, got none")
+    known = predictions.of(np.flatnonzero(labelled))
+    truth, named = _true_labels(known), known.named
+    precisions = average_precisions(predictions, ap)
+    truths = _indicator(predictions)
+    return Measures(
+        count=len(truth),
+        unlabelled=int((~labelled).sum()),
+        accuracy=float(known.right.mean()),
+        balanced_accuracy=float(recall_score(truth, named, labels=np.unique(truth), average="macro")),
+        majority=float(_indicator(known).sum(axis=0).max() / len(truth)),
+        auc=_auc(truth, known.probs),
+        **_correlations(known),
+        average_precision=precisions,
+        macro_map=float(np.mean(list(precisions.values()))),
+        micro_map=_average_precision(truths.ravel(), predictions.probs.ravel(), ap),
+        confusion=confusion_matrix(truth, named, labels=range(len(known.labels))).tolist(),
+        intervals=intervals(known, draws, seed) if draws else {},
     )
+
+
+def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain") -> dict[str, float]:
+    """Of each label that some example has."""
+    truths = _indicator(predictions)
+    return {
+        label: _average_precision(truths[:, index], predictions.probs[:, index], ap)
+        for index, label in enumerate(predictions.labels)
+        if truths[:, index].any()
+    }
+
+
+def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Percentile intervals of 95 % of accuracy, balanced_accuracy and, for two labels, auc."""
+    truth, named, right = _true_labels(predictions), predictions.named, predictions.right
+    of: dict[str, Callable[[np.ndarray], float | None]] = {
+        "accuracy": lambda rows: float(right[rows].mean()),
+        "balanced_accuracy": lambda rows: _mean_recall(truth[rows], named[rows]),
+        "auc": lambda rows: _auc(truth[rows], predictions.probs[rows]),
+    }
+    found = {}
+    samples = list(_resampled(predictions, draws, seed))
+    for name, value in of.items():
+        values = [each for each in map(value, samples) if each is not None]
+        if values:
+            low, high = np.quantile(values, [0.025, 0.975])
+            found[name] = float(low), float(high)
+    return found
+
+
+def _resampled(predictions: Predictions, draws: int, seed: int) -> list[np.ndarray]:
+    """Rows of groups, or of examples where they have none, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    names = [example.group or f"\0{i}" for i, example in enumerate(predictions.examples)]
+    unique, group_of = np.unique(names, return_inverse=True)
+    rows = [np.flatnonzero(group_of == group) for group in range(len(unique))]
+    return [np.concatenate([rows[group] for group in rng.integers(len(unique), size=len(unique))]) for _ in range(draws)]
+
+
+def _true_labels(predictions: Predictions) -> np.ndarray:
+    """[n]: of several labels that are right the one that was named, or the first."""
+    pairs = zip(predictions.named.tolist(), predictions.truth, strict=True)
+    return np.array([name if name in truth else truth[0] for name, truth in pairs])
+
+
+def _indicator(predictions: Predictions) -> np.ndarray:
+    """[n, labels] bool: which labels are right."""
+    found = np.zeros(predictions.probs.shape, bool)
+    for row, truth in zip(found, predictions.truth, strict=True):
+        row[list(truth)] = True
+    return found
+
+
+def _mean_recall(truth: np.ndarray, named: np.ndarray) -> float:
+    """Balanced accuracy over the labels that occur."""
+    return float(np.mean([(named[truth == label] == label).mean() for label in np.unique(truth)]))
+
+
+def _auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415
+
+    if probs.shape[1] != 2 or len(np.unique(truth)) != 2:
+        return None
+    return float(roc_auc_score(truth, probs[:, 1]))
+
+
+def _correlations(predictions: Predictions) -> dict[str, float | None]:
+    from scipy.stats import kendalltau, pearsonr, spearmanr  # noqa: PLC0415
+
+    ratings, scores = predictions.ratings, predictions.probs[:, -1]
+    usable = len(predictions.labels) == 2 and np.isfinite(ratings).all() and np.ptp(ratings) > 0 < np.ptp(scores)
+    of: dict[str, Any] = {"srcc": spearmanr, "plcc": pearsonr, "krcc": kendalltau}
+    return {name: float(test(scores, ratings).statistic) if usable else None for name, test in of.items()}
+
+
+def _average_precision(truth: np.ndarray, scores: np.ndarray, ap: AveragePrecision) -> float:
+    from sklearn.metrics import average_precision_score, precision_recall_curve  # noqa: PLC0415
+
+    if ap == "plain":
+        return float(average_precision_score(truth, scores))
+    precision, recall, _ = precision_recall_curve(truth, scores)  # recall falls from 1 to 0
+    best = np.maximum.accumulate(precision)
+    if ap == "interpolated":
+        return float(-(np.diff(recall) * best[:-1]).sum())
+    return float(np.mean([best[recall >= level].max() for level in np.linspace(0, 1, 11)]))
+
+
+def majority_label(labels: Sequence[int]) -> int:
+    """The commonest of labels, the first of equals."""
+    return int(np.bincount(np.asarray(labels)).argmax())

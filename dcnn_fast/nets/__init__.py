@@ -1,7 +1,13 @@
 """Networks on torch, and their model files."""
 
 from dcnn_fast.nets.column import Block, Column
+from dcnn_fast.nets.foreign import Regularised
+from dcnn_fast.nets.initial import freeze, load_columns
 from dcnn_fast.nets.modelfile import Model, ModelError, load_model, save_model
 from dcnn_fast.nets.network import Input, MultiColumn, build
+from dcnn_fast.nets.squeezenet import import_squeezenet
 
-__all__ = ["Block", "Column", "Input", "Model", "ModelError", "MultiColumn", "build", "load_model", "save_model"]
+__all__ = [
+    "Block", "Column", "Input", "Model", "ModelError", "MultiColumn", "Regularised", "build", "freeze", "import_squeezenet",
+    "load_columns", "load_model", "save_model",
+]  # fmt: skip

@@ -47,16 +47,19 @@ class Model:
         return self.net.spec
 
 
-def save_model(model: Model, path: str | Path, *, fc_storage: Storage = "float32") -> None:
-    """Write `model` to `path`; fully-connected weights as `fc_storage`, everything else as float32.
+def save_model(
+    model: Model, path: str | Path, *, fc_storage: Storage = "float32", block_storage: Literal["float32", "float16"] = "float32"
+) -> None:
+    """Write `model` to `path`; fully-connected weights as `fc_storage`, filters as `block_storage`, everything else as float32.
 
     float16 rounds to nearest; int8 rounds each row to 255 levels between minus and plus its largest magnitude.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.net.state_dict().items():
         value = tensor.detach().cpu().float().contiguous()
-        if ".fc." in name and name.endswith(".weight") and fc_storage != "float32":
-            _store_compact(tensors, name, value, fc_storage)
+        storage = fc_storage if ".fc." in name else block_storage if ".blocks." in name else "float32"
+        if name.endswith(".weight") and storage != "float32":
+            _store_compact(tensors, name, value, storage)
         else:
             tensors[name] = value
     header = {
@@ -93,6 +96,8 @@ def load_model(path: str | Path) -> Model:
         column.mean = torch.tensor(data.mean, dtype=torch.float32).reshape(1, -1, 1, 1)
         column.requires_grad_(not data.frozen)
     net.label.requires_grad_()
+    if net.attribute is not None:
+        net.attribute.requires_grad_()
     return Model(net.eval(), header.get("provenance") or {})
 
 
@@ -130,8 +135,10 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
             shapes[f"columns.{i}.fc.{j}.weight"] = (size, inputs)
             shapes[f"columns.{i}.fc.{j}.bias"] = (size,)
             inputs = size
-    shapes["label.weight"] = (len(network.labels), sum(column.fc[-1] for column in network.columns))
-    shapes["label.bias"] = (len(network.labels),)
+    joined = sum(column.fc[-1] for column in network.columns)
+    for name, labels in (("label", network.labels), ("attribute", network.attributes)):
+        if labels:
+            shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (len(labels), joined), (len(labels),)
     return shapes
 
 

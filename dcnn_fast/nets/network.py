@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,9 @@ class MultiColumn(nn.Module):
         super().__init__()
         self.spec = network
         self.columns = nn.ModuleList(Column(column) for column in network.columns)
-        self.label = nn.Linear(sum(column.fc[-1] for column in network.columns), len(network.labels))
+        joined = sum(column.fc[-1] for column in network.columns)
+        self.label = nn.Linear(joined, len(network.labels))
+        self.attribute = nn.Linear(joined, len(network.attributes)) if network.attributes else None
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -39,16 +42,26 @@ class MultiColumn(nn.Module):
         keyed = zip(self.spec.column_keys(), self.spec.columns, strict=True)
         return tuple(Input(key, column.view, column.plane, column.window) for key, column in keyed)
 
-    def forward(self, *windows: Tensor) -> Tensor:
+    def forward(self, *windows: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """One batch of windows per column, [N, C, window, window] pixels 0-255 each -> logits [N, labels].
 
-        Row i joins window i of every column. Raises ValueError when their number is not the number of columns.
+        Row i joins window i of every column. A network with attributes gives their logits [N, attributes] too, second. Raises
+        ValueError when the number of batches is not the number of columns.
         """
         if len(windows) != len(self.columns):
             raise ValueError(f"windows must be one batch for each of {len(self.columns)} columns, got {len(windows)}")
         features = [column(batch) for column, batch in zip(self.columns, windows, strict=True)]
-        logits: Tensor = self.label(torch.cat(features, dim=1))
-        return logits
+        joined = torch.cat(features, dim=1)
+        logits: Tensor = self.label(joined)
+        return logits if self.attribute is None else (logits, self.attribute(joined))
+
+    def set_means(self, means: Sequence[Sequence[float]]) -> None:
+        """Give each column the mean that is taken off its pixels; the spec records them."""
+        for column, mean in zip(self.columns, means, strict=True):
+            assert isinstance(column, Column)
+            column.set_mean(mean)
+        columns = tuple(column.spec for column in self.columns if isinstance(column, Column))
+        self.spec = replace(self.spec, columns=columns)
 
     @torch.no_grad()
     def initialise(self, seed: int = 0) -> MultiColumn:
@@ -57,9 +70,10 @@ class MultiColumn(nn.Module):
         for column in self.columns:
             assert isinstance(column, Column)
             column.initialise(generator)
-        weight = self.label.weight
-        weight.copy_(torch.randn(weight.shape, generator=generator) * weight.shape[1] ** -0.5)
-        self.label.bias.zero_()
+        for layer in (self.label, *([] if self.attribute is None else [self.attribute])):
+            weight = layer.weight
+            weight.copy_(torch.randn(weight.shape, generator=generator) * weight.shape[1] ** -0.5)
+            layer.bias.zero_()
         return self
 
 

@@ -110,7 +110,7 @@ def column_features(column: Column, maps: Sequence[Tensor], window_of: Sequence[
 
 
 def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
-    """The last block's output of every distinct window, flattened in (C, H, W) order: [windows, features]."""
+    """The last block's output of every distinct window, as `spec.Column.reduce` says: [windows, features]."""
     sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale
     for number, (block, regions) in enumerate(zip(column.blocks, job.plan.blocks, strict=True)):
@@ -128,7 +128,16 @@ def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tens
         )  # fmt: skip
         mean, scale = (), 1.0
     # A copy, as the buffer is used again.
-    return torch.from_numpy(np.array(sources[0].numpy(), order="C")).flatten(1)
+    maps = torch.from_numpy(np.array(sources[0].numpy(), order="C"))
+    return maps.flatten(1) if column.spec.reduce == "flatten" else averaged(maps)
+
+
+def averaged(maps: Tensor) -> Tensor:
+    """The mean of each map, [N, C, H, W] or [N, C, H * W] -> [N, C], with bits that depend on the map alone."""
+    count, channels = maps.shape[:2]
+    rows = maps.reshape(count * channels, -1)
+    share = torch.full((1, rows.shape[1]), 1 / rows.shape[1], dtype=maps.dtype, device=maps.device)
+    return ops.linear(rows, share, share.new_zeros(1)).reshape(count, channels)
 
 
 def _linear(x: Tensor, layer: nn.Module, *, relu: bool) -> Tensor:

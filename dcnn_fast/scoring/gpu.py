@@ -33,7 +33,7 @@ from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.recording import Recordings, Step
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.views import ViewParams
-from dcnn_fast.scoring.forward import Job, Maps
+from dcnn_fast.scoring.forward import Job, Maps, averaged
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _ColumnWeights:
     """A column's weights on the device."""
 
     def __init__(self, column: Column, device: torch.device, dtype: torch.dtype) -> None:
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._reduce = device, dtype, column.spec.reduce
         mean, scale = column.spec.mean, column.spec.scale
         self._blocks: list[_BlockWeights] = []
         for block, problem in zip(column.blocks, problems_of(column.spec), strict=True):
@@ -157,7 +157,8 @@ class _ColumnWeights:
             self._blocks.append(_BlockWeights(params, weight, bias, mean, scale, fixed(params, weight, bias, mean, scale)))
             mean, scale = (), 1.0
         layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
-        layers[0] = (_last_channels(layers[0][0], column.spec.blocks[-1].filters), layers[0][1])
+        if column.spec.reduce == "flatten":
+            layers[0] = (_last_channels(layers[0][0], column.spec.blocks[-1].filters), layers[0][1])
         self._fc = [(_placed(weight, device, dtype), _placed(bias, device, dtype)) for weight, bias in layers[:-1]]
         weight, bias = layers[-1]
         self.last = _placed(weight, device, dtype), _placed(bias, device, torch.float32)
@@ -179,6 +180,8 @@ class _ColumnWeights:
 
     def features(self, maps: Tensor) -> Tensor:
         """What the last layer is given: [windows, inputs]."""
+        if self._reduce == "mean":
+            maps = averaged(maps.reshape(len(maps), -1, self._blocks[-1].params.filters).transpose(1, 2))
         for weight, bias in self._fc:
             maps = ops.linear(maps, weight, bias, relu=True)
         return maps

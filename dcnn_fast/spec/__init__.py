@@ -1,8 +1,10 @@
 """Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
 
+from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.cost import LayerCost, column_costs
 from dcnn_fast.spec.layers import (
     ORDERS,
+    REDUCTIONS,
     ROUNDINGS,
     VIEWS,
     Block,
@@ -12,6 +14,7 @@ from dcnn_fast.spec.layers import (
     Norm,
     Order,
     Pool,
+    Reduce,
     Rounding,
     SameMapNorm,
     View,
@@ -29,10 +32,12 @@ from dcnn_fast.spec.presets import (
     table_column,
     torchvision_alexnet_column,
 )
+from dcnn_fast.spec.squeezenet import squeezenet_column
 
 __all__ = [
     "GEOMETRIES",
     "ORDERS",
+    "REDUCTIONS",
     "ROUNDINGS",
     "STYLES",
     "VIEWS",
@@ -45,15 +50,18 @@ __all__ = [
     "Norm",
     "Order",
     "Pool",
+    "Reduce",
     "Rounding",
     "SameMapNorm",
     "View",
     "alexnet_column",
     "column_costs",
+    "compact",
     "network_from_dict",
     "network_to_dict",
     "preset",
     "preset_names",
+    "squeezenet_column",
     "table_column",
     "torchvision_alexnet_column",
     "window_count",

@@ -50,6 +50,8 @@ def column_costs(column: Column) -> tuple[LayerCost, ...]:
         rows += [LayerCost(f"{kind}{number}", about, (block.filters, side, side), 0, 0) for kind, about, side in tail]
         channels, extent = block.filters, out
     inputs = column.features
+    if column.reduce == "mean":
+        rows.append(LayerCost("mean", "of each map", (inputs, 1, 1), 0, 0))
     for number, size in enumerate(column.fc, 1):
         rows.append(LayerCost(f"fc{number}", f"{inputs} -> {size} + ReLU", (size, 1, 1), size * (inputs + 1), size * inputs))
         inputs = size

@@ -16,10 +16,12 @@ _T = TypeVar("_T")
 View = Literal["center", "warp", "pad", "local"]
 Rounding = Literal["up", "down"]
 Order = Literal["conv-pool-norm", "conv-norm-pool"]
+Reduce = Literal["flatten", "mean"]
 
 VIEWS: tuple[View, ...] = ("center", "warp", "pad", "local")
 ROUNDINGS: tuple[Rounding, ...] = ("up", "down")
 ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool")
+REDUCTIONS: tuple[Reduce, ...] = ("flatten", "mean")
 
 
 def require_integer(owner: str, name: str, value: Any, least: int) -> None:
@@ -155,7 +157,8 @@ class Column:
 
     The column sees `window` x `window` rectangles of a `plane` x `plane` normalised input (for `local`, of a
     plane-sized crop of the original). A pixel p enters as (p - mean) * scale; padding and overhang are zeros after that.
-    `dropout` acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
+    `reduce` is what the last block's maps become for the first layer of `fc`: "flatten", all of them in (C, H, W) order, or
+    "mean", the average of each. `dropout` acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
     """
 
     view: View = "warp"
@@ -169,10 +172,12 @@ class Column:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     scale: float = 1.0
     frozen: bool = False
+    reduce: Reduce = "flatten"
 
     def __post_init__(self) -> None:
         require_choice("Column", "view", self.view, VIEWS)
         require_choice("Column", "rounding", self.rounding, ROUNDINGS)
+        require_choice("Column", "reduce", self.reduce, REDUCTIONS)
         for name in ("plane", "window", "channels"):
             require_integer("Column", name, getattr(self, name), 1)
         if self.window > self.plane:
@@ -210,24 +215,30 @@ class Column:
 
     @property
     def features(self) -> int:
-        """Length of the flattened last block, in (C, H, W) order."""
-        return self.blocks[-1].filters * self.extents()[-1] ** 2
+        """Numbers that the first fully-connected layer is given."""
+        return self.blocks[-1].filters * (self.extents()[-1] ** 2 if self.reduce == "flatten" else 1)
 
 
 @dataclass(frozen=True)
 class Network:
-    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax."""
+    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
+
+    `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
+    """
 
     name: str
     columns: tuple[Column, ...]
     labels: tuple[str, ...] = ("low", "high")
     notes: str = field(default="", compare=False)
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.columns:
             raise ValueError("Network: columns must hold at least one Column, got none")
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"Network: labels must be at least two different names, got {self.labels!r}")
+        if len(self.attributes) == 1 or len(set(self.attributes)) != len(self.attributes):
+            raise ValueError(f"Network: attributes must be none or at least two different names, got {self.attributes!r}")
 
     def column_keys(self) -> tuple[str, ...]:
         """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""
@@ -296,10 +307,11 @@ def network_from_dict(data: Any) -> Network:
         raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
     fields = dict(data)
     fields["columns"] = tuple(_column_from_dict(column) for column in _sequence("Network.columns", fields.get("columns")))
-    labels = _sequence("Network.labels", fields.get("labels", ("low", "high")))
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"Network.labels must be names, got {labels!r}")
-    fields["labels"] = labels
+    for key, default in (("labels", ("low", "high")), ("attributes", ())):
+        names = _sequence(f"Network.{key}", fields.get(key, default))
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"Network.{key} must be names, got {names!r}")
+        fields[key] = names
     return _build(Network, fields)
 
 

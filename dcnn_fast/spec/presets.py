@@ -40,6 +40,9 @@ _ARCHITECTURES: dict[int, _Architecture] = {
     7: _Architecture(convs=6),
 }
 
+# Pixels enter at about 1: weights drawn for activations near 1 are then large beside a step, and the paper's rates are stable.
+PIXEL_SCALE = 1 / 64
+
 _AESTHETIC_FILTERS = (64, 64, 64, 64, 64, 64)  # Table I
 _STYLE_FILTERS = (32, 64, 64, 32, 32, 32)  # Table IV
 
@@ -75,7 +78,7 @@ def table_column(
         Block(filters[1], 5, padding=2 if pad else 0, pool=Pool(), norm=response),
     ]
     blocks += [Block(filters[i], 3, padding=1 if pad else 0) for i in range(2, row.convs)]
-    return Column(view=view, blocks=tuple(blocks), fc=row.fc, rounding=rounding)
+    return Column(view=view, blocks=tuple(blocks), fc=row.fc, rounding=rounding, scale=PIXEL_SCALE)
 
 
 def alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -> Column:
@@ -91,7 +94,7 @@ def alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -
         Block(384, 3, padding=1, groups=2),
         Block(256, 3, padding=1, groups=2, pool=Pool()),
     )
-    return Column(view=view, blocks=blocks, fc=fc)
+    return Column(view=view, blocks=blocks, fc=fc, scale=PIXEL_SCALE)
 
 
 def torchvision_alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -> Column:

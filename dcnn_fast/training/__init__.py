@@ -1,6 +1,23 @@
-"""Training: the loop that made the shipped model, and cuda-convnet's update rule."""
+"""Training: the run from data to model files, cuda-convnet's update rule, and the loop that made the shipped model."""
 
+from dcnn_fast.training.checkpoint import CheckpointError
 from dcnn_fast.training.loop import Batch, fit
+from dcnn_fast.training.schedule import Schedule, parse_drops, parse_schedule
+from dcnn_fast.training.settings import Settings
+from dcnn_fast.training.trainer import DivergedError, Outcome, train
 from dcnn_fast.training.update_rule import ConvNetUpdate, groups_of
 
-__all__ = ["Batch", "ConvNetUpdate", "fit", "groups_of"]
+__all__ = [
+    "Batch",
+    "CheckpointError",
+    "ConvNetUpdate",
+    "DivergedError",
+    "Outcome",
+    "Schedule",
+    "Settings",
+    "fit",
+    "groups_of",
+    "parse_drops",
+    "parse_schedule",
+    "train",
+]

@@ -56,6 +56,7 @@ def test_a_disagreement_names_the_peer_the_case_and_the_error_and_the_other_case
         ("first", OURS), ("first", "torch eager"), ("second", OURS), ("second", "torch eager"),
     ]  # fmt: skip
     assert run("--suite", "block")[0].exit_code == 0
+    assert [row["suite"] for row in run("block")[1]["rows"]] == ["block"] * 4
 
 
 def test_a_missed_floor_is_named_and_fails_the_check(run, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import floors
 from bench.row import OURS, OURS_BF16, Row
-from bench.suites import jpeg, score
+from bench.suites import jpeg, score, training
 
 
 def _row(suite, case, seconds, ratio, name=OURS, **fields):
@@ -30,3 +30,20 @@ def test_floors_that_are_missed_are_said():
         "SCNN, grid 1, 1 thread: 4.00 x torch eager, the floor is 4.5",
     ]
     assert floors.missed(rows[2:3]) == []
+
+
+def test_a_training_step_is_held_to_torch_eagers_time_and_memory_on_as_many_threads():
+    def steps(case, ours, theirs, memory):
+        return [
+            _row("training", case, ours, None, peak_bytes=memory),
+            _row("training", case, theirs, None, name="torch eager", peak_bytes=100),
+            _row("training", case, 0.1, None, name="torch.compile", peak_bytes=10),
+        ]
+
+    assert floors.missed([*steps(training.SCNN, 2.0, 2.9, 71), *steps(training.DCNN, 2.0, 3.0, 70)]) == [
+        "SCNN, a training step, 1 thread: 1.45 x torch eager, the floor is 1.5",
+        "SCNN, a training step, 1 thread: 71% of torch eager's memory, the most allowed is 70%",
+    ]
+    alone = steps(training.SCNN, 2.0, 2.9, 71)[:1]
+    assert floors.missed(alone) == []
+    assert floors.missed(steps(training.SCNN, 2.0, 3.0, None)) == []

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import cases, peers
+from bench import cases, peers, training_step
 from bench.features import sharing
 from bench.peers import torch_peer
 from bench.peers.settings import known
 from bench.row import OURS, OURS_BF16, Refused
-from bench.suites import gpu, jpeg, paper, predicted, roofline, scaling, score
+from bench.suites import gpu, jpeg, paper, predicted, roofline, scaling, score, training
 from bench.work import IN_TILES, work_of
 from dcnn_fast import nets, spec
 from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool
@@ -165,3 +165,25 @@ def test_torch_on_a_device_agrees_before_it_is_timed(small_columns):
     rows = list(gpu.rows(1, "cpu", views=2))  # what runs on a GPU, here without one
     assert [row.name for row in rows if row.name != "torch eager"] == ["torch eager cpu", "torch eager cpu bf16"]
     assert 0 < rows[1].error < 3e-2
+
+
+def test_training_steps_agree_before_they_are_timed_and_memory_is_a_process_own(small_columns):
+    ours, eager = training.rows(2, 1, batch=2, quick=True)
+    assert (ours.name, eager.name, ours.threads) == (OURS, training_step.EAGER, 2)
+    assert eager.setting in training_step.SETTINGS and eager.error == 0
+    assert 0 < ours.error < 1e-4  # nothing is near a tie here
+    assert ours.ratio == pytest.approx(eager.seconds / ours.seconds)
+    weights = 4 * 46656 * 1000  # parameter, gradient and increment of the network itself, which the process trains
+    assert all(3 * weights < row.peak_bytes < 3 * weights + 2**30 for row in (ours, eager))
+
+
+def test_steps_that_move_the_parameters_elsewhere_give_no_time(small_columns, monkeypatch):
+    monkeypatch.setattr(training_step.ConvNetUpdate, "step", lambda self: None)
+    found = list(training.rows(2, 1, batch=2, quick=True))
+    (refused,) = (one for one in found if isinstance(one, Refused))
+    assert refused.name == OURS and "output differs by 1.0e+00 of the largest value" in refused.why
+
+
+def test_a_process_that_cannot_train_is_an_error():
+    with pytest.raises(RuntimeError, match=r"failed: (.|\n)*KeyError: 'CHWN'"):
+        training_step.peak_bytes(training_step.Job(("warp",), 1, 1, training_step.EAGER, "CHWN, its norm"))

@@ -50,6 +50,15 @@ def test_compact_storage_rounds_only_fully_connected_weights(tmp_path, storage, 
             assert torch.equal(after[name], tensor)
 
 
+def test_filters_may_be_stored_in_half_the_bytes(tmp_path):
+    before, file = small.model(), tmp_path / "m.safetensors"
+    save_model(before, file, block_storage="float16")
+    after = load_model(file).net.state_dict()
+    for name, tensor in before.net.state_dict().items():
+        rounded = ".blocks." in name and name.endswith("weight")
+        assert torch.equal(after[name], tensor.half().float() if rounded else tensor), name
+
+
 def test_the_file_says_how_it_was_made(path):
     content = path.read_bytes()
     header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])

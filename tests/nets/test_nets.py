@@ -102,3 +102,18 @@ def test_compiles_whole():
     windows = _windows(2, 24, 2)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*windows), net(*windows))
+
+
+def test_maps_may_enter_the_layers_as_their_means():
+    flat, mean = (small.column("warp", reduce=reduce) for reduce in ("flatten", "mean"))
+    assert (mean.features, flat.features) == (12, 12 * mean.extents()[-1] ** 2)
+    net = build(spec.Network("n", (mean,)), seed=2).eval()
+    x = (_windows(3, 24, 1)[0].float() - net.columns[0].mean) * mean.scale
+    for block in net.columns[0].blocks:
+        x = block(x)
+    features = torch.stack([maps.flatten(1).sum(dim=1) / maps[0].numel() for maps in x])
+    for layer in net.columns[0].fc:
+        features = layer(features).relu()
+    torch.testing.assert_close(net(*_windows(3, 24, 1)), net.label(features))
+    rows = {row.name: row for row in spec.column_costs(mean)}
+    assert rows["mean"].shape == (12, 1, 1) and rows["fc1"].parameters == 20 * 13

@@ -59,11 +59,13 @@ def simulated_gpu():
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_a_score_is_that_of_the_cpu_within_the_types_rounding(dtype):
-    theirs = Scorer(small.model(), "cpu", views=5).score(PHOTOS[1])
+@pytest.mark.parametrize(("reduce", "layers"), [("flatten", 1), ("mean", 2)])
+def test_a_score_is_that_of_the_cpu_within_the_types_rounding(reduce, layers, dtype):
+    theirs = Scorer(small.model(reduce=reduce), "cpu", views=5).score(PHOTOS[1])
     with kernels_on_cpu() as launches:
-        ours = Scorer(small.model(), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
-    assert len(launches) == 2 * (2 + 2) + 1 + 2  # two blocks and a layer in two launches for each column, a view, the head
+        ours = Scorer(small.model(reduce=reduce), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
+    # Two blocks and layers in two launches each for each column, where a mean is one more, a view, the head.
+    assert len(launches) == 2 * (2 + 2 * layers) + 1 + 2
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
     assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
     assert (ours.views, ours.seed) == (theirs.views, theirs.seed)

@@ -20,6 +20,7 @@ from dcnn_fast import ReadError, Scorer, engine, save_model
 from dcnn_fast.data import read
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import views
+from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.spec import Block, Column, Network
 from tests import small
 
@@ -48,10 +49,11 @@ def backends():
     return ["cpu", "reference"] if engine.isas() else ["reference"]
 
 
+@pytest.mark.parametrize("reduce", ["flatten", "mean"])
 @pytest.mark.parametrize("backend", backends())
-def test_a_score_is_the_mean_over_paired_windows_of_the_network(backend, monkeypatch):
+def test_a_score_is_the_mean_over_paired_windows_of_the_network(backend, reduce, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-    model = small.model()
+    model = small.model(reduce=reduce)
     score = Scorer(model, views=7, seed=5).score(PHOTOS[0])
     digest = read(PHOTOS[0]).digest
     windows = []
@@ -69,10 +71,11 @@ def test_a_score_is_the_mean_over_paired_windows_of_the_network(backend, monkeyp
     assert (score.views, score.seed, score.plan, score.path, score.error) == (7, 5, "brute-force", None, None)
 
 
+@pytest.mark.parametrize("reduce", ["flatten", "mean"])
 @pytest.mark.parametrize("backend", backends())
-def test_bit_for_bit_the_same_in_any_batch_order_and_number_of_threads(backend, monkeypatch):
+def test_bit_for_bit_the_same_in_any_batch_order_and_number_of_threads(backend, reduce, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-    scorer = Scorer(small.model(), views=5)
+    scorer = Scorer(small.model(reduce=reduce), views=5)
     torch.set_num_threads(1)
     expected = [numbers(scorer.score(photo)) for photo in PHOTOS]
     order = np.random.default_rng(0).permutation(len(PHOTOS))
@@ -253,6 +256,15 @@ def test_threads_that_share_a_scorer_do_not_share_its_memory(scorer):
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
             assert [numbers(score) for score in pool.map(scorer.score, PHOTOS)] == expected
+
+
+def test_a_column_whose_window_is_its_plane_is_computed_once(scorer):
+    """All its windows are equal, so that a column that sees the whole photograph costs one window."""
+    whole = replace(small.column("warp"), plane=24)
+    model = Model(build(Network("n", (small.column("local"), whole)), seed=1).eval(), {})
+    prepared = prepare(PHOTOS[0], model.spec, views=7, grid=1, seed=0)
+    assert [len(np.unique(job.plan.window_of)) for job in prepared.jobs] == [7, 1]
+    assert Scorer(model, views=7).score(PHOTOS[0]).std > 0
 
 
 def test_nothing_in_gives_nothing_out(scorer):

@@ -40,5 +40,4 @@ def test_the_limits_are_kept(key):
     assert float(row["bytes"]) <= 1.5
     assert int(row["conflicts"]) == 0
     assert float(row["sectors"]) >= 0.9
-    # With stride 4 a pixel serves few outputs, and torchvision's AlexNet has few filters to make up for it.
-    assert float(row["useful"]) >= (0.45 if params.options.stride == 4 else 0.5)
+    assert float(row["useful"]) >= 0.5

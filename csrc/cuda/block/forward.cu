@@ -127,6 +127,7 @@ struct Patch {
     int rows, units, padded;                     // units of a row; the same, with lanes that have nothing to do
     int pitch, width;                            // units from a row of outputs to the next, and of a row of a plane
     int row, unit;                               // this thread's next
+    int down, right;                             // from one of its units to the next
     int chunk;
     bool paired;                                 // the two pixels of a unit lie beside each other and may be read at once
 };
@@ -169,6 +170,8 @@ __device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const 
     patch.width = cols + REACH;
     patch.row = threadIdx.x / patch.padded;
     patch.unit = threadIdx.x % patch.padded;
+    patch.down = THREADS / patch.padded;
+    patch.right = THREADS % patch.padded;
     patch.chunk = chunk;
     patch.paired = source.col == 4 && (reinterpret_cast<Index>(patch.source) | patch.row_stride) % (8 * BYTE) == 0;
 }
@@ -253,14 +256,13 @@ __device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, 
 
 // Start this thread's next units on their way; after the stages of a chunk all of them are.
 __device__ __forceinline__ void fetch(Patch& patch, unsigned target, Fetched& fetched) {
-    const int down = THREADS / patch.padded, right = THREADS % patch.padded;
 #pragma unroll
     for (int n = 0; n < FETCH; ++n) {
         fetched.target[n] = NOWHERE;
         if (patch.row < patch.rows) {
             if (patch.unit < patch.units) fetch_unit(patch, target, fetched, n);
-            patch.row += down;
-            patch.unit += right;
+            patch.row += patch.down;
+            patch.unit += patch.right;
             if (patch.unit >= patch.padded) {
                 patch.unit -= patch.padded;
                 ++patch.row;
@@ -281,7 +283,8 @@ template <int PAIR>
 __device__ __forceinline__ Half2 converted(const unsigned (&raw)[RAW], const bool (&inside)[PIXELS], int channel,
                                            const float (&mean)[MEANS], float scale) {
     constexpr int OWN = 2 * PAIR % MEANS;  // channel in the unit
-    if (!inside[2 * PAIR / MEANS] || channel + OWN >= CHANNELS) return 0;
+    if (SUBTRACT && !inside[2 * PAIR / MEANS]) return 0;  // what was not read is zero already
+    if (channel + OWN >= CHANNELS) return 0;
     Half2 pair;
     if constexpr (!BYTES && !SUBTRACT) {
         pair = raw[PAIR];

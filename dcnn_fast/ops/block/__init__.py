@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,17 +38,22 @@ def block(
     norm: Norm | None = None,
     order: Order = "conv-pool-norm",
     ties: Ties = "all",
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
     precision: Precision = "ieee",
 ) -> Tensor:
     """One fused block of whole images, differentiable in x, weight and bias.
 
-    x: [N, C, H, W] floating point, any strides (channels_last is fastest). weight: [F, C / groups, S, S], cross-correlated.
-    bias: [F] or None. All of one dtype and on one device. Returns [N, F, H', W'] in channels_last memory.
+    x: [N, C, H, W], any strides (channels_last is fastest), floating point or bytes. weight: [F, C / groups, S, S],
+    cross-correlated. bias: [F] or None. All but bytes of one dtype, all on one device. Returns [N, F, H', W'] in weight's dtype
+    and in channels_last memory.
 
     stride, padding, groups: the convolution's; padding reads zeros. rounding: "up" (cuda-convnet: the last conv or pool
     window may hang over the right and bottom edge; a conv reads zeros there, a pool ignores it) or "down".
     pool: None or (size, stride). norm: None, CrossMapNorm or SameMapNorm. order: which of the two comes first.
     ties: who gets a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
+    mean, scale: bytes enter as (x - mean) * scale, mean per channel or empty for none, and are kept as bytes for the
+        backward; floating x enters as it is.
     precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
         (dcnn_fast/ops/precision.py).
 
@@ -58,11 +64,11 @@ def block(
     Second derivatives are not provided. Source: design.md sections 3 and 4, facts.md 2.3.
     """
     options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
-    _require_operands(x, weight, bias, options)
+    _require_operands(x, weight, bias, options, mean, scale)
     run: Any = torch.ops.dcnn_fast.block
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
         run = _Block.apply
-    result: Tensor = run(x, weight, bias, *options.flat())
+    result: Tensor = run(x, weight, bias, *options.flat(), list(mean), float(scale))
     return result
 
 
@@ -147,37 +153,61 @@ def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dis
 
 class _Block(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
-        result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_pixels: Any) -> Tensor:
+        result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat_and_pixels)
+        *flat, mean, scale = flat_and_pixels
         pool, norm = flat[4:6]
         plain = not pool and not norm  # `kept.result`, which torch.compile cannot trace
         ctx.save_for_backward(x, weight, bias, result if plain else values, hits)
-        ctx.flat = flat
+        ctx.flat, ctx.pixels = flat, (mean, scale)
         return result  # type: ignore[no-any-return]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         needs = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.dcnn_fast.block_backward(grad, *ctx.saved_tensors, *ctx.flat, needs)
-        return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in ctx.flat))
+        grads = torch.ops.dcnn_fast.block_backward(grad, *ctx.saved_tensors, *ctx.flat, needs, *ctx.pixels)
+        rest = (*ctx.flat, *ctx.pixels)
+        return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in rest))
 
 
-def _run_block(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
-    params = params_of(x, weight, BlockOptions.from_flat(*flat))
-    backend = BACKENDS[dispatch.choose(BACKENDS, params, x.device)]
-    return _channels_last(backend.forward(x, weight, bias, params))
+def _floats_of(x: Tensor, params: BlockParams, mean: Sequence[float], scale: float) -> Tensor:
+    """Bytes as they enter the convolution, for backends whose whole images are floats."""
+    if x.dtype != torch.uint8:
+        return x
+    x = x.to(params.weight_dtype)
+    if mean:
+        x = x - torch.tensor(mean, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
+    return x if scale == 1 else x * scale
 
 
-def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> Tensor:
+def _whole_images(
+    x: Tensor, weight: Tensor, flat: Sequence[Any], mean: Sequence[float], scale: float, *, backward: bool
+) -> tuple[Any, BlockParams, Tensor, dict[str, Any]]:
+    """The backend of a problem of whole images, the problem, x as that backend takes it, and what else it is told of pixels."""
+    params = replace(params_of(x, weight, BlockOptions.from_flat(*flat)), dtype=weight.dtype)
+    backend = BACKENDS[dispatch.choose(BACKENDS, params.gradient() if backward else params, x.device)]
+    if backend is cpu:
+        return backend, params, x, {"mean": mean, "scale": scale}
+    return backend, params, _floats_of(x, params, mean, scale), {}
+
+
+def _run_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
+    *flat, mean, scale = rest
+    backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=False)
+    return _channels_last(backend.forward(x, weight, bias, params, **pixels))
+
+
+def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
+    *flat, _, _ = rest
     shape = params_of(x, weight, BlockOptions.from_flat(*flat)).out_shape
     return x.new_empty(shape, dtype=weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
-def _run_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> tuple[Tensor, Tensor, Tensor]:
-    params = params_of(x, weight, BlockOptions.from_flat(*flat))
-    backend = BACKENDS[dispatch.choose(BACKENDS, params.gradient(), x.device)]
-    result, values, hits = backend.training(x, weight, bias, params)
+def _run_training(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *flat, mean, scale = rest
+    backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=True)
+    result, values, hits = backend.training(x, weight, bias, params, **pixels)
     return (
         _channels_last(result),
         weight.new_empty(0) if values is None else _channels_last(values),
@@ -185,9 +215,10 @@ def _run_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) ->
     )
 
 
-def _fake_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_training(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *flat, _, _ = rest
     kept = params_of(x, weight, BlockOptions.from_flat(*flat)).kept
-    result = _fake_block(x, weight, bias, *flat)
+    result = _fake_block(x, weight, bias, *rest)
     return (
         result,
         torch.empty_like(result) if kept.values else weight.new_empty(0),
@@ -196,15 +227,15 @@ def _fake_training(x: Tensor, weight: Tensor, bias: Tensor | None, *flat: Any) -
 
 
 def _run_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *flat_and_needs: Any
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    *flat, needs = flat_and_needs
-    params = params_of(x, weight, BlockOptions.from_flat(*flat)).gradient()
+    *flat, needs, mean, scale = rest
+    backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=True)
     kept = params.kept
-    backend = BACKENDS[dispatch.choose(BACKENDS, params, x.device)]
     grads = backend.backward(
-        grad, x, weight, bias, values if kept.values or kept.result else None, hits if kept.hits else None, params, needs
-    )
+        grad, x, weight, bias, values if kept.values or kept.result else None, hits if kept.hits else None, params.gradient(),
+        needs, **pixels,
+    )  # fmt: skip
     grad_x, grad_weight, grad_bias = grads
     return (
         weight.new_empty(0) if grad_x is None else _channels_last(grad_x),
@@ -214,9 +245,9 @@ def _run_backward(
 
 
 def _fake_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *flat_and_needs: Any
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    needs = flat_and_needs[-1]
+    *_, needs, _, _ = rest
     last = torch.channels_last
     return (
         torch.empty_like(x, memory_format=last) if needs[0] else weight.new_empty(0),
@@ -274,15 +305,23 @@ def _channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
-def _require_operands(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> None:
+def _require_operands(
+    x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions, mean: Sequence[float], scale: float
+) -> None:
     require_tensors(x=x, weight=weight)
     if bias is not None:
         require_tensors(bias=bias)
-    if x.dtype not in _FLOATS:
-        raise TypeError(f"x must be float64, float32, bfloat16 or float16, got {x.dtype}")
-    if weight.dtype != x.dtype:
+    if x.dtype == torch.uint8:
+        if weight.dtype not in _FLOATS:
+            raise TypeError(f"weight must be float64, float32, bfloat16 or float16, got {weight.dtype}")
+    elif x.dtype not in _FLOATS:
+        raise TypeError(f"x must be float64, float32, bfloat16, float16 or uint8, got {x.dtype}")
+    elif weight.dtype != x.dtype:
         raise TypeError(f"weight must have x's dtype {x.dtype}, got {weight.dtype}")
+    elif len(mean) or scale != 1:
+        raise ValueError(f"mean and scale are for bytes: floating x enters as it is, got mean {list(mean)} and scale {scale}")
     _require_shapes("x", x, weight, bias, options)
+    _require_mean(mean, x)
     if min(params_of(x, weight, options).out_shape[2:]) < 1:
         raise ValueError(
             f"x must be large enough for one output, got {list(x.shape)} for a filter of {weight.shape[2]} and {options}"
@@ -303,8 +342,12 @@ def _require_sources(
         if source.dtype not in (torch.uint8, weight.dtype) or source.dtype != sources[0].dtype:
             raise TypeError(f"sources must all be uint8 or all have weight's dtype {weight.dtype}, got {source.dtype} at {i}")
         _require_shapes(f"sources[{i}]", source, weight, bias, options)
-    if len(mean) not in (0, sources[0].shape[1]):
-        raise ValueError(f"mean must be empty or have one value for each of {sources[0].shape[1]} channels, got {len(mean)}")
+    _require_mean(mean, sources[0])
+
+
+def _require_mean(mean: Sequence[float], source: Tensor) -> None:
+    if len(mean) not in (0, source.shape[1]):
+        raise ValueError(f"mean must be empty or have one value for each of {source.shape[1]} channels, got {len(mean)}")
 
 
 def _require_out(out: Sequence[Tensor], regions: RegionList, weight: Tensor, dtype: torch.dtype) -> None:
@@ -341,15 +384,17 @@ def _require_shapes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, o
         raise ValueError(f"{name}, weight and bias must be on one device, got {', '.join(sorted(map(str, devices)))}")
 
 
-register(f"block(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}) -> Tensor", _run_block, _fake_block)
+_PIXELS = "float[] mean, float scale"
+
+register(f"block(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, {_PIXELS}) -> Tensor", _run_block, _fake_block)
 register(
-    f"block_training(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}) -> (Tensor, Tensor, Tensor)",
+    f"block_training(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, {_PIXELS}) -> (Tensor, Tensor, Tensor)",
     _run_training,
     _fake_training,
 )
 register(
     f"block_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, Tensor values, Tensor hits, {FLAT_SCHEMA}, "
-    "bool[] needs) -> (Tensor, Tensor, Tensor)",
+    f"bool[] needs, {_PIXELS}) -> (Tensor, Tensor, Tensor)",
     _run_backward,
     _fake_backward,
 )

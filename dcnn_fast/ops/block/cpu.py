@@ -58,15 +58,17 @@ def output_tile(size: int, stride: int, channels: int, filters: int, precision: 
     return OutputTile(side, taps * stride, (points * stride / side) ** 2 * (1 + transforms))
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
+def forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float] = (), scale: float = 1.0
+) -> Tensor:
     """One region per image: [N, F, H, W] in channels_last memory."""
     result = _empty(params.out_shape)
-    regions([x], _whole(params), weight, bias, params, (), 1.0, [result])
+    regions([x], _whole(params), weight, bias, params, mean, scale, [result])
     return result
 
 
 def training(
-    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
+    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float] = (), scale: float = 1.0
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
 
@@ -77,13 +79,13 @@ def training(
     values = _empty(params.out_shape) if kept.values else None
     hits = _empty(params.out_shape, torch.int16) if kept.hits else None
     recorded = (hits, values)
-    run(engine.isa(), [x], _whole(params), weight, bias, params, (), 1.0, [result], engine.threads(), recorded)
+    run(engine.isa(), [x], _whole(params), weight, bias, params, mean, scale, [result], engine.threads(), recorded)
     return result, values, hits
 
 
 def backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
-    params: BlockParams, needs: Sequence[bool],
+    params: BlockParams, needs: Sequence[bool], mean: Sequence[float] = (), scale: float = 1.0,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """Gradients of x, weight and bias from `grad` of the result, all [N, C, H, W] in channels_last memory; None where `needs`
     is False. The same bits for any number of threads; an image's share of grad_x does not depend on the batch.
@@ -96,7 +98,7 @@ def backward(
         _empty(weight.shape) if needs[1] else None,
         torch.empty(params.filters) if needs[2] and bias is not None else None,
     )
-    run_backward(engine.isa(), grad, x, weight, bias, values, hits, params, wanted, engine.threads())
+    run_backward(engine.isa(), grad, x, weight, bias, values, hits, params, wanted, engine.threads(), mean, scale)
     return wanted
 
 
@@ -168,6 +170,8 @@ def run_backward(
     params: BlockParams,
     wanted: tuple[Tensor | None, Tensor | None, Tensor | None],
     threads: int,
+    mean: Sequence[float] = (),
+    scale: float = 1.0,
 ) -> None:
     """Write the gradients of x, weight and bias to those of `wanted` that are not None, with one instruction set."""
     options = params.options
@@ -188,6 +192,8 @@ def run_backward(
         PRECISIONS.index(options.precision),
         options.ties == "first",
         params.kept.again,
+        list(mean) or [0.0] * params.channels,
+        scale,
         weight.data_ptr(),
         _address(bias),
         _address(for_input),

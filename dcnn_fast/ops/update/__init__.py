@@ -11,11 +11,10 @@ from torch import Tensor
 
 from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.registry import register, require_tensors
-from dcnn_fast.ops.update import reference, triton
-from dcnn_fast.ops.update.params import UpdateParams
-from dcnn_fast.ops.update.triton import dense, same_order
+from dcnn_fast.ops.update import cpu, reference, triton
+from dcnn_fast.ops.update.params import UpdateParams, dense, same_order
 
-BACKENDS: dict[str, Any] = {"triton": triton, "reference": reference}
+BACKENDS: dict[str, Any] = {"triton": triton, "cpu": cpu, "reference": reference}
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

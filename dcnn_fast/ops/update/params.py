@@ -1,10 +1,11 @@
-"""One update of parameters as data."""
+"""One update of parameters as data, and how tensors lie in memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,26 @@ class UpdateParams:
     def __str__(self) -> str:
         dtype, step = (str(each).removeprefix("torch.") for each in (self.dtype, self.step_dtype))
         return f"{len(self.counts)} parameters of {self.values} values-{dtype}-{step}{'' if self.in_step else '-gaps'}"
+
+
+def same_order(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape lie in memory in the same way; strides along an axis of one value do not matter."""
+    pairs = zip(one.shape, one.stride(), other.stride(), strict=True)
+    return all(size == 1 or first == second for size, first, second in pairs)
+
+
+def dense(tensor: Tensor) -> bool:
+    """Whether its values fill their memory without gaps or overlap, in whatever order of the axes."""
+    expected = 1
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """The tensor itself where it lies in memory as `other` does, else a copy that does."""
+    if same_order(tensor, other):
+        return tensor
+    return torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype, device=tensor.device).copy_(tensor)

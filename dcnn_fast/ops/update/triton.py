@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops import launch
-from dcnn_fast.ops.update.params import UpdateParams
+from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
 BLOCK = 1024  # values per program
 
@@ -59,7 +59,7 @@ def planned(
     for w, g, step, rate, momentum, decay in zip(parameters, gradients, increments, rates, momenta, decays, strict=True):
         if not w.numel():
             continue
-        laid = g if same_order(g, w) else torch.empty_strided(w.shape, w.stride(), dtype=g.dtype, device=g.device).copy_(g)
+        laid = laid_like(g, w)
         addresses = (w.data_ptr(), laid.data_ptr(), step.data_ptr())
         rows.append((*addresses, w.numel(), blocks, _bits(rate), _bits(momentum), _bits(decay * rate)))
         reads.append(laid)
@@ -77,22 +77,6 @@ def planned(
     }
     args: dict[str, Tensor | int | float] = {"table": table, "parameters": len(rows), "halvings": (len(rows) - 1).bit_length()}
     return launch.Launch(update_kernel, (blocks,), args, constants, reads=reads, writes=writes)
-
-
-def same_order(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one shape lie in memory in the same way; strides along an axis of one value do not matter."""
-    pairs = zip(one.shape, one.stride(), other.stride(), strict=True)
-    return all(size == 1 or first == second for size, first, second in pairs)
-
-
-def dense(tensor: Tensor) -> bool:
-    """Whether its values fill their memory without gaps or overlap, in whatever order of the axes."""
-    expected = 1
-    for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 def _bits(value: float) -> int:

@@ -275,10 +275,10 @@ def test_through_the_public_function(isa, params, monkeypatch):
         assert torch.equal(tensor.grad, theirs)
     flat = params.options.flat()
     plain = [tensor.detach() for tensor in operand]
-    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (*plain, *flat))
-    result, values, hits = torch.ops.dcnn_fast.block_training(*plain, *flat)
+    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (*plain, *flat, [], 1.0))
+    result, values, hits = torch.ops.dcnn_fast.block_training(*plain, *flat, [], 1.0)
     values = result if params.kept.result else values
-    arguments = (grad, *plain, values, hits, *flat, [True, True, True])
+    arguments = (grad, *plain, values, hits, *flat, [True, True, True], [], 1.0)
     torch.library.opcheck(torch.ops.dcnn_fast.block_backward, arguments)
 
 

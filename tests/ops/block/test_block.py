@@ -143,13 +143,14 @@ def test_gradients_are_skipped_where_they_are_not_needed():
 def test_opcheck(params):
     x, weight, bias = operands(params)
     flat = params.options.flat()
-    torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *flat))
-    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (x, weight, bias, *flat))
-    result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat)
+    torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *flat, [], 1.0))
+    torch.library.opcheck(torch.ops.dcnn_fast.block_training, (x, weight, bias, *flat, [], 1.0))
+    result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat, [], 1.0)
     values = result if params.kept.result else values
     grad = torch.randn(params.out_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for needs in ([True, True, True], [False, True, False]):
-        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, (grad, x, weight, bias, values, hits, *flat, needs))
+        arguments = (grad, x, weight, bias, values, hits, *flat, needs, [], 1.0)
+        torch.library.opcheck(torch.ops.dcnn_fast.block_backward, arguments)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

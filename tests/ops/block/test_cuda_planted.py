@@ -47,7 +47,7 @@ BUGS = {
     "a strip that owns a row too few": (
         STAGED, "last ? narrow(strip.own_rows)", "last ? narrow(strip.own_rows) - 1", "numbers",
     ),
-    "zeros before the mean": (WORDS, "if (!inside[2 * PAIR / MEANS] || channel", "if (channel", "numbers"),
+    "zeros before the mean": (WORDS, "if (SUBTRACT && !inside[2 * PAIR / MEANS]) return 0;", "", "numbers"),
     "stages of weights in one buffer": (STAGED, "stage_side ^= 1;", "", "numbers"),
 }  # fmt: skip
 

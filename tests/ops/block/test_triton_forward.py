@@ -348,7 +348,7 @@ def test_tf32_rounds_no_16_bit_operands(dtype):
 def test_opcheck_and_compile():
     params = _typed(SMALL[2], torch.float32)
     x, weight, bias = operands(params)
-    torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *params.options.flat()))
+    torch.library.opcheck(torch.ops.dcnn_fast.block, (x, weight, bias, *params.options.flat(), [], 1.0))
     torch._dynamo.reset()
     compiled = torch.compile(lambda *args: ops.block(*args, **keywords(params.options)), backend="eager", fullgraph=True)
     assert torch.equal(compiled(x, weight, bias), ops.block(x, weight, bias, **keywords(params.options)))

@@ -1,27 +1,35 @@
-"""The update: against cuda-convnet's rule in numpy, on the reference and, in the PTX simulator, on Triton."""
+"""The update: against cuda-convnet's rule in numpy, on the reference, the C++ engine and, in the PTX simulator, on Triton."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import ops
+from dcnn_fast import engine, ops
 from dcnn_fast.ops import dispatch
 from dcnn_fast.ops.update import BACKENDS, UpdateParams, triton
-from dcnn_fast.ops.update.triton import dense, same_order
+from dcnn_fast.ops.update.params import dense, same_order
 from tests.ops import statements
 from tests.ops.on_cpu import kernels_on_cpu
 
-BACKEND = pytest.mark.parametrize("backend", ["reference", "triton"])
+BACKEND = pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 SHAPES = [(1,), (7,), (0,), (63,), (1024,), (3, 5, 4, 2), (1025,), (), (9, 7), (2049,)]
 CANARY = 1e9
 
 
+@contextmanager
 def _on(backend):
-    return kernels_on_cpu(80) if backend == "triton" else nullcontext()
+    """Inside, that backend alone runs; gives what was launched."""
+    if backend == "triton":
+        with kernels_on_cpu(80) as done:
+            yield done
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(dispatch.BACKEND_VARIABLE, backend)
+            yield []
 
 
 def _guarded(values, dtype, offset, memory_format=torch.contiguous_format):
@@ -85,7 +93,28 @@ def test_values_are_those_of_the_rule(backend, offset):
 @BACKEND
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_other_dtypes(backend, dtype):
+    if (backend, dtype) == ("cpu", torch.float16):
+        with pytest.raises(dispatch.BackendError, match="updates float32, float64 and bfloat16, not float16"):
+            _check(backend, [(7,)], dtype, 0)
+        return
     _check(backend, [(1025,), (7,)], dtype, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_engines_bits_are_the_references(dtype, threads):
+    """More values than a thread takes at a time, in parameters that end anywhere; an infinity and a NaN among them."""
+    tensors, options = _problem([(2**16 * 4 + 1,), (7, 9), (2**16,), (3, 5, 4, 2)], dtype, offset=1)
+    given = [[inner for inner, _ in kind] for kind in tensors]
+    given[1][0][5], given[0][0][9], given[2][2][3] = float("inf"), float("nan"), -float("inf")
+    results = {}
+    for backend in ("reference", "cpu"):
+        copies = [[tensor.clone() for tensor in kind] for kind in given]
+        with _on(backend), engine.use_threads(threads):
+            ops.update(*copies, **options)
+        results[backend] = [tensor for kind in copies for tensor in kind]
+    for ours, expected in zip(results["cpu"], results["reference"], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0, equal_nan=True)
 
 
 @BACKEND
@@ -144,9 +173,10 @@ def test_a_parameters_bits_do_not_depend_on_the_others(backend):
 
 def test_gaps_in_memory_are_the_references_work():
     weight, twin = torch.randn(6, 8)[:, ::2], torch.zeros(6, 4)
-    why = "the Triton kernel takes parameters without gaps in memory"
+    why = "takes parameters without gaps in memory"
     with kernels_on_cpu(80) as done:
-        assert why in BACKENDS["triton"].can_run(UpdateParams((24,), in_step=False), weight.device)
+        for backend in ("triton", "cpu"):
+            assert why in BACKENDS[backend].can_run(UpdateParams((24,), in_step=False), weight.device)
         for parameter, step in ((weight, twin), (twin.T, torch.zeros(4, 6)), (weight, torch.zeros(6, 8)[:, ::2])):
             before = parameter.clone()
             ops.update([parameter], [torch.ones_like(parameter)], [step], rates=[0.5], momenta=[0.0], decays=[0.0])
@@ -162,10 +192,12 @@ def test_axes_of_one_value_do_not_make_another_order():
     assert not same_order(one, torch.empty(3, 1, 1, 2).transpose(0, 3))
 
 
-def test_triton_is_chosen_where_it_runs(monkeypatch):
+def test_the_fastest_backend_that_runs_is_chosen(monkeypatch):
     monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
     params, cpu = UpdateParams((3,)), torch.device("cpu")
-    assert dispatch.choose(BACKENDS, params, cpu) == "reference"
+    assert dispatch.choose(BACKENDS, params, cpu) == "cpu"
+    assert BACKENDS["cpu"].can_run(params, torch.device("cuda")) == "the C++ engine runs on the cpu, not on cuda"
+    assert dispatch.choose(BACKENDS, UpdateParams((3,), torch.float16), cpu) == "reference"
     assert BACKENDS["triton"].can_run(params, cpu) == "Triton's kernels run on cuda, not on cpu"
     with kernels_on_cpu(80):
         assert dispatch.choose(BACKENDS, params, cpu) == "triton"

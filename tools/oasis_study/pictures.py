@@ -12,16 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dcnn_fast.spec import View
+
 LONG_SIDE = 800  # training pictures are at most this long, as the ratings' pictures and photos/ are
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One photograph: pixels [H, W, 3] uint8, its mean rating (nan: unrated) and the theme that groups it."""
+    """One photograph: pixels [H, W, 3] uint8, its mean rating (nan: unrated), the theme that groups it and its category."""
 
     pixels: np.ndarray
     rating: float
     theme: str
+    category: str
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -35,13 +38,13 @@ def rated(data: Path) -> list[Picture]:
     with open(data / "oasis" / "ratings.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     images = data / "oasis" / "images"
-    return [Picture(_pixels(images / row["file"]), float(row["beauty_mean"]), row["theme"]) for row in rows]
+    return [Picture(_pixels(images / row["file"]), float(row["beauty_mean"]), row["theme"], row["category"]) for row in rows]
 
 
 def unrated(data: Path) -> list[Picture]:
     """Freely licensed photographs without ratings."""
     paths = sorted([*(data / "photos").glob("*.jpg"), *(data / "photos_large").glob("*.jpg")])
-    return [Picture(_pixels(path), float("nan"), path.name) for path in paths]
+    return [Picture(_pixels(path), float("nan"), path.name, "") for path in paths]
 
 
 @dataclass(frozen=True)
@@ -77,19 +80,23 @@ def warped(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def views(source: Crops, chosen: np.ndarray, window: int, rng: np.random.Generator, *, flip: bool) -> tuple[Tensor, Tensor]:
-    """A random local and warp window of every chosen crop: two [n, 3, window, window] uint8 tensors.
+def windows(
+    source: Crops, chosen: np.ndarray, views: Sequence[View], window: int, rng: np.random.Generator, flips: np.ndarray
+) -> tuple[Tensor, ...]:
+    """A random window of every chosen crop for each view, local or warp: [n, 3, window, window] uint8 tensors.
 
-    flip: mirror both windows of a crop with probability one half.
+    flips: [n], whether all windows of a crop are mirrored.
     """
     plane = source.planes.shape[1]
-    local, warp = (np.empty((len(chosen), window, window, 3), np.uint8) for _ in range(2))
-    for row, index in enumerate(chosen):
-        mirror = -1 if flip and rng.random() < 0.5 else 1
-        local[row] = _local_window(source.pixels[index], plane, window, rng)[:, ::mirror]
-        top, left = rng.integers(plane - window + 1, size=2)
-        warp[row] = source.planes[index][top : top + window, left : left + window][:, ::mirror]
-    return _tensor(local), _tensor(warp)
+    made = [np.empty((len(chosen), window, window, 3), np.uint8) for _ in views]
+    for row, (index, flip) in enumerate(zip(chosen, flips, strict=True)):
+        for view, rows in zip(views, made, strict=True):
+            cut = _local_window(source.pixels[index], plane, window, rng) if view == "local" else None
+            if cut is None:
+                top, left = rng.integers(plane - window + 1, size=2)
+                cut = source.planes[index][top : top + window, left : left + window]
+            rows[row] = cut[:, :: -1 if flip else 1]
+    return tuple(torch.from_numpy(rows).permute(0, 3, 1, 2) for rows in made)
 
 
 def _local_window(pixels: np.ndarray, plane: int, window: int, rng: np.random.Generator) -> np.ndarray:
@@ -99,5 +106,7 @@ def _local_window(pixels: np.ndarray, plane: int, window: int, rng: np.random.Ge
     return pixels[top : top + window, left : left + window]
 
 
-def _tensor(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
+def channel_mean(pictures: Sequence[Picture]) -> tuple[float, float, float]:
+    """Mean of each channel over pictures, in levels, to one decimal."""
+    red, green, blue = np.mean([picture.pixels.reshape(-1, 3).mean(axis=0) for picture in pictures], axis=0)
+    return round(float(red), 1), round(float(green), 1), round(float(blue), 1)

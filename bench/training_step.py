@@ -1,0 +1,158 @@
+"""Training steps of the same network on the same batch, by us and as a user of torch writes them.
+
+`python -m bench.training_step` runs a few in a process of its own and prints that process's peak memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench import cases
+from bench.chain import torch_chain
+from bench.row import OURS
+from dcnn_fast.nets import Column, MultiColumn
+from dcnn_fast.spec import View
+from dcnn_fast.training import ConvNetUpdate, groups_of
+
+EAGER, COMPILED = "torch eager", "torch.compile"
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
+NORMS = {"its norm": False, "ops.response_norm": True}
+SETTINGS = tuple(f"{layout}, {norm}" for layout in LAYOUTS for norm in NORMS)
+STEPS = 3  # until the peak is reached: the first makes the increments, the second has them beside a step's own memory
+
+
+@dataclass(frozen=True)
+class Job:
+    """Arch 1 for each of the views, a mini-batch of so many windows, so many threads; by whom, in which setting."""
+
+    views: tuple[View, ...]
+    batch: int
+    threads: int
+    by: str = OURS
+    setting: str = ""
+
+
+class Step:
+    """A network in training and a batch of bytes; a call is one step from there and returns the loss."""
+
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(job.threads)
+        self.net = cases.network(job.views).train()
+        generator = torch.Generator().manual_seed(1)
+        shape = (job.batch, 3, 224, 224)
+        last = torch.channels_last
+        self.windows = [
+            torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).contiguous(memory_format=last)
+            for _ in job.views
+        ]
+        self.labels = torch.randint(0, 2, (job.batch,), generator=generator)
+        self.forward: Callable[..., Tensor] = self.net
+        self.optimiser: torch.optim.Optimizer = ConvNetUpdate(groups_of(self.net))
+        if job.by != OURS:
+            layout, norm = job.setting.split(", ")
+            self.forward, self.optimiser = as_torch(self.net, LAYOUTS[layout], own_norm=NORMS[norm])
+        if job.by == COMPILED:
+            torch._inductor.config.fallback_random = True  # eager's dropout, so that outputs can be compared
+            self.forward = torch.compile(self.forward, dynamic=False)
+        for group in self.optimiser.param_groups:
+            group["lr"] *= 1e-3  # noise teaches nothing: at a usual rate the loss soon is so large that gradients are subnormal
+
+    def __call__(self) -> float:
+        self.optimiser.zero_grad()
+        loss = F.cross_entropy(self.forward(*self.windows), self.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.item()
+
+
+def as_torch(
+    net: MultiColumn, memory: torch.memory_format, *, own_norm: bool
+) -> tuple[Callable[..., Tensor], torch.optim.Optimizer]:
+    """The network's forward in torch's operations, its filters laid in `memory`, and torch's SGD with cuda-convnet's rates.
+
+    With a constant rate that takes the same steps.
+    """
+    columns = cast("list[Column]", list(net.columns))
+    for column in columns:
+        for block in cases.blocks(column):
+            block.weight.data = block.weight.data.contiguous(memory_format=memory)
+
+    def forward(*windows: Tensor) -> Tensor:
+        features = [_column(column, x, memory, own_norm) for column, x in zip(columns, windows, strict=True)]
+        logits: Tensor = net.label(torch.cat(features, dim=1))
+        return logits
+
+    groups = [
+        {"params": group["params"], "lr": group["lr"], "momentum": group["momentum"], "weight_decay": group["decay"]}
+        for group in groups_of(net)
+    ]
+    return forward, torch.optim.SGD(groups, fused=True)
+
+
+def _column(column: Column, windows: Tensor, memory: torch.memory_format, own_norm: bool) -> Tensor:
+    x = windows.contiguous(memory_format=memory).float().sub_(column.mean)
+    if column.spec.scale != 1:
+        x = x.mul_(column.spec.scale)
+    for block in cases.blocks(column):
+        x = torch_chain(x, block.weight, block.bias, block.spec, block.rounding, own_norm)
+    x = x.flatten(1)
+    for layer in cases.layers(column):
+        x = F.dropout(layer(x).relu(), column.spec.dropout)
+    return x
+
+
+def first_step(job: Job) -> dict[str, np.ndarray]:
+    """The loss of one step from the start, and how far each parameter moved; dropout the same for everybody."""
+    step = Step(job)
+    for group in step.optimiser.param_groups:
+        group["lr"] = 1.0  # the parameters' own rounding would hide the movement of a usual rate
+    before = {name: parameter.detach().clone() for name, parameter in step.net.named_parameters()}
+    torch.manual_seed(0)
+    found = {"loss": np.array([step()], np.float32)}
+    for name, parameter in step.net.named_parameters():
+        found[name] = (parameter.detach() - before.pop(name)).contiguous().numpy().ravel()
+    return found
+
+
+def peak_bytes(job: Job) -> int | None:
+    """The most memory that a process of its own held during `STEPS` steps, Python and libraries included; None where the
+    operating system does not say. Raises RuntimeError with the process's last words when it fails.
+    """
+    if not Path("/proc/self/status").exists():
+        return None
+    command = [sys.executable, "-m", "bench.training_step", json.dumps(asdict(job))]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"the process that was to measure memory failed: {result.stderr.strip()[-500:]}")
+    return int(result.stdout.split()[-1])
+
+
+def _held_most() -> int:
+    """`ru_maxrss` would count the memory of the process that started this one."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None, "Linux tells a process's peak"
+    return int(found.group(1)) * 1024
+
+
+def _main(text: str) -> None:
+    given: dict[str, Any] = json.loads(text)
+    step = Step(Job(**{**given, "views": tuple(given["views"])}))
+    for _ in range(STEPS):
+        step()
+    print(_held_most())
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,65 @@
+"""`dcnn-fast adapt`: a model trained on all kinds of photographs, trained on for one kind (paper III-C)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcnn_fast.cli import sets
+from dcnn_fast.cli.train import PRECISION
+
+if TYPE_CHECKING:
+    from dcnn_fast.data import DataSet
+
+
+def adapt(
+    model: Annotated[Path, typer.Argument(help="The model file to start from.")],
+    data: sets.DataPath,
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
+    category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over it; the paper: about 50 for local views, 10 for warped ones.")] = 10,
+    batch: Annotated[int, typer.Option(help="Images of a mini-batch.")] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001,
+    schedule: Annotated[str, typer.Option(help="const, linear, exp or dexp, e.g. linear[tgtFactor=100].")] = "const",
+    tune: Annotated[str, typer.Option(help="all, or label: the label layer alone.")] = "all",
+    flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
+    precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    delta: sets.Delta = 0.0,
+    threshold: sets.Threshold = None,
+    fold: sets.Fold = 0,
+    folds: sets.Folds = 5,
+    split_seed: sets.SplitSeed = 0,
+    seed: Annotated[int, typer.Option(help="Of order, windows, flips and dropout.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
+    cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
+) -> None:
+    """Adapt a model to one category of photographs, or to a set of one's own, in a few epochs.
+
+    What is taken off the pixels stays the model's. Files and exit status are those of `train`.
+    """
+    from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    def opened() -> DataSet:
+        return sets.open_set(
+            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
+            threshold=threshold, fold=fold, folds=folds, seed=split_seed,
+        )  # fmt: skip
+
+    machine = train_run.Machine(device, workers, cache)
+    raise typer.Exit(
+        train_run.run(
+            opened, lambda data: train_run.from_model(model, data), out, resume, machine,
+            lambda: train_run.settings(
+                epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune, flip=flip,
+                mean="spec", precision=precision, best_by=best_by, seed=seed,
+            ),
+        )
+    )  # fmt: skip

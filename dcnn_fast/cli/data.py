@@ -1,0 +1,126 @@
+"""`dcnn-fast data`: check a data set, import other label files, make a small synthetic set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcnn_fast.cli import sets
+from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
+
+if TYPE_CHECKING:
+    from dcnn_fast.data import DataSet
+
+app = typer.Typer(no_args_is_help=True, help="Check, import or make data sets.")
+
+
+@app.command()
+def check(
+    path: sets.DataPath,
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    decode: Annotated[bool, typer.Option("--decode", help="Read every photograph.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="AVA: do not mind counts other than the official ones.")] = False,
+) -> None:
+    """Count what a data set has and name what it lacks.
+
+    Exit status: 0 when all is there, 1 when photographs are missing or cannot be read or when AVA's lists differ from the
+    official ones, 2 when the set cannot be read at all.
+    """
+    from dcnn_fast.data.check import ava_counts  # noqa: PLC0415
+    from dcnn_fast.data.sets import kind_of  # noqa: PLC0415
+
+    data = sets.open_set(path, kind, images=images, column=column, quiet=True)
+    _print_set(data)
+    bad = len(data.missing) + (_print_unreadable(data) if decode else 0)
+    if (kind or kind_of(path)) in ("ava", "ava-style"):
+        table = plain_table("AVA", "", "official", "here")
+        differing = 0
+        try:
+            for count in ava_counts(path):
+                differing += not count.ok
+                table.add_row(count.what, "" if count.ok else "differs", f"{count.expected:,}", f"{count.found:,}")
+        except (ValueError, OSError) as error:
+            fail(str(error))
+        stdout().print(table)
+        bad += 0 if partial else differing
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A folder with AVA.txt, a folder for each label, a JSON or a CSV file.")],
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="The CSV file to write.")],
+    images: sets.Images = None,
+) -> None:
+    """Write what another project's label file says as a CSV file that the other commands read."""
+    from dcnn_fast.data import importing  # noqa: PLC0415
+
+    try:
+        head, rows = importing.convert(source, images)
+        importing.write(out, head, rows)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    stdout().print(f"{len(rows)} rows in {out}", markup=False)
+
+
+@app.command()
+def make(
+    kind: Annotated[str, typer.Argument(help="ava, iad, folders, csv, histograms, idealo or nima.")],
+    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    images: Annotated[int, typer.Option(help="How many photographs.")] = 128,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same set.")] = 0,
+    corrupt: Annotated[int, typer.Option(help="Files that are cut short.")] = 0,
+    missing: Annotated[int, typer.Option(help="Listed files that are not written.")] = 0,
+    crlf: Annotated[bool, typer.Option("--crlf", help="Lines end as in AVA's own files.")] = False,
+) -> None:
+    """Draw a small data set to try things with: its labels follow its pictures, so that a small network learns them."""
+    from dcnn_fast.data import synthetic  # noqa: PLC0415
+
+    try:
+        made = synthetic.make(kind, out, images=images, seed=seed, corrupt=corrupt, missing=missing, crlf=crlf)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    stdout().print(str(made), markup=False)
+
+
+def _print_set(data: DataSet) -> None:
+    from dcnn_fast.data.check import balance  # noqa: PLC0415
+
+    table = plain_table("label", "", "train", "test")
+    counts = [balance(data, part) for part in (data.train, data.test)]
+    for label in data.labels:
+        table.add_row(label, "", *(str(count[label]) for count in counts))
+    table.add_row("all", "", str(len(data.train)), str(len(data.test)))
+    out = stdout()
+    out.print(table)
+    shown = sorted({example.category for example in (*data.train, *data.test)} - {""})
+    if shown:
+        table = plain_table("category", "", "train", "test")
+        for category in shown:
+            table.add_row(category, "", *(str(sum(e.category == category for e in part)) for part in (data.train, data.test)))
+        out.print(table)
+    for note in data.notes:
+        out.print(note, markup=False)
+    for key in data.missing[:10]:
+        out.print(f"missing: {printable(key)}", markup=False)
+    if data.missing:
+        out.print(f"{len(data.missing)} photographs are missing", markup=False)
+
+
+def _print_unreadable(data: DataSet) -> int:
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from dcnn_fast.data.check import unreadable  # noqa: PLC0415
+
+    examples = (*data.train, *data.test)
+    with Progress(console=stderr(), transient=True) as bar:
+        task = bar.add_task("reading", total=len(examples))
+        found = unreadable(examples, lambda: bar.advance(task))
+    for key, reason in found.items():
+        stdout().print(f"unreadable: {printable(key)}: {reason}", markup=False)
+    stdout().print(f"{len(found)} of {len(examples)} photographs cannot be read", markup=False)
+    return len(found)

@@ -1,0 +1,52 @@
+"""`dcnn-fast evaluate`: the options; `evaluate_run` does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcnn_fast.cli import sets
+
+
+def evaluate(
+    paths: Annotated[list[Path], typer.Argument(metavar="MODEL... DATA", help="Model files, then the data set.")],
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    delta: sets.Delta = 0.0,
+    category: sets.Category = None,
+    threshold: sets.Threshold = None,
+    variant: sets.Variant = "threshold",
+    exclude_test_overlap: sets.ExcludeOverlap = False,
+    fold: sets.Fold = 0,
+    folds: sets.Folds = 5,
+    split_seed: sets.SplitSeed = 0,
+    part: Annotated[str, typer.Option("--split", help="test, train or all.")] = "test",
+    average: Annotated[bool, typer.Option("--average", help="The mean of the models' probabilities too (AVG_SCNN).")] = False,
+    views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
+    grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
+    ap: Annotated[str, typer.Option(help="Average precision: plain, interpolated or voc07.")] = "plain",
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,
+    csv: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a row for each image and model.")] = None,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write every measure.")] = None,
+    pictures: Annotated[Path | None, typer.Option(file_okay=False, help="Write pictures into this folder.")] = None,
+) -> None:
+    """Measure models on a data set: accuracy beside the majority's, AUC, correlations, average precisions, confusions.
+
+    Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call.
+    """
+    from dcnn_fast.cli.evaluate_run import EvaluateOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    data = sets.open_set(
+        paths[-1], kind, column=column, images=images, delta=delta, category=category, threshold=threshold, variant=variant,
+        exclude_test_overlap=exclude_test_overlap, fold=fold, folds=folds, seed=split_seed,
+    )  # fmt: skip
+    options = EvaluateOptions(
+        models=tuple(paths[:-1]), part=part, average=average, views=views, grid=grid, seed=seed, device=device, ap=ap,
+        draws=draws, csv=csv, json=json, pictures=pictures,
+    )  # fmt: skip
+    raise typer.Exit(run(options, data))

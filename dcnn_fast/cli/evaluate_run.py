@@ -1,0 +1,219 @@
+"""What `dcnn-fast evaluate` does with its options."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+from rich.progress import Progress
+
+from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict
+from dcnn_fast.nets import Model, ModelError, load_model
+from dcnn_fast.viz.filters import filters
+from dcnn_fast.viz.grid import Row, grid
+from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
+
+PARTS = ("test", "train", "all")
+AVERAGE = "average"
+_SHOWN = (
+    ("accuracy", "accuracy"), ("majority", "majority"), ("balanced_accuracy", "balanced"), ("auc", "AUC"), ("srcc", "SRCC"),
+    ("plcc", "PLCC"), ("krcc", "KRCC"), ("macro_map", "mAP"), ("micro_map", "micro AP"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """The options of the command."""
+
+    models: tuple[Path, ...]
+    part: str = "test"
+    average: bool = False
+    views: int = 50
+    grid: int = 1
+    seed: int = 0
+    device: str = "auto"
+    ap: str = "plain"
+    draws: int = 1000
+    csv: Path | None = None
+    json: Path | None = None
+    pictures: Path | None = None
+
+
+def run(options: EvaluateOptions, data: DataSet) -> int:
+    """The whole command; returns its exit status."""
+    if not options.models:
+        fail("there must be at least one model file before the data set")
+    if options.part not in PARTS:
+        fail(f"--split must be one of {', '.join(PARTS)}; got {options.part!r}")
+    if options.ap not in AVERAGE_PRECISIONS:
+        fail(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
+    examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[options.part]
+    if not examples:
+        fail(f"the {options.part} part of the set has no photographs")
+    try:
+        names = _names(options.models)
+        models = {name: _model(path, data) for name, path in zip(names, options.models, strict=True)}
+        found = _predictions(options, models, examples)
+        measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
+    except (ModelError, ValueError, OSError) as error:
+        fail(str(error))
+    _print(found, measures)
+    errors = {key: reason for each in found.values() for key, reason in each.errors.items()}
+    for key, reason in errors.items():
+        stderr().print(f"unreadable: {printable(key)}: {reason}", markup=False)
+    try:
+        if options.csv is not None:
+            _write_csv(options.csv, found)
+        if options.json is not None:
+            options.json.write_text(json.dumps(_summary(options, found, measures), indent=1) + "\n")
+        if options.pictures is not None:
+            _write_pictures(options.pictures, models, found)
+    except OSError as error:
+        fail(str(error))
+    return 1 if errors else 0
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A short name for each model file: its own, or with its folder where two are the same (best.safetensors of two runs)."""
+    for name in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
+        names = [str(name(path)) for path in paths]
+        if len(set(names)) == len(paths) and not {"best", "last"} & set(names):
+            return names
+    raise ValueError(f"model files must differ, got {', '.join(map(str, paths))}")
+
+
+def _model(path: Path, data: DataSet) -> Model:
+    model = load_model(path)
+    if model.spec.labels != data.labels:
+        raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(model.spec.labels)}")
+    return model
+
+
+def _predictions(options: EvaluateOptions, models: Mapping[str, Model], examples: Sequence[Example]) -> dict[str, Predictions]:
+    found = {}
+    with Progress(console=stderr(), transient=True) as bar:
+        for name, model in models.items():
+            task = bar.add_task(name, total=len(examples))
+            found[name] = predict(
+                model, examples, views=options.views, grid=options.grid, seed=options.seed, device=options.device,
+                advance=lambda task=task: bar.advance(task),  # type: ignore[misc]
+            )  # fmt: skip
+    if options.average:
+        found[AVERAGE] = average(list(found.values()))
+    return found
+
+
+def _print(found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> None:
+    out = stdout()
+    table = plain_table("model", "n", *(title for _, title in _SHOWN))
+    for name, each in measures.items():
+        table.add_row(name, str(each.count), *(_number(each, key) for key, _ in _SHOWN))
+    out.print(table)
+    first = next(iter(measures.values()))
+    if first.unlabelled:
+        out.print(f"{first.unlabelled} photographs have no label: they count in average precisions alone")
+    _print_categories(found)
+    for name, each in measures.items():
+        if len(each.average_precision) > 2:
+            table = plain_table(name, "", "average precision")
+            for label, value in each.average_precision.items():
+                table.add_row(label, "", f"{value:.4f}")
+        else:
+            labels = found[name].labels
+            table = plain_table(name, "", *(f"called {label}" for label in labels))
+            for label, row in zip(labels, each.confusion, strict=True):
+                table.add_row(f"is {label}", "", *map(str, row))
+        out.print(table)
+
+
+def _number(each: Measures, key: str) -> str:
+    value = getattr(each, key)
+    if value is None:
+        return ""
+    interval = each.intervals.get(key)
+    return f"{value:.4f}" if interval is None else f"{value:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def _print_categories(found: Mapping[str, Predictions]) -> None:
+    first = next(iter(found.values()))
+    categories = sorted({example.category for example in first.examples if example.label >= 0} - {""})
+    if not categories:
+        return
+    table = plain_table("category", "n", "majority", *found)
+    for category in categories:
+        parts = [
+            each.of([i for i, e in enumerate(each.examples) if e.category == category and e.label >= 0])
+            for each in found.values()
+        ]
+        one = measure(parts[0])
+        table.add_row(category, str(one.count), f"{one.majority:.4f}", *(f"{part.right.mean():.4f}" for part in parts))
+    stdout().print(table)
+
+
+def _write_csv(path: Path, found: Mapping[str, Predictions]) -> None:
+    labels = next(iter(found.values())).labels
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            [
+                "model",
+                "key",
+                "true",
+                "named",
+                "right",
+                *(f"p_{label}" for label in labels),
+                "std",
+                "rating",
+                "category",
+                "error",
+            ]
+        )
+        for name, each in found.items():
+            rows = zip(each.examples, each.truth, each.named, each.right, each.probs, each.spread, strict=True)
+            for example, truth, named, right, probs, spread in rows:
+                numbers = [*(f"{p:.6f}" for p in probs), "" if math.isnan(spread) else f"{spread:.6f}"]
+                rating = "" if math.isnan(example.rating) else f"{example.rating:g}"
+                true = "+".join(labels[label] for label in truth)
+                writer.writerow([name, example.key, true, labels[named], int(right), *numbers, rating, example.category, ""])
+            for key, reason in each.errors.items():
+                writer.writerow([name, key, *[""] * (len(labels) + 6), reason])
+
+
+def _summary(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> dict[str, object]:
+    return {
+        "views": options.views, "grid": options.grid, "seed": options.seed, "split": options.part, "ap": options.ap,
+        "labels": list(next(iter(found.values())).labels),
+        "models": {name: {**each.to_dict(), "unreadable": len(found[name].errors)} for name, each in measures.items()},
+    }  # fmt: skip
+
+
+def _write_pictures(folder: Path, models: Mapping[str, Model], found: Mapping[str, Predictions]) -> None:
+    """Filters of each column, rankings of each model, comparisons of each two, and the distributions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in models.items():
+        for key, column in zip(model.spec.column_keys(), model.net.columns, strict=True):
+            weight = column.blocks[0].weight  # type: ignore[union-attr, index]
+            filters(weight).save(folder / f"filters-{_safe(name)}-{_safe(key)}.png")
+    for name, each in found.items():
+        _save(best_and_worst(each), folder / f"ranked-{_safe(name)}.jpg")
+        _save(best_by_category(each), folder / f"categories-{_safe(name)}.jpg")
+        save_distributions(each, folder / f"distribution-{_safe(name)}.png")
+    for one, other in permutations(found, 2):
+        rows = right_where_wrong(found[one], found[other], (one, other))
+        _save(rows, folder / f"{_safe(one)}-beats-{_safe(other)}.jpg")
+
+
+def _save(rows: Sequence[Row], path: Path) -> None:
+    if any(row.photographs for row in rows):
+        grid(rows).save(path)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

@@ -1,0 +1,102 @@
+"""`dcnn-fast reproduce`: a table of the paper, measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcnn_fast.cli import sets
+from dcnn_fast.cli.console import fail, plain_table, stderr, stdout
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dcnn_fast.evaluation.reproduce import Row
+
+
+def reproduce(
+    table: Annotated[str, typer.Argument(help="table1 to table5, categories or iad.")],
+    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets do what they allow.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the runs; goes on where it was interrupted.")],
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    scale: Annotated[float, typer.Option(help="The share of the photographs that is used, a seeded choice.")] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 50,
+    adapt_epochs: Annotated[int, typer.Option(min=1, help="Of each adaptation.")] = 10,
+    adapt_local_epochs: Annotated[int, typer.Option(min=1, help="Of each adaptation of an SCNN local.")] = 50,
+    batch: Annotated[int, typer.Option(min=1, help="Images of a mini-batch.")] = 128,
+    rate: Annotated[float, typer.Option(help="Of the weights; biases have twice as much.")] = 0.001,
+    schedule: Annotated[str, typer.Option(help="const, linear, exp or dexp, e.g. dexp[tgtFactor=100;numSteps=3].")] = "const",
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
+    plane: Annotated[int | None, typer.Option(help="Side of the planes, for compact columns.")] = None,
+    window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Of the first convolution.")] = None,
+    filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
+    fc: Annotated[str, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = "",
+    views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order, windows, dropout and choices.")] = 0,
+    semantic: Annotated[Path | None, typer.Option(dir_okay=False, help="SqueezeNet v1.0's weights (safetensors).")] = None,
+    test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode.")] = 0,
+    cache: Annotated[int, typer.Option(min=0, help="Megabytes of photographs kept in memory.")] = 0,
+) -> None:
+    """Run the protocol of one of the paper's tables and print its figures beside the paper's.
+
+    Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table and written to
+    <table>.json; <table>.md is the table. Exit status: 0, 2 for a wrong call, 130 when interrupted; the same command then
+    goes on.
+    """
+    from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
+    from dcnn_fast.training import CheckpointError, DivergedError  # noqa: PLC0415
+
+    rows: list[Row] = []
+    try:
+        protocol = experiments.Protocol(
+            scale=scale, epochs=epochs, adapt_epochs=adapt_epochs, adapt_local_epochs=adapt_local_epochs, batch=batch,
+            rate=rate, schedule=schedule, flip=flip, plane=plane, window=window, stride=stride, filters=filters,
+            fc=integers("fc", fc), views=views, seed=seed, semantic=semantic, test=test, kind=kind, images=images,
+            columns=tuple(sets.named(column).items()), device=device, workers=workers, cache=cache,
+        )  # fmt: skip
+        for row in experiments.reproduce(table, data, out, protocol, report=_announce):
+            rows.append(row)
+            (out / f"{table}.json").write_text(json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n")
+            (out / f"{table}.md").write_text(experiments.markdown(rows))
+    except (ValueError, OSError, RuntimeError, CheckpointError, DivergedError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; the same command goes on", 130)
+    stdout().print(_table(table, rows))
+    for choice in experiments.CHOICES:
+        stdout().print(choice, markup=False)
+
+
+def _announce(name: str) -> None:
+    stderr().print(f"training {name}", markup=False)
+
+
+def _table(title: str, rows: list[Row]) -> Table:
+    """The paper's figures beside ours, in per cent."""
+    figures = list(dict.fromkeys(figure for row in rows for figure in row.paper))
+    table = plain_table(
+        title, "n", *(text for figure in figures for text in (f"{figure}, paper", "here")), "majority", "balanced", "AUC"
+    )
+    for row in rows:
+        if row.skipped:
+            table.add_row(row.name, "", *(_cell(row.paper.get(figure)) for figure in figures[:1]), f"skipped: {row.skipped}")
+            continue
+        cells = [_cell(source.get(figure)) for figure in figures for source in (row.paper, row.measured)]
+        if row.interval is not None and "accuracy" in figures:
+            cells[2 * figures.index("accuracy") + 1] += f" ({row.interval[0]:.1f} to {row.interval[1]:.1f})"
+        others = [_cell(row.majority), *(_cell(row.measured.get(name)) for name in ("balanced", "AUC"))]
+        table.add_row(row.name, str(row.count), *cells, *others)
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

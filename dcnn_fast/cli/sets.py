@@ -1,0 +1,59 @@
+"""The options by which commands name a data set, and opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dcnn_fast.cli.console import fail, stderr
+
+if TYPE_CHECKING:
+    from dcnn_fast.data import DataSet
+
+DataPath = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A folder with AVA.txt, a folder for each label, or a CSV file.")
+]
+Kind = Annotated[str | None, typer.Option(help="ava, ava-style, iad, folders or csv; default: what lies there.")]
+Images = Annotated[Path | None, typer.Option(help="Where the photographs lie; default: beside the lists.")]
+Delta = Annotated[float, typer.Option(help="AVA: leave out training photographs with a mean within 5 - delta to 5 + delta.")]
+Category = Annotated[str | None, typer.Option(help="Only photographs that show this.")]
+Threshold = Annotated[float | None, typer.Option(help="CSV: ratings above it are high; default: the training median.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", metavar="MEANING=NAME", help="CSV: a column's name, e.g. rating=beauty_mean.")
+]
+Variant = Annotated[str, typer.Option(help="IAD: threshold, or extremes, the best and worst fifth.")]
+ExcludeOverlap = Annotated[
+    bool, typer.Option("--exclude-test-overlap", help="AVA style: without training photographs of the aesthetics test set.")
+]
+Fold = Annotated[int, typer.Option(help="Which part is held out where the set has no split of its own.")]
+Folds = Annotated[int, typer.Option(help="How many such parts.")]
+SplitSeed = Annotated[int, typer.Option(help="Of those parts.")]
+
+
+def open_set(
+    path: Path, kind: str | None, *, column: Sequence[str] | None = None, quiet: bool = False, **options: Any
+) -> DataSet:
+    """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong."""
+    from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
+
+    try:
+        data = load_set(path, kind, columns=named(column) or None, **options)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    if not quiet:
+        for note in data.notes:
+            stderr().print(f"note: {note}", markup=False)
+        if data.missing:
+            stderr().print(f"note: {len(data.missing)} listed photographs are not there, {data.missing[0]} first", markup=False)
+    return data
+
+
+def named(column: Sequence[str] | None) -> dict[str, str]:
+    """The columns' names by their meaning; leaves with status 2 where one is not said so."""
+    pairs = [text.partition("=") for text in column or ()]
+    if not all(what and name for what, _, name in pairs):
+        fail(f"--column must be MEANING=NAME, got {', '.join(column or ())}")
+    return {what: name for what, _, name in pairs}

@@ -1,0 +1,104 @@
+"""`dcnn-fast train`: the options; `train_run` does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcnn_fast.cli import sets
+
+if TYPE_CHECKING:
+    from dcnn_fast.data import DataSet
+
+PRECISION = "Of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
+
+
+def train(
+    data: sets.DataPath,
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
+    net: Annotated[
+        str, typer.Option(help="A preset (`dcnn-fast describe` lists them) or a model file to start from.")
+    ] = "dcnn",
+    resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
+    views: Annotated[
+        str | None, typer.Option("--views", "--view", help="local, warp, center or pad for each column, e.g. local,warp.")
+    ] = None,
+    geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
+    plane: Annotated[
+        int | None, typer.Option(help="Side of the planes, for compact columns; the window shrinks along.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Of the first convolution.")] = None,
+    filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
+    fc: Annotated[str | None, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="On fully-connected layers; default 0.5.")] = None,
+    init: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=FILE", help="Start this column, from 0, from a model file's first.")
+    ] = None,
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    delta: sets.Delta = 0.0,
+    category: sets.Category = None,
+    threshold: sets.Threshold = None,
+    variant: sets.Variant = "threshold",
+    exclude_overlap: sets.ExcludeOverlap = False,
+    multi_task: Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")] = False,
+    fold: sets.Fold = 0,
+    folds: sets.Folds = 5,
+    split_seed: sets.SplitSeed = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50,
+    batch: Annotated[int, typer.Option(help="Images of a mini-batch, over all processes.")] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights.")] = 0.001,
+    bias_rate: Annotated[float, typer.Option(help="Learning rate of the biases.")] = 0.002,
+    momentum: Annotated[float, typer.Option(help="Of both.")] = 0.9,
+    decay: Annotated[float, typer.Option(help="Weight decay.")] = 0.0005,
+    schedule: Annotated[str, typer.Option(help="const, linear, exp or dexp, e.g. dexp[tgtFactor=100;numSteps=3].")] = "const",
+    drops: Annotated[str, typer.Option(help="Factors for the rates by hand: epoch:factor,..., from epoch 0.")] = "",
+    column_rates: Annotated[str, typer.Option(help="A factor for each column's rates, e.g. 1,0.1; 0 freezes it.")] = "",
+    tune: Annotated[str, typer.Option(help="all, or label: the label layer alone.")] = "all",
+    flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
+    mean: Annotated[str, typer.Option(help="Taken off the pixels: that of the data, or the network's own (spec).")] = "data",
+    precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    evaluate_every: Annotated[int, typer.Option(help="Epochs between looks at the held-out images; 0: none.")] = 1,
+    test_views: Annotated[int, typer.Option(help="Windows averaged for each of them.")] = 5,
+    best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
+    checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, order, windows, flips and dropout.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
+    cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
+    tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log too.")] = False,
+) -> None:
+    """Train a network on a data set; the defaults are the paper's.
+
+    The folder --out gets best.safetensors and last.safetensors, log.csv, curves.png and a checkpoint after each epoch. Under
+    torchrun every process takes its share of each mini-batch. Exit status: 0, 1 when the loss diverged, 2 for a wrong call,
+    130 when interrupted; the checkpoint is valid then and --resume goes on.
+    """
+    from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    def opened() -> DataSet:
+        return sets.open_set(
+            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
+            threshold=threshold, variant=variant, exclude_test_overlap=exclude_overlap, attributes=multi_task, fold=fold,
+            folds=folds, seed=split_seed,
+        )  # fmt: skip
+
+    shape = train_run.Shape(
+        net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed
+    )  # fmt: skip
+    machine = train_run.Machine(device, workers, cache, tensorboard)
+    raise typer.Exit(
+        train_run.run(
+            opened, shape.network, out, resume, machine,
+            lambda: train_run.settings(
+                epochs=epochs, batch=batch, rate=rate, bias_rate=bias_rate, momentum=momentum, bias_momentum=momentum,
+                decay=decay, schedule=schedule, drops=drops, column_rates=column_rates, tune=tune, flip=flip, mean=mean,
+                precision=precision, evaluate_every=evaluate_every, test_views=test_views, best_by=best_by,
+                checkpoint_steps=checkpoint_steps, seed=seed,
+            ),
+        )
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""What `dcnn-fast train` and `adapt` do with their options: the network, the run, and what is printed of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dcnn_fast import spec
+from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
+from dcnn_fast.data import DataSet
+from dcnn_fast.nets import MultiColumn, build, load_columns, load_model
+from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, parse_drops, train
+
+_NAMED = 20  # photographs that could not be read, before the rest are only counted
+_MEASURES = ("loss", "accuracy", "balanced_accuracy", "majority", "auc")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which network, and in what sizes."""
+
+    net: str
+    views: str | None
+    geometry: str
+    plane: int | None
+    window: int | None
+    stride: int | None
+    filters: float
+    fc: str | None
+    dropout: float | None
+    init: tuple[str, ...]
+    seed: int
+
+    def network(self, data: DataSet) -> MultiColumn:
+        """The network for the data's labels and attributes: a model file's as it is, or a preset's in other views and sizes,
+        freshly drawn but for the columns that `init` names."""
+        if self.net.endswith(".safetensors"):
+            self._require_no_sizes()
+            return load_columns(from_model(Path(self.net), data), sources(self.init))
+        network = spec.preset(self.net, self.geometry)  # type: ignore[arg-type]
+        if self.views is not None:
+            network = _seen_through(network, tuple(view.strip() for view in self.views.split(",")))
+        fc = integers("fc", self.fc or "")
+        network = spec.compact(
+            network, plane=self.plane, window=self.window, stride=self.stride, filters=self.filters, fc=fc
+        )  # fmt: skip
+        columns = network.columns
+        if self.dropout is not None:
+            columns = tuple(column if column.frozen else replace(column, dropout=self.dropout) for column in columns)
+        network = replace(network, columns=columns, labels=data.labels, attributes=data.attributes)
+        taken = sources(self.init)
+        for number, column in enumerate(columns):
+            if column.frozen and number not in taken:
+                raise ValueError(f"init must name a model file for column {number}, which is frozen, got none")
+        return load_columns(build(network, seed=self.seed), taken)
+
+    def _require_no_sizes(self) -> None:
+        given = {"views": self.views, "plane": self.plane, "window": self.window, "stride": self.stride, "fc": self.fc}
+        changed = [name for name, value in {**given, "dropout": self.dropout}.items() if value is not None]
+        changed += ["filters"] * (self.filters != 1)
+        if changed:
+            raise ValueError(f"net must be a preset for its {changed[0]} to be chosen, got the model file {self.net}")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the run goes on and what it may use; nothing of this changes its result, but for the device's rounding."""
+
+    device: str
+    workers: int = 0
+    cache: int = 0
+    tensorboard: bool = False
+
+
+def from_model(path: Path, data: DataSet) -> MultiColumn:
+    """The network of a model file. Raises ValueError when its labels are not the data's."""
+    net = load_model(path).net
+    if net.spec.labels != data.labels:
+        raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(net.spec.labels)}")
+    return net
+
+
+def sources(texts: Sequence[str]) -> dict[int, tuple[str, int]]:
+    """Which model file each column starts from: "0=scnn.safetensors", or "1=dcnn.safetensors:1" for its second column.
+
+    Raises ValueError for a text that reads otherwise.
+    """
+    found = {}
+    for text in texts:
+        match = re.fullmatch(r"(\d+)=(.+?)(?::(\d+))?", text)
+        if match is None:
+            raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
+        column, path, theirs = match.groups()
+        found[int(column)] = (path, int(theirs or 0))
+    return found
+
+
+def settings(**options: Any) -> Settings:
+    """The settings, with lists given as text."""
+    drops, factors = options.pop("drops", ""), options.pop("column_rates", "")
+    return Settings(**options, drops=parse_drops(drops), column_rates=numbers("column_rates", factors))
+
+
+def run(
+    opened: Callable[[], DataSet],
+    network: Callable[[DataSet], MultiColumn],
+    out: Path,
+    resume: bool,
+    machine: Machine,
+    options: Callable[[], Settings],
+) -> int:
+    """The whole command; returns its exit status."""
+    talks = first_process()
+    try:
+        chosen = options()
+    except ValueError as error:
+        fail(str(error))
+    data = opened()
+    try:
+        net = network(data)
+        if talks:
+            _introduce(data)
+        outcome = train(
+            net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
+            threads=os.cpu_count() or 1, progress=talks, tensorboard=machine.tensorboard,
+        )  # fmt: skip
+    except DivergedError as error:
+        fail(f"{error}; {out} holds the last checkpoint", 1)
+    except (CheckpointError, ValueError, OSError, RuntimeError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail(f"interrupted; --resume goes on from the checkpoint in {out}", 130)
+    if talks:
+        _report(outcome, out)
+    return 0
+
+
+def first_process() -> bool:
+    """Whether this is the process that prints: of those that torchrun started, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def integers(name: str, text: str) -> tuple[int, ...]:
+    """The whole numbers of "64,32". Raises ValueError naming the option."""
+    found = numbers(name, text)
+    if any(number != int(number) for number in found):
+        raise ValueError(f"{name} must be whole numbers with commas between them, got {text!r}")
+    return tuple(map(int, found))
+
+
+def numbers(name: str, text: str) -> tuple[float, ...]:
+    """The numbers of "1,0.1". Raises ValueError naming the option."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"{name} must be numbers with commas between them, got {text!r}") from None
+
+
+def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network:
+    learning = [column for column in network.columns if not column.frozen]
+    if len(views) != len(learning):
+        raise ValueError(f"views must be one for each of {len(learning)} columns that learn, got {len(views)}")
+    left = iter(views)
+    columns = tuple(
+        column if column.frozen else replace(column, view=next(left))  # type: ignore[arg-type]
+        for column in network.columns
+    )
+    return replace(network, columns=columns)
+
+
+def _introduce(data: DataSet) -> None:
+    counts = f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}"
+    tasks = f"; and attributes {', '.join(data.attributes)}" if data.attributes else ""
+    stderr().print(counts + tasks, markup=False)
+
+
+def _report(outcome: Outcome, out: Path) -> None:
+    notes = stderr()
+    for key, reason in list(outcome.skipped.items())[:_NAMED]:
+        notes.print(f"skipped: {printable(key)}: {reason}", markup=False)
+    if len(outcome.skipped) > _NAMED:
+        notes.print(f"skipped: {len(outcome.skipped) - _NAMED:,} more; {out / 'skipped.csv'} names all", markup=False)
+    table = plain_table("epoch", "", "training loss", *(name.replace("_", " ") for name in _MEASURES))
+    for row, which in ((outcome.best, "best"), (outcome.history[-1], "last")):
+        if row is not None:
+            cells = (row.get(f"test_{name}") for name in _MEASURES)
+            table.add_row(str(row["epoch"]), which, f"{row['loss']:.4f}", *("" if c is None else f"{c:.4f}" for c in cells))
+    stdout().print(table)
+    stdout().print(f"{out}: best.safetensors and last.safetensors, log.csv, curves.png", markup=False)

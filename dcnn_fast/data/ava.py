@@ -1,0 +1,214 @@
+"""AVA (Murray et al. 2012): ratings, lists and splits as its files have them, with either line ending (facts.md 3).
+
+A copy of AVA is a folder with AVA.txt, aesthetics_image_lists, style_image_lists and, somewhere below it or elsewhere, the
+photographs, each named by its id.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dcnn_fast.data.examples import DataSet, Example
+from dcnn_fast.data.folders import SUFFIXES
+from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS, STYLES
+
+THRESHOLD = 5.0  # a mean above it is high, at most it low
+LABELS = ("low", "high")
+_COLUMNS = 15
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """AVA.txt. ids: [n] int64. votes: [n, 10] int64, how many people gave 1 to 10."""
+
+    ids: np.ndarray
+    votes: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """The mean rating of each: [n] float64."""
+        means: np.ndarray = self.votes @ np.arange(1, 11) / self.votes.sum(axis=1)
+        return means
+
+
+def read_ratings(path: Path) -> Ratings:
+    """AVA.txt: 15 integers a line, index, id, counts of ratings 1 to 10, two tags, challenge.
+
+    Raises ValueError naming the first line that is not, an image without votes, or an id that is there twice.
+    """
+    try:
+        table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8")
+    except ValueError:
+        table = np.zeros((0, 0), np.int64)
+    if table.shape[1] != _COLUMNS:
+        raise ValueError(f"{path}: {_first_bad_line(path)}")
+    ids, votes = table[:, 1], table[:, 2:12]
+    wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) < 1))
+    if len(wrong):
+        raise ValueError(f"{path}: image {ids[wrong[0]]} must have votes, none negative, got {votes[wrong[0]].tolist()}")
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) != len(ids):
+        raise ValueError(f"{path}: an id must occur once, got {unique[counts > 1][0]} {counts.max()} times")
+    return Ratings(ids, votes)
+
+
+def read_list(path: Path) -> list[int]:
+    """A list of one id a line. Raises ValueError naming the line that is none."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            if not line.strip().isdigit():
+                raise ValueError(f"{path}: line {number} must be an image id, got {line.strip()[:40]!r}")
+            found.append(int(line))
+    return found
+
+
+def photographs(folder: Path) -> dict[int, str]:
+    """The path of every photograph below `folder` that is named by an id; one walk, no look at any file."""
+    found: dict[int, str] = {}
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES and stem.isdigit():
+                found.setdefault(int(stem), os.path.join(root, name))
+    return found
+
+
+def categories(root: Path) -> dict[int, str]:
+    """The content category of every id that a category's list names."""
+    found = {}
+    for category in CATEGORIES:
+        for part in ("train", "test"):
+            path = root / LISTS / f"{category}_{part}.jpgl"
+            if path.is_file():
+                found.update(dict.fromkeys(read_list(path), category))
+    return found
+
+
+def load_ava(
+    root: Path, images: Path | None = None, *, delta: float = 0.0, category: str | None = None, attributes: bool = False
+) -> DataSet:
+    """Aesthetics: high where the mean rating is above 5. The split is the official one: generic_test against all other ids.
+
+    images: where the photographs lie, default `root`. delta: training photographs with a mean within (5 - delta, 5 + delta)
+    are left out; the test set keeps all (facts.md 3.4). category: one of the eight, its own lists. attributes: the style of
+    those photographs of the style lists' training part, as a second label (paper eq. 3).
+
+    Raises ValueError naming a file or an argument that is wrong, FileNotFoundError for a list that is not there.
+    """
+    if not 0 <= delta <= 5:
+        raise ValueError(f"delta must lie in 0 to 5, got {delta}")
+    if category is not None and category not in CATEGORIES:
+        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}; got {category!r}")
+    ratings = read_ratings(root / "AVA.txt")
+    means = dict(zip(ratings.ids.tolist(), ratings.means.tolist(), strict=True))
+    name = category or "generic"
+    test = read_list(root / LISTS / f"{name}_test.jpgl")
+    held_out = set(test)
+    train = [i for i in means if i not in held_out] if category is None else read_list(root / LISTS / f"{name}_train.jpgl")
+    unrated = [i for i in (*train, *test) if i not in means]
+    kept = [i for i in train if i in means and (delta == 0 or abs(means[i] - THRESHOLD) >= delta)]
+    files, shown = photographs(images or root), categories(root)
+    styles = _single_styles(root) if attributes else {}
+    missing: list[str] = []
+
+    def examples(ids: list[int]) -> tuple[Example, ...]:
+        made = []
+        for i in ids:
+            if i not in means:
+                continue
+            if i not in files:
+                missing.append(str(i))
+                continue
+            mean = means[i]
+            label, attribute = int(mean > THRESHOLD), styles.get(i, -1)
+            made.append(Example(files[i], str(i), label, mean, attribute=attribute, category=shown.get(i, "")))
+        return tuple(made)
+
+    notes = [f"{len(unrated)} listed ids have no ratings"] if unrated else []
+    ties = sum(means[i] == THRESHOLD for i in (*kept, *test) if i in means)
+    if ties:
+        notes.append(f"{ties} photographs have a mean of exactly 5 and count as low")
+    if delta:
+        notes.append(f"delta {delta:g} leaves {len(kept)} of {len(train)} training photographs")
+    return DataSet(LABELS, examples(kept), examples(test), STYLES if attributes else (), tuple(missing), tuple(notes))
+
+
+@dataclass(frozen=True)
+class StyleLists:
+    """train: each id with its one style, 0 to 13. test: each id with every style that is right, perhaps none."""
+
+    train: dict[int, int]
+    test: dict[int, tuple[int, ...]]
+
+
+def read_styles(root: Path) -> StyleLists:
+    """The style lists. Raises ValueError where two files of a pair do not have as many lines, or a line is wrong."""
+    folder = root / STYLE_LISTS
+    train, test = read_list(folder / "train.jpgl"), read_list(folder / "test.jpgl")
+    labels = read_list(folder / "train.lab")
+    rows = [line.split() for line in (folder / "test.multilab").read_text(encoding="utf-8").splitlines() if line.strip()]
+    for name, ids, found in (("train.lab", train, labels), ("test.multilab", test, rows)):
+        if len(ids) != len(found):
+            raise ValueError(f"{folder / name}: must have a line for each of {len(ids)} ids, got {len(found)}")
+    if any(not 1 <= label <= len(STYLES) for label in labels):
+        raise ValueError(f"{folder / 'train.lab'}: styles must be 1 to {len(STYLES)}")
+    if any(len(row) != len(STYLES) or set(row) - {"0", "1"} for row in rows):
+        raise ValueError(f"{folder / 'test.multilab'}: every line must have {len(STYLES)} numbers 0 or 1")
+    truth = [tuple(index for index, value in enumerate(row) if value == "1") for row in rows]
+    return StyleLists({i: label - 1 for i, label in zip(train, labels, strict=True)}, dict(zip(test, truth, strict=True)))
+
+
+def load_ava_style(
+    root: Path, images: Path | None = None, *, exclude_test_overlap: bool = False, drop_unlabelled: bool = False
+) -> DataSet:
+    """Style: 14 classes; one label a training photograph, any number a test photograph (`Example.truth`).
+
+    exclude_test_overlap: leave out training photographs that are in the aesthetics test set, which a network with a frozen
+    style column is measured on (facts.md 3.3); how many there are is noted. drop_unlabelled: leave out test photographs
+    without any style, which are never right (their `label` is -1).
+    """
+    lists, files, shown = read_styles(root), photographs(images or root), categories(root)
+    path = root / LISTS / "generic_test.jpgl"
+    generic = set(read_list(path)) if path.is_file() else set()
+    overlap = generic & set(lists.train)
+    notes = [
+        f"{len(overlap)} training and {len(generic & set(lists.test))} test photographs are in the aesthetics test set"
+        + (", the former left out" if exclude_test_overlap else "")
+    ]
+    unlabelled = sum(not truth for truth in lists.test.values())
+    if unlabelled:
+        notes.append(f"{unlabelled} test photographs have no style" + (", left out" if drop_unlabelled else ""))
+    missing: list[str] = []
+
+    def example(i: int, truth: tuple[int, ...]) -> Example | None:
+        if i not in files:
+            missing.append(str(i))
+            return None
+        return Example(files[i], str(i), truth[0] if truth else -1, truth=truth, category=shown.get(i, ""))
+
+    train = [example(i, (label,)) for i, label in lists.train.items() if not (exclude_test_overlap and i in overlap)]
+    test = [example(i, truth) for i, truth in lists.test.items() if truth or not drop_unlabelled]
+    return DataSet(
+        STYLES, tuple(e for e in train if e), tuple(e for e in test if e), missing=tuple(missing), notes=tuple(notes)
+    )
+
+
+def _single_styles(root: Path) -> Mapping[int, int]:
+    return read_styles(root).train
+
+
+def _first_bad_line(path: Path) -> str:
+    """What is wrong with the first line that is not 15 integers."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            words = line.split()
+            if words and (len(words) != _COLUMNS or not all(word.lstrip("-").isdigit() for word in words)):
+                return f"line {number} must be {_COLUMNS} integers, got {line.strip()[:60]!r}"
+    return "the file must have a line of 15 integers for each image, got none"

@@ -1,0 +1,94 @@
+"""Other projects' label files as the CSV file that `load_table` reads (facts.md 3.5)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcnn_fast.data.ava import photographs, read_list, read_ratings
+from dcnn_fast.data.class_folders import load_folders
+from dcnn_fast.data.names import LISTS
+from dcnn_fast.data.tables import HISTOGRAM
+
+Row = tuple[Any, ...]
+
+
+def convert(source: Path, images: Path | None = None) -> tuple[tuple[str, ...], list[Row]]:
+    """The head and the rows of a CSV file with what `source` says.
+
+    source: a folder with AVA.txt; a JSON file of {"image_id", "label": ten numbers}, as image-quality-assessment has it; a CSV
+    file with an image id and ten rating columns, as Neural-IMage-Assessment has it; or a folder for each label. images: where
+    photographs named by their id are looked for, default the source's folder; one that is not there keeps `<id>.jpg`.
+    Paths are as they were found. Raises ValueError naming what is wrong.
+    """
+    if source.is_dir() and not (source / "AVA.txt").is_file():
+        data = load_folders(source)
+        rows = [
+            (example.source, data.labels[example.label], part)
+            for part, examples in (("train", data.train), ("test", data.test))
+            for example in examples
+        ]
+        return ("path", "label", "split"), rows
+    folder = images or (source if source.is_dir() else source.parent)
+    files = photographs(folder)
+    if source.is_dir():
+        ratings = read_ratings(source / "AVA.txt")
+        test = set(read_list(source / LISTS / "generic_test.jpgl"))
+        rows = [
+            (_file(files, i), *votes, "test" if i in test else "train")
+            for i, votes in zip(ratings.ids.tolist(), ratings.votes.tolist(), strict=True)
+        ]
+        return ("path", *HISTOGRAM, "split"), rows
+    found = _json(source) if source.suffix.lower() == ".json" else _nima(source)
+    return ("path", *HISTOGRAM), [(_file(files, i), *votes) for i, votes in found]
+
+
+def write(path: Path, head: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write a CSV file."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)
+
+
+def _file(files: dict[int, str], number: int) -> str:
+    return files.get(number, f"{number}.jpg")
+
+
+def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: must be JSON: {error}") from None
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: must be a list of images, got {type(entries).__name__}")
+    for number, entry in enumerate(entries):
+        label = entry.get("label") if isinstance(entry, dict) else None
+        if not isinstance(label, list) or not _votes(label) or not str(entry.get("image_id", "")).isdigit():
+            raise ValueError(f"{path}: entry {number} must have an image_id and a label of ten numbers, got {str(entry)[:80]}")
+        yield int(entry["image_id"]), label
+
+
+def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
+    """A head, then on each line the ten last fields are ratings and the one before them the image."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        next(reader, None)
+        for number, row in enumerate(reader, 2):
+            try:
+                image, votes = int(Path(row[-11]).stem), [float(value) for value in row[-10:]]
+            except (IndexError, ValueError):
+                votes = []
+            if not _votes(votes):
+                raise ValueError(f"{path}: line {number} must end in an image id and ten numbers, got {','.join(row)[:80]!r}")
+            yield image, votes
+
+
+def _votes(values: list[Any]) -> bool:
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return len(values) == len(numbers) == 10 and bool(np.isfinite(numbers).all()) and min(numbers) >= 0 < sum(numbers)

@@ -1,0 +1,185 @@
+"""A model's probabilities for the examples of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast.data import Example, ReadError, read
+from dcnn_fast.nets import Input, Model, MultiColumn
+from dcnn_fast.ops import views as ops_views
+from dcnn_fast.scoring import Scorer
+
+_WINDOWS_AT_A_TIME = 64
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of examples, and what is true of them.
+
+    labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the views.
+    spread: [n], for two labels the standard deviation over the views of the second's probability, NaN else. errors: why each
+    other example could not be read, by its key.
+    """
+
+    labels: tuple[str, ...]
+    examples: tuple[Example, ...]
+    probs: np.ndarray
+    spread: np.ndarray
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def named(self) -> np.ndarray:
+        """The most probable label's index: [n]."""
+        named: np.ndarray = self.probs.argmax(axis=1)
+        return named
+
+    @property
+    def truth(self) -> tuple[tuple[int, ...], ...]:
+        """Every label that is right for each example; none where it has none."""
+        return tuple(e.truth or ((e.label,) if e.label >= 0 else ()) for e in self.examples)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the most probable label is among those that are right: [n] bool."""
+        return np.array([name in truth for name, truth in zip(self.named.tolist(), self.truth, strict=True)], bool)
+
+    @property
+    def ratings(self) -> np.ndarray:
+        """[n] float64, NaN where there is none."""
+        return np.array([example.rating for example in self.examples], float)
+
+    def of(self, rows: Sequence[int] | np.ndarray) -> Predictions:
+        """Those of some rows."""
+        index = np.asarray(rows, dtype=int)
+        return replace(
+            self, examples=tuple(self.examples[i] for i in index), probs=self.probs[index], spread=self.spread[index], errors={}
+        )
+
+
+def predict(
+    model: Model | nn.Module,
+    examples: Sequence[Example],
+    *,
+    labels: tuple[str, ...] | None = None,
+    views: int = 50,
+    grid: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    batch: int = 4,
+    workers: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> Predictions:
+    """P(label) of each example, the mean over `views` random windows, which are those of `Scorer` (design.md section 3).
+
+    model: a `Model` or `MultiColumn`, which the scorer runs with what windows share computed once, or any module with `inputs`
+    and logits, which sees window by window on the device it is on; labels then names its classes. views, grid, seed, device,
+    batch, workers: as the scorer's. advance: called after each example. A photograph that cannot be read is named in `errors`.
+    Raises ValueError naming the argument, and where no photograph could be read.
+    """
+    if isinstance(model, MultiColumn):
+        model = Model(model)
+    if isinstance(model, Model):
+        labels = model.spec.labels
+        scorer = Scorer(model, device, views, grid, seed)
+        found = _scored(scorer, labels, examples, batch, workers)
+    elif labels is None:
+        raise ValueError("labels must name the classes of a module that is not one of this project's networks")
+    else:
+        found = _window_by_window(model.eval(), examples, views, grid, seed)
+    read_ones, probs, spread, errors = [], [], [], {}
+    for example, result in zip(examples, found, strict=True):
+        if isinstance(result, str):
+            errors[example.key] = result
+        else:
+            read_ones.append(example)
+            probs.append(result[0])
+            spread.append(result[1])
+        advance()
+    if not read_ones:
+        first = next(iter(errors.items()), ("", "none was given"))
+        raise ValueError(f"examples must hold readable photographs, got none of {len(examples)}: {first[0]}: {first[1]}")
+    return Predictions(labels, tuple(read_ones), np.array(probs), np.array(spread), errors)
+
+
+def average(predictions: Sequence[Predictions]) -> Predictions:
+    """The mean of several models' probabilities, as AVG_SCNN (paper III-B), on the examples that all of them have.
+
+    The spread is not known: NaN. Raises ValueError when labels differ or no example is common.
+    """
+    first, *others = predictions
+    if any(other.labels != first.labels for other in others):
+        raise ValueError(f"predictions must have the same labels, got {[p.labels for p in predictions]}")
+    rows = [{example.key: i for i, example in enumerate(each.examples)} for each in predictions]
+    common = [key for key in rows[0] if all(key in each for each in rows)]
+    if not common:
+        raise ValueError("predictions must have examples in common, got none")
+    aligned = [each.of([index[key] for key in common]) for each, index in zip(predictions, rows, strict=True)]
+    mean = np.mean([each.probs for each in aligned], axis=0)
+    errors = {key: reason for each in predictions for key, reason in each.errors.items()}
+    return Predictions(first.labels, aligned[0].examples, mean, np.full(len(common), np.nan), errors)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of different examples, perhaps by different models, as one. Raises ValueError when labels differ."""
+    first = parts[0]
+    if any(part.labels != first.labels for part in parts):
+        raise ValueError(f"predictions must have the same labels, got {[part.labels for part in parts]}")
+    return Predictions(
+        first.labels, tuple(example for part in parts for example in part.examples),
+        np.concatenate([part.probs for part in parts]), np.concatenate([part.spread for part in parts]),
+        {key: reason for part in parts for key, reason in part.errors.items()},
+    )  # fmt: skip
+
+
+Result = tuple[np.ndarray, float] | str
+
+
+def _scored(
+    scorer: Scorer, labels: tuple[str, ...], examples: Sequence[Example], batch: int, workers: int | None
+) -> Iterator[Result]:
+    for score in scorer.score_many((example.source for example in examples), batch=batch, workers=workers):
+        if score.error is not None:
+            yield score.error
+        else:
+            assert score.probs is not None
+            yield np.array([score.probs[label] for label in labels]), score.std if score.std is not None else np.nan
+
+
+@torch.no_grad()
+def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, grid: int, seed: int) -> Iterator[Result]:
+    inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
+    device = next(net.parameters()).device
+    for example in examples:
+        try:
+            photo = read(example.source)
+            cut = [_windows(photo.pixels, photo.digest, wanted, views, grid, seed) for wanted in inputs]
+        except (ReadError, ValueError) as error:
+            yield str(error)
+            continue
+        parts = [
+            _probabilities(net(*(windows[start : start + _WINDOWS_AT_A_TIME].to(device) for windows in cut)))
+            for start in range(0, views, _WINDOWS_AT_A_TIME)
+        ]
+        probs = np.concatenate(parts)
+        yield probs.mean(axis=0), float(probs[:, 1].std()) if probs.shape[1] == 2 else np.nan
+
+
+def _windows(pixels: np.ndarray, digest: str, wanted: Input, views: int, grid: int, seed: int) -> Tensor:
+    plane = ops_views.plane(pixels, wanted.view, wanted.plane).pixels
+    offsets = ops_views.draw_windows(
+        digest, seed, wanted.key, views, view=wanted.view, plane_shape=plane.shape[:2], plane=wanted.plane,
+        window=wanted.window, grid=grid,
+    )  # fmt: skip
+    return torch.from_numpy(ops_views.cut(plane, offsets, wanted.window)).permute(0, 3, 1, 2)
+
+
+def _probabilities(logits: Any) -> np.ndarray:
+    first = logits if isinstance(logits, Tensor) else logits[0]
+    probs: np.ndarray = first.double().softmax(dim=1).cpu().numpy()
+    return probs

@@ -1,0 +1,444 @@
+"""The paper's experiments, table by table: what is trained on what, and the paper's figure beside the measured one.
+
+Where the paper is silent the choice is a field of `Protocol` or said in `CHOICES`; both are printed and kept with the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcnn_fast import spec
+from dcnn_fast.data import DataSet, Example, load_set
+from dcnn_fast.data.names import STYLE_LISTS
+from dcnn_fast.data.sets import kind_of
+from dcnn_fast.evaluation import paper_tables as paper
+from dcnn_fast.evaluation.metrics import Measures, measure
+from dcnn_fast.evaluation.predict import Predictions, average, joined, predict
+from dcnn_fast.nets import Model, MultiColumn, build, freeze, import_squeezenet, load_columns, load_model
+from dcnn_fast.training import DivergedError, Settings, train
+
+CHOICES = (
+    "Weights start normal (He et al.), biases at zero; pixels less the training set's mean per channel, at a sixty-fourth.",
+    "Updates: cuda-convnet's, momentum 0.9, weight decay 0.0005, biases at twice the rate; mini-batches of `batch`.",
+    "delta keeps training photographs with a mean of exactly 5 - delta and 5 + delta; a mean of exactly 5 is low.",
+    "A network is the one after its last epoch: none is chosen by what it does on the test set.",
+    "Every network starts from random weights unless its row says otherwise.",
+    "RDCNN: the frozen column is trained first on its own task; style columns without photographs of the aesthetics test set.",
+    "RDCNN-semantic: an ImageNet network's last maps, then fc256, tuned to the aesthetic labels at a tenth of the rate.",
+    "quad-column: each column from its SCNN, the label layer alone is tuned.",
+    "adapt: the generic network, trained on for `adapt_epochs` (`adapt_local_epochs` for SCNN local) on the category's",
+    "training photographs, which the generic network has seen among all others.",
+    "routed: a photograph goes to the adapted DCNN of the category that an SCNN local, trained on categories, names.",
+    "IAD: DCNN's columns start from the two SCNNs; tested on `test` where it is given, else on the held-out part.",
+    "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles (facts.md 3.6).",
+)
+TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
+_VIEWS: tuple[spec.View, ...] = ("local", "warp", "center", "pad")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the experiments of a table are run.
+
+    scale: the share of the training and of the test photographs that is used, a seeded choice. epochs, adapt_epochs: of
+    training and of adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as
+    `spec.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: weights of
+    SqueezeNet, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: of the data set, as `load_set` takes
+    them. The others are `Settings`'.
+    """
+
+    scale: float = 1.0
+    epochs: int = 50
+    adapt_epochs: int = 10
+    adapt_local_epochs: int = 50
+    batch: int = 128
+    rate: float = 0.001
+    schedule: str = "const"
+    flip: bool = False
+    plane: int | None = None
+    window: int | None = None
+    stride: int | None = None
+    filters: float = 1.0
+    fc: tuple[int, ...] = ()
+    views: int = 50
+    draws: int = 200
+    seed: int = 0
+    semantic: Path | None = None
+    test: Path | None = None
+    kind: str | None = None
+    images: Path | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    device: str = "cpu"
+    workers: int = 0
+    cache: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must lie above 0 and be at most 1, got {self.scale}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. paper: its figures in per cent by name, None where it has none. measured: ours, likewise, with the
+    majority's accuracy, or none and `skipped` the reason. interval: of 95 %, of the accuracy. count: test photographs."""
+
+    name: str
+    paper: Mapping[str, float | None]
+    measured: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    majority: float | None = None
+    interval: tuple[float, float] | None = None
+    count: int = 0
+    skipped: str = ""
+
+
+class ImpossibleError(Exception):
+    """An experiment that the data set at hand does not allow; the message says why."""
+
+
+def reproduce(
+    table: str, path: Path, out: Path, protocol: Protocol | None = None, *, report: Callable[[str], None] = lambda text: None
+) -> Iterator[Row]:
+    """The rows of a table, as they are measured.
+
+    path: the data set (`data.load_set`). out: a folder for the runs; what is finished there is not trained again, what was
+    interrupted goes on. report: told what is about to be trained. Raises ValueError for a table that is not there, or for
+    runs in `out` of another protocol.
+    """
+    if table not in TABLES:
+        raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
+    experiments = _Experiments(path, out, protocol or Protocol(), report)
+    rows = getattr(experiments, table)
+    for name, figures, run in rows():
+        try:
+            found = run()
+        except (ImpossibleError, DivergedError) as reason:
+            yield Row(name, figures, skipped=str(reason))
+            continue
+        measures = measure(found, draws=experiments.protocol.draws)
+        values = {"accuracy": measures.accuracy, "mAP": measures.macro_map, "AP": measures.micro_map}
+        measured = {key: round(100 * values[key], 2) for key in figures}
+        if measures.auc is not None:
+            measured |= {"balanced": round(100 * measures.balanced_accuracy, 2), "AUC": round(100 * measures.auc, 2)}
+        low, high = (round(100 * bound, 2) for bound in measures.intervals.get("accuracy", (math.nan, math.nan)))
+        yield Row(name, figures, measured, round(100 * measures.majority, 2), (low, high), len(found.examples))
+
+
+Runs = Iterator[tuple[str, Mapping[str, float | None], Callable[[], Predictions]]]
+
+
+class _Experiments:
+    """Networks by what they are and what they learn from, each trained once."""
+
+    def __init__(self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None]) -> None:
+        self.path, self.out, self.protocol, self.report = path, out, protocol, report
+        self.kind = self.protocol.kind or kind_of(path)
+        self._sets: dict[str, DataSet] = {}
+        self._finished: set[Path] = set()
+        self._measured: dict[tuple[str, str], Predictions] = {}
+        out.mkdir(parents=True, exist_ok=True)
+        self._require_same_protocol()
+
+    def table1(self) -> Runs:
+        for number, accuracy in paper.TABLE_1.items():
+            network = spec.preset(f"scnn-arch{number}")
+            yield f"Arch {number}", {"accuracy": accuracy}, lambda n=network: self._tested(self._trained(n), "aesthetics")  # type: ignore[misc]
+
+    def table2(self) -> Runs:
+        for (delta, view), accuracy in paper.TABLE_2.items():
+            name = f"{paper.VIEWS[view]} ({view}), delta {delta}"
+            yield name, {"accuracy": accuracy}, lambda d=delta, v=view: self._scnn(v, d)  # type: ignore[misc]
+
+    def table3(self) -> Runs:
+        for (method, delta), accuracy in paper.TABLE_3.items():
+            yield f"{method}, delta {delta}", {"accuracy": accuracy}, lambda m=method, d=delta: self._method(m, d)  # type: ignore[misc]
+
+    def table4(self) -> Runs:
+        for number, (mean, accuracy) in paper.TABLE_4.items():
+            network = spec.preset(f"style-scnn-arch{number}")
+            figures = {"mAP": mean, "accuracy": accuracy}
+            yield f"Arch {number}", figures, lambda n=network: self._tested(self._trained(n, "style"), "style")  # type: ignore[misc]
+
+    def table5(self) -> Runs:
+        for view, (precision, mean, accuracy) in paper.TABLE_5.items():
+            network = _seen(spec.preset("style-scnn"), (view,))  # type: ignore[arg-type]
+            figures = {"AP": precision, "mAP": mean, "accuracy": accuracy}
+            name = f"{paper.VIEWS[view]} ({view})"
+            yield name, figures, lambda n=network: self._tested(self._trained(n, "style"), "style")  # type: ignore[misc]
+
+    def categories(self) -> Runs:
+        for category in self._categories():
+            for method in ("SCNN local", "DCNN"):
+                for way in ("cats", "generic", "adapt"):
+                    run = lambda c=category, m=method, w=way: self._in_category(c, m, w)  # noqa: E731
+                    yield f"{category}, {method}, {way}", {"accuracy": None}, run
+        yield "all, DCNN, routed", {"accuracy": None}, self._routed
+
+    def iad(self) -> Runs:
+        if self.kind != "iad":
+            raise ValueError(f"path must be a set of kind iad for this table, got {self.kind}")
+        for (method, variant), accuracy in paper.IAD.items():
+            yield f"{method}, {variant}", {"accuracy": accuracy}, lambda m=method, v=variant: self._of_iad(m, v)  # type: ignore[misc]
+
+    def _scnn(self, view: str, delta: int) -> Predictions:
+        return self._tested(self._trained(_seen(spec.preset("scnn"), (view,)), _aesthetics(delta)), "aesthetics")  # type: ignore[arg-type]
+
+    def _method(self, method: str, delta: int) -> Predictions:
+        if method == "SCNN":
+            return self._scnn("local", delta)
+        if method == "AVG_SCNN":
+            return average([self._scnn(view, delta) for view in ("local", "warp")])
+        networks = {
+            "DCNN": self._dcnn, "DCNN local+center": lambda d: self._dcnn(d, "center"),
+            "DCNN local+pad": lambda d: self._dcnn(d, "pad"), "quad-column": self._quad, "RDCNN-style": self._rdcnn_style,
+            "RDCNN-semantic": self._rdcnn_semantic,
+        }  # fmt: skip
+        return self._tested(networks[method](delta), "aesthetics")
+
+    def _dcnn(self, delta: int, view: spec.View = "warp") -> Model:
+        return self._trained(_seen(spec.preset("dcnn"), ("local", view)), _aesthetics(delta))
+
+    def _quad(self, delta: int) -> Model:
+        network = spec.preset("quad")
+        columns = {
+            number: self._trained(_seen(spec.preset("scnn"), (column.view,)), _aesthetics(delta))
+            for number, column in enumerate(network.columns)
+        }
+        return self._trained(network, _aesthetics(delta), columns, tune="label")
+
+    def _rdcnn_style(self, delta: int) -> Model:
+        style = self._trained(spec.preset("style-scnn"), "style without the aesthetics test set")
+        network = _with_last(self._compact(spec.preset("rdcnn-style")), style.spec.columns[0])
+        return self._trained(network, _aesthetics(delta), {2: style}, compacted=True)
+
+    def _rdcnn_semantic(self, delta: int) -> Model:
+        if self.protocol.semantic is None:
+            raise ImpossibleError("needs the weights of an ImageNet network (semantic)")
+        column = import_squeezenet(self.protocol.semantic, "warp", seed=self.protocol.seed)
+        alone = MultiColumn(spec.Network("semantic", (replace(column.spec, frozen=False),)))
+        alone.initialise(self.protocol.seed)
+        load_columns(alone, {0: column})
+        learns = _aesthetics(delta)
+        tuned = self._run(f"semantic {learns}", alone, learns, column_rates=(0.1,), mean="spec")
+        network = _with_last(self._compact(spec.preset("rdcnn-semantic")), tuned.spec.columns[0])
+        return self._trained(network, _aesthetics(delta), {2: tuned}, compacted=True)
+
+    def _in_category(self, category: str, method: str, way: str) -> Predictions:
+        name = f"category {category}"
+        if way == "adapt":
+            return self._tested(self._adapted(category, method), name)
+        return self._tested(self._trained(_METHODS[method], name if way == "cats" else "aesthetics"), name)
+
+    def _adapted(self, category: str, method: str) -> Model:
+        generic, name = self._trained(_METHODS[method], "aesthetics"), f"category {category}"
+        epochs = self.protocol.adapt_local_epochs if method == "SCNN local" else self.protocol.adapt_epochs
+        return self._run(f"{method} adapted to {category}", generic.net, name, epochs=epochs, mean="spec")
+
+    def _routed(self) -> Predictions:
+        """Photographs whose category nobody tells: each by the adapted network of the one that it is taken for."""
+        categories = self._categories()
+        if len(categories) < 2:
+            raise ImpossibleError("needs photographs of at least two categories")
+        classifier = self._tested(self._trained(replace(spec.preset("scnn"), name="category"), "shown"), "shown")
+        examples = {example.key: example for example in self._data("aesthetics").test}
+        named = {e.key: classifier.labels[i] for e, i in zip(classifier.examples, classifier.named, strict=True)}
+        parts = []
+        for category in categories:
+            mine = tuple(examples[key] for key, name in named.items() if name == category and key in examples)
+            if mine:
+                model = self._adapted(category, "DCNN")
+                parts.append(predict(model, mine, views=self.protocol.views, seed=self.protocol.seed))
+        return joined(parts)
+
+    def _of_iad(self, method: str, variant: str) -> Predictions:
+        of_view = {
+            view: self._trained(replace(_alexnet(view), name=f"alexnet-{view}"), f"iad {variant}")
+            for view in (("local", "warp") if method == "DCNN" else (method.removeprefix("SCNN "),))
+        }
+        if method != "DCNN":
+            (model,) = of_view.values()
+            return self._tested(model, "iad test")
+        start = {0: of_view["local"], 1: of_view["warp"]}
+        return self._tested(self._trained(spec.preset("alexnet-dcnn"), f"iad {variant}", start), "iad test")
+
+    def _trained(
+        self, network: spec.Network, learns: str = "aesthetics", start: Mapping[int, Model] | None = None, *,
+        tune: str = "all", compacted: bool = False,
+    ) -> Model:  # fmt: skip
+        """The network after its training, from `start`'s columns where there are any."""
+        network = network if compacted else self._compact(network)
+        data = self._data(learns)
+        net = build(replace(network, labels=data.labels), seed=self.protocol.seed)
+        load_columns(net, dict(start or {}))
+        views = "+".join(column.view for column in network.columns)
+        return self._run(f"{network.name} {views} {learns}", net, learns, tune=tune)
+
+    def _run(self, name: str, net: MultiColumn, learns: str, *, epochs: int | None = None, **options: Any) -> Model:
+        """Train `net`, or load it where it is trained, or go on where it was interrupted."""
+        folder = self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
+        if folder not in self._finished:
+            self.report(name)
+            protocol = self.protocol
+            settings = Settings(
+                epochs=epochs or protocol.epochs, batch=protocol.batch, rate=protocol.rate, bias_rate=2 * protocol.rate,
+                schedule=protocol.schedule, flip=protocol.flip, evaluate_every=0, seed=protocol.seed, **options,
+            )  # fmt: skip
+            train(  # what is finished is found finished, and refused where the data are no longer the same
+                net, self._data(learns), settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
+                cache=protocol.cache, progress=True,
+            )  # fmt: skip
+            self._finished.add(folder)
+        model = load_model(folder / "last.safetensors")
+        frozen = [number for number, column in enumerate(net.spec.columns) if column.frozen]
+        return Model(freeze(model.net, frozen), {**model.provenance, "run": str(folder)})
+
+    def _tested(self, model: Model, on: str) -> Predictions:
+        key = str(model.provenance["run"]), on
+        if key not in self._measured:
+            self._measured[key] = predict(model, self._data(on).test, views=self.protocol.views, seed=self.protocol.seed)
+        return self._measured[key]
+
+    def _compact(self, network: spec.Network) -> spec.Network:
+        p = self.protocol
+        fc = p.fc[: len(network.columns[0].fc)]  # Arch 5 has one layer, however many there are to choose from
+        return spec.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=fc)
+
+    def _data(self, name: str) -> DataSet:
+        if name not in self._sets:
+            self._sets[name] = _scaled(self._loaded(name), self.protocol.scale, self.protocol.seed)
+        return self._sets[name]
+
+    def _loaded(self, name: str) -> DataSet:
+        kind, _, rest = name.partition(" ")
+        if kind == "style":
+            if self.kind != "ava" or not (self.path / STYLE_LISTS).is_dir():
+                raise ImpossibleError("needs AVA's style lists")
+            return load_set(self.path, "ava-style", exclude_test_overlap=bool(rest), images=self.protocol.images)
+        if kind == "category" and self.kind == "ava":
+            return load_set(self.path, "ava", category=rest, images=self.protocol.images)
+        if kind == "category":
+            return _filtered(self._data("aesthetics"), lambda example: example.category == rest)
+        if kind == "shown":
+            return _by_category(self._data("aesthetics"), self._categories())
+        if name == "iad test" and self.protocol.test is not None:
+            return load_set(self.protocol.test)
+        options: dict[str, Any] = {}
+        if kind == "iad":
+            options["variant"] = rest if rest != "test" else "threshold"
+        elif rest and self.kind != "ava":
+            raise ImpossibleError("needs AVA's ratings, around whose middle delta lies")
+        elif self.kind == "ava":
+            options["delta"] = float(rest or 0)
+        if self.kind != "folders":
+            options["images"] = self.protocol.images
+        if self.kind in ("csv", "iad"):
+            options["columns"] = dict(self.protocol.columns) or None
+        return load_set(self.path, self.kind, **options)
+
+    def _categories(self) -> Sequence[str]:
+        data = self._data("aesthetics")
+        return sorted({example.category for example in (*data.train, *data.test)} - {""})
+
+    def _require_same_protocol(self) -> None:
+        """Runs of another protocol must not be taken for this one's."""
+        now = {"data": str(self.path), **dataclasses.asdict(self.protocol)}
+        for free in ("device", "workers", "cache", "views", "draws"):
+            now.pop(free)
+        text = json.dumps(now, default=str, indent=1)
+        kept = self.out / "protocol.json"
+        if kept.is_file() and kept.read_text() != text:
+            before = json.loads(kept.read_text())
+            differing = [key for key, value in json.loads(text).items() if before.get(key) != value]
+            raise ValueError(f"out must be a new folder or one of the same protocol, got {self.out}, where {differing} differ")
+        kept.write_text(text)
+
+
+def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
+    """Ready for JSON: the rows, the protocol and the choices that were made where the paper is silent."""
+    return {
+        "table": table, "rows": [dataclasses.asdict(row) for row in rows],
+        "protocol": json.loads(json.dumps(dataclasses.asdict(protocol), default=str)), "choices": list(CHOICES),
+    }  # fmt: skip
+
+
+_METHODS = {
+    "SCNN local": spec.preset("scnn"),
+    "DCNN": spec.preset("dcnn"),
+}
+
+
+def _filtered(data: DataSet, wanted: Callable[[Example], bool]) -> DataSet:
+    return replace(data, train=tuple(filter(wanted, data.train)), test=tuple(filter(wanted, data.test)))
+
+
+def _by_category(data: DataSet, categories: Sequence[str]) -> DataSet:
+    """What photographs show as their label."""
+    known = _filtered(data, lambda example: example.category in categories)
+    train, test = (
+        tuple(replace(e, label=categories.index(e.category), truth=(), rating=math.nan) for e in part)
+        for part in (known.train, known.test)
+    )
+    return DataSet(tuple(categories), train, test)
+
+
+def _aesthetics(delta: int) -> str:
+    return f"aesthetics {delta}" if delta else "aesthetics"
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table in Markdown, in per cent."""
+    figures = list(dict.fromkeys(figure for row in rows for figure in row.paper))
+    head = ["", "n", *(f"{figure}, {who}" for figure in figures for who in ("paper", "here")), "interval", "majority"]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        pairs = [(row.paper.get(figure), row.measured.get(figure)) for figure in figures]
+        interval = "" if row.interval is None else f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
+        cells = [_text(value) for pair in pairs for value in pair]
+        lines.append([row.name + (f" (skipped: {row.skipped})" if row.skipped else ""), str(row.count), *cells, interval,
+                      _text(row.majority)])  # fmt: skip
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _alexnet(view: str) -> spec.Network:
+    return _seen(spec.preset("alexnet"), (view,))  # type: ignore[arg-type]
+
+
+def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
+    """The network with other views."""
+    columns = tuple(replace(column, view=view) for column, view in zip(network.columns, views, strict=True))
+    return replace(network, columns=columns)
+
+
+def _with_last(network: spec.Network, column: spec.Column) -> spec.Network:
+    """The network with another frozen column in the last one's place."""
+    return replace(network, columns=(*network.columns[:-1], replace(column, frozen=True)))
+
+
+def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
+    """A seeded choice of a share of both parts; of each label in each category at least two, where there are as many."""
+    if scale == 1:
+        return data
+    rng = np.random.default_rng(seed)
+
+    def chosen(examples: Sequence[Any]) -> tuple[Any, ...]:
+        taken: set[int] = set()
+        for key in sorted({(example.label, example.category) for example in examples}):
+            rows = [i for i, example in enumerate(examples) if (example.label, example.category) == key]
+            taken.update(rng.permutation(rows)[: max(2, round(scale * len(rows)))].tolist())
+        return tuple(example for i, example in enumerate(examples) if i in taken)
+
+    return replace(data, train=chosen(data.train), test=chosen(data.test))
+
+
+__all__ = ["CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "markdown", "reproduce", "summary"]

@@ -1,0 +1,78 @@
+"""Any torch module as a frozen column beside ours (paper II-C, III-E)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast import spec
+from dcnn_fast.nets.network import Input, MultiColumn
+
+
+class Regularised(nn.Module):
+    """RDCNN whose frozen column is a torch module: its feature vector is joined to those of our columns.
+
+    net: the columns that learn; they are shared, its label layer is not used. module: gives [N, features], or more axes that
+    are flattened, for windows as `prepare` makes them; it is put in evaluation mode for good, without gradients, and its
+    parameters are no parameters of this network. view, plane, window: what it sees. mean, deviation: per channel; it is given
+    ((pixels / 255) - mean) / deviation, torchvision's convention, in float32.
+
+    Trains as a `MultiColumn` does; its files are plain weights, as no spec can say what `module` is. Raises ValueError when
+    the module does not give `features` numbers for a window.
+    """
+
+    def __init__(
+        self,
+        net: MultiColumn,
+        module: nn.Module,
+        *,
+        features: int,
+        view: spec.View = "warp",
+        plane: int = 256,
+        window: int = 224,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        deviation: tuple[float, float, float] = (0.229, 0.224, 0.225),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        spec.Column(view, net.spec.columns[0].blocks, plane=plane, window=window)  # the sides are checked there
+        self.columns = net.columns
+        self._of_columns = net.inputs
+        self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule
+        views = [column.view for column in net.spec.columns]
+        self._input = Input(f"{view}:{views.count(view)}", view, plane, window)
+        self._mean = torch.tensor(mean).reshape(1, 3, 1, 1) * 255
+        self._deviation = torch.tensor(deviation).reshape(1, 3, 1, 1) * 255
+        self.label = nn.Linear(net.label.in_features + features, net.label.out_features)
+        self._initialise(seed)
+        found = self.attributes(torch.zeros(1, 3, window, window, dtype=torch.uint8)).shape
+        if found != (1, features):
+            raise ValueError(f"module must give {features} features for a window, got {list(found[1:])}")
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What `forward` is given, in order: the module's windows come last."""
+        return (*self._of_columns, self._input)
+
+    @torch.no_grad()
+    def attributes(self, windows: Tensor) -> Tensor:
+        """The module's features of [N, 3, window, window] pixels: [N, features]."""
+        x = (windows.float() - self._mean.to(windows.device)) / self._deviation.to(windows.device)
+        (module,) = self._frozen
+        features: Tensor = module.to(windows.device)(x)
+        return features.flatten(1).to(self.label.weight.dtype)
+
+    def forward(self, *windows: Tensor) -> Tensor:
+        """Windows of each column and, last, of the module -> logits [N, labels]."""
+        if len(windows) != len(self.columns) + 1:
+            raise ValueError(f"windows must be one batch for each of {len(self.columns) + 1} columns, got {len(windows)}")
+        *ours, theirs = windows
+        features = [column(batch) for column, batch in zip(self.columns, ours, strict=True)]
+        logits: Tensor = self.label(torch.cat([*features, self.attributes(theirs)], dim=1))
+        return logits
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        weight = self.label.weight
+        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed)) * weight.shape[1] ** -0.5)
+        self.label.bias.zero_()

@@ -1,0 +1,76 @@
+"""Columns from other model files, and frozen ones (paper II-C, III-B, III-E, III-F)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dcnn_fast import spec
+from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.modelfile import Model, load_model
+from dcnn_fast.nets.network import MultiColumn
+
+Source = Column | Model | MultiColumn | str | Path
+
+
+def load_columns(net: MultiColumn, sources: Mapping[int, Source | tuple[Source, int]]) -> MultiColumn:
+    """Copy into column i of `net` the weights of a column of another network, with its mean and scale; returns `net`.
+
+    sources: for each column that is to be initialised a `Column`, or a model, a network or the path of a model file and which
+    of its columns, 0 unless it is said. Views, planes and windows may differ where the layers fit. Raises ValueError naming
+    the column and what differs; ModelError for a file.
+    """
+    taken = {number: _column(source) for number, source in sources.items()}
+    for number, theirs in taken.items():
+        if not 0 <= number < len(net.columns):
+            raise ValueError(f"sources must name columns from 0 to {len(net.columns) - 1}, got {number}")
+        _require_equal(number, net.spec.columns[number], theirs.spec)
+    columns = list(net.spec.columns)
+    for number, theirs in taken.items():
+        mine = net.columns[number]
+        assert isinstance(mine, Column)
+        mine.load_state_dict(theirs.state_dict())
+        columns[number] = replace(columns[number], mean=theirs.spec.mean, scale=theirs.spec.scale)
+        mine.spec = columns[number]
+        mine.set_mean(theirs.spec.mean)
+    net.spec = replace(net.spec, columns=tuple(columns))
+    return net
+
+
+def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:
+    """Make exactly these columns of `net` frozen: no gradients, no dropout, and recorded in the spec; returns `net`."""
+    unknown = sorted(set(columns) - set(range(len(net.columns))))
+    if unknown:
+        raise ValueError(f"columns must be from 0 to {len(net.columns) - 1}, got {unknown}")
+    specs = tuple(replace(column, frozen=number in columns) for number, column in enumerate(net.spec.columns))
+    for column, described in zip(net.columns, specs, strict=True):
+        assert isinstance(column, Column)
+        column.spec = described
+        column.requires_grad_(not described.frozen)
+        column.train(net.training)
+    net.spec = replace(net.spec, columns=specs)
+    return net
+
+
+def _column(source: Source | tuple[Source, int]) -> Column:
+    found, number = source if isinstance(source, tuple) else (source, 0)
+    if isinstance(found, Column):
+        return found
+    if isinstance(found, (str, Path)):
+        found = load_model(found)
+    columns = (found.net if isinstance(found, Model) else found).columns
+    if not 0 <= number < len(columns):
+        raise ValueError(f"a source must name a column from 0 to {len(columns) - 1}, got {number}")
+    column = columns[number]
+    assert isinstance(column, Column)
+    return column
+
+
+def _require_equal(number: int, mine: spec.Column, theirs: spec.Column) -> None:
+    for name in ("channels", "blocks", "rounding", "reduce", "features", "fc"):
+        wanted, found = getattr(mine, name), getattr(theirs, name)
+        if wanted != found:
+            raise ValueError(
+                f"column {number}: {name} must be those of its source; the network has {wanted}, the source {found}"
+            )

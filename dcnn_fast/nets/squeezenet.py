@@ -1,0 +1,74 @@
+"""SqueezeNet's weights, in torchvision's layout, as those of a column (`spec.squeezenet_column`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.nets.column import Block, Column
+from dcnn_fast.nets.modelfile import ModelError
+from dcnn_fast.spec.squeezenet import FIRES, IMAGENET_DEVIATION
+
+
+def import_squeezenet(
+    weights: str | Path | Mapping[str, Tensor],
+    view: spec.View = "warp",
+    *,
+    plane: int = 227,
+    window: int = 227,
+    fc: tuple[int, ...] = (256,),
+    seed: int = 0,
+) -> Column:
+    """A frozen column with the convolutions of a SqueezeNet v1.0; layers of `fc` are freshly initialised from `seed`.
+
+    weights: torchvision's state dict, or a safetensors file of it. The deviation by which torchvision divides each channel is
+    divided into the first filters. Raises ModelError when a tensor is missing or has another shape.
+    """
+    state = weights if isinstance(weights, Mapping) else _read(weights)
+    column = Column(spec.squeezenet_column(view, plane=plane, window=window, fc=fc))
+    column.initialise(torch.Generator().manual_seed(seed))
+    first, *rest = column.blocks
+    deviation = torch.tensor(IMAGENET_DEVIATION).reshape(1, 3, 1, 1)
+    _fill(first, _tensor(state, "features.0.weight", (96, 3, 7, 7)) / deviation, _tensor(state, "features.0.bias", (96,)))
+    channels = 96
+    for fire, squeeze, expand in zip(FIRES, rest[::2], rest[1::2], strict=True):
+        _fill(squeeze, *_convolution(state, f"{fire.name}.squeeze", fire.squeeze, channels, 1))
+        small, small_bias = _convolution(state, f"{fire.name}.expand1x1", fire.expand, fire.squeeze, 1)
+        large, large_bias = _convolution(state, f"{fire.name}.expand3x3", fire.expand, fire.squeeze, 3)
+        middle = torch.nn.functional.pad(small, (1, 1, 1, 1))
+        _fill(expand, torch.cat([middle, large]), torch.cat([small_bias, large_bias]))
+        channels = 2 * fire.expand
+    return column
+
+
+def _read(path: str | Path) -> dict[str, Tensor]:
+    try:
+        return load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
+
+
+def _convolution(state: Mapping[str, Tensor], name: str, filters: int, channels: int, size: int) -> tuple[Tensor, Tensor]:
+    weight = _tensor(state, f"{name}.weight", (filters, channels, size, size))
+    return weight, _tensor(state, f"{name}.bias", (filters,))
+
+
+def _tensor(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    if name not in state:
+        raise ModelError(f"weights must be those of SqueezeNet v1.0, got none named {name}")
+    if tuple(state[name].shape) != shape:
+        raise ModelError(f"{name} must have shape {list(shape)}, got {list(state[name].shape)}")
+    return state[name].float()
+
+
+@torch.no_grad()
+def _fill(block: torch.nn.Module, weight: Tensor, bias: Tensor) -> None:
+    assert isinstance(block, Block)
+    block.weight.copy_(weight)
+    block.bias.copy_(bias)

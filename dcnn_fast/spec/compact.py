@@ -1,0 +1,58 @@
+"""Smaller columns of the same shape: for small views, small sets and short runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dcnn_fast.spec.layers import Block, Column, Network, require_finite, require_integer
+
+_MULTIPLE = 4  # of filters: what the kernels' vectors like
+
+
+def compact(
+    network: Network,
+    *,
+    plane: int | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    filters: float = 1.0,
+    fc: Sequence[int] = (),
+) -> Network:
+    """`network` with other sizes in every column that is not frozen; what is not given stays.
+
+    plane, window: sides in pixels; a plane alone shrinks the window in its proportion, 256 to 224 by default. stride: of the
+    first block's convolution. filters: a factor for every block's filters, rounded to a multiple of 4 (of 4 a group) and at
+    least that. fc: the sizes of the fully-connected layers, all of them.
+
+    Raises ValueError where a block no longer fits, as `Column` does, and for a factor that is not positive.
+    """
+    require_finite("compact", "filters", filters)
+    if filters <= 0:
+        raise ValueError(f"compact: filters must be positive, got {filters}")
+    for name, value in (("plane", plane), ("window", window), ("stride", stride)):
+        if value is not None:
+            require_integer("compact", name, value, 1)
+    columns = tuple(
+        column if column.frozen else _compact_column(column, plane, window, stride, filters, tuple(fc))
+        for column in network.columns
+    )
+    return replace(network, columns=columns)
+
+
+def _compact_column(
+    column: Column, plane: int | None, window: int | None, stride: int | None, filters: float, fc: tuple[int, ...]
+) -> Column:
+    blocks = [_scaled(block, filters) for block in column.blocks]
+    if stride is not None:
+        blocks[0] = replace(blocks[0], stride=stride)
+    side = column.plane if plane is None else plane
+    inner = max(1, column.window * side // column.plane) if window is None else window
+    return replace(column, plane=side, window=inner, blocks=tuple(blocks), fc=fc or column.fc)
+
+
+def _scaled(block: Block, factor: float) -> Block:
+    if factor == 1:
+        return block
+    unit = _MULTIPLE * block.groups
+    return replace(block, filters=max(unit, round(block.filters * factor / unit) * unit))

@@ -1,0 +1,94 @@
+"""Which parameters learn, at which rates, in which precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from dcnn_fast.nets import Column, MultiColumn
+from dcnn_fast.ops.precision import Precision
+from dcnn_fast.training.settings import Settings, TrainingPrecision
+
+_PRODUCTS: dict[TrainingPrecision, Precision] = {"fp32": "ieee", "tf32": "tf32", "bf16": "bf16", "fp16": "fp16"}
+
+
+def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+    """The groups of `ConvNetUpdate`: weights and biases of each column at its own rates, and those of everything else.
+
+    Each group's "base" is its rate before the schedule. Biases, the parameters whose name ends in "bias", do not decay.
+    """
+    columns = zip(columns_of(net), _factors(net, settings), strict=True)
+    factors = {id(parameter): factor for column, factor in columns for parameter in column.parameters()}
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in net.named_parameters():
+        bias = name.rpartition(".")[2] == "bias"
+        factor = factors.get(id(parameter), 1.0)
+        if (factor, bias) not in groups:
+            base = factor * (settings.bias_rate if bias else settings.rate)
+            momentum, decay = (settings.bias_momentum, 0.0) if bias else (settings.momentum, settings.decay)
+            groups[factor, bias] = {"params": [], "base": base, "lr": base, "momentum": momentum, "decay": decay}
+        groups[factor, bias]["params"].append(parameter)
+    return list(groups.values())
+
+
+def still_columns(net: nn.Module, settings: Settings) -> list[Column]:
+    """The columns that this run does not change: those with a factor of 0, or all where the label layer alone is tuned."""
+    columns, factors = columns_of(net), _factors(net, settings)
+    return [column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"]
+
+
+@contextmanager
+def held_still(columns: list[Column]) -> Iterator[None]:
+    """Columns that ask for no gradients, as frozen ones, while the context lasts."""
+    parameters = [parameter for column in columns for parameter in column.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_()
+
+
+@contextmanager
+def computed_in(net: nn.Module, precision: TrainingPrecision) -> Iterator[None]:
+    """The network's products in `precision`, forward and backward, while the context lasts; the label layer's stay in fp32."""
+    columns = [module for module in net.modules() if isinstance(module, Column)]
+    before = [column.precision for column in columns]
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    for column in columns:
+        column.compute_in(_PRODUCTS[precision])
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        for column, former in zip(columns, before, strict=True):
+            column.compute_in(former)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def multi_column(net: nn.Module) -> MultiColumn | None:
+    """The network of columns that `net` is or holds, beside whatever else; None where there is none."""
+    return next((module for module in net.modules() if isinstance(module, MultiColumn)), None)
+
+
+def columns_of(net: nn.Module) -> list[Column]:
+    """The columns of `net`, or of the first module in it that has some."""
+    for module in net.modules():
+        columns = getattr(module, "columns", None)
+        if isinstance(columns, nn.ModuleList):
+            return [column for column in columns if isinstance(column, Column)]
+    return []
+
+
+def _factors(net: nn.Module, settings: Settings) -> tuple[float, ...]:
+    columns = columns_of(net)
+    if settings.column_rates and len(settings.column_rates) != len(columns):
+        raise ValueError(
+            f"column_rates must be one factor for each of {len(columns)} columns, got {len(settings.column_rates)}"
+        )
+    return settings.column_rates or (1.0,) * len(columns)

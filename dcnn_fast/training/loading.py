@@ -1,0 +1,174 @@
+"""From the photographs of a set to mini-batches of windows: the order, the draws, and the processes that decode."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dcnn_fast.data import ReadError
+from dcnn_fast.nets import Input
+from dcnn_fast.ops import views
+from dcnn_fast.training.pictures import Picture, Pictures, generator
+from dcnn_fast.training.windows import Place, cut_batch
+
+_PREFETCH = 2  # mini-batches a worker has ready
+_ALIGNMENT = 16  # bytes, of photographs that travel in one piece
+
+
+@dataclass(frozen=True)
+class Request:
+    """A mini-batch: the numbers of its examples, and the epoch whose windows they get; None for those of the evaluation."""
+
+    epoch: int | None
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a request brought: windows, or the photographs and where to cut them.
+
+    numbers: the examples that could be read, in the request's order. bad: the others, each with the reason. windows: one
+    [n * views, 3, window, window] uint8 tensor an input, the views of an example beside each other; None when the device is
+    to cut them out of `photos` (one tensor for all, and each one's height, width) at `places`.
+    """
+
+    numbers: tuple[int, ...]
+    bad: tuple[tuple[int, str], ...]
+    windows: tuple[Tensor, ...] | None = None
+    photos: Tensor | None = None
+    shapes: tuple[tuple[int, int], ...] = ()
+    places: tuple[tuple[Place, ...], ...] = ()
+
+    def on(self, device: torch.device, inputs: Sequence[Input]) -> tuple[Tensor, ...]:
+        """The windows on `device`."""
+        if self.windows is not None:
+            return tuple(batch.to(device) for batch in self.windows)
+        assert self.photos is not None
+        return cut_batch(_unpacked(self.photos.to(device), self.shapes), inputs, self.places)
+
+
+class Draws(Dataset[Cases]):
+    """The windows of a set, request by request: a pure function of the seed, the request and the photographs.
+
+    In training an example gets one window for each input, drawn anew each epoch by its key, the epoch and the input's key; in
+    the evaluation `views` windows, always the same. flip: half of the examples, drawn likewise, are mirrored, for every input.
+    """
+
+    def __init__(self, pictures: Pictures, *, seed: int, views: int = 1, flip: bool = False) -> None:
+        self.pictures = pictures
+        self.seed = seed
+        self.views = views
+        self.flip = flip
+
+    def __getitem__(self, request: Request) -> Cases:
+        numbers, read, bad = [], [], []
+        for number in request.numbers:
+            try:
+                read.append(self.pictures.picture(number))
+                numbers.append(number)
+            except ReadError as error:
+                bad.append((number, str(error)))
+        inputs = self.pictures.inputs
+        places = tuple(
+            tuple(
+                place
+                for index, (number, picture) in enumerate(zip(numbers, read, strict=True))
+                for place in self._places(index, number, picture, request.epoch, i)
+            )
+            for i in inputs
+        )
+        if self.pictures.decoded:
+            photos = [picture.photo for picture in read if picture.photo is not None]
+            shapes = tuple((photo.shape[0], photo.shape[1]) for photo in photos)
+            return Cases(tuple(numbers), tuple(bad), None, _packed(photos), shapes, places)
+        cut = tuple(cut_planes(read, i, where) for i, where in zip(inputs, places, strict=True))
+        return Cases(tuple(numbers), tuple(bad), cut)
+
+    def _places(self, index: int, number: int, picture: Picture, epoch: int | None, wanted: Input) -> Iterator[Place]:
+        key = self.pictures.examples[number].key
+        purpose = "evaluation" if epoch is None else f"epoch {epoch}"
+        drawn = views.draw_windows(
+            f"{purpose}|{key}", self.seed, wanted.key, 1 if epoch is not None else self.views, view=wanted.view,
+            plane_shape=picture.shape(wanted.view, wanted.plane), plane=wanted.plane, window=wanted.window,
+        )  # fmt: skip
+        flip = self.flip and epoch is not None and _coin(self.seed, epoch, key)
+        for top, left in drawn.tolist():
+            yield index, top, left, flip
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The numbers 0 ... count - 1 as they come in an epoch."""
+    return generator("order", seed, epoch).permutation(count)
+
+
+def load(draws: Draws, requests: Iterable[Request], workers: int = 0) -> Iterator[Cases]:
+    """What the requests bring, in their order, whatever the number of worker processes; 0 works in this one.
+
+    Workers are forked, so that they share the photographs that are held in memory.
+    """
+    if not workers:
+        for request in requests:
+            yield draws[request]
+        return
+    yield from DataLoader(
+        draws, batch_size=None, sampler=requests, num_workers=workers, prefetch_factor=_PREFETCH, collate_fn=_as_it_is,
+        worker_init_fn=_deaf_to_interrupts, multiprocessing_context="fork",
+    )  # fmt: skip
+
+
+def _as_it_is(cases: Any) -> Any:
+    return cases
+
+
+def _deaf_to_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the parent finishes its step and ends the workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _coin(seed: int, epoch: int, key: str) -> bool:
+    return hashlib.sha256(f"dcnn_fast flip 1|{seed}|{epoch}|{key}".encode()).digest()[0] % 2 == 1
+
+
+def cut_planes(pictures: Sequence[Picture], wanted: Input, places: Sequence[Place]) -> Tensor:
+    """The windows at `places` of pictures' planes: [n, 3, window, window] uint8 in channels_last memory."""
+    result = np.empty((len(places), wanted.window, wanted.window, 3), np.uint8)
+    planes: dict[int, np.ndarray] = {}
+    for row, (index, top, left, flip) in zip(result, places, strict=True):
+        if index not in planes:
+            planes[index] = pictures[index].plane(wanted.view, wanted.plane)
+        part = planes[index][top : top + wanted.window, left : left + wanted.window]
+        row[...] = part[:, ::-1] if flip else part
+    return torch.from_numpy(result).permute(0, 3, 1, 2)
+
+
+def _packed(photos: Sequence[Tensor]) -> Tensor:
+    """All photographs in one tensor: a worker hands it over through one file descriptor, and a device gets one copy."""
+    starts = _starts([photo.shape[0] * photo.shape[1] * 3 for photo in photos])
+    result = torch.zeros(starts[-1], dtype=torch.uint8)
+    for start, photo in zip(starts, photos, strict=False):
+        result[start : start + photo.numel()] = photo.reshape(-1)
+    return result
+
+
+def _unpacked(packed: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    sizes = [height * width * 3 for height, width in shapes]
+    starts = _starts(sizes)
+    return [
+        packed[start : start + size].view(height, width, 3)
+        for start, size, (height, width) in zip(starts, sizes, shapes, strict=False)
+    ]
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + -(-size // _ALIGNMENT) * _ALIGNMENT)
+    return starts

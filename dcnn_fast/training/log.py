@@ -1,0 +1,90 @@
+"""What a run tells while it goes: a CSV file, TensorBoard, a picture of the curves and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dcnn_fast.training.files import put
+
+FIELDS = (
+    "epoch", "step", "rate", "loss", "images", "seconds", "images_per_second", "skipped", "test_count", "test_loss",
+    "test_accuracy", "test_balanced_accuracy", "test_majority", "test_auc",
+)  # fmt: skip
+
+Advance = Callable[[int, str], None]
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The rows of a run, one an epoch, in the columns of `FIELDS`; what an epoch does not have stays empty.
+
+    The file is replaced as a whole, so that a run that goes on from a checkpoint never has a row twice.
+    """
+
+    def write(partial: Path) -> None:
+        with open(partial, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, FIELDS)
+            table.writeheader()
+            table.writerows(rows)
+
+    put(path, write)
+
+
+def write_skipped(skipped: Mapping[str, str], path: Path) -> None:
+    """The photographs that could not be read, each with the reason."""
+
+    def write(partial: Path) -> None:
+        with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow(("key", "reason"))
+            table.writerows(skipped.items())
+
+    put(path, write)
+
+
+class Board:
+    """A TensorBoard log in `folder` (extra `tensorboard`); what a former run wrote from `step` on is set aside."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional dependency
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step)
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Write an epoch's numbers."""
+        for name in FIELDS[2:]:
+            if row.get(name) is not None:
+                group = "test" if name.startswith("test_") else "train"
+                self._writer.add_scalar(f"{group}/{name.removeprefix('test_')}", row[name], row["step"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._writer.close()
+
+
+@contextmanager
+def progress_bar(total: int, done: int, shown: bool) -> Iterator[Advance]:
+    """A bar on stderr over `total` images, `done` of them before; yields what is called with more images and a text."""
+    if not shown:
+        yield lambda images, text: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - for those who look
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} images"),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total, completed=done, rate="")
+
+        def advance(images: int, text: str) -> None:
+            bar.update(task, advance=images, description=text)
+            speed = bar.tasks[0].speed
+            bar.update(task, rate="" if speed is None else f"{speed:,.1f} images/s")
+
+        yield advance

@@ -1,0 +1,40 @@
+"""What is minimised: the softmax's negative log-likelihood, of one label layer or of several (paper eq. 1 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcnn_fast.data import Example
+
+Outputs = Tensor | Sequence[Tensor]
+
+
+def layers_of(outputs: Outputs) -> tuple[Tensor, ...]:
+    """The logits of each label layer: a network gives one tensor, or a tuple of them."""
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def targets_of(examples: Sequence[Example]) -> Tensor:
+    """[n, 2] int64: the label and the attribute of each example, -1 where it has none."""
+    return torch.tensor([(example.label, example.attribute) for example in examples], dtype=torch.int64).reshape(-1, 2)
+
+
+def counts_of(targets: Tensor, layers: int) -> Tensor:
+    """[layers] float64: how many examples have a target for each label layer."""
+    return (targets[:, :layers] >= 0).sum(dim=0).double()
+
+
+def loss_of(outputs: Outputs, targets: Tensor, counts: Tensor) -> Tensor:
+    """The sum over the label layers of the mean loss of the examples that have a target there.
+
+    targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part.
+    """
+    total = torch.zeros((), device=targets.device)
+    for number, logits in enumerate(layers_of(outputs)):
+        summed = F.cross_entropy(logits.float(), targets[:, number], ignore_index=-1, reduction="sum")
+        total = total + summed / max(1.0, counts[number].item())
+    return total

@@ -1,0 +1,127 @@
+"""The photographs of a set as training reads them: decoded, made into planes, and kept in memory while there is room."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast.data import Example, ReadError, read
+from dcnn_fast.nets import Input
+from dcnn_fast.ops import views
+from dcnn_fast.spec import View
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photograph: as decoded, uint8 [H, W, 3], or as the planes that windows are cut from, by view and size."""
+
+    photo: Tensor | None = None
+    planes: dict[tuple[View, int], np.ndarray] = field(default_factory=dict)
+
+    def plane(self, view: View, size: int) -> np.ndarray:
+        """The plane [h, w, 3] uint8 of one view, made now when it is not there."""
+        if (view, size) in self.planes:
+            return self.planes[view, size]
+        assert self.photo is not None
+        return views.plane(self.photo.numpy(), view, size).pixels
+
+    def shape(self, view: View, size: int) -> tuple[int, int]:
+        """(height, width) of that plane, which need not be made for it."""
+        if (view, size) in self.planes:
+            height, width, _ = self.planes[view, size].shape
+            return height, width
+        assert self.photo is not None
+        return views.planned(self.photo.numpy(), view, size)[0].shape
+
+    @property
+    def bytes(self) -> int:
+        """What it holds in memory; planes that are the photograph itself count once."""
+        arrays = [*self.planes.values(), *(() if self.photo is None else (self.photo.numpy(),))]
+        return sum({id(array): array.nbytes for array in arrays}.values())
+
+
+class Pictures:
+    """Examples' photographs by their number in the set.
+
+    decoded: leave them as they are, for a device that makes the planes itself; otherwise `picture` makes those of `inputs`.
+    """
+
+    def __init__(self, examples: Sequence[Example], inputs: Sequence[Input], *, decoded: bool = False) -> None:
+        self.examples = tuple(examples)
+        self.inputs = tuple(inputs)
+        self.decoded = decoded
+        self._held: dict[int, Picture] = {}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def picture(self, number: int) -> Picture:
+        """The photograph of example `number`. Raises ReadError when it cannot be read or has no such plane."""
+        if number in self._held:
+            return self._held[number]
+        pixels = read(self.examples[number].source).pixels
+        if self.decoded:
+            return Picture(torch.from_numpy(pixels))
+        try:
+            return Picture(None, {(i.view, i.plane): views.plane(pixels, i.view, i.plane).pixels for i in self.inputs})
+        except ValueError as error:
+            raise ReadError(str(error)) from None
+
+    def hold(self, megabytes: int, threads: int = 1) -> int:
+        """Read photographs in order and keep them until `megabytes` are full; returns how many are kept.
+
+        Worker processes started afterwards share them. What cannot be read is passed over here.
+        """
+        room = megabytes * 2**20
+        for number, picture in self.readable(range(len(self)), threads):
+            room -= picture.bytes
+            if room < 0:
+                break
+            self._held[number] = picture
+        return len(self._held)
+
+    def readable(self, numbers: Iterable[int], threads: int = 1) -> Iterable[tuple[int, Picture]]:
+        """Those of `numbers` that can be read, in order, `threads` at a time, with their photographs."""
+        chosen = list(numbers)
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            for start in range(0, len(chosen), 64):
+                part = chosen[start : start + 64]
+                for number, picture in zip(part, pool.map(self._picture_or_none, part), strict=True):
+                    if picture is not None:
+                        yield number, picture
+
+    def _picture_or_none(self, number: int) -> Picture | None:
+        try:
+            return self.picture(number)
+        except ReadError:
+            return None
+
+
+def means(pictures: Pictures, images: int, seed: int, threads: int = 1) -> dict[tuple[View, int], tuple[float, ...]]:
+    """The mean per channel, 0-255, of the planes of each view and size of the inputs, every photograph weighing the same.
+
+    images: how many photographs are looked at, a seeded choice where the set holds more. A local plane is a whole photograph.
+    Raises ValueError when none of them can be read.
+    """
+    numbers = sorted(generator("mean", seed).permutation(len(pictures))[:images].tolist())
+    sums, count = {(i.view, i.plane): np.zeros(3) for i in pictures.inputs}, 0
+    for _, picture in pictures.readable(numbers, threads):
+        count += 1
+        for key in sums:
+            sums[key] += picture.plane(*key).mean(axis=(0, 1), dtype=np.float64)
+    if not count:
+        raise ValueError(f"photographs must be readable for their mean, got none of {len(numbers)} that is")
+    return {key: tuple((total / count).tolist()) for key, total in sums.items()}
+
+
+def generator(*key: Any) -> np.random.Generator:
+    """A generator that depends on the key alone (Philox, as the views' generator)."""
+    digest = hashlib.sha256("|".join(map(str, ("dcnn_fast training 1", *key))).encode()).digest()[:16]
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype="<u8").astype(np.uint64)))

@@ -1,0 +1,75 @@
+"""A quick look at the held-out examples while a network trains; `dcnn_fast.evaluation` is the thorough one."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from dcnn_fast.data import Example
+from dcnn_fast.training.distributed import World
+from dcnn_fast.training.loading import Draws, Request, load
+from dcnn_fast.training.losses import layers_of
+
+
+@torch.no_grad()
+def look(
+    net: nn.Module, draws: Draws, world: World, device: torch.device, *, batch: int, workers: int = 0
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The measures of `measures` on the examples of `draws`, each by the mean probability of its views, and what went wrong.
+
+    batch: windows at a time. Processes share the work. What cannot be read is left out
+    and given by its key with the reason; none readable: no measures.
+    """
+    was_training = net.training
+    net.eval()
+    at_a_time = max(1, batch // draws.views)
+    numbers = range(world.rank, len(draws.pictures), world.size)
+    requests = [Request(None, tuple(numbers[i : i + at_a_time])) for i in range(0, len(numbers), at_a_time)]
+    found: list[tuple[int, list[float]]] = []
+    bad: list[tuple[int, str]] = []
+    for cases in load(draws, requests, workers):
+        bad += cases.bad
+        if cases.numbers:
+            logits = layers_of(net(*cases.on(device, draws.pictures.inputs)))[0]
+            probs = logits.double().softmax(dim=1).reshape(len(cases.numbers), draws.views, -1).mean(dim=1)
+            found += zip(cases.numbers, probs.tolist(), strict=True)
+    net.train(was_training)
+    gathered = world.gather((found, bad))
+    everyones = sorted(pair for part, _ in gathered for pair in part)
+    examples = draws.pictures.examples
+    reasons = {examples[number].key: reason for _, part in gathered for number, reason in part}
+    if not everyones:
+        return {}, reasons
+    return measures(np.array([probs for _, probs in everyones]), [examples[number] for number, _ in everyones]), reasons
+
+
+def measures(probs: np.ndarray, examples: Sequence[Example]) -> dict[str, float]:
+    """count, loss, accuracy, balanced_accuracy, majority and, for two labels, auc of probabilities [n, labels].
+
+    A prediction is right when it is the label or, where several are right, one of `truth`; majority: the accuracy of always
+    naming the commonest label. auc is NaN where one label alone occurs.
+    """
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score  # noqa: PLC0415 - optional dependency
+
+    labels, named = np.array([example.label for example in examples]), probs.argmax(axis=1)
+    right = [name == example.label or name in example.truth for name, example in zip(named, examples, strict=True)]
+    taken = np.where(right, named, labels)  # where several labels are right, the one that was named
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a label that never occurs
+        balanced = float(balanced_accuracy_score(taken, named))
+    result = {
+        "count": len(examples),
+        "loss": float(-np.log(probs[np.arange(len(labels)), labels].clip(1e-300)).mean()),
+        "accuracy": float(np.mean(right)),
+        "balanced_accuracy": balanced,
+        "majority": float(np.bincount(labels).max() / len(labels)),
+    }
+    if probs.shape[1] == 2:
+        both = len(set(labels.tolist())) == 2
+        result["auc"] = float(roc_auc_score(labels, probs[:, 1])) if both else math.nan
+    return result

@@ -1,0 +1,43 @@
+"""The curves of a training run as a picture (matplotlib, extra `train`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_SHARES = {
+    "test_accuracy": "accuracy", "test_balanced_accuracy": "balanced accuracy", "test_auc": "AUC",
+    "test_majority": "always the commonest label",
+}  # fmt: skip
+
+
+def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
+    """Losses, held-out measures and the rate by epoch, from the rows of a run's log; a .png or .svg by the path's suffix."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional dependency
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, shares, rates = figure.subplots(1, 3)
+    _line(losses, rows, "loss", "training")
+    _line(losses, rows, "test_loss", "held out")
+    for name, label in _SHARES.items():
+        _line(shares, rows, name, label, "--" if name == "test_majority" else "-")
+    _line(rates, rows, "rate", "of the weights")
+    for axes, what in ((losses, "loss"), (shares, "held-out measures"), (rates, "learning rate")):
+        axes.set(title=what, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            axes.legend(fontsize="small")
+    rates.set_ylim(bottom=0)
+    if title:
+        figure.suptitle(title)
+    figure.savefig(path)
+
+
+def _line(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, label: str, style: str = "-") -> None:
+    points = [(row["epoch"], row[name]) for row in rows if row.get(name) is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), style, label=label, marker="." if len(points) < 40 else None)

@@ -1,0 +1,85 @@
+"""`dcnn-fast data`: check, import and make."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from typer.testing import CliRunner
+
+from dcnn_fast.cli.main import app
+from dcnn_fast.data import check, load_set, synthetic
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def test_a_whole_set_is_checked_with_success(tmp_path):
+    made = run("make", "csv", tmp_path / "s", "--images", 64)
+    assert made.exit_code == 0, made.output
+    path = made.stdout.strip()
+    found = run("check", path, "--decode")
+    assert found.exit_code == 0, found.output
+    assert "0 of 64 photographs cannot be read" in found.stdout and "animal" in found.stdout
+
+
+def test_what_is_missing_or_unreadable_is_named(tmp_path):
+    path = synthetic.make("csv", tmp_path / "s", images=64, seed=2, corrupt=2, missing=1)
+    plain, decoded = run("check", path), run("check", path, "--decode")
+    assert plain.exit_code == decoded.exit_code == 1
+    assert "1 photographs are missing" in plain.stdout
+    assert decoded.stdout.count("unreadable: images/") == 2 and "2 of 63 photographs cannot be read" in decoded.stdout
+
+
+def test_avas_counts_are_compared_with_the_official_ones(tmp_path):
+    root = synthetic.make("ava", tmp_path / "s", images=64, sides=(8, 9))
+    whole, partial = run("check", root), run("check", root, "--partial")
+    assert (whole.exit_code, partial.exit_code) == (1, 0)
+    assert "ids with ratings" in whole.stdout and "255,529" in whole.stdout and "differs" in whole.stdout
+    counts = {count.what: count for count in check.ava_counts(root)}
+    assert counts["ids with ratings"].found == 64 and not counts["ids with ratings"].ok
+    assert counts["style, training ids"].found == 32
+    assert counts["of them with ratings"].found == 16
+    assert check.Count("a share, %", 71.1, 71.1).ok and not check.Count("a share, %", 71.1, 71.3).ok
+
+
+@pytest.mark.parametrize(("kind", "name"), [("idealo", ""), ("nima", ""), ("ava", ""), ("folders", "")])
+def test_other_formats_become_tables_that_say_the_same(tmp_path, kind, name):
+    source = synthetic.make(kind, tmp_path / "s", images=64, seed=4, sides=(8, 9))
+    done = run("import", source, tmp_path / "t.csv")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "t.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 64
+    data = load_set(tmp_path / "t.csv", **({"threshold": 5.0} if kind != "folders" else {}))
+    assert len(data.train) + len(data.test) == 64
+    if kind in ("ava", "folders"):
+        theirs = load_set(source)
+        assert {e.source: e.label for e in data.train} == {e.source: e.label for e in theirs.train}
+        assert {e.source: e.label for e in data.test} == {e.source: e.label for e in theirs.test}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{", "must be JSON"),
+        ("a.json", "{}", "must be a list of images, got dict"),
+        ("a.json", '[{"image_id": "1", "label": [1, 2]}]', "entry 0 must have an image_id and a label of ten numbers"),
+        ("a.csv", "i,id,r\n0,5,1\n", "line 2 must end in an image id and ten numbers"),
+    ],
+)
+def test_a_bad_file_to_import_is_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    done = run("import", tmp_path / name, tmp_path / "out.csv")
+    assert done.exit_code == 2 and message in done.output
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_wrong_calls_leave_with_2(tmp_path):
+    assert run("check", tmp_path / "nothing").exit_code == 2
+    made = run("make", "coco", tmp_path / "x")
+    assert made.exit_code == 2 and "kind must be one of" in made.output
+    path = synthetic.make("csv", tmp_path / "s", images=64, sides=(8, 9))
+    wrong = run("check", path, "--column", "rating")
+    assert wrong.exit_code == 2 and "--column must be MEANING=NAME" in wrong.output

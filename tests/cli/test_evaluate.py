@@ -1,0 +1,90 @@
+"""`dcnn-fast evaluate`: the measures of models on a data set, and what it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from dcnn_fast.cli.main import app
+from dcnn_fast.data import load_set, synthetic
+from dcnn_fast.data.names import STYLES
+from dcnn_fast.evaluation import average, measure, predict
+from dcnn_fast.nets import Model, build, load_model, save_model
+from tests import small
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two models and a set with one photograph that cannot be read."""
+    root = tmp_path_factory.mktemp("evaluate")
+    for name, seed in (("a", 1), ("b", 2)):
+        save_model(Model(build(small.network(), seed=seed)), root / f"{name}.safetensors")
+    synthetic.make("csv", root / "set", images=64, corrupt=4, sides=(30, 40))
+    return root
+
+
+def test_it_says_what_the_library_measures(place, tmp_path):
+    found = run(
+        place / "a.safetensors", place / "b.safetensors", place / "set" / "ratings.csv", "--average", "--views", 3,
+        "--draws", 50, "--csv", tmp_path / "o.csv", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p",
+    )  # fmt: skip
+    data = load_set(place / "set" / "ratings.csv")
+    ours = [predict(load_model(place / f"{name}.safetensors"), data.test, views=3) for name in "ab"]
+    assert found.exit_code == (1 if ours[0].errors else 0), found.output
+    saved = json.loads((tmp_path / "o.json").read_text())["models"]
+    assert list(saved) == ["a", "b", "average"]
+    for name, predictions in zip(saved, [*ours, average(ours)], strict=True):
+        expected = measure(predictions, draws=50).to_dict()
+        for key in ("accuracy", "auc", "majority", "srcc", "confusion"):
+            assert saved[name][key] == expected[key]
+        assert f"{expected['accuracy']:.4f} (" in found.stdout
+    with (tmp_path / "o.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(p.examples) + len(p.errors) for p in [*ours, average(ours)])
+    first = next(row for row in rows if row["model"] == "a" and not row["error"])
+    assert float(first["p_high"]) == pytest.approx(ours[0].probs[0, 1], abs=1e-6)
+    assert first["right"] == str(int(first["true"] == first["named"]))
+    names = {path.name for path in (tmp_path / "p").iterdir()}
+    assert {"ranked-a.jpg", "categories-b.jpg", "distribution-average.png", "filters-a-local-0.png"} <= names
+    wins = (np.array([p.right for p in ours])[0] & ~ours[1].right).any()
+    assert ("a-beats-b.jpg" in names) == wins
+
+
+def test_what_cannot_be_read_is_named_and_fails_the_command(place):
+    found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--split", "all", "--draws", 0)
+    assert found.exit_code == 1
+    assert found.output.count("unreadable: images/") == 4
+
+
+def test_styles_have_average_precisions(tmp_path):
+    root = synthetic.make("ava", tmp_path / "ava", images=64, sides=(30, 40))
+    save_model(Model(build(replace(small.network(("local",)), labels=STYLES), seed=1)), tmp_path / "s.safetensors")
+    found = run(tmp_path / "s.safetensors", root, "--kind", "ava-style", "--views", 1, "--draws", 0, "--ap", "voc07")
+    assert found.exit_code == 0, found.output
+    assert "1 photographs have no label" in found.stdout and "average precision" in found.stdout and "HDR" in found.stdout
+
+
+def test_wrong_calls_leave_with_2(place, tmp_path):
+    data = place / "set" / "ratings.csv"
+    for arguments, message in [
+        ((data,), "there must be at least one model file"),
+        ((place / "a.safetensors", data, "--split", "dev"), "--split must be one of test, train, all; got 'dev'"),
+        ((place / "a.safetensors", data, "--ap", "coco"), "--ap must be one of"),
+        ((tmp_path / "none.safetensors", data), "no such file"),
+        ((place / "a.safetensors", tmp_path / "none"), "path must exist"),
+        ((place / "a.safetensors", data, "--views", "0"), "views must be an integer from 1"),
+    ]:
+        found = run(*arguments)
+        assert found.exit_code == 2 and message in found.output, found.output
+    save_model(Model(build(small.network(labels=("cat", "dog")), seed=1)), tmp_path / "c.safetensors")
+    found = run(tmp_path / "c.safetensors", data)
+    assert found.exit_code == 2 and "labels must be the data's, low, high; got cat, dog" in found.output

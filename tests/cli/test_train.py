@@ -1,0 +1,193 @@
+"""The commands `train` and `adapt`: what their options mean, what they print and how they end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from dcnn_fast import save_model, spec
+from dcnn_fast.cli import train_run
+from dcnn_fast.cli.main import app
+from dcnn_fast.data import DataSet, load_set, synthetic
+from dcnn_fast.nets import Model, build, load_model
+from tests.training import sets
+
+MACHINE = train_run.Machine("cpu")
+
+
+def shape(**changes):
+    plain = {"net": "dcnn", "views": None, "geometry": "convnet", "plane": None, "window": None, "stride": None}
+    return train_run.Shape(**{**plain, "filters": 1.0, "fc": None, "dropout": None, "init": (), "seed": 0, **changes})
+
+
+def labelled(*labels):
+    return DataSet(labels, (), ())
+
+
+SMALL = shape(plane=36, window=32, filters=0.125, fc="16,8")
+
+
+def settings(**changes):
+    return lambda: train_run.settings(**{"epochs": 2, "batch": 16, **changes})
+
+
+def run(out, *, data=None, network=SMALL.network, resume=False, options=None):
+    return train_run.run(lambda: data or sets.data_set(24, 8), network, out, resume, MACHINE, options or settings())
+
+
+def test_the_network_is_the_preset_in_the_views_and_sizes_asked_for():
+    wanted = shape(views="center, pad", plane=72, window=64, stride=1, filters=0.5, fc="32,16", dropout=0.25)
+    net = wanted.network(labelled("a", "b", "c"))
+    assert net.spec.labels == ("a", "b", "c")
+    assert [column.view for column in net.spec.columns] == ["center", "pad"]
+    for column in net.spec.columns:
+        assert (column.plane, column.window, column.fc, column.dropout) == (72, 64, (32, 16), 0.25)
+        assert column.blocks[0].stride == 1 and column.blocks[0].filters == 32
+    (local,) = shape(net="scnn-arch3", plane=72).network(labelled("a", "b")).spec.columns
+    assert local.view == "local" and local.window == 63 and len(local.blocks) == 3
+
+
+def test_columns_start_from_other_models(tmp_path):
+    """RDCNN: its frozen column must come from somewhere; the others may."""
+    style = build(spec.preset("style-scnn"), seed=5)
+    save_model(Model(style), tmp_path / "style.safetensors")
+    dcnn = shape(plane=36, filters=0.125, fc="16,8", seed=3).network(labelled("a", "b"))
+    save_model(Model(dcnn), tmp_path / "dcnn.safetensors")
+    init = (f"2={tmp_path / 'style.safetensors'}", f"0={tmp_path / 'dcnn.safetensors'}:1")
+    changes = {"net": "rdcnn-style", "views": "pad,center", "plane": 36, "filters": 0.125, "fc": "16,8"}
+    net = shape(**changes, init=init).network(labelled("a", "b"))
+    assert [column.view for column in net.spec.columns] == ["pad", "center", "local"]
+    assert [column.window for column in net.spec.columns] == [31, 31, 224]
+    for number, source in ((2, style.columns[0]), (0, dcnn.columns[1])):
+        found = net.columns[number].state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in source.state_dict().items())
+    with pytest.raises(ValueError, match="init must name a model file for column 2, which is frozen, got none"):
+        shape(**changes, init=init[1:]).network(labelled("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"net": "vgg"}, "preset must be one of"),
+        ({"views": "local"}, "views must be one for each of 2 columns that learn, got 1"),
+        ({"views": "local,above"}, "view must be one of"),
+        ({"fc": "64,x"}, "fc must be numbers with commas between them, got '64,x'"),
+        ({"fc": "64,2.5"}, "fc must be whole numbers"),
+        ({"geometry": "round"}, "geometry must be one of"),
+        ({"dropout": 1.0}, "dropout must lie in"),
+        (
+            {"net": "m.safetensors", "plane": 72},
+            "net must be a preset for its plane to be chosen, got the model file m.safetensors",
+        ),
+        ({"net": "m.safetensors"}, "no such file"),
+        ({"init": ("m.safetensors",)}, "init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got 'm.safetensors'"),
+        ({"init": ("7=m.safetensors",)}, "no such file"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(changes, why):
+    with pytest.raises(ValueError, match=why):
+        shape(**changes).network(labelled("a", "b"))
+
+
+def test_settings_are_read_from_text():
+    found = train_run.settings(drops="2:0.1,3:0.5", column_rates="1,0.25", schedule="linear", epochs=4)
+    assert found.drops == ((2, 0.1), (3, 0.5)) and found.column_rates == (1.0, 0.25) and found.epochs == 4
+    with pytest.raises(ValueError, match="column_rates must be numbers"):
+        train_run.settings(column_rates="1,fast")
+
+
+def test_a_run_prints_its_measures_and_what_it_skipped(tmp_path, capsys):
+    data = sets.data_set(24, 8)
+    spoilt = (replace(data.train[0], source="/nowhere.jpg"), *data.train[1:])
+    data = replace(data, train=spoilt)
+    assert run(tmp_path / "run", data=data) == 0
+    out, err = capsys.readouterr()
+    assert "balanced accuracy" in out and "majority" in out and "best" in out and "last" in out
+    assert "24 images to train on, 8 held out; labels low, high" in err
+    assert "skipped: picture 0: no such file" in err
+    assert (tmp_path / "run" / "skipped.csv").read_text().splitlines() == ["key,reason", "picture 0,no such file"]
+    assert load_model(tmp_path / "run" / "last.safetensors").spec.labels == ("low", "high")
+
+
+def test_a_run_goes_on_only_when_asked_to(tmp_path, capsys):
+    assert run(tmp_path / "run", options=settings(epochs=1)) == 0
+    with pytest.raises(typer.Exit) as stopped:
+        run(tmp_path / "run")
+    assert stopped.value.exit_code == 2 and "must not hold a run unless it is to be resumed" in capsys.readouterr().err
+    assert run(tmp_path / "run", resume=True) == 0
+    with pytest.raises(typer.Exit) as stopped:
+        run(tmp_path / "run", resume=True, options=settings(batch=8))
+    assert stopped.value.exit_code == 2 and "batch was 16 and is 8" in capsys.readouterr().err
+
+
+def test_a_diverging_run_ends_with_one(tmp_path, capsys):
+    with pytest.raises(typer.Exit) as stopped:
+        run(tmp_path / "run", options=settings(rate=1e9, epochs=9))
+    assert stopped.value.exit_code == 1 and "the loss must stay finite" in capsys.readouterr().err
+
+
+def test_an_adapted_model_starts_from_the_generic_one(tmp_path):
+    net = sets.net()
+    save_model(Model(net), tmp_path / "generic.safetensors")
+    before = sets.weights(net)
+
+    def network(data):
+        return train_run.from_model(tmp_path / "generic.safetensors", data)
+
+    assert run(tmp_path / "run", network=network, options=settings(epochs=1, rate=1e-6, bias_rate=0.0, mean="spec")) == 0
+    adapted = load_model(tmp_path / "run" / "last.safetensors").net
+    assert [column.mean for column in adapted.spec.columns] == [column.mean for column in net.spec.columns]
+    for name, tensor in adapted.state_dict().items():
+        assert (tensor - before[name]).abs().max() < 1e-3
+    assert any((tensor != before[name]).any() for name, tensor in adapted.state_dict().items())
+    with pytest.raises(typer.Exit):
+        run(tmp_path / "other", network=network, data=replace(sets.data_set(8, 0), labels=("no", "yes")))
+
+
+@pytest.mark.parametrize("command", ["train", "adapt"])
+def test_help_names_the_options(command):
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for option in ("--out", "--resume", "--epochs", "--category", "--precision", "--workers"):
+        assert option in result.output
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+SIZES = ("--plane", 40, "--window", 32, "--filters", 0.125, "--fc", "16,8", "--batch", 16)
+
+
+def test_train_then_adapt_on_a_set_on_disk(tmp_path):
+    path = synthetic.make("csv", tmp_path / "set", images=64, corrupt=2, missing=1)
+    result = invoke("train", path, "--out", tmp_path / "run", "--net", "scnn", "--view", "warp", *SIZES, "--epochs", 2)
+    assert result.exit_code == 0, result.output
+    assert "skipped: " in result.output and "1 listed photographs are not there" in result.output
+    model = tmp_path / "run" / "best.safetensors"
+    (category, *_) = sorted({example.category for example in load_set(path).train})
+    result = invoke("adapt", model, path, "--out", tmp_path / "adapted", "--category", category, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert load_model(tmp_path / "adapted" / "last.safetensors").spec.columns[0].mean == load_model(model).spec.columns[0].mean
+    again = invoke(
+        "train", path, "--out", tmp_path / "run", "--net", "scnn", "--view", "warp", *SIZES, "--epochs", 3, "--resume"
+    )
+    assert again.exit_code == 0 and "last" in again.output
+    nothing = invoke("train", tmp_path / "nowhere.csv", "--out", tmp_path / "other")
+    assert nothing.exit_code == 2 and nothing.output.count("error:") == 1
+    unset = invoke("train", path, "--out", tmp_path / "other", "--schedule", "cosine")
+    assert unset.exit_code == 2 and "schedule must be one of" in unset.output
+    wrong = invoke("train", path, "--out", tmp_path / "other", "--view", "warp,above")
+    assert wrong.exit_code == 2 and "view must be one of" in wrong.output
+
+
+def test_two_tasks_are_learnt_where_both_labels_exist(tmp_path):
+    path = synthetic.make("ava", tmp_path / "set", images=96)
+    result = invoke("train", path, "--out", tmp_path / "run", *SIZES, "--epochs", 1, "--multi-task")
+    assert result.exit_code == 0, result.output
+    network = load_model(tmp_path / "run" / "last.safetensors").spec
+    assert network.labels == ("low", "high") and len(network.attributes) == 14

@@ -1,0 +1,120 @@
+"""The paper's tables on small synthetic sets: every row runs, repeats itself, and says what it cannot do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from dcnn_fast.cli.main import app
+from dcnn_fast.data import load_set, synthetic
+from dcnn_fast.evaluation import paper_tables
+from dcnn_fast.evaluation.reproduce import Protocol, reproduce
+from dcnn_fast.nets import load_model
+from tests.nets.test_squeezenet import state
+
+SMALL = {"epochs": 1, "adapt_epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.125, "fc": (16, 8), "views": 1}
+
+
+@pytest.fixture(scope="module")
+def ava(tmp_path_factory):
+    return synthetic.make("ava", tmp_path_factory.mktemp("ava") / "set", images=64, sides=(40, 50))
+
+
+def rows(table, path, out, **changes):
+    return {row.name: row for row in reproduce(table, path, out, Protocol(**{**SMALL, **changes}))}
+
+
+def test_table_2_has_every_view_and_delta(ava, tmp_path):
+    found = rows("table2", ava, tmp_path)
+    assert len(found) == 8 and not any(row.skipped for row in found.values())
+    row = found["l_r (local), delta 0"]
+    assert row.paper == {"accuracy": 71.20} and row.count == 16
+    assert 0 <= row.measured["accuracy"] <= 100 and row.majority >= 50
+    assert load_model(tmp_path / "scnn-arch1-pad-aesthetics-1" / "last.safetensors").spec.columns[0].view == "pad"
+
+
+def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
+    weights = tmp_path / "squeezenet.safetensors"
+    save_file(state(), weights)
+    found = rows("table3", ava, tmp_path / "out", semantic=weights)
+    assert list(found) == [f"{method}, delta {delta}" for method, delta in paper_tables.TABLE_3]
+    assert not any(row.skipped for row in found.values())
+    style = load_model(next((tmp_path / "out").glob("style-scnn*")) / "last.safetensors").net.columns[0].state_dict()
+    semantic = [folder.name for folder in (tmp_path / "out").glob("semantic-*")]
+    assert sorted(semantic) == ["semantic-aesthetics", "semantic-aesthetics-1"]
+    regularised = load_model(tmp_path / "out" / "rdcnn-style-local+warp+local-aesthetics" / "last.safetensors")
+    assert regularised.spec.columns[2].frozen
+    assert all((value == style[name]).all() for name, value in regularised.net.columns[2].state_dict().items())
+    quad = load_model(next((tmp_path / "out").glob("quad*")) / "last.safetensors")
+    scnn = load_model(tmp_path / "out" / "scnn-arch1-warp-aesthetics" / "last.safetensors").net.columns[0].state_dict()
+    assert all((value == scnn[name]).all() for name, value in quad.net.columns[3].state_dict().items())
+
+
+def test_what_is_finished_is_not_trained_again(ava, tmp_path):
+    first = rows("table5", ava, tmp_path, scale=0.8)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    logs = {path: path.read_text() for path in tmp_path.rglob("log.csv")}
+    assert rows("table5", ava, tmp_path, scale=0.8) == first
+    assert kept == {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    assert logs == {path: path.read_text() for path in tmp_path.rglob("log.csv")}  # the seconds of an epoch would differ
+    assert set(first["l_r (local)"].measured) == {"AP", "mAP", "accuracy"}
+    with pytest.raises(ValueError, match=r"out must be a new folder or one of the same protocol, got .*\['scale'\] differ"):
+        rows("table5", ava, tmp_path)
+
+
+def test_categories_have_three_ways_and_a_router(tmp_path):
+    path = synthetic.make("csv", tmp_path / "set", images=160, sides=(40, 50))
+    found = rows("categories", path, tmp_path / "out", adapt_local_epochs=1)
+    ways = ["SCNN local, cats", "SCNN local, generic", "SCNN local, adapt", "DCNN, cats", "DCNN, generic", "DCNN, adapt"]
+    assert list(found)[:6] == [f"animal, {way}" for way in ways] and len(found) == 25
+    assert not any(row.skipped for row in found.values()), found
+    data = load_set(path)
+    assert found["all, DCNN, routed"].count == len(data.test)
+    assert found["animal, DCNN, generic"].count == sum(e.category == "animal" for e in data.test)
+    adapted = load_model(tmp_path / "out" / "DCNN-adapted-to-animal" / "last.safetensors").provenance["training"]["data"]
+    assert adapted["train"] == sum(e.category == "animal" for e in data.train)  # none of the photographs that are tested on
+
+
+def test_compact_architectures_keep_their_number_of_layers(ava, tmp_path):
+    list(rows("table1", ava, tmp_path))
+    layers = [load_model(tmp_path / f"scnn-arch{n}-local-aesthetics" / "last.safetensors").spec.columns[0].fc for n in (1, 5)]
+    assert layers == [(16, 8), (16,)]
+
+
+def test_iad_starts_the_double_column_from_the_single_ones(tmp_path, ava):
+    path = synthetic.make("iad", tmp_path / "set", images=64, sides=(40, 50))
+    small = {"filters": 0.05, "plane": 80, "window": 71, "fc": (8, 8)}
+    found = rows("iad", path, tmp_path / "out", **small)
+    assert list(found) == [f"{method}, {variant}" for method, variant in paper_tables.IAD]
+    assert not any(row.skipped for row in found.values())
+    with pytest.raises(ValueError, match="path must be a set of kind iad for this table, got ava"):
+        rows("iad", ava, tmp_path / "other")
+
+
+def test_rows_that_a_set_does_not_allow_say_why(tmp_path):
+    path = synthetic.make("csv", tmp_path / "set", images=64, sides=(40, 50))
+    found = rows("table3", path, tmp_path / "out")
+    assert found["SCNN, delta 1"].skipped == "needs AVA's ratings, around whose middle delta lies"
+    assert found["RDCNN-style, delta 0"].skipped == "needs AVA's style lists"
+    assert found["RDCNN-semantic, delta 0"].skipped == "needs the weights of an ImageNet network (semantic)"
+    assert found["DCNN, delta 0"].measured["accuracy"] >= 0
+    with pytest.raises(ValueError, match="table must be one of table1"):
+        rows("table9", path, tmp_path / "out")
+    with pytest.raises(ValueError, match="scale must lie above 0"):
+        Protocol(scale=0)
+
+
+def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
+    small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "views": 1}
+    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
+    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path), *options])
+    assert found.exit_code == 0, found.output
+    assert "Arch 7" in found.stdout and "70.93" in found.stdout and "majority" in found.stdout
+    assert "| Arch 7 | 16 | 70.93 |" in (tmp_path / "table1.md").read_text()
+    saved = json.loads((tmp_path / "table1.json").read_text())
+    assert len(saved["rows"]) == 7 and saved["protocol"]["filters"] == 0.1 and saved["choices"]
+    wrong = CliRunner().invoke(app, ["reproduce", "table8", str(ava), "--out", str(tmp_path / "x")])
+    assert wrong.exit_code == 2 and "table must be one of" in wrong.output

@@ -1,0 +1,65 @@
+"""A training run as a process of its own: `python -m tests.training.run_program OUT [options of `main`]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from dcnn_fast.training import Settings, files, train
+from tests.training import sets
+
+SETTINGS = Settings(epochs=3, batch=16, flip=True, checkpoint_steps=1)
+
+
+def killed_at(number, moment):
+    """Make the `number`-th file that is put on the disk the last one: the process dies while it is written, or before it is
+    given its name."""
+    put, count = files.put, 0
+
+    def deadly(path, write):
+        nonlocal count
+        count += 1
+        if count < number:
+            put(path, write)
+            return
+
+        def torn(partial):
+            write(partial)
+            if moment == "writing":
+                os.truncate(partial, partial.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        put(path, torn)
+
+    for module in (
+        files,
+        *(__import__(f"dcnn_fast.training.{name}", fromlist=["put"]) for name in ("checkpoint", "log", "trainer")),
+    ):
+        module.put = deadly
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--kill", type=int)
+    parser.add_argument("--moment", default="writing")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--epochs", type=int, default=SETTINGS.epochs)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument("--train", type=int, default=50)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.kill:
+        killed_at(options.kill, options.moment)
+    settings = Settings(**{**SETTINGS.to_dict(), "epochs": options.epochs, "drops": (), "column_rates": ()})
+    data = sets.data_set(options.train)
+    train(sets.net(dropout=options.dropout), data, settings, options.out, resume=options.resume, workers=options.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Settings, schedules and drops: what they mean, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dcnn_fast.training import Settings, parse_drops, parse_schedule
+from dcnn_fast.training.settings import differences, settings_from_dict
+
+
+def test_cuda_convnets_schedules():
+    """facts.md 2.1: dexp's step i of n has target ** (-i / (n - 1)), at equal fractions of the training."""
+    dexp = parse_schedule("dexp[tgtFactor=100;numSteps=3]")
+    assert [dexp.factor(done) for done in (0, 0.33, 0.34, 0.66, 0.67, 1)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    linear, exp = parse_schedule("linear[tgtFactor=4]"), parse_schedule("exp[tgtFactor=4]")
+    assert [linear.factor(done) for done in (0, 0.5, 1)] == pytest.approx([1, 0.625, 0.25])
+    assert [exp.factor(done) for done in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0.25])
+    assert parse_schedule("const").factor(0.7) == 1
+    assert parse_schedule("dexp") == parse_schedule("dexp[tgtFactor=10; numSteps=2]")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("cosine", "schedule must be one of const, linear, exp, dexp; got 'cosine'"),
+        ("dexp[base=0.1]", "an entry must be one of tgtFactor, numSteps; got 'base=0.1'"),
+        ("dexp[numSteps=1]", "numSteps must be at least 2, got 1"),
+        ("dexp[numSteps=2.5]", "numSteps must be an integer"),
+        ("exp[tgtFactor=x]", "tgtFactor must be a number, got 'x'"),
+        ("exp[tgtFactor=-1]", "tgtFactor must be positive"),
+        ("exp[tgtFactor=2", "schedule must read"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_with_the_reason(text, why):
+    with pytest.raises(ValueError, match=why.replace("[", r"\[")):
+        parse_schedule(text)
+    with pytest.raises(ValueError, match=why.replace("[", r"\[")):
+        Settings(schedule=text)
+
+
+def test_the_rate_of_a_step_is_schedule_times_drops():
+    settings = Settings(epochs=4, schedule="linear[tgtFactor=2]", drops=parse_drops("1:0.1, 3:0.5"))
+    assert settings.factor(0, 0, 10) == 1
+    assert settings.factor(0, 5, 10) == pytest.approx(1 - 0.5 / 8)
+    assert settings.factor(1, 0, 10) == pytest.approx(0.1 * (1 - 0.5 / 4))
+    assert settings.factor(3, 0, 10) == pytest.approx(0.05 * (1 - 0.5 * 3 / 4))
+    with pytest.raises(ValueError, match="drops must read epoch:factor,..., got '3'"):
+        parse_drops("1:0.1,3")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 0}, {"batch": 0}, {"batch": True}, {"rate": -1.0}, {"rate": float("nan")}, {"decay": float("inf")},
+        {"column_rates": (1.0, -1.0)}, {"drops": ((-1, 0.1),)}, {"tune": "last"}, {"mean": "image"}, {"precision": "int8"},
+        {"best_by": "luck"}, {"seed": -1}, {"test_views": 0}, {"evaluate_every": -1}, {"checkpoint_steps": 1.5},
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        Settings(**changes)
+
+
+def test_settings_go_through_json():
+    settings = Settings(drops=((3, 0.1),), column_rates=(1.0, 0.5), schedule="exp", flip=True)
+    assert settings_from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_what_keeps_a_run_from_going_on():
+    before = Settings(epochs=4)
+    assert differences(before, Settings(epochs=9)) == []
+    assert differences(before, Settings(epochs=3)) == ["epochs was 4 and is 3"]
+    assert differences(before, Settings(epochs=4, rate=0.5, flip=True)) == [
+        "rate was 0.001 and is 0.5",
+        "flip was False and is True",
+    ]
+    falling = Settings(epochs=4, schedule="linear")
+    assert differences(falling, Settings(epochs=9, schedule="linear")) == ["epochs was 4 and is 9"]

@@ -1,0 +1,1 @@
+"""Real training on rated photographs, and the shipped model: `python -m tools.oasis_study --help`."""
