@@ -26,13 +26,14 @@ TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
 
 
 ENDLESS = """
-import itertools, threading
+import itertools, signal, threading
 import torch
 from dcnn_fast import Scorer
 from tests import small
 from tests.scoring.test_scorer import PHOTOS
 from tools.simulated import simulated
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have had ignored
 torch.set_num_threads(1)
 with simulated(80):
     scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
@@ -120,7 +121,10 @@ def test_an_interrupt_ends_the_work_at_once_and_leaves_no_thread(tmp_path):
     with subprocess.Popen(command, cwd=root, env=environment, **pipes) as process:
         assert process.stdout.readline() == "scored\n"
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
+        try:
+            out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, errors
     assert out == "interrupted, 0 threads left, the same score\n"
 

@@ -9,10 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dcnn_fast.data import Example
 from dcnn_fast.nets import build
 from dcnn_fast.ops import views
 from dcnn_fast.ops.launch import CudaKernel
 from dcnn_fast.training import ConvNetUpdate
+from dcnn_fast.training.loading import Draws, Request
+from dcnn_fast.training.pictures import Pictures
 from dcnn_fast.training.update_rule import groups_of
 from dcnn_fast.training.windows import cut_batch
 from tests import small
@@ -98,6 +101,20 @@ def test_windows_are_pillows_in_every_view_with_flips_and_photographs_without_ga
             plane = views.plane(photos[i].numpy(), wanted.view, wanted.plane).pixels
             expected = plane[top : top + wanted.window, left : left + wanted.window]
             assert np.array_equal(window.permute(1, 2, 0).numpy(), expected[:, ::-1] if flip else expected), (wanted.view, i)
+
+
+def test_what_the_loader_draws_is_cut_on_the_device_to_the_windows_that_the_cpu_cuts():
+    inputs = _net().inputs
+    examples = [Example(photo.numpy(), f"{i}", i % 2) for i, photo in enumerate(_photos())]
+    request = Request(3, (2, 0, 3, 1))
+    expected = Draws(Pictures(examples, inputs), seed=4, flip=True)[request].on(torch.device("cpu"), inputs)
+    cases = Draws(Pictures(examples, inputs, decoded=True), seed=4, flip=True)[request]
+    assert cases.windows is None
+    assert {place[3] for where in cases.places for place in where} == {False, True}
+    with kernels_on_cpu() as launches:
+        found = cases.on(torch.device("cpu"), inputs)
+    assert len(launches) == len(inputs)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_a_list_of_places_too_few_and_a_place_outside_are_named():

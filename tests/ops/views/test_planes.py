@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dcnn_fast.ops import views
-from dcnn_fast.ops.views import ViewParams, reference
+from dcnn_fast.ops.views import ViewParams, cpu, reference
+from dcnn_fast.ops.views.cuts import Cut
 from dcnn_fast.spec import VIEWS
 
 SHAPES = [(1, 1), (1, 300), (300, 1), (7, 5), (64, 64), (65, 63), (225, 63), (40, 300), (300, 199), (641, 480), (100, 1000)]
@@ -90,3 +92,14 @@ def test_slivers_whose_enlargement_would_not_fit_are_refused():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_photograph_may_be_cut_from_several_views_at_once():
+    pixels = torch.from_numpy(_photo(70, 51))
+    params = [ViewParams(70, 51, view, 64) for view in ("warp", "pad", "center")]
+    cuts = [Cut(0, one, 3, 5, 40, 48) for one in params]
+    together = [torch.empty(40, 48, 4, dtype=torch.uint8) for _ in cuts]
+    cpu.run([pixels], cuts, together)
+    for cut, found in zip(cuts, together, strict=True):
+        expected = views.plane(pixels.numpy(), cut.params.view, 64).pixels[3:43, 5:53]
+        assert np.array_equal(found[..., :3].numpy(), expected), cut.params.view
