@@ -107,7 +107,7 @@ def load_table(
     Columns (`NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label, or
     rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train" or "test"), attribute.
     threshold: ratings above it are high; default: the median of the training part as it is listed, photographs that are not
-    there included, which a note tells. category: only its rows.
+    there included, which a note tells. category: only its rows, of the whole set's split and threshold.
     Without a split column, part `fold` of `folds` is held out (`splits.split`). Raises ValueError naming what is wrong.
     """
     table = Table(path, columns)
@@ -120,10 +120,10 @@ def load_table(
         ratings = np.full(len(table.rows), math.nan)
     chosen = _rows_of(table, category)
     notes: list[str] = []
-    labels, of_label = _labels(table, ratings, chosen, threshold)
-    held = _held_out(table, of_label, chosen, fold, folds, seed)
+    labels, of_label = _labels(table, ratings, threshold)
+    held = _held_out(table, of_label, fold, folds, seed)
     if labels == LABELS and not table.has("label"):
-        training = ratings[chosen & ~held]
+        training = ratings[~held]
         limit = float(np.median(training)) if threshold is None else threshold
         of_label = (ratings > limit).astype(int)
         where = "the median of the training part" if threshold is None else "as asked"
@@ -160,7 +160,7 @@ def load_iad(
         raise ValueError(f"{path}: source must be one of {', '.join(IAD_THRESHOLDS)}; got {', '.join(unknown)}")
     labels = (ratings > np.array([IAD_THRESHOLDS[source] for source in sources])).astype(int)
     chosen = np.ones(len(ratings), bool)
-    held = _held_out(table, labels, chosen, fold, folds, seed)
+    held = _held_out(table, labels, fold, folds, seed)
     notes = []
     if variant == "extremes":
         for source in IAD_THRESHOLDS:
@@ -186,9 +186,7 @@ def _rows_of(table: Table, category: str | None) -> np.ndarray:
     return chosen
 
 
-def _labels(
-    table: Table, ratings: np.ndarray, chosen: np.ndarray, threshold: float | None
-) -> tuple[tuple[str, ...], np.ndarray]:
+def _labels(table: Table, ratings: np.ndarray, threshold: float | None) -> tuple[tuple[str, ...], np.ndarray]:
     """Names, and each row's; for ratings, high above the threshold or the median of all, which is only to stratify by."""
     if table.has("label"):
         values = table.values("label")
@@ -200,10 +198,10 @@ def _labels(
         return names, np.array([names.index(value) for value in values])
     if np.isnan(ratings).all():
         raise ValueError(f"{table.path}: must have a column label or rating, or r1 to r10, got {', '.join(table.head)}")
-    return LABELS, (ratings > (np.median(ratings[chosen]) if threshold is None else threshold)).astype(int)
+    return LABELS, (ratings > (np.median(ratings) if threshold is None else threshold)).astype(int)
 
 
-def _held_out(table: Table, labels: np.ndarray, chosen: np.ndarray, fold: int, folds: int, seed: int) -> np.ndarray:
+def _held_out(table: Table, labels: np.ndarray, fold: int, folds: int, seed: int) -> np.ndarray:
     if table.has("split"):
         parts = table.values("split")
         unknown = sorted(set(parts) - {"train", "test"})
@@ -211,10 +209,7 @@ def _held_out(table: Table, labels: np.ndarray, chosen: np.ndarray, fold: int, f
             raise ValueError(f"{table.path}: column split must say train or test, got {', '.join(map(repr, unknown[:3]))}")
         return np.array([part == "test" for part in parts])
     groups = table.values("group") if table.has("group") else [""] * len(table.rows)
-    held = np.zeros(len(table.rows), bool)
-    rows = np.flatnonzero(chosen)
-    held[rows] = split(labels[rows].tolist(), [groups[i] for i in rows], fold=fold, folds=folds, seed=seed)
-    return held
+    return split(labels.tolist(), groups, fold=fold, folds=folds, seed=seed)
 
 
 def _data_set(

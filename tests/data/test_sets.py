@@ -165,6 +165,13 @@ def test_a_threshold_is_the_median_of_the_training_part_unless_given(made, tmp_p
     assert all(e.label == (e.rating > 2) for e in (*given.train, *given.test))
 
 
+def test_a_category_has_the_whole_sets_split_and_labels(made):
+    """What a network that learnt from the whole set has seen is not tested on."""
+    whole, part = load_set(made["csv"], fold=1), load_set(made["csv"], fold=1, category="animal")
+    for mine, everyones in ((part.train, whole.train), (part.test, whole.test)):
+        assert mine == tuple(e for e in everyones if e.category == "animal") and mine
+
+
 def test_no_group_is_in_both_parts_and_the_folds_make_up_the_set(made):
     tests = []
     for fold in range(5):
