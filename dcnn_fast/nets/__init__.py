@@ -1,6 +1,7 @@
 """Networks on torch, and their model files."""
 
 from dcnn_fast.nets.column import Block, Column
+from dcnn_fast.nets.convnet_rules import initialise, parameter_groups
 from dcnn_fast.nets.foreign import Regularised
 from dcnn_fast.nets.initial import freeze, load_columns
 from dcnn_fast.nets.modelfile import Model, ModelError, load_model, save_model
@@ -9,5 +10,5 @@ from dcnn_fast.nets.squeezenet import import_squeezenet
 
 __all__ = [
     "Block", "Column", "Input", "Model", "ModelError", "MultiColumn", "Regularised", "build", "freeze", "import_squeezenet",
-    "load_columns", "load_model", "save_model",
+    "initialise", "load_columns", "load_model", "parameter_groups", "save_model",
 ]  # fmt: skip

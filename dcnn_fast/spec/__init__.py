@@ -1,6 +1,9 @@
 """Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
 
 from dcnn_fast.spec.compact import compact
+from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
+from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
+from dcnn_fast.spec.convnet_rules import LayerRule
 from dcnn_fast.spec.cost import LayerCost, column_costs
 from dcnn_fast.spec.layers import (
     ORDERS,
@@ -43,13 +46,17 @@ __all__ = [
     "VIEWS",
     "Block",
     "Column",
+    "ConvNetError",
     "CrossMapNorm",
     "Geometry",
     "LayerCost",
+    "LayerRule",
     "Network",
     "Norm",
     "Order",
     "Pool",
+    "Preprocessing",
+    "Reading",
     "Reduce",
     "Rounding",
     "SameMapNorm",
@@ -59,8 +66,10 @@ __all__ = [
     "compact",
     "network_from_dict",
     "network_to_dict",
+    "parse_convnet_cfg",
     "preset",
     "preset_names",
+    "read_convnet_cfg",
     "squeezenet_column",
     "table_column",
     "torchvision_alexnet_column",

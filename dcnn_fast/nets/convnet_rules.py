@@ -1,0 +1,54 @@
+"""Rules of cuda-convnet's layer-parameter files on a network: how it starts and how it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast.nets.network import MultiColumn
+from dcnn_fast.spec.convnet_rules import LayerRule
+
+
+def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[dict[str, Any]]:
+    """Groups for `training.ConvNetUpdate`: the weights and the biases of each layer with their rates; biases do not decay.
+
+    rules: as `spec.Reading` has them. Each group names its parameters in "name" and its schedule in "schedule", which
+    `training.parse_schedule` reads; it is for the caller to move "lr" by it. Raises ValueError unless the rules are those of
+    exactly the network's layers.
+    """
+    groups: list[dict[str, Any]] = []
+    for part, rule in rules.items():
+        weight, bias = _parameters(net, rules, part)
+        groups += [
+            {
+                "params": [weight], "lr": rule.rate, "momentum": rule.momentum, "decay": rule.decay,
+                "name": f"{part}.weight", "schedule": rule.schedule,
+            },
+            {
+                "params": [bias], "lr": rule.bias_rate, "momentum": rule.bias_momentum, "decay": 0.0,
+                "name": f"{part}.bias", "schedule": rule.bias_schedule,
+            },
+        ]  # fmt: skip
+    return groups
+
+
+@torch.no_grad()
+def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) -> MultiColumn:
+    """Start `net` as cuda-convnet would: normal weights of each layer's deviation, constant biases; returns it."""
+    generator = torch.Generator().manual_seed(seed)
+    for part, rule in sorted(rules.items()):
+        weight, bias = _parameters(net, rules, part)
+        weight.copy_(torch.randn(weight.shape, generator=generator) * rule.deviation)
+        bias.fill_(rule.bias)
+    return net
+
+
+def _parameters(net: nn.Module, rules: Mapping[str, LayerRule], part: str) -> tuple[Tensor, Tensor]:
+    named = dict(net.named_parameters())
+    layers = {name.rpartition(".")[0] for name in named}
+    if layers != set(rules):
+        raise ValueError(f"rules must be those of the network's layers, differing: {sorted(layers ^ set(rules))}")
+    return named[f"{part}.weight"], named[f"{part}.bias"]

@@ -1,0 +1,315 @@
+"""cuda-convnet's layers as a network: layer-definition files and checkpoints are read through here (facts.md 2).
+
+cuda-convnet describes a graph of small layers; a `Network` is columns of blocks. `assemble` follows the graph from its cost
+down to the data and refuses, naming the layer, what a `Network` cannot say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Network, Norm, Pool, SameMapNorm, View, window_count
+
+NUL = "\0"
+
+
+class ConvNetError(ValueError):
+    """A file of cuda-convnet's that is wrong or that no `Network` can say; the message names the layer, the key and why."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of cuda-convnet, its keys as values under their own names.
+
+    kind: data, conv, fc, pool, cmrnorm, rnorm, neuron, dropout, concat, pass, softmax or cost.logreg. A norm's `scale` is not
+    divided by its size; its `k` is 1 or minDiv. A neuron layer's `neuron` is its name. dropout: of the layer's own output.
+    keeps: with the outputs multiplied by 1 - dropout when the network is tested, not by 1 / (1 - dropout) when it is trained.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    dropout: float = 0.0
+    keeps: bool = True
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A network and where cuda-convnet's layers are in it.
+
+    parts: the name of each layer with weights and the start of its parameters' names: "columns.0.blocks.1", "columns.0.fc.0",
+    "label". shrink: for each part what its weights must be multiplied by, as what it is given was not
+    scaled up in training.
+    """
+
+    network: Network
+    parts: Mapping[str, str]
+    shrink: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What cuda-convnet leaves to its data provider. views: one for each column, or one for all of them."""
+
+    views: tuple[View, ...] = ("warp",)
+    plane: int = 256
+    window: int = 224
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+
+
+@dataclass
+class _Draft:
+    """A block whose layers are still coming."""
+
+    conv: Layer
+    relu: bool = False
+    pool: Pool | None = None
+    norm: Norm | None = None
+    norm_first: bool = False
+
+
+def refuse(layer: str, key: str, why: str) -> ConvNetError:
+    """The error of one key of one layer; what follows a NUL in a name is the reader's own."""
+    return ConvNetError(f"[{layer.partition(NUL)[0]}] {key}: {why}")
+
+
+def assemble(
+    layers: Sequence[Layer], data: Preprocessing, *, name: str = "cuda-convnet", labels: Sequence[str] | None = None
+) -> Assembly:
+    """The network of `layers`, which are in the order in which they are defined.
+
+    labels: the names of the label layer's outputs; low and high where there are two, else their numbers. Raises ConvNetError.
+    """
+    by_name = _by_name(layers)
+    label, tops, used = _label(by_name)
+    chains = [_chain(top, by_name) for top in tops]
+    used |= {layer.name for chain in chains for layer in chain}
+    for layer in layers:
+        if layer.name not in used:
+            raise refuse(
+                layer.name, "type", f"this {layer.kind} layer's output reaches no cost through a column"
+            )
+    if len(data.views) not in (1, len(chains)):
+        raise ConvNetError(f"views must be one, or one for each of {len(chains)} columns, got {len(data.views)}")
+    parts: dict[str, str] = {}
+    shrink: dict[str, float] = {}
+    columns, top_shrinks = [], []
+    for number, chain in enumerate(chains):
+        view = data.views[number % len(data.views)]
+        builder = _ColumnBuilder(data, f"columns.{number}", parts)
+        for layer in chain[1:]:
+            builder.add(layer)
+        column, factor = builder.column(view, chain[-1])
+        columns.append(column)
+        top_shrinks.append(factor)
+        shrink |= {f"columns.{number}.fc.{above}": factor for above in range(1, len(column.fc))}
+    if len(set(top_shrinks)) > 1:
+        raise refuse(label.name, "inputs", "its inputs have different dropouts")
+    if len(parts) != sum(len(column.blocks) + len(column.fc) for column in columns):
+        raise refuse(label.name, "inputs", "its columns share layers, which a network's columns do not")
+    parts[label.name], shrink["label"] = "label", top_shrinks[0]
+    outputs = int(label.values["outputs"])
+    names = tuple(labels) if labels is not None else ("low", "high") if outputs == 2 else tuple(map(str, range(outputs)))
+    if len(names) != outputs:
+        raise ConvNetError(f"labels must be {outputs} names, as [{label.name}] has that many outputs, got {len(names)}")
+    try:
+        return Assembly(Network(name, tuple(columns), names), parts, shrink)
+    except ValueError as error:
+        raise refuse(label.name, "outputs", str(error)) from None
+
+
+def _by_name(layers: Sequence[Layer]) -> dict[str, Layer]:
+    by_name: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.name in by_name:
+            raise refuse(layer.name, "name", "a layer of that name is defined already")
+        for below in layer.inputs:
+            if below not in by_name:
+                raise refuse(layer.name, "inputs", f"a layer may only use layers defined above it, got {below!r}")
+        by_name[layer.name] = layer
+    return by_name
+
+
+def _label(by_name: Mapping[str, Layer]) -> tuple[Layer, list[Layer], set[str]]:
+    """The label layer, the top layer of each column, and the names of the layers above the columns."""
+    costs = [layer for layer in by_name.values() if layer.kind == "cost.logreg"]
+    if len(costs) != 1:
+        raise ConvNetError(f"layers must have exactly one cost.logreg, got {len(costs)}")
+    (cost,) = costs
+    if len(cost.inputs) != 2 or by_name[cost.inputs[0]].kind != "data" or by_name[cost.inputs[1]].kind != "softmax":
+        raise refuse(cost.name, "inputs", "must be a data layer with the labels and a softmax layer")
+    softmax = by_name[cost.inputs[1]]
+    label = by_name[_only(softmax)]
+    if label.kind != "fc":
+        raise refuse(softmax.name, "inputs", f"must be an fc layer, got {label.name!r}, a {label.kind} layer")
+    if label.dropout:
+        raise refuse(label.name, "dropout", "the label layer of a network has none")
+    used = {*cost.inputs, cost.name, label.name}
+    tops: list[Layer] = []
+    for name in label.inputs:
+        layer = by_name[name]
+        if layer.kind == "concat":
+            used.add(name)
+            tops += [by_name[below] for below in layer.inputs]
+        else:
+            tops.append(layer)
+    return label, tops, used
+
+
+def _only(layer: Layer) -> str:
+    if len(layer.inputs) != 1:
+        raise refuse(layer.name, "inputs", f"must be one layer, as only the label layer joins columns, got {len(layer.inputs)}")
+    return layer.inputs[0]
+
+
+def _chain(top: Layer, by_name: Mapping[str, Layer]) -> list[Layer]:
+    """A column's layers from its data to `top`."""
+    chain = [top]
+    while chain[-1].kind != "data":
+        chain.append(by_name[_only(chain[-1])])
+    return chain[::-1]
+
+
+class _ColumnBuilder:
+    """Makes a column of its layers, `add`ed from the data on; enters them in `parts`."""
+
+    def __init__(self, data: Preprocessing, prefix: str, parts: dict[str, str]) -> None:
+        self.data, self.prefix, self.parts = data, prefix, parts
+        self.blocks: list[Block] = []
+        self.sizes: list[int] = []
+        self.dropouts: list[tuple[float, bool]] = []
+        self.draft: _Draft | None = None
+        self.linear = False  # the layer before is an fc whose relu has not come
+        self.extent, self.channels = data.window, len(data.mean)
+
+    def add(self, layer: Layer) -> None:
+        adders = {"conv": self._conv, "fc": self._fc, "dropout": self._dropout, "neuron": self._neuron, "pass": self._pass}
+        adders |= dict.fromkeys(("pool", "cmrnorm", "rnorm"), self._tail)
+        if layer.dropout and layer.kind not in ("fc", "dropout"):
+            raise refuse(layer.name, "dropout", "only the fully-connected layers of a column have dropout")
+        if layer.kind not in adders:
+            raise refuse(layer.name, "type", f"a {layer.kind} layer inside a column cannot be said")
+        adders[layer.kind](layer)
+
+    def column(self, view: View, top: Layer) -> tuple[Column, float]:
+        """The column, and by what layers on top of its fc layers must shrink."""
+        self._finish_block()
+        if self.linear:
+            raise refuse(top.name, "neuron", "the last fc layer of a column must have a relu")
+        if len(set(self.dropouts)) > 1:
+            raise refuse(top.name, "dropout", "all fully-connected layers of a column must have the same dropout")
+        if not self.blocks or not self.sizes:
+            raise refuse(top.name, "inputs", "a column needs a convolution and an fc layer below the label layer")
+        dropout, keeps = self.dropouts[0]
+        data = self.data
+        try:
+            column = Column(
+                view, tuple(self.blocks), tuple(self.sizes), data.plane, data.window, len(data.mean), "up", dropout,
+                data.mean, data.scale,
+            )  # fmt: skip
+        except ValueError as error:
+            raise refuse(top.name, "inputs", str(error)) from None
+        return column, 1 - dropout if keeps else 1.0
+
+    def _conv(self, layer: Layer) -> None:
+        if self.sizes:
+            raise refuse(layer.name, "inputs", "a convolution above a fully-connected layer cannot be said")
+        self._finish_block()
+        if layer.values["channels"] != self.channels:
+            raise refuse(layer.name, "channels", f"must be its input's {self.channels}, got {layer.values['channels']}")
+        self.draft = _Draft(layer)
+
+    def _fc(self, layer: Layer) -> None:
+        if self.linear:
+            raise refuse(layer.name, "inputs", "the fc layer below it has no relu, and every layer of a column has one")
+        self._finish_block()
+        self.parts[layer.name] = f"{self.prefix}.fc.{len(self.sizes)}"
+        self.sizes.append(int(layer.values["outputs"]))
+        self.dropouts.append((layer.dropout, layer.keeps))
+        self.linear = True
+
+    def _dropout(self, layer: Layer) -> None:
+        if not self.dropouts or self.dropouts[-1][0]:
+            raise refuse(layer.name, "inputs", "only fully-connected layers have dropout, one each")
+        self.dropouts[-1] = (layer.dropout, layer.keeps)
+
+    def _neuron(self, layer: Layer) -> None:
+        if layer.values["neuron"] != "relu":
+            raise refuse(layer.name, "neuron", f"must be relu, got {layer.values['neuron']!r}")
+        if self.draft is None and not self.sizes:
+            raise refuse(layer.name, "inputs", "a relu must follow a convolution or a fully-connected layer")
+        if self.draft is not None:
+            self.draft.relu = True
+        self.linear = False
+
+    def _pass(self, layer: Layer) -> None:
+        """A layer that does nothing."""
+
+    def _tail(self, layer: Layer) -> None:
+        if self.draft is None:
+            raise refuse(layer.name, "inputs", f"a {layer.kind} layer must follow a convolution")
+        _add_to_block(self.draft, layer, self.draft.conv, self.extent)
+
+    def _finish_block(self) -> None:
+        if self.draft is None:
+            return
+        block = _block(self.draft)
+        self.parts[self.draft.conv.name] = f"{self.prefix}.blocks.{len(self.blocks)}"
+        self.blocks.append(block)
+        self.extent, self.channels, self.draft = block.out_extent(self.extent, "up"), block.filters, None
+
+
+def _add_to_block(draft: _Draft, layer: Layer, conv: Layer, extent: int) -> None:
+    """Pool or norm a block's maps, `extent` being the side of its convolution's input."""
+    values = layer.values
+    if values["channels"] != conv.values["filters"]:
+        raise refuse(
+            layer.name, "channels", f"must be {conv.values['filters']}, as its input has that many, got {values['channels']}"
+        )
+    if (draft.pool if layer.kind == "pool" else draft.norm) is not None:
+        raise refuse(layer.name, "type", f"a second {layer.kind} of one convolution cannot be said")
+    try:
+        if layer.kind == "pool":
+            draft.pool = Pool(values["sizeX"], values["stride"])
+            draft.norm_first = draft.norm is not None
+            maps = _convolution(conv).conv_extent(extent, "up")
+            covering = window_count(maps, draft.pool.size, draft.pool.stride, "up")
+            if values.get("outputsX", 0) not in (0, covering):
+                raise refuse(
+                    layer.name, "outputsX", f"must be 0 or {covering}, which covers the maps, got {values['outputsX']}"
+                )
+            return
+        if not draft.relu:
+            raise refuse(layer.name, "inputs", "a norm of maps without a relu cannot be said")
+        if layer.kind == "cmrnorm":
+            draft.norm = CrossMapNorm(values["size"], values["scale"], values["pow"], values["k"])
+        elif values["k"] != 1:
+            raise refuse(layer.name, "minDiv", f"must be 1 for a norm within maps, got {values['k']}")
+        else:
+            draft.norm = SameMapNorm(values["size"], values["scale"], values["pow"])
+    except ConvNetError:
+        raise
+    except ValueError as error:
+        raise refuse(layer.name, "type", str(error)) from None
+
+
+def _convolution(conv: Layer) -> Block:
+    values = conv.values
+    try:
+        return Block(values["filters"], values["filterSize"], values["stride"], values["padding"], values["groups"])
+    except ValueError as error:
+        raise refuse(conv.name, "filters", str(error)) from None
+
+
+def _block(draft: _Draft) -> Block:
+    if not draft.relu:
+        raise refuse(draft.conv.name, "neuron", "must be relu")
+    plain = _convolution(draft.conv)
+    return Block(
+        plain.filters, plain.size, plain.stride, plain.padding, plain.groups, draft.pool, draft.norm,
+        "conv-norm-pool" if draft.norm_first else "conv-pool-norm",
+    )  # fmt: skip

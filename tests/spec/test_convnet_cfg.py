@@ -1,0 +1,172 @@
+"""cuda-convnet's layer files: what they say is understood, and what a network cannot say is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
+from dcnn_fast.spec.convnet_cfg import parse_convnet_cfg, read_convnet_cfg
+from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
+from dcnn_fast.spec.convnet_rules import LayerRule
+from tests.convnet_files import LAYERS, PARAMS
+
+DATA = Preprocessing(plane=40, window=32)
+COLUMN = Column(
+    "warp",
+    (Block(16, 5, stride=2, pool=Pool(), norm=CrossMapNorm(5, 2e-4)), Block(32, 3, padding=1, groups=2)),
+    (20, 12),
+    plane=40,
+    window=32,
+)
+
+
+def test_a_network_and_its_rules_are_read(tmp_path):
+    (tmp_path / "layers.cfg").write_text(LAYERS)
+    (tmp_path / "params.cfg").write_text(PARAMS)
+    read = read_convnet_cfg(tmp_path / "layers.cfg", tmp_path / "params.cfg", DATA)
+    assert read.network == Network("layers", (COLUMN,))
+    assert list(read.rules) == ["columns.0.blocks.0", "columns.0.blocks.1", "columns.0.fc.0", "columns.0.fc.1", "label"]
+    assert read.rules["columns.0.blocks.1"] == LayerRule("conv2", 0.001, 0.002, 0.9, 0.8, 0.004, deviation=0.01, bias=1)
+    assert read.rules["columns.0.fc.0"].deviation == 0.02
+    assert [note.partition(":")[0] for note in read.notes] == ["[conv1] partialSum", "[conv2] partialSum"]
+
+
+def test_norm_before_pool_and_norms_in_the_wrong_file():
+    layers = (
+        LAYERS.replace("inputs=pool1", "inputs=conv1")
+        .replace("sizeX=3", "size_X=3")
+        .replace("inputs=conv1\nsize_X", "inputs=norm1\nsizeX")
+    )
+    layers = layers.replace("inputs=norm1\nchannels=16\ngroups", "inputs=pool1\nchannels=16\ngroups")
+    first, rest = layers.split("[pool1]")
+    pool, norm = rest.split("[norm1]")[0], rest.split("[norm1]")[1].split("[conv2]")[0]
+    rest = rest.split("[conv2]")[1]
+    norm = norm.replace("size=5", "sizeX=3\nscale=0.0003\npow=0.5").replace("cmrnorm", "rnorm")
+    read = parse_convnet_cfg(
+        f"{first}[norm1]{norm}[pool1]{pool}[conv2]{rest}", PARAMS.replace("scale=0.0002\npow=0.75", ""), DATA
+    )
+    block = read.network.columns[0].blocks[0]
+    assert block.order == "conv-norm-pool" and block.pool == Pool() and block.norm == SameMapNorm(3, 3e-4, 0.5)
+    assert any(note.startswith("[norm1] sizeX: the obsolete") for note in read.notes)
+    assert any(note.startswith("[norm1] scale: belongs in the layer parameters") for note in read.notes)
+
+
+def test_the_relu_may_follow_the_pool():
+    layers = LAYERS.replace("sharedBiases=true\nneuron=relu", "").replace("outputsX=0", "outputsX=7\nneuron=relu")
+    assert parse_convnet_cfg(layers, PARAMS, DATA).network.columns == (COLUMN,)
+
+
+def second_column(layers):
+    """The layers between data and label once more, with names that end in b."""
+    names = ("conv1", "pool1", "norm1", "conv2", "fc1", "fc2")
+    body = layers[layers.index("[conv1]") : layers.index("[fclabel]")]
+    for name in names:
+        body = body.replace(f"[{name}]", f"[{name}b]").replace(f"inputs={name}\n", f"inputs={name}b\n")
+    return body
+
+
+def two_columns(joined, data="data"):
+    body = second_column(LAYERS).replace("inputs=data", f"inputs={data}")
+    head, tail = LAYERS.split("[fclabel]")
+    source = "[datab]\ntype=data\ndataIdx=2\n" if data == "datab" else ""
+    join, inputs = ("[join]\ntype=concat\ninputs=fc2,fc2b\n", "join") if joined == "concat" else ("", "fc2,fc2b")
+    params = PARAMS.replace("\n[", "\n\n[").split("\n\n")
+    for part in list(params):
+        name = part[1 : part.index("]")]
+        if name not in ("fclabel", "logprob"):
+            params.append(part.replace(name, f"{name}b", 1).replace("0.001", "0").replace("0.002", "0"))
+    return f"{head}{source}{body}{join}[fclabel]{tail.replace('inputs=fc2', f'inputs={inputs}')}", "\n".join(params)
+
+
+@pytest.mark.parametrize("joined", ["concat", "inputs"])
+@pytest.mark.parametrize("data", ["data", "datab"])
+def test_columns_are_joined_by_the_label_layer_and_frozen_without_rates(joined, data):
+    layers, params = two_columns(joined, data)
+    read = parse_convnet_cfg(layers, params, Preprocessing(("local", "warp"), 40, 32))
+    first, second = read.network.columns
+    assert (first.view, first.frozen, second.view, second.frozen) == ("local", False, "warp", True)
+    assert read.rules["columns.1.fc.1"].layer == "fc2b" and read.rules["columns.1.fc.1"].fixed
+
+
+def test_version_2_keys():
+    layers = LAYERS.replace("partialSum=4", "sumWidth=6\ngpu=0").replace("size=5", "size=5\nminDiv=2")
+    layers = layers.replace("[fclabel]", "[drop]\ntype=dropout2\ninputs=fc2\nkeep=0.25\n[fclabel]").replace(
+        "inputs=fc2\noutputs=2", "inputs=drop\noutputs=2"
+    )
+    layers = layers.replace(
+        "[fc2]\ntype=fc\ninputs=fc1", "[drop1]\ntype=dropout2\ninputs=fc1\nkeep=0.25\n[fc2]\ntype=fc\ninputs=drop1"
+    )
+    params = PARAMS.replace("dropout=0.5", "wball=0").replace("epsW=0.001", "epsW=dexp[base=0.01;tgtFactor=250;numSteps=4]")
+    read = parse_convnet_cfg(layers, params, DATA)
+    column = read.network.columns[0]
+    assert column.dropout == 0.75 and column.blocks[0].norm == CrossMapNorm(5, 2e-4, 0.75, 2.0)
+    rule = read.rules["label"]
+    assert (rule.rate, rule.schedule, rule.bias_schedule) == (0.01, "dexp[tgtFactor=250;numSteps=4]", "const")
+
+
+CHANGES = [
+    ("pool=max", "pool=avg", r"\[pool1\] pool: must be max"),
+    ("type=cmrnorm", "type=cnorm", r"\[norm1\] type: cnorm"),
+    ("type=cmrnorm", "type=wonder", r"\[norm1\] type: must be one of"),
+    ("neuron=relu", "neuron=tanh[1,2]", r"\[conv1\] neuron: must be relu"),
+    ("size=5", "size=5\nblocked=1", r"\[norm1\] blocked:"),
+    ("initB=1", "initWFunc=f.g()", r"\[conv2\] initWFunc:"),
+    ("initB=1", "weightSource=conv1", r"\[conv2\] weightSource:"),
+    ("initB=1", "randSparse=true", r"\[conv2\] randSparse:"),
+    ("initB=1", "filterChannels=4", r"\[conv2\] filterChannels: must be channels / groups, got 4"),
+    ("initB=1", "colour=red", r"\[conv2\] colour: is no key"),
+    ("initB=1", "initB=nan", r"\[conv2\] initB: must be finite"),
+    ("initW=0.01", "", r"\[conv2\] initW: is missing"),
+    ("sharedBiases=true", "sharedBiases=0", r"\[conv1\] sharedBiases:"),
+    ("outputsX=0", "outputsX=5", r"\[pool1\] outputsX: must be 0 or 7"),
+    ("outputsX=0", "start=-1", r"\[pool1\] start:"),
+    ("channels=3", "channels=4", r"\[conv1\] channels: must be its input's 3, got 4"),
+    ("filters=16", "filters=many", r"\[conv1\] filters: must be an integer, got 'many'"),
+    ("inputs=fc1", "inputs=fc2", r"\[fc2\] inputs: a layer may only use layers defined above"),
+    ("inputs=fc2", "inputs=fc1", r"\[fc2\] type: this fc layer's output reaches no cost"),
+    ("inputs=fc1", "inputs=fc1,conv2", r"\[fc2\] inputs: must be one layer"),
+    ("[fc2]", "[fc1]", r"section 'fc1' already exists"),
+    ("type=cost.logreg", "type=cost.sum2", r"\[logprob\] type: cost.sum2"),
+    ("initW=0.02\nneuron=relu", "", r"\[fc2\] inputs: the fc layer below it has no relu"),
+    ("stride=2\nfilterSize=5", "stride=7\nfilterSize=5", r"\[conv1\] filters: Block: stride must not exceed"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), CHANGES)
+def test_what_a_network_cannot_say_is_refused_by_name(old, new, message):
+    assert old in LAYERS
+    with pytest.raises(ConvNetError, match=message):
+        parse_convnet_cfg(LAYERS.replace(old, new, 1), PARAMS, DATA)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epsB=0.002\n", "", r"\[conv1\] epsB: is missing in the layer parameters"),
+        ("coeff=1", "coeff=2", r"\[logprob\] coeff: must be 1"),
+        ("dropout=0.5", "dropout=0.25", r"\[fc2\] dropout: all fully-connected layers"),
+        ("pow=0.75", "pow=0.75\ndropout=0.5", r"\[norm1\] dropout: only the fully-connected layers"),
+        ("coeff=1", "coeff=1\ndropout=0.5", r"\[logprob\] dropout: is no key"),
+        ("wc=0.004", "wc=0.004,0.1", r"\[conv1\] wc: must be the same for all inputs"),
+        ("wc=0.004", "wc=-1", r"\[conv1\] epsW: LayerRule: decay must not be negative"),
+        ("wc=0.004", "wc=0\nwball=1", r"\[conv1\] wball:"),
+        ("epsW=0.001", "epsW=dexp[base=1;numSteps=4]", r"\[conv1\] epsW: dexp must have the entries"),
+        ("epsW=0.001", "epsW=step[base=1]", r"\[conv1\] epsW: a schedule must be one of"),
+        ("[conv1]", "[convx]", r"\[convx\] layer parameters: no layer of that name"),
+    ],
+)
+def test_wrong_parameters_are_refused_by_name(old, new, message):
+    assert old in PARAMS
+    with pytest.raises(ConvNetError, match=message):
+        parse_convnet_cfg(LAYERS, PARAMS.replace(old, new, 1), DATA)
+
+
+@pytest.mark.parametrize("text", ["", "type=data", "[a\ntype=data", "[a]\ntype", "\0", "[\0]\ntype=data"])
+def test_texts_that_are_no_layer_files(text):
+    with pytest.raises(ConvNetError):
+        parse_convnet_cfg(text)
+
+
+def test_a_norm_needs_the_parameters():
+    with pytest.raises(ConvNetError, match=r"\[norm1\] scale: a norm needs the layer-parameter file"):
+        parse_convnet_cfg(LAYERS, None, DATA)
