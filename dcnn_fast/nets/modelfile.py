@@ -88,17 +88,31 @@ def load_model(path: str | Path) -> Model:
         raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise ModelError(f"{path}: {error}") from None
+    net = network_with(network, {name: _restored(tensors, name, path) for name in _expected_shapes(network)})
+    return Model(net.eval(), header.get("provenance") or {})
+
+
+def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiColumn:
+    """The module of `network` whose parameters are the tensors of `state` themselves, all float32.
+
+    Raises ValueError, before anything is allocated, unless they are those of the network and of their shapes.
+    """
+    expected = _expected_shapes(network)
+    if set(state) != set(expected):
+        raise ValueError(f"tensors must be those of the spec, differing: {sorted(set(state) ^ set(expected))[:3]}")
+    for name, shape in expected.items():
+        if tuple(state[name].shape) != shape:
+            raise ValueError(f"tensor {name} must have shape {list(shape)}, got {list(state[name].shape)}")
     with torch.device("meta"):
         net = MultiColumn(network)
-    state = {name: _restored(tensors, name, path) for name in net.state_dict()}
-    net.load_state_dict(state, assign=True)
+    net.load_state_dict(dict(state), assign=True)
     for column, data in zip(net.columns, network.columns, strict=True):
         column.mean = torch.tensor(data.mean, dtype=torch.float32).reshape(1, -1, 1, 1)
         column.requires_grad_(not data.frozen)
     net.label.requires_grad_()
     if net.attribute is not None:
         net.attribute.requires_grad_()
-    return Model(net.eval(), header.get("provenance") or {})
+    return net
 
 
 def _store_compact(tensors: dict[str, Tensor], name: str, value: Tensor, storage: Storage) -> None:

@@ -90,9 +90,7 @@ def assemble(
     used |= {layer.name for chain in chains for layer in chain}
     for layer in layers:
         if layer.name not in used:
-            raise refuse(
-                layer.name, "type", f"this {layer.kind} layer's output reaches no cost through a column"
-            )
+            raise refuse(layer.name, "type", f"this {layer.kind} layer's output reaches no cost through a column")
     if len(data.views) not in (1, len(chains)):
         raise ConvNetError(f"views must be one, or one for each of {len(chains)} columns, got {len(data.views)}")
     parts: dict[str, str] = {}

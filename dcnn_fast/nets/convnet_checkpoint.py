@@ -1,0 +1,233 @@
+"""Networks from cuda-convnet's checkpoints, of either version, plain or zipped (facts.md 2.2, 2.4)."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.nets.convnet_pickle import PickleError, read_pickle
+from dcnn_fast.nets.modelfile import Model, ModelError, network_with
+from dcnn_fast.spec.convnet_graph import Assembly, Layer, assemble, refuse
+
+_LARGEST = 2**32  # bytes of a checkpoint
+_PLANE_OF_WINDOW = 256 / 224
+
+
+@dataclass(frozen=True)
+class ConvNetCheckpoint:
+    """A network that cuda-convnet trained. increments: the last steps, under the names of the parameters they belong to."""
+
+    model: Model
+    increments: Mapping[str, Tensor]
+
+
+def import_convnet(
+    path: str | Path,
+    *,
+    views: Sequence[spec.View] = ("warp",),
+    plane: int | None = None,
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+    labels: Sequence[str] | None = None,
+) -> ConvNetCheckpoint:
+    """The network of a checkpoint, whose pickle is interpreted and never loaded.
+
+    views: one for each column, or one for all. plane: the side of the normalised input, by default to the window as 256 is to
+    224. mean: what was taken off each channel: cuda-convnet keeps it in its batches.meta. labels: as
+    `spec.read_convnet_cfg` takes them. Weights above a dropout without compensation are multiplied by what is kept, as our
+    dropout compensates. Raises ModelError naming the file and what is wrong.
+    """
+    try:
+        raw = _contents(Path(path))
+        state = _entry(read_pickle(raw), "model_state", dict)
+        layers, arrays, version = _layers(state)
+        window = _window(layers, arrays)
+        side = round(window * _PLANE_OF_WINDOW) if plane is None else plane
+        data = spec.Preprocessing(tuple(views), side, window, mean)
+        assembly = assemble(layers, data, name=Path(path).name, labels=labels)
+        weights = _tensors(assembly, arrays, "")
+        increments = _tensors(assembly, arrays, "Inc")
+        provenance = {
+            "imported from": f"a checkpoint of cuda-convnet, version {version}",
+            "sha256": hashlib.sha256(raw).hexdigest(),
+            **{key: state[key] for key in ("epoch", "batchnum") if isinstance(state.get(key), int)},
+        }
+        return ConvNetCheckpoint(Model(network_with(assembly.network, weights).eval(), provenance), increments)
+    except PickleError as error:
+        raise ModelError(f"{path}: not a checkpoint of cuda-convnet: {error}") from None
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+
+
+def _contents(path: Path) -> bytes:
+    """The pickle, which may be the one member `data` of a zip file."""
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"must have at most {_LARGEST} bytes")
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        if archive.namelist() != ["data"]:
+            raise ValueError(f"a zipped checkpoint must have the one member 'data', got {archive.namelist()[:3]}")
+        if archive.getinfo("data").file_size > _LARGEST:
+            raise ValueError(f"its member 'data' must have at most {_LARGEST} bytes")
+        with archive.open("data") as member:
+            return member.read(_LARGEST)
+
+
+def _entry(owner: Any, key: str, kind: type) -> Any:
+    if not isinstance(owner, dict) or not isinstance(owner.get(key), kind):
+        raise ValueError(f"not a checkpoint of cuda-convnet: it must have {key!r}, a {kind.__name__}")
+    return owner[key]
+
+
+def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any]], int]:
+    """The layers in an order in which each follows its inputs, what the file says of each, and cuda-convnet's version."""
+    stored = state.get("layers")
+    version = 2 if isinstance(stored, dict) else 1
+    entries = list(stored.values()) if isinstance(stored, dict) else stored
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("not a checkpoint of cuda-convnet: its layers must be a list or a dict of dicts")
+    names = [_entry(entry, "name", str) for entry in entries]
+    found = {name: _layer(entry, name, names) for name, entry in zip(names, entries, strict=True)}
+    ordered: dict[str, Layer] = {}
+    while len(ordered) < len(found):
+        waiting = [layer for layer in found.values() if layer.name not in ordered]
+        ready = [layer for layer in waiting if all(below in ordered for below in layer.inputs)]
+        if not ready:
+            raise ValueError("layers must follow one another without a circle, from layers that there are")
+        ordered |= {layer.name: layer for layer in ready}
+    return list(ordered.values()), dict(zip(names, entries, strict=True)), version
+
+
+def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
+    kind = _entry(entry, "type", str)
+    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else str(i) for i in _listed(entry.get("inputs", [])))
+    read = _Entry(name, entry)
+    if kind in ("dropout", "dropout2"):
+        keep = read.number("keep", 0.5) if entry.get("enable", True) else 1.0
+        return Layer(name, "dropout", inputs, {}, _share(name, 1 - keep), kind == "dropout2")
+    dropout = _share(name, read.number("dropout", 0.0))
+    return Layer(name, kind, inputs, _values(kind, read), dropout)
+
+
+def _values(kind: str, read: _Entry) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if kind == "conv":
+        read.must_be("sharedBiases", True)
+        read.must_be("randSparse", False)
+        values = {key: read.integer(key) for key in ("channels", "filters", "filterSize", "stride")}
+        values |= {"padding": abs(read.integer("padding", 0)), "groups": read.integer("groups", 1)}
+    elif kind == "fc":
+        values = {"outputs": read.integer("outputs")}
+    elif kind == "pool":
+        read.must_be("pool", "max")
+        read.must_be("start", 0)
+        read.must_be("sum", False)
+        values = {key: read.integer(key) for key in ("channels", "sizeX", "stride")}
+        values["outputsX"] = read.integer("outputsX", 0)
+    elif kind in ("cmrnorm", "rnorm"):
+        read.must_be("blocked", False)
+        size = read.integer("size")
+        values = {
+            "channels": read.integer("channels"),
+            "size": size,
+            "k": read.number("minDiv", 1.0),
+            "pow": read.number("pow"),
+        }
+        values["scale"] = read.number("scale") * (size if kind == "cmrnorm" else size**2)
+    elif kind == "neuron":
+        neuron = read.entry.get("neuron")
+        values = {"neuron": neuron.get("type") if isinstance(neuron, dict) else neuron}
+    return values
+
+
+class _Entry:
+    """What a checkpoint says of one layer; what one input may have each is a list there."""
+
+    def __init__(self, name: str, entry: dict[str, Any]) -> None:
+        self.name, self.entry = name, entry
+
+    def one(self, key: str, default: Any = None) -> Any:
+        listed = _listed(self.entry.get(key, default))
+        if len(listed) != 1:
+            raise refuse(self.name, key, f"must be one value, as only the label layer has several inputs, got {len(listed)}")
+        return listed[0]
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        value = self.one(key, default)
+        if not isinstance(value, int):
+            raise refuse(self.name, key, f"must be an integer, got {str(value)[:40]}")
+        return int(value)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.one(key, default)
+        if not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+            raise refuse(self.name, key, f"must be a finite number, got {str(value)[:40]}")
+        return float(value)
+
+    def must_be(self, key: str, wanted: Any) -> None:
+        """Refuse another value than `wanted`, which is the one where there is none."""
+        value = self.one(key, wanted)
+        if value != wanted:
+            raise refuse(self.name, key, f"must be {wanted}, all that can be said, got {str(value)[:40]}")
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise refuse(name, "dropout", f"must lie in [0, 1), got {value}")
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _window(layers: Sequence[Layer], arrays: Mapping[str, dict[str, Any]]) -> int:
+    """The side of the images that the lowest convolutions were given."""
+    kinds = {layer.name: layer.kind for layer in layers}
+    lowest = [layer for layer in layers if layer.kind == "conv" and any(kinds[below] == "data" for below in layer.inputs)]
+    sides = {_Entry(layer.name, arrays[layer.name]).integer("imgSize") for layer in lowest}
+    if len(sides) != 1:
+        raise ValueError(f"the convolutions on data must have one imgSize, got {sorted(sides)}")
+    return sides.pop()
+
+
+def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: str) -> dict[str, Tensor]:
+    """Weights, or with "Inc" their increments, as our parameters."""
+    tensors: dict[str, Tensor] = {}
+    for layer, part in assembly.parts.items():
+        entry = arrays[layer]
+        if suffix and f"weights{suffix}" not in entry:
+            return {}
+        matrices = [_matrix(layer, f"weights{suffix}", value) for value in _listed(entry.get(f"weights{suffix}"))]
+        matrix = np.concatenate(matrices) * np.float32(assembly.shrink.get(part, 1.0))
+        bias = _matrix(layer, f"biases{suffix}", entry.get(f"biases{suffix}")).reshape(-1)
+        weight = torch.from_numpy(np.ascontiguousarray(matrix.T))
+        number, _, index = part.removeprefix("columns.").partition(".blocks.")
+        if index:
+            block = assembly.network.columns[int(number)].blocks[int(index)]
+            taps = block.size**2
+            if weight.shape[1] % taps:
+                raise refuse(layer, f"weights{suffix}", f"must have {taps} rows a channel, got {weight.shape[1]}")
+            weight = weight.reshape(weight.shape[0], -1, block.size, block.size).contiguous(memory_format=torch.channels_last)
+        tensors[f"{part}.weight"], tensors[f"{part}.bias"] = weight, torch.from_numpy(bias.copy())
+    return tensors
+
+
+def _matrix(layer: str, key: str, value: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    if not isinstance(value, np.ndarray) or value.ndim != 2:
+        raise refuse(layer, key, "must be a matrix")
+    if not np.isfinite(value).all():
+        raise refuse(layer, key, "must be finite")
+    return value.astype(np.float32)

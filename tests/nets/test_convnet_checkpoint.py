@@ -1,0 +1,281 @@
+"""cuda-convnet's checkpoints: the converted network computes what cuda-convnet computed, and a hostile pickle does nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from dcnn_fast.nets import ModelError, load_model, save_model
+from dcnn_fast.nets.convnet_checkpoint import import_convnet
+from dcnn_fast.nets.convnet_pickle import PickleError, read_pickle
+from tests.nets.convnet_writer import Option, pickled
+
+SIDE, MEAN = 16, (120.0, 110.0, 100.0)
+RELU = {"type": "relu", "params": {}}
+
+
+def conv(name, below, channels, filters, size, side, rng, groups=1, stride=1, padding=0):
+    weights = rng.standard_normal((channels // groups * size**2, filters)).astype(np.float32) * 0.05
+    return {
+        "name": name, "type": "conv", "inputs": [below], "channels": [channels], "filters": filters, "filterSize": [size],
+        "stride": [stride], "padding": [-padding], "groups": [groups], "imgSize": [side], "sharedBiases": True,
+        "randSparse": [False], "weights": [weights], "weightsInc": [weights * 2],
+        "biases": rng.standard_normal((filters, 1)).astype(np.float32), "biasesInc": np.ones((filters, 1), np.float32),
+    }  # fmt: skip
+
+
+def fc(name, below, sizes, outputs, rng, **more):
+    weights = [np.asfortranarray(rng.standard_normal((size, outputs)).astype(np.float32) * 0.1) for size in sizes]
+    return {
+        "name": name, "type": "fc", "inputs": below, "outputs": outputs, "weights": weights, "weightsInc": weights,
+        "biases": rng.standard_normal((1, outputs)).astype(np.float32), "biasesInc": np.zeros((1, outputs), np.float32), **more,
+    }  # fmt: skip
+
+
+def column(tag, first, rng):
+    """Layers first, first + 1, ... of one column, whose top is its last."""
+    return [
+        conv(f"conv1{tag}", 0, 3, 8, 5, SIDE, rng, stride=2),
+        {"name": f"conv1_neuron{tag}", "type": "neuron", "inputs": [first], "neuron": RELU},
+        {"name": f"pool1{tag}", "type": "pool", "inputs": [first + 1], "pool": "max", "channels": 8,
+         "sizeX": 3, "stride": 2, "start": 0, "outputsX": 3},
+        {"name": f"norm1{tag}", "type": "cmrnorm", "inputs": [first + 2], "channels": 8,
+         "size": 5, "scale": 0.02 / 5, "pow": 0.75, "blocked": False},
+        conv(f"conv2{tag}", first + 3, 8, 12, 3, 3, rng, groups=2, padding=1),
+        {"name": f"conv2_neuron{tag}", "type": "neuron", "inputs": [first + 4], "neuron": RELU},
+        fc(f"fc1{tag}", [first + 5], [12 * 9], 10, rng, dropout=0.5),
+        {"name": f"fc1_neuron{tag}", "type": "neuron", "inputs": [first + 6], "neuron": RELU},
+        fc(f"fc2{tag}", [first + 7], [10], 6, rng, dropout=0.5),
+        {"name": f"fc2_neuron{tag}", "type": "neuron", "inputs": [first + 8], "neuron": RELU},
+    ]  # fmt: skip
+
+
+def layers(seed=0):
+    rng = np.random.default_rng(seed)
+    data = [{"name": name, "type": "data", "inputs": [], "dataIdx": index} for index, name in enumerate(("data", "labels"))]
+    joined = [*data, *column("", 2, rng), *column("b", 12, rng)]
+    return [
+        *joined,
+        fc("fclabel", [11, 21], [6, 6], 2, rng),
+        {"name": "probs", "type": "softmax", "inputs": [22]},
+        {"name": "logprob", "type": "cost.logreg", "inputs": [1, 23], "coeff": 1.0},
+    ]
+
+
+def checkpoint(made, version=1):
+    if version == 2:
+        names = [layer["name"] for layer in made]
+        made = dict(
+            reversed(
+                [(n, {**layer, "inputs": [names[i] for i in layer["inputs"]]}) for n, layer in zip(names, made, strict=True)]
+            )
+        )
+    return {"model_state": {"layers": made, "epoch": 7, "batchnum": 3, "train_outputs": [([1.5], 128)]}, "op": {"o": Option()}}
+
+
+def numpys_convolution(x, layer):
+    """cuda-convnet's convolution of [C, H, W] by the raw matrix; windows over the edge read zeros."""
+    size, stride, groups, pad = layer["filterSize"][0], layer["stride"][0], layer["groups"][0], -layer["padding"][0]
+    own, filters = x.shape[0] // groups, layer["filters"]
+    count = 1 + -(-(x.shape[1] + 2 * pad - size) // stride)
+    wide = np.zeros((x.shape[0], x.shape[1] + 2 * pad + size, x.shape[2] + 2 * pad + size))
+    wide[:, pad : pad + x.shape[1], pad : pad + x.shape[2]] = x
+    out = np.empty((filters, count, count))
+    for f in range(filters):
+        group = f // (filters // groups)
+        kernel = layer["weights"][0][:, f].reshape(own, size, size)
+        for i in range(count):
+            for j in range(count):
+                window = wide[group * own : (group + 1) * own, i * stride : i * stride + size, j * stride : j * stride + size]
+                out[f, i, j] = (window * kernel).sum() + layer["biases"][f, 0]
+    return out
+
+
+def numpys_pool(x):
+    count = 1 + -(-(x.shape[1] - 3) // 2)
+    return np.array([[[m[2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max() for j in range(count)] for i in range(count)] for m in x])
+
+
+def numpys_norm(x, layer):
+    size = layer["size"]
+    sums = [(x[max(0, f - size // 2) : f - size // 2 + size] ** 2).sum(0) for f in range(len(x))]
+    return x * (1 + layer["scale"] * np.array(sums)) ** -layer["pow"]
+
+
+def numpys_logits(made, image):
+    """The label layer's outputs at test time, layer by layer, on one [3, H, W] image minus its mean."""
+    outputs = {}
+    for index, layer in enumerate(made):
+        given = [outputs[i] for i in layer["inputs"] if i != 1] if layer["type"] != "data" else []
+        if layer["type"] == "data":
+            value = image
+        elif layer["type"] == "conv":
+            value = numpys_convolution(given[0], layer)
+        elif layer["type"] == "neuron":
+            value = np.maximum(given[0], 0)
+        elif layer["type"] == "pool":
+            value = numpys_pool(given[0])
+        elif layer["type"] == "cmrnorm":
+            value = numpys_norm(given[0], layer)
+        elif layer["type"] == "fc":
+            value = sum(x.reshape(-1) @ w for x, w in zip(given, layer["weights"], strict=True)) + layer["biases"][0]
+            value = value * (1 - layer.get("dropout", 0.0))
+        else:
+            return value
+        outputs[index] = value
+    raise AssertionError
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_the_converted_network_computes_what_cuda_convnet_did(tmp_path, version, zipped):
+    made, path = layers(), tmp_path / "7.3"
+    data = pickled(checkpoint(made, version))
+    if zipped:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("data", data)
+    else:
+        path.write_bytes(data)
+    found = import_convnet(path, mean=MEAN)
+    save_model(found.model, tmp_path / "m.safetensors")
+    model = load_model(tmp_path / "m.safetensors")
+    assert model.provenance["epoch"] == 7 and model.provenance["imported from"].endswith(f"version {version}")
+    windows = np.random.default_rng(1).integers(0, 256, (2, 3, SIDE, SIDE)).astype(np.uint8)
+    with torch.no_grad():
+        logits = model.net(*[torch.from_numpy(windows)] * 2).numpy()
+    expected = np.array([numpys_logits(made, w - np.array(MEAN).reshape(3, 1, 1)) for w in windows])
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    assert set(found.increments) == set(dict(model.net.named_parameters()))
+    torch.testing.assert_close(
+        found.increments["columns.1.blocks.0.weight"], 2 * model.net.columns[1].blocks[0].weight.detach()
+    )
+
+
+def import_changed(tmp_path, change):
+    made = layers()
+    change({layer["name"]: layer for layer in made})
+    (tmp_path / "c").write_bytes(pickled(checkpoint(made)))
+    return import_convnet(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("layer", "changes", "message"),
+    [
+        ("conv1", {"weights": [np.zeros((10, 8), np.float32)]}, r"\[conv1\] weights: must have 25 rows a channel, got 10"),
+        ("conv1", {"filters": 2**30}, r"\[pool1\] channels"),
+        ("fc1", {"outputs": 2**30}, r"columns\.0\.fc\.0\.(weight|bias) must have shape \[1073741824"),
+        ("fc1", {"biases": np.full((1, 10), np.nan, np.float32)}, r"\[fc1\] biases: must be finite"),
+        ("conv1", {"sharedBiases": False}, r"\[conv1\] sharedBiases: must be True"),
+        ("norm1", {"blocked": True}, r"\[norm1\] blocked: must be False"),
+        ("pool1", {"pool": "avg"}, r"\[pool1\] pool: must be max"),
+        ("conv1_neuron", {"neuron": {"type": "tanh"}}, r"\[conv1_neuron\] neuron: must be relu, got 'tanh'"),
+        ("conv2", {"inputs": [9999]}, "must follow one another without a circle"),
+        ("conv2", {"type": "local"}, r"\[conv2\] type: a local layer inside a column"),
+    ],
+)
+def test_layers_that_are_wrong_or_cannot_be_said_are_named(tmp_path, layer, changes, message):
+    with pytest.raises(ModelError, match=message):
+        import_changed(tmp_path, lambda named: named[layer].update(changes))
+
+
+class Evil:
+    """What a pickle calls when Python's unpickler loads it."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+def array_with(state):
+    """A pickle of an array that is given the pickled `state`."""
+    made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    return b"\x80\x02" + made + state + b"b."
+
+
+HOSTILE = {
+    "system": pickle.dumps(Evil(os.system, "touch TOUCHED"), 2),
+    "eval": pickle.dumps(Evil(eval, "open('TOUCHED', 'w')"), 2),
+    "nested": pickle.dumps({"model_state": [Evil(getattr, Evil(__import__, "os"), "system")]}, 2),
+    "newer protocol": pickle.dumps(Evil(os.system, "touch TOUCHED"), 4),
+    "by inst": b"(S'touch TOUCHED'\nios\nsystem\n.",
+    "by obj": b"\x80\x02(cos\nsystem\nU\x0dtouch TOUCHEDo.",
+    "by a dotted name": b"\x80\x02coptions\nos.system\nU\x0dtouch TOUCHED\x85R.",
+    "persistent": b"\x80\x02U\x01xQ.",
+    "extension": b"\x80\x02\x82\x01.",
+    "numpy's loader": b"\x80\x02cnumpy\nload\nU\x01x\x85R.",
+    "object array": b"\x80\x02cnumpy\ndtype\nU\x02O8K\x00K\x01\x87R.",
+    "array of a text": array_with(b"(K\x01J\xff\xff\xff\x7f\x85U\x02f4\x89U\x04abcdt"),
+    "array of no bytes": pickled(np.zeros((2, 2))).replace(b"J\x02\x00\x00\x00J\x02", b"J\xff\xff\xff\x7fJ\x02"),
+    "state of a class": b"\x80\x02coptions\nOption\n}U\x01xK\x01sb.",
+    "state of a function": b"\x80\x02cnumpy\ndtype\n(N}U\x0c__defaults__)stb.",
+    "another's call": b"\x80\x02K\x01)R.",
+    "a long text": b"\x80\x02T" + struct.pack("<i", 2**31 - 1) + b"x.",
+    "a negative length": b"\x80\x02T" + struct.pack("<i", -5) + b"x.",
+    "a long number": b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"x.",
+    "a deep key": b"\x80\x02}K\x01" + b"\x85" * 200_000 + b"K\x01s.",
+    "memo of nothing": b"\x80\x02h\x05.",
+    "marks": b"\x80\x02((t0.",
+    "nothing": b"",
+    "text": b"hello",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c").write_bytes(HOSTILE[name])
+    with pytest.raises(ModelError, match="not a checkpoint of cuda-convnet"):
+        import_convnet("c")
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_deep_and_circular_data_end(tmp_path):
+    deep = b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b"."
+    circle = b"\x80\x02]q\x01h\x01a."
+    for data in (deep, circle):
+        (tmp_path / "c").write_bytes(data)
+        with pytest.raises(ModelError):
+            import_convnet(tmp_path / "c")
+
+
+def test_a_checkpoint_cut_anywhere_is_refused():
+    data = pickled(checkpoint(layers()[:6]))
+    assert read_pickle(data)
+    for cut in range(0, len(data), 37):
+        with pytest.raises(PickleError):
+            read_pickle(data[:cut])
+
+
+def test_damage_is_an_error_of_its_own():
+    data = pickled(checkpoint(layers()[:3]))
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            damaged[place] = rng.integers(256)
+        with contextlib.suppress(PickleError):
+            read_pickle(bytes(damaged))
+
+
+def test_what_python_3_writes_of_arrays_is_read():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    read = read_pickle(pickle.dumps({"a": array, "b": np.float32(2.5), "c": array.T.copy(order="F")}, 2))
+    assert np.array_equal(read["a"], array) and read["b"] == 2.5 and np.array_equal(read["c"], array.T)
+
+
+def test_other_zips_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "c", "w") as archive:
+        archive.writestr("other", b"")
+    with pytest.raises(ModelError, match="the one member 'data', got \\['other'\\]"):
+        import_convnet(tmp_path / "c")
+    with pytest.raises(ModelError, match="cannot be read"):
+        import_convnet(tmp_path / "missing")
