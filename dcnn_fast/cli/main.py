@@ -9,6 +9,7 @@ import typer
 
 from dcnn_fast.cli import data
 from dcnn_fast.cli.adapt import adapt
+from dcnn_fast.cli.convert import convert
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
@@ -49,6 +50,7 @@ app.command()(train)
 app.command()(adapt)
 app.command()(evaluate)
 app.command()(reproduce)
+app.command()(convert)
 
 
 def run() -> None:

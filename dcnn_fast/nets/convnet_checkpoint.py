@@ -211,7 +211,7 @@ def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: s
         if suffix and f"weights{suffix}" not in entry:
             return {}
         matrices = [_matrix(layer, f"weights{suffix}", value) for value in _listed(entry.get(f"weights{suffix}"))]
-        matrix = np.concatenate(matrices) * np.float32(assembly.shrink.get(part, 1.0))
+        matrix = np.concatenate(matrices) * _factors(assembly, part, sum(map(len, matrices)))
         bias = _matrix(layer, f"biases{suffix}", entry.get(f"biases{suffix}")).reshape(-1)
         weight = torch.from_numpy(np.ascontiguousarray(matrix.T))
         number, _, index = part.removeprefix("columns.").partition(".blocks.")
@@ -223,6 +223,16 @@ def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: s
             weight = weight.reshape(weight.shape[0], -1, block.size, block.size).contiguous(memory_format=torch.channels_last)
         tensors[f"{part}.weight"], tensors[f"{part}.bias"] = weight, torch.from_numpy(bias.copy())
     return tensors
+
+
+def _factors(assembly: Assembly, part: str, rows: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """By what each row of a part's matrix is multiplied, [rows, 1]."""
+    if part != "label":
+        return np.full((rows, 1), assembly.shrink.get(part, 1.0), np.float32)
+    widths = [column.fc[-1] for column in assembly.network.columns]
+    if sum(widths) != rows:
+        raise ValueError(f"the label layer must have {sum(widths)} rows of weights, got {rows}")
+    return np.repeat(np.array(assembly.label_shrink, np.float32), widths)[:, None]
 
 
 def _matrix(layer: str, key: str, value: Any) -> np.ndarray[Any, np.dtype[np.float32]]:

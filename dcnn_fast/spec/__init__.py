@@ -2,6 +2,7 @@
 
 from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
+from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
 from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
 from dcnn_fast.spec.convnet_rules import LayerRule
 from dcnn_fast.spec.cost import LayerCost, column_costs
@@ -67,6 +68,7 @@ __all__ = [
     "network_from_dict",
     "network_to_dict",
     "parse_convnet_cfg",
+    "preprocessing_of",
     "preset",
     "preset_names",
     "read_convnet_cfg",
@@ -74,4 +76,5 @@ __all__ = [
     "table_column",
     "torchvision_alexnet_column",
     "window_count",
+    "write_convnet_cfg",
 ]

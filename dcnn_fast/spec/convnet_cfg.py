@@ -211,7 +211,12 @@ def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
     if kind in ("dropout", "dropout2"):
         enabled = section.text("enable", "1").lower() not in _FALSE
         layer = Layer(
-            section.name, "dropout", inputs, {}, 1 - section.number("keep", 0.5) if enabled else 0.0, kind == "dropout2"
+            section.name,
+            "dropout",
+            inputs,
+            {},
+            round(1 - section.number("keep", 0.5), 12) if enabled else 0.0,
+            kind == "dropout2",
         )
     if not 0 <= layer.dropout < 1:
         raise refuse(section.name, "dropout", f"must lie in [0, 1), got {layer.dropout}")

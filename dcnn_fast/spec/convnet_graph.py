@@ -42,12 +42,13 @@ class Assembly:
 
     parts: the name of each layer with weights and the start of its parameters' names: "columns.0.blocks.1", "columns.0.fc.0",
     "label". shrink: for each part what its weights must be multiplied by, as what it is given was not
-    scaled up in training.
+    scaled up in training; 1 where it has none. label_shrink: the same of the label layer's weights, for each column.
     """
 
     network: Network
     parts: Mapping[str, str]
     shrink: Mapping[str, float]
+    label_shrink: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,15 @@ def assemble(
         columns.append(column)
         top_shrinks.append(factor)
         shrink |= {f"columns.{number}.fc.{above}": factor for above in range(1, len(column.fc))}
-    if len(set(top_shrinks)) > 1:
-        raise refuse(label.name, "inputs", "its inputs have different dropouts")
     if len(parts) != sum(len(column.blocks) + len(column.fc) for column in columns):
         raise refuse(label.name, "inputs", "its columns share layers, which a network's columns do not")
-    parts[label.name], shrink["label"] = "label", top_shrinks[0]
+    parts[label.name] = "label"
     outputs = int(label.values["outputs"])
     names = tuple(labels) if labels is not None else ("low", "high") if outputs == 2 else tuple(map(str, range(outputs)))
     if len(names) != outputs:
         raise ConvNetError(f"labels must be {outputs} names, as [{label.name}] has that many outputs, got {len(names)}")
     try:
-        return Assembly(Network(name, tuple(columns), names), parts, shrink)
+        return Assembly(Network(name, tuple(columns), names), parts, shrink, tuple(top_shrinks))
     except ValueError as error:
         raise refuse(label.name, "outputs", str(error)) from None
 

@@ -39,7 +39,7 @@ def fc(name, below, sizes, outputs, rng, **more):
     }  # fmt: skip
 
 
-def column(tag, first, rng):
+def column(tag, first, rng, dropout=0.5):
     """Layers first, first + 1, ... of one column, whose top is its last."""
     return [
         conv(f"conv1{tag}", 0, 3, 8, 5, SIDE, rng, stride=2),
@@ -50,9 +50,9 @@ def column(tag, first, rng):
          "size": 5, "scale": 0.02 / 5, "pow": 0.75, "blocked": False},
         conv(f"conv2{tag}", first + 3, 8, 12, 3, 3, rng, groups=2, padding=1),
         {"name": f"conv2_neuron{tag}", "type": "neuron", "inputs": [first + 4], "neuron": RELU},
-        fc(f"fc1{tag}", [first + 5], [12 * 9], 10, rng, dropout=0.5),
+        fc(f"fc1{tag}", [first + 5], [12 * 9], 10, rng, dropout=dropout),
         {"name": f"fc1_neuron{tag}", "type": "neuron", "inputs": [first + 6], "neuron": RELU},
-        fc(f"fc2{tag}", [first + 7], [10], 6, rng, dropout=0.5),
+        fc(f"fc2{tag}", [first + 7], [10], 6, rng, dropout=dropout),
         {"name": f"fc2_neuron{tag}", "type": "neuron", "inputs": [first + 8], "neuron": RELU},
     ]  # fmt: skip
 
@@ -60,7 +60,7 @@ def column(tag, first, rng):
 def layers(seed=0):
     rng = np.random.default_rng(seed)
     data = [{"name": name, "type": "data", "inputs": [], "dataIdx": index} for index, name in enumerate(("data", "labels"))]
-    joined = [*data, *column("", 2, rng), *column("b", 12, rng)]
+    joined = [*data, *column("", 2, rng), *column("b", 12, rng, 0.25)]
     return [
         *joined,
         fc("fclabel", [11, 21], [6, 6], 2, rng),

@@ -1,0 +1,68 @@
+"""AlexNet's weights, in torchvision's layout, as those of a column (`spec.torchvision_alexnet_column`)."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.modelfile import ModelError
+from dcnn_fast.spec.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
+
+_CONVOLUTIONS = (0, 3, 6, 8, 10)  # of torchvision's `features`
+_LINEAR = (1, 4)  # of its `classifier`, below the layer of ImageNet's labels
+
+
+def import_torchvision_alexnet(
+    weights: str | Path | Mapping[str, Tensor], view: spec.View = "warp", *, fc: tuple[int, ...] = (), seed: int = 0
+) -> Column:
+    """A column with the convolutions and the two layers of 4096 of torchvision's AlexNet.
+
+    weights: its state dict, or a file of it, .safetensors or what torch.save wrote, of which only tensors are read. fc: sizes
+    of further layers, freshly initialised from `seed`, as the 256 of the paper's semantic column. The deviation by which
+    torchvision divides each channel is divided into the first filters. Raises ModelError when a tensor is missing or has
+    another shape.
+    """
+    state = weights if isinstance(weights, Mapping) else _read(Path(weights))
+    described = spec.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
+    column = Column(replace(described, mean=IMAGENET_MEAN, scale=1 / 255))
+    column.initialise(torch.Generator().manual_seed(seed))
+    names = [*(f"features.{i}" for i in _CONVOLUTIONS), *(f"classifier.{i}" for i in _LINEAR)]
+    with torch.no_grad():
+        for name, layer in zip(names, (*column.blocks, *column.fc), strict=False):
+            for kind in ("weight", "bias"):
+                mine = getattr(layer, kind)
+                mine.copy_(_tensor(state, f"{name}.{kind}", tuple(mine.shape)))
+        first = column.blocks[0].weight
+        assert isinstance(first, Tensor)
+        first /= torch.tensor(IMAGENET_DEVIATION).reshape(1, 3, 1, 1)
+    return column
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(str(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{path}: not a readable state dict: {str(error)[:200]}") from None
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{path}: must hold a state dict, got {type(state).__name__}")
+    return state
+
+
+def _tensor(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    value = state.get(name)
+    if not isinstance(value, Tensor):
+        raise ModelError(f"weights must be those of torchvision's AlexNet, got none named {name}")
+    if tuple(value.shape) != shape:
+        raise ModelError(f"{name} must have shape {list(shape)}, got {list(value.shape)}")
+    return value.float()

@@ -1,0 +1,180 @@
+"""Writes networks as cuda-convnet's layer-definition and layer-parameter files (facts.md 2.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
+from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Network
+
+Dialect = Literal["v1", "v2"]
+_MAPS = 16  # v1's kernels compute that many maps together
+
+
+def preprocessing_of(network: Network) -> Preprocessing:
+    """What the files of `network` leave out. Raises ConvNetError where its columns differ in more than their views."""
+    first = network.columns[0]
+    for name in ("plane", "window", "channels", "mean", "scale"):
+        values = {getattr(column, name) for column in network.columns}
+        if len(values) > 1:
+            raise ConvNetError(f"columns must have one {name}, as the files have none of their own, got {sorted(values)}")
+    return Preprocessing(tuple(c.view for c in network.columns), first.plane, first.window, first.mean, first.scale)
+
+
+def write_convnet_cfg(
+    network: Network, rules: Mapping[str, LayerRule] | None = None, dialect: Dialect = "v1"
+) -> tuple[str, str]:
+    """The texts of the layer-definition and the layer-parameter file; layers get names of their own.
+
+    rules: as `Reading` has them, the defaults of `LayerRule` where there are none; frozen columns get rates of 0. dialect: v1
+    is the fork that has dropout. `parse_convnet_cfg` with `preprocessing_of(network)` reads an equal network, but for its name,
+    its labels and an order of pool and norm that has no effect. Raises ConvNetError naming the column or layer and why
+    cuda-convnet cannot say it.
+    """
+    if dialect not in ("v1", "v2"):
+        raise ConvNetError(f"dialect must be v1 or v2, got {dialect!r}")
+    if network.attributes:
+        raise ConvNetError("attributes: a second label layer is not written")
+    preprocessing_of(network)
+    writer = _Writer(dialect, rules or {})
+    count = len(network.columns)
+    for number in range(count):
+        writer.section(f"data{number}", "data", {"dataIdx": number})
+    writer.section("labels", "data", {"dataIdx": count})
+    tops = [writer.column(number, column) for number, column in enumerate(network.columns)]
+    writer.weights("label", "label", "fc", {"inputs": ",".join(tops), "outputs": len(network.labels)}, inputs=count)
+    writer.section("probs", "softmax", {"inputs": "label"})
+    writer.section("logprob", "cost.logreg", {"inputs": "labels,probs"}, {"coeff": 1})
+    return "\n".join(writer.layers), "\n".join(writer.params)
+
+
+class _Writer:
+    """The sections of both files."""
+
+    def __init__(self, dialect: Dialect, rules: Mapping[str, LayerRule]) -> None:
+        self.dialect, self.rules = dialect, rules
+        self.layers: list[str] = []
+        self.params: list[str] = []
+
+    def section(self, name: str, kind: str, keys: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> None:
+        self.layers.append(_text(name, {"type": kind, **keys}))
+        if params:
+            self.params.append(_text(name, params))
+
+    def weights(
+        self,
+        name: str,
+        part: str,
+        kind: str,
+        keys: Mapping[str, Any],
+        *,
+        inputs: int = 1,
+        frozen: bool = False,
+        dropout: float = 0,
+    ) -> None:
+        """A layer with weights, and its rule."""
+        rule = self.rules.get(part, LayerRule())
+        if frozen:
+            rule = dataclasses.replace(rule, rate=0.0, bias_rate=0.0)
+        params = {
+            "epsW": ",".join([self._rate(name, rule.rate, rule.schedule)] * inputs),
+            "epsB": self._rate(name, rule.bias_rate, rule.bias_schedule),
+            "momW": ",".join([repr(rule.momentum)] * inputs),
+            "momB": rule.bias_momentum,
+            "wc": ",".join([repr(rule.decay)] * inputs),
+        }
+        if dropout:
+            params["dropout"] = dropout
+        self.section(name, kind, {**keys, "initW": ",".join([repr(rule.deviation)] * inputs), "initB": rule.bias}, params)
+
+    def column(self, number: int, column: Column) -> str:
+        """The layers of a column; returns its top."""
+        self._require(number, column)
+        below, channels = f"data{number}", column.channels
+        for index, block in enumerate(column.blocks, 1):
+            below = self._block(number, index, block, below, channels, column.frozen)
+            channels = block.filters
+        for index, size in enumerate(column.fc, 1):
+            name = f"fc{index}_{number}"
+            self.weights(
+                name, f"columns.{number}.fc.{index - 1}", "fc", {"inputs": below, "outputs": size, "neuron": "relu"},
+                frozen=column.frozen, dropout=column.dropout if self.dialect == "v1" else 0,
+            )  # fmt: skip
+            below = name
+            if column.dropout and self.dialect == "v2":
+                below = f"drop{index}_{number}"
+                self.section(below, "dropout2", {"inputs": name, "keep": 1 - column.dropout})
+        return below
+
+    def _block(self, number: int, index: int, block: Block, below: str, channels: int, frozen: bool) -> str:
+        name = f"conv{index}_{number}"
+        self._require_maps(name, block, channels)
+        keys = {
+            "inputs": below, "channels": channels, "filters": block.filters, "filterSize": block.size, "stride": block.stride,
+            "padding": block.padding, "groups": block.groups, "neuron": "relu", "sharedBiases": 1,
+            "partialSum" if self.dialect == "v1" else "sumWidth": 0 if self.dialect == "v1" else 6,
+        }  # fmt: skip
+        self.weights(name, f"columns.{number}.blocks.{index - 1}", "conv", keys, frozen=frozen)
+        tail = [self._pool, self._norm] if block.order == "conv-pool-norm" else [self._norm, self._pool]
+        for write in tail:
+            name = write(f"{index}_{number}", block, name)
+        return name
+
+    def _pool(self, place: str, block: Block, below: str) -> str:
+        if block.pool is None:
+            return below
+        keys = {
+            "inputs": below,
+            "pool": "max",
+            "channels": block.filters,
+            "sizeX": block.pool.size,
+            "stride": block.pool.stride,
+        }
+        self.section(f"pool{place}", "pool", keys)
+        return f"pool{place}"
+
+    def _norm(self, place: str, block: Block, below: str) -> str:
+        if block.norm is None:
+            return below
+        keys: dict[str, Any] = {"inputs": below, "channels": block.filters, "size": block.norm.size}
+        across = isinstance(block.norm, CrossMapNorm)
+        if isinstance(block.norm, CrossMapNorm) and block.norm.k != 1:
+            if self.dialect == "v1":
+                raise ConvNetError(f"[norm{place}] k: must be 1 in v1, got {block.norm.k}")
+            keys["minDiv"] = block.norm.k
+        kind = "cmrnorm" if across else "rnorm"
+        self.section(f"norm{place}", kind, keys, {"scale": block.norm.scale, "pow": block.norm.power})
+        return f"norm{place}"
+
+    def _require(self, number: int, column: Column) -> None:
+        for name, wanted in (("rounding", "up"), ("reduce", "flatten")):
+            if getattr(column, name) != wanted:
+                raise ConvNetError(
+                    f"column {number}: {name} must be {wanted}, cuda-convnet's only one, got {getattr(column, name)}"
+                )
+        ours = [rule for part, rule in self.rules.items() if part.startswith(f"columns.{number}.")]
+        if ours and all(rule.fixed for rule in ours) and not column.frozen:
+            raise ConvNetError(f"column {number}: rules without rates freeze a column, and it is not frozen")
+
+    def _require_maps(self, name: str, block: Block, channels: int) -> None:
+        if self.dialect == "v2":
+            return
+        if block.filters % _MAPS:
+            raise ConvNetError(f"[{name}] filters: must be a multiple of {_MAPS} in v1, got {block.filters}")
+        if channels > 3 and channels % 4:
+            raise ConvNetError(f"[{name}] channels: must be at most 3 or a multiple of 4 in v1, got {channels}")
+
+    def _rate(self, name: str, rate: float, schedule: str) -> str:
+        if schedule == "const":
+            return repr(rate)
+        if self.dialect == "v1":
+            raise ConvNetError(f"[{name}] schedule: must be const in v1, got {schedule!r}")
+        kind, _, entries = schedule.partition("[")
+        return f"{kind}[base={rate!r};{entries}"
+
+
+def _text(name: str, keys: Mapping[str, Any]) -> str:
+    return "".join([f"[{name}]\n", *(f"{key}={value}\n" for key, value in keys.items())])
