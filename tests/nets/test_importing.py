@@ -73,7 +73,7 @@ def test_other_files_are_refused(state, tmp_path, capsys):
         import_torchvision_alexnet(tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match=r"got none named classifier\.4\.bias"):
         import_torchvision_alexnet({name: value for name, value in state.items() if name != "classifier.4.bias"})
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(), 2))
     torch.save([1], tmp_path / "list.pth")
     for name in ("evil.pth", "list.pth", "missing.pth"):
         with pytest.raises(ModelError, match=name):
