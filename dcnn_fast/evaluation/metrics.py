@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,8 @@ class Measures:
 
     count: examples with a label, of which accuracy and the others are. unlabelled: examples with none, which count in the
     average precisions alone. accuracy: the most probable label is right, or one of those that are. majority: the accuracy of
-    always naming the commonest. auc, srcc, plcc, krcc: of the last label's probability, for two labels; with the ratings.
+    always naming the commonest. auc, srcc, plcc, krcc: of the last label's probability, for two labels; the correlations are
+    with the ratings, of the examples that have one.
     average_precision: of each label. macro_map, micro_map: their mean, and that of all (example, label) pairs together.
     confusion: [labels, labels] counts, a row for each true label (of several the one that was named, or the first).
     intervals: of 95 %, by name, where they were asked for.
@@ -148,8 +149,9 @@ def _auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
 def _correlations(predictions: Predictions) -> dict[str, float | None]:
     from scipy.stats import kendalltau, pearsonr, spearmanr  # noqa: PLC0415
 
-    ratings, scores = predictions.ratings, predictions.probs[:, -1]
-    usable = len(predictions.labels) == 2 and np.isfinite(ratings).all() and np.ptp(ratings) > 0 < np.ptp(scores)
+    rated = np.isfinite(predictions.ratings)
+    ratings, scores = predictions.ratings[rated], predictions.probs[rated, -1]
+    usable = len(predictions.labels) == 2 and rated.any() and np.ptp(ratings) > 0 < np.ptp(scores)
     of: dict[str, Any] = {"srcc": spearmanr, "plcc": pearsonr, "krcc": kendalltau}
     return {name: float(test(scores, ratings).statistic) if usable else None for name, test in of.items()}
 
@@ -160,12 +162,8 @@ def _average_precision(truth: np.ndarray, scores: np.ndarray, ap: AveragePrecisi
     if ap == "plain":
         return float(average_precision_score(truth, scores))
     precision, recall, _ = precision_recall_curve(truth, scores)  # recall falls from 1 to 0
-    best = np.maximum.accumulate(precision)
+    best = np.maximum.accumulate(precision[:-1])  # the last point, precision 1 at recall 0, is scikit-learn's and not measured
     if ap == "interpolated":
-        return float(-(np.diff(recall) * best[:-1]).sum())
-    return float(np.mean([best[recall >= level].max() for level in np.linspace(0, 1, 11)]))
-
-
-def majority_label(labels: Sequence[int]) -> int:
-    """The commonest of labels, the first of equals."""
-    return int(np.bincount(np.asarray(labels)).argmax())
+        return float(-(np.diff(recall) * best).sum())
+    levels = np.arange(11) / 10  # the doubles that recalls of exact tenths are; linspace has others
+    return float(np.mean([best[recall[:-1] >= level].max() for level in levels]))

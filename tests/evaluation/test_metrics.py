@@ -68,6 +68,24 @@ def test_average_precision_by_hand():
     assert measure(predictions, ap="voc07").average_precision["high"] == pytest.approx((4 * 1 + 7 * 3 / 4) / 11)
 
 
+def test_eleven_recalls_are_those_that_were_measured():
+    """Where a negative comes first no precision is 1, at recall 0 neither; recalls of 3/10, 6/10 and 7/10 reach their level."""
+    behind = binary([0.9, 0.8, 0.7, 0.1], [0, 1, 1, 0])  # precisions 1/2 and 2/3
+    for ap in ("interpolated", "voc07"):
+        assert measure(behind, ap=ap).average_precision["high"] == pytest.approx(2 / 3)
+    for first in range(1, 10):  # that many of ten positives, then ten negatives, then the others
+        labels = [1] * first + [0] * 10 + [1] * (10 - first)
+        found = measure(binary(np.linspace(0.9, 0.1, 20), labels), ap="voc07").average_precision["high"]
+        assert found == pytest.approx(((first + 1) * 1 + (10 - first) * 0.5) / 11)
+
+
+def test_correlations_are_of_the_rated_examples():
+    high, labels, ratings = [0.9, 0.4, 0.6, 0.2, 0.6], [1, 1, 0, 0, 0], [6.0, 5.0, np.nan, 2.0, 3.0]
+    found, rated = measure(binary(high, labels, ratings)), measure(binary(high, labels, ratings).of([0, 1, 3, 4]))
+    assert found.srcc is not None and found.count == 5
+    assert (found.srcc, found.plcc, found.krcc) == (rated.srcc, rated.plcc, rated.krcc)
+
+
 def test_several_right_labels():
     probs = [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.3, 0.4, 0.3]]
     found = measure(several(probs, [(0, 1), (2,), (1, 2), ()]))
