@@ -54,11 +54,14 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
         fail(f"--split must be one of {', '.join(PARTS)}; got {options.part!r}")
     if options.ap not in AVERAGE_PRECISIONS:
         fail(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
+    _require_folders(options)
     examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[options.part]
     if not examples:
         fail(f"the {options.part} part of the set has no photographs")
     try:
         names = _names(options.models)
+        if options.average and AVERAGE in names:
+            raise ValueError(f"no model file may be called {AVERAGE} with --average, whose results have that name")
         models = {name: _model(path, data) for name, path in zip(names, options.models, strict=True)}
         found = _predictions(options, models, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
@@ -78,6 +81,13 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
     except OSError as error:
         fail(str(error))
     return 1 if errors else 0
+
+
+def _require_folders(options: EvaluateOptions) -> None:
+    """Said before the photographs are predicted, not after."""
+    for path in (options.csv, options.json):
+        if path is not None and not path.parent.is_dir():
+            fail(f"{path}: its folder must exist")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

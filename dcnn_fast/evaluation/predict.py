@@ -78,8 +78,9 @@ def predict(
     """P(label) of each example, the mean over `views` random windows, which are those of `Scorer` (design.md section 3).
 
     model: a `Model` or `MultiColumn`, which the scorer runs with what windows share computed once, or any module with `inputs`
-    and logits, which sees window by window on the device it is on; labels then names its classes. views, grid, seed, device,
-    batch, workers: as the scorer's. advance: called after each example. A photograph that cannot be read is named in `errors`.
+    and logits, which sees window by window on the device it is on and stays in evaluation mode; labels then names its classes.
+    views, grid, seed, device, batch, workers: as the scorer's. advance: called after each example. A photograph that cannot be
+    read is named in `errors`.
     Raises ValueError naming the argument, and where no photograph could be read.
     """
     if isinstance(model, MultiColumn):
@@ -104,6 +105,8 @@ def predict(
     if not read_ones:
         first = next(iter(errors.items()), ("", "none was given"))
         raise ValueError(f"examples must hold readable photographs, got none of {len(examples)}: {first[0]}: {first[1]}")
+    if len(probs[0]) != len(labels):
+        raise ValueError(f"labels must name the module's {len(probs[0])} classes, got {', '.join(labels)}")
     return Predictions(labels, tuple(read_ones), np.array(probs), np.array(spread), errors)
 
 

@@ -50,6 +50,8 @@ def test_other_networks_see_the_same_windows():
     np.testing.assert_allclose(theirs.spread, ours.spread, atol=1e-5)
     with pytest.raises(ValueError, match="labels must name the classes"):
         predict(Wrapped(model.net), examples())
+    with pytest.raises(ValueError, match="labels must name the module's 2 classes, got a, b, c"):
+        predict(Wrapped(model.net), examples(), views=2, labels=("a", "b", "c"))
 
 
 @pytest.mark.parametrize("wrap", [Model, Wrapped], ids=["ours", "theirs"])
