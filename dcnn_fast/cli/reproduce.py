@@ -48,8 +48,8 @@ def reproduce(
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 
     Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table and written to
-    <table>.json; <table>.md is the table. Exit status: 0, 2 for a wrong call, 130 when interrupted; the same command then
-    goes on.
+    <table>.json; <table>.md and <table>.csv are the table. Exit status: 0, 2 for a wrong call, 130 when interrupted; the same
+    command then goes on.
     """
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
@@ -67,6 +67,7 @@ def reproduce(
             rows.append(row)
             (out / f"{table}.json").write_text(json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n")
             (out / f"{table}.md").write_text(experiments.markdown(rows))
+            (out / f"{table}.csv").write_text(experiments.csv_text(rows), encoding="utf-8")
     except (ValueError, OSError, RuntimeError, CheckpointError, DivergedError) as error:
         fail(str(error))
     except KeyboardInterrupt:

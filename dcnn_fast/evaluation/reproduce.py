@@ -5,7 +5,9 @@ Where the paper is silent the choice is a field of `Protocol` or said in `CHOICE
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,7 +177,7 @@ class _Experiments:
 
     def categories(self) -> Runs:
         for category in self._categories():
-            for method in ("SCNN local", "DCNN"):
+            for method in _METHODS:
                 for way in ("cats", "generic", "adapt"):
                     run = lambda c=category, m=method, w=way: self._in_category(c, m, w)  # noqa: E731
                     yield f"{category}, {method}, {way}", {"accuracy": None}, run
@@ -368,12 +370,6 @@ def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, An
     }  # fmt: skip
 
 
-_METHODS = {
-    "SCNN local": spec.preset("scnn"),
-    "DCNN": spec.preset("dcnn"),
-}
-
-
 def _filtered(data: DataSet, wanted: Callable[[Example], bool]) -> DataSet:
     return replace(data, train=tuple(filter(wanted, data.train)), test=tuple(filter(wanted, data.test)))
 
@@ -406,6 +402,19 @@ def markdown(rows: Sequence[Row]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def csv_text(rows: Sequence[Row]) -> str:
+    """The rows as a CSV: a line for each figure of each row, in per cent; `here` is empty where a row was skipped."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["row", "n", "figure", "paper", "here", "majority", "low", "high", "skipped"])
+    for row in rows:
+        for figure in dict.fromkeys([*row.paper, *row.measured]):
+            bounds = row.interval if figure == "accuracy" and row.interval is not None else (None, None)
+            values = (row.paper.get(figure), row.measured.get(figure), row.majority, *bounds)
+            writer.writerow([row.name, row.count, figure, *map(_text, values), row.skipped])
+    return buffer.getvalue()
+
+
 def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
@@ -418,6 +427,13 @@ def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
     """The network with other views."""
     columns = tuple(replace(column, view=view) for column, view in zip(network.columns, views, strict=True))
     return replace(network, columns=columns)
+
+
+_METHODS = {  # of Fig. 9
+    "SCNN local": _seen(spec.preset("scnn"), ("local",)),
+    "SCNN warp": _seen(spec.preset("scnn"), ("warp",)),
+    "DCNN": spec.preset("dcnn"),
+}
 
 
 def _with_last(network: spec.Network, column: spec.Column) -> spec.Network:
@@ -441,4 +457,6 @@ def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
     return replace(data, train=chosen(data.train), test=chosen(data.test))
 
 
-__all__ = ["CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "markdown", "reproduce", "summary"]
+__all__ = [
+    "CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "csv_text", "markdown", "reproduce", "summary",
+]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -68,13 +69,15 @@ def test_what_is_finished_is_not_trained_again(ava, tmp_path):
 def test_categories_have_three_ways_and_a_router(tmp_path):
     path = synthetic.make("csv", tmp_path / "set", images=160, sides=(40, 50))
     found = rows("categories", path, tmp_path / "out", adapt_local_epochs=1)
-    ways = ["SCNN local, cats", "SCNN local, generic", "SCNN local, adapt", "DCNN, cats", "DCNN, generic", "DCNN, adapt"]
-    assert list(found)[:6] == [f"animal, {way}" for way in ways] and len(found) == 25
+    ways = [f"{method}, {way}" for method in ("SCNN local", "SCNN warp", "DCNN") for way in ("cats", "generic", "adapt")]
+    assert list(found)[:9] == [f"animal, {way}" for way in ways] and len(found) == 37
     assert not any(row.skipped for row in found.values()), found
     data = load_set(path)
     assert found["all, DCNN, routed"].count == len(data.test)
     assert found["animal, DCNN, generic"].count == sum(e.category == "animal" for e in data.test)
     adapted = load_model(tmp_path / "out" / "DCNN-adapted-to-animal" / "last.safetensors").provenance["training"]["data"]
+    warped = load_model(tmp_path / "out" / "SCNN-warp-adapted-to-animal" / "last.safetensors")
+    assert [column.view for column in warped.spec.columns] == ["warp"]
     assert adapted["train"] == sum(e.category == "animal" for e in data.train)  # none of the photographs that are tested on
 
 
@@ -116,5 +119,12 @@ def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
     assert "| Arch 7 | 16 | 70.93 |" in (tmp_path / "table1.md").read_text()
     saved = json.loads((tmp_path / "table1.json").read_text())
     assert len(saved["rows"]) == 7 and saved["protocol"]["filters"] == 0.1 and saved["choices"]
+    with (tmp_path / "table1.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    last = saved["rows"][-1]
+    assert [line["row"] for line in lines if line["figure"] == "accuracy"] == [f"Arch {n}" for n in range(1, 8)]
+    found = {line["figure"]: (line["paper"], line["here"]) for line in lines if line["row"] == "Arch 7"}
+    assert found["accuracy"] == ("70.93", f"{last['measured']['accuracy']:.2f}")
+    assert found["balanced"] == ("", f"{last['measured']['balanced']:.2f}")
     wrong = CliRunner().invoke(app, ["reproduce", "table8", str(ava), "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 2 and "table must be one of" in wrong.output
