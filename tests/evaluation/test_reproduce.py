@@ -126,5 +126,6 @@ def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
     found = {line["figure"]: (line["paper"], line["here"]) for line in lines if line["row"] == "Arch 7"}
     assert found["accuracy"] == ("70.93", f"{last['measured']['accuracy']:.2f}")
     assert found["balanced"] == ("", f"{last['measured']['balanced']:.2f}")
+    assert all(bool(line["low"]) == bool(line["high"]) == (line["figure"] == "accuracy") for line in lines)
     wrong = CliRunner().invoke(app, ["reproduce", "table8", str(ava), "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 2 and "table must be one of" in wrong.output
