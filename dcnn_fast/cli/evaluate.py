@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """Measure models on a data set: accuracy beside the majority's, AUC, correlations, average precisions, confusions.
 
-    Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call.
+    Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call, 130 when interrupted.
     """
     from dcnn_fast.cli.evaluate_run import EvaluateOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 

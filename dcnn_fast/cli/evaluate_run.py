@@ -67,6 +67,8 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
     except (ModelError, ValueError, OSError) as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
     _print(found, measures)
     errors = {key: reason for each in found.values() for key, reason in each.errors.items()}
     for key, reason in errors.items():

@@ -15,7 +15,8 @@ import numpy as np
 
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import SUFFIXES
-from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS, STYLES
+from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
+from dcnn_fast.spec import STYLES
 
 THRESHOLD = 5.0  # a mean above it is high, at most it low
 LABELS = ("low", "high")

@@ -11,8 +11,9 @@ import numpy as np
 
 from dcnn_fast.data.ava import THRESHOLD, read_list, read_ratings, read_styles
 from dcnn_fast.data.examples import DataSet, Example
-from dcnn_fast.data.names import CATEGORIES, LISTS, STYLES
+from dcnn_fast.data.names import CATEGORIES, LISTS
 from dcnn_fast.data.reading import ReadError, read
+from dcnn_fast.spec import STYLES
 
 
 @dataclass(frozen=True)

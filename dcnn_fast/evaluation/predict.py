@@ -170,6 +170,9 @@ def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, g
             for start in range(0, views, _WINDOWS_AT_A_TIME)
         ]
         probs = np.concatenate(parts)
+        if not np.isfinite(probs).all():
+            yield "the model gives numbers that are not finite for this image"
+            continue
         yield probs.mean(axis=0), float(probs[:, 1].std()) if probs.shape[1] == 2 else np.nan
 
 

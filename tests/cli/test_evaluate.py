@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
-from dcnn_fast.data.names import STYLES
 from dcnn_fast.evaluation import average, measure, predict
 from dcnn_fast.nets import Model, build, load_model, save_model
+from dcnn_fast.spec import STYLES
 from tests import small
 
 
@@ -71,7 +71,7 @@ def test_styles_have_average_precisions(tmp_path):
     save_model(Model(build(replace(small.network(("local",)), labels=STYLES), seed=1)), tmp_path / "s.safetensors")
     found = run(tmp_path / "s.safetensors", root, "--kind", "ava-style", "--views", 1, "--draws", 0, "--ap", "voc07")
     assert found.exit_code == 0, found.output
-    assert "1 photographs have no label" in found.stdout and "average precision" in found.stdout and "HDR" in found.stdout
+    assert "1 photographs have no label" in found.stdout and "average precision" in found.stdout and "hdr" in found.stdout
 
 
 def test_wrong_calls_leave_with_2(place, tmp_path):

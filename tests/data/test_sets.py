@@ -11,9 +11,10 @@ from PIL import Image
 
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.data.ava import read_list, read_ratings, read_styles
-from dcnn_fast.data.names import LISTS, STYLE_LISTS, STYLES
+from dcnn_fast.data.names import LISTS, STYLE_LISTS
 from dcnn_fast.data.sets import kind_of
 from dcnn_fast.data.splits import split
+from dcnn_fast.spec import STYLES
 
 
 @pytest.fixture(scope="module")

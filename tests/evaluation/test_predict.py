@@ -80,3 +80,12 @@ def test_more_than_two_labels_have_no_spread():
     found = predict(model, examples(2), views=2)
     assert found.probs.shape == (2, 3) and np.isnan(found.spread).all()
     torch.testing.assert_close(found.probs.sum(axis=1), np.ones(2))
+
+
+@pytest.mark.parametrize("wrap", [Model, Wrapped], ids=["ours", "theirs"])
+def test_weights_that_are_not_finite_are_said(wrap):
+    net = small.model().net
+    with torch.no_grad():
+        net.label.bias[0] = float("nan")
+    with pytest.raises(ValueError, match="p0: the model gives numbers that are not finite"):
+        predict(wrap(net), examples(2), views=2, labels=("low", "high"))
