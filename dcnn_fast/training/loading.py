@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from dcnn_fast.data import ReadError
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
+from dcnn_fast.training.interrupts import ignore_interrupts
 from dcnn_fast.training.pictures import Picture, Pictures, generator
 from dcnn_fast.training.windows import Place, cut_batch
 
@@ -129,8 +129,8 @@ def _as_it_is(cases: Any) -> Any:
 
 
 def _deaf_to_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the parent finishes its step and ends the workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The parent finishes its step and ends the workers itself."""
+    ignore_interrupts()
 
 
 def _coin(seed: int, epoch: int, key: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from dcnn_fast.nets import Column, Input, Model, MultiColumn, save_model
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.files import put
+from dcnn_fast.training.interrupts import interrupts
 from dcnn_fast.training.learning import columns_of, computed_in, held_still, multi_column, rate_groups, still_columns
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
 from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
@@ -83,8 +82,8 @@ def train(
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
     for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped and named in
-    skipped.csv: its mini-batch is smaller and the mean over the cases that are left. Ctrl-C finishes the step, writes a
-    checkpoint and raises KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients
+    skipped.csv: its mini-batch is smaller and the mean over the cases that are left. Ctrl-C and SIGTERM finish the step, write
+    a checkpoint and raise KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients
     are summed, so that the weights are those of one process within rounding, but for dropout, whose masks each process draws
     for its own share.
 
@@ -106,7 +105,7 @@ def train(
         board = Board(out / "tensorboard", run.steps_done) if tensorboard and world.first else None
         if board is not None:
             stack.callback(board.close)
-        stop = stack.enter_context(_interrupts())
+        stop = stack.enter_context(interrupts())
         advance = stack.enter_context(progress_bar(*run.images(), shown=progress and world.first))
         run.go(stop, advance, board)
         return run.finish()
@@ -426,22 +425,3 @@ def _locked(out: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise runs.CheckpointError(f"out must not be in use by another run, got {out}") from None
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, once; a second Ctrl-C interrupts as ever. Only the main thread may listen to signals."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -117,13 +117,14 @@ def test_nothing_changes_with_the_number_of_workers(tmp_path):
             assert all(torch.equal(x, y) for x, y in zip(windows(a), windows(b), strict=True))
 
 
-def test_an_interrupt_leaves_the_workers_at_work():
-    """Ctrl-C in a terminal reaches them too."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_the_workers_at_work(number):
+    """What a terminal or a batch system sends reaches them too."""
     coming = load(draws(), [Request(epoch, (0, 1)) for epoch in range(40)], workers=2)
     for _ in range(6):
         next(coming)  # both have begun
     for process in multiprocessing.active_children():
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
     assert len(list(coming)) == 34
 
 

@@ -77,12 +77,13 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     assert_same_run(whole, broken)
 
 
-def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_finishes_the_step_and_leaves_a_checkpoint(tmp_path, number):
     process = program(tmp_path / "run", "--epochs", 1000, "--workers", 1, wait=False)
     while not (tmp_path / "run" / "best.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    os.killpg(process.pid, number)  # as a terminal and a batch system do: the workers get it too
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT) and "KeyboardInterrupt" in errors
     assert "DataLoader" not in errors

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM, which batch systems send before they kill: asked for once, a run ends where it can be resumed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_ASKING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, once; the next does what it ever did. Only the main thread may listen to them."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        event.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.getsignal(number) for number in _ASKING}
+    for number in _ASKING:
+        signal.signal(number, ask)
+    try:
+        yield event
+    finally:
+        restore()
+
+
+def ignore_interrupts() -> None:
+    """For a process that another ends: a terminal and a batch system send to every process of theirs."""
+    for number in _ASKING:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,51 @@
+"""The first interrupt asks, the second interrupts; what was there before comes back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from dcnn_fast.training.interrupts import interrupts
+
+
+@pytest.fixture
+def heard():
+    """Handlers that note what reaches them, instead of those that would end the test run."""
+    found = []
+    before = {number: signal.signal(number, lambda n, _: found.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield found
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_asks_and_the_second_goes_through(heard, first, second):
+    with interrupts() as asked:
+        assert not asked.is_set()
+        signal.raise_signal(first)
+        assert asked.is_set() and heard == []
+        signal.raise_signal(second)
+        assert heard == [second]
+
+
+def test_handlers_come_back(heard):
+    with interrupts():
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+def test_another_thread_leaves_the_handlers_alone(heard):
+    events = []
+
+    def body():
+        with interrupts() as asked:
+            events.append(asked)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert not events[0].is_set()
