@@ -1,45 +1,90 @@
-"""`dcnn-fast convert`: cuda-convnet's checkpoints and layer files as model files."""
+"""`dcnn-fast convert`: cuda-convnet's checkpoints and layer files, and torchvision's weights, as model files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, stderr, stdout
 
+if TYPE_CHECKING:
+    from dcnn_fast.nets import Model
+
+SOURCE = (
+    "A checkpoint of cuda-convnet, plain or zipped; a layer-definition file; or torchvision's weights of AlexNet or SqueezeNet "
+    "v1.0 (.pth, .pt, .safetensors)."
+)
+_TORCHVISION = (".pth", ".pt", ".safetensors")
+_LABELS = ("low", "high")
+
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of cuda-convnet, plain or zipped, or a layer-definition file.")],
+    source: Annotated[Path, typer.Argument(help=SOURCE)],
     out: Annotated[Path, typer.Argument(help="The model file to write.")],
     layer_params: Annotated[
         Path | None, typer.Option(help="SOURCE is a layer-definition file and this its parameters: weights start as they say.")
     ] = None,
     view: Annotated[list[str] | None, typer.Option(help="What each column sees, in order; one for all. Default: warp.")] = None,
     plane: Annotated[int | None, typer.Option(help="Side of the normalised input; default: as 256 to a window of 224.")] = None,
-    mean: Annotated[str, typer.Option(help="What was taken off the channels: red,green,blue.")] = "0,0,0",
+    mean: Annotated[str | None, typer.Option(help="What was taken off the channels: red,green,blue. Default: nothing.")] = None,
+    fc: Annotated[
+        str | None, typer.Option(help="Further layers in each column and a new label layer, freshly drawn: 256.")
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the outputs: low,high.")] = None,
 ) -> None:
-    """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed."""
+    """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed.
+
+    With --fc it becomes one for another task, as the paper's semantic column: further layers and a new label layer, to be
+    trained, above what there is. Torchvision's weights come without a label layer; their --fc is 256 unless it is said.
+    """
     from dcnn_fast import nets  # noqa: PLC0415 - imports torch
+    from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - imports torch
 
     try:
-        taken = tuple(float(value) for value in mean.split(","))
-        names = labels.split(",") if labels is not None else None
+        names = tuple(labels.split(",")) if labels is not None else None
         views: tuple[Any, ...] = tuple(view or ["warp"])
-        if layer_params is None:
-            model = nets.import_convnet(source, views=views, plane=plane, mean=taken, labels=names).model
+        more = None if fc is None else integers("fc", fc)
+        if source.suffix in _TORCHVISION:
+            for name, value in (("layer-params", layer_params), ("plane", plane), ("mean", mean)):
+                if value is not None:
+                    raise ValueError(f"{name} must not be given for torchvision's weights, which have their own, got {value}")
+            model = _of_torchvision(source, views, more, names)
         else:
-            data = spec.Preprocessing(views, plane or 256, mean=taken)
-            read = spec.read_convnet_cfg(source, layer_params, data, labels=names)
-            net = nets.initialise(nets.build(read.network), read.rules)
-            model = nets.Model(net, {"initialised by": "layer files of cuda-convnet"})
-            for note in read.notes:
-                stderr().print(note, markup=False)
+            taken = tuple(float(value) for value in (mean or "0,0,0").split(","))
+            if layer_params is None:
+                kept = None if more else names
+                model = nets.import_convnet(source, views=views, plane=plane, mean=taken, labels=kept).model
+            else:
+                data = spec.Preprocessing(views, plane or 256, mean=taken)
+                model = _of_layer_files(source, layer_params, data, None if more else names)
+            if more:
+                extended = nets.for_another_task(model.net.columns, more, labels=names or _LABELS)
+                model = nets.Model(extended.net, model.provenance)
         nets.save_model(model, out)
     except (ValueError, OSError) as error:
         fail(str(error))
     columns = ", ".join(model.spec.column_keys())
     stdout().print(f"{out}: {columns} -> {', '.join(model.spec.labels)}", highlight=False, markup=False)
+
+
+def _of_torchvision(source: Path, views: tuple[Any, ...], fc: tuple[int, ...] | None, labels: tuple[str, ...] | None) -> Model:
+    from dcnn_fast import nets  # noqa: PLC0415
+
+    if len(views) != 1:
+        raise ValueError(f"view must be one, as {source} is one column, got {len(views)}")
+    column = nets.import_torchvision(source, views[0], fc=(256,) if fc is None else fc)
+    made = nets.for_another_task([column], labels=labels or _LABELS)
+    return nets.Model(made.net, {"imported from": "weights of torchvision's; the last layers are fresh"})
+
+
+def _of_layer_files(source: Path, layer_params: Path, data: spec.Preprocessing, labels: tuple[str, ...] | None) -> Model:
+    from dcnn_fast import nets  # noqa: PLC0415
+
+    read = spec.read_convnet_cfg(source, layer_params, data, labels=labels)
+    for note in read.notes:
+        stderr().print(note, markup=False)
+    net = nets.initialise(nets.build(read.network), read.rules)
+    return nets.Model(net, {"initialised by": "layer files of cuda-convnet"})

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dcnn_fast.evaluation.reproduce import Row
 
 
+SEMANTIC = "AlexNet's or SqueezeNet's weights as torchvision has them, or a model file."
+
+
 def reproduce(
     table: Annotated[str, typer.Argument(help="table1 to table5, categories or iad.")],
     data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets do what they allow.")],
@@ -39,7 +42,7 @@ def reproduce(
     fc: Annotated[str, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = "",
     views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order, windows, dropout and choices.")] = 0,
-    semantic: Annotated[Path | None, typer.Option(dir_okay=False, help="SqueezeNet v1.0's weights (safetensors).")] = None,
+    semantic: Annotated[Path | None, typer.Option(dir_okay=False, help=SEMANTIC)] = None,
     test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Processes that decode.")] = 0,
@@ -48,12 +51,13 @@ def reproduce(
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 
     Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table and written to
-    <table>.json; <table>.md and <table>.csv are the table. Exit status: 0, 2 for a wrong call, 130 when interrupted; the same
-    command then goes on.
+    <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit status: 0, 2 for a wrong
+    call, 130 when interrupted; the same command then goes on.
     """
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
     from dcnn_fast.training import CheckpointError, DivergedError  # noqa: PLC0415
+    from dcnn_fast.viz.category_chart import save_category_chart  # noqa: PLC0415
 
     rows: list[Row] = []
     try:
@@ -68,6 +72,8 @@ def reproduce(
             (out / f"{table}.json").write_text(json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n")
             (out / f"{table}.md").write_text(experiments.markdown(rows))
             (out / f"{table}.csv").write_text(experiments.csv_text(rows), encoding="utf-8")
+        if bars := experiments.category_bars(rows):
+            save_category_chart(bars, out / f"{table}.png")
     except (ValueError, OSError, RuntimeError, CheckpointError, DivergedError) as error:
         fail(str(error))
     except KeyboardInterrupt:

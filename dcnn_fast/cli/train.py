@@ -12,15 +12,17 @@ from dcnn_fast.cli import sets
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
 
+NET = (
+    "A preset (`dcnn-fast describe` lists them), several joined by + for columns of different architectures, e.g. "
+    "scnn-arch1+scnn-arch3, or a model file to start from."
+)
 PRECISION = "Of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
 
 
 def train(
     data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
-    net: Annotated[
-        str, typer.Option(help="A preset (`dcnn-fast describe` lists them) or a model file to start from.")
-    ] = "dcnn",
+    net: Annotated[str, typer.Option(help=NET)] = "dcnn",
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
     views: Annotated[
         str | None, typer.Option("--views", "--view", help="local, warp, center or pad for each column, e.g. local,warp.")

@@ -12,7 +12,7 @@ from typing import Any
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import MultiColumn, build, load_columns, load_model
+from dcnn_fast.nets import Model, MultiColumn, build, load_columns, load_model, shaped_as
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, parse_drops, train
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
@@ -53,6 +53,7 @@ class Shape:
             columns = tuple(column if column.frozen else replace(column, dropout=self.dropout) for column in columns)
         network = replace(network, columns=columns, labels=data.labels, attributes=data.attributes)
         taken = sources(self.init)
+        network = shaped_as(network, taken)
         for number, column in enumerate(columns):
             if column.frozen and number not in taken:
                 raise ValueError(f"init must name a model file for column {number}, which is frozen, got none")
@@ -84,10 +85,10 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
     return net
 
 
-def sources(texts: Sequence[str]) -> dict[int, tuple[str, int]]:
-    """Which model file each column starts from: "0=scnn.safetensors", or "1=dcnn.safetensors:1" for its second column.
+def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
+    """What each column starts from: of "0=scnn.safetensors", or of "1=dcnn.safetensors:1" for its second column.
 
-    Raises ValueError for a text that reads otherwise.
+    Raises ValueError for a text that reads otherwise, ModelError for a file.
     """
     found = {}
     for text in texts:
@@ -95,7 +96,7 @@ def sources(texts: Sequence[str]) -> dict[int, tuple[str, int]]:
         if match is None:
             raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
         column, path, theirs = match.groups()
-        found[int(column)] = (path, int(theirs or 0))
+        found[int(column)] = (load_model(path), int(theirs or 0))
     return found
 
 

@@ -24,7 +24,19 @@ from dcnn_fast.data.sets import kind_of
 from dcnn_fast.evaluation import paper_tables as paper
 from dcnn_fast.evaluation.metrics import Measures, measure
 from dcnn_fast.evaluation.predict import Predictions, average, joined, predict
-from dcnn_fast.nets import Model, MultiColumn, build, freeze, import_squeezenet, load_columns, load_model
+from dcnn_fast.nets import (
+    Column,
+    Model,
+    MultiColumn,
+    build,
+    for_another_task,
+    freeze,
+    import_torchvision,
+    is_model_file,
+    load_columns,
+    load_model,
+    shaped_as,
+)  # fmt: skip
 from dcnn_fast.training import DivergedError, Settings, train
 
 CHOICES = (
@@ -43,7 +55,8 @@ CHOICES = (
     "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles (facts.md 3.6).",
 )
 TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
-_VIEWS: tuple[spec.View, ...] = ("local", "warp", "center", "pad")
+_WAYS = ("cats", "generic", "adapt")
+_SEPARATOR = ", "  # of what a row of the table "categories" is called
 
 
 @dataclass(frozen=True)
@@ -52,9 +65,9 @@ class Protocol:
 
     scale: the share of the training and of the test photographs that is used, a seeded choice. epochs, adapt_epochs: of
     training and of adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as
-    `spec.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: weights of
-    SqueezeNet, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: of the data set, as `load_set` takes
-    them. The others are `Settings`'.
+    `spec.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: a file
+    of torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: of the
+    data set, as `load_set` takes them. The others are `Settings`'.
     """
 
     scale: float = 1.0
@@ -142,6 +155,7 @@ class _Experiments:
     def __init__(self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None]) -> None:
         self.path, self.out, self.protocol, self.report = path, out, protocol, report
         self.kind = self.protocol.kind or kind_of(path)
+        self._semantic = _semantic(protocol.semantic, protocol.seed) if protocol.semantic else None
         self._sets: dict[str, DataSet] = {}
         self._finished: set[Path] = set()
         self._measured: dict[tuple[str, str], Predictions] = {}
@@ -178,9 +192,9 @@ class _Experiments:
     def categories(self) -> Runs:
         for category in self._categories():
             for method in _METHODS:
-                for way in ("cats", "generic", "adapt"):
+                for way in _WAYS:
                     run = lambda c=category, m=method, w=way: self._in_category(c, m, w)  # noqa: E731
-                    yield f"{category}, {method}, {way}", {"accuracy": None}, run
+                    yield _SEPARATOR.join((category, method, way)), {"accuracy": None}, run
         yield "all, DCNN, routed", {"accuracy": None}, self._routed
 
     def iad(self) -> Runs:
@@ -217,20 +231,15 @@ class _Experiments:
 
     def _rdcnn_style(self, delta: int) -> Model:
         style = self._trained(spec.preset("style-scnn"), "style without the aesthetics test set")
-        network = _with_last(self._compact(spec.preset("rdcnn-style")), style.spec.columns[0])
-        return self._trained(network, _aesthetics(delta), {2: style}, compacted=True)
+        return self._trained(spec.preset("rdcnn-style"), _aesthetics(delta), {2: style})
 
     def _rdcnn_semantic(self, delta: int) -> Model:
-        if self.protocol.semantic is None:
+        if self._semantic is None:
             raise ImpossibleError("needs the weights of an ImageNet network (semantic)")
-        column = import_squeezenet(self.protocol.semantic, "warp", seed=self.protocol.seed)
-        alone = MultiColumn(spec.Network("semantic", (replace(column.spec, frozen=False),)))
-        alone.initialise(self.protocol.seed)
-        load_columns(alone, {0: column})
         learns = _aesthetics(delta)
-        tuned = self._run(f"semantic {learns}", alone, learns, column_rates=(0.1,), mean="spec")
-        network = _with_last(self._compact(spec.preset("rdcnn-semantic")), tuned.spec.columns[0])
-        return self._trained(network, _aesthetics(delta), {2: tuned}, compacted=True)
+        alone = for_another_task([self._semantic], labels=self._data(learns).labels, seed=self.protocol.seed)
+        tuned = self._run(f"semantic {learns}", alone.net, learns, column_rates=(0.1,), mean="spec")
+        return self._trained(spec.preset("rdcnn-semantic"), learns, {2: tuned})
 
     def _in_category(self, category: str, method: str, way: str) -> Predictions:
         name = f"category {category}"
@@ -272,13 +281,12 @@ class _Experiments:
 
     def _trained(
         self, network: spec.Network, learns: str = "aesthetics", start: Mapping[int, Model] | None = None, *,
-        tune: str = "all", compacted: bool = False,
+        tune: str = "all",
     ) -> Model:  # fmt: skip
         """The network after its training, from `start`'s columns where there are any."""
-        network = network if compacted else self._compact(network)
-        data = self._data(learns)
-        net = build(replace(network, labels=data.labels), seed=self.protocol.seed)
-        load_columns(net, dict(start or {}))
+        start = start or {}
+        network = replace(shaped_as(self._compact(network), start), labels=self._data(learns).labels)
+        net = load_columns(build(network, seed=self.protocol.seed), start)
         views = "+".join(column.view for column in network.columns)
         return self._run(f"{network.name} {views} {learns}", net, learns, tune=tune)
 
@@ -370,6 +378,16 @@ def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, An
     }  # fmt: skip
 
 
+def category_bars(rows: Sequence[Row]) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Of the table "categories", by category, method and way, the accuracy and the majority's, in per cent."""
+    bars = {}
+    for row in rows:
+        match row.name.rsplit(_SEPARATOR, 2):
+            case [category, method, way] if row.majority is not None and way in _WAYS:
+                bars[category, method, way] = (row.measured["accuracy"], row.majority)
+    return bars
+
+
 def _filtered(data: DataSet, wanted: Callable[[Example], bool]) -> DataSet:
     return replace(data, train=tuple(filter(wanted, data.train)), test=tuple(filter(wanted, data.test)))
 
@@ -423,6 +441,15 @@ def _alexnet(view: str) -> spec.Network:
     return _seen(spec.preset("alexnet"), (view,))  # type: ignore[arg-type]
 
 
+def _semantic(path: Path, seed: int) -> Column:
+    """Torchvision's weights with a layer of 256 on top, or the first column of a model file as it is."""
+    if is_model_file(path):
+        column = load_model(path).net.columns[0]
+        assert isinstance(column, Column)
+        return column
+    return import_torchvision(path, seed=seed)
+
+
 def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
     """The network with other views."""
     columns = tuple(replace(column, view=view) for column, view in zip(network.columns, views, strict=True))
@@ -434,11 +461,6 @@ _METHODS = {  # of Fig. 9
     "SCNN warp": _seen(spec.preset("scnn"), ("warp",)),
     "DCNN": spec.preset("dcnn"),
 }
-
-
-def _with_last(network: spec.Network, column: spec.Column) -> spec.Network:
-    """The network with another frozen column in the last one's place."""
-    return replace(network, columns=(*network.columns[:-1], replace(column, frozen=True)))
 
 
 def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
@@ -458,5 +480,6 @@ def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
 
 
 __all__ = [
-    "CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "csv_text", "markdown", "reproduce", "summary",
+    "CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "category_bars", "csv_text",
+    "markdown", "reproduce", "summary",
 ]  # fmt: skip

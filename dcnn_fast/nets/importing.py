@@ -31,7 +31,7 @@ def import_torchvision_alexnet(
     torchvision divides each channel is divided into the first filters. Raises ModelError when a tensor is missing or has
     another shape.
     """
-    state = weights if isinstance(weights, Mapping) else _read(Path(weights))
+    state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     described = spec.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
     column = Column(replace(described, mean=IMAGENET_MEAN, scale=1 / 255))
     column.initialise(torch.Generator().manual_seed(seed))
@@ -47,7 +47,8 @@ def import_torchvision_alexnet(
     return column
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_state(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a .safetensors file or of what torch.save wrote. Raises ModelError for another file."""
     try:
         if path.suffix == ".safetensors":
             return load_file(str(path))

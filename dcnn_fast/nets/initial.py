@@ -12,9 +12,10 @@ from dcnn_fast.nets.modelfile import Model, load_model
 from dcnn_fast.nets.network import MultiColumn
 
 Source = Column | Model | MultiColumn | str | Path
+Sources = Mapping[int, Source | tuple[Source, int]]
 
 
-def load_columns(net: MultiColumn, sources: Mapping[int, Source | tuple[Source, int]]) -> MultiColumn:
+def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     """Copy into column i of `net` the weights of a column of another network, with its mean and scale; returns `net`.
 
     sources: for each column that is to be initialised a `Column`, or a model, a network or the path of a model file and which
@@ -36,6 +37,15 @@ def load_columns(net: MultiColumn, sources: Mapping[int, Source | tuple[Source, 
         mine.set_mean(theirs.spec.mean)
     net.spec = replace(net.spec, columns=tuple(columns))
     return net
+
+
+def shaped_as(network: spec.Network, sources: Sources) -> spec.Network:
+    """`network` whose frozen columns have the layers, the view and the pixels of those that they will be loaded from."""
+    columns = tuple(
+        replace(_column(sources[number]).spec, frozen=True) if column.frozen and number in sources else column
+        for number, column in enumerate(network.columns)
+    )
+    return replace(network, columns=columns)
 
 
 def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:

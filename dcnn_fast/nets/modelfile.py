@@ -92,6 +92,15 @@ def load_model(path: str | Path) -> Model:
     return Model(net.eval(), header.get("provenance") or {})
 
 
+def is_model_file(path: str | Path) -> bool:
+    """Whether the file has this project's header, whatever it holds."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiColumn:
     """The module of `network` whose parameters are the tensors of `state` themselves, all float32.
 

@@ -173,8 +173,12 @@ def preset_names() -> dict[str, str]:
 def preset(name: str, geometry: Geometry = "convnet") -> Network:
     """The preset called `name` (see `preset_names`; `scnn` is Arch 1) in `geometry` "convnet" or "valid".
 
+    Names joined by + make one network of their columns, in that order, with the labels of the first: "scnn-arch1+scnn-arch3".
     The AlexNet presets have one geometry of their own and ignore the choice. Raises ValueError for an unknown name.
     """
+    if "+" in name:
+        networks = [preset(part.strip(), geometry) for part in name.split("+")]
+        return Network(name, tuple(column for network in networks for column in network.columns), networks[0].labels)
     key = ALIASES.get(name, name)
     if key not in _PRESETS:
         raise ValueError(f"preset must be one of {', '.join((*_PRESETS, *ALIASES))}; got {name!r}")

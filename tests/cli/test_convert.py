@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from dcnn_fast import load_model
 from dcnn_fast.cli.main import app
+from dcnn_fast.nets import import_squeezenet
 from dcnn_fast.spec import preset, write_convnet_cfg
 from tests.nets.convnet_writer import pickled
 from tests.nets.test_convnet_checkpoint import checkpoint, layers
+from tests.nets.test_squeezenet import state
 
 
 def run(*arguments):
@@ -44,3 +48,35 @@ def test_what_is_wrong_is_one_line(tmp_path):
     (tmp_path / "good").write_bytes(pickled(checkpoint(layers())))
     for wrong in (("--view", "sideways"), ("--mean", "grey"), ("--labels", "a,b,c")):
         assert run(tmp_path / "good", tmp_path / "m.safetensors", *wrong).exit_code == 2
+
+
+def test_an_imagenet_network_becomes_one_for_another_task(tmp_path):
+    (tmp_path / "7.3").write_bytes(pickled(checkpoint(layers())))
+    assert run(tmp_path / "7.3", tmp_path / "before.safetensors").exit_code == 0
+    result = run(tmp_path / "7.3", tmp_path / "m.safetensors", "--fc", "5", "--labels", "bad,good")
+    assert result.exit_code == 0, result.output
+    before, after = (load_model(tmp_path / f"{name}.safetensors") for name in ("before", "m"))
+    assert after.spec.labels == ("bad", "good") and after.provenance == before.provenance
+    for mine, theirs in zip(after.net.columns, before.net.columns, strict=True):
+        assert mine.spec.fc == (*theirs.spec.fc, 5) and mine.spec.mean == theirs.spec.mean
+        kept = theirs.state_dict()
+        assert all((mine.state_dict()[name] == value).all() for name, value in kept.items()) and len(kept) > 3
+
+
+def test_torchvisions_weights_become_a_semantic_column(tmp_path):
+    save_file(state(), tmp_path / "squeezenet.safetensors")
+    result = run(tmp_path / "squeezenet.safetensors", tmp_path / "m.safetensors", "--view", "center")
+    assert result.exit_code == 0 and "center:0 -> low, high" in result.output
+    (column,) = load_model(tmp_path / "m.safetensors").net.columns
+    assert column.spec.fc == (256,) and not column.spec.frozen
+    assert (column.blocks[1].weight == import_squeezenet(state()).blocks[1].weight).all()
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    for arguments, message in (
+        (("squeezenet.safetensors", "--mean", "1,2,3"), "mean must not be given for torchvision's weights"),
+        (("squeezenet.safetensors", "--fc", "many"), "fc must be numbers"),
+        (("squeezenet.safetensors", "--view", "warp", "--view", "pad"), "view must be one"),
+        (("other.pth",), "must hold torchvision's weights of AlexNet or of SqueezeNet v1.0"),
+        (("missing.pth",), "not a readable state dict"),
+    ):
+        wrong = run(tmp_path / arguments[0], tmp_path / "n.safetensors", *arguments[1:])
+        assert wrong.exit_code == 2 and message in wrong.output.replace("\n", " "), wrong.output

@@ -69,6 +69,28 @@ def test_columns_start_from_other_models(tmp_path):
         shape(**changes, init=init[1:]).network(labelled("a", "b"))
 
 
+def test_a_frozen_column_takes_the_shape_of_the_network_it_comes_from(tmp_path):
+    """A semantic column is whatever ImageNet network there is a file of."""
+    theirs = spec.Column("center", (spec.Block(8, 5, stride=2),), (6,), plane=40, window=33, mean=(1, 2, 3), scale=0.5)
+    source = build(spec.Network("semantic", (theirs,)), seed=5)
+    save_model(Model(source), tmp_path / "semantic.safetensors")
+    changes = {"net": "rdcnn-semantic", "plane": 36, "filters": 0.125, "fc": "16,8"}
+    net = shape(**changes, init=(f"2={tmp_path / 'semantic.safetensors'}",)).network(labelled("a", "b"))
+    assert net.spec.columns[2] == replace(theirs, frozen=True) and net.label.in_features == 8 + 8 + 6
+    assert [column.plane for column in net.spec.columns] == [36, 36, 40]
+    assert torch.equal(net.columns[2].fc[0].weight, source.columns[0].fc[0].weight)
+
+
+def test_presets_joined_make_columns_of_different_architectures():
+    net = shape(net="scnn-arch2 + scnn-arch5", views="center,warp", plane=72).network(labelled("a", "b", "c"))
+    assert [(column.view, len(column.blocks), column.fc) for column in net.spec.columns] == [
+        ("center", 2, (1000, 256)), ("warp", 4, (1000,)),
+    ]  # fmt: skip
+    assert net.label.in_features == 1256 and net.spec.labels == ("a", "b", "c")
+    with pytest.raises(ValueError, match="preset must be one of"):
+        shape(net="scnn+vgg").network(labelled("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

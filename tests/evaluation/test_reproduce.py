@@ -9,11 +9,12 @@ import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from dcnn_fast import spec
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import paper_tables
-from dcnn_fast.evaluation.reproduce import Protocol, reproduce
-from dcnn_fast.nets import load_model
+from dcnn_fast.evaluation.reproduce import Protocol, category_bars, reproduce
+from dcnn_fast.nets import Model, build, load_model, save_model
 from tests.nets.test_squeezenet import state
 
 SMALL = {"epochs": 1, "adapt_epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.125, "fc": (16, 8), "views": 1}
@@ -54,6 +55,25 @@ def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
     assert all((value == scnn[name]).all() for name, value in quad.net.columns[3].state_dict().items())
 
 
+def test_the_semantic_column_may_be_a_model_file(ava, tmp_path):
+    """As `dcnn-fast convert` makes one of a checkpoint of cuda-convnet."""
+    theirs = spec.Column("warp", (spec.Block(8, 5, stride=2, pool=spec.Pool()),), (6,), plane=40, window=33)
+    made = Model(build(spec.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
+    save_model(made, tmp_path / "imagenet.safetensors")
+    runs = reproduce("table3", ava, tmp_path / "out", Protocol(**SMALL, semantic=tmp_path / "imagenet.safetensors"))
+    (row,) = [row for row in runs if row.name == "RDCNN-semantic, delta 0"]
+    assert not row.skipped and row.paper == {"accuracy": 75.42}
+    regularised = load_model(next((tmp_path / "out").glob("rdcnn-semantic*aesthetics")) / "last.safetensors")
+    tuned = load_model(tmp_path / "out" / "semantic-aesthetics" / "last.safetensors").net.columns[0]
+    column = regularised.net.columns[2]
+    assert column.spec.frozen and column.spec.fc == (6,) and regularised.spec.labels == ("low", "high")
+    assert all((value == tuned.state_dict()[name]).all() for name, value in column.state_dict().items())
+    assert not (tuned.blocks[0].weight == made.net.columns[0].blocks[0].weight).all()
+    (tmp_path / "broken.safetensors").write_bytes(b"x")
+    with pytest.raises(ValueError, match="not a readable state dict"):
+        rows("table3", ava, tmp_path / "other", semantic=tmp_path / "broken.safetensors")
+
+
 def test_what_is_finished_is_not_trained_again(ava, tmp_path):
     first = rows("table5", ava, tmp_path, scale=0.8)
     kept = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
@@ -74,6 +94,9 @@ def test_categories_have_three_ways_and_a_router(tmp_path):
     assert not any(row.skipped for row in found.values()), found
     data = load_set(path)
     assert found["all, DCNN, routed"].count == len(data.test)
+    bars = category_bars(list(found.values()))
+    row = found["floral, SCNN warp, adapt"]
+    assert len(bars) == 36 and bars["floral", "SCNN warp", "adapt"] == (row.measured["accuracy"], row.majority)
     assert found["animal, DCNN, generic"].count == sum(e.category == "animal" for e in data.test)
     adapted = load_model(tmp_path / "out" / "DCNN-adapted-to-animal" / "last.safetensors").provenance["training"]["data"]
     warped = load_model(tmp_path / "out" / "SCNN-warp-adapted-to-animal" / "last.safetensors")
