@@ -63,7 +63,7 @@ def staged_launch_of(params: BlockParams) -> Launch:
     assert config is not None
     x, weight, bias, mean = scoring_operands(params)
     if params.channels == 3:
-        x = torch.empty(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
+        x = torch.zeros(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
     operands = [x], whole_images(params), weight, bias, params, mean, 1.0, [_empty(params, params.out_dtype)]
     return cuda_forward.plan_launch(config, *operands, 2 * -(-params.filters // config.part))
 

@@ -213,8 +213,9 @@ def collected(capability: int = DEFAULT_CAPABILITY) -> Iterator[list[Launch]]:
 def _operands(params: BlockParams) -> tuple[Tensor, Tensor, Tensor]:
     x = _last((params.images, params.channels, params.height, params.width), params.dtype)
     weight = _last((params.filters, params.channels // params.options.groups, params.size, params.size), params.weight_dtype)
-    return x, weight, torch.empty(params.filters, dtype=params.weight_dtype)
+    return x, weight, torch.zeros(params.filters, dtype=params.weight_dtype)
 
 
 def _last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+    # Zeros, as what a kernel executes may follow from what it reads: the logarithm of infinity has an instruction of its own.
+    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last).zero_()
