@@ -11,7 +11,7 @@ from dcnn_fast.cli import sets
 
 
 def evaluate(
-    paths: Annotated[list[Path], typer.Argument(metavar="MODEL... DATA", help="Model files, then the data set.")],
+    paths: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL... DATA", help="Model files, then the data set.")],
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,
@@ -20,11 +20,15 @@ def evaluate(
     threshold: sets.Threshold = None,
     variant: sets.Variant = "threshold",
     exclude_test_overlap: sets.ExcludeOverlap = False,
+    by: sets.By = "quality",
     fold: sets.Fold = 0,
     folds: sets.Folds = 5,
     split_seed: sets.SplitSeed = 0,
     part: Annotated[str, typer.Option("--split", help="test, train or all.")] = "test",
     average: Annotated[bool, typer.Option("--average", help="The mean of the models' probabilities too (AVG_SCNN).")] = False,
+    route: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="A classifier of categories: the model named as its answer scores.")
+    ] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
@@ -37,16 +41,19 @@ def evaluate(
 ) -> None:
     """Measure models on a data set: accuracy beside the majority's, AUC, correlations, average precisions, confusions.
 
+    With --route a row is added in which each photograph is scored by the model whose name the classifier, trained with `train
+    --by category`, gives it, as portrait=adapted.safetensors, or else by the first model.
+
     Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call, 130 when interrupted.
     """
     from dcnn_fast.cli.evaluate_run import EvaluateOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     data = sets.open_set(
-        paths[-1], kind, column=column, images=images, delta=delta, category=category, threshold=threshold, variant=variant,
-        exclude_test_overlap=exclude_test_overlap, fold=fold, folds=folds, seed=split_seed,
+        Path(paths[-1]), kind, column=column, images=images, delta=delta, category=category, threshold=threshold,
+        variant=variant, exclude_test_overlap=exclude_test_overlap, fold=fold, folds=folds, seed=split_seed, by=by,
     )  # fmt: skip
     options = EvaluateOptions(
         models=tuple(paths[:-1]), part=part, average=average, views=views, grid=grid, seed=seed, device=device, ap=ap,
-        draws=draws, csv=csv, json=json, pictures=pictures,
+        draws=draws, route=route, csv=csv, json=json, pictures=pictures,
     )  # fmt: skip
     raise typer.Exit(run(options, data))

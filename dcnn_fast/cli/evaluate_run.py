@@ -14,14 +14,15 @@ from rich.progress import Progress
 
 from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict
+from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
+from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model
 from dcnn_fast.viz.filters import filters
 from dcnn_fast.viz.grid import Row, grid
 from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
 
 PARTS = ("test", "train", "all")
-AVERAGE = "average"
+AVERAGE, ROUTED = "average", "routed"
 _SHOWN = (
     ("accuracy", "accuracy"), ("majority", "majority"), ("balanced_accuracy", "balanced"), ("auc", "AUC"), ("srcc", "SRCC"),
     ("plcc", "PLCC"), ("krcc", "KRCC"), ("macro_map", "mAP"), ("micro_map", "micro AP"),
@@ -32,7 +33,7 @@ _SHOWN = (
 class EvaluateOptions:
     """The options of the command."""
 
-    models: tuple[Path, ...]
+    models: tuple[str, ...]
     part: str = "test"
     average: bool = False
     views: int = 50
@@ -41,6 +42,7 @@ class EvaluateOptions:
     device: str = "auto"
     ap: str = "plain"
     draws: int = 1000
+    route: Path | None = None
     csv: Path | None = None
     json: Path | None = None
     pictures: Path | None = None
@@ -59,11 +61,9 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
     if not examples:
         fail(f"the {options.part} part of the set has no photographs")
     try:
-        names = _names(options.models)
-        if options.average and AVERAGE in names:
-            raise ValueError(f"no model file may be called {AVERAGE} with --average, whose results have that name")
-        models = {name: _model(path, data) for name, path in zip(names, options.models, strict=True)}
-        found = _predictions(options, models, examples)
+        models = {name: _model(path, data) for name, path in _names(options).items()}
+        classifier = None if options.route is None else load_model(options.route)
+        found = _predictions(options, models, classifier, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
     except (ModelError, ValueError, OSError) as error:
         fail(str(error))
@@ -92,13 +92,20 @@ def _require_folders(options: EvaluateOptions) -> None:
             fail(f"{path}: its folder must exist")
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each model file: its own, or with its folder where two are the same (best.safetensors of two runs)."""
-    for name in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
-        names = [str(name(path)) for path in paths]
+def _names(options: EvaluateOptions) -> dict[str, Path]:
+    """The model files by name: that of NAME=FILE, else the file's own, or with its folder where two are the same
+    (best.safetensors of two runs)."""
+    texts = options.models
+    pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
+    paths = [Path(path) for _, path in pairs]
+    for short in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
+        names = [given or str(short(path)) for (given, _), path in zip(pairs, paths, strict=True)]
+        for name, wanted in ((AVERAGE, options.average), (ROUTED, options.route)):
+            if wanted and name in names:
+                raise ValueError(f"no model may be called {name} beside the row of that name")
         if len(set(names)) == len(paths) and not {"best", "last"} & set(names):
-            return names
-    raise ValueError(f"model files must differ, got {', '.join(map(str, paths))}")
+            return dict(zip(names, paths, strict=True))
+    raise ValueError(f"models must differ in their names, got {', '.join(texts)}")
 
 
 def _model(path: Path, data: DataSet) -> Model:
@@ -108,18 +115,35 @@ def _model(path: Path, data: DataSet) -> Model:
     return model
 
 
-def _predictions(options: EvaluateOptions, models: Mapping[str, Model], examples: Sequence[Example]) -> dict[str, Predictions]:
-    found = {}
+def _predictions(
+    options: EvaluateOptions, models: Mapping[str, Model], classifier: Model | None, examples: Sequence[Example]
+) -> dict[str, Predictions]:
     with Progress(console=stderr(), transient=True) as bar:
-        for name, model in models.items():
+
+        def predicted(name: str, model: Model) -> Predictions:
             task = bar.add_task(name, total=len(examples))
-            found[name] = predict(
+            return predict(
                 model, examples, views=options.views, grid=options.grid, seed=options.seed, device=options.device,
-                advance=lambda task=task: bar.advance(task),  # type: ignore[misc]
+                advance=lambda: bar.advance(task),
             )  # fmt: skip
-    if options.average:
-        found[AVERAGE] = average(list(found.values()))
-    return found
+
+        found = {name: predicted(name, model) for name, model in models.items()}
+        more = {AVERAGE: average(list(found.values()))} if options.average else {}
+        if classifier is not None:
+            more[ROUTED] = _routed(predicted("categories", classifier), found)
+    return {**found, **more}
+
+
+def _routed(categories: Predictions, found: Mapping[str, Predictions]) -> Predictions:
+    """Each photograph as the model called its category, or else the first one, has it."""
+    generic = next(iter(found.values()))
+
+    def predictor(category: str) -> Predictor:
+        model = found.get(category, generic)
+        rows = {example.key: i for i, example in enumerate(model.examples)}
+        return lambda examples: model.of([rows[example.key] for example in examples if example.key in rows])
+
+    return routed(categories, generic.examples, predictor)
 
 
 def _print(found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> None:

@@ -20,6 +20,7 @@ Kind = Annotated[str | None, typer.Option(help="ava, ava-style, iad, folders or 
 Images = Annotated[Path | None, typer.Option(help="Where the photographs lie; default: beside the lists.")]
 Delta = Annotated[float, typer.Option(help="AVA: leave out training photographs with a mean within 5 - delta to 5 + delta.")]
 Category = Annotated[str | None, typer.Option(help="Only photographs that show this.")]
+By = Annotated[str, typer.Option(help="What the labels are: quality, or category, what photographs show.")]
 Threshold = Annotated[float | None, typer.Option(help="CSV: ratings above it are high; default: the training median.")]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", metavar="MEANING=NAME", help="CSV: a column's name, e.g. rating=beauty_mean.")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import sets
+from dcnn_fast.cli.console import fail
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
 
 NET = (
     "A preset (`dcnn-fast describe` lists them), several joined by + for columns of different architectures, e.g. "
-    "scnn-arch1+scnn-arch3, or a model file to start from."
+    "scnn-arch1+scnn-arch3, a model file to start from, or cuda-convnet's layer-definition file, .cfg."
 )
 PRECISION = "Of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
 
@@ -23,6 +24,9 @@ def train(
     data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
     net: Annotated[str, typer.Option(help=NET)] = "dcnn",
+    layer_params: Annotated[
+        Path | None, typer.Option(help="Of a layer-definition file: how each layer starts and at which rates it learns.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
     views: Annotated[
         str | None, typer.Option("--views", "--view", help="local, warp, center or pad for each column, e.g. local,warp.")
@@ -47,6 +51,7 @@ def train(
     threshold: sets.Threshold = None,
     variant: sets.Variant = "threshold",
     exclude_overlap: sets.ExcludeOverlap = False,
+    by: sets.By = "quality",
     multi_task: Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")] = False,
     fold: sets.Fold = 0,
     folds: sets.Folds = 5,
@@ -86,11 +91,15 @@ def train(
         return sets.open_set(
             data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
             threshold=threshold, variant=variant, exclude_test_overlap=exclude_overlap, attributes=multi_task, fold=fold,
-            folds=folds, seed=split_seed,
+            folds=folds, seed=split_seed, by=by,
         )  # fmt: skip
 
+    try:
+        layers = train_run.layer_files(net, layer_params, views, plane, window)
+    except (ValueError, OSError) as error:
+        fail(str(error))
     shape = train_run.Shape(
-        net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed
+        net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed, layers
     )  # fmt: skip
     machine = train_run.Machine(device, workers, cache, tensorboard)
     raise typer.Exit(
@@ -100,7 +109,7 @@ def train(
                 epochs=epochs, batch=batch, rate=rate, bias_rate=bias_rate, momentum=momentum, bias_momentum=momentum,
                 decay=decay, schedule=schedule, drops=drops, column_rates=column_rates, tune=tune, flip=flip, mean=mean,
                 precision=precision, evaluate_every=evaluate_every, test_views=test_views, best_by=best_by,
-                checkpoint_steps=checkpoint_steps, seed=seed,
+                checkpoint_steps=checkpoint_steps, seed=seed, layer_rules=() if layers is None else tuple(layers.rules.items()),
             ),
         )
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import Model, MultiColumn, build, load_columns, load_model, shaped_as
+from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, parse_drops, train
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
@@ -34,10 +34,14 @@ class Shape:
     dropout: float | None
     init: tuple[str, ...]
     seed: int
+    layers: spec.Reading | None = None  # of the layer files that `net` is one of
 
     def network(self, data: DataSet) -> MultiColumn:
-        """The network for the data's labels and attributes: a model file's as it is, or a preset's in other views and sizes,
-        freshly drawn but for the columns that `init` names."""
+        """The network for the data's labels and attributes: a model file's or that of layer files as it is, or a preset's in
+        other views and sizes, freshly drawn but for the columns that `init` names."""
+        if self.layers is not None:
+            self._require_no_sizes(but=("views", "plane", "window"))
+            return load_columns(from_layers(self.layers, data, self.seed), sources(self.init))
         if self.net.endswith(".safetensors"):
             self._require_no_sizes()
             return load_columns(from_model(Path(self.net), data), sources(self.init))
@@ -59,12 +63,12 @@ class Shape:
                 raise ValueError(f"init must name a model file for column {number}, which is frozen, got none")
         return load_columns(build(network, seed=self.seed), taken)
 
-    def _require_no_sizes(self) -> None:
+    def _require_no_sizes(self, but: Collection[str] = ()) -> None:
         given = {"views": self.views, "plane": self.plane, "window": self.window, "stride": self.stride, "fc": self.fc}
-        changed = [name for name, value in {**given, "dropout": self.dropout}.items() if value is not None]
+        changed = [name for name, value in {**given, "dropout": self.dropout}.items() if value is not None and name not in but]
         changed += ["filters"] * (self.filters != 1)
         if changed:
-            raise ValueError(f"net must be a preset for its {changed[0]} to be chosen, got the model file {self.net}")
+            raise ValueError(f"net must be a preset for its {changed[0]} to be chosen, got the file {self.net}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,29 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
     if net.spec.labels != data.labels:
         raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(net.spec.labels)}")
     return net
+
+
+def layer_files(net: str, params: Path | None, views: str | None, plane: int | None, window: int | None) -> spec.Reading | None:
+    """What cuda-convnet's layer files say, where `net` is a layer-definition file; None for another network.
+
+    Raises ValueError where one of the two files comes without the other or they cannot be read.
+    """
+    if net.endswith(".cfg") != (params is not None):
+        raise ValueError(f"net must be a layer-definition file, .cfg, and layer-params its parameters, got {net} and {params}")
+    if params is None:
+        return None
+    seen: tuple[Any, ...] = tuple(view.strip() for view in (views or "warp").split(","))
+    side = 256 if plane is None else plane
+    data = spec.Preprocessing(seen, side, max(1, side * 224 // 256) if window is None else window)
+    return spec.read_convnet_cfg(net, params, data)
+
+
+def from_layers(read: spec.Reading, data: DataSet, seed: int) -> MultiColumn:
+    """The network of layer files, started as they say. Raises ValueError when it has not as many outputs as the data labels."""
+    if len(read.network.labels) != len(data.labels):
+        raise ValueError(f"net must have {len(data.labels)} outputs for the data's labels, got {len(read.network.labels)}")
+    network = replace(read.network, labels=data.labels, attributes=())
+    return initialise(MultiColumn(network), read.rules, seed)
 
 
 def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:

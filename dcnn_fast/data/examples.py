@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -42,3 +42,23 @@ class DataSet:
     attributes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What its photographs show, by name, in order."""
+        return tuple(sorted({example.category for example in (*self.train, *self.test)} - {""}))
+
+
+def by_category(data: DataSet) -> DataSet:
+    """What photographs show as their label, of those that it is known of, without ratings.
+
+    Raises ValueError where fewer than two categories are known.
+    """
+    labels = data.categories
+    if len(labels) < 2:
+        raise ValueError(f"the set must say of its photographs which of two categories or more they show, got {len(labels)}")
+    train, test = (
+        tuple(replace(e, label=labels.index(e.category), truth=(), attribute=-1, rating=math.nan) for e in part if e.category)
+        for part in (data.train, data.test)
+    )
+    return DataSet(labels, train, test, missing=data.missing, notes=data.notes)

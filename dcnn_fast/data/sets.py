@@ -10,10 +10,11 @@ from typing import Any
 
 from dcnn_fast.data.ava import load_ava, load_ava_style
 from dcnn_fast.data.class_folders import load_folders
-from dcnn_fast.data.examples import DataSet
+from dcnn_fast.data.examples import DataSet, by_category
 from dcnn_fast.data.tables import IAD_THRESHOLDS, load_iad, load_table
 
 KINDS = ("ava", "ava-style", "iad", "folders", "csv")
+_LABELS = ("quality", "category")
 _SPLIT = {"fold": 0, "folds": 5, "seed": 0}
 # What each kind takes beside the path, with what it is unless it is given.
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -60,13 +61,17 @@ def load_set(
     fold: int = 0,
     folds: int = 5,
     seed: int = 0,
+    by: str = "quality",
 ) -> DataSet:
     """The set at `path`: AVA or its styles (`load_ava`, `load_ava_style`), IAD (`load_iad`), a folder for each label
     (`load_folders`) or a CSV file (`load_table`), which say what the options mean.
 
-    kind: one of `KINDS`; None is what lies there. Photographs that are listed and not there are counted in `missing`. Raises
-    ValueError naming the argument or the file: an option that the kind does not have, too, and a set without any photograph.
+    by: "quality", or "category" for a set whose labels are what photographs show (`by_category`). kind: one of `KINDS`; None
+    is what lies there. Photographs that are listed and not there are counted in `missing`. Raises ValueError naming the
+    argument or the file: an option that the kind does not have, too, and a set without any photograph.
     """
+    if by not in _LABELS:
+        raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {by!r}")
     where = Path(path)
     if not where.exists():
         raise ValueError(f"path must exist, got {where}")
@@ -89,4 +94,4 @@ def load_set(
         raise ValueError(f"{error.filename}: a set of kind {kind} must have this file") from None
     if not found.train and not found.test:
         raise ValueError(f"{where}: must have photographs, got none of {len(found.missing)} listed")
-    return found
+    return by_category(found) if by == "category" else found

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from dcnn_fast import spec
-from dcnn_fast.data import DataSet, Example, load_set
+from dcnn_fast.data import DataSet, Example, by_category, load_set
 from dcnn_fast.data.names import STYLE_LISTS
 from dcnn_fast.data.sets import kind_of
 from dcnn_fast.evaluation import paper_tables as paper
 from dcnn_fast.evaluation.metrics import Measures, measure
-from dcnn_fast.evaluation.predict import Predictions, average, joined, predict
+from dcnn_fast.evaluation.predict import Predictions, average, predict
+from dcnn_fast.evaluation.routing import Predictor, routed
 from dcnn_fast.nets import (
     Column,
     Model,
@@ -254,19 +255,15 @@ class _Experiments:
 
     def _routed(self) -> Predictions:
         """Photographs whose category nobody tells: each by the adapted network of the one that it is taken for."""
-        categories = self._categories()
-        if len(categories) < 2:
+        if len(self._categories()) < 2:
             raise ImpossibleError("needs photographs of at least two categories")
-        classifier = self._tested(self._trained(replace(spec.preset("scnn"), name="category"), "shown"), "shown")
-        examples = {example.key: example for example in self._data("aesthetics").test}
-        named = {e.key: classifier.labels[i] for e, i in zip(classifier.examples, classifier.named, strict=True)}
-        parts = []
-        for category in categories:
-            mine = tuple(examples[key] for key, name in named.items() if name == category and key in examples)
-            if mine:
-                model = self._adapted(category, "DCNN")
-                parts.append(predict(model, mine, views=self.protocol.views, seed=self.protocol.seed))
-        return joined(parts)
+        shown = self._tested(self._trained(replace(spec.preset("scnn"), name="category"), "shown"), "shown")
+
+        def of(category: str) -> Predictor:
+            model = self._adapted(category, "DCNN")
+            return lambda examples: predict(model, examples, views=self.protocol.views, seed=self.protocol.seed)
+
+        return routed(shown, self._data("aesthetics").test, of)
 
     def _of_iad(self, method: str, variant: str) -> Predictions:
         of_view = {
@@ -336,7 +333,7 @@ class _Experiments:
         if kind == "category":
             return _filtered(self._data("aesthetics"), lambda example: example.category == rest)
         if kind == "shown":
-            return _by_category(self._data("aesthetics"), self._categories())
+            return by_category(self._data("aesthetics"))
         if name == "iad test" and self.protocol.test is not None:
             return load_set(self.protocol.test)
         options: dict[str, Any] = {}
@@ -353,8 +350,7 @@ class _Experiments:
         return load_set(self.path, self.kind, **options)
 
     def _categories(self) -> Sequence[str]:
-        data = self._data("aesthetics")
-        return sorted({example.category for example in (*data.train, *data.test)} - {""})
+        return self._data("aesthetics").categories
 
     def _require_same_protocol(self) -> None:
         """Runs of another protocol must not be taken for this one's."""
@@ -390,16 +386,6 @@ def category_bars(rows: Sequence[Row]) -> dict[tuple[str, str, str], tuple[float
 
 def _filtered(data: DataSet, wanted: Callable[[Example], bool]) -> DataSet:
     return replace(data, train=tuple(filter(wanted, data.train)), test=tuple(filter(wanted, data.test)))
-
-
-def _by_category(data: DataSet, categories: Sequence[str]) -> DataSet:
-    """What photographs show as their label."""
-    known = _filtered(data, lambda example: example.category in categories)
-    train, test = (
-        tuple(replace(e, label=categories.index(e.category), truth=(), rating=math.nan) for e in part)
-        for part in (known.train, known.test)
-    )
-    return DataSet(tuple(categories), train, test)
 
 
 def _aesthetics(delta: int) -> str:

@@ -40,7 +40,7 @@ def for_another_task(
     name: str = "semantic",
     seed: int = 0,
 ) -> Model:
-    """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed` like the label layer."""
+    """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed`."""
     taken = [column for column in columns if isinstance(column, Column)]
     described = tuple(replace(column.spec, fc=(*column.spec.fc, *fc), frozen=False) for column in taken)
     net = build(spec.Network(name, described, tuple(labels)), seed=seed)

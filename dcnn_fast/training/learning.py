@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -11,28 +12,51 @@ from torch import nn
 
 from dcnn_fast.nets import Column, MultiColumn
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 
 _PRODUCTS: dict[TrainingPrecision, Precision] = {"fp32": "ieee", "tf32": "tf32", "bf16": "bf16", "fp16": "fp16"}
 
 
-def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
-    """The groups of `ConvNetUpdate`: weights and biases of each column at its own rates, and those of everything else.
+@dataclass(frozen=True)
+class _Rates:
+    """How a parameter learns. base: its rate before the schedule."""
 
-    Each group's "base" is its rate before the schedule. Biases, the parameters whose name ends in "bias", do not decay.
+    base: float
+    momentum: float
+    decay: float
+    schedule: str
+
+
+def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+    """The groups of `ConvNetUpdate`: the parameters that learn alike, weights and biases of each column and of everything else.
+
+    Each group's "base" is its rate before its "schedule". Biases, the parameters whose name ends in "bias", do not decay.
+    Raises ValueError where `settings.layer_rules` are not those of exactly the network's layers.
     """
     columns = zip(columns_of(net), _factors(net, settings), strict=True)
     factors = {id(parameter): factor for column, factor in columns for parameter in column.parameters()}
-    groups: dict[tuple[float, bool], dict[str, Any]] = {}
-    for name, parameter in net.named_parameters():
-        bias = name.rpartition(".")[2] == "bias"
-        factor = factors.get(id(parameter), 1.0)
-        if (factor, bias) not in groups:
-            base = factor * (settings.bias_rate if bias else settings.rate)
-            momentum, decay = (settings.bias_momentum, 0.0) if bias else (settings.momentum, settings.decay)
-            groups[factor, bias] = {"params": [], "base": base, "lr": base, "momentum": momentum, "decay": decay}
-        groups[factor, bias]["params"].append(parameter)
+    named = dict(net.named_parameters())
+    rules = dict(settings.layer_rules)
+    layers = {name.rpartition(".")[0] for name in named}
+    if rules and set(rules) != layers:
+        raise ValueError(f"layer_rules must be those of the network's layers, differing: {sorted(layers ^ set(rules))}")
+    groups: dict[_Rates, dict[str, Any]] = {}
+    for name, parameter in named.items():
+        layer, _, kind = name.rpartition(".")
+        rates = _rates(settings, rules.get(layer), kind == "bias", factors.get(id(parameter), 1.0))
+        if rates not in groups:
+            groups[rates] = {"params": [], "lr": rates.base, **asdict(rates)}
+        groups[rates]["params"].append(parameter)
     return list(groups.values())
+
+
+def _rates(settings: Settings, rule: LayerRule | None, bias: bool, factor: float) -> _Rates:
+    of: Settings | LayerRule = settings if rule is None else rule
+    if bias:
+        schedule = settings.schedule if rule is None else rule.bias_schedule
+        return _Rates(factor * of.bias_rate, of.bias_momentum, 0.0, schedule)
+    return _Rates(factor * of.rate, of.momentum, of.decay, of.schedule)
 
 
 def still_columns(net: nn.Module, settings: Settings) -> list[Column]:

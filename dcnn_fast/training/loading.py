@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,10 +109,11 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return generator("order", seed, epoch).permutation(count)
 
 
-def load(draws: Draws, requests: Iterable[Request], workers: int = 0) -> Iterator[Cases]:
+def load(draws: Draws, requests: Iterable[Request], workers: int = 0) -> Generator[Cases, None, None]:
     """What the requests bring, in their order, whatever the number of worker processes; 0 works in this one.
 
-    Workers are forked, so that they share the photographs that are held in memory.
+    Workers are forked, so that they share the photographs that are held in memory. They do not hear SIGTERM, by which Python
+    ends what is left of them: close the generator.
     """
     if not workers:
         for request in requests:

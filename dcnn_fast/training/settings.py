@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dcnn_fast.training.schedule import Schedule, drop_factor, parse_schedule
+from dcnn_fast.spec import LayerRule
+from dcnn_fast.training.schedule import drop_factor, parse_schedule
 from dcnn_fast.training.update_rule import BIAS_RATE, DECAY, MOMENTUM, RATE
 
 TrainingPrecision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -22,7 +23,9 @@ class Settings:
 
     epochs: passes over the training set. batch: examples of a mini-batch, over all processes.
     rate, bias_rate, momentum, bias_momentum, decay: of `ConvNetUpdate`; biases do not decay.
-    schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`). drops: (epoch, factor) by hand,
+    schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`).
+    layer_rules: by the start of a layer's parameters' names its `spec.LayerRule`, as `spec.read_convnet_cfg` reads them: in
+        place of all that stands in the two lines above, for every layer or for none. drops: (epoch, factor) by hand,
         on top of it; epochs count from 0.
     column_rates: a factor for the rates of each column, empty for 1 everywhere; a column with 0 is frozen for this run.
     tune: "all", or "label" for the label layer alone (the quad-column, III-B). What a run freezes has its dropout off.
@@ -46,6 +49,7 @@ class Settings:
     bias_momentum: float = MOMENTUM
     decay: float = DECAY
     schedule: str = "const"
+    layer_rules: tuple[tuple[str, LayerRule], ...] = ()
     drops: tuple[tuple[int, float], ...] = ()
     column_rates: tuple[float, ...] = ()
     tune: Literal["all", "label"] = "all"
@@ -88,25 +92,30 @@ class Settings:
         parse_schedule(self.schedule)
 
     @property
-    def parsed_schedule(self) -> Schedule:
-        """`schedule`, read."""
-        return parse_schedule(self.schedule)
+    def constant(self) -> bool:
+        """Whether no schedule depends on the number of epochs."""
+        rules = [rule for _, rule in self.layer_rules]
+        texts = {text for rule in rules for text in (rule.schedule, rule.bias_schedule)} if rules else {self.schedule}
+        return all(parse_schedule(text).kind == "const" for text in texts)
 
-    def factor(self, epoch: int, step: int, steps: int) -> float:
-        """What the rates are multiplied by at mini-batch `step` of the `steps` of an epoch, both counting from 0."""
+    def factor(self, epoch: int, step: int, steps: int, schedule: str | None = None) -> float:
+        """What rates with that schedule, by default the run's, are multiplied by at mini-batch `step` of the `steps` of an
+        epoch, both counting from 0."""
         done = (epoch * steps + step) / (self.epochs * steps)
-        return self.parsed_schedule.factor(done) * drop_factor(self.drops, epoch)
+        return parse_schedule(self.schedule if schedule is None else schedule).factor(done) * drop_factor(self.drops, epoch)
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; `settings_from_dict` reads it back."""
         plain = dataclasses.asdict(self)
-        return {**plain, "drops": [list(drop) for drop in self.drops], "column_rates": list(self.column_rates)}
+        lists = {"drops": [list(drop) for drop in self.drops], "column_rates": list(self.column_rates)}
+        return {**plain, **lists, "layer_rules": [list(rule) for rule in plain["layer_rules"]]}
 
 
 def settings_from_dict(data: dict[str, Any]) -> Settings:
     """The settings that `Settings.to_dict` wrote."""
     drops = tuple((epoch, factor) for epoch, factor in data["drops"])
-    return Settings(**{**data, "drops": drops, "column_rates": tuple(data["column_rates"])})
+    rules = tuple((layer, LayerRule(**rule)) for layer, rule in data.get("layer_rules", ()))
+    return Settings(**{**data, "drops": drops, "column_rates": tuple(data["column_rates"]), "layer_rules": rules})
 
 
 def differences(before: Settings, now: Settings) -> list[str]:
@@ -117,7 +126,7 @@ def differences(before: Settings, now: Settings) -> list[str]:
     found = []
     for field in dataclasses.fields(Settings):
         old, new = getattr(before, field.name), getattr(now, field.name)
-        grows = field.name == "epochs" and new > old and now.parsed_schedule.kind == "const"
+        grows = field.name == "epochs" and new > old and now.constant
         if old != new and not grows:
             found.append(f"{field.name} was {old!r} and is {new!r}")
     return found

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -173,7 +173,10 @@ class _Run:
 
     def go(self, stop: threading.Event, advance: Advance, board: Board | None) -> None:
         """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
-        stream = load(self.draws, _Requests(self), self.workers)
+        with closing(load(self.draws, _Requests(self), self.workers)) as stream:
+            self._go(stream, stop, advance, board)
+
+    def _go(self, stream: Iterator[Cases], stop: threading.Event, advance: Advance, board: Board | None) -> None:
         ready = self._next(stream)
         while self.progress.epoch < self.settings.epochs:
             self._learn_mode()
@@ -245,8 +248,8 @@ class _Run:
     def _launch(self, cases: Cases, windows: tuple[Tensor, ...], stopping: bool) -> _Launched:
         """Forward, backward and update of one mini-batch, of which the device may still be at work."""
         progress = self.progress
-        factor = self.settings.factor(progress.epoch, progress.step, self.steps)
         for group in self.update.param_groups:
+            factor = self.settings.factor(progress.epoch, progress.step, self.steps, group["schedule"])
             group["lr"] = group["base"] * factor
         self._seed_dropout()
         targets = targets_of([self.train_set[number] for number in cases.numbers])

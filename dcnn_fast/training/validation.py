@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -32,12 +33,13 @@ def look(
     requests = [Request(None, tuple(numbers[i : i + at_a_time])) for i in range(0, len(numbers), at_a_time)]
     found: list[tuple[int, list[float]]] = []
     bad: list[tuple[int, str]] = []
-    for cases in load(draws, requests, workers):
-        bad += cases.bad
-        if cases.numbers:
-            logits = layers_of(net(*cases.on(device, draws.pictures.inputs)))[0]
-            probs = logits.double().softmax(dim=1).reshape(len(cases.numbers), draws.views, -1).mean(dim=1)
-            found += zip(cases.numbers, probs.tolist(), strict=True)
+    with closing(load(draws, requests, workers)) as loaded:
+        for cases in loaded:
+            bad += cases.bad
+            if cases.numbers:
+                logits = layers_of(net(*cases.on(device, draws.pictures.inputs)))[0]
+                probs = logits.double().softmax(dim=1).reshape(len(cases.numbers), draws.views, -1).mean(dim=1)
+                found += zip(cases.numbers, probs.tolist(), strict=True)
     net.train(was_training)
     gathered = world.gather((found, bad))
     everyones = sorted(pair for part, _ in gathered for pair in part)

@@ -92,3 +92,36 @@ def test_wrong_calls_leave_with_2(place, tmp_path):
     save_model(Model(build(small.network(labels=("cat", "dog")), seed=1)), tmp_path / "c.safetensors")
     found = run(tmp_path / "c.safetensors", data)
     assert found.exit_code == 2 and "labels must be the data's, low, high; got cat, dog" in found.output
+
+
+def test_photographs_are_routed_to_the_model_of_what_a_classifier_says_they_show(place, tmp_path):
+    """Names are given to the models; what the classifier names and no model is called goes to the first."""
+    data = load_set(place / "set" / "ratings.csv", by="category")
+    assert len(data.labels) == 4
+    classifier = tmp_path / "category.safetensors"
+    save_model(Model(build(small.network(labels=data.labels), seed=3)), classifier)
+    said = predict(load_model(classifier), data.test, views=2)
+    names = {e.key: said.labels[i] for e, i in zip(said.examples, said.named, strict=True)}
+    adapted = max(set(names.values()), key=list(names.values()).count)
+    assert 0 < list(names.values()).count(adapted) < len(names)
+    models = (f"generic={place / 'a.safetensors'}", f"{adapted}={place / 'b.safetensors'}")
+    options = ("--views", 2, "--draws", 0, "--csv", tmp_path / "o.csv")
+    found = run(*models, place / "set" / "ratings.csv", "--route", classifier, *options)
+    assert found.exit_code in (0, 1), found.output
+    with (tmp_path / "o.csv").open() as file:
+        rows = {(row["model"], row["key"]): row["p_high"] for row in csv.DictReader(file) if not row["error"]}
+    routed = {key: value for (name, key), value in rows.items() if name == "routed"}
+    assert routed.keys() == names.keys()
+    for key, value in routed.items():
+        assert value == rows[adapted if names[key] == adapted else "generic", key]
+    wrong = run(f"routed={place / 'a.safetensors'}", place / "set" / "ratings.csv", "--route", classifier)
+    assert wrong.exit_code == 2 and "no model may be called routed" in wrong.output
+
+
+def test_a_classifier_of_categories_is_measured(place, tmp_path):
+    labels = load_set(place / "set" / "ratings.csv", by="category").labels
+    save_model(Model(build(small.network(labels=labels), seed=3)), tmp_path / "c.safetensors")
+    found = run(tmp_path / "c.safetensors", place / "set" / "ratings.csv", "--by", "category", "--views", 1, "--draws", 0)
+    assert found.exit_code in (0, 1) and all(label in found.stdout for label in labels)
+    wrong = run(tmp_path / "c.safetensors", place / "set" / "ratings.csv", "--by", "beauty")
+    assert wrong.exit_code == 2 and "by must be one of quality, category" in wrong.output

@@ -103,7 +103,7 @@ def test_presets_joined_make_columns_of_different_architectures():
         ({"dropout": 1.0}, "dropout must lie in"),
         (
             {"net": "m.safetensors", "plane": 72},
-            "net must be a preset for its plane to be chosen, got the model file m.safetensors",
+            "net must be a preset for its plane to be chosen, got the file m.safetensors",
         ),
         ({"net": "m.safetensors"}, "no such file"),
         ({"init": ("m.safetensors",)}, "init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got 'm.safetensors'"),
@@ -213,3 +213,42 @@ def test_two_tasks_are_learnt_where_both_labels_exist(tmp_path):
     assert result.exit_code == 0, result.output
     network = load_model(tmp_path / "run" / "last.safetensors").spec
     assert network.labels == ("low", "high") and len(network.attributes) == 14
+
+
+@pytest.fixture
+def layer_files(tmp_path):
+    """A double column whose first layer learns nothing and whose second learns ten times faster than the rest."""
+    network = shape(plane=36, window=32, filters=0.125, fc="16,8").network(labelled("a", "b")).spec
+    rules = {
+        f"columns.{column}.{part}": spec.LayerRule(rate=rate, bias_rate=2 * rate, deviation=0.1, bias=0.5)
+        for column in (0, 1)
+        for part, rate in (("blocks.0", 0.0), ("blocks.1", 0.01), *((f"blocks.{i}", 1e-3) for i in (2, 3)), ("fc.0", 1e-3))
+    } | {f"columns.{column}.fc.1": spec.LayerRule(schedule="linear[tgtFactor=10]") for column in (0, 1)}
+    layers, params = spec.write_convnet_cfg(network, {**rules, "label": spec.LayerRule()}, "v2")
+    (tmp_path / "layers.cfg").write_text(layers)
+    (tmp_path / "params.cfg").write_text(params)
+    return tmp_path
+
+
+def test_cuda_convnets_layer_files_are_trained_at_each_layers_rates(layer_files, tmp_path):
+    options = ("--layer-params", layer_files / "params.cfg", "--views", "local,warp", "--plane", 36, "--window", 32)
+    path = synthetic.make("csv", tmp_path / "set", images=64, sides=(40, 50))
+    arguments = ["train", path, "--net", layer_files / "layers.cfg", *options, "--epochs", 2, "--batch", 16]
+    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--out", tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    model = load_model(tmp_path / "run" / "last.safetensors")
+    assert [column.view for column in model.spec.columns] == ["local", "warp"] and model.spec.labels == ("low", "high")
+    rules = dict(model.provenance["training"]["settings"]["layer_rules"])
+    assert rules["columns.0.blocks.1"]["rate"] == 0.01 and rules["columns.1.fc.1"]["schedule"] == "linear[tgtFactor=10]"
+    first, second, third = model.net.columns[0].blocks[:3]
+    assert (first.bias == 0.5).all()  # as initB has it: its rates are 0
+    moved = [float((block.bias.detach() - 0.5).abs().max()) for block in (second, third)]
+    assert moved[0] > 0 and moved[1] > 0
+    for wrong, why in (
+        (("--layer-params", layer_files / "params.cfg", "--net", "dcnn"), "net must be a layer-definition file"),
+        (("--net", layer_files / "layers.cfg"), "net must be a layer-definition file"),
+        (("--net", layer_files / "layers.cfg", *options, "--fc", "8"), "net must be a preset for its fc to be chosen"),
+        (("--net", "missing.cfg", "--layer-params", layer_files / "params.cfg"), "No such file"),
+    ):
+        found = CliRunner().invoke(app, [str(a) for a in ("train", path, "--out", tmp_path / "no", *wrong)])
+        assert found.exit_code == 2 and why in found.output.replace("\n", " "), found.output

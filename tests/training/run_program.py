@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ def main():
     torch.set_num_threads(1)
     if options.kill:
         killed_at(options.kill, options.moment)
-    settings = Settings(**{**SETTINGS.to_dict(), "epochs": options.epochs, "drops": (), "column_rates": ()})
+    settings = replace(SETTINGS, epochs=options.epochs)
     data = sets.data_set(options.train)
     train(sets.net(dropout=options.dropout), data, settings, options.out, resume=options.resume, workers=options.workers)
 

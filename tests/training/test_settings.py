@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from dcnn_fast.spec import LayerRule
 from dcnn_fast.training import Settings, parse_drops, parse_schedule
 from dcnn_fast.training.settings import differences, settings_from_dict
 
@@ -78,3 +80,12 @@ def test_what_keeps_a_run_from_going_on():
     ]
     falling = Settings(epochs=4, schedule="linear")
     assert differences(falling, Settings(epochs=9, schedule="linear")) == ["epochs was 4 and is 9"]
+
+
+def test_layer_rules_go_through_json_and_their_schedules_count():
+    rules = (("label", LayerRule(rate=0.5, schedule="exp[tgtFactor=4]")), ("columns.0.fc.0", LayerRule()))
+    settings = Settings(epochs=2, layer_rules=rules)
+    assert settings_from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert differences(settings, replace(settings, epochs=3)) == ["epochs was 2 and is 3"]
+    assert differences(Settings(epochs=2, layer_rules=rules[1:]), Settings(epochs=3, layer_rules=rules[1:])) == []
+    assert settings.factor(1, 0, 10, "exp[tgtFactor=4]") == pytest.approx(0.5) and settings.factor(1, 0, 10) == 1
