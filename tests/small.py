@@ -12,9 +12,9 @@ def column(view, **changes):
     return Column(view, blocks, (20, 16), plane=32, window=24, mean=(120.5, 110.0, 100.0), scale=1 / 64, **changes)
 
 
-def network(views=("local", "warp"), labels=("low", "high"), **changes):
+def network(views=("local", "warp"), labels=("low", "high"), attributes=(), **changes):
     """A network of such columns."""
-    return Network("small", tuple(column(view, **changes) for view in views), labels)
+    return Network("small", tuple(column(view, **changes) for view in views), labels, attributes=attributes)
 
 
 def model(**options):

@@ -23,9 +23,9 @@ _LABELS = ("low", "high")
 
 def convert(
     source: Annotated[Path, typer.Argument(help=SOURCE)],
-    out: Annotated[Path, typer.Argument(help="The model file to write.")],
+    out: Annotated[Path, typer.Argument(help="The model file to write; .cfg: the layer definitions of the model file SOURCE.")],
     layer_params: Annotated[
-        Path | None, typer.Option(help="SOURCE is a layer-definition file and this its parameters: weights start as they say.")
+        Path | None, typer.Option(help="The parameters of a layer-definition file, which is SOURCE or OUT.")
     ] = None,
     view: Annotated[list[str] | None, typer.Option(help="What each column sees, in order; one for all. Default: warp.")] = None,
     plane: Annotated[int | None, typer.Option(help="Side of the normalised input; default: as 256 to a window of 224.")] = None,
@@ -34,15 +34,20 @@ def convert(
         str | None, typer.Option(help="Further layers in each column and a new label layer, freshly drawn: 256.")
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the outputs: low,high.")] = None,
+    dialect: Annotated[str, typer.Option(help="Of layer files to write: v1, the fork that has dropout, or v2.")] = "v2",
 ) -> None:
     """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed.
 
-    With --fc it becomes one for another task, as the paper's semantic column: further layers and a new label layer, to be
-    trained, above what there is. Torchvision's weights come without a label layer; their --fc is 256 unless it is said.
+    Weights of layer files start as their parameters say. With --fc a network becomes one for another task, as the paper's
+    semantic column: further layers and a new label layer, to be trained, above what there is. Torchvision's weights come
+    without a label layer; their --fc is 256 unless it is said.
     """
     from dcnn_fast import nets  # noqa: PLC0415 - imports torch
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - imports torch
 
+    if out.suffix == ".cfg":
+        _write_layer_files(source, out, layer_params, dialect)
+        return
     try:
         names = tuple(labels.split(",")) if labels is not None else None
         views: tuple[Any, ...] = tuple(view or ["warp"])
@@ -88,3 +93,17 @@ def _of_layer_files(source: Path, layer_params: Path, data: spec.Preprocessing, 
         stderr().print(note, markup=False)
     net = nets.initialise(nets.build(read.network), read.rules)
     return nets.Model(net, {"initialised by": "layer files of cuda-convnet"})
+
+
+def _write_layer_files(source: Path, out: Path, layer_params: Path | None, dialect: str) -> None:
+    from dcnn_fast import nets  # noqa: PLC0415
+
+    try:
+        if layer_params is None:
+            raise ValueError(f"layer-params must name the file of the parameters to be written beside {out}")
+        layers, params = spec.write_convnet_cfg(nets.load_model(source).spec, dialect=dialect)  # type: ignore[arg-type]
+        out.write_text(layers, encoding="utf-8")
+        layer_params.write_text(params, encoding="utf-8")
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    stdout().print(f"{out} and {layer_params}", highlight=False, markup=False)

@@ -30,11 +30,14 @@ def describe(
         _print_column(key, column)
     joined = sum(column.fc[-1] for column in network.columns)
     costs = [layer for column in network.columns for layer in spec.column_costs(column)]
-    label_parameters, label_macs = len(network.labels) * (joined + 1), len(network.labels) * joined
+    outputs = len(network.labels) + len(network.attributes)
+    label_parameters, label_macs = outputs * (joined + 1), outputs * joined
     parameters = sum(layer.parameters for layer in costs) + label_parameters
     macs = sum(layer.macs for layer in costs) + label_macs
     out = stdout()
     out.print(f"label    {joined} -> {len(network.labels)} ({', '.join(network.labels)})", highlight=False)
+    if network.attributes:
+        out.print(f"second   {joined} -> {len(network.attributes)} ({', '.join(network.attributes)})", highlight=False)
     out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)", highlight=False)
 
 

@@ -16,12 +16,13 @@ from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
 from dcnn_fast.evaluation.routing import Predictor
-from dcnn_fast.nets import Model, ModelError, load_model
+from dcnn_fast.nets import Model, ModelError, load_model, second_task
 from dcnn_fast.viz.filters import filters
 from dcnn_fast.viz.grid import Row, grid
 from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
 
 PARTS = ("test", "train", "all")
+_WIDEST = 8  # labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"
 _SHOWN = (
     ("accuracy", "accuracy"), ("majority", "majority"), ("balanced_accuracy", "balanced"), ("auc", "AUC"), ("srcc", "SRCC"),
@@ -110,6 +111,8 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
 
 def _model(path: Path, data: DataSet) -> Model:
     model = load_model(path)
+    if model.spec.attributes == data.labels:
+        return second_task(model)
     if model.spec.labels != data.labels:
         raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(model.spec.labels)}")
     return model
@@ -157,15 +160,13 @@ def _print(found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -
         out.print(f"{first.unlabelled} photographs have no label: they count in average precisions alone")
     _print_categories(found)
     for name, each in measures.items():
-        if len(each.average_precision) > 2:
-            table = plain_table(name, "", "average precision")
-            for label, value in each.average_precision.items():
-                table.add_row(label, "", f"{value:.4f}")
-        else:
-            labels = found[name].labels
-            table = plain_table(name, "", *(f"called {label}" for label in labels))
-            for label, row in zip(labels, each.confusion, strict=True):
-                table.add_row(f"is {label}", "", *map(str, row))
+        labels = found[name].labels
+        called = labels if len(labels) <= _WIDEST else ()
+        table = plain_table(name, "", *(f"called {label}" for label in called), "average precision")
+        for label, row in zip(labels, each.confusion, strict=True):
+            precision = each.average_precision.get(label)
+            cells = [*map(str, row[: len(called)]), "" if precision is None else f"{precision:.4f}"]
+            table.add_row(f"is {label}", "", *cells)
         out.print(table)
 
 

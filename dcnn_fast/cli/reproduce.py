@@ -69,6 +69,7 @@ def reproduce(
         )  # fmt: skip
         for row in experiments.reproduce(table, data, out, protocol, report=_announce):
             rows.append(row)
+            out.mkdir(parents=True, exist_ok=True)  # where no row was trained there is none yet
             (out / f"{table}.json").write_text(json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n")
             (out / f"{table}.md").write_text(experiments.markdown(rows))
             (out / f"{table}.csv").write_text(experiments.csv_text(rows), encoding="utf-8")

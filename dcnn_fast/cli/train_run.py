@@ -16,6 +16,7 @@ from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, 
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, parse_drops, train
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
+_SECOND = ("attribute_accuracy", "attribute_majority")
 _MEASURES = ("loss", "accuracy", "balanced_accuracy", "majority", "auc")
 
 
@@ -212,10 +213,12 @@ def _report(outcome: Outcome, out: Path) -> None:
         notes.print(f"skipped: {printable(key)}: {reason}", markup=False)
     if len(outcome.skipped) > _NAMED:
         notes.print(f"skipped: {len(outcome.skipped) - _NAMED:,} more; {out / 'skipped.csv'} names all", markup=False)
-    table = plain_table("epoch", "", "training loss", *(name.replace("_", " ") for name in _MEASURES))
+    second = [name for name in _SECOND if f"test_{name}" in outcome.history[-1]]
+    table = plain_table("epoch", "", "training loss", *(name.replace("_", " ") for name in (*_MEASURES, *second)))
     for row, which in ((outcome.best, "best"), (outcome.history[-1], "last")):
         if row is not None:
-            cells = (row.get(f"test_{name}") for name in _MEASURES)
+            cells = (row.get(f"test_{name}") for name in (*_MEASURES, *second))
             table.add_row(str(row["epoch"]), which, f"{row['loss']:.4f}", *("" if c is None else f"{c:.4f}" for c in cells))
     stdout().print(table)
-    stdout().print(f"{out}: best.safetensors and last.safetensors, log.csv, curves.png", markup=False)
+    models = "last.safetensors" if outcome.best is None else "best.safetensors and last.safetensors"
+    stdout().print(f"{out}: {models}, log.csv, curves.png", markup=False)

@@ -53,9 +53,12 @@ CHOICES = (
     "training photographs, which the generic network has seen among all others.",
     "routed: a photograph goes to the adapted DCNN of the category that an SCNN local, trained on categories, names.",
     "IAD: DCNN's columns start from the two SCNNs; tested on `test` where it is given, else on the held-out part.",
-    "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles (facts.md 3.6).",
+    "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles.",
+    "Arch 1 to 7 of Tables I and IV, whose tick marks the text lost: 4, 2, 3, 6, 4, 5, 6 convolutions; norms except in Arch 4;",
+    "fc1000 and fc256, in Arch 5 fc1000 alone (a line each in dcnn_fast/spec/presets.py).",
 )
 TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
+PROTOCOL = "protocol.json"
 _WAYS = ("cats", "generic", "adapt")
 _SEPARATOR = ", "  # of what a row of the table "categories" is called
 
@@ -159,9 +162,9 @@ class _Experiments:
         self._semantic = _semantic(protocol.semantic, protocol.seed) if protocol.semantic else None
         self._sets: dict[str, DataSet] = {}
         self._finished: set[Path] = set()
+        self._require_inputs()
         self._measured: dict[tuple[str, str], Predictions] = {}
-        out.mkdir(parents=True, exist_ok=True)
-        self._require_same_protocol()
+        self._protocol = self._same_protocol()
 
     def table1(self) -> Runs:
         for number, accuracy in paper.TABLE_1.items():
@@ -291,14 +294,17 @@ class _Experiments:
         """Train `net`, or load it where it is trained, or go on where it was interrupted."""
         folder = self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
         if folder not in self._finished:
+            data = self._data(learns)
             self.report(name)
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / PROTOCOL).write_text(self._protocol)
             protocol = self.protocol
             settings = Settings(
                 epochs=epochs or protocol.epochs, batch=protocol.batch, rate=protocol.rate, bias_rate=2 * protocol.rate,
                 schedule=protocol.schedule, flip=protocol.flip, evaluate_every=0, seed=protocol.seed, **options,
             )  # fmt: skip
             train(  # what is finished is found finished, and refused where the data are no longer the same
-                net, self._data(learns), settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
+                net, data, settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
                 cache=protocol.cache, progress=True,
             )  # fmt: skip
             self._finished.add(folder)
@@ -352,18 +358,24 @@ class _Experiments:
     def _categories(self) -> Sequence[str]:
         return self._data("aesthetics").categories
 
-    def _require_same_protocol(self) -> None:
-        """Runs of another protocol must not be taken for this one's."""
+    def _require_inputs(self) -> None:
+        """Said before anything is trained, not days later."""
+        for name, path in (("data", self.path), ("test", self.protocol.test), ("images", self.protocol.images)):
+            if path is not None and not path.exists():
+                raise ValueError(f"{name} must be there, got {path}")
+
+    def _same_protocol(self) -> str:
+        """What is kept with the runs; those of another protocol must not be taken for this one's."""
         now = {"data": str(self.path), **dataclasses.asdict(self.protocol)}
         for free in ("device", "workers", "cache", "views", "draws"):
             now.pop(free)
         text = json.dumps(now, default=str, indent=1)
-        kept = self.out / "protocol.json"
+        kept = self.out / PROTOCOL
         if kept.is_file() and kept.read_text() != text:
             before = json.loads(kept.read_text())
             differing = [key for key, value in json.loads(text).items() if before.get(key) != value]
             raise ValueError(f"out must be a new folder or one of the same protocol, got {self.out}, where {differing} differ")
-        kept.write_text(text)
+        return text
 
 
 def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:

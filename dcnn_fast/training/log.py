@@ -12,7 +12,8 @@ from dcnn_fast.training.files import put
 
 FIELDS = (
     "epoch", "step", "rate", "loss", "images", "seconds", "images_per_second", "skipped", "test_count", "test_loss",
-    "test_accuracy", "test_balanced_accuracy", "test_majority", "test_auc",
+    "test_accuracy", "test_balanced_accuracy", "test_majority", "test_auc", "test_attribute_accuracy",
+    "test_attribute_majority",
 )  # fmt: skip
 
 Advance = Callable[[int, str], None]

@@ -27,6 +27,7 @@ from dcnn_fast.training.learning import columns_of, computed_in, held_still, mul
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
 from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
+from dcnn_fast.training.machine import require_machine
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.settings import Settings, differences, settings_from_dict
 from dcnn_fast.training.update_rule import ConvNetUpdate
@@ -87,9 +88,10 @@ def train(
     are summed, so that the weights are those of one process within rounding, but for dropout, whose masks each process draws
     for its own share.
 
-    Raises ValueError naming what cannot be used (settings, labels, no readable photograph), CheckpointError where `out` holds
-    another run, and DivergedError when the loss or a weight is not finite; the checkpoint is then the last good one.
+    Raises ValueError naming what cannot be used (device, settings, labels, no readable photograph), CheckpointError where `out`
+    holds another run, and DivergedError when the loss or a weight is not finite; the checkpoint is then the last good one.
     """
+    require_machine(torch.device(device), tensorboard=tensorboard)
     with ExitStack() as stack:
         world, where = stack.enter_context(joined(torch.device(device)))
         if world.first:

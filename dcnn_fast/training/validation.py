@@ -9,7 +9,7 @@ from contextlib import closing
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dcnn_fast.data import Example
 from dcnn_fast.training.distributed import World
@@ -31,23 +31,41 @@ def look(
     at_a_time = max(1, batch // draws.views)
     numbers = range(world.rank, len(draws.pictures), world.size)
     requests = [Request(None, tuple(numbers[i : i + at_a_time])) for i in range(0, len(numbers), at_a_time)]
-    found: list[tuple[int, list[float]]] = []
+    found: list[tuple[int, list[float], int]] = []
     bad: list[tuple[int, str]] = []
     with closing(load(draws, requests, workers)) as loaded:
         for cases in loaded:
             bad += cases.bad
             if cases.numbers:
-                logits = layers_of(net(*cases.on(device, draws.pictures.inputs)))[0]
-                probs = logits.double().softmax(dim=1).reshape(len(cases.numbers), draws.views, -1).mean(dim=1)
-                found += zip(cases.numbers, probs.tolist(), strict=True)
+                layers = layers_of(net(*cases.on(device, draws.pictures.inputs)))
+                probs, *second = (_averaged(logits, draws.views) for logits in layers)
+                named = second[0].argmax(dim=1).tolist() if second else [-1] * len(cases.numbers)
+                found += zip(cases.numbers, probs.tolist(), named, strict=True)
     net.train(was_training)
     gathered = world.gather((found, bad))
-    everyones = sorted(pair for part, _ in gathered for pair in part)
+    everyones = sorted(row for part, _ in gathered for row in part)
     examples = draws.pictures.examples
     reasons = {examples[number].key: reason for _, part in gathered for number, reason in part}
     if not everyones:
         return {}, reasons
-    return measures(np.array([probs for _, probs in everyones]), [examples[number] for number, _ in everyones]), reasons
+    shown = [examples[number] for number, *_ in everyones]
+    measured = measures(np.array([probs for _, probs, _ in everyones]), shown)
+    return {**measured, **_second_task([named for *_, named in everyones], shown)}, reasons
+
+
+def _averaged(logits: Tensor, views: int) -> Tensor:
+    """[n * views, labels] logits -> [n, labels] probabilities, the mean of the views."""
+    return logits.double().softmax(dim=1).reshape(len(logits) // views, views, -1).mean(dim=1)
+
+
+def _second_task(named: Sequence[int], examples: Sequence[Example]) -> dict[str, float]:
+    """attribute_accuracy and attribute_majority of the examples that have an attribute, where a network names attributes."""
+    pairs = [(name, e.attribute) for name, e in zip(named, examples, strict=True) if name >= 0 and e.attribute >= 0]
+    if not pairs:
+        return {}
+    truth = np.array([attribute for _, attribute in pairs])
+    right = float(np.mean([name == attribute for name, attribute in pairs]))
+    return {"attribute_accuracy": right, "attribute_majority": float(np.bincount(truth).max() / len(truth))}
 
 
 def measures(probs: np.ndarray, examples: Sequence[Example]) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,8 +11,8 @@ from typer.testing import CliRunner
 
 from dcnn_fast import load_model
 from dcnn_fast.cli.main import app
-from dcnn_fast.nets import import_squeezenet
-from dcnn_fast.spec import preset, write_convnet_cfg
+from dcnn_fast.nets import Model, build, import_squeezenet, save_model
+from dcnn_fast.spec import preprocessing_of, preset, read_convnet_cfg, write_convnet_cfg
 from tests.nets.convnet_writer import pickled
 from tests.nets.test_convnet_checkpoint import checkpoint, layers
 from tests.nets.test_squeezenet import state
@@ -80,3 +82,16 @@ def test_torchvisions_weights_become_a_semantic_column(tmp_path):
     ):
         wrong = run(tmp_path / arguments[0], tmp_path / "n.safetensors", *arguments[1:])
         assert wrong.exit_code == 2 and message in wrong.output.replace("\n", " "), wrong.output
+
+
+def test_a_model_file_becomes_layer_files_and_a_network_again(tmp_path):
+    network = replace(preset("dcnn"), name="model")
+    save_model(Model(build(network, seed=1)), tmp_path / "model.safetensors")
+    paths = (tmp_path / "layers.cfg", "--layer-params", tmp_path / "params.cfg")
+    assert run(tmp_path / "model.safetensors", *paths).exit_code == 0
+    read = read_convnet_cfg(tmp_path / "layers.cfg", tmp_path / "params.cfg", preprocessing_of(network), name="model")
+    assert replace(read.network, labels=network.labels) == network
+    wrong = run(tmp_path / "model.safetensors", tmp_path / "layers.cfg")
+    assert wrong.exit_code == 2 and "layer-params must name the file" in wrong.output
+    wrong = run(tmp_path / "model.safetensors", *paths, "--dialect", "v3")
+    assert wrong.exit_code == 2 and "dialect must be v1 or v2" in wrong.output

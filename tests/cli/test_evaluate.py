@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import average, measure, predict
-from dcnn_fast.nets import Model, build, load_model, save_model
+from dcnn_fast.nets import Model, build, load_model, save_model, second_task
 from dcnn_fast.spec import STYLES
 from tests import small
 
@@ -125,3 +126,26 @@ def test_a_classifier_of_categories_is_measured(place, tmp_path):
     assert found.exit_code in (0, 1) and all(label in found.stdout for label in labels)
     wrong = run(tmp_path / "c.safetensors", place / "set" / "ratings.csv", "--by", "beauty")
     assert wrong.exit_code == 2 and "by must be one of quality, category" in wrong.output
+
+
+def test_the_second_task_of_a_model_is_measured_on_a_set_of_its_labels(tmp_path):
+    ava = synthetic.make("ava", tmp_path / "ava", images=64, sides=(30, 40))
+    model = Model(build(small.network(attributes=STYLES), seed=1))
+    save_model(model, tmp_path / "both.safetensors")
+    found = run(
+        tmp_path / "both.safetensors", ava, "--kind", "ava-style", "--views", 2, "--draws", 0, "--json", tmp_path / "o.json"
+    )
+    assert found.exit_code == 0, found.output
+    saved = json.loads((tmp_path / "o.json").read_text())
+    expected = measure(predict(second_task(model), load_set(ava, "ava-style").test, views=2))
+    assert saved["labels"] == list(STYLES) and saved["models"]["both"]["accuracy"] == expected.accuracy
+    with torch.no_grad():
+        windows = [torch.randint(0, 256, (3, 3, 24, 24)).byte() for _ in range(2)]
+        torch.testing.assert_close(second_task(model).net(*windows), model.net.eval()(*windows)[1])
+    with pytest.raises(ValueError, match="model must have learnt attributes"):
+        second_task(second_task(model))
+
+
+def test_confusions_and_average_precisions_stand_in_one_table(place):
+    found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--draws", 0)
+    assert "called high" in found.stdout and "average precision" in found.stdout

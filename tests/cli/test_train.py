@@ -14,6 +14,7 @@ from dcnn_fast.cli import train_run
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import DataSet, load_set, synthetic
 from dcnn_fast.nets import Model, build, load_model
+from dcnn_fast.training import Settings, train
 from tests.training import sets
 
 MACHINE = train_run.Machine("cpu")
@@ -252,3 +253,20 @@ def test_cuda_convnets_layer_files_are_trained_at_each_layers_rates(layer_files,
     ):
         found = CliRunner().invoke(app, [str(a) for a in ("train", path, "--out", tmp_path / "no", *wrong)])
         assert found.exit_code == 2 and why in found.output.replace("\n", " "), found.output
+
+
+def test_what_a_run_lacks_is_said_before_it_begins(tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device must be one that is there, got cuda"):
+            train(sets.net(), sets.data_set(8, 4), Settings(epochs=1), tmp_path / "a", device="cuda")
+    monkeypatch.setattr("dcnn_fast.training.machine.find_spec", lambda name: None if name == "tensorboard" else name)
+    with pytest.raises(ValueError, match=r"tensorboard must be installed: pip install 'dcnn-fast\[tensorboard\]'"):
+        train(sets.net(), sets.data_set(8, 4), Settings(epochs=1), tmp_path / "b", tensorboard=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_best_model_is_announced_where_there_is_one(tmp_path, capsys):
+    assert run(tmp_path / "a", options=settings(epochs=1)) == 0
+    assert "best.safetensors and last.safetensors" in capsys.readouterr().out
+    assert run(tmp_path / "b", options=settings(epochs=1, evaluate_every=0)) == 0
+    assert "best.safetensors" not in capsys.readouterr().out and not (tmp_path / "b" / "best.safetensors").exists()

@@ -152,3 +152,16 @@ def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
     assert all(bool(line["low"]) == bool(line["high"]) == (line["figure"] == "accuracy") for line in lines)
     wrong = CliRunner().invoke(app, ["reproduce", "table8", str(ava), "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 2 and "table must be one of" in wrong.output
+
+
+def test_what_is_wrong_is_said_before_anything_is_trained_and_leaves_nothing(ava, tmp_path):
+    for changes, why in (
+        ({"test": tmp_path / "nowhere"}, "test must be there"),
+        ({"images": tmp_path / "nowhere"}, "images must be there"),
+        ({"semantic": tmp_path / "nowhere.pth"}, "not a readable state dict"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            rows("table3", ava, tmp_path / "out", **changes)
+    with pytest.raises(ValueError, match="data must be there"):
+        rows("table1", tmp_path / "nowhere", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from dcnn_fast.nets import build
 from dcnn_fast.training.distributed import World
 from dcnn_fast.training.loading import Draws, Request
 from dcnn_fast.training.pictures import Pictures
 from dcnn_fast.training.validation import look, measures
+from tests import small
 from tests.training import sets
 
 
@@ -39,6 +42,21 @@ def test_any_of_several_right_labels_is_right():
     probs = np.eye(3)[[0, 1, 2, 2]]
     found = measured(probs, [0, 2, 2, 0], {1: (1, 2), 3: (0, 1)})
     assert found["accuracy"] == 3 / 4 and "auc" not in found
+
+
+def test_a_second_task_is_looked_at_where_examples_have_an_attribute():
+    torch.set_num_threads(1)
+    net = build(small.network(attributes=("a", "b", "c")), seed=2)
+    examples = [sets.example(i, label=i % 2, attribute=attribute) for i, attribute in enumerate([0, -1, 2, 2, 1])]
+    draws = Draws(Pictures(examples, net.inputs), seed=0, views=2)
+    found, _ = look(net, draws, World(), torch.device("cpu"), batch=4)
+    net.eval()
+    with torch.no_grad():
+        second = net(*draws[Request(None, tuple(range(5)))].windows)[1].softmax(dim=1).reshape(5, 2, 3).mean(dim=1)
+    right = [int(second[i].argmax()) == e.attribute for i, e in enumerate(examples) if e.attribute >= 0]
+    assert found["attribute_accuracy"] == np.mean(right) and found["attribute_majority"] == 0.5
+    without = Draws(Pictures([replace(e, attribute=-1) for e in examples], net.inputs), seed=0)
+    assert "attribute_accuracy" not in look(net, without, World(), torch.device("cpu"), batch=4)[0]
 
 
 def test_a_look_averages_the_views_whatever_the_batch():

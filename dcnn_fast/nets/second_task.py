@@ -1,0 +1,18 @@
+"""The second task of a network that learnt two (paper eq. 3), as a network of its own: to be scored and measured as any is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dcnn_fast.nets.modelfile import Model, network_with
+
+
+def second_task(model: Model) -> Model:
+    """The model's columns, shared, under the label layer of its attributes. Raises ValueError where it has none."""
+    net = model.net
+    if net.attribute is None:
+        raise ValueError("model must have learnt attributes, a second task, got one that has not")
+    columns = {name: tensor for name, tensor in net.state_dict().items() if name.startswith("columns.")}
+    layer = {f"label.{name}": tensor for name, tensor in net.attribute.state_dict().items()}
+    described = replace(net.spec, labels=net.spec.attributes, attributes=())
+    return Model(network_with(described, {**columns, **layer}).eval(), model.provenance)

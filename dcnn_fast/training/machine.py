@@ -1,0 +1,18 @@
+"""Whether this machine has what a run needs, said before the run begins."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+
+_EXTRAS = {"sklearn": "train", "matplotlib": "train", "tensorboard": "tensorboard"}
+
+
+def require_machine(device: torch.device, *, tensorboard: bool = False) -> None:
+    """Raises ValueError naming a device that is not there, or what is to be installed."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be one that is there, got {device}: torch finds no CUDA GPU")
+    for module, extra in _EXTRAS.items():
+        if find_spec(module) is None and (module != "tensorboard" or tensorboard):
+            raise ValueError(f"{module} must be installed: pip install 'dcnn-fast[{extra}]'")
