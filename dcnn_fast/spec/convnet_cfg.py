@@ -243,6 +243,7 @@ def _conv(section: _Section) -> dict[str, Any]:
     own = section.integer("filterChannels", values["channels"] // max(1, values["groups"]))
     if own * values["groups"] != values["channels"]:
         raise refuse(section.name, "filterChannels", f"must be channels / groups, got {own}")
+    values["filters"] *= values["groups"]  # layer.py of both versions: the file says how many each group has
     section.moot("partialSum", "how the original's kernels sum changes nothing here")
     section.moot("sumWidth", "how the original's kernels sum changes nothing here")
     section.moot("modulesX", "follows from the input's size, which the file does not say")

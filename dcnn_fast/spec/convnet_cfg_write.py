@@ -113,8 +113,8 @@ class _Writer:
         name = f"conv{index}_{number}"
         self._require_maps(name, block, channels)
         keys = {
-            "inputs": below, "channels": channels, "filters": block.filters, "filterSize": block.size, "stride": block.stride,
-            "padding": block.padding, "groups": block.groups, "neuron": "relu", "sharedBiases": 1,
+            "inputs": below, "channels": channels, "filters": block.filters // block.groups, "filterSize": block.size,
+            "stride": block.stride, "padding": block.padding, "groups": block.groups, "neuron": "relu", "sharedBiases": 1,
             "partialSum" if self.dialect == "v1" else "sumWidth": 0 if self.dialect == "v1" else 6,
         }  # fmt: skip
         self.weights(name, f"columns.{number}.blocks.{index - 1}", "conv", keys, frozen=frozen)
@@ -162,8 +162,9 @@ class _Writer:
     def _require_maps(self, name: str, block: Block, channels: int) -> None:
         if self.dialect == "v2":
             return
-        if block.filters % _MAPS:
-            raise ConvNetError(f"[{name}] filters: must be a multiple of {_MAPS} in v1, got {block.filters}")
+        each = block.filters // block.groups
+        if each % _MAPS:
+            raise ConvNetError(f"[{name}] filters: must be a multiple of {_MAPS} in each group in v1, got {each}")
         if channels > 3 and channels % 4:
             raise ConvNetError(f"[{name}] channels: must be at most 3 or a multiple of 4 in v1, got {channels}")
 

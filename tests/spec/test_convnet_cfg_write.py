@@ -34,7 +34,7 @@ def blocks(draw):
     order = draw(st.sampled_from(spec.ORDERS)) if pool and norm else "conv-pool-norm"
     groups = draw(st.sampled_from([1, 2]))
     return Block(
-        16 * draw(st.integers(1, 3)),
+        16 * groups * draw(st.integers(1, 3)),
         size,
         draw(st.integers(1, size)),
         draw(st.integers(0, size - 1)),
@@ -124,6 +124,12 @@ def test_presets_are_read_back_or_refused(name, dialect):
         assert back(network, dialect=dialect).network == network
 
 
+def test_filters_are_written_for_each_group():
+    layers, _ = write_convnet_cfg(spec.preset("alexnet"), dialect="v2")
+    conv2 = layers.split("[conv2_0]")[1].split("[")[0].split()
+    assert {"channels=96", "groups=2", "filters=128"} <= set(conv2)
+
+
 def test_what_cuda_convnet_cannot_say_is_refused():
     network = spec.preset("dcnn")
     first, second = network.columns
@@ -134,7 +140,8 @@ def test_what_cuda_convnet_cannot_say_is_refused():
     for wrong, message in (
         (columns(reduce="mean"), "column 1: reduce must be flatten"),
         (columns(scale=2.0), "columns must have one scale"),
-        (columns(blocks=(Block(20, 3),)), r"\[conv1_1\] filters: must be a multiple of 16 in v1, got 20"),
+        (columns(blocks=(Block(20, 3),)), r"\[conv1_1\] filters: must be a multiple of 16 in each group in v1, got 20"),
+        (columns(blocks=(Block(16, 3), Block(16, 3, groups=2))), r"\[conv2_1\] filters: .* in each group in v1, got 8"),
         (dataclasses.replace(network, attributes=("a", "b")), "attributes"),
     ):
         with pytest.raises(ConvNetError, match=message):
