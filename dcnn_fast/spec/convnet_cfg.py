@@ -100,7 +100,7 @@ def _frozen(network: Network, rules: Mapping[str, LayerRule]) -> Network:
 
 def _text(path: str | Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConvNetError(f"{path}: must be text in UTF-8") from None
 
@@ -137,8 +137,8 @@ class _Section:
     def parameter(self, key: str, default: float | None = None) -> float:
         return self.parsed(key, self._take(self.params, key, None if default is None else repr(default), "layer parameters"))
 
-    def parameter_text(self, key: str) -> str:
-        return self._take(self.params, key, None, "layer parameters")
+    def parameter_text(self, key: str, default: str | None = None) -> str:
+        return self._take(self.params, key, default, "layer parameters")
 
     def must_be_off(self, key: str, why: str) -> None:
         """Refuse a switch that is on."""
@@ -163,6 +163,16 @@ class _Section:
         if len(entries) != 1:
             raise refuse(self.name, key, f"must be the same for all inputs, whose weights are one matrix here, got {value!r}")
         return entries.pop()
+
+    def belongs_in_parameters(self, *keys: str) -> None:
+        """Take keys that stand in the layer definitions as if they stood where cuda-convnet reads them."""
+        for key in keys:
+            value = self.keys.pop(key.lower(), None)
+            if value is not None:
+                if key.lower() in self.params:
+                    raise refuse(self.name, key, "is in both files")
+                self.params[key.lower()] = value
+                self.notes.append(f"[{self.name}] {key}: belongs in the layer parameters; taken from the layer definitions")
 
     def finish(self) -> None:
         for keys, what in ((self.keys, "definitions"), (self.params, "parameters")):
@@ -209,15 +219,14 @@ def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
         if rule is not None:
             rules[section.name] = rule
     if kind in ("dropout", "dropout2"):
-        enabled = section.text("enable", "1").lower() not in _FALSE
-        layer = Layer(
-            section.name,
-            "dropout",
-            inputs,
-            {},
-            round(1 - section.number("keep", 0.5), 12) if enabled else 0.0,
-            kind == "dropout2",
-        )
+        section.belongs_in_parameters("enable", "keep")
+        enable = section.parameter_text("enable", "1").lower()
+        if enable not in (*_TRUE, *_FALSE):
+            raise refuse(section.name, "enable", f"must be 0, 1, true or false, got {enable!r}")
+        dropout = round(1 - section.parameter("keep", 0.5), 12)
+        if enable in _FALSE and kind == "dropout2" and dropout:
+            raise refuse(section.name, "enable", "a dropout2 that is off still multiplies by keep, which cannot be said")
+        layer = Layer(section.name, "dropout", inputs, {}, dropout if enable in _TRUE else 0.0, kind == "dropout2")
     if not 0 <= layer.dropout < 1:
         raise refuse(section.name, "dropout", f"must lie in [0, 1), got {layer.dropout}")
     neuron = section.text("neuron", "") if kind in ("conv", "fc", "pool") else ""
@@ -269,13 +278,7 @@ def _pool(section: _Section) -> dict[str, Any]:
 
 def _norm(section: _Section) -> dict[str, Any]:
     section.must_be_off("blocked", "a norm of fixed groups of maps cannot be said")
-    for key in ("scale", "pow"):
-        value = section.keys.pop(key, None)
-        if value is not None:
-            if key in section.params:
-                raise refuse(section.name, key, "is in both files")
-            section.params[key] = value
-            section.notes.append(f"[{section.name}] {key}: belongs in the layer parameters; taken from the layer definitions")
+    section.belongs_in_parameters("scale", "pow", "minDiv")
     if "sizex" in section.keys:
         if "size" in section.keys:
             raise refuse(section.name, "sizeX", "an obsolete name of size, which is there too")
@@ -285,7 +288,7 @@ def _norm(section: _Section) -> dict[str, Any]:
         raise refuse(section.name, "scale", "a norm needs the layer-parameter file")
     return {
         "channels": section.integer("channels"), "size": section.integer("size"),
-        "scale": section.parameter("scale"), "pow": section.parameter("pow"), "k": section.number("minDiv", 1.0),
+        "scale": section.parameter("scale"), "pow": section.parameter("pow"), "k": section.parameter("minDiv", 1.0),
     }  # fmt: skip
 
 
@@ -301,7 +304,8 @@ def _nothing(section: _Section) -> dict[str, Any]:
 def _cost(section: _Section) -> dict[str, Any]:
     if section.with_params and section.parameter("coeff") != 1:
         raise refuse(section.name, "coeff", "must be 1, as a network has one cost")
-    section.moot("topk", "accuracies are the evaluation's")
+    section.belongs_in_parameters("topk")
+    section.parameter("topk", 1)  # accuracies are the evaluation's
     return {}
 
 

@@ -106,7 +106,7 @@ class _Writer:
             below = name
             if column.dropout and self.dialect == "v2":
                 below = f"drop{index}_{number}"
-                self.section(below, "dropout2", {"inputs": name, "keep": 1 - column.dropout})
+                self.section(below, "dropout2", {"inputs": name}, {"keep": 1 - column.dropout})
         return below
 
     def _block(self, number: int, index: int, block: Block, below: str, channels: int, frozen: bool) -> str:
@@ -140,13 +140,14 @@ class _Writer:
         if block.norm is None:
             return below
         keys: dict[str, Any] = {"inputs": below, "channels": block.filters, "size": block.norm.size}
+        params = {"scale": block.norm.scale, "pow": block.norm.power}
         across = isinstance(block.norm, CrossMapNorm)
         if isinstance(block.norm, CrossMapNorm) and block.norm.k != 1:
             if self.dialect == "v1":
                 raise ConvNetError(f"[norm{place}] k: must be 1 in v1, got {block.norm.k}")
-            keys["minDiv"] = block.norm.k
+            params["minDiv"] = block.norm.k
         kind = "cmrnorm" if across else "rnorm"
-        self.section(f"norm{place}", kind, keys, {"scale": block.norm.scale, "pow": block.norm.power})
+        self.section(f"norm{place}", kind, keys, params)
         return f"norm{place}"
 
     def _require(self, number: int, column: Column) -> None:

@@ -230,6 +230,8 @@ class _ColumnBuilder:
         self.linear = True
 
     def _dropout(self, layer: Layer) -> None:
+        if not layer.dropout:
+            return
         if not self.dropouts or self.dropouts[-1][0]:
             raise refuse(layer.name, "inputs", "only fully-connected layers have dropout, one each")
         self.dropouts[-1] = (layer.dropout, layer.keeps)

@@ -170,3 +170,25 @@ def test_texts_that_are_no_layer_files(text):
 def test_a_norm_needs_the_parameters():
     with pytest.raises(ConvNetError, match=r"\[norm1\] scale: a norm needs the layer-parameter file"):
         parse_convnet_cfg(LAYERS, None, DATA)
+
+
+def test_where_version_2_reads_its_keys():
+    layers = LAYERS.replace("[fclabel]", "[drop]\ntype=dropout2\ninputs=fc2\n[off]\ntype=dropout\ninputs=drop\n[fclabel]")
+    layers = layers.replace("inputs=fc2\noutputs=2", "inputs=off\noutputs=2")
+    layers = layers.replace("[fc2]\ntype=fc\ninputs=fc1", "[drop1]\ntype=dropout2\ninputs=fc1\n[fc2]\ntype=fc\ninputs=drop1")
+    params = PARAMS.replace("dropout=0.5", "").replace("pow=0.75", "pow=0.75\nminDiv=2").replace("coeff=1", "coeff=1\ntopk=5")
+    params += "[drop]\nkeep=0.25\n[drop1]\nenable=true\nkeep=0.25\n[off]\nenable=0\nkeep=0.5\n"
+    column = parse_convnet_cfg(layers, params, DATA).network.columns[0]
+    assert column.dropout == 0.75 and column.blocks[0].norm == CrossMapNorm(5, 2e-4, 0.75, 2.0)
+    for old, new, message in (
+        ("enable=true", "enable=maybe", r"\[drop1\] enable: must be 0, 1, true or false"),
+        ("enable=true", "enable=0", r"\[drop1\] enable: a dropout2 that is off still multiplies"),
+    ):
+        with pytest.raises(ConvNetError, match=message):
+            parse_convnet_cfg(layers, params.replace(old, new), DATA)
+
+
+def test_a_byte_order_mark_and_carriage_returns_are_passed_over(tmp_path):
+    for name, text in (("layers.cfg", LAYERS), ("params.cfg", PARAMS)):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.strip().replace("\n", "\r\n").encode())
+    assert read_convnet_cfg(tmp_path / "layers.cfg", tmp_path / "params.cfg", DATA).network.columns == (COLUMN,)

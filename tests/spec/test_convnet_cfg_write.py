@@ -124,8 +124,9 @@ def test_presets_are_read_back_or_refused(name, dialect):
         assert back(network, dialect=dialect).network == network
 
 
-def test_filters_are_written_for_each_group():
-    layers, _ = write_convnet_cfg(spec.preset("alexnet"), dialect="v2")
+def test_filters_are_written_for_each_group_and_version_2s_keys_where_it_reads_them():
+    layers, params = write_convnet_cfg(spec.preset("alexnet"), dialect="v2")
+    assert "minDiv" in params and "keep" in params and "minDiv" not in layers and "keep" not in layers
     conv2 = layers.split("[conv2_0]")[1].split("[")[0].split()
     assert {"channels=96", "groups=2", "filters=128"} <= set(conv2)
 
