@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import reprlib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,7 @@ def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any
 
 def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
     kind = _entry(entry, "type", str)
-    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else str(i) for i in _listed(entry.get("inputs", [])))
+    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else _shown(i) for i in _listed(entry.get("inputs", [])))
     read = _Entry(name, entry)
     if kind in ("dropout", "dropout2"):
         keep = read.number("keep", 0.5) if entry.get("enable", True) else 1.0
@@ -148,7 +149,8 @@ def _values(kind: str, read: _Entry) -> dict[str, Any]:
         values["scale"] = read.number("scale") * (size if kind == "cmrnorm" else size**2)
     elif kind == "neuron":
         neuron = read.entry.get("neuron")
-        values = {"neuron": neuron.get("type") if isinstance(neuron, dict) else neuron}
+        neuron = neuron.get("type") if isinstance(neuron, dict) else neuron
+        values = {"neuron": neuron if isinstance(neuron, str) else _shown(neuron)}
     return values
 
 
@@ -166,27 +168,32 @@ class _Entry:
 
     def integer(self, key: str, default: int | None = None) -> int:
         value = self.one(key, default)
-        if not isinstance(value, int):
-            raise refuse(self.name, key, f"must be an integer, got {str(value)[:40]}")
+        if not isinstance(value, int) or abs(value) >= 2**31:
+            raise refuse(self.name, key, f"must be an integer less than 2**31, got {_shown(value)}")
         return int(value)
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.one(key, default)
-        if not isinstance(value, (int, float)) or not abs(value) < float("inf"):
-            raise refuse(self.name, key, f"must be a finite number, got {str(value)[:40]}")
+        if not isinstance(value, (int, float)) or not abs(value) < 1e300:
+            raise refuse(self.name, key, f"must be a finite number, got {_shown(value)}")
         return float(value)
 
     def must_be(self, key: str, wanted: Any) -> None:
         """Refuse another value than `wanted`, which is the one where there is none."""
         value = self.one(key, wanted)
         if value != wanted:
-            raise refuse(self.name, key, f"must be {wanted}, all that can be said, got {str(value)[:40]}")
+            raise refuse(self.name, key, f"must be {wanted}, all that can be said, got {_shown(value)}")
 
 
 def _share(name: str, value: float) -> float:
     if not 0 <= value < 1:
         raise refuse(name, "dropout", f"must lie in [0, 1), got {value}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: text as it is, the rest shortened, as lists that hold others twice could be written without end."""
+    return value[:40] if isinstance(value, str) else reprlib.repr(value)[:40]
 
 
 def _listed(value: Any) -> list[Any]:

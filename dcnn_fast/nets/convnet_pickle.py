@@ -62,7 +62,9 @@ def _dtype(kind: Any, *options: Any) -> _DType:
     del options
     kind = kind.lstrip("<>|=") if isinstance(kind, str) else kind
     if kind not in _DTYPES:
-        raise PickleError(f"an array must be of numbers, got the dtype {str(kind)[:20]!r}")
+        raise PickleError(
+            f"an array must be of numbers, got the dtype {kind[:20] if isinstance(kind, str) else type(kind).__name__!r}"
+        )
     return _DType(kind)
 
 
@@ -242,7 +244,9 @@ def _build(machine: _Machine, argument: Any) -> None:
         target.order = "<" if order in "|=" else order
     elif isinstance(target, _Array):
         _, shape, dtype, fortran, data = state
-        if not isinstance(dtype, _DType) or not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
+        if not isinstance(dtype, _DType) or not isinstance(shape, tuple) or len(shape) > 8:
+            raise PickleError("damaged: an array's shape or dtype")
+        if any(type(n) is not int or not 0 <= n < 2**32 for n in shape):
             raise PickleError("damaged: an array's shape or dtype")
         target.value = _numbers(dtype, data, math.prod(shape)).reshape(shape, order="F" if fortran else "C")
     elif not isinstance(target, Stub):
@@ -280,7 +284,9 @@ def _key(key: Any) -> Any:
 def _as_bytes(data: Any) -> bytes:
     if isinstance(data, bytes):
         return data
-    return str(data).encode("latin1")
+    if not isinstance(data, str):
+        raise PickleError("bytes must be written as text")
+    return data.encode("latin1")
 
 
 def _numbers(dtype: _DType, data: Any, count: int) -> np.ndarray[Any, Any]:

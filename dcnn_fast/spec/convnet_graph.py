@@ -13,6 +13,7 @@ from typing import Any
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Network, Norm, Pool, SameMapNorm, View, window_count
 
 NUL = "\0"
+_MOST_LABELS = 2**20
 
 
 class ConvNetError(ValueError):
@@ -110,6 +111,8 @@ def assemble(
         raise refuse(label.name, "inputs", "its columns share layers, which a network's columns do not")
     parts[label.name] = "label"
     outputs = int(label.values["outputs"])
+    if not 2 <= outputs <= _MOST_LABELS:  # their names are made below
+        raise refuse(label.name, "outputs", f"must lie in 2 ... {_MOST_LABELS}, got {outputs}")
     names = tuple(labels) if labels is not None else ("low", "high") if outputs == 2 else tuple(map(str, range(outputs)))
     if len(names) != outputs:
         raise ConvNetError(f"labels must be {outputs} names, as [{label.name}] has that many outputs, got {len(names)}")

@@ -171,6 +171,7 @@ def import_changed(tmp_path, change):
         ("conv1", {"weights": [np.zeros((10, 8), np.float32)]}, r"\[conv1\] weights: must have 25 rows a channel, got 10"),
         ("conv1", {"filters": 2**30}, r"\[pool1\] channels"),
         ("fc1", {"outputs": 2**30}, r"columns\.0\.fc\.0\.(weight|bias) must have shape \[1073741824"),
+        ("fclabel", {"outputs": 2**31 - 1}, r"\[fclabel\] outputs: must lie in 2 ... 1048576"),
         ("fc1", {"biases": np.full((1, 10), np.nan, np.float32)}, r"\[fc1\] biases: must be finite"),
         ("conv1", {"sharedBiases": False}, r"\[conv1\] sharedBiases: must be True"),
         ("norm1", {"blocked": True}, r"\[norm1\] blocked: must be False"),
@@ -183,6 +184,34 @@ def import_changed(tmp_path, change):
 def test_layers_that_are_wrong_or_cannot_be_said_are_named(tmp_path, layer, changes, message):
     with pytest.raises(ModelError, match=message):
         import_changed(tmp_path, lambda named: named[layer].update(changes))
+
+
+def doubled(depth):
+    """A list that holds another twice, and so on: small as a pickle, endless as text."""
+    value = []
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("layer", "key", "value", "message"),
+    [
+        ("conv1", "imgSize", 10**400, r"\[conv1\] imgSize: must be an integer less than"),
+        ("norm1", "scale", 10**400, r"\[norm1\] scale: must be a finite number"),
+        ("norm1", "blocked", [doubled(60)], r"\[norm1\] blocked: must be False"),
+        ("conv1", "filters", [doubled(60)], r"\[conv1\] filters: must be an integer"),
+        ("conv2", "inputs", [doubled(60)], "must follow one another"),
+        ("conv1_neuron", "neuron", doubled(60), r"\[conv1_neuron\] neuron: must be relu"),
+    ],
+)
+def test_numbers_and_lists_without_measure_are_refused_by_name(tmp_path, layer, key, value, message):
+    made = layers()
+    next(each for each in made if each["name"] == layer)[key] = value
+    data = {"model_state": {"layers": made}}
+    (tmp_path / "c").write_bytes(pickle.dumps(data, 2))
+    with pytest.raises(ModelError, match=message):
+        import_convnet(tmp_path / "c")
 
 
 class Evil:
@@ -217,6 +246,10 @@ HOSTILE = {
     "array of no bytes": pickled(np.zeros((2, 2))).replace(b"J\x02\x00\x00\x00J\x02", b"J\xff\xff\xff\x7fJ\x02"),
     "state of a class": b"\x80\x02coptions\nOption\n}U\x01xK\x01sb.",
     "state of a function": b"\x80\x02cnumpy\ndtype\n(N}U\x0c__defaults__)stb.",
+    "bytes of doubled lists": b"\x80\x02(]q\x01" + b"](h\x01h\x01eq\x01" * 60 + b"tc_codecs\nencode\nh\x01U\x06latin1\x86R.",
+    "an array of many sides": array_with(
+        b"(K\x01(" + b"\x8a\x08" + b"\xff" * 7 + b"\x7f" + b"K\x02" * 100 + b"tU\x02f4\x89U\x04abcdt"
+    ),
     "another's call": b"\x80\x02K\x01)R.",
     "a long text": b"\x80\x02T" + struct.pack("<i", 2**31 - 1) + b"x.",
     "a negative length": b"\x80\x02T" + struct.pack("<i", -5) + b"x.",
