@@ -312,3 +312,8 @@ def test_other_zips_are_refused(tmp_path):
         import_convnet(tmp_path / "c")
     with pytest.raises(ModelError, match="cannot be read"):
         import_convnet(tmp_path / "missing")
+
+
+def test_the_other_byte_order_is_read():
+    array = np.arange(6, dtype=">f4")
+    assert np.array_equal(read_pickle(pickle.dumps({"a": array}, 2))["a"], array)
