@@ -158,11 +158,11 @@ class _Experiments:
 
     def __init__(self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None]) -> None:
         self.path, self.out, self.protocol, self.report = path, out, protocol, report
+        self._require_inputs()
         self.kind = self.protocol.kind or kind_of(path)
         self._semantic = _semantic(protocol.semantic, protocol.seed) if protocol.semantic else None
         self._sets: dict[str, DataSet] = {}
         self._finished: set[Path] = set()
-        self._require_inputs()
         self._measured: dict[tuple[str, str], Predictions] = {}
         self._protocol = self._same_protocol()
 

@@ -63,11 +63,9 @@ _instead: ContextVar[tuple[Launcher, int] | None] = ContextVar("instead", defaul
 
 def refused(device: torch.device) -> str | None:
     """None when Triton's kernels can be launched on the device's tensors, else one sentence that says why not."""
-    if find_spec("triton") is None:
-        return "Triton is not installed"
-    if device.type == "cuda" or _instead.get() is not None or _interpreted():
-        return None
-    return f"Triton's kernels run on cuda, not on {device.type}"
+    if device.type != "cuda" and _instead.get() is None and not _interpreted():  # asked before every block: the quick one first
+        return f"Triton's kernels run on cuda, not on {device.type}"
+    return "Triton is not installed" if find_spec("triton") is None else None
 
 
 def cuda_refused(device: torch.device) -> str | None:

@@ -11,8 +11,8 @@ own first output; its receptive field has its corner at pixel (top, left), and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, fields
 
 import numpy as np
 import torch
@@ -94,12 +94,15 @@ class RegionList:
     pieces: [P, 6] int64, the fields of Piece in order, then the index of its first store and their number.
     stores: [S, 8] int64, the fields of Store in order.
     outputs: (images, height, width) of each output tensor that is stored to.
+    passed: what `require_regions` has found them right for, so that a plan that is used again is not checked again; torch's own
+        writes to the tables undo it, writes past torch do not.
     """
 
     regions: Tensor
     pieces: Tensor
     stores: Tensor
     outputs: tuple[tuple[int, int, int], ...]
+    passed: set[Hashable] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, regions: Iterable[Region], outputs: Sequence[tuple[int, int, int]]) -> RegionList:
@@ -207,6 +210,11 @@ def require_regions(
 
     sources: (images, height, width) of each source.
     """
+    tables = (regions.regions, regions.pieces, regions.stores)
+    tracked = not any(table.is_inference() for table in tables)  # others do not say when they are written to
+    asked = (*sources, size, stride, padding, rounding, pool, *(table._version for table in tables if tracked))
+    if tracked and asked in regions.passed:
+        return
     table, pieces, stores = regions.regions.numpy(), regions.pieces.numpy(), regions.stores.numpy()
     for name, rows, width in (("regions", table, 14), ("pieces", pieces, 6), ("stores", stores, 8)):
         if rows.ndim != 2 or rows.shape[1] != width or rows.dtype != np.int64:
@@ -221,6 +229,8 @@ def require_regions(
     owner, taken = _members(pieces)
     outputs = np.array(regions.outputs, dtype=np.int64).reshape(-1, 3)
     _require_rows(stores[taken], "store", STORE_FIELDS, _store_rules(stores[taken], pieces[owner], outputs))
+    if tracked:
+        regions.passed.add(asked)
 
 
 def _members(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,13 @@ windows by themselves, read them.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
+
 import numpy as np
 import torch
 
+from dcnn_fast import engine
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.plan.brute import ColumnPlan, distinct_windows
@@ -31,6 +35,23 @@ def share(
     arguments and, of the engine, its instruction set.
     """
     places, window_of = distinct_windows(windows)
+    if len(places) == 1:  # of a column whose window is the whole plane, say: photograph after photograph the same
+        (top, left), isa = places[0].tolist(), engine.isa() if backend == "cpu" and engine.reason() is None else ""
+        return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=window_of)
+    return _shared(column, places, window_of, plane, backend, precision)
+
+
+@lru_cache(maxsize=64)
+def _alone(
+    column: Column, top: int, left: int, plane: tuple[int, int], backend: str, precision: Precision, isa: str
+) -> ColumnPlan:
+    """The plan of one window."""
+    return _shared(column, np.array([[top, left]]), np.zeros(1, np.int64), plane, backend, precision)
+
+
+def _shared(
+    column: Column, places: np.ndarray, window_of: np.ndarray, plane: tuple[int, int], backend: str, precision: Precision
+) -> ColumnPlan:
     levels, of = levels_of(column, places, backend, precision)
     (groups, maps), strips = groups_tables(levels, of, plane), strips_of(levels, of, places)
     images = [(len(places), level.axis.out, level.axis.out) for level in levels]

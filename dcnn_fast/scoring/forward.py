@@ -8,7 +8,7 @@ What is copied here numpy copies: torch would do it on its own threads, which th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.params import problems_of
+from dcnn_fast.ops.dispatch import choose, forced_backend
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
@@ -55,10 +58,14 @@ class CpuNetwork:
 
     def __init__(self, net: MultiColumn, precision: Precision) -> None:
         self._net, self._precision = net, precision
+        self._filters: dict[str | None, list[list[Tensor]]] = {}
 
     def blocks(self, jobs: Sequence[Job]) -> Maps:
         """The blocks of one image: a Job for each column of the network."""
-        return blocks(self._net, jobs, self._precision)
+        forced = forced_backend()
+        if forced not in self._filters:
+            self._filters[forced] = [filters_of(column, self._precision) for column in self._net.columns]
+        return blocks(self._net, jobs, self._precision, self._filters[forced])
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
         """Each image's [views, labels] float64 probabilities, of all images together."""
@@ -66,12 +73,19 @@ class CpuNetwork:
 
 
 @torch.no_grad()
-def blocks(net: MultiColumn, jobs: Sequence[Job], precision: Precision = "ieee") -> Maps:
+def blocks(
+    net: MultiColumn, jobs: Sequence[Job], precision: Precision = "ieee", filters: Sequence[Sequence[Tensor]] | None = None
+) -> Maps:
     """The blocks of one image: a Job for each column of the network.
 
-    precision: of the blocks' products; that of a fully-connected layer follows from its weights' dtype (`ops.linear`).
+    precision: of the blocks' products; that of a fully-connected layer follows from its weights' dtype (`ops.linear`). filters:
+    `filters_of` each column, once for many images.
     """
-    columns = tuple(column_maps(column, job, precision) for column, job in zip(net.columns, jobs, strict=True))  # type: ignore[arg-type]
+    of_columns = filters or [filters_of(column, precision) for column in net.columns]
+    columns = tuple(
+        column_maps(column, job, precision, its)  # type: ignore[arg-type]
+        for column, job, its in zip(net.columns, jobs, of_columns, strict=True)
+    )
     return Maps(columns, tuple(job.plan.window_of for job in jobs))
 
 
@@ -109,8 +123,26 @@ def column_features(column: Column, maps: Sequence[Tensor], window_of: Sequence[
     return torch.from_numpy(x.numpy()[rows])
 
 
-def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
+def filters_of(column: nn.Module, precision: Precision) -> list[Tensor]:
+    """The weights of a column's blocks, in contiguous memory where the engine takes them: it would copy them each time.
+
+    Not elsewhere: what torch computes depends on the memory, in the last bit.
+    """
+    assert isinstance(column, Column)
+    filters = []
+    for block, params in zip(column.blocks, problems_of(column.spec), strict=True):
+        weight = block.weight
+        assert isinstance(weight, Tensor)
+        asked = replace(params, options=replace(params.options, precision=precision))
+        if choose(BACKENDS, asked, weight.device) == "cpu":
+            weight = torch.from_numpy(np.ascontiguousarray(weight.detach().numpy()))
+        filters.append(weight)
+    return filters
+
+
+def column_maps(column: Column, job: Job, precision: Precision = "ieee", filters: Sequence[Tensor] | None = None) -> Tensor:
     """The last block's output of every distinct window, as `spec.Column.reduce` says: [windows, features]."""
+    filters = filters_of(column, precision) if filters is None else filters
     sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale
     for number, (block, regions) in enumerate(zip(column.blocks, job.plan.blocks, strict=True)):
@@ -122,7 +154,7 @@ def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tens
             for i, (images, rows, cols) in enumerate(regions.outputs)
         ]
         sources = ops.block_regions(
-            sources, regions, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
+            sources, regions, filters[number], block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
             rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, precision=precision,
             out=out,
         )  # fmt: skip

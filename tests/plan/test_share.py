@@ -172,6 +172,16 @@ def test_equal_windows_are_computed_once():
     assert plan.window_of.tolist() == [0] * 50
 
 
+def test_the_plan_of_one_window_is_made_once():
+    """As that of a column whose window is its plane: the same for every photograph, whatever the number of views."""
+    column = spec.squeezenet_column()
+    plans = [share(column, np.zeros((views, 2), np.int64), (227, 227)) for views in (50, 3)]
+    assert [len(plan.window_of) for plan in plans] == [50, 3]
+    assert plans[0].blocks is plans[1].blocks
+    elsewhere = share(column, np.array([[4, 7]] * 3), (240, 240))
+    assert [plan.blocks[0].regions[0, 6:8].tolist() for plan in (elsewhere, plans[0])] == [[4, 7], [0, 0]]
+
+
 def test_the_order_of_views_changes_nothing_but_where_they_are_found():
     column = spec.preset("scnn-arch1").columns[0]
     windows = _windows()

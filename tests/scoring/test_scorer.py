@@ -306,3 +306,10 @@ def test_the_shipped_model_scores_real_photographs_the_same_shuffled(data_dir):
     torch.set_num_threads(1)
     assert {score.path: numbers(score) for score in scorer.score_many(shuffled, batch=5, workers=3)} == first
     assert len({score[1] for score in first.values()}) == len(paths)
+
+
+def test_scores_are_the_same_in_inference_mode(scorer):
+    expected = numbers(scorer.score(PHOTOS[0]))
+    with torch.inference_mode():
+        inside = Scorer(small.model(), views=7)
+        assert [numbers(inside.score(PHOTOS[0])) for _ in range(2)] == [expected] * 2

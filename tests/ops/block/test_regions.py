@@ -245,3 +245,27 @@ def test_bad_arguments_of_block_regions_are_named():
         ops.block_regions([x], table, weight.clone().requires_grad_(), padding=1, pool=(3, 2))
     with pytest.raises(ValueError, match="too small for a block"):
         whole(1, 1, 1, size=3, stride=1, padding=0, rounding="up", pool=None)
+
+
+def test_a_table_that_was_right_is_checked_again_where_it_or_its_sources_are_others():
+    weight = torch.zeros(3, 2, 3, 3)
+    table = RegionList.of([GOOD], [(1, 4, 4)])
+    for _ in range(2):
+        ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=1, pool=(3, 2))
+    with pytest.raises(ValueError, match="window must lie in its source"):
+        ops.block_regions([torch.zeros(1, 2, 7, 8)], table, weight, padding=1, pool=(3, 2))
+    with pytest.raises(ValueError, match="top and left must not pass"):
+        ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=0, pool=(3, 2))
+    table.stores[0, 5] = 1  # its image, of which there is one
+    with pytest.raises(ValueError, match="the rectangle must lie in its output"):
+        ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=1, pool=(3, 2))
+
+
+def test_tables_made_in_inference_mode_are_checked_every_time():
+    weight = torch.zeros(3, 2, 3, 3)
+    with torch.inference_mode():
+        table = RegionList.of([GOOD], [(1, 4, 4)])
+        ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=1, pool=(3, 2))
+        table.stores[0, 5] = 1
+        with pytest.raises(ValueError, match="the rectangle must lie in its output"):
+            ops.block_regions([torch.zeros(1, 2, 8, 8)], table, weight, padding=1, pool=(3, 2))
