@@ -14,6 +14,9 @@ from dcnn_fast.cli.console import fail, plain_table, stdout
 def describe(
     name: Annotated[str | None, typer.Argument(help="A preset or a model file; none: list the presets.")] = None,
     geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
+    filters: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Draw a model file's first filters, a picture for each column, there.")
+    ] = None,
 ) -> None:
     """Print a network's layers: sizes, parameters and multiplications per view."""
     if name is None:
@@ -24,6 +27,8 @@ def describe(
         return
     try:
         network = network_named(name, geometry)
+        if filters is not None:
+            _draw_filters(name, filters)
     except (ValueError, OSError) as error:
         fail(str(error))
     for key, column in zip(network.column_keys(), network.columns, strict=True):
@@ -48,6 +53,15 @@ def network_named(name: str, geometry: str) -> spec.Network:
 
         return load_model(name).spec
     return spec.preset(name, geometry)  # type: ignore[arg-type]
+
+
+def _draw_filters(name: str, folder: Path) -> None:
+    from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch
+    from dcnn_fast.viz.filters import save_filters  # noqa: PLC0415
+
+    if not name.endswith(".safetensors"):
+        raise ValueError(f"filters are those of a model file, got the preset {name}")
+    save_filters(load_model(name), folder)
 
 
 def _print_column(key: str, column: spec.Column) -> None:

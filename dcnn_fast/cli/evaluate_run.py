@@ -17,7 +17,8 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model, second_task
-from dcnn_fast.viz.filters import filters
+from dcnn_fast.viz.files import safe
+from dcnn_fast.viz.filters import save_filters
 from dcnn_fast.viz.grid import Row, grid
 from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
 
@@ -235,22 +236,16 @@ def _write_pictures(folder: Path, models: Mapping[str, Model], found: Mapping[st
     """Filters of each column, rankings of each model, comparisons of each two, and the distributions."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in models.items():
-        for key, column in zip(model.spec.column_keys(), model.net.columns, strict=True):
-            weight = column.blocks[0].weight  # type: ignore[union-attr, index]
-            filters(weight).save(folder / f"filters-{_safe(name)}-{_safe(key)}.png")
+        save_filters(model, folder, name)
     for name, each in found.items():
-        _save(best_and_worst(each), folder / f"ranked-{_safe(name)}.jpg")
-        _save(best_by_category(each), folder / f"categories-{_safe(name)}.jpg")
-        save_distributions(each, folder / f"distribution-{_safe(name)}.png")
+        _save(best_and_worst(each), folder / f"ranked-{safe(name)}.jpg")
+        _save(best_by_category(each), folder / f"categories-{safe(name)}.jpg")
+        save_distributions(each, folder / f"distribution-{safe(name)}.png")
     for one, other in permutations(found, 2):
         rows = right_where_wrong(found[one], found[other], (one, other))
-        _save(rows, folder / f"{_safe(one)}-beats-{_safe(other)}.jpg")
+        _save(rows, folder / f"{safe(one)}-beats-{safe(other)}.jpg")
 
 
 def _save(rows: Sequence[Row], path: Path) -> None:
     if any(row.photographs for row in rows):
         grid(rows).save(path)
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

@@ -258,6 +258,13 @@ def test_describe_prints_the_facts_of_arch_1():
         assert piece in result.stdout, piece
 
 
+def test_describe_draws_the_first_filters_of_a_model_file(model, tmp_path):
+    assert run("describe", model, "--filters", tmp_path / "pictures").returncode == 0
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"filters-local-0.png", "filters-warp-0.png"}
+    wrong = run("describe", "scnn", "--filters", tmp_path / "pictures")
+    assert wrong.returncode == 2 and "filters are those of a model file" in wrong.stderr
+
+
 def test_describe_lists_presets_and_reads_model_files(model):
     assert "rdcnn-semantic" in run("describe").stdout
     assert "column local:0: 24x24 windows of a 32x32 plane" in run("describe", model).stdout
