@@ -28,5 +28,6 @@ def save_category_chart(bars: Bars, path: Path) -> None:
         axes.hlines(list(majorities.values()), lefts, [left + 0.9 for left in lefts], "black", label="commonest label")
         axes.set(title=method, ylabel="accuracy, %", ylim=(0, 100))
         axes.set_xticks(range(len(categories)), categories)
-    figure.axes[0].legend(fontsize="small", ncols=len(ways) + 1, loc="lower right")
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize="small", ncols=len(names), loc="outside upper center")
     figure.savefig(path)
