@@ -61,7 +61,7 @@ def read_ratings(path: Path) -> Ratings:
 def read_list(path: Path) -> list[int]:
     """A list of one id a line. Raises ValueError naming the line that is none."""
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if line.strip():
             if not line.strip().isdigit():
                 raise ValueError(f"{path}: line {number} must be an image id, got {line.strip()[:40]!r}")
@@ -154,7 +154,8 @@ def read_styles(root: Path) -> StyleLists:
     folder = root / STYLE_LISTS
     train, test = read_list(folder / "train.jpgl"), read_list(folder / "test.jpgl")
     labels = read_list(folder / "train.lab")
-    rows = [line.split() for line in (folder / "test.multilab").read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = (folder / "test.multilab").read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = [line.split() for line in lines if line.strip()]
     for name, ids, found in (("train.lab", train, labels), ("test.multilab", test, rows)):
         if len(ids) != len(found):
             raise ValueError(f"{folder / name}: must have a line for each of {len(ids)} ids, got {len(found)}")

@@ -11,9 +11,11 @@ import numpy as np
 
 from dcnn_fast.data.ava import THRESHOLD, read_list, read_ratings, read_styles
 from dcnn_fast.data.examples import DataSet, Example
-from dcnn_fast.data.names import CATEGORIES, LISTS
+from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.data.reading import ReadError, read
 from dcnn_fast.spec import STYLES
+
+_STYLE_FILES = ("train.jpgl", "train.lab", "test.jpgl", "test.multilab")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def ava_counts(root: Path) -> Iterator[Count]:
     yield Count("training ids, those not in generic_test", 235_599, len(train))
     yield Count("ids in generic_test", 20_000, len(listed))
     yield Count("of them with ratings", 19_930, len(test))
+    yield Count("ids in generic_ls_train", 20_000, len(_ids(root, "generic_ls", "train")))
     yield Count("high in training, %", 70.8, _high(means, train))
     yield Count("high in test, %", 71.1, _high(means, test))
     for category in CATEGORIES:
@@ -61,7 +64,10 @@ def ava_counts(root: Path) -> Iterator[Count]:
         yield Count(f"{category}, test ids with ratings", expected_test, len(parts["test"]))
         yield Count(f"{category}, training ids with ratings", expected_train, len(parts["train"]))
         yield Count(f"{category}, high in test, %", high, _high(means, parts["test"]))
-    yield from _style_counts(root, held_out)
+    there = [name for name in _STYLE_FILES if (root / STYLE_LISTS / name).is_file()]
+    yield Count("style lists", len(_STYLE_FILES), len(there))
+    if len(there) == len(_STYLE_FILES):
+        yield from _style_counts(root, held_out)
 
 
 def _style_counts(root: Path, held_out: set[int]) -> Iterator[Count]:

@@ -24,8 +24,18 @@ def convert(source: Path, images: Path | None = None) -> tuple[tuple[str, ...], 
     source: a folder with AVA.txt; a JSON file of {"image_id", "label": ten numbers}, as image-quality-assessment has it; a CSV
     file with an image id and ten rating columns, as Neural-IMage-Assessment has it; or a folder for each label. images: where
     photographs named by their id are looked for, default the source's folder; one that is not there keeps `<id>.jpg`.
-    Paths are as they were found. Raises ValueError naming what is wrong.
+    Paths are as they were found. Raises ValueError naming what is wrong, a source without any photograph, too.
     """
+    for name, path in (("source", source), ("images", images)):
+        if path is not None and not path.exists():
+            raise ValueError(f"{name} must be there, got {path}")
+    head, rows = _converted(source, images)
+    if not rows:
+        raise ValueError(f"{source}: must list photographs, got none")
+    return head, rows
+
+
+def _converted(source: Path, images: Path | None) -> tuple[tuple[str, ...], list[Row]]:
     if source.is_dir() and not (source / "AVA.txt").is_file():
         data = load_folders(source)
         rows = [
@@ -49,11 +59,20 @@ def convert(source: Path, images: Path | None = None) -> tuple[tuple[str, ...], 
 
 
 def write(path: Path, head: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a CSV file."""
+    """Write a CSV file whose paths are found from its folder, below which a photograph's is relative and else absolute."""
+    folder = path.absolute().parent
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
-        writer.writerows(rows)
+        writer.writerows((_from(folder, found), *rest) for found, *rest in rows)
+
+
+def _from(folder: Path, found: str) -> str:
+    """A photograph's path as the CSV file in `folder` has it; one that is not there stays as it is."""
+    if not Path(found).is_file():
+        return found
+    whole = Path(found).absolute()
+    return str(whole.relative_to(folder) if whole.is_relative_to(folder) else whole)
 
 
 def _file(files: dict[int, str], number: int) -> str:
@@ -62,7 +81,7 @@ def _file(files: dict[int, str], number: int) -> str:
 
 def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: must be JSON: {error}") from None
     if not isinstance(entries, list):
@@ -76,7 +95,7 @@ def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
 
 def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
     """A head, then on each line the ten last fields are ratings and the one before them the image."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file)
         next(reader, None)
         for number, row in enumerate(reader, 2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "ava-style": {"images": None, "exclude_test_overlap": False, "drop_unlabelled": False},
     "iad": {"images": None, "columns": None, "variant": "threshold", **_SPLIT},
     "folders": {**_SPLIT},
-    "csv": {"images": None, "columns": None, "threshold": None, "category": None, **_SPLIT},
+    "csv": {"images": None, "columns": None, "threshold": None, "category": None, "attributes": False, **_SPLIT},
 }
 _LOADERS: Mapping[str, Any] = {
     "ava": load_ava, "ava-style": load_ava_style, "iad": load_iad, "folders": load_folders, "csv": load_table,
@@ -35,7 +36,7 @@ def kind_of(path: Path) -> str:
     Raises ValueError where it is neither.
     """
     if path.is_file() and path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             sources = {row.get("source") for row in csv.DictReader(file)}
         return "iad" if sources and sources <= set(IAD_THRESHOLDS) else "csv"
     if (path / "AVA.txt").is_file():
@@ -83,6 +84,11 @@ def load_set(
         "exclude_test_overlap": exclude_test_overlap, "drop_unlabelled": drop_unlabelled, "threshold": threshold,
         "columns": columns, "variant": variant, "fold": fold, "folds": folds, "seed": seed,
     }  # fmt: skip
+    wanted = "file" if kind in ("csv", "iad") else "folder"
+    if not (where.is_file() if wanted == "file" else where.is_dir()):
+        raise ValueError(f"path must be a {wanted} for a set of kind {kind}, got {where}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
     known = _OPTIONS[kind]
     neutral = {name: value for options in _OPTIONS.values() for name, value in options.items()}
     for name, value in given.items():
@@ -94,4 +100,7 @@ def load_set(
         raise ValueError(f"{error.filename}: a set of kind {kind} must have this file") from None
     if not found.train and not found.test:
         raise ValueError(f"{where}: must have photographs, got none of {len(found.missing)} listed")
+    if len({example.label for example in found.train}) == 1 and kind != "ava-style":
+        (only,) = {example.label for example in found.train}
+        found = replace(found, notes=(*found.notes, f"every photograph to train on is {found.labels[only]}"))
     return by_category(found) if by == "category" else found

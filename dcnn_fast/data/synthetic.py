@@ -50,6 +50,8 @@ def make(
         raise ValueError(f"images must be at least {_FEWEST}, got {images}")
     if min(corrupt, missing) < 0 or corrupt + missing > images // 2:
         raise ValueError(f"corrupt and missing must be 0 or more and at most half of images, got {corrupt} and {missing}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
     if not 1 <= sides[0] <= sides[1]:
         raise ValueError(f"sides must be the shortest and the longest side, got {sides}")
     folder = Path(out)

@@ -34,10 +34,13 @@ class Table:
 
     def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
         """Raises ValueError naming what is wrong: no head, no column for the path, a column that is not there."""
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            self.head = tuple(reader.fieldnames or ())
-            self.rows = list(reader)
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file)
+                self.head = tuple(reader.fieldnames or ())
+                self.rows = list(reader)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: must be text in UTF-8: {error.reason} at byte {error.start}") from None
         self.path = path
         self._columns = self._chosen(columns or {})
         if not self.rows:
@@ -98,6 +101,7 @@ def load_table(
     columns: Mapping[str, str] | None = None,
     threshold: float | None = None,
     category: str | None = None,
+    attributes: bool = False,
     fold: int = 0,
     folds: int = 5,
     seed: int = 0,
@@ -107,7 +111,8 @@ def load_table(
     Columns (`NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label, or
     rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train" or "test"), attribute.
     threshold: ratings above it are high; default: the median of the training part as it is listed, photographs that are not
-    there included, which a note tells. category: only its rows, of the whole set's split and threshold.
+    there included, which a note tells. category: only its rows, of the whole set's split and threshold. attributes: the
+    attribute column as a second label (paper eq. 3).
     Without a split column, part `fold` of `folds` is held out (`splits.split`). Raises ValueError naming what is wrong.
     """
     table = Table(path, columns)
@@ -122,14 +127,18 @@ def load_table(
     notes: list[str] = []
     labels, of_label = _labels(table, ratings, threshold)
     held = _held_out(table, of_label, fold, folds, seed)
+    if threshold is not None and not math.isfinite(threshold):
+        raise ValueError(f"threshold must be finite, got {threshold}")
     if labels == LABELS and not table.has("label"):
         training = ratings[~held]
         limit = float(np.median(training)) if threshold is None else threshold
         of_label = (ratings > limit).astype(int)
         where = "the median of the training part" if threshold is None else "as asked"
         notes.append(f"a rating above {limit:g} is high ({where})")
-    attributes = tuple(sorted(set(table.values("attribute")) - {""})) if table.has("attribute") else ()
-    return _data_set(table, images, labels, of_label, ratings, chosen, held, attributes, notes)
+    if attributes and not table.has("attribute"):
+        raise ValueError(f"{path}: must have a column for the attribute, got {', '.join(table.head)}")
+    names = tuple(sorted(set(table.values("attribute")) - {""})) if attributes else ()
+    return _data_set(table, images, labels, of_label, ratings, chosen, held, names, notes)
 
 
 def load_iad(
@@ -235,7 +244,7 @@ def _data_set(
         made[bool(held[i])].append(
             Example(
                 str(folder / name), name, int(of_label[i]), float(ratings[i]),
-                attribute=attributes.index(attribute) if attribute else -1,
+                attribute=attributes.index(attribute) if attribute and attributes else -1,
                 category=texts["category"][i], group=texts["group"][i],
             )
         )  # fmt: skip

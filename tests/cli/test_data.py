@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -83,3 +84,36 @@ def test_wrong_calls_leave_with_2(tmp_path):
     path = synthetic.make("csv", tmp_path / "s", images=64, sides=(8, 9))
     wrong = run("check", path, "--column", "rating")
     assert wrong.exit_code == 2 and "--column must be MEANING=NAME" in wrong.output
+
+
+def test_a_table_in_another_folder_finds_its_photographs(tmp_path, monkeypatch):
+    synthetic.make("idealo", tmp_path / "s", images=64, sides=(8, 9))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    for out in ("other/t.csv", "t.csv"):
+        assert run("import", "s/labels.json", out).exit_code == 0
+        assert len(load_set(out, threshold=5.0).missing) == 0
+    assert "s/" in (tmp_path / "t.csv").read_text() and str(tmp_path) not in (tmp_path / "t.csv").read_text()
+
+
+def test_a_source_that_cannot_be_imported_is_refused(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "s").mkdir()
+    for arguments, why in (
+        ((tmp_path / "nowhere",), "source must be there"),
+        ((tmp_path / "empty.csv",), "must list photographs, got none"),
+        ((tmp_path / "empty.csv", "--images", tmp_path / "nowhere"), "images must be there"),
+    ):
+        found = run("import", arguments[0], tmp_path / "t.csv", *arguments[1:])
+        assert found.exit_code == 2 and why in found.output.replace("\n", " "), found.output
+    assert not (tmp_path / "t.csv").exists()
+    assert "seed must not be negative" in run("make", "csv", tmp_path / "n", "--seed", -1).output
+
+
+def test_ava_without_its_style_lists_is_counted(tmp_path):
+    root = synthetic.make("ava", tmp_path / "s", images=64, sides=(8, 9))
+    shutil.rmtree(root / "style_image_lists")
+    found = run("check", root)
+    assert found.exit_code == 1 and "255,529" in found.stdout and "style lists" in found.stdout
+    counts = {count.what: count for count in check.ava_counts(root)}
+    assert counts["style lists"].found == 0 and not counts["style lists"].ok and "style, training ids" not in counts

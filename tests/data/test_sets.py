@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 
 import numpy as np
@@ -184,7 +185,8 @@ def test_no_group_is_in_both_parts_and_the_folds_make_up_the_set(made):
 
 
 def test_a_table_with_votes_a_split_and_a_second_label(made):
-    data = load_set(made["histograms"])
+    data = load_set(made["histograms"], attributes=True)
+    assert load_set(made["histograms"]).attributes == ()
     with made["histograms"].open() as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     for part, examples in (("train", data.train), ("test", data.test)):
@@ -335,3 +337,48 @@ def test_real_ratings_are_read(data_dir):
     assert len(data.train) + len(data.test) == 641 and not data.missing
     assert {e.group for e in data.train}.isdisjoint({e.group for e in data.test})
     assert {e.category for e in data.train} == {"Animal", "Object", "Person", "Scenery"}
+
+
+def test_a_column_for_the_second_label_must_be_there(made):
+    with pytest.raises(ValueError, match="must have a column for the attribute, got path"):
+        load_set(made["csv"], attributes=True)
+
+
+def test_labels_by_category_are_what_photographs_show(made):
+    plain, shown = load_set(made["csv"]), load_set(made["csv"], by="category")
+    assert shown.labels == plain.categories and len(shown.train) == len(plain.train)
+    for mine, theirs in zip(shown.test, plain.test, strict=True):
+        assert shown.labels[mine.label] == theirs.category and math.isnan(mine.rating)
+    with pytest.raises(ValueError, match="of two categories or more they show, got 0"):
+        load_set(made["folders"], by="category")
+    with pytest.raises(ValueError, match="by must be one of quality, category"):
+        load_set(made["csv"], by="beauty")
+
+
+@pytest.mark.parametrize(("threshold", "why"), [(math.nan, "threshold must be finite"), (math.inf, "threshold must be finite")])
+def test_a_threshold_that_is_no_number_is_refused(made, threshold, why):
+    with pytest.raises(ValueError, match=why):
+        load_set(made["csv"], threshold=threshold)
+
+
+def test_a_training_part_of_one_label_is_told(made):
+    assert "every photograph to train on is low" in load_set(made["csv"], threshold=99.0).notes
+    assert not any("every photograph" in note for note in load_set(made["csv"]).notes)
+
+
+def test_a_path_of_another_kind_than_asked_for_is_named(made):
+    for path, kind, wanted in (
+        (made["csv"], "ava", "folder"),
+        (made["csv"], "folders", "folder"),
+        (made["ava"], "csv", "file"),
+    ):
+        with pytest.raises(ValueError, match=f"path must be a {wanted} for a set of kind {kind}"):
+            load_set(path, kind)
+    with pytest.raises(ValueError, match="seed must not be negative"):
+        load_set(made["csv"], seed=-1)
+
+
+def test_a_table_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"path,rating\nsch\xf6n.jpg,3\n")
+    with pytest.raises(ValueError, match=r"t.csv: must be text in UTF-8: invalid start byte at byte"):
+        load_set(tmp_path / "t.csv")
