@@ -21,6 +21,7 @@ from dcnn_fast.nets.modelfile import Model, ModelError, network_with
 from dcnn_fast.spec.convnet_graph import Assembly, Layer, assemble, refuse
 
 _LARGEST = 2**32  # bytes of a checkpoint
+_MOST_LAYERS = 1000
 _PLANE_OF_WINDOW = 256 / 224
 
 
@@ -67,8 +68,8 @@ def import_convnet(
         raise ModelError(f"{path}: not a checkpoint of cuda-convnet: {error}") from None
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, MemoryError) as error:
+        raise ModelError(f"{path}: cannot be read: {error or type(error).__name__}") from None
 
 
 def _contents(path: Path) -> bytes:
@@ -100,6 +101,10 @@ def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("not a checkpoint of cuda-convnet: its layers must be a list or a dict of dicts")
     names = [_entry(entry, "name", str) for entry in entries]
+    if len(names) > _MOST_LAYERS:
+        raise ValueError(f"must have at most {_MOST_LAYERS} layers, got {len(names)}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise refuse(twice[0], "name", "must be that of one layer")
     found = {name: _layer(entry, name, names) for name, entry in zip(names, entries, strict=True)}
     ordered: dict[str, Layer] = {}
     while len(ordered) < len(found):
@@ -116,7 +121,11 @@ def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
     inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else _shown(i) for i in _listed(entry.get("inputs", [])))
     read = _Entry(name, entry)
     if kind in ("dropout", "dropout2"):
-        keep = read.number("keep", 0.5) if entry.get("enable", True) else 1.0
+        keep = read.number("keep", 0.5)
+        if not entry.get("enable", True):
+            if kind == "dropout2" and keep != 1:
+                raise refuse(name, "enable", "must be true in a dropout2, which multiplies by keep even where it is off")
+            keep = 1.0
         return Layer(name, "dropout", inputs, {}, _share(name, 1 - keep), kind == "dropout2")
     dropout = _share(name, read.number("dropout", 0.0))
     return Layer(name, kind, inputs, _values(kind, read), dropout)
@@ -217,7 +226,10 @@ def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: s
         entry = arrays[layer]
         if suffix and f"weights{suffix}" not in entry:
             return {}
-        matrices = [_matrix(layer, f"weights{suffix}", value) for value in _listed(entry.get(f"weights{suffix}"))]
+        listed = _listed(entry.get(f"weights{suffix}"))
+        if len(listed) != len(_listed(entry["inputs"])):
+            raise refuse(layer, f"weights{suffix}", f"must be a matrix for each input, got {len(listed)}")
+        matrices = [_matrix(layer, f"weights{suffix}", value) for value in listed]
         matrix = np.concatenate(matrices) * _factors(assembly, part, sum(map(len, matrices)))
         bias = _matrix(layer, f"biases{suffix}", entry.get(f"biases{suffix}")).reshape(-1)
         weight = torch.from_numpy(np.ascontiguousarray(matrix.T))

@@ -109,6 +109,16 @@ def numpys_norm(x, layer):
     return x * (1 + layer["scale"] * np.array(sums)) ** -layer["pow"]
 
 
+def numpys_norm_in_maps(x, layer):
+    half, side = layer["size"] // 2, x.shape[1]
+    sums = np.empty_like(x)
+    for i in range(side):
+        for j in range(side):
+            rows, cols = slice(max(0, i - half), i - half + layer["size"]), slice(max(0, j - half), j - half + layer["size"])
+            sums[:, i, j] = (x[:, rows, cols] ** 2).sum(axis=(1, 2))
+    return x * (1 + layer["scale"] * sums) ** -layer["pow"]
+
+
 def numpys_logits(made, image):
     """The label layer's outputs at test time, layer by layer, on one [3, H, W] image minus its mean."""
     outputs = {}
@@ -124,6 +134,12 @@ def numpys_logits(made, image):
             value = numpys_pool(given[0])
         elif layer["type"] == "cmrnorm":
             value = numpys_norm(given[0], layer)
+        elif layer["type"] == "rnorm":
+            value = numpys_norm_in_maps(given[0], layer)
+        elif layer["type"] == "dropout":
+            value = given[0]
+        elif layer["type"] == "dropout2":
+            value = given[0] * layer["keep"]
         elif layer["type"] == "fc":
             value = sum(x.reshape(-1) @ w for x, w in zip(given, layer["weights"], strict=True)) + layer["biases"][0]
             value = value * (1 - layer.get("dropout", 0.0))
@@ -156,6 +172,67 @@ def test_the_converted_network_computes_what_cuda_convnet_did(tmp_path, version,
     torch.testing.assert_close(
         found.increments["columns.1.blocks.0.weight"], 2 * model.net.columns[1].blocks[0].weight.detach()
     )
+
+
+def single(kind, keep=0.25, **more):
+    """One column with a norm inside maps and, above each fc layer, a layer of that kind of dropout."""
+    rng = np.random.default_rng(5)
+    drop = {"type": kind, "keep": keep, **more}
+    return [
+        {"name": "data", "type": "data", "inputs": [], "dataIdx": 0},
+        {"name": "labels", "type": "data", "inputs": [], "dataIdx": 1},
+        conv("conv1", 0, 3, 8, 5, SIDE, rng, stride=2),
+        {"name": "relu1", "type": "neuron", "inputs": [2], "neuron": RELU},
+        {"name": "pool1", "type": "pool", "inputs": [3], "pool": "max", "channels": 8, "sizeX": 3, "stride": 2, "start": 0,
+         "outputsX": 3},
+        {"name": "norm1", "type": "rnorm", "inputs": [4], "channels": 8, "size": 3, "scale": 0.5 / 9, "pow": 0.75},
+        fc("fc1", [5], [8 * 9], 10, rng),
+        {"name": "relu2", "type": "neuron", "inputs": [6], "neuron": RELU},
+        {"name": "drop1", "inputs": [7], **drop},
+        fc("fc2", [8], [10], 6, rng),
+        {"name": "relu3", "type": "neuron", "inputs": [9], "neuron": RELU},
+        {"name": "drop2", "inputs": [10], **drop},
+        fc("fclabel", [11], [6], 2, rng),
+        {"name": "probs", "type": "softmax", "inputs": [12]},
+        {"name": "logprob", "type": "cost.logreg", "inputs": [1, 13], "coeff": 1.0},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "dropout"),
+    [
+        ("dropout", {}, 0.75),
+        ("dropout2", {}, 0.75),
+        ("dropout", {"enable": False}, 0.0),
+        ("dropout2", {"enable": False, "keep": 1.0}, 0.0),
+    ],
+)
+def test_norms_inside_maps_and_layers_of_dropout_compute_what_they_did(tmp_path, kind, more, dropout):
+    made = single(kind, **more)
+    (tmp_path / "c").write_bytes(pickled(checkpoint(made, 2)))
+    found = import_convnet(tmp_path / "c", mean=MEAN)
+    windows = np.random.default_rng(1).integers(0, 256, (2, 3, SIDE, SIDE)).astype(np.uint8)
+    with torch.no_grad():
+        logits = found.model.net(torch.from_numpy(windows)).numpy()
+    expected = np.array([numpys_logits(made, w - np.array(MEAN).reshape(3, 1, 1)) for w in windows])
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    assert found.model.spec.columns[0].dropout == dropout
+
+
+def test_what_cannot_be_read_of_a_checkpoint_is_named(tmp_path):
+    def refused(made, why):
+        (tmp_path / "c").write_bytes(pickled(checkpoint(made)))
+        with pytest.raises(ModelError, match=why):
+            import_convnet(tmp_path / "c")
+
+    refused(single("dropout2", enable=False), r"\[drop1\] enable: must be true in a dropout2")
+    twice = single("dropout")
+    twice[3]["name"] = "conv1"
+    refused(twice, r"\[conv1\] name: must be that of one layer")
+    refused(layers() + [{"name": f"n{i}", "type": "data", "inputs": []} for i in range(1000)], "must have at most 1000 layers")
+    many = single("dropout")
+    many[6]["weights"] = many[6]["weights"] * 50
+    refused(many, r"\[fc1\] weights: must be a matrix for each input, got 50")
 
 
 def import_changed(tmp_path, change):
