@@ -155,7 +155,8 @@ def load_iad(
 
     variant "threshold": high above 4.88 of PHOTO.NET's 1 to 7 and above 5 of DPChallenge's 1 to 10. "extremes": the training
     part keeps each source's best and worst fifth as high and low (the paper does not say whether it took them source by
-    source; their scales differ); what is held out keeps everything, labelled by the thresholds.
+    source; their scales differ); what is held out keeps everything, labelled by the thresholds. A photograph's category is its
+    source, unless there is a column for it.
     """
     if variant not in ("threshold", "extremes"):
         raise ValueError(f"variant must be threshold or extremes, got {variant!r}")
@@ -180,7 +181,7 @@ def load_iad(
                 chosen[middle] = False
                 labels[mine] = ratings[mine] >= high
         notes.append(f"the best and the worst {IAD_SHARE:.0%} of each source: {int((chosen & ~held).sum())} to train on")
-    return _data_set(table, images, LABELS, labels, ratings, chosen, held, (), notes)
+    return _data_set(table, images, LABELS, labels, ratings, chosen, held, (), notes, sources.tolist())
 
 
 def _rows_of(table: Table, category: str | None) -> np.ndarray:
@@ -223,12 +224,14 @@ def _held_out(table: Table, labels: np.ndarray, fold: int, folds: int, seed: int
 
 def _data_set(
     table: Table, images: Path | None, labels: tuple[str, ...], of_label: np.ndarray, ratings: np.ndarray,
-    chosen: np.ndarray, held: np.ndarray, attributes: tuple[str, ...], notes: Sequence[str],
+    chosen: np.ndarray, held: np.ndarray, attributes: tuple[str, ...], notes: Sequence[str], sources: list[str] | None = None,
 ) -> DataSet:  # fmt: skip
     folder = images or table.path.parent
     texts = {
         what: table.values(what) if table.has(what) else [""] * len(table.rows) for what in ("group", "category", "attribute")
     }
+    if sources is not None and not table.has("category"):
+        texts["category"] = sources
     made: dict[bool, list[Example]] = {False: [], True: []}
     missing, seen = [], set()
     for i, name in enumerate(table.values("path")):

@@ -37,7 +37,7 @@ from dcnn_fast.nets import (
     load_columns,
     load_model,
     shaped_as,
-)  # fmt: skip
+)
 from dcnn_fast.training import DivergedError, Settings, train
 
 CHOICES = (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dcnn_fast.data.tables import IAD_THRESHOLDS
 from dcnn_fast.evaluation.predict import Predictions
 from dcnn_fast.viz.grid import Row
 
@@ -55,13 +56,19 @@ def right_where_wrong(
 
 
 def save_distributions(predictions: Predictions, path: Path) -> None:
-    """Histograms of the ratings and of the last label's probabilities, split by the true label, as a PNG or SVG file."""
+    """Histograms of the ratings and of the last label's probabilities, split by the true label, as a PNG or SVG file.
+
+    The ratings of IAD's two sources, whose scales differ, have a histogram each, as in the paper's Fig. 14.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
 
     rated = np.isfinite(predictions.ratings)
     panels = [("P(" + predictions.labels[-1] + ")", predictions.probs[:, -1])]
     if rated.any():
-        panels.insert(0, ("mean rating", predictions.ratings))
+        shown = np.array([example.category for example in predictions.examples])
+        sources = sorted(set(shown)) if set(shown) <= set(IAD_THRESHOLDS) else []
+        of_sources = [(f"mean rating, {source}", np.where(shown == source, predictions.ratings, np.nan)) for source in sources]
+        panels = [*(of_sources or [("mean rating", predictions.ratings)]), *panels]
     figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
     labels = np.array([example.label for example in predictions.examples])
     for axes, (title, values) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):

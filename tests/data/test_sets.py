@@ -147,7 +147,7 @@ def test_iad_has_a_threshold_for_each_source(made):
     data = load_set(made["iad"])
     for example in (*data.train, *data.test):
         row = rows[example.key]
-        assert example.label == (float(row["rating"]) > limits[row["source"]])
+        assert example.label == (float(row["rating"]) > limits[row["source"]]) and example.category == row["source"]
     extremes = load_set(made["iad"], variant="extremes")
     assert extremes.test == data.test
     for source in limits:

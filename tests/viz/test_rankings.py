@@ -82,4 +82,7 @@ def test_distributions_are_drawn_with_and_without_ratings(tmp_path):
     save_distributions(predictions([0.2, 0.9], [0, 1], ratings=[3.0, 7.0]), tmp_path / "two.png")
     one, two = (Image.open(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.width == 2 * one.width
+    sources = ["photonet", "dpchallenge"]
+    save_distributions(predictions([0.2, 0.9], [0, 1], sources, ratings=[3.0, 7.0]), tmp_path / "three.png")
+    assert Image.open(tmp_path / "three.png").width == 3 * one.width  # a scale each
     assert np.asarray(two.convert("L")).std() > 5
