@@ -47,11 +47,20 @@ def _threads() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where the C++ engine was not built its tests are left out, and counted as deselected; one that does not load fails."""
+    """Where the C++ engine was not built its tests are left out, and counted as deselected; one that does not load fails.
+
+    So are those of the tile unit in software where the processor, without AVX-512, cannot run it.
+    """
+    from dcnn_fast import engine  # noqa: PLC0415 - as below
+
+    lacking = set()
     if find_spec("dcnn_fast._engine") is None:
-        left_out = [item for item in items if item.get_closest_marker("needs_engine")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("needs_engine")]
+        lacking.add("needs_engine")
+    if not engine.emulated_isas():
+        lacking.add("needs_emulated_tiles")
+    left_out = {item for item in items if any(item.get_closest_marker(name) for name in lacking)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,11 @@ import pytest
 
 from dcnn_fast import engine
 
-pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", engine.emulated_isas())]
+pytestmark = [
+    pytest.mark.needs_engine,
+    pytest.mark.needs_emulated_tiles,
+    pytest.mark.parametrize("isa", engine.emulated_isas()),
+]
 
 
 def _config(shapes, palette=1):
