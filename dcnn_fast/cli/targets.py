@@ -1,0 +1,425 @@
+"""The files a command is to write: checked before anything is computed, then written whole or row by row, never onto an input.
+
+A command says what it wants to write (`Wanted`), `reserve` refuses what would destroy something or could not be written, holds
+the files against other runs and gives a `Target` for each, which is the only way to the file:
+
+    with reserve([Wanted("--html", path, SHEET)], inputs=photographs, overwrite=False) as (sheet,):
+        sheet.write(page)
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import stat
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dcnn_fast.cli import descriptors
+
+_HEAD = 1 << 16  # bytes of a file that say what it is
+_NAME_BYTES = 255  # of a file's name, on every file system of Linux
+
+
+class TargetError(ValueError):
+    """A file that a command cannot or must not write; the message names the option and the file and says why."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the program's own files of one sort look like.
+
+    what: in words, "a CSV file of scores". known: whether a file that begins with these bytes (the first 65536, or all) is
+    one. Empty files are nobody's and are not asked about.
+    """
+
+    what: str
+    known: Callable[[bytes], bool]
+
+
+def lines_of(what: str, *firsts: str) -> Kind:
+    """The kind of text files whose first line is one of `firsts` (a CSV's header), or begins so and was cut short there.
+
+    A byte order mark, carriage returns, quotes and semicolons instead of commas, as spreadsheets save them, make no difference.
+    """
+
+    def known(head: bytes) -> bool:
+        first, newline, _ = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+        line = first.rstrip(b"\r").replace(b'"', b"").replace(b";", b",").decode(errors="replace")
+        return any(line == each or (not newline and each.startswith(line)) for each in firsts)
+
+    return Kind(what, known)
+
+
+def json_with(what: str, *keys: str) -> Kind:
+    """The kind of JSON files, or of files of JSON lines, whose first object is written with `keys` first, in that order.
+
+    A first line that was cut short is one, too, where it begins so.
+    """
+    start = b'{"' + keys[0].encode() + b'"'
+
+    def known(head: bytes) -> bool:
+        text = b"".join(head.split())
+        if b"\n" not in head:
+            return text.startswith(start) or start.startswith(text)
+        at = [text.find(b'"' + key.encode() + b'"') for key in keys]
+        return text.startswith(start) and -1 not in at and at == sorted(at)
+
+    return Kind(what, known)
+
+
+SHEET_MARK = '<meta name="generator" content="dcnn-fast">'
+SHEET = Kind("a page of this program", lambda head: SHEET_MARK.encode() in head)
+MODEL = Kind("a model file", lambda head: head[8:9] == b"{" and b'"__metadata__"' in head and b'"dcnn_fast"' in head)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file that a command is asked to write.
+
+    option: what names it on the command line, "--csv". path: as typed; "-" is standard output. kind: what it will hold, and
+    what it may hold already. kept: the command goes on with a file that is there, or replaces it by what goes on from it, so
+    that one of the right kind is no reason to refuse. otherwise: how a user replaces a file that is there.
+    """
+
+    option: str
+    path: str | Path
+    kind: Kind
+    kept: bool = False
+    otherwise: str = "--overwrite replaces it"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that has been checked. `check` makes it.
+
+    option, name: as on the command line. file: the file behind all links, None for what is written straight: standard output
+    or another descriptor, a pipe, a device.
+    """
+
+    option: str
+    name: str
+    file: Path | None
+    descriptor: int | None = None
+
+    @property
+    def is_standard_output(self) -> bool:
+        """Whether what is written here appears on standard output."""
+        return self.descriptor == 1
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.name}"
+
+    def open(self, *, append: bool = False) -> io.FileIO:
+        """The file for writing, unbuffered; emptied unless `append` (what is written straight is never emptied).
+
+        The caller closes it. Raises OSError.
+        """
+        if self.descriptor is not None:
+            return io.FileIO(os.dup(self.descriptor), "wb")
+        if self.file is None:
+            return io.FileIO(os.open(self.name, os.O_WRONLY), "wb")
+        return io.FileIO(self.file, "ab" if append else "wb")
+
+    def write(self, content: bytes) -> None:
+        """Replace the file by `content`, whole or not at all: until all is written, the former file stays.
+
+        The mode of a file that is there is kept. Whatever ends the process meanwhile leaves no other file behind where the
+        file system has files without names, as Linux's own have. Raises OSError.
+        """
+        if self.file is None:
+            with self.open() as file:
+                write_all(file, content)
+            return
+        with _nameless(self.file) as unnamed:
+            if unnamed is not None:
+                write_all(unnamed, content)
+                _name(unnamed, self.file)
+                return
+        with self.writing() as partial:
+            partial.write_bytes(content)
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """A path in the same folder, of the same suffix, for what writes files by name; it then replaces the file.
+
+        With an exception (Ctrl-C as well) it is removed and the former file stays. Raises OSError.
+        """
+        suffix = Path(self.name).suffix
+        partial = _new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "")
+        try:
+            yield partial
+            if self.file is not None:
+                partial.replace(self.file)
+            else:
+                with partial.open("rb") as source, self.open() as file:
+                    shutil.copyfileobj(source, file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self.file is None:
+            yield
+            return
+        path = beside(self.file, ".lock", hidden=True)
+        lock = FileLock(path, timeout=0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a file system without flock, where a file that exists is the lock
+                lock.acquire()
+        except (Timeout, NotImplementedError):
+            raise TargetError(f"{self.option}: {self.name} is being written by another run") from None
+        except OSError as error:
+            raise TargetError(f"{self.option}: {self.name} cannot be locked: {reason(error)}") from None
+        try:
+            yield
+        finally:
+            # While it is held: who has opened it and not yet locked it finds a file without a name and begins anew.
+            with suppress(OSError):
+                os.unlink(path)
+            lock.release()
+
+
+def check(wanted: Sequence[Wanted], *, inputs: Iterable[str | os.PathLike[str]] = (), overwrite: bool = False) -> list[Target]:
+    """The targets of `wanted`, in order, when all can be written without destroying anything. Nothing is written.
+
+    inputs: every file that the command reads; folders among them stand for themselves. overwrite: files that are there and
+    are of the right kind may be replaced.
+    Raises TargetError for one that is an input by any name, hard link or link; that is a folder or anything else that is
+    neither a file nor written straight; whose folder is missing or cannot be written; that is another of `wanted`, or the file
+    that standard output or error goes to; that holds something else than its kind; that exists, unless kept or `overwrite`.
+    """
+    targets = [_target(each) for each in wanted]
+    _require_distinct(targets)
+    _require_no_input(targets, inputs)
+    _require_own(wanted, targets, overwrite)
+    return targets
+
+
+@contextmanager
+def reserve(
+    wanted: Sequence[Wanted], *, inputs: Iterable[str | os.PathLike[str]] = (), overwrite: bool = False
+) -> Iterator[list[Target]]:
+    """`check`, and the targets held for this run until the end; TargetError at once for one that another run holds.
+
+    A lock is a hidden file beside the target, removed at the end; one that a killed run leaves holds nothing. What is written
+    straight has none.
+    """
+    targets = check(wanted, inputs=inputs, overwrite=overwrite)
+    with ExitStack() as stack:
+        for target in targets:
+            stack.enter_context(target._locked())
+        _require_own(wanted, targets, overwrite)  # another run may have written and left it meanwhile
+        yield targets
+
+
+def input_among(targets: Sequence[Target], path: str | os.PathLike[str]) -> Target | None:
+    """The target that `path` is, by whatever name; None when it is none of them."""
+    by_identity, by_path = _identities(targets)
+    return _found(by_identity, by_path, path) if by_identity or by_path else None
+
+
+def beside(file: Path, suffix: str, *, hidden: bool = False) -> Path:
+    """The path of `file`'s name with `suffix` added, hidden or not; a name that would be too long is shortened."""
+    name = os.fsencode(file.name)
+    added = os.fsencode(suffix)
+    start = b"." if hidden else b""
+    if len(start + name + added) > _NAME_BYTES:
+        digest = b"~" + hashlib.sha256(name).hexdigest()[:16].encode()
+        name = name[: _NAME_BYTES - len(start + digest + added)] + digest
+    return file.parent / os.fsdecode(start + name + added)
+
+
+def write_all(file: io.FileIO, content: bytes) -> None:
+    """Write all of `content`, in as many pieces as the system takes. Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+
+
+def reason(error: OSError) -> str:
+    """What the system says of `error`, without the path."""
+    return error.strerror or str(error)
+
+
+def _target(wanted: Wanted) -> Target:
+    name = os.fspath(wanted.path)
+    try:
+        number = 1 if name == "-" else descriptors.number_of(name)
+        if number is not None:
+            return _straight(wanted.option, name, number)
+        mode = _mode_of(name)
+        if mode is None or stat.S_ISREG(mode):
+            return Target(wanted.option, name, Path(os.path.realpath(name)))
+    except OSError as error:  # a name that is too long, links in a circle
+        raise TargetError(f"{wanted.option}: {name}: {reason(error)}") from None
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        return Target(wanted.option, name, None)
+    what = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a pipe"
+    raise TargetError(f"{wanted.option}: {name} is {what}")
+
+
+def _straight(option: str, name: str, number: int) -> Target:
+    if descriptors.is_closed(number):
+        raise TargetError(f"{option}: {name}: {descriptors.NAMES.get(number, 'it')} is closed")
+    if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise TargetError(f"{option}: {name} is not open for writing")
+    return Target(option, name, None, number)
+
+
+def _mode_of(name: str) -> int | None:
+    """The mode of what is there; None for nothing, which includes a link to nothing yet."""
+    try:
+        return os.stat(name).st_mode
+    except FileNotFoundError:
+        folder = os.path.dirname(os.path.realpath(name))
+        if not os.path.isdir(folder):
+            raise OSError(errno.ENOENT, f"no such folder: {folder}") from None
+        if name.endswith("/"):
+            raise OSError(errno.EISDIR, "is the name of a folder") from None
+        return None
+
+
+def _status(target: Target) -> os.stat_result | None:
+    """Of the file behind a target, a descriptor's too; None when it does not exist yet."""
+    try:
+        return os.fstat(target.descriptor) if target.descriptor is not None else os.stat(target.file or target.name)
+    except FileNotFoundError:
+        return None
+
+
+def _require_distinct(targets: Sequence[Target]) -> None:
+    taken: dict[tuple[int, int] | str, str] = {}
+    written = {target.descriptor for target in targets}
+    for number in (1, 2):
+        status = os.fstat(number) if not descriptors.is_closed(number) else None
+        if status is not None and stat.S_ISREG(status.st_mode) and number not in written:
+            taken[status.st_dev, status.st_ino] = f"where {descriptors.NAMES[number]} goes"
+    for target in targets:
+        status = _status(target)
+        if target.descriptor is None and status is not None and stat.S_ISCHR(status.st_mode):
+            continue  # /dev/null may be named as often as one likes
+        key = str(target.file) if status is None else (status.st_dev, status.st_ino)
+        if key in taken:
+            raise TargetError(f"{target.option}: {target.name} is {taken[key]}")
+        taken[key] = f"the file of {target.option} as well" if target.file else f"what {target.option} writes to as well"
+
+
+def _identities(targets: Sequence[Target]) -> tuple[dict[tuple[int, int], Target], dict[str, Target]]:
+    by_identity, by_path = {}, {}
+    for target in targets:
+        status = _status(target)
+        if status is None:
+            by_path[str(target.file)] = target
+        elif stat.S_ISREG(status.st_mode):
+            by_identity[status.st_dev, status.st_ino] = target
+    return by_identity, by_path
+
+
+def _found(
+    by_identity: dict[tuple[int, int], Target], by_path: dict[str, Target], path: str | os.PathLike[str]
+) -> Target | None:
+    try:
+        status = os.stat(path)
+        return by_identity.get((status.st_dev, status.st_ino))
+    except OSError:
+        return by_path.get(os.path.realpath(path))
+    except ValueError:  # a name with a zero byte is no file's
+        return None
+
+
+def _require_no_input(targets: Sequence[Target], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    by_identity, by_path = _identities(targets)
+    if not by_identity and not by_path:
+        return
+    for path in inputs:
+        target = _found(by_identity, by_path, path)
+        if target is not None:
+            raise TargetError(f"{target.option}: {target.name} is one of the inputs ({os.fspath(path)}); it is left as it is")
+
+
+def _require_own(wanted: Sequence[Wanted], targets: Sequence[Target], overwrite: bool) -> None:
+    for each, target in zip(wanted, targets, strict=True):
+        if target.file is None:
+            continue
+        option, name = target.option, target.name
+        head = _head(target, target.file)
+        if head and not each.kind.known(head):
+            raise TargetError(f"{option}: {name} holds something else than {each.kind.what}; it is left as it is")
+        if head and not (overwrite or each.kept):
+            raise TargetError(f"{option}: {name} exists; {each.otherwise}")
+
+
+def _head(target: Target, file: Path) -> bytes:
+    """The first bytes of what is there, empty where nothing is; TargetError where it could not be written."""
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise TargetError(f"{target.option}: {target.name}: its folder cannot be written to")
+    try:
+        with file.open("r+b") as content:
+            return content.read(_HEAD)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise TargetError(f"{target.option}: {target.name} cannot be written: {reason(error)}") from None
+
+
+@contextmanager
+def _nameless(beside_file: Path) -> Iterator[io.FileIO | None]:
+    """A file without a name in the same folder, of the mode that the file has or would get; None where there are none."""
+    number = None
+    with suppress(OSError, AttributeError):
+        number = os.open(beside_file.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    if number is None or not os.path.isdir("/proc/self/fd"):
+        if number is not None:
+            os.close(number)
+        yield None
+        return
+    with io.FileIO(number, "wb") as file:
+        _keep_owner_and_mode(number, beside_file)
+        yield file
+
+
+def _name(unnamed: io.FileIO, file: Path) -> None:
+    """Give the file without a name that of `file`, which it replaces."""
+    folder = os.open(file.parent, os.O_RDONLY)
+    partial = f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # links replace nothing: named, then renamed
+    try:
+        os.link(f"/proc/self/fd/{unnamed.fileno()}", partial, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+        os.replace(partial, file.name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        with suppress(OSError):
+            os.unlink(partial, dir_fd=folder)
+        os.close(folder)
+
+
+def _new_partial(file: Path | None, suffix: str) -> Path:
+    """A new empty file beside `file`, of the mode that it has or would get; among the temporary ones without `file`."""
+    folder = Path(tempfile.gettempdir()) if file is None else file.parent
+    partial = folder / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial{suffix}"  # not the name: it may fill 255 bytes
+    number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if file is None else 0o666)
+    if file is not None:
+        _keep_owner_and_mode(number, file)
+    os.close(number)
+    return partial
+
+
+def _keep_owner_and_mode(number: int, file: Path) -> None:
+    try:
+        status = file.stat()
+    except OSError:
+        return  # a new file's are right by themselves
+    with suppress(OSError):  # only root may give files away
+        os.fchown(number, status.st_uid, status.st_gid)
+    with suppress(OSError):
+        os.fchmod(number, stat.S_IMODE(status.st_mode))
