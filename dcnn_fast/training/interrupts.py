@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM, which batch systems send before they kill: asked for once, a run ends where it can be resumed."""
+"""Ctrl-C, SIGTERM, which batch systems send before they kill, and SIGHUP, which a closed terminal sends.
+
+Asked for once, a run ends where it can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ASKING = (signal.SIGINT, signal.SIGTERM)
+_ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, once; the next does what it ever did. Only the main thread may listen to them."""
+    """An event that one of the signals sets, once; the next does what it ever did. Only the main thread may listen to them.
+
+    Those that the process ignores, as nohup and a shell's background jobs have it, stay ignored.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -27,8 +33,9 @@ def interrupts() -> Iterator[threading.Event]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {number: signal.getsignal(number) for number in _ASKING}
-    for number in _ASKING:
+    found = {number: signal.getsignal(number) for number in _ASKING}
+    before = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
         signal.signal(number, ask)
     try:
         yield event

@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from dcnn_fast.data import ReadError
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
-from dcnn_fast.training.interrupts import ignore_interrupts
 from dcnn_fast.training.pictures import Picture, Pictures, generator
 from dcnn_fast.training.windows import Place, cut_batch
+from dcnn_fast.training.workers import work
 
-_PREFETCH = 2  # mini-batches a worker has ready
 _ALIGNMENT = 16  # bytes, of photographs that travel in one piece
 
 
@@ -36,26 +33,27 @@ class Cases:
     """What a request brought: windows, or the photographs and where to cut them.
 
     numbers: the examples that could be read, in the request's order. bad: the others, each with the reason. windows: one
-    [n * views, 3, window, window] uint8 tensor an input, the views of an example beside each other; None when the device is
-    to cut them out of `photos` (one tensor for all, and each one's height, width) at `places`.
+    [n * views, window, window, 3] uint8 array an input, the views of an example beside each other; None when the device is
+    to cut them out of `photos` (one array for all, and each one's height, width) at `places`. Arrays, not tensors: a worker
+    process makes them, where torch's threads are not to be woken after the fork.
     """
 
     numbers: tuple[int, ...]
     bad: tuple[tuple[int, str], ...]
-    windows: tuple[Tensor, ...] | None = None
-    photos: Tensor | None = None
+    windows: tuple[np.ndarray, ...] | None = None
+    photos: np.ndarray | None = None
     shapes: tuple[tuple[int, int], ...] = ()
     places: tuple[tuple[Place, ...], ...] = ()
 
     def on(self, device: torch.device, inputs: Sequence[Input]) -> tuple[Tensor, ...]:
-        """The windows on `device`."""
+        """The windows on `device`: [n * views, 3, window, window] uint8, in channels_last memory."""
         if self.windows is not None:
-            return tuple(batch.to(device) for batch in self.windows)
+            return tuple(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device) for batch in self.windows)
         assert self.photos is not None
-        return cut_batch(_unpacked(self.photos.to(device), self.shapes), inputs, self.places)
+        return cut_batch(_unpacked(torch.from_numpy(self.photos).to(device), self.shapes), inputs, self.places)
 
 
-class Draws(Dataset[Cases]):
+class Draws:
     """The windows of a set, request by request: a pure function of the seed, the request and the photographs.
 
     In training an example gets one window for each input, drawn anew each epoch by its key, the epoch and the input's key; in
@@ -69,6 +67,7 @@ class Draws(Dataset[Cases]):
         self.flip = flip
 
     def __getitem__(self, request: Request) -> Cases:
+        """What the request asks for."""
         numbers, read, bad = [], [], []
         for number in request.numbers:
             try:
@@ -112,34 +111,22 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 def load(draws: Draws, requests: Iterable[Request], workers: int = 0) -> Generator[Cases, None, None]:
     """What the requests bring, in their order, whatever the number of worker processes; 0 works in this one.
 
-    Workers are forked, so that they share the photographs that are held in memory. They do not hear SIGTERM, by which Python
-    ends what is left of them: close the generator.
+    Workers are forked, so that they share the photographs that are held in memory. They do not hear SIGTERM: close the
+    generator. Raises WorkerError where one of them dies.
     """
     if not workers:
         for request in requests:
             yield draws[request]
         return
-    yield from DataLoader(
-        draws, batch_size=None, sampler=requests, num_workers=workers, prefetch_factor=_PREFETCH, collate_fn=_as_it_is,
-        worker_init_fn=_deaf_to_interrupts, multiprocessing_context="fork",
-    )  # fmt: skip
-
-
-def _as_it_is(cases: Any) -> Any:
-    return cases
-
-
-def _deaf_to_interrupts(worker: int) -> None:
-    """The parent finishes its step and ends the workers itself."""
-    ignore_interrupts()
+    yield from work(draws.__getitem__, requests, workers)
 
 
 def _coin(seed: int, epoch: int, key: str) -> bool:
     return hashlib.sha256(f"dcnn_fast flip 1|{seed}|{epoch}|{key}".encode()).digest()[0] % 2 == 1
 
 
-def cut_planes(pictures: Sequence[Picture], wanted: Input, places: Sequence[Place]) -> Tensor:
-    """The windows at `places` of pictures' planes: [n, 3, window, window] uint8 in channels_last memory."""
+def cut_planes(pictures: Sequence[Picture], wanted: Input, places: Sequence[Place]) -> np.ndarray:
+    """The windows at `places` of pictures' planes: [n, window, window, 3] uint8."""
     result = np.empty((len(places), wanted.window, wanted.window, 3), np.uint8)
     planes: dict[int, np.ndarray] = {}
     for row, (index, top, left, flip) in zip(result, places, strict=True):
@@ -147,15 +134,15 @@ def cut_planes(pictures: Sequence[Picture], wanted: Input, places: Sequence[Plac
             planes[index] = pictures[index].plane(wanted.view, wanted.plane)
         part = planes[index][top : top + wanted.window, left : left + wanted.window]
         row[...] = part[:, ::-1] if flip else part
-    return torch.from_numpy(result).permute(0, 3, 1, 2)
+    return result
 
 
-def _packed(photos: Sequence[Tensor]) -> Tensor:
-    """All photographs in one tensor: a worker hands it over through one file descriptor, and a device gets one copy."""
-    starts = _starts([photo.shape[0] * photo.shape[1] * 3 for photo in photos])
-    result = torch.zeros(starts[-1], dtype=torch.uint8)
+def _packed(photos: Sequence[np.ndarray]) -> np.ndarray:
+    """All photographs in one array, of which a device gets one copy."""
+    starts = _starts([photo.size for photo in photos])
+    result = np.zeros(starts[-1], np.uint8)
     for start, photo in zip(starts, photos, strict=False):
-        result[start : start + photo.numel()] = photo.reshape(-1)
+        result[start : start + photo.size] = photo.reshape(-1)
     return result
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.nets import Input
@@ -22,7 +20,7 @@ from dcnn_fast.spec import View
 class Picture:
     """One photograph: as decoded, uint8 [H, W, 3], or as the planes that windows are cut from, by view and size."""
 
-    photo: Tensor | None = None
+    photo: np.ndarray | None = None
     planes: dict[tuple[View, int], np.ndarray] = field(default_factory=dict)
 
     def plane(self, view: View, size: int) -> np.ndarray:
@@ -30,7 +28,7 @@ class Picture:
         if (view, size) in self.planes:
             return self.planes[view, size]
         assert self.photo is not None
-        return views.plane(self.photo.numpy(), view, size).pixels
+        return views.plane(self.photo, view, size).pixels
 
     def shape(self, view: View, size: int) -> tuple[int, int]:
         """(height, width) of that plane, which need not be made for it."""
@@ -38,12 +36,12 @@ class Picture:
             height, width, _ = self.planes[view, size].shape
             return height, width
         assert self.photo is not None
-        return views.planned(self.photo.numpy(), view, size)[0].shape
+        return views.planned(self.photo, view, size)[0].shape
 
     @property
     def bytes(self) -> int:
         """What it holds in memory; planes that are the photograph itself count once."""
-        arrays = [*self.planes.values(), *(() if self.photo is None else (self.photo.numpy(),))]
+        arrays = [*self.planes.values(), *(() if self.photo is None else (self.photo,))]
         return sum({id(array): array.nbytes for array in arrays}.values())
 
 
@@ -68,7 +66,7 @@ class Pictures:
             return self._held[number]
         pixels = read(self.examples[number].source).pixels
         if self.decoded:
-            return Picture(torch.from_numpy(pixels))
+            return Picture(pixels)
         try:
             return Picture(None, {(i.view, i.plane): views.plane(pixels, i.view, i.plane).pixels for i in self.inputs})
         except ValueError as error:

@@ -9,19 +9,21 @@ import pytest
 
 from dcnn_fast.training.interrupts import interrupts
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture
 def heard():
     """Handlers that note what reaches them, instead of those that would end the test run."""
     found = []
-    before = {number: signal.signal(number, lambda n, _: found.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda n, _: found.append(n)) for number in SIGNALS}
     yield found
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", SIGNALS)
 def test_the_first_asks_and_the_second_goes_through(heard, first, second):
     with interrupts() as asked:
         assert not asked.is_set()
@@ -49,3 +51,14 @@ def test_another_thread_leaves_the_handlers_alone(heard):
     thread.start()
     thread.join()
     assert not events[0].is_set()
+
+
+def test_what_the_process_ignores_stays_ignored(heard):
+    """nohup: a closed terminal must not end the run."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interrupts() as asked:
+        signal.raise_signal(signal.SIGHUP)
+        assert not asked.is_set() and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.raise_signal(signal.SIGTERM)
+        assert asked.is_set()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

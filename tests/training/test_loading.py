@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from dcnn_fast.training.loading import Cases, Draws, Request, cut_planes, epoch_
 from dcnn_fast.training.pictures import Picture, Pictures, means
 from tests.training import sets
 
+ROOT = Path(__file__).parents[2]
 INPUTS = (Input("local:0", "local", 32, 24), Input("warp:0", "warp", 32, 24))
 
 
@@ -96,10 +100,10 @@ def test_decoded_photographs_give_the_same_windows_as_planes():
 
 
 def test_planes_are_cut_flipped_and_repeated():
-    picture = Picture(torch.arange(32 * 32 * 3, dtype=torch.int32).reshape(32, 32, 3).to(torch.uint8))
+    picture = Picture(np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8))
     one, other, again = cut_planes([picture], INPUTS[1], [(0, 1, 2, False), (0, 1, 2, True), (0, 1, 2, False)])
-    assert torch.equal(one, picture.photo[1:25, 2:26].permute(2, 0, 1))
-    assert torch.equal(one.flip(2), other) and torch.equal(one, again)
+    assert (one == picture.photo[1:25, 2:26]).all()
+    assert (one[:, ::-1] == other).all() and (one == again).all()
 
 
 def test_nothing_changes_with_the_number_of_workers(tmp_path):
@@ -165,3 +169,27 @@ def test_the_mean_is_that_of_the_planes_each_picture_weighing_the_same():
     assert means(Pictures(examples, INPUTS), 2, seed=0) != found
     with pytest.raises(ValueError, match="got none of 1 that is"):
         means(Pictures(examples[5:], INPUTS), 100, seed=0)
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_workers_work_after_torchs_threads_have_run(decoded):
+    """A fork takes one thread along: whoever waits for another, waits for ever."""
+    torch.set_num_threads(2)
+    torch.rand(500, 500) @ torch.rand(500, 500)
+    torch.zeros(2**22).add_(1)
+    big = [sets.example(i, source=np.full((900, 1200, 3), i, np.uint8)) for i in range(4)]
+    ours = Draws(Pictures(big, INPUTS, decoded=decoded), seed=0)
+    assert [cases.numbers for cases in load(ours, [Request(0, (0, 1)), Request(0, (2, 3))], workers=2)] == [(0, 1), (2, 3)]
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_workers_need_no_shared_memory(decoded):
+    """Docker's default is 64 MB of it; the run waited for ever."""
+    code = (
+        "from tests.training.test_loading import draws, load, Request\n"
+        f"requests = [Request(epoch, tuple(range(40))) for epoch in range(4)]\n"
+        f"print(sum(len(cases.numbers) for cases in load(draws(40, decoded={decoded}), requests, workers=2)))"
+    )
+    command = [sys.executable, "-m", "tests.training.small_shm", sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert found.stdout == "160\n", found.stderr
