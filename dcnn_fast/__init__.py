@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dcnn_fast import nets, ops, spec
     from dcnn_fast.data.reading import ReadError
     from dcnn_fast.nets import ModelError, load_model, save_model
-    from dcnn_fast.scoring import Score, Scorer
+    from dcnn_fast.scoring import Score, Scorer, WeightsError
 
     __version__: str
 
@@ -19,13 +19,17 @@ _HOMES = {
     "ReadError": "dcnn_fast.data.reading",
     "Score": "dcnn_fast.scoring",
     "Scorer": "dcnn_fast.scoring",
+    "WeightsError": "dcnn_fast.scoring",
     "load_model": "dcnn_fast.nets",
     "save_model": "dcnn_fast.nets",
 }
 
 _PACKAGES = ("nets", "ops", "spec")
 
-__all__ = ["ModelError", "ReadError", "Score", "Scorer", "__version__", "load_model", "nets", "ops", "save_model", "spec"]
+__all__ = [
+    "ModelError", "ReadError", "Score", "Scorer", "WeightsError", "__version__", "load_model", "nets", "ops", "save_model",
+    "spec",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

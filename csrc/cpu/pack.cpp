@@ -147,19 +147,34 @@ Buffer pack_bias(const Isa& isa, const BlockProblem& p, const float* bias) {
   return packed;
 }
 
+int64_t weights_of(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
+
+// [filters, size, size, channels] in the order of a contiguous [filters, channels, size, size].
+std::vector<float> channels_first(const BlockProblem& p, const float* weight) {
+  const int64_t channels = p.group_channels(), taps = p.size * p.size;
+  std::vector<float> ordered(static_cast<size_t>(weights_of(p)));
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t first = f * channels * taps;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t c = 0; c < channels; ++c) ordered[static_cast<size_t>(first + c * taps + tap)] = weight[first + tap * channels + c];
+    }
+  }
+  return ordered;
+}
+
 // What was packed before: the most recent first.
 class Cache {
  public:
-  std::shared_ptr<const Packed> find(const Isa& isa, const BlockProblem& p, const float* weight, const float* bias) {
+  std::shared_ptr<const Packed> find(const Isa& isa, const BlockProblem& p, const Weights& weights) {
     const std::lock_guard<std::mutex> lock(guard_);
-    const auto hit = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.is(isa, p, weight, bias); });
+    const auto hit = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.is(isa, p, weights); });
     if (hit == entries_.end()) return nullptr;
     entries_.splice(entries_.begin(), entries_, hit);
     return hit->packed;
   }
 
-  void keep(const Isa& isa, const BlockProblem& p, const float* weight, const float* bias, std::shared_ptr<const Packed> packed) {
-    Entry entry(isa, p, weight, bias, std::move(packed));
+  void keep(const Isa& isa, const BlockProblem& p, const Weights& weights, std::shared_ptr<const Packed> packed) {
+    Entry entry(isa, p, weights, std::move(packed));
     const std::lock_guard<std::mutex> lock(guard_);
     entries_.push_front(std::move(entry));
     size_t floats = 0;
@@ -169,6 +184,9 @@ class Cache {
     }
   }
 
+  void lock() { guard_.lock(); }
+  void unlock() { guard_.unlock(); }
+
  private:
   static constexpr size_t kFloats = size_t{16} << 20;  // 64 MiB: some networks' blocks
 
@@ -176,24 +194,23 @@ class Cache {
     const Isa* isa;
     int64_t filters, channels, size, stride, groups;
     Precision precision;
-    bool taps_only;
-    std::vector<float> weight, bias;
+    bool taps_only, channels_last;
+    std::vector<float> weight, bias;  // as they lay in the caller's memory
     std::shared_ptr<const Packed> packed;
 
-    Entry(const Isa& i, const BlockProblem& p, const float* w, const float* b, std::shared_ptr<const Packed> made)
+    Entry(const Isa& i, const BlockProblem& p, const Weights& w, std::shared_ptr<const Packed> made)
         : isa(&i), filters(p.filters), channels(p.channels), size(p.size), stride(p.stride), groups(p.groups), precision(p.precision),
-          taps_only(p.taps_only), weight(w, w + weights(p)), bias(b, b + (b == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
-
-    static int64_t weights(const BlockProblem& p) { return p.filters * p.group_channels() * p.size * p.size; }
+          taps_only(p.taps_only), channels_last(w.channels_last), weight(w.weight, w.weight + weights_of(p)),
+          bias(w.bias, w.bias + (w.bias == nullptr ? 0 : p.filters)), packed(std::move(made)) {}
 
     size_t floats() const { return weight.size() + bias.size() + packed->weight.size() + packed->bias.size(); }
 
     // Whether the very values are the same: an address says nothing once somebody has written to it.
-    bool is(const Isa& i, const BlockProblem& p, const float* w, const float* b) const {
+    bool is(const Isa& i, const BlockProblem& p, const Weights& w) const {
       return isa == &i && filters == p.filters && channels == p.channels && size == p.size && stride == p.stride &&
-             groups == p.groups && precision == p.precision && taps_only == p.taps_only && bias.empty() == (b == nullptr) &&
-             std::memcmp(weight.data(), w, weight.size() * sizeof(float)) == 0 &&
-             (b == nullptr || std::memcmp(bias.data(), b, bias.size() * sizeof(float)) == 0);
+             groups == p.groups && precision == p.precision && taps_only == p.taps_only && channels_last == w.channels_last &&
+             bias.empty() == (w.bias == nullptr) && std::memcmp(weight.data(), w.weight, weight.size() * sizeof(float)) == 0 &&
+             (w.bias == nullptr || std::memcmp(bias.data(), w.bias, bias.size() * sizeof(float)) == 0);
     }
   };
 
@@ -201,14 +218,24 @@ class Cache {
   std::list<Entry> entries_;
 };
 
+// Made when the engine is loaded and never destroyed: one that is made on first use has a lock of its own, which a fork could find
+// taken for good.
+Cache& cache = *new Cache;
+
 }  // namespace
 
-std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const float* weight, const float* bias) {
-  static Cache cache;
-  if (auto found = cache.find(isa, p, weight, bias)) return found;
-  auto made = std::make_shared<const Packed>(Packed{pack_weight(isa, p, weight), pack_bias(isa, p, bias)});
-  cache.keep(isa, p, weight, bias, made);
+std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const Weights& weights) {
+  if (auto found = cache.find(isa, p, weights)) return found;
+  std::vector<float> ordered;
+  if (weights.channels_last) ordered = channels_first(p, weights.weight);
+  const float* weight = weights.channels_last ? ordered.data() : weights.weight;
+  auto made = std::make_shared<const Packed>(Packed{pack_weight(isa, p, weight), pack_bias(isa, p, weights.bias)});
+  cache.keep(isa, p, weights, made);
   return made;
 }
+
+void lock_packed_weights() { cache.lock(); }
+
+void unlock_packed_weights() { cache.unlock(); }
 
 }  // namespace dcnn

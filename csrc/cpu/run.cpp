@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "buffer.h"
+#include "pack.h"
+#include "plain_arithmetic.h"
 
 namespace dcnn {
 namespace {
@@ -31,22 +33,22 @@ class ScratchPool {
     if (buffer.size() > 0 && buffer.size() <= kLargest && free_.size() < kBuffers) free_.push_back(std::move(buffer));
   }
 
+  void lock() { guard_.lock(); }
+  void unlock() { guard_.unlock(); }
+
  private:
   static constexpr size_t kLargest = size_t{4} << 20, kBuffers = 64;  // 16 MiB each
   std::mutex guard_;
   std::vector<Buffer> free_;
 };
 
-ScratchPool& scratch_pool() {
-  static ScratchPool pool;
-  return pool;
-}
+ScratchPool& scratch_pool = *new ScratchPool;  // made when the engine is loaded: see the cache in pack.cpp
 
 // A thread's scratch while it works.
 class Scratch {
  public:
-  Scratch() : buffer_(scratch_pool().take()) {}
-  ~Scratch() { scratch_pool().give(std::move(buffer_)); }
+  Scratch() : buffer_(scratch_pool.take()) {}
+  ~Scratch() { scratch_pool.give(std::move(buffer_)); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
@@ -71,6 +73,7 @@ void spread(int64_t count, int threads, const Work& work) {
   std::mutex guard;
   const auto loop = [&] {
     try {
+      const PlainArithmetic plain;
       Scratch scratch;
       for (int64_t i = next++; i < count; i = next++) work(i, scratch);
     } catch (...) {
@@ -278,6 +281,16 @@ void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads
     const Piece& piece = pieces[static_cast<size_t>(i)];
     update_values(kind, *piece.row, piece.first, std::min(piece.first + kPiece, piece.row->count));
   });
+}
+
+void before_fork() {
+  lock_packed_weights();
+  scratch_pool.lock();
+}
+
+void after_fork() {
+  scratch_pool.unlock();
+  unlock_packed_weights();
 }
 
 }  // namespace dcnn

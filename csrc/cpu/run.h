@@ -33,6 +33,11 @@ void run_gradients(const Isa& isa, const GradientProblem& q, int threads);
 // The product, its outputs spread over `threads` threads.
 void run_linear(const Isa& isa, const LinearProblem& p, int threads);
 
+// To be called around a fork, in the parent before it and in both after it: a child has none of the threads that may be at work,
+// and could wait for a lock of theirs for ever.
+void before_fork();
+void after_fork();
+
 // All parameters, their values spread over `threads` threads.
 void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads);
 

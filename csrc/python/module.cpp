@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -12,6 +14,7 @@
 
 #include "cpu_features.h"
 #include "pack.h"
+#include "plain_arithmetic.h"
 #include "run.h"
 
 namespace py = pybind11;
@@ -82,14 +85,15 @@ void set_norm(BlockProblem& p, int norm, int64_t size, float scale, float power,
 }
 
 // sources: (address, is bytes, image, channel, row and column stride); regions, pieces, stores: int64 tables of
-// dcnn_fast/ops/region.py; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k);
+// dcnn_fast/ops/region.py; weight: [filters, channels / groups, size, size] or, channels_last, [filters, size, size, channels / groups]; outputs: (address, images, height, width); norm: (kind, size, scale per term, power, k);
 // hits, values: where to keep what a backward wants to know, or 0.
 void block_regions(const std::string& isa_name, const std::vector<std::array<int64_t, 6>>& sources, uint64_t regions,
                    int64_t count, uint64_t pieces, uint64_t stores, const std::vector<std::array<int64_t, 4>>& outputs, uint64_t weight,
-                   uint64_t bias, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
+                   uint64_t bias, bool channels_last, const std::array<int64_t, 7>& sizes, int norm, int64_t norm_size, float norm_scale,
                    float norm_power, float norm_k, bool norm_first, int precision, const std::vector<float>& mean,
                    float scale, uint64_t hits, uint64_t values, int threads) {
   const py::gil_scoped_release unlocked;
+  const dcnn::PlainArithmetic plain;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
   std::vector<dcnn::Source> from;
   for (const auto& s : sources) {
@@ -110,7 +114,7 @@ void block_regions(const std::string& isa_name, const std::vector<std::array<int
   p.hits = pointer<uint16_t>(hits);
   p.values = pointer<float>(values);
   p.taps_only = p.hits != nullptr;
-  const auto packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
+  const auto packed = dcnn::packed_weights(isa, p, {pointer<const float>(weight), pointer<const float>(bias), channels_last});
   p.weight = packed->weight.data();
   p.bias = packed->bias.data();
   dcnn::run_block(isa, p, pointer<const dcnn::RegionRow>(regions), count, threads);
@@ -125,6 +129,7 @@ void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& 
                      uint64_t weight, uint64_t bias, uint64_t input_weight, const std::array<uint64_t, 3>& kept,
                      const std::array<uint64_t, 3>& grads, int threads) {
   const py::gil_scoped_release unlocked;
+  const dcnn::PlainArithmetic plain;
   const dcnn::Isa& isa = dcnn::isa_named(isa_name);
   const dcnn::Source from{pointer<const void>(static_cast<uint64_t>(source[0])), source[1] != 0, source[3], source[4], source[5],
                           source[2]};
@@ -155,7 +160,7 @@ void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& 
   q.grad_bias = pointer<float>(grads[2]);
   std::shared_ptr<const dcnn::Packed> packed, input_packed;
   if (again) {
-    packed = dcnn::packed_weights(isa, p, pointer<const float>(weight), pointer<const float>(bias));
+    packed = dcnn::packed_weights(isa, p, {pointer<const float>(weight), pointer<const float>(bias), false});
     p.weight = packed->weight.data();
     p.bias = packed->bias.data();
   }
@@ -166,7 +171,7 @@ void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& 
     input.mean = zeros.data();
     input.scale = 1.0f;
     input.linear = true;
-    input_packed = dcnn::packed_weights(isa, input, pointer<const float>(input_weight), nullptr);
+    input_packed = dcnn::packed_weights(isa, input, {pointer<const float>(input_weight), nullptr, false});
     input.weight = input_packed->weight.data();
     input.bias = input_packed->bias.data();
     q.input = &input;
@@ -177,6 +182,7 @@ void block_gradients(const std::string& isa_name, const std::array<int64_t, 6>& 
 void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t bias, uint64_t y, int64_t rows,
             int64_t inputs, int64_t outputs, bool relu, bool bf16, int threads) {
   const py::gil_scoped_release unlocked;
+  const dcnn::PlainArithmetic plain;
   const dcnn::LinearProblem p{pointer<const void>(x), pointer<const void>(weight), pointer<const float>(bias),
                               pointer<float>(y),      rows, inputs, outputs, relu, bf16, nullptr};
   dcnn::run_linear(dcnn::isa_named(isa_name), p, threads);
@@ -185,6 +191,7 @@ void linear(const std::string& isa_name, uint64_t x, uint64_t weight, uint64_t b
 // rows: the addresses of parameter, gradient and increment, their number of values, rate, momentum, decay * rate.
 void update(const std::vector<std::tuple<uint64_t, uint64_t, uint64_t, int64_t, double, double, double>>& rows, int kind, int threads) {
   const py::gil_scoped_release unlocked;
+  const dcnn::PlainArithmetic plain;
   std::vector<dcnn::UpdateRow> found;
   for (const auto& [weight, gradient, increment, count, rate, momentum, pull] : rows) {
     found.push_back({pointer<void>(weight), pointer<const void>(gradient), pointer<void>(increment), count, rate, momentum, pull});
@@ -194,6 +201,7 @@ void update(const std::vector<std::tuple<uint64_t, uint64_t, uint64_t, int64_t, 
 
 double peak(const std::string& isa_name, int64_t rounds) {
   const py::gil_scoped_release unlocked;
+  const dcnn::PlainArithmetic plain;
   std::array<float, 64> sink{};
   return dcnn::isa_named(isa_name).peak(rounds, sink.data());
 }
@@ -202,6 +210,9 @@ double peak(const std::string& isa_name, int64_t rounds) {
 
 PYBIND11_MODULE(_engine, m) {
   m.doc() = "The C++ CPU engine of dcnn_fast.";
+  pthread_atfork(&dcnn::before_fork, &dcnn::after_fork, &dcnn::after_fork);
+  dcnn::available_isas();  // what is found out once is found out now: a fork meanwhile would leave it unfinished in the child
+  dcnn::emulated_isas();
   m.attr("compiler") = __VERSION__;
   m.def("isas", [] { return names_of(dcnn::available_isas()); }, "Instruction sets compiled in that run here, best first.");
   m.def("refusals", &refusals, "Why the others don't, by name.");

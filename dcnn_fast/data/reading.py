@@ -7,10 +7,9 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -18,7 +17,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color
+from dcnn_fast.data import color, libtiff
+from dcnn_fast.data.pillow_settings import as_shipped
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
@@ -32,11 +32,20 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> what makes it upright
 
+_MOST_NOTES = 5  # of libtiff's messages on one file
 _UNSAFE_FORMATS = {"EPS"}  # opening one runs Ghostscript
 
 
 class ReadError(ValueError):
     """A source that is not a readable photograph; the message is the reason, on one line, without the path."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How photographs are read; see `read`."""
+
+    max_pixels: int = MAX_PIXELS
+    background: tuple[int, int, int] = (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,9 @@ class Photo:
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 over the shape and the pixels: equal for equal pictures, wherever they come from."""
+        """SHA-256 over the shape and the pixels: equal for equal pictures, wherever they come from. Computed each time."""
         height, width, _ = self.pixels.shape
         state = hashlib.sha256(b"dcnn_fast photo 1")
         state.update(np.array([height, width], dtype="<u8").tobytes())
@@ -65,10 +74,11 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, in
     pixels, RGB 0-255.
 
     EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and 16-bit images become
-    8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused.
+    8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What the program has set
+    in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at once: they take turns.
     Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
     """
-    _require_background(background)
+    require_background(background)
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
         raise ValueError(f"max_pixels must be an integer of at least 1, got {max_pixels!r}")
     if isinstance(source, np.ndarray):
@@ -76,7 +86,8 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, in
     if isinstance(source, Tensor):
         return _from_tensor(source, max_pixels, background)
     if isinstance(source, Image.Image):
-        return _guarded(lambda: _from_image(source, max_pixels, background))
+        with _turns.of(source):
+            return _guarded(lambda: _from_image(source, max_pixels, background))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _guarded(lambda: _from_file(io.BytesIO(source), max_pixels, background))
     if isinstance(source, (str, os.PathLike)):
@@ -84,15 +95,23 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, in
     raise TypeError(f"source must be a path, bytes, a PIL image, a numpy array or a uint8 tensor, got {type(source).__name__}")
 
 
-def _guarded(work: Any) -> Photo:
-    """`work()`, with every failure turned into a ReadError.
+def _guarded(work: Callable[[], Photo]) -> Photo:
+    """`work()`, with every failure turned into a ReadError and what libtiff says turned into notes.
 
     Decoders of hostile files raise nearly any exception (struct.error, KeyError, SyntaxError, MemoryError, ...): each means
     that this file cannot be read, and none may end a run over a folder.
     """
+    said: list[str] = []
+    libtiff.listen()
+    with as_shipped(), libtiff.heard(said):
+        photo = _without_failures(work)
+    noted = [f"libtiff: {message}" for message in list(dict.fromkeys(said))[:_MOST_NOTES]]
+    return replace(photo, notes=(*photo.notes, *noted)) if noted else photo
+
+
+def _without_failures(work: Callable[[], Photo]) -> Photo:
     try:
-        photo: Photo = work()
-        return photo
+        return work()
     except ReadError:
         raise
     except FileNotFoundError:
@@ -124,51 +143,54 @@ def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]
     if not file.read(1):
         raise ReadError("the file is empty")
     file.seek(0)
-    with _bomb_limit.lifted_for(max_pixels), Image.open(file, formats=_formats()) as image:
+    with Image.open(file, formats=_formats()) as image:
         return _from_image(image, max_pixels, background)
 
 
-@lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
+    """Asked each time: a plug-in counts from when it was registered."""
     Image.init()
     return tuple(name for name in Image.ID if name not in _UNSAFE_FORMATS)
 
 
-class _BombLimit:
-    """Lifts Pillow's process-wide limit while a caller who asked for more is reading; `_require_size` guards instead."""
+class _Turns:
+    """Lets one thread at a time into each PIL image: decoding one changes it, and two threads would read one file at once."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._readers = 0
-        self._before: int | None = None
+        self.renew()
+        os.register_at_fork(
+            after_in_child=self.renew
+        )  # locks that threads of the parent hold are never given back in the child
+
+    def renew(self) -> None:
+        """Nobody holds anything."""
+        self._guard = Lock()
+        self._held: dict[int, tuple[Lock, int]] = {}  # by the image's identity: its lock, and how many hold or wait for it
 
     @contextmanager
-    def lifted_for(self, max_pixels: int) -> Iterator[None]:
-        """No limit of Pillow's inside, when `max_pixels` exceeds it; readers in other threads are counted."""
-        if max_pixels <= MAX_PIXELS:
-            yield
-            return
-        with self._lock:
-            if self._readers == 0:
-                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self._readers += 1
+    def of(self, image: Image.Image) -> Iterator[None]:
+        """This thread's turn."""
+        with self._guard:
+            lock, users = self._held.get(id(image), (Lock(), 0))
+            self._held[id(image)] = lock, users + 1
         try:
-            yield
+            with lock:
+                yield
         finally:
-            with self._lock:
-                self._readers -= 1
-                if self._readers == 0:
-                    Image.MAX_IMAGE_PIXELS = self._before
+            with self._guard:
+                lock, users = self._held.pop(id(image))
+                if users > 1:
+                    self._held[id(image)] = lock, users - 1
 
 
-_bomb_limit = _BombLimit()
+_turns = _Turns()
 
 
 def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int, int]) -> Photo:
     _require_size(image.width, image.height, max_pixels)
     notes: list[str] = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.tell() == 0:
+    if getattr(image, "is_animated", False) and image.tell() == 0:
+        frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
         notes.append(f"the first of {frames} frames was read")
     image.load()
     _require_size(image.width, image.height, max_pixels)
@@ -196,7 +218,8 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
         raise ReadError(f"refused as a decompression bomb: {width} x {height} pixels exceed the limit of {max_pixels}")
 
 
-def _require_background(background: Any) -> None:
+def require_background(background: Any) -> None:
+    """Raise ValueError unless it is an RGB colour."""
     valid = isinstance(background, (tuple, list)) and len(background) == 3
     if not valid or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in background):
         raise ValueError(f"background must be three integers from 0 to 255, got {background!r}")

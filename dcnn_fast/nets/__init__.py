@@ -6,7 +6,7 @@ from dcnn_fast.nets.convnet_rules import initialise, parameter_groups
 from dcnn_fast.nets.foreign import Regularised
 from dcnn_fast.nets.importing import import_torchvision_alexnet
 from dcnn_fast.nets.initial import freeze, load_columns, shaped_as
-from dcnn_fast.nets.modelfile import Model, ModelError, is_model_file, load_model, save_model
+from dcnn_fast.nets.modelfile import Model, ModelError, is_model_file, load_model, network_with, save_model
 from dcnn_fast.nets.network import Input, MultiColumn, build
 from dcnn_fast.nets.second_task import second_task
 from dcnn_fast.nets.semantic import for_another_task, import_torchvision
@@ -15,5 +15,6 @@ from dcnn_fast.nets.squeezenet import import_squeezenet
 __all__ = [
     "Block", "Column", "ConvNetCheckpoint", "Input", "Model", "ModelError", "MultiColumn", "Regularised", "build",
     "for_another_task", "freeze", "import_convnet", "import_squeezenet", "import_torchvision", "import_torchvision_alexnet",
-    "initialise", "is_model_file", "load_columns", "load_model", "parameter_groups", "save_model", "second_task", "shaped_as",
+    "initialise", "is_model_file", "load_columns", "load_model", "network_with", "parameter_groups", "save_model",
+    "second_task", "shaped_as",
 ]  # fmt: skip

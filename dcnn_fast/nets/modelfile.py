@@ -2,26 +2,32 @@
 
 The header's entry `dcnn_fast` holds the format, the project's version, the network's spec (which includes the preprocessing),
 and the provenance. Weights may be stored as float32, float16, or int8 with one float32 scale per output row (`<name>.scale`);
-they are always float32 in memory. No pickle is read.
+they are always float32 in memory, in memory of their own: a model file that is replaced, cut or deleted later changes nothing.
+No pickle is read. Nothing here uses torch's threads, which a process made by a fork does not have.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from dcnn_fast import spec
+from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.memory import order_of, owned
 from dcnn_fast.nets.network import MultiColumn
+from dcnn_fast.ops.precision import Precision
 
 FORMAT = 1
 _KEY = "dcnn_fast"
@@ -36,7 +42,7 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its weights and where they come from."""
+    """A network with its weights and where they come from. Pickled and copied it has weights of its own, the same bits."""
 
     net: MultiColumn
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -45,6 +51,55 @@ class Model:
     def spec(self) -> spec.Network:
         """The network as data."""
         return self.net.spec
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the network's spec and its weights as they are now, in hexadecimal: of what decides a score."""
+        state = hashlib.sha256(b"dcnn_fast model 1")
+        state.update(json.dumps(spec.network_to_dict(self.spec), sort_keys=True).encode())
+        for name, tensor in sorted(self.net.state_dict().items()):
+            values = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+            state.update(f"|{name}|{list(values.shape)}|".encode())
+            state.update(values.data)
+        return state.hexdigest()
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        # Not as torch pickles tensors for another process: that moves the weights into shared memory, here too.
+        return _unpacked, (_pack(self),)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A model as plain data. tensors: by name, the axes from the outermost in memory, and the values in that order."""
+
+    network: dict[str, Any]
+    provenance: dict[str, Any]
+    tensors: dict[str, tuple[tuple[int, ...], np.ndarray]]
+    precisions: tuple[Precision, ...]
+    training: bool
+
+
+def _pack(model: Model) -> _Packed:
+    tensors = {}
+    for name, tensor in model.net.state_dict().items():
+        value, order = tensor.detach().cpu(), order_of(tensor)
+        if value.dtype != torch.float32:
+            raise ModelError(f"weights must be float32 to be pickled or copied, {name} is {value.dtype}")
+        tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
+    precisions = tuple(column.precision for column in model.net.columns if isinstance(column, Column))
+    network = spec.network_to_dict(model.spec)
+    return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training)
+
+
+def _unpacked(packed: _Packed) -> Model:
+    network = spec.network_from_dict(packed.network)
+    state = {}
+    for name, (order, values) in packed.tensors.items():
+        state[name] = owned(values.transpose([order.index(axis) for axis in range(values.ndim)]), order)
+    net = network_with(network, state).train(packed.training)
+    for column, precision in zip(net.columns, packed.precisions, strict=True):
+        column.compute_in(precision)  # type: ignore[operator]
+    return Model(net, packed.provenance)
 
 
 def save_model(
@@ -80,7 +135,7 @@ def load_model(path: str | Path) -> Model:
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such file")
     try:
-        with safe_open(str(path), framework="pt") as file:
+        with safe_open(str(path), framework="numpy") as file:
             header = _header(file.metadata())
             network = spec.network_from_dict(header.get("network"))
             tensors = {name: file.get_tensor(name) for name in _checked_names(file, network)}
@@ -95,14 +150,14 @@ def load_model(path: str | Path) -> Model:
 def is_model_file(path: str | Path) -> bool:
     """Whether the file has this project's header, whatever it holds."""
     try:
-        with safe_open(str(path), framework="pt") as file:
+        with safe_open(str(path), framework="numpy") as file:
             return _KEY in (file.metadata() or {})
     except (SafetensorError, OSError):
         return False
 
 
 def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiColumn:
-    """The module of `network` whose parameters are the tensors of `state` themselves, all float32.
+    """The module of `network` whose parameters are the tensors of `state` themselves.
 
     Raises ValueError, before anything is allocated, unless they are those of the network and of their shapes.
     """
@@ -116,7 +171,7 @@ def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiCol
         net = MultiColumn(network)
     net.load_state_dict(dict(state), assign=True)
     for column, data in zip(net.columns, network.columns, strict=True):
-        column.mean = torch.tensor(data.mean, dtype=torch.float32).reshape(1, -1, 1, 1)
+        column.mean = torch.tensor(data.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
         column.requires_grad_(not data.frozen)
     net.label.requires_grad_()
     if net.attribute is not None:
@@ -177,19 +232,20 @@ def _checked_names(file: Any, network: spec.Network) -> list[str]:
     if missing or extra:
         raise ValueError(f"tensors must be those of the spec; missing {missing[:3]}, unknown {extra[:3]}")
     for name in names:
-        shape = tuple(file.get_slice(name).get_shape())
+        shape, kind = tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
         if shape != allowed[name]:
             raise ValueError(f"tensor {name} must have shape {list(allowed[name])}, got {list(shape)}")
+        if kind not in (("I8",) if f"{name}.scale" in scales else ("F32", "F16")):
+            raise ValueError(f"tensor {name} must be float32, float16 or scaled int8, got {kind}")
     return names
 
 
-def _restored(tensors: Mapping[str, Tensor], name: str, path: str | Path) -> Tensor:
+def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) -> Tensor:
     stored, scale = tensors[name], tensors.get(f"{name}.scale")
-    if stored.dtype not in ((torch.float32, torch.float16) if scale is None else (torch.int8,)):
-        raise ModelError(f"{path}: tensor {name} must be float32, float16 or scaled int8, got {stored.dtype}")
-    value = stored.float()
+    value = stored.astype(np.float32, copy=False)
     if scale is not None:
-        value = value * scale.float().reshape(-1, *[1] * (value.ndim - 1))
-    if not torch.isfinite(value).all():
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            value = value * scale.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
+    if not np.isfinite(value).all():
         raise ModelError(f"{path}: tensor {name} must be finite, got NaN or infinity")
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
+    return owned(value, (0, 2, 3, 1) if value.ndim == 4 else None)

@@ -152,7 +152,7 @@ def whole(
     pool: Pool | None,
 ) -> RegionList:
     """One region per image of one source [images, C, height, width]: the block of the whole image, brute force."""
-    windows = torch.tensor([[n, 0, 0] for n in range(images)], dtype=torch.int64).reshape(images, 3)
+    windows = _table([(n, 0, 0) for n in range(images)], 3)
     return of_windows(windows, height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool)
 
 
@@ -172,28 +172,29 @@ def of_windows(
     windows: [N, 3] int64 of (image, top, left) in source 0, or [N, 4] of (source, image, top, left).
     height, width: extents of every window.
     """
-    if windows.shape[1] == 3:
-        windows = torch.cat([torch.zeros_like(windows[:, :1]), windows], dim=1)
-    count = windows.shape[0]
+    corners = windows.numpy()[:, -3:]
+    count = len(corners)
     conv_rows, conv_cols = (window_count(extent + 2 * padding, size, stride, rounding) for extent in (height, width))
     pooled = pool or Pool(1, 1)
     rows, cols = (window_count(extent, pooled.size, pooled.stride, rounding) for extent in (conv_rows, conv_cols))
     if rows < 1 or cols < 1:
         raise ValueError(f"windows of {height} x {width} are too small for a block of size {size}, padding {padding}, {pool}")
-    index = torch.arange(count, dtype=torch.int64)
-    regions = torch.zeros(count, len(REGION_FIELDS) + 2, dtype=torch.int64)
-    regions[:, 0:4] = windows
+    index = np.arange(count)
+    regions = np.zeros((count, len(REGION_FIELDS) + 2), np.int64)
+    regions[:, 0] = windows.numpy()[:, 0] if windows.shape[1] == 4 else 0
+    regions[:, 1:4] = corners
     regions[:, 4], regions[:, 5] = height, width
-    regions[:, 6:8] = windows[:, 2:4] - padding
+    regions[:, 6:8] = corners[:, 1:] - padding
     regions[:, 8], regions[:, 9] = conv_rows, conv_cols
     regions[:, 12], regions[:, 13] = index, 1
-    pieces = torch.zeros(count, len(PIECE_FIELDS) + 2, dtype=torch.int64)
+    pieces = np.zeros((count, len(PIECE_FIELDS) + 2), np.int64)
     pieces[:, 2], pieces[:, 3] = rows, cols
     pieces[:, 4], pieces[:, 5] = index, 1
-    stores = torch.zeros(count, len(STORE_FIELDS), dtype=torch.int64)
+    stores = np.zeros((count, len(STORE_FIELDS)), np.int64)
     stores[:, 2], stores[:, 3] = rows, cols
     stores[:, 5] = index
-    return RegionList(regions, pieces, stores, ((count, rows, cols),))
+    tables = torch.from_numpy(regions), torch.from_numpy(pieces), torch.from_numpy(stores)
+    return RegionList(*tables, ((count, rows, cols),))
 
 
 def require_regions(

@@ -44,21 +44,21 @@ def brute_force(column: Column, windows: np.ndarray) -> ColumnPlan:
     """
     distinct, window_of = distinct_windows(windows)
     count, step = len(distinct), 1
-    first = torch.zeros(count, 3, dtype=torch.int64)
-    first[:, 1:] = torch.from_numpy(distinct)
-    later = torch.zeros(count, 3, dtype=torch.int64)
-    later[:, 0] = torch.arange(count)
+    first, later = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
+    first[:, 1:] = distinct
+    later[:, 0] = np.arange(count)
     blocks: list[RegionList] = []
     for block, extent in zip(column.blocks, column.extents()[:-1], strict=True):
         regions = of_windows(
-            later if blocks else first, extent, extent,
+            torch.from_numpy(later if blocks else first), extent, extent,
             size=block.size, stride=block.stride, padding=block.padding, rounding=column.rounding, pool=block.pool,
         )  # fmt: skip
+        table = regions.regions.numpy()
         if not blocks and sees_before(column):
-            regions.regions[:, 4:6] += regions.regions[:, 2:4]
-            regions.regions[:, 2:4] = 0
+            table[:, 4:6] += table[:, 2:4]
+            table[:, 2:4] = 0
         step *= block.stride
-        regions.regions[:, 10:12] = first[:, 1:] // step  # tiles lie as in a sharing plan, so that bits are the same
+        table[:, 10:12] = first[:, 1:] // step  # tiles lie as in a sharing plan, so that bits are the same
         blocks.append(regions)
         step *= block.pool.stride if block.pool else 1
     return ColumnPlan("brute-force", tuple(blocks), window_of)

@@ -1,6 +1,8 @@
 """Scoring photographs."""
 
 from dcnn_fast.scoring.score import CSV_FIELDS, Score
-from dcnn_fast.scoring.scorer import Scorer, shipped_model
+from dcnn_fast.scoring.scorer import Scorer
+from dcnn_fast.scoring.shipped import shipped_model
+from dcnn_fast.scoring.watch import WeightsError
 
-__all__ = ["CSV_FIELDS", "Score", "Scorer", "shipped_model"]
+__all__ = ["CSV_FIELDS", "Score", "Scorer", "WeightsError", "shipped_model"]

@@ -8,21 +8,20 @@ What is copied here numpy copies: torch would do it on its own threads, which th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dcnn_fast import ops
-from dcnn_fast.nets import Block, Column, MultiColumn
-from dcnn_fast.ops.block import BACKENDS
-from dcnn_fast.ops.block.params import problems_of
-from dcnn_fast.ops.dispatch import choose, forced_backend
+from dcnn_fast.nets import Block, Column, MultiColumn, network_with
+from dcnn_fast.nets.memory import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.scoring.memory import Memory
+from dcnn_fast.scoring.watch import Watch, require_float32_on_cpu
 
 _MEMORY = Memory()
 
@@ -54,37 +53,60 @@ class Maps:
 
 
 class CpuNetwork:
-    """A network on the cpu. precision: of the blocks' products; that of a fully-connected layer follows from its weights."""
+    """A network on the cpu. precision: of the blocks' products; that of a fully-connected layer follows from its weights.
+
+    In "ieee" the weights are the network's own, read anew for every image. In "bf16" the fully-connected weights are a copy,
+    rounded; it is made again when the network's weights are no longer those it was made of.
+    """
 
     def __init__(self, net: MultiColumn, precision: Precision) -> None:
         self._net, self._precision = net, precision
-        self._filters: dict[str | None, list[list[Tensor]]] = {}
+        self._rounded = _Rounded(net) if precision == "bf16" else None
 
     def blocks(self, jobs: Sequence[Job]) -> Maps:
-        """The blocks of one image: a Job for each column of the network."""
-        forced = forced_backend()
-        if forced not in self._filters:
-            self._filters[forced] = [filters_of(column, self._precision) for column in self._net.columns]
-        return blocks(self._net, jobs, self._precision, self._filters[forced])
+        """The blocks of one image: a Job for each column of the network. Raises WeightsError."""
+        return blocks(self._current(), jobs, self._precision)
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together."""
-        return head(self._net, images)
+        """Each image's [views, labels] float64 probabilities, of all images together. Raises WeightsError."""
+        return head(self._current(), images)
+
+    def _current(self) -> MultiColumn:
+        require_float32_on_cpu(self._net)
+        if self._rounded is None:
+            return self._net
+        if self._rounded.watch.changed():
+            self._rounded = _Rounded(self._net)
+        return self._rounded.net
+
+
+class _Rounded:
+    """A copy of a network with its fully-connected weights rounded, and what watches over those that it was made of."""
+
+    def __init__(self, net: MultiColumn) -> None:
+        require_float32_on_cpu(net)
+        self.watch = Watch(net)
+        self.net = with_bf16_layers(net)
+
+
+def with_bf16_layers(net: MultiColumn) -> MultiColumn:
+    """A copy of `net` whose columns' fully-connected weights are bfloat16: half the memory to read for each batch."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in net.state_dict().items():
+        half = ".fc." in name and name.endswith(".weight")
+        state[name] = copied(tensor, torch.bfloat16 if half else torch.float32)
+    return network_with(net.spec, state).requires_grad_(False)
 
 
 @torch.no_grad()
-def blocks(
-    net: MultiColumn, jobs: Sequence[Job], precision: Precision = "ieee", filters: Sequence[Sequence[Tensor]] | None = None
-) -> Maps:
+def blocks(net: MultiColumn, jobs: Sequence[Job], precision: Precision = "ieee") -> Maps:
     """The blocks of one image: a Job for each column of the network.
 
-    precision: of the blocks' products; that of a fully-connected layer follows from its weights' dtype (`ops.linear`). filters:
-    `filters_of` each column, once for many images.
+    precision: of the blocks' products; that of a fully-connected layer follows from its weights' dtype (`ops.linear`).
     """
-    of_columns = filters or [filters_of(column, precision) for column in net.columns]
     columns = tuple(
-        column_maps(column, job, precision, its)  # type: ignore[arg-type]
-        for column, job, its in zip(net.columns, jobs, of_columns, strict=True)
+        column_maps(column, job, precision)  # type: ignore[arg-type]
+        for column, job in zip(net.columns, jobs, strict=True)
     )
     return Maps(columns, tuple(job.plan.window_of for job in jobs))
 
@@ -94,20 +116,17 @@ def head(net: MultiColumn, images: Sequence[Maps]) -> list[np.ndarray]:
     """Each image's [views, labels] float64 probabilities, of all images together."""
     if not images:
         return []
-    joined = torch.cat(
-        [
-            column_features(column, [maps.columns[i] for maps in images], [maps.window_of[i] for maps in images])  # type: ignore[arg-type]
-            for i, column in enumerate(net.columns)
-        ],
-        dim=1,
-    )
-    logits = _linear(joined, net.label, relu=False).numpy().astype(np.float64)
+    features = [
+        column_features(column, [maps.columns[i] for maps in images], [maps.window_of[i] for maps in images]).numpy()  # type: ignore[arg-type]
+        for i, column in enumerate(net.columns)
+    ]
+    logits = _linear(torch.from_numpy(np.concatenate(features, axis=1)), net.label, relu=False).numpy().astype(np.float64)
     counts = [len(maps.window_of[0]) for maps in images]
     return np.split(_softmax(logits), np.cumsum(counts)[:-1])
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the scorer reports
+    with np.errstate(all="ignore"):  # infinite logits give NaN, which the scorer reports
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
     return result
@@ -123,26 +142,8 @@ def column_features(column: Column, maps: Sequence[Tensor], window_of: Sequence[
     return torch.from_numpy(x.numpy()[rows])
 
 
-def filters_of(column: nn.Module, precision: Precision) -> list[Tensor]:
-    """The weights of a column's blocks, in contiguous memory where the engine takes them: it would copy them each time.
-
-    Not elsewhere: what torch computes depends on the memory, in the last bit.
-    """
-    assert isinstance(column, Column)
-    filters = []
-    for block, params in zip(column.blocks, problems_of(column.spec), strict=True):
-        weight = block.weight
-        assert isinstance(weight, Tensor)
-        asked = replace(params, options=replace(params.options, precision=precision))
-        if choose(BACKENDS, asked, weight.device) == "cpu":
-            weight = torch.from_numpy(np.ascontiguousarray(weight.detach().numpy()))
-        filters.append(weight)
-    return filters
-
-
-def column_maps(column: Column, job: Job, precision: Precision = "ieee", filters: Sequence[Tensor] | None = None) -> Tensor:
+def column_maps(column: Column, job: Job, precision: Precision = "ieee") -> Tensor:
     """The last block's output of every distinct window, as `spec.Column.reduce` says: [windows, features]."""
-    filters = filters_of(column, precision) if filters is None else filters
     sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
     mean, scale = column.spec.mean, column.spec.scale
     for number, (block, regions) in enumerate(zip(column.blocks, job.plan.blocks, strict=True)):
@@ -154,7 +155,7 @@ def column_maps(column: Column, job: Job, precision: Precision = "ieee", filters
             for i, (images, rows, cols) in enumerate(regions.outputs)
         ]
         sources = ops.block_regions(
-            sources, regions, filters[number], block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
+            sources, regions, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
             rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, precision=precision,
             out=out,
         )  # fmt: skip

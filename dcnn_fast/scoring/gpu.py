@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops
-from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.nets import Block, Column, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.block.fixed import FixedBlock, fixed
 from dcnn_fast.ops.block.params import BlockParams, problems_of
@@ -34,6 +34,7 @@ from dcnn_fast.ops.recording import Recordings, Step
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.forward import Job, Maps, averaged
+from dcnn_fast.scoring.watch import Watch, WeightsError
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,13 @@ class DeviceMaps(Maps):
 class GpuNetwork:
     """A network's weights on a device, in `dtype`: float32 (products in ieee), float16 or bfloat16 (sums in float32).
 
-    graphs: replay launches that come again instead of launching them one by one.
+    graphs: replay launches that come again instead of launching them one by one. The weights are laid out once; when the
+    network's are no longer those, `head` raises WeightsError.
     """
 
     def __init__(self, net: MultiColumn, device: torch.device, dtype: torch.dtype, graphs: bool = True) -> None:
         self._device, self._graphs, self._threads = device, graphs, threading.local()
+        self._net, self._watch, self._digest = net, Watch(net), Model(net).digest
         with torch.no_grad():
             self._columns = [_ColumnWeights(column, device, dtype) for column in net.columns]  # type: ignore[arg-type]
             self._label_weight, self._label_bias = (_placed(each, device, torch.float32) for each in net.label.parameters())
@@ -78,6 +81,7 @@ class GpuNetwork:
         """Each image's [views, labels] float64 probabilities, of all images together; waits for them."""
         if not images:
             return []
+        self._require_same_weights()
         counts = [len(maps.window_of[0]) for maps in images]
         with self._stream():
             self._wait_for(images)
@@ -92,6 +96,13 @@ class GpuNetwork:
             probs, _, _ = ops.head(features, weights, biases, self._label_weight, self._label_bias, counts, window_of=rows)
             result = probs.cpu().numpy().astype(np.float64)
         return np.split(result, np.cumsum(counts)[:-1])
+
+    def _require_same_weights(self) -> None:
+        if not self._watch.changed():
+            return
+        if Model(self._net).digest != self._digest:
+            raise WeightsError("the model's weights have changed since they were laid out on the GPU: make a new Scorer")
+        self._watch = Watch(self._net)  # they have moved, and are the same
 
     def _planes(self, jobs: Sequence[Job]) -> list[Tensor]:
         """Each job's plane, [1, 3, H, W] uint8 on the device: its photograph is copied there, and each view made, once."""

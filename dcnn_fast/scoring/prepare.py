@@ -35,16 +35,17 @@ class Prepared:
 
 
 def prepare(
-    source: Any, network: Network, *, views: int, grid: int, seed: int, backend: str = "cpu", precision: Precision = "ieee",
-    **read_options: Any,
+    source: Any, network: Network, options: reading.ReadOptions | None = None, *, views: int, grid: int, seed: int,
+    backend: str = "cpu", precision: Precision = "ieee",
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
     backend, precision: of the blocks' products, which decide what windows share; on another backend than the cpu's, planes are
-    left to the device. read_options: of `data.read`.
+    left to the device. options: of reading.
     """
-    photo = reading.read(source, **read_options)
-    jobs, notes = [], list(photo.notes)
+    chosen = options or reading.ReadOptions()
+    photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background)
+    digest, jobs, notes = photo.digest, [], list(photo.notes)
     planes: dict[tuple[str, int], _Plane] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)
@@ -53,7 +54,7 @@ def prepare(
             notes += planes[wanted].notes
         plane = planes[wanted]
         windows = ops_views.draw_windows(
-            photo.digest, seed, key, views, view=column.view, plane_shape=plane.shape, plane=column.plane,
+            digest, seed, key, views, view=column.view, plane_shape=plane.shape, plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
         jobs.append(Job(plane.pixels, windows, share(column, windows, plane.shape, backend, precision), plane.view))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from dcnn_fast.scoring.forward import CpuNetwork, Job
 from dcnn_fast.scoring.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import Prepared, prepare
 from dcnn_fast.scoring.score import Score, summarise
+from dcnn_fast.scoring.shipped import caution_of, shipped_model
 from dcnn_fast.scoring.stream import Begun, Read, Stream
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -50,7 +51,15 @@ class Scorer:
     graphs: on "cuda", replay launches that come again as CUDA graphs; it changes no score.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
-    of threads or processes (on one backend of one machine). Raises ValueError naming the argument; ModelError for the model.
+    of threads or processes (on one backend of one machine), whatever the process around has set. A scorer can be
+    pickled, copied, sent through queues and used on both sides of a fork: it scores the same everywhere. A copy has weights of
+    its own.
+
+    `model` holds the weights. On the cpu a scorer follows them: weights that were changed count from the next image on (which
+    changes of which are noticed: `scoring.watch`). On "cuda" they are laid out once; changed ones are refused
+    (WeightsError).
+
+    Raises ValueError naming the argument; ModelError for the model.
     """
 
     def __init__(
@@ -68,14 +77,19 @@ class Scorer:
     ) -> None:
         _require_choice("device", device, DEVICES)
         _require_choice("dtype", dtype, DTYPES if device == "cuda" else DTYPES[:2])
+        views, grid, seed, max_pixels = (_plain(value) for value in (views, grid, seed, max_pixels))
         require_draws(views, grid, seed)
         _require_range("max_pixels", max_pixels, 1, 2**62)
+        reading.require_background(background)
+        if not isinstance(graphs, bool):
+            raise ValueError(f"graphs must be True or False, got {graphs!r}")
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
             raise TypeError(f"model must be the path of a model file, a Model or None, got {type(model).__name__}")
         self.model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         if any(column.channels != 3 for column in self.model.spec.columns):
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
         self.device, self.views, self.grid, self.seed, self.dtype = device, views, grid, seed, dtype
+        self._graphs = graphs
         self._network: _Network
         if device == "cuda":
             self._network = _on_gpu(self.model.net, dtype, graphs)
@@ -83,9 +97,29 @@ class Scorer:
         else:
             self.device = "cpu"
             precision: Precision = "ieee" if dtype == "float32" else "bf16"
-            self._network = CpuNetwork(self.model.net if dtype == "float32" else with_bf16_layers(self.model.net), precision)
+            self._network = CpuNetwork(self.model.net, precision)
             self._plans = {"precision": precision}
-        self._read_options: dict[str, Any] = {"max_pixels": max_pixels, "background": background}
+        red, green, blue = background
+        self._read_options = reading.ReadOptions(max_pixels, (red, green, blue))
+
+    def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...]]:
+        chosen = (self.model, self.device, self.views, self.grid, self.seed, self.dtype)
+        return _made, (chosen, self._read_options, self._graphs)
+
+    @property
+    def caution(self) -> str | None:
+        """What must be said of this model's scores wherever they are shown first; None where nothing is known."""
+        return caution_of(self.model)
+
+    @property
+    def max_pixels(self) -> int:
+        """Larger images are refused."""
+        return self._read_options.max_pixels
+
+    @property
+    def background(self) -> tuple[int, int, int]:
+        """What transparent pixels are laid over, RGB."""
+        return self._read_options.background
 
     def score(self, image: Any) -> Score:
         """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W].
@@ -97,14 +131,15 @@ class Scorer:
     def score_many(self, images: Iterable[Any], *, batch: int = 4, workers: int | None = None) -> Iterator[Score]:
         """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
 
-        An image that cannot be read gives a Score with `error` set, and the others go on. batch: images whose
+        An image that cannot be read gives a Score with `error` set, and the others go on. Where `images` itself raises, the
+        scores of what it gave before come first. The iterator belongs to the process that made it. batch: images whose
         fully-connected layers are computed together, at least 1. workers: images that are read and computed at a time, each
         on one thread, the last ones on their share of as many (default: torch.get_num_threads()). Neither changes a score.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")
+        batch, workers = _plain(batch), torch.get_num_threads() if workers is None else _plain(workers)
         _require_range("batch", batch, 1, 4096)
-        workers = torch.get_num_threads() if workers is None else workers
         _require_range("workers", workers, 1, 256)
         return Stream(self._try_prepare, self._blocks, self._finish, batch=batch, workers=workers).scores(images)
 
@@ -115,8 +150,13 @@ class Scorer:
             return Score(views=self.views, seed=self.seed, path=_path_of(image), error=str(error)), Prepared()
 
     def _prepare(self, image: Any) -> Read:
+        # The program may have numpy raise what it would ignore.
+        with np.errstate(all="ignore"):
+            return self._prepared(image)
+
+    def _prepared(self, image: Any) -> Read:
         prepared = prepare(
-            image, self.model.spec, views=self.views, grid=self.grid, seed=self.seed, **self._plans, **self._read_options,
+            image, self.model.spec, self._read_options, views=self.views, grid=self.grid, seed=self.seed, **self._plans,
         )  # fmt: skip
         return Score(seed=self.seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared
 
@@ -125,8 +165,9 @@ class Scorer:
         return known, self._network.blocks(prepared.jobs) if prepared.jobs else None
 
     def _finish(self, batch: Sequence[Begun]) -> list[Score]:
-        results = iter(self._network.head([maps for _, maps in batch if maps is not None]))
-        return [known if maps is None else self._summary(known, next(results)) for known, maps in batch]
+        with np.errstate(all="ignore"):
+            results = iter(self._network.head([maps for _, maps in batch if maps is not None]))
+            return [known if maps is None else self._summary(known, next(results)) for known, maps in batch]
 
     def _summary(self, known: Score, result: np.ndarray) -> Score:
         if not np.isfinite(result).all():
@@ -149,25 +190,17 @@ def require_draws(views: int, grid: int, seed: int) -> None:
     _require_range("seed", seed, 0, MAX_SEED)
 
 
-def with_bf16_layers(net: MultiColumn) -> MultiColumn:
-    """A copy of `net` whose columns' fully-connected weights are bfloat16: half the memory to read for each batch."""
-    copied = copy.deepcopy(net).requires_grad_(False)
-    for column in copied.columns:
-        for layer in column.fc:  # type: ignore[union-attr]
-            layer.weight.data = layer.weight.data.bfloat16()
-    return copied
-
-
-def shipped_model() -> Path:
-    """The path of the model that comes with the package."""
-    path = Path(__file__).parent.parent / "models" / "default.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"the shipped model is missing: {path}")
-    return path
+def _made(chosen: tuple[Model, str, int, int, int, str], options: reading.ReadOptions, graphs: bool) -> Scorer:
+    return Scorer(*chosen, max_pixels=options.max_pixels, background=options.background, graphs=graphs)
 
 
 def _path_of(image: Any) -> str | None:
-    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else None
+    return os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else None
+
+
+def _plain(value: Any) -> Any:
+    """numpy's whole numbers as Python's; anything else as it is, to be refused by name."""
+    return operator.index(value) if isinstance(value, np.integer) else value
 
 
 def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -8,14 +8,13 @@ come in any order, are put into the order of the images at the end.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
-
-import torch
 
 from dcnn_fast import engine
 from dcnn_fast.scoring.forward import Maps
@@ -60,7 +59,7 @@ class Stream:
         workers: int,
     ) -> None:
         self._read, self._blocks, self._finish = read, blocks, finish
-        self._batch, self._workers = batch, workers
+        self._batch, self._workers, self._process = batch, workers, 0
         self._changed = threading.Condition()  # guards all that follows
         self._filling: list[_Item] = []  # the next batch: blocks done, head to come
         self._before_head = self._unfinished = 0  # images not yet in a batch; images given to a worker and not yet left by it
@@ -69,13 +68,25 @@ class Stream:
         self._no_more = self._stopped = False
 
     def scores(self, images: Iterable[Any]) -> Iterator[Score]:
-        """The scores as they are ready. Closing the iterator ends the work; no thread outlives it."""
+        """The scores as they are ready. Closing the iterator ends the work; no thread outlives it.
+
+        What `images` raises is raised after the scores of the images before. Raises RuntimeError in a child made by a
+        fork: the threads are not there.
+        """
+        self._process = os.getpid()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dcnn-fast")
         waiting: deque[_Item] = deque()
         most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker
+        source, failure = iter(images), None
         try:
-            _start(pool, self._workers)
-            for image in images:
+            while True:
+                try:
+                    image = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
                 item = _Item()
                 waiting.append(item)
                 with self._changed:
@@ -85,15 +96,24 @@ class Stream:
                 del image  # the worker lets go of it when it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):
                     yield self._result(waiting.popleft())
+                    self._require_own_process()
             with self._changed:
                 self._no_more = True
             while waiting:
                 yield self._result(waiting.popleft())
+                self._require_own_process()
+            if failure is not None:
+                raise failure
         finally:
-            with self._changed:
-                self._stopped = True
-                self._changed.notify_all()
-            pool.shutdown(wait=True, cancel_futures=True)
+            if os.getpid() == self._process:  # a child made by a fork has neither the threads nor, perhaps, their locks
+                with self._changed:
+                    self._stopped = True
+                    self._changed.notify_all()
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("an iterator of scores belongs to the process that made it: call score_many in this one")
 
     def _result(self, item: _Item) -> Score:
         with self._changed:
@@ -177,24 +197,3 @@ class Stream:
 def _begun(item: _Item) -> Begun:
     assert item.begun is not None
     return item.begun
-
-
-def _start(pool: ThreadPoolExecutor, workers: int) -> None:
-    """Start the pool's threads, with torch's own operations on one thread in each.
-
-    torch.set_num_threads sets two things, the calling thread's number and the one that new threads begin with; the second is
-    put back from here.
-    """
-    together = threading.Barrier(workers)  # no thread takes two of the calls below
-    before = torch.get_num_threads()
-
-    def set_one() -> None:
-        torch.set_num_threads(1)
-        together.wait()
-
-    try:
-        for started in [pool.submit(set_one) for _ in range(workers)]:
-            started.result()
-    finally:
-        together.abort()  # after an interrupt none may wait for those that did not start
-        torch.set_num_threads(before)

@@ -164,7 +164,8 @@ def test_of_an_animation_the_first_frame_is_read():
         options = {"lossless": True} if kind == "WEBP" else {}
         photo = read(encode(frames[0], kind, save_all=True, append_images=frames[1:], **options))
         assert (photo.pixels == (255, 0, 0)).all()
-        assert photo.notes == ("the first of 3 frames was read",)
+        count = {"GIF": "several", "TIFF": "several"}.get(kind, 3)  # these two would have to be walked to be counted
+        assert photo.notes == (f"the first of {count} frames was read",)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])

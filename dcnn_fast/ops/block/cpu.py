@@ -96,7 +96,7 @@ def backward(
     wanted = (
         _empty(x.shape) if needs[0] else None,
         _empty(weight.shape) if needs[1] else None,
-        torch.empty(params.filters) if needs[2] and bias is not None else None,
+        torch.empty(params.filters, dtype=torch.float32, device="cpu") if needs[2] and bias is not None else None,
     )
     run_backward(engine.isa(), grad, x, weight, bias, values, hits, params, wanted, engine.threads(), mean, scale)
     return wanted
@@ -135,7 +135,7 @@ def run(
     (`require_regions`): from here on there are only addresses.
     """
     options = params.options
-    weight = _contiguous(weight)
+    weight, channels_last = _laid(weight)
     bias = None if bias is None else bias.contiguous()
     table, pieces, stores = (t.contiguous() for t in (regions.regions, regions.pieces, regions.stores))
     engine.load().block_regions(
@@ -148,6 +148,7 @@ def run(
         [(output.data_ptr(), output.shape[0], output.shape[2], output.shape[3]) for output in outputs],
         weight.data_ptr(),
         _address(bias),
+        channels_last,
         _sizes(params),
         *_norm(options.norm),
         options.order == "conv-norm-pool" and recorded[1] is None,  # its input is kept only where no pool follows it
@@ -230,6 +231,13 @@ def _whole(params: BlockParams) -> RegionList:
 
 def _empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.empty(tuple(shape), dtype=dtype, device="cpu", memory_format=torch.channels_last)
+
+
+def _laid(weight: Tensor) -> tuple[Tensor, bool]:
+    """The filters in memory that the engine reads, their own where possible, and whether that is channels_last."""
+    if not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last):
+        return weight, True
+    return _contiguous(weight), False
 
 
 def _contiguous(tensor: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.norm import reference as norms
+from dcnn_fast.ops.plain_torch import plain_torch
 from dcnn_fast.ops.pool import reference as pools
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store
@@ -26,12 +27,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     return None
 
 
+@plain_torch()
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
     """The block's result, [N, F, H, W] in params.out_dtype."""
     relu = _conv_relu(x, weight, bias, params)
     return _tail(relu, params.options)[-1].to(params.out_dtype)
 
 
+@plain_torch()
 def training(
     x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -43,6 +46,7 @@ def training(
     return stages[-1].to(params.out_dtype), stages[-2].to(params.out_dtype) if kept.values else None, hits
 
 
+@plain_torch()
 def backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
     params: BlockParams, needs: Sequence[bool],
@@ -85,6 +89,7 @@ def backward(
     )
 
 
+@plain_torch()
 def regions(
     sources: Sequence[Tensor],
     regions: RegionList,

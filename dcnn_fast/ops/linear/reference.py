@@ -1,15 +1,13 @@
-"""The fully-connected layer in plain PyTorch, so that a row's bits depend on nothing but the row and the weights.
+"""The fully-connected layer stated plainly, so that a row's bits depend on nothing but the row and the weights.
 
-Libraries change their summation order with a product's shape, with a row's place in it and with the number of threads. So
-every row is multiplied alone, as a matrix-vector product of one shape, on one thread, from memory of its own (an address
-that is not aligned changes the order, too).
+Libraries change their summation order with a product's shape, with a row's place in it, with the number of threads and with
+torch's settings. So every row is multiplied alone, by numpy's own loop, which runs on one thread in an order that follows from
+the number of inputs. On another device than the cpu, where numpy is not, by torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,23 +20,19 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
-    """x: [rows, inputs] -> [rows, outputs]."""
+    """x: [rows, inputs] -> [rows, outputs]. 16-bit operands are multiplied and summed in float32."""
     if params.precision == "bf16":
-        x, weight = x.bfloat16().to(x.dtype), weight.to(x.dtype)
-    with _one_thread():
-        rows = [torch.mv(weight, row.clone()) for row in x.contiguous()]
-    result = torch.stack(rows) + bias if rows else x.new_empty(0, params.outputs)
-    return result.relu() if params.relu else result
+        x = x.bfloat16()
+    summed = torch.float64 if x.dtype == torch.float64 else torch.float32
+    rows = _products(x.to(summed), weight.to(summed)) + bias.to(summed)
+    return (rows.relu() if params.relu else rows).to(params.dtype)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    if before == 1:  # nothing to set: what is set here is also what threads that torch has not seen yet begin with
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _products(x: Tensor, weight: Tensor) -> Tensor:
+    if x.device.type != "cpu":
+        return torch.stack([torch.mv(weight, row) for row in x]) if len(x) else x.new_empty(0, len(weight))
+    result = torch.empty(len(x), len(weight), dtype=x.dtype, device="cpu")
+    filters = np.ascontiguousarray(weight.detach().numpy())
+    for row, out in zip(np.ascontiguousarray(x.detach().numpy()), result.numpy(), strict=True):
+        np.einsum("oi,i->o", filters, row, out=out)
+    return result

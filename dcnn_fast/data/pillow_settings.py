@@ -1,0 +1,126 @@
+"""Reading that does not depend on what a program has set in Pillow or in Python's warnings, and that changes neither.
+
+Such settings are variables of modules, one for the whole process. While one of our threads reads, those that decide what is
+read hold stand-ins: to every other thread they are what the program set, to the threads that read they are as Pillow ships
+them. What Pillow and libtiff have to say about a file is kept for whoever reads it, instead of being printed or raised.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin
+
+# What a program sets even less often; these are set for the time of a reading, for all threads.
+_PLAIN: tuple[tuple[Any, str, Any], ...] = (
+    (PngImagePlugin, "MAX_TEXT_CHUNK", 2**20),
+    (PngImagePlugin, "MAX_TEXT_MEMORY", 2**26),
+    (GifImagePlugin, "LOADING_STRATEGY", GifImagePlugin.LoadingStrategy.RGB_AFTER_FIRST),
+)
+
+
+class _Reader(threading.local):
+    """How many readings the calling thread is in, one within another."""
+
+    depth = 0
+
+
+_reader = _Reader()
+
+
+class _PixelLimit(int):
+    """The program's Image.MAX_IMAGE_PIXELS; no limit to threads that read here: their own limit is checked by `reading`."""
+
+    def __rmul__(self, other: Any) -> Any:
+        return float("inf") if _reader.depth else other * int(self)
+
+    def __lt__(self, other: Any) -> bool:
+        return not _reader.depth and int(self) < other
+
+
+class _Truncated(int):
+    """The program's ImageFile.LOAD_TRUNCATED_IMAGES; False to threads that read here."""
+
+    def __bool__(self) -> bool:
+        return not _reader.depth and int(self) != 0
+
+
+class _WhileReading:
+    """In the place of a warning filter's pattern for a module's name: any module, in a thread that reads here."""
+
+    def match(self, name: str) -> bool:
+        """Whether a warning of the calling thread comes from a reading."""
+        return bool(_reader.depth)
+
+
+_IGNORED: tuple[Any, ...] = ("ignore", None, Warning, _WhileReading(), 0)
+
+
+class _StandIns:
+    """Puts the stand-ins in place with the first of the readings that overlap, and takes them away after the last."""
+
+    def __init__(self) -> None:
+        self._guard, self._readings = threading.Lock(), 0
+        self._before: list[tuple[Any, str, Any, Any]] = []
+        os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        """The readings of the parent's other threads do not go on here."""
+        self._guard, others = threading.Lock(), self._readings - bool(_reader.depth)
+        if others > 0:
+            self._readings = bool(_reader.depth) + 1
+            self.leave()
+
+    def enter(self) -> None:
+        """A reading begins."""
+        with self._guard:
+            self._readings += 1
+            if Image.MAX_IMAGE_PIXELS is not None and not isinstance(Image.MAX_IMAGE_PIXELS, _PixelLimit):
+                Image.MAX_IMAGE_PIXELS = _PixelLimit(Image.MAX_IMAGE_PIXELS)
+            truncated: Any = ImageFile.LOAD_TRUNCATED_IMAGES
+            if type(truncated) is not _Truncated and truncated:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _Truncated(True)  # type: ignore[assignment]
+            if _IGNORED not in warnings.filters:
+                warnings.filters.insert(0, _IGNORED)  # type: ignore[attr-defined]
+            for module, name, shipped in _PLAIN:
+                if getattr(module, name) != shipped:
+                    self._before.append((module, name, shipped, getattr(module, name)))
+                    setattr(module, name, shipped)
+
+    def leave(self) -> None:
+        """It ends."""
+        with self._guard:
+            self._readings -= 1
+            if self._readings:
+                return
+            if isinstance(Image.MAX_IMAGE_PIXELS, _PixelLimit):
+                Image.MAX_IMAGE_PIXELS = int(Image.MAX_IMAGE_PIXELS)
+            truncated: Any = ImageFile.LOAD_TRUNCATED_IMAGES
+            if type(truncated) is _Truncated:
+                ImageFile.LOAD_TRUNCATED_IMAGES = True
+            if _IGNORED in warnings.filters:
+                warnings.filters.remove(_IGNORED)  # type: ignore[attr-defined]
+            while self._before:
+                module, name, shipped, value = self._before.pop()
+                if getattr(module, name) == shipped:  # or the program has set it meanwhile
+                    setattr(module, name, value)
+
+
+_stand_ins = _StandIns()
+
+
+@contextmanager
+def as_shipped() -> Iterator[None]:
+    """Inside, and in this thread only, Pillow reads as it does by default, but for its limit of pixels, which is none."""
+    _stand_ins.enter()
+    _reader.depth += 1
+    try:
+        yield
+    finally:
+        _reader.depth -= 1
+        _stand_ins.leave()
