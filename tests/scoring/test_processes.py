@@ -1,0 +1,428 @@
+"""A scorer in other processes, copied and pickled, and with weights that change: the same bits, or a refusal by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from dcnn_fast import Scorer, WeightsError, load_model, save_model
+from dcnn_fast.nets import Model, build
+from dcnn_fast.scoring import shipped_model
+from tests import small
+from tests.ops.on_cpu import kernels_on_cpu
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (60, 70, 3)).astype(np.uint8)
+LARGE = np.random.default_rng(1).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+
+
+def numbers(score):
+    return score.probs, score.mean, score.std, score.label
+
+
+def scored(scorer):
+    """In another process."""
+    return numbers(scorer.score(PHOTO))
+
+
+def all_scored(receive, send):
+    """Scorers as they come, until there are no more."""
+    for scorer in iter(receive, None):
+        send(numbers(scorer.score(PHOTO)))
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def scorer(request):
+    return Scorer(small.model(), views=7, dtype=request.param)
+
+
+@pytest.fixture(params=["before use", "after use"])
+def expected(request, scorer):
+    """What the scorer gives; where it is `after use`, it has given it before the test begins."""
+    reference = numbers(Scorer(small.model(), views=7, dtype=scorer.dtype).score(PHOTO))
+    if request.param == "after use":
+        assert numbers(scorer.score(PHOTO)) == reference
+    return reference
+
+
+def copies():
+    return {
+        "pickle": lambda scorer: pickle.loads(pickle.dumps(scorer)),
+        "oldest pickle": lambda scorer: pickle.loads(pickle.dumps(scorer, protocol=0)),
+        "deepcopy": copy.deepcopy,
+        "pickle of the model": lambda scorer: Scorer(pickle.loads(pickle.dumps(scorer.model)), views=7, dtype=scorer.dtype),
+        "deepcopy of the model": lambda scorer: Scorer(copy.deepcopy(scorer.model), views=7, dtype=scorer.dtype),
+    }
+
+
+@pytest.mark.parametrize("how", copies())
+def test_a_copy_scores_the_same_and_has_weights_of_its_own(scorer, expected, how):
+    twin = copies()[how](scorer)
+    assert numbers(twin.score(PHOTO)) == expected
+    assert (twin.views, twin.grid, twin.seed, twin.dtype, twin.device) == (7, 1, 0, scorer.dtype, "cpu")
+    with torch.no_grad():
+        for parameter in twin.model.net.parameters():
+            parameter.zero_()
+    assert numbers(scorer.score(PHOTO)) == expected
+    assert numbers(twin.score(PHOTO)) != expected
+
+
+def test_a_shallow_copy_shares_the_model():
+    scorer = Scorer(small.model(), views=3)
+    twin = copy.copy(scorer)
+    assert twin.model is scorer.model
+    assert numbers(twin.score(PHOTO)) == numbers(scorer.score(PHOTO))
+
+
+def test_options_survive_a_pickle():
+    scorer = pickle.loads(pickle.dumps(Scorer(small.model(), views=3, seed=5, grid=4, background=(1, 2, 3), max_pixels=3000)))
+    assert (scorer.seed, scorer.grid, scorer.background, scorer.max_pixels) == (5, 4, (1, 2, 3), 3000)
+    assert "exceed the limit of 3000" in next(scorer.score_many([PHOTO])).error
+
+
+@pytest.fixture
+def twins():
+    """A scorer that has scored, one that has not, and what both give."""
+    used, unused = Scorer(small.model(), views=7), Scorer(small.model(), views=7)
+    return used, unused, numbers(used.score(PHOTO))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_pools_of_processes(twins, method):
+    *scorers, expected = twins
+    context = multiprocessing.get_context(method)
+    with context.Pool(1) as pool:
+        assert pool.map(scored, scorers) == [expected] * 2
+        for scorer in scorers:
+            assert [numbers(score) for score in pool.map(scorer.score, [PHOTO])] == [expected]
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        for scorer in scorers:
+            assert numbers(pool.submit(scorer.score, PHOTO).result(timeout=60)) == expected
+    assert [scored(scorer) for scorer in scorers] == [expected] * 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("package", [multiprocessing, torch.multiprocessing], ids=["multiprocessing", "torch"])
+def test_queues_and_pipes_between_processes(twins, method, package):
+    *scorers, expected = twins
+    context = package.get_context(method)
+    tasks, results, (here, there) = context.Queue(), context.Queue(), context.Pipe()
+    processes = [
+        context.Process(target=all_scored, args=(tasks.get, results.put)),
+        context.Process(target=all_scored, args=(there.recv, there.send)),
+    ]
+    for process in processes:
+        process.start()
+    for scorer in (*scorers, None):
+        tasks.put(scorer)
+        here.send(scorer)
+    for _ in scorers:
+        assert results.get(timeout=60) == expected
+        assert here.poll(60) and here.recv() == expected
+    for process in processes:
+        process.join()
+    assert [scored(scorer) for scorer in scorers] == [expected] * 2
+
+
+def test_queues_between_threads(twins):
+    *scorers, expected = twins
+    tasks, found = queue.Queue(), []
+    thread = threading.Thread(target=all_scored, args=(tasks.get, found.append))
+    thread.start()
+    for scorer in (*scorers, None):
+        tasks.put(scorer)
+    thread.join()
+    assert found == [expected] * 2
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+def test_joblib(twins, backend):
+    *scorers, expected = twins
+    found = joblib.Parallel(n_jobs=2, backend=backend)(joblib.delayed(scorer.score)(PHOTO) for scorer in scorers)
+    assert [numbers(score) for score in found] == [expected] * 2
+    assert [scored(scorer) for scorer in scorers] == [expected] * 2
+
+
+def in_a_fork(work, seconds=60):
+    """What `work` gives in a child made by a bare fork; a child that hangs is killed, and fails the test."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.write(writing, json.dumps(work()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    deadline = time.monotonic() + seconds
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    with os.fdopen(reading) as pipe:
+        assert ended[1] == 0
+        return json.loads(pipe.read())
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_both_sides_of_a_fork(monkeypatch, backend, threads):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    torch.set_num_threads(threads)
+    scorer = Scorer(small.model(), views=7)
+    expected = scorer.score(PHOTO).mean
+    torch.randn(2000, 2000).square().sum()  # torch's threads have run
+    assert in_a_fork(lambda: scorer.score(PHOTO).mean) == expected
+    assert in_a_fork(lambda: [score.mean for score in scorer.score_many([PHOTO] * 4, workers=2)]) == [expected] * 4
+    assert in_a_fork(lambda: pickle.loads(pickle.dumps(scorer)).score(PHOTO).mean) == expected
+    assert scorer.score(PHOTO).mean == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_scorer_of_the_shipped_model_is_made_in_a_child_of_a_process_that_made_one(dtype):
+    torch.set_num_threads(3)
+    torch.randn(2000, 2000).square().sum()
+    first = Scorer(dtype=dtype).score(LARGE).mean
+
+    def made():
+        scorer = Scorer(dtype=dtype)
+        return [scorer.score(LARGE).mean, *(score.mean for score in scorer.score_many([LARGE] * 2, workers=2))]
+
+    assert in_a_fork(made) == [first] * 3
+
+
+def test_a_fork_while_threads_score_leaves_no_lock_taken():
+    """Twenty children, each forked at another moment of what two threads do; each hashes, plans, packs weights and scores."""
+    scorer, models = Scorer(small.model(), views=3), [small.model(views=("warp",)) for _ in range(40)]
+    expected = scorer.score(PHOTO).mean
+    stop = threading.Event()
+
+    def work():
+        index = 0
+        while not stop.is_set():
+            index += 1
+            with torch.no_grad():
+                models[index % 40].net.columns[0].blocks[0].bias.fill_(index / 1000)  # so that weights are packed anew
+            Scorer(models[index % 40], views=2).score(PHOTO)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            assert (
+                in_a_fork(lambda: [scorer.score(PHOTO).mean, Scorer(small.model(), views=3).score(PHOTO).mean])
+                == [expected] * 2
+            )
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_an_iterator_that_a_fork_cut_through_says_so_and_goes_on_in_its_own_process():
+    scorer = Scorer(small.model(), views=3)
+    expected = scorer.score(PHOTO).mean
+    stream = scorer.score_many([PHOTO] * 30, batch=2, workers=2)
+    assert next(stream).mean == expected
+
+    def in_the_child():
+        try:
+            next(stream)
+        except RuntimeError as error:
+            return str(error)
+
+    assert "belongs to the process that made it" in in_a_fork(in_the_child)
+    assert [score.mean for score in stream] == [expected] * 29
+
+
+def changes():
+    """Ways to change a model's weights; each names what is changed."""
+
+    def data(net):
+        net.columns[0].fc[0].weight.data = torch.zeros_like(net.columns[0].fc[0].weight)
+
+    def filters(net):
+        net.columns[1].blocks[0].weight.data = net.columns[1].blocks[0].weight.data * 2
+
+    def loaded(net):
+        net.load_state_dict(build(net.spec, seed=77).state_dict())
+
+    def uncounted(net):
+        net.columns[0].blocks[1].weight.data.mul_(-1)
+
+    def numpy(net):
+        net.columns[0].fc[0].weight.detach().numpy()[3, 5] += 1
+
+    def bias(net):
+        with torch.no_grad():
+            net.columns[0].fc[-1].bias.add_(1)
+
+    def stepped(net):
+        net.label.weight.grad = torch.ones_like(net.label.weight)
+        torch.optim.SGD([net.label.weight], lr=1.0).step()
+
+    def replaced(net):
+        net.label = build(net.spec, seed=5).label
+
+    def column(net):
+        net.columns[0] = build(net.spec, seed=5).columns[0]
+
+    def vector(net):
+        for parameter in net.parameters():
+            parameter.data = parameter.data.contiguous()
+        values = torch.nn.utils.parameters_to_vector(net.parameters())
+        torch.nn.utils.vector_to_parameters(values * 1.01, net.parameters())
+
+    return [data, filters, loaded, uncounted, numpy, bias, stepped, replaced, column, vector]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("change", changes(), ids=lambda change: change.__name__)
+def test_changed_weights_count_from_the_next_image_on(change, dtype):
+    scorer = Scorer(small.model(), views=5, dtype=dtype)
+    before = numbers(scorer.score(PHOTO))
+    change(scorer.model.net)
+    after = numbers(scorer.score(PHOTO))
+    other = small.model()
+    change(other.net)
+    assert after == numbers(Scorer(other, views=5, dtype=dtype).score(PHOTO))
+    assert after != before
+    assert [numbers(score) for score in scorer.score_many([PHOTO] * 2)] == [after] * 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("move", ["share_memory", "contiguous", "clone", "inference"])
+def test_weights_that_only_move_change_no_bit(move, dtype):
+    scorer = Scorer(small.model(), views=5, dtype=dtype)
+    expected = numbers(scorer.score(PHOTO))
+    net = scorer.model.net
+    if move == "share_memory":
+        net.share_memory()
+    elif move == "inference":
+        with torch.inference_mode():
+            assert numbers(scorer.score(PHOTO)) == expected
+    else:
+        for parameter in net.parameters():
+            parameter.data = parameter.data.contiguous() if move == "contiguous" else parameter.data.clone()
+    noise = [torch.full((1000, 1000), torch.nan) for _ in range(20)]  # what memory was let go is written over
+    assert numbers(scorer.score(PHOTO)) == expected
+    assert len(noise) == 20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda net: net.double(), "weights must be float32 on the cpu to score there; columns.0.blocks.0.weight is float64"),
+        (lambda net: net.half(), "is float16 on cpu"),
+        (lambda net: net.label.to(torch.bfloat16), "label.weight is bfloat16"),
+        (lambda net: net.to("meta"), "is float32 on meta"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused_by_name(change, message, dtype):
+    scorer = Scorer(small.model(), views=3, dtype=dtype)
+    scorer.score(PHOTO)
+    change(scorer.model.net)
+    with pytest.raises(WeightsError, match=message):
+        scorer.score(PHOTO)
+    with pytest.raises(WeightsError, match=message):
+        list(scorer.score_many([PHOTO]))
+
+
+def test_on_the_gpus_path_changed_weights_are_refused_and_moved_ones_are_not():
+    with kernels_on_cpu():
+        scorer = Scorer(small.model(views=("warp",)), "cuda", views=2)
+        expected = scorer.score(PHOTO).mean
+        scorer.model.net.share_memory()
+        assert scorer.score(PHOTO).mean == expected
+        with torch.no_grad():
+            scorer.model.net.columns[0].blocks[0].bias.add_(1)
+        with pytest.raises(WeightsError, match="have changed since they were laid out on the GPU: make a new Scorer"):
+            scorer.score(PHOTO)
+
+
+def test_a_model_file_may_be_cut_or_replaced_once_it_is_loaded(tmp_path):
+    file = tmp_path / "m.safetensors"
+    save_model(small.model(), file)
+    scorer = Scorer(file, views=3)
+    expected = numbers(scorer.score(PHOTO))
+    with open(file, "r+b") as opened:
+        opened.seek(2000)
+        opened.write(b"\xff" * 5000)
+        opened.truncate(7000)
+    assert numbers(scorer.score(PHOTO)) == expected
+
+
+def test_the_digest_is_of_what_decides_a_score(tmp_path):
+    model = load_model(shipped_model())
+    digest = model.digest
+    assert len(digest) == 64
+    assert pickle.loads(pickle.dumps(model)).digest == digest
+    assert Model(model.net, {"another": "provenance"}).digest == digest
+    for parameter in model.net.parameters():
+        parameter.data = parameter.data.contiguous()
+    assert model.digest == digest
+    model.net.label.bias.data[0] += 1e-6
+    assert model.digest != digest
+    assert small.model().digest != small.model(labels=("low", "good")).digest
+
+
+def test_the_shipped_model_is_known_wherever_it_lies_and_says_that_it_rewards_blur(tmp_path):
+    copied = tmp_path / "mine.safetensors"
+    copied.write_bytes(shipped_model().read_bytes())
+    for scorer in (Scorer(), Scorer(copied), pickle.loads(pickle.dumps(Scorer()))):
+        assert "rewards blur" in scorer.caution
+    assert Scorer(small.model()).caution is None
+
+
+def test_another_thread_that_starts_torch_later_has_all_of_its_threads():
+    """`score_many` of several threads at once, and what torch's number of threads is in each later one."""
+    torch.set_num_threads(4)
+    scorer = Scorer(small.model(), views=2)
+
+    def work(_):
+        found = [score.mean for score in scorer.score_many([PHOTO] * 3, batch=2, workers=2)]
+        return found, torch.get_num_threads()
+
+    expected = [scorer.score(PHOTO).mean] * 3
+    for _ in range(5):
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(work, range(12))) == [(expected, 4)] * 12
+    seen = []
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    assert seen == [4] * 3
+
+
+def test_a_fork_in_a_program_that_never_scored_before(tmp_path):
+    """The first things a process does with the package, in a child that another thread's fork made."""
+    program = (
+        "import multiprocessing, numpy as np, torch\n"
+        "from dcnn_fast import Scorer\n"
+        "image = np.zeros((50, 60, 3), np.uint8)\n"
+        "def one(_): return Scorer().score(image).mean\n"
+        "torch.ones(2000, 2000).square().sum()\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool: found = pool.map(one, range(3))\n"
+        "assert len({*found, one(0)}) == 1, found\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
