@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dcnn_fast.data import DataSet
-from dcnn_fast.training.files import put
+from dcnn_fast.data import DataSet, Example
 from dcnn_fast.training.update_rule import ConvNetUpdate
 
 FORMAT = 1
@@ -57,20 +57,25 @@ class Checkpoint:
     progress: Progress
     settings: dict[str, Any]
     fingerprint: str
+    identity: dict[str, str]
 
 
 def save_checkpoint(
-    path: Path, net: nn.Module, update: ConvNetUpdate, progress: Progress, settings: dict[str, Any], fingerprint: str
-) -> None:
-    """Write a run's state to `path`, where the former one stays until the new one is whole."""
+    path: Path, net: nn.Module, update: ConvNetUpdate, progress: Progress, settings: dict[str, Any], fingerprint: str,
+    identity: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Write a run's state to `path`."""
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
     for name, parameter in net.named_parameters():
         increment = update.state[parameter].get("increment") if parameter in update.state else None
         if increment is not None:
             tensors[f"increment.{name}"] = increment
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "settings": settings, "fingerprint": fingerprint, "progress": asdict(progress)}
-    put(path, lambda partial: save_file(plain, str(partial), metadata={_KEY: json.dumps(header)}))
+    header = {
+        "format": FORMAT, "settings": settings, "fingerprint": fingerprint, "identity": dict(identity),
+        "progress": asdict(progress),
+    }  # fmt: skip
+    save_file(plain, str(path), metadata={_KEY: json.dumps(header)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -83,7 +88,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from None
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format must be {FORMAT}, got {header.get('format')!r}")
-    return Checkpoint(tensors, Progress(**header["progress"]), header["settings"], header["fingerprint"])
+    identity = header.get("identity", {})  # versions before 0.2 did not say
+    return Checkpoint(tensors, Progress(**header["progress"]), header["settings"], header["fingerprint"], identity)
 
 
 @torch.no_grad()
@@ -110,9 +116,40 @@ def restore(checkpoint: Checkpoint, net: nn.Module, update: ConvNetUpdate) -> No
 
 def fingerprint_of(data: DataSet, inputs: Any, architecture: Any) -> str:
     """A digest of what a run learns from and with: labels, keys, targets, the network's inputs and spec; not the pixels."""
-    state = hashlib.sha256(repr((data.labels, data.attributes, tuple(inputs), architecture)).encode())
+    state = hashlib.sha256(repr((data.labels, data.attributes, tuple(inputs), architecture)).encode("utf-8", "surrogateescape"))
     for part in (data.train, data.test):
         for example in part:
-            state.update(repr((example.key, example.label, example.attribute, example.truth)).encode())
+            text = repr((example.key, example.label, example.attribute, example.truth))
+            state.update(text.encode("utf-8", "surrogateescape"))
         state.update(b"|")
     return state.hexdigest()
+
+
+def identity_of(data: DataSet, inputs: Any, architecture: Any, origin: str = "") -> dict[str, str]:
+    """What a run learns from and with, by name, so that a difference can be named; not the pixels.
+
+    origin: what the network starts from, "" where nobody says.
+    """
+    return {
+        "labels": ", ".join(data.labels), "attributes": ", ".join(data.attributes) or "none",
+        "network": _digest((tuple(inputs), architecture)), "start": origin,
+        "training photographs": _listed(data.train), "held-out photographs": _listed(data.test),
+    }  # fmt: skip
+
+
+def identity_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What keeps a run from going on: one text for each part of `identity_of` that differs, none where it may."""
+    return [
+        f"{name} was {before[name]} and is {value}"
+        for name, value in now.items()
+        if before.get(name) and value and before[name] != value
+    ]
+
+
+def _listed(examples: Iterable[Example]) -> str:
+    listed = [(example.key, example.label, example.attribute, example.truth) for example in examples]
+    return f"{len(listed)} ({_digest(listed)})"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogateescape")).hexdigest()[:12]

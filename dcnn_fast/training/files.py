@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,21 @@ from pathlib import Path
 def put(path: Path, write: Callable[[Path], None]) -> None:
     """Have `write` fill a file beside `path`, then let it take that name; until then, whatever was there stays there.
 
-    A process killed at any moment leaves the former file or the new one, never a part, after a crash of the machine too.
+    A process killed at any moment leaves the former file or the new one, never a part, after a crash of the machine too. A
+    link is written through. Raises OSError, where `path` is there and no file as well; nothing is left beside it then.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # a device would be gone
+        raise OSError(errno.EINVAL, "it is there and no file", str(path))
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    write(partial)
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        write(partial)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,20 +79,31 @@ def held_still(columns: list[Column]) -> Iterator[None]:
 
 
 @contextmanager
-def computed_in(net: nn.Module, precision: TrainingPrecision) -> Iterator[None]:
-    """The network's products in `precision`, forward and backward, while the context lasts; the label layer's stay in fp32."""
+def computed_in(net: nn.Module, precision: TrainingPrecision, device: torch.device) -> Iterator[None]:
+    """The network's products in `precision`, forward and backward, while the context lasts; the label layer's stay in fp32.
+
+    On a GPU torch's own products are told so by a setting of the whole process, which is put back.
+    """
     columns = [module for module in net.modules() if isinstance(module, Column)]
     before = [column.precision for column in columns]
-    tf32 = torch.backends.cuda.matmul.allow_tf32
     for column in columns:
         column.compute_in(_PRODUCTS[precision])
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
-        yield
+        with _tf32(precision == "tf32") if device.type == "cuda" else nullcontext():
+            yield
     finally:
         for column, former in zip(columns, before, strict=True):
             column.compute_in(former)
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+@contextmanager
+def _tf32(wanted: bool) -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def multi_column(net: nn.Module) -> MultiColumn | None:

@@ -6,9 +6,10 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dcnn_fast.training.files import put
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FIELDS = (
     "epoch", "step", "rate", "loss", "images", "seconds", "images_per_second", "skipped", "test_count", "test_loss",
@@ -22,28 +23,20 @@ Advance = Callable[[int, str], None]
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The rows of a run, one an epoch, in the columns of `FIELDS`; what an epoch does not have stays empty.
 
-    The file is replaced as a whole, so that a run that goes on from a checkpoint never has a row twice.
+    The file is written as a whole, so that a run that goes on from a checkpoint never has a row twice.
     """
-
-    def write(partial: Path) -> None:
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, FIELDS)
-            table.writeheader()
-            table.writerows(rows)
-
-    put(path, write)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, FIELDS)
+        table.writeheader()
+        table.writerows(rows)
 
 
 def write_skipped(skipped: Mapping[str, str], path: Path) -> None:
-    """The photographs that could not be read, each with the reason."""
-
-    def write(partial: Path) -> None:
-        with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            table = csv.writer(file)
-            table.writerow(("key", "reason"))
-            table.writerows(skipped.items())
-
-    put(path, write)
+    """The photographs that could not be read when they were last tried, each with the reason."""
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        table = csv.writer(file)
+        table.writerow(("key", "reason"))
+        table.writerows(skipped.items())
 
 
 class Board:
@@ -68,23 +61,27 @@ class Board:
 
 
 @contextmanager
-def progress_bar(total: int, done: int, shown: bool) -> Iterator[Advance]:
-    """A bar on stderr over `total` images, `done` of them before; yields what is called with more images and a text."""
-    if not shown:
+def progress_bar(total: int, done: int, shown: Console | bool) -> Iterator[Advance]:
+    """A bar over `total` images, `done` of them before, on `shown` or, where that is True, on stderr; False: no bar.
+
+    Yields what is called with more images and a text.
+    """
+    if shown is False:
         yield lambda images, text: None
         return
     from rich.console import Console  # noqa: PLC0415 - for those who look
+    from rich.markup import escape  # noqa: PLC0415
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} images"),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True) if shown is True else shown) as bar:
         task = bar.add_task("", total=total, completed=done, rate="")
 
         def advance(images: int, text: str) -> None:
-            bar.update(task, advance=images, description=text)
+            bar.update(task, advance=images, description=escape(text))
             speed = bar.tasks[0].speed
             bar.update(task, rate="" if speed is None else f"{speed:,.1f} images/s")
 

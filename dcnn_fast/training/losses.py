@@ -33,7 +33,7 @@ def loss_of(outputs: Outputs, targets: Tensor, counts: Tensor) -> Tensor:
 
     targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part.
     """
-    total = torch.zeros((), device=targets.device)
+    total = torch.zeros((), dtype=torch.float32, device=targets.device)  # whatever the process's default is
     for number, logits in enumerate(layers_of(outputs)):
         summed = F.cross_entropy(logits.float(), targets[:, number], ignore_index=-1, reduction="sum")
         total = total + summed / max(1.0, counts[number].item())

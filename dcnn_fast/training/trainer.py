@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Column, Input, Model, MultiColumn, save_model
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
-from dcnn_fast.training.files import put
+from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, SKIPPED, Folder, require_folder
 from dcnn_fast.training.interrupts import interrupts
 from dcnn_fast.training.learning import columns_of, computed_in, held_still, multi_column, rate_groups, still_columns
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
@@ -30,12 +30,15 @@ from dcnn_fast.training.losses import counts_of, loss_of, targets_of
 from dcnn_fast.training.machine import require_machine
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.settings import Settings, differences, settings_from_dict
+from dcnn_fast.training.surroundings import generator_of, own_surroundings, plain_products
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
+from dcnn_fast.training.workers import WorkerError
 from dcnn_fast.viz.curves import save_curves
 
-CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
-LOG, SKIPPED, CURVES = "log.csv", "skipped.csv", "curves.png"
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _SECONDS_BETWEEN_PICTURES = 60.0
 
 
@@ -48,13 +51,19 @@ class Outcome:
     """What a run came to.
 
     steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS`. best: the row of the best epoch,
-    None without held-out examples. skipped: the photographs that could not be read, each with the reason.
+    None without held-out examples. skipped: the photographs that could not be read when they were last tried, each with the
+    reason. unwritten: the files of the run that could not be written, each with the reason.
     """
 
     steps: int
     history: tuple[dict[str, Any], ...]
     best: dict[str, Any] | None
     skipped: dict[str, str]
+    unwritten: dict[str, str] = field(default_factory=dict)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def train(
@@ -68,8 +77,10 @@ def train(
     workers: int = 0,
     cache: int = 0,
     threads: int = 1,
-    progress: bool = False,
+    progress: Console | bool = False,
     tensorboard: bool = False,
+    origin: str = "",
+    warn: Callable[[str], None] = _warn,
 ) -> Outcome:
     """Train `net` on data.train, look at data.test, and leave the run in the folder `out`.
 
@@ -79,36 +90,46 @@ def train(
     resume: go on from the checkpoint in `out` where there is one: the result is that of a run that was never interrupted, bit
         for bit on the same machine with the same number of threads. Settings, data and network must be those of the run.
     device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
-        their planes, kept in memory. threads: that fill it. progress: a bar on stderr. tensorboard: write its log too.
+        their planes, kept in memory. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
+        its log too. origin: what the network starts from, in words or as a digest; a run that goes on must have the same.
+        warn: told, at once, of a file that cannot be written.
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv and curves.png. A photograph that cannot be read is skipped and named in
-    skipped.csv: its mini-batch is smaller and the mean over the cases that are left. Ctrl-C and SIGTERM finish the step, write
-    a checkpoint and raise KeyboardInterrupt. Under torchrun every process takes its share of each mini-batch and the gradients
-    are summed, so that the weights are those of one process within rounding, but for dropout, whose masks each process draws
-    for its own share.
+    for a module that is not a `MultiColumn`), log.csv and curves.png; one that cannot be written is named in
+    `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped and named in skipped.csv:
+    its mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and
+    SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt. What the process has set (autocast, modes, default
+    device, generators) changes nothing and is as it was afterwards. Under torchrun every process takes its share of each
+    mini-batch and the gradients are summed, so that the weights are those of one process within rounding, but for dropout,
+    whose masks each process draws for its own share.
 
     Raises ValueError naming what cannot be used (device, settings, labels, no readable photograph), CheckpointError where `out`
-    holds another run, and DivergedError when the loss or a weight is not finite; the checkpoint is then the last good one.
+    holds another run or anything else, and DivergedError when the loss or a weight is not finite; the checkpoint is then the
+    last good one. WorkerError, after a checkpoint, where a worker process died.
     """
     require_machine(torch.device(device), tensorboard=tensorboard)
+    if any(parameter.is_inference() for parameter in net.parameters()):
+        raise ValueError("net must not have been made in torch.inference_mode, where nothing can be learnt")
+    folder = Folder(out, warn)
     with ExitStack() as stack:
+        stack.enter_context(own_surroundings(gradients=True))
         world, where = stack.enter_context(joined(torch.device(device)))
         if world.first:
-            out.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_locked(out))
+            require_folder(out, resume=resume)
+            stack.enter_context(folder.locked())
+            require_folder(out, resume=resume)  # another run may have been here meanwhile
         world.wait()
-        stack.enter_context(computed_in(net, settings.precision))
+        stack.enter_context(computed_in(net, settings.precision, where))
         still = still_columns(net, settings)
         stack.enter_context(held_still(still))
         stack.enter_context(torch.random.fork_rng([where] if where.type == "cuda" else []))
-        run = _Run(net.to(where), data, settings, out, world, where, workers, still)
-        run.begin(resume, cache, threads)
-        board = Board(out / "tensorboard", run.steps_done) if tensorboard and world.first else None
+        run = _Run(net.to(where), data, settings, folder, world, where, workers, still, origin)
+        run.begin(cache, threads)
+        board = Board(out / BOARD, run.steps_done) if tensorboard and world.first else None
         if board is not None:
             stack.callback(board.close)
         stop = stack.enter_context(interrupts())
-        advance = stack.enter_context(progress_bar(*run.images(), shown=progress and world.first))
+        advance = stack.enter_context(progress_bar(*run.images(), shown=progress if world.first else False))
         run.go(stop, advance, board)
         return run.finish()
 
@@ -126,8 +147,8 @@ class _Run:
     """One run: what it is given, and where it stands."""
 
     def __init__(
-        self, net: nn.Module, data: DataSet, settings: Settings, out: Path, world: World, device: torch.device, workers: int,
-        still: list[Column],
+        self, net: nn.Module, data: DataSet, settings: Settings, out: Folder, world: World, device: torch.device, workers: int,
+        still: list[Column], origin: str,
     ) -> None:  # fmt: skip
         inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
         self.net, self.data, self.settings, self.out = net, data, settings, out
@@ -135,6 +156,7 @@ class _Run:
         self.ours, self.columns = multi_column(net), columns_of(net)
         self.train_set, self.test_set = _usable(self.ours, data)
         self.fingerprint = runs.fingerprint_of(data, inputs, _architecture(self.columns))
+        self.identity = runs.identity_of(data, inputs, _architecture(self.columns), origin)
         decoded = device.type != "cpu"
         self.pictures = Pictures(self.train_set, inputs, decoded=decoded)
         self.draws = Draws(self.pictures, seed=settings.seed, flip=settings.flip)
@@ -145,6 +167,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.steps = math.ceil(len(self.train_set) / settings.batch)
         self.progress = runs.Progress()
+        self.readable: set[str] = set()  # skipped before, and read in this epoch
         self.drawn = time.monotonic()
 
     @property
@@ -157,17 +180,15 @@ class _Run:
         count = len(self.train_set)
         return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
 
-    def begin(self, resume: bool, cache: int, threads: int) -> None:
-        """Fill the cache, then start afresh or take up the checkpoint."""
+    def begin(self, cache: int, threads: int) -> None:
+        """Start afresh or take up the checkpoint, and fill the cache."""
         path = self.out / CHECKPOINT
         found = self.world.first_ones(path.is_file())
-        if found and not resume:
-            raise runs.CheckpointError(f"out must not hold a run unless it is to be resumed, got {self.out}")
-        if cache:
-            self.pictures.hold(cache, threads)
         if found:
             self._take_up(runs.load_checkpoint(path))
-        elif self.settings.mean == "data" and self.columns:
+        if cache:
+            self.pictures.hold(cache, threads)
+        if not found and self.settings.mean == "data" and self.columns:
             self.progress.means = self.world.first_ones(self._means_of_data(threads))
         if self.progress.means is not None:
             self._set_means(self.progress.means)
@@ -186,16 +207,22 @@ class _Run:
             while self.progress.step < self.steps:
                 assert ready is not None
                 launched = self._launch(*ready, stop.is_set())
-                ready = self._next(stream)  # while the device computes
+                died: WorkerError | None = None
+                try:
+                    ready = self._next(stream)  # while the device computes
+                except WorkerError as error:
+                    died = error
                 stopped = self._account(launched)
                 self.progress.seconds = before + time.monotonic() - started
                 advance(self._cases_of_step(), self._text())
                 every = self.settings.checkpoint_steps
                 inside = self.progress.step < self.steps
-                if stopped or (every and inside and self.progress.step % every == 0):
+                if stopped or died or (every and inside and self.progress.step % every == 0):
                     self._save()
                 if stopped:
                     raise KeyboardInterrupt
+                if died:
+                    raise died
             self._end_epoch(board)
 
     def finish(self) -> Outcome:
@@ -206,14 +233,16 @@ class _Run:
             self._save_model(LAST, progress.history[-1])
             self._write_log(last=True)
         self.world.wait()
-        return Outcome(self.steps_done, tuple(progress.history), progress.best, dict(progress.skipped))
+        skipped, unwritten = dict(progress.skipped), dict(self.out.unwritten)
+        return Outcome(self.steps_done, tuple(progress.history), progress.best, skipped, unwritten)
 
     def _take_up(self, checkpoint: runs.Checkpoint) -> None:
         found = differences(settings_from_dict(checkpoint.settings), self.settings)
-        if checkpoint.fingerprint != self.fingerprint:
+        found += runs.identity_differences(checkpoint.identity, self.identity)
+        if not found and checkpoint.fingerprint != self.fingerprint:
             found.append("the data set or the network is another")
         if found:
-            raise runs.CheckpointError(f"the run in {self.out} cannot be resumed: {'; '.join(found)}")
+            raise runs.CheckpointError(f"the run in {self.out.path} cannot be resumed: {'; '.join(found)}")
         runs.restore(checkpoint, self.net, self.update)
         self.progress = checkpoint.progress
         self.scaler.load_state_dict(checkpoint.progress.scaler)
@@ -257,17 +286,19 @@ class _Run:
         targets = targets_of([self.train_set[number] for number in cases.numbers])
         counts = torch.cat([counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)]).double()])
         *labelled, present, stopped = self.world.sum(counts).tolist()
-        loss = torch.zeros((), device=self.device)
+        loss = torch.zeros((), dtype=torch.float32, device=self.device)
         self.update.zero_grad()
         if cases.numbers:
-            loss = loss_of(self.net(*windows), targets.to(self.device), torch.tensor(labelled))
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            with plain_products(self.device):
+                loss = loss_of(self.net(*windows), targets.to(self.device), torch.tensor(labelled, dtype=torch.float64))
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         loss = self._summed(loss.detach())
         if present:
             self.scaler.step(self.update)
             self.scaler.update()
+        self._note_read([self.train_set[number].key for number in cases.numbers])
         for number, reason in cases.bad:
-            progress.skipped.setdefault(self.train_set[number].key, reason)
+            progress.skipped[self.train_set[number].key] = reason
         return _Launched(loss, int(present), bool(stopped))
 
     def _account(self, launched: _Launched) -> bool:
@@ -293,22 +324,43 @@ class _Run:
             self.world.sum_all([*(parameter.grad for parameter in self.learning if parameter.grad is not None), loss])
         return loss
 
+    def _note_read(self, keys: Sequence[str]) -> None:
+        """What is read now is no longer skipped: a drive that was away for a while is back."""
+        for key in keys:
+            if self.progress.skipped.pop(key, None) is not None:
+                self.readable.add(key)
+
+    def _gather_skipped(self) -> None:
+        """What all processes skipped, but for what one of them has read since."""
+        everyones = self.world.gather((self.progress.skipped, self.readable))
+        read = set().union(*(readable for _, readable in everyones))
+        for skipped, _ in everyones:
+            self.progress.skipped.update(skipped)
+        self._note_read(list(read))
+        self.readable = set()
+
     def _seed_dropout(self) -> None:
         """Dropout's masks depend on the seed and the step alone, so a run that goes on from here draws the same ones."""
         words = generator("dropout", self.settings.seed, self.steps_done, self.world.rank)
-        torch.manual_seed(int(words.integers(2**63)))
+        generator_of(self.device).manual_seed(int(words.integers(2**63)))
 
     def _end_epoch(self, board: Board | None) -> None:
         progress, settings = self.progress, self.settings
         self._require_finite()
-        for found in self.world.gather(progress.skipped):
-            progress.skipped.update(found)
+        self._gather_skipped()
         if not progress.cases:
             key, reason = next(iter(progress.skipped.items()))
             raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
         measured: dict[str, float] = {}
         if self._is_looked_at():
-            measured, bad = look(self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers)
+            try:
+                measured, bad = look(
+                    self.net, self.held_out, self.world, self.device, batch=settings.batch, workers=self.workers
+                )
+            except WorkerError:
+                self._save()
+                raise
+            self._note_read([example.key for example in self.test_set])
             progress.skipped.update(bad)
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1, "step": self.steps_done, "rate": self.update.param_groups[0]["lr"],
@@ -327,7 +379,7 @@ class _Run:
         if self.world.first:
             self._write_log()
             if board is not None:
-                board.row(row)
+                self.out.attempt(BOARD, lambda: board.row(row))
 
     def _is_looked_at(self) -> bool:
         every, epoch = self.settings.evaluate_every, self.progress.epoch + 1
@@ -338,7 +390,10 @@ class _Run:
         if row.get(name) is None:
             return False
         best = self.progress.best
-        return best is None or (row[name] < best[name] if self.settings.best_by == "loss" else row[name] > best[name])
+        if best is None or row["test_count"] != best["test_count"]:  # fewer could be read: no measure beside that of all
+            return best is None or row["test_count"] > best["test_count"]
+        better: bool = row[name] < best[name] if self.settings.best_by == "loss" else row[name] > best[name]
+        return better
 
     def _require_finite(self) -> None:
         """A gradient may overflow where the loss did not: such weights are neither looked at nor kept."""
@@ -349,8 +404,11 @@ class _Run:
         self._require_finite()
         self.progress.scaler = self.scaler.state_dict()
         if self.world.first:
-            runs.save_checkpoint(
-                self.out / CHECKPOINT, self.net, self.update, self.progress, self.settings.to_dict(), self.fingerprint
+            self.out.put(
+                CHECKPOINT,
+                lambda partial: runs.save_checkpoint(
+                    partial, self.net, self.update, self.progress, self.settings.to_dict(), self.fingerprint, self.identity
+                ),
             )
 
     def _save_model(self, name: str, row: dict[str, Any]) -> None:
@@ -360,17 +418,18 @@ class _Run:
         }  # fmt: skip
         net = self.net
         if isinstance(net, MultiColumn):
-            put(self.out / name, lambda partial: save_model(Model(net, {"training": provenance}), partial))
+            self.out.put(name, lambda partial: save_model(Model(net, {"training": provenance}), partial))
             return
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in net.state_dict().items()}
-        put(self.out / name, lambda partial: save_file(tensors, str(partial)))
+        self.out.put(name, lambda partial: save_file(tensors, str(partial)))
 
     def _write_log(self, last: bool = False) -> None:
-        write_csv(self.progress.history, self.out / LOG)
-        if self.progress.skipped:
-            write_skipped(self.progress.skipped, self.out / SKIPPED)
+        progress = self.progress
+        self.out.put(LOG, lambda partial: write_csv(progress.history, partial))
+        if progress.skipped or (self.out / SKIPPED).exists():
+            self.out.put(SKIPPED, lambda partial: write_skipped(progress.skipped, partial))
         if last or time.monotonic() - self.drawn > _SECONDS_BETWEEN_PICTURES:
-            put(self.out / CURVES, lambda partial: save_curves(self.progress.history, partial))
+            self.out.put(CURVES, lambda partial: save_curves(progress.history, partial))
             self.drawn = time.monotonic()
 
     def _cases_of_step(self) -> int:
@@ -420,13 +479,3 @@ def _architecture(columns: Sequence[Column]) -> list[Any]:
 
 def _summary(data: DataSet) -> dict[str, Any]:
     return {"labels": list(data.labels), "train": len(data.train), "test": len(data.test), "notes": list(data.notes)}
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """The folder for this run alone: two runs in one folder would write over each other."""
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise runs.CheckpointError(f"out must not be in use by another run, got {out}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -15,6 +14,7 @@ from dcnn_fast.data import Example
 from dcnn_fast.training.distributed import World
 from dcnn_fast.training.loading import Draws, Request, load
 from dcnn_fast.training.losses import layers_of
+from dcnn_fast.training.surroundings import plain_products
 
 
 @torch.no_grad()
@@ -37,7 +37,8 @@ def look(
         for cases in loaded:
             bad += cases.bad
             if cases.numbers:
-                layers = layers_of(net(*cases.on(device, draws.pictures.inputs)))
+                with plain_products(device):
+                    layers = layers_of(net(*cases.on(device, draws.pictures.inputs)))
                 probs, *second = (_averaged(logits, draws.views) for logits in layers)
                 named = second[0].argmax(dim=1).tolist() if second else [-1] * len(cases.numbers)
                 found += zip(cases.numbers, probs.tolist(), named, strict=True)
@@ -74,14 +75,12 @@ def measures(probs: np.ndarray, examples: Sequence[Example]) -> dict[str, float]
     A prediction is right when it is the label or, where several are right, one of `truth`; majority: the accuracy of always
     naming the commonest label. auc is NaN where one label alone occurs.
     """
-    from sklearn.metrics import balanced_accuracy_score, roc_auc_score  # noqa: PLC0415 - optional dependency
+    from sklearn.metrics import recall_score, roc_auc_score  # noqa: PLC0415 - optional dependency
 
     labels, named = np.array([example.label for example in examples]), probs.argmax(axis=1)
     right = [name == example.label or name in example.truth for name, example in zip(named, examples, strict=True)]
     taken = np.where(right, named, labels)  # where several labels are right, the one that was named
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a label that never occurs
-        balanced = float(balanced_accuracy_score(taken, named))
+    balanced = float(recall_score(taken, named, labels=np.unique(taken), average="macro"))  # of the labels that occur
     result = {
         "count": len(examples),
         "loss": float(-np.log(probs[np.arange(len(labels)), labels].clip(1e-300)).mean()),

@@ -109,7 +109,7 @@ def test_a_step_is_cuda_convnets_rule_at_the_rates_of_column_and_schedule(tmp_pa
     numbers = tuple(epoch_order(0, 0, 8).tolist())
     cases = Draws(Pictures(data.train, net.inputs), seed=0)[Request(0, numbers)]
     labels = torch.tensor([data.train[number].label for number in numbers])
-    nn.functional.cross_entropy(reference(*cases.windows), labels).backward()
+    nn.functional.cross_entropy(reference(*cases.on(torch.device("cpu"), ())), labels).backward()
     for (name, parameter), found in zip(reference.named_parameters(), net.parameters(), strict=True):
         rate = (0.002 if name.endswith("bias") else 0.001) * 0.1 * (0.5 if name.startswith("columns.1") else 1)
         decay = 0 if name.endswith("bias") else 10.0

@@ -52,7 +52,12 @@ def test_a_second_task_is_looked_at_where_examples_have_an_attribute():
     found, _ = look(net, draws, World(), torch.device("cpu"), batch=4)
     net.eval()
     with torch.no_grad():
-        second = net(*draws[Request(None, tuple(range(5)))].windows)[1].softmax(dim=1).reshape(5, 2, 3).mean(dim=1)
+        second = (
+            net(*draws[Request(None, tuple(range(5)))].on(torch.device("cpu"), ()))[1]
+            .softmax(dim=1)
+            .reshape(5, 2, 3)
+            .mean(dim=1)
+        )
     right = [int(second[i].argmax()) == e.attribute for i, e in enumerate(examples) if e.attribute >= 0]
     assert found["attribute_accuracy"] == np.mean(right) and found["attribute_majority"] == 0.5
     without = Draws(Pictures([replace(e, attribute=-1) for e in examples], net.inputs), seed=0)
@@ -69,7 +74,7 @@ def test_a_look_averages_the_views_whatever_the_batch():
     net.eval()
     cases = draws[Request(None, tuple(range(9)))]
     with torch.no_grad():
-        probs = net(*cases.windows).softmax(dim=1).reshape(9, 3, 2).mean(dim=1)
+        probs = net(*cases.on(torch.device("cpu"), ())).softmax(dim=1).reshape(9, 3, 2).mean(dim=1)
     for name, value in measures(probs.double().numpy(), data.test).items():
         assert found[name] == pytest.approx(value, rel=1e-5), name
     again, _ = look(net, draws, World(), torch.device("cpu"), batch=1, workers=1)

@@ -1,0 +1,93 @@
+"""The folder of a run: what may be in it before, its lock, and its files, of which each fails alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+
+from dcnn_fast.training.checkpoint import CheckpointError
+from dcnn_fast.training.files import put
+
+CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
+LOG, SKIPPED, CURVES, BOARD = "log.csv", "skipped.csv", "curves.png", "tensorboard"
+
+
+def require_folder(out: Path, *, resume: bool = False) -> None:
+    """That a run may be written to `out`: a new folder, an empty one, or that of a run, which goes on only with `resume`.
+
+    Hidden files, and one that standard output or error is sent to, may be there. Raises CheckpointError naming what else is.
+    """
+    if (out / CHECKPOINT).is_file():
+        if not resume:
+            raise CheckpointError(f"out must not hold a run unless it is to be resumed, got {out}")
+        return
+    if not out.is_dir():
+        if os.path.lexists(out):
+            raise CheckpointError(f"out must be a folder, got {out}")
+        return
+    streams = _streams()
+    for entry in sorted(os.scandir(out), key=lambda entry: entry.name):
+        status = entry.stat(follow_symlinks=False)
+        if not entry.name.startswith(".") and (status.st_dev, status.st_ino) not in streams:
+            raise CheckpointError(
+                f"out must be a new or an empty folder, or that of a run, got {out}: it holds {entry.name} and no {CHECKPOINT}"
+            )
+
+
+class Folder:
+    """Where a run's files go. A file that cannot be written is told to `warn`, and the run goes on.
+
+    unwritten: the files whose last writing failed, each with the reason.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self.path, self.warn = path, warn
+        self.unwritten: dict[str, str] = {}
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def put(self, name: str, write: Callable[[Path], None]) -> None:
+        """Have `write` fill the file of that name; until it is whole the former one stays."""
+        self.attempt(name, lambda: put(self.path / name, write))
+
+    def attempt(self, name: str, write: Callable[[], None]) -> None:
+        """`write`, which writes what goes by that name."""
+        try:
+            write()
+        except (OSError, SafetensorError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            if self.unwritten.get(name) != reason:  # a full disk is said once, not each minute
+                self.warn(f"{self.path / name} could not be written: {reason}; the run goes on")
+            self.unwritten[name] = reason
+        else:
+            self.unwritten.pop(name, None)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder, which is made where it is not there, for this run alone: two in one would write over each other."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise CheckpointError(f"out must not be in use by another run, got {self.path}") from None
+
+
+def _streams() -> set[tuple[int, int]]:
+    """The files that standard output and error go to."""
+    found = set()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            status = os.fstat(stream.fileno()) if stream is not None else None
+        except (OSError, ValueError):  # closed
+            status = None
+        if status is not None:
+            found.add((status.st_dev, status.st_ino))
+    return found
