@@ -128,6 +128,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
 
 def _one_line(error: BaseException) -> str:
     text = re.sub(r"<[\w.]+ [^>]*0x[0-9a-f]+>", "the file", str(error))
+    text = re.sub(r" \(\d+ bytes not processed\)", "", text)  # a number that follows from how much is read at a time
     return " ".join(text.split()) or type(error).__name__
 
 

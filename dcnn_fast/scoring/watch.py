@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_COMPARED = 2**14  # values of a tensor, evenly spread, that are compared; smaller tensors are compared whole
+_COMPARED = 2**12  # values of a tensor, evenly spread, that are compared; smaller tensors are compared whole
 
 
 class WeightsError(ValueError):
@@ -20,7 +20,7 @@ class Watch:
 
     Seen are: another tensor or module in a weight's place (`p.data = ...`, `to`), every write that torch counts
     (`load_state_dict`, `copy_`, an optimiser's step), and, of those that it does not count (through `.data` or numpy), the ones
-    that touch any of 16,384 evenly spread values of a tensor.
+    that touch any of 4,096 evenly spread values of a tensor.
     """
 
     def __init__(self, net: nn.Module) -> None:

@@ -8,6 +8,7 @@ float32 or float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -155,7 +156,7 @@ def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockPara
 
 def _conv_relu_padded(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> Tensor:
     weight = weight.to(x.dtype)
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(allow_tf32=False) if x.is_cuda else nullcontext():
         if options.precision == "bf16x3":
             (high, low), (weight_high, weight_low) = _split(x), _split(weight)
             result = F.conv2d(low, weight_high, None, options.stride, groups=options.groups)
