@@ -11,6 +11,7 @@ from dcnn_fast.cli import sets
 from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
 
 if TYPE_CHECKING:
+    from dcnn_fast.cli.targets import Kind
     from dcnn_fast.data import DataSet
 
 app = typer.Typer(no_args_is_help=True, help="Check, import or make data sets.")
@@ -53,18 +54,37 @@ def check(
 @app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(help="A folder with AVA.txt, a folder for each label, a JSON or a CSV file.")],
-    out: Annotated[Path, typer.Argument(dir_okay=False, help="The CSV file to write.")],
+    out: Annotated[Path, typer.Argument(help="The CSV file to write; - is standard output.")],
     images: sets.Images = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
 ) -> None:
-    """Write what another project's label file says as a CSV file that the other commands read."""
+    """Write what another project's label file says as a CSV file that the other commands read.
+
+    Exit status: 0, 2 for a wrong call, 3 when the file could not be written.
+    """
+    from dcnn_fast.cli.targets import Wanted, reason, reserve  # noqa: PLC0415
     from dcnn_fast.data import importing  # noqa: PLC0415
 
     try:
-        head, rows = importing.convert(source, images)
-        importing.write(out, head, rows)
+        with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=overwrite) as (target,):
+            head, rows = importing.convert(source, images)
+            folder = Path.cwd() if target.file is None else target.file.parent
+            content = importing.csv_text(folder, head, rows).encode("utf-8", "surrogateescape")
+            try:
+                target.write(content)
+            except OSError as error:
+                fail(f"{out}: {reason(error)}", 3)
     except (ValueError, OSError) as error:
         fail(str(error))
-    stdout().print(f"{len(rows)} rows in {out}", markup=False)
+    (stderr() if target.is_standard_output else stdout()).print(f"{len(rows)} rows in {out}")
+
+
+def _imported() -> Kind:
+    from dcnn_fast.cli.targets import lines_of  # noqa: PLC0415
+    from dcnn_fast.data.tables import HISTOGRAM  # noqa: PLC0415
+
+    heads = (("path", "label", "split"), ("path", *HISTOGRAM, "split"), ("path", *HISTOGRAM))
+    return lines_of("an imported CSV file", *map(",".join, heads))
 
 
 @app.command()
@@ -84,7 +104,7 @@ def make(
         made = synthetic.make(kind, out, images=images, seed=seed, corrupt=corrupt, missing=missing, crlf=crlf)
     except (ValueError, OSError) as error:
         fail(str(error))
-    stdout().print(str(made), markup=False)
+    stdout().print(str(made))
 
 
 def _print_set(data: DataSet) -> None:
@@ -104,11 +124,11 @@ def _print_set(data: DataSet) -> None:
             table.add_row(category, "", *(str(sum(e.category == category for e in part)) for part in (data.train, data.test)))
         out.print(table)
     for note in data.notes:
-        out.print(note, markup=False)
+        out.print(note)
     for key in data.missing[:10]:
-        out.print(f"missing: {printable(key)}", markup=False)
+        out.print(f"missing: {printable(key)}")
     if data.missing:
-        out.print(f"{len(data.missing)} photographs are missing", markup=False)
+        out.print(f"{len(data.missing)} photographs are missing")
 
 
 def _print_unreadable(data: DataSet) -> int:
@@ -121,6 +141,6 @@ def _print_unreadable(data: DataSet) -> int:
         task = bar.add_task("reading", total=len(examples))
         found = unreadable(examples, lambda: bar.advance(task))
     for key, reason in found.items():
-        stdout().print(f"unreadable: {printable(key)}: {reason}", markup=False)
-    stdout().print(f"{len(found)} of {len(examples)} photographs cannot be read", markup=False)
+        stdout().print(f"unreadable: {printable(key)}: {printable(reason)}")
+    stdout().print(f"{len(found)} of {len(examples)} photographs cannot be read")
     return len(found)

@@ -46,9 +46,9 @@ def open_set(
         fail(str(error))
     if not quiet:
         for note in data.notes:
-            stderr().print(f"note: {note}", markup=False)
+            stderr().print(f"note: {note}")
         if data.missing:
-            stderr().print(f"note: {len(data.missing)} listed photographs are not there, {data.missing[0]} first", markup=False)
+            stderr().print(f"note: {len(data.missing)} listed photographs are not there, {data.missing[0]} first")
     return data
 
 

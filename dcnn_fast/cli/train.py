@@ -81,9 +81,10 @@ def train(
 ) -> None:
     """Train a network on a data set; the defaults are the paper's.
 
-    The folder --out gets best.safetensors and last.safetensors, log.csv, curves.png and a checkpoint after each epoch. Under
-    torchrun every process takes its share of each mini-batch. Exit status: 0, 1 when the loss diverged, 2 for a wrong call,
-    130 when interrupted; the checkpoint is valid then and --resume goes on.
+    The folder --out, which must be new, empty or a run's, gets best.safetensors and last.safetensors, log.csv, curves.png and
+    a checkpoint after each epoch. Under torchrun every process takes its share of each mini-batch. Exit status: 0, 1 when the
+    loss diverged or a process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128
+    and the number of the signal that ended it (130 for Ctrl-C); the checkpoint is valid then and --resume goes on.
     """
     from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 

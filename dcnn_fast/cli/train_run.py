@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from dcnn_fast import spec
-from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.console import fail, note, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
-from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, parse_drops, train
+from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
+from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
 _SECOND = ("attribute_accuracy", "attribute_majority")
@@ -144,28 +148,38 @@ def run(
 ) -> int:
     """The whole command; returns its exit status."""
     talks = first_process()
-    try:
-        chosen = options()
-    except ValueError as error:
-        fail(str(error))
-    data = opened()
-    try:
-        net = network(data)
-        if talks:
-            _introduce(data)
-        outcome = train(
-            net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
-            threads=os.cpu_count() or 1, progress=talks, tensorboard=machine.tensorboard,
-        )  # fmt: skip
-    except DivergedError as error:
-        fail(f"{error}; {out} holds the last checkpoint", 1)
-    except (CheckpointError, ValueError, OSError, RuntimeError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail(f"interrupted; --resume goes on from the checkpoint in {out}", 130)
+    with Stop() as stop:
+        try:
+            chosen = options()
+            if talks:  # the others would find what the first one has begun
+                require_folder(out, resume=resume)
+            data = opened()
+            net = network(data)
+            if talks:
+                _introduce(data)
+            outcome = train(
+                net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
+                threads=os.cpu_count() or 1, progress=stderr() if talks else False, tensorboard=machine.tensorboard,
+                origin=Model(net).digest[:12], warn=note,
+            )  # fmt: skip
+        except typer.Exit:
+            raise
+        except DivergedError as error:
+            fail(f"{error}{_goes_on(out, 'what is left is ')}", 1)
+        except WorkerError as error:
+            fail(f"{error}{_goes_on(out, '--resume goes on from ')}", 1)
+        except (CheckpointError, ValueError, OSError, RuntimeError) as error:
+            fail(str(error))
+        except KeyboardInterrupt as error:
+            status = 128 + error.args[0] if error.args else stop.status
+            fail(f"interrupted{_goes_on(out, '--resume goes on from ')}", status)
     if talks:
         _report(outcome, out)
-    return 0
+    return 3 if outcome.unwritten else 0
+
+
+def _goes_on(out: Path, how: str) -> str:
+    return f"; {how}the last checkpoint, {out / CHECKPOINT}" if (out / CHECKPOINT).is_file() else "; there is no checkpoint yet"
 
 
 def first_process() -> bool:
@@ -204,15 +218,16 @@ def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network
 def _introduce(data: DataSet) -> None:
     counts = f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}"
     tasks = f"; and attributes {', '.join(data.attributes)}" if data.attributes else ""
-    stderr().print(counts + tasks, markup=False)
+    stderr().print(counts + tasks)
 
 
 def _report(outcome: Outcome, out: Path) -> None:
-    notes = stderr()
     for key, reason in list(outcome.skipped.items())[:_NAMED]:
-        notes.print(f"skipped: {printable(key)}: {reason}", markup=False)
+        note(f"skipped: {key}: {reason}")
     if len(outcome.skipped) > _NAMED:
-        notes.print(f"skipped: {len(outcome.skipped) - _NAMED:,} more; {out / 'skipped.csv'} names all", markup=False)
+        note(f"skipped: {len(outcome.skipped) - _NAMED:,} more; {out / 'skipped.csv'} names all")
+    for name, reason in outcome.unwritten.items():
+        note(f"error: {out / name} could not be written: {reason}")
     second = [name for name in _SECOND if f"test_{name}" in outcome.history[-1]]
     table = plain_table("epoch", "", "training loss", *(name.replace("_", " ") for name in (*_MEASURES, *second)))
     for row, which in ((outcome.best, "best"), (outcome.history[-1], "last")):
@@ -220,5 +235,5 @@ def _report(outcome: Outcome, out: Path) -> None:
             cells = (row.get(f"test_{name}") for name in (*_MEASURES, *second))
             table.add_row(str(row["epoch"]), which, f"{row['loss']:.4f}", *("" if c is None else f"{c:.4f}" for c in cells))
     stdout().print(table)
-    models = "last.safetensors" if outcome.best is None else "best.safetensors and last.safetensors"
-    stdout().print(f"{out}: {models}, log.csv, curves.png", markup=False)
+    names = [LAST, LOG, CURVES] if outcome.best is None else [BEST, LAST, LOG, CURVES]
+    stdout().print(f"{printable(str(out))}: {', '.join(name for name in names if name not in outcome.unwritten)}")

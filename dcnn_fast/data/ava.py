@@ -43,7 +43,7 @@ def read_ratings(path: Path) -> Ratings:
     Raises ValueError naming the first line that is not, an image without votes, or an id that is there twice.
     """
     try:
-        table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8")
+        table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8-sig")
     except ValueError:
         table = np.zeros((0, 0), np.int64)
     if table.shape[1] != _COLUMNS:
@@ -61,7 +61,7 @@ def read_ratings(path: Path) -> Ratings:
 def read_list(path: Path) -> list[int]:
     """A list of one id a line. Raises ValueError naming the line that is none."""
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if line.strip():
             if not line.strip().isdigit():
                 raise ValueError(f"{path}: line {number} must be an image id, got {line.strip()[:40]!r}")
@@ -70,10 +70,13 @@ def read_list(path: Path) -> list[int]:
 
 
 def photographs(folder: Path) -> dict[int, str]:
-    """The path of every photograph below `folder` that is named by an id; one walk, no look at any file."""
+    """The path of every photograph below `folder` that is named by an id; one walk, no look at any file.
+
+    Folders that systems hide, of thumbnails and of what was deleted, are passed over.
+    """
     found: dict[int, str] = {}
     for root, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(each for each in folders if not each.startswith((".", "@", "#")))  # thumbnails, what was deleted
         for name in names:
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in SUFFIXES and stem.isdigit():
@@ -154,7 +157,7 @@ def read_styles(root: Path) -> StyleLists:
     folder = root / STYLE_LISTS
     train, test = read_list(folder / "train.jpgl"), read_list(folder / "test.jpgl")
     labels = read_list(folder / "train.lab")
-    lines = (folder / "test.multilab").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = (folder / "test.multilab").read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     for name, ids, found in (("train.lab", train, labels), ("test.multilab", test, rows)):
         if len(ids) != len(found):
@@ -208,7 +211,7 @@ def _single_styles(root: Path) -> Mapping[int, int]:
 
 def _first_bad_line(path: Path) -> str:
     """What is wrong with the first line that is not 15 integers."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
             if words and (len(words) != _COLUMNS or not all(word.lstrip("-").isdigit() for word in words)):

@@ -34,8 +34,13 @@ def load_folders(root: Path, *, fold: int = 0, folds: int = 5, seed: int = 0) ->
 
 
 def _by_label(folder: Path) -> dict[str, list[Path]]:
-    found = {each.name: list(find_images([each], recursive=True)) for each in sorted(folder.iterdir()) if each.is_dir()}
-    return {name: paths for name, paths in found.items() if paths}
+    """Photographs by the folder directly below `folder` that they are in; hidden and system folders are no labels."""
+    found: dict[str, list[Path]] = {}
+    for path in find_images([folder], recursive=True):
+        label, *inside = path.relative_to(folder).parts or ("",)
+        if inside:
+            found.setdefault(label, []).append(path)
+    return dict(sorted(found.items()))
 
 
 def _labels(root: Path, found: dict[str, list[Path]]) -> tuple[str, ...]:

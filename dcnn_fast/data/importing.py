@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from dcnn_fast.data.ava import photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.names import LISTS
-from dcnn_fast.data.tables import HISTOGRAM
+from dcnn_fast.data.tables import HISTOGRAM, is_file
 
 Row = tuple[Any, ...]
 
@@ -58,18 +59,18 @@ def _converted(source: Path, images: Path | None) -> tuple[tuple[str, ...], list
     return ("path", *HISTOGRAM), [(_file(files, i), *votes) for i, votes in found]
 
 
-def write(path: Path, head: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a CSV file whose paths are found from its folder, below which a photograph's is relative and else absolute."""
-    folder = path.absolute().parent
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows((_from(folder, found), *rest) for found, *rest in rows)
+def csv_text(folder: Path, head: Sequence[str], rows: Sequence[Row]) -> str:
+    """A CSV file, for `folder`, from which its paths are found: a photograph's is relative below it and else absolute."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows((_from(folder.absolute(), found), *rest) for found, *rest in rows)
+    return buffer.getvalue()
 
 
 def _from(folder: Path, found: str) -> str:
     """A photograph's path as the CSV file in `folder` has it; one that is not there stays as it is."""
-    if not Path(found).is_file():
+    if not is_file(Path(found)):
         return found
     whole = Path(found).absolute()
     return str(whole.relative_to(folder) if whole.is_relative_to(folder) else whole)
@@ -82,7 +83,7 @@ def _file(files: dict[int, str], number: int) -> str:
 def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
     try:
         entries = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: must be JSON: {error}") from None
     if not isinstance(entries, list):
         raise ValueError(f"{path}: must be a list of images, got {type(entries).__name__}")
@@ -96,9 +97,9 @@ def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
 def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
     """A head, then on each line the ten last fields are ratings and the one before them the image."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.reader(file)
-        next(reader, None)
-        for number, row in enumerate(reader, 2):
+        for number, row in enumerate(_lines(path, csv.reader(file)), 1):
+            if number == 1:
+                continue
             try:
                 image, votes = int(Path(row[-11]).stem), [float(value) for value in row[-10:]]
             except (IndexError, ValueError):
@@ -106,6 +107,13 @@ def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
             if not _votes(votes):
                 raise ValueError(f"{path}: line {number} must end in an image id and ten numbers, got {','.join(row)[:80]!r}")
             yield image, votes
+
+
+def _lines(path: Path, reader: Iterable[list[str]]) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"{path}: must be a CSV file: {error}") from None
 
 
 def _votes(values: list[Any]) -> bool:

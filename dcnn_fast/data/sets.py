@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +11,8 @@ from typing import Any
 from dcnn_fast.data.ava import load_ava, load_ava_style
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.examples import DataSet, by_category
-from dcnn_fast.data.tables import IAD_THRESHOLDS, load_iad, load_table
+from dcnn_fast.data.spreadsheets import read_sheet
+from dcnn_fast.data.tables import IAD_THRESHOLDS, NAMES, load_iad, load_table
 
 KINDS = ("ava", "ava-style", "iad", "folders", "csv")
 _LABELS = ("quality", "category")
@@ -33,11 +33,11 @@ _LOADERS: Mapping[str, Any] = {
 def kind_of(path: Path) -> str:
     """The kind of set at `path`: a CSV file is "iad" where its sources are IAD's, else "csv"; a folder is "ava" or "folders".
 
-    Raises ValueError where it is neither.
+    Raises ValueError where it is neither, or the file no CSV file.
     """
     if path.is_file() and path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            sources = {row.get("source") for row in csv.DictReader(file)}
+        rows = read_sheet(path, NAMES["path"]).rows
+        sources = {row.get("source") for row in rows}
         return "iad" if sources and sources <= set(IAD_THRESHOLDS) else "csv"
     if (path / "AVA.txt").is_file():
         return "ava"

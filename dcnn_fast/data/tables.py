@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.splits import split
+from dcnn_fast.data.spreadsheets import read_sheet
 
 LABELS = ("low", "high")
 HISTOGRAM = tuple(f"r{i}" for i in range(1, 11))
@@ -34,13 +36,8 @@ class Table:
 
     def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
         """Raises ValueError naming what is wrong: no head, no column for the path, a column that is not there."""
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file)
-                self.head = tuple(reader.fieldnames or ())
-                self.rows = list(reader)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: must be text in UTF-8: {error.reason} at byte {error.start}") from None
+        sheet = read_sheet(path, {*NAMES["path"], *(columns or {}).values()})
+        self.head, self.rows, self._decimal_comma = sheet.head, sheet.rows, sheet.decimal_comma
         self.path = path
         self._columns = self._chosen(columns or {})
         if not self.rows:
@@ -70,9 +67,10 @@ class Table:
             raise ValueError(f"{self.path}: row {wrong[0] + 2} must have votes, none negative")
         return votes
 
-    def _number(self, number: int, row: Mapping[str, str], column: str) -> float:
+    def _number(self, number: int, row: Mapping[str, str | None], column: str) -> float:
+        text = row[column] or ""
         try:
-            value = float(row[column])
+            value = float(text.replace(",", ".") if self._decimal_comma else text)
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):
@@ -184,6 +182,14 @@ def load_iad(
     return _data_set(table, images, LABELS, labels, ratings, chosen, held, (), notes, sources.tolist())
 
 
+def is_file(path: Path) -> bool:
+    """Whether a photograph may be read there; not where the path cannot be one (a zero byte, a name that is too long)."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def _rows_of(table: Table, category: str | None) -> np.ndarray:
     if category is None:
         return np.ones(len(table.rows), bool)
@@ -240,7 +246,7 @@ def _data_set(
         seen.add(name)
         if not chosen[i]:
             continue
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             missing.append(name)
             continue
         attribute = texts["attribute"][i]

@@ -6,6 +6,7 @@ from dcnn_fast.training.schedule import Schedule, parse_drops, parse_schedule
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.trainer import DivergedError, Outcome, train
 from dcnn_fast.training.update_rule import ConvNetUpdate, groups_of
+from dcnn_fast.training.workers import WorkerError
 
 __all__ = [
     "Batch",
@@ -15,6 +16,7 @@ __all__ = [
     "Outcome",
     "Schedule",
     "Settings",
+    "WorkerError",
     "fit",
     "groups_of",
     "parse_drops",

@@ -132,7 +132,7 @@ def identity_of(data: DataSet, inputs: Any, architecture: Any, origin: str = "")
     """
     return {
         "labels": ", ".join(data.labels), "attributes": ", ".join(data.attributes) or "none",
-        "network": _digest((tuple(inputs), architecture)), "start": origin,
+        "columns": _digest((tuple(inputs), architecture)), "starting weights": origin,
         "training photographs": _listed(data.train), "held-out photographs": _listed(data.test),
     }  # fmt: skip
 
@@ -140,7 +140,7 @@ def identity_of(data: DataSet, inputs: Any, architecture: Any, origin: str = "")
 def identity_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What keeps a run from going on: one text for each part of `identity_of` that differs, none where it may."""
     return [
-        f"{name} was {before[name]} and is {value}"
+        f"{name}: {before[name]} before, {value} now"
         for name, value in now.items()
         if before.get(name) and value and before[name] != value
     ]

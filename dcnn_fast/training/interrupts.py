@@ -14,18 +14,25 @@ from types import FrameType
 _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Asked(threading.Event):
+    """Set when the run was asked to end; signum: by which signal, if by one."""
+
+    signum: int | None = None
+
+
 @contextmanager
-def interrupts() -> Iterator[threading.Event]:
+def interrupts() -> Iterator[Asked]:
     """An event that one of the signals sets, once; the next does what it ever did. Only the main thread may listen to them.
 
     Those that the process ignores, as nohup and a shell's background jobs have it, stay ignored.
     """
-    event = threading.Event()
+    event = Asked()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
+        event.signum = number
         event.set()
         restore()
 

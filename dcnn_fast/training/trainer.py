@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from dcnn_fast.nets import Column, Input, Model, MultiColumn, save_model
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, SKIPPED, Folder, require_folder
-from dcnn_fast.training.interrupts import interrupts
+from dcnn_fast.training.interrupts import Asked, interrupts
 from dcnn_fast.training.learning import columns_of, computed_in, held_still, multi_column, rate_groups, still_columns
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
 from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
@@ -98,10 +97,10 @@ def train(
     for a module that is not a `MultiColumn`), log.csv and curves.png; one that cannot be written is named in
     `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped and named in skipped.csv:
     its mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and
-    SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt. What the process has set (autocast, modes, default
-    device, generators) changes nothing and is as it was afterwards. Under torchrun every process takes its share of each
-    mini-batch and the gradients are summed, so that the weights are those of one process within rounding, but for dropout,
-    whose masks each process draws for its own share.
+    SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt with the signal's number. What the process has set
+    (autocast, modes, default device, generators) changes nothing and is as it was afterwards. Under torchrun every process
+    takes its share of each mini-batch and the gradients are summed, so that the weights are those of one process within
+    rounding, but for dropout, whose masks each process draws for its own share.
 
     Raises ValueError naming what cannot be used (device, settings, labels, no readable photograph), CheckpointError where `out`
     holds another run or anything else, and DivergedError when the loss or a weight is not finite; the checkpoint is then the
@@ -194,12 +193,12 @@ class _Run:
             self._set_means(self.progress.means)
         self.world.share([*self.net.parameters(), *self.net.buffers()])
 
-    def go(self, stop: threading.Event, advance: Advance, board: Board | None) -> None:
+    def go(self, stop: Asked, advance: Advance, board: Board | None) -> None:
         """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
         with closing(load(self.draws, _Requests(self), self.workers)) as stream:
             self._go(stream, stop, advance, board)
 
-    def _go(self, stream: Iterator[Cases], stop: threading.Event, advance: Advance, board: Board | None) -> None:
+    def _go(self, stream: Iterator[Cases], stop: Asked, advance: Advance, board: Board | None) -> None:
         ready = self._next(stream)
         while self.progress.epoch < self.settings.epochs:
             self._learn_mode()
@@ -220,7 +219,7 @@ class _Run:
                 if stopped or died or (every and inside and self.progress.step % every == 0):
                     self._save()
                 if stopped:
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt(*([] if stop.signum is None else [stop.signum]))
                 if died:
                     raise died
             self._end_epoch(board)

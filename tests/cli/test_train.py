@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -267,6 +273,114 @@ def test_what_a_run_lacks_is_said_before_it_begins(tmp_path, monkeypatch):
 
 def test_the_best_model_is_announced_where_there_is_one(tmp_path, capsys):
     assert run(tmp_path / "a", options=settings(epochs=1)) == 0
-    assert "best.safetensors and last.safetensors" in capsys.readouterr().out
+    assert "best.safetensors, last.safetensors" in capsys.readouterr().out
     assert run(tmp_path / "b", options=settings(epochs=1, evaluate_every=0)) == 0
     assert "best.safetensors" not in capsys.readouterr().out and not (tmp_path / "b" / "best.safetensors").exists()
+
+
+def command(*arguments, **options):
+    """The command as a process of its own."""
+    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.Popen(program, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    return synthetic.make("csv", tmp_path_factory.mktemp("set") / "set", images=64, sides=(40, 50))
+
+
+LEAST = ("--net", "scnn", "--view", "warp", *SIZES)
+
+
+def test_a_run_with_next_to_no_shared_memory_ends(small_set, tmp_path):
+    """Docker's 64 MB of /dev/shm: the run waited for ever."""
+    inside = [
+        sys.executable,
+        "-m",
+        "tests.training.small_shm",
+        sys.executable,
+        "-c",
+        "from dcnn_fast.cli.main import run; run()",
+    ]
+    arguments = ["train", small_set, "--out", tmp_path / "run", *LEAST, "--epochs", 1, "--workers", 2]
+    found = subprocess.run(
+        [*inside, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[2]
+    )
+    # Where mounting is not allowed no file may be long either, and the model files are named instead.
+    assert found.returncode in (0, 3), found.stderr
+    assert (tmp_path / "run" / "log.csv").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_run_where_it_goes_on(small_set, tmp_path, number):
+    out = tmp_path / "run"
+    process = command("train", small_set, "--out", out, *LEAST, "--epochs", 100000)
+    while not (out / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "Traceback" not in errors
+    assert f"interrupted; --resume goes on from the last checkpoint, {out / 'checkpoint.safetensors'}" in errors
+
+
+def test_a_killed_worker_is_said_on_one_line(small_set, tmp_path):
+    out = tmp_path / "run"
+    process = command("train", small_set, "--out", out, *LEAST, "--epochs", 100000, "--workers", 2)
+    workers = []
+    while not (out / "checkpoint.safetensors").exists() or len(workers) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
+        workers = found.stdout.split()
+    os.kill(int(workers[0]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "was ended by SIGKILL" in errors and "--resume goes on from" in errors
+    assert "Traceback" not in errors
+
+
+def test_other_peoples_files_are_left_as_they_are(small_set, tmp_path):
+    model = tmp_path / "m" / "last.safetensors"
+    model.parent.mkdir()
+    save_model(Model(shape(net="scnn", plane=36, window=32, filters=0.125, fc="16,8").network(labelled("low", "high"))), model)
+    before = model.read_bytes()
+    photographs = small_set.parent / "images"
+    names = sorted(path.name for path in photographs.iterdir())
+    for arguments, holds in (
+        (("train", small_set, "--out", photographs, *LEAST), names[0]),
+        (("train", small_set, "--out", small_set.parent, *LEAST), "images"),
+        (("adapt", model, small_set, "--out", model.parent), model.name),
+    ):
+        found = invoke(*arguments, "--epochs", 1)
+        assert found.exit_code == 2 and f"holds {holds} and no checkpoint.safetensors" in found.output, found.output
+    assert model.read_bytes() == before and names == sorted(path.name for path in photographs.iterdir())
+
+
+def test_a_run_goes_on_from_the_weights_it_started_from_alone(small_set, tmp_path):
+    one, other = (tmp_path / f"{seed}.safetensors" for seed in (1, 2))
+    for seed, path in ((1, one), (2, other)):
+        net = shape(net="scnn", plane=36, window=32, filters=0.125, fc="16,8", seed=seed).network(labelled("low", "high"))
+        save_model(Model(net), path)
+    out = ("--out", tmp_path / "run", "--epochs", 1)
+    assert invoke("adapt", one, small_set, *out).exit_code == 0
+    again = invoke("adapt", other, small_set, *out, "--resume")
+    assert again.exit_code == 2 and "cannot be resumed: starting weights: " in again.output
+    again = invoke("adapt", one, small_set, *out, "--resume", "--category", "animal")
+    assert again.exit_code == 2 and "training photographs: " in again.output
+    assert invoke("adapt", one, small_set, *out, "--resume").exit_code == 0
+
+
+def test_a_file_that_cannot_be_written_costs_no_other(small_set, tmp_path):
+    """The disk is full when the run's first file is written: every file is named, and the status says so."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
+    program = f"{limited}\nfrom dcnn_fast.cli.main import run; run()"
+    arguments = ["train", small_set, "--out", tmp_path / "run", *LEAST, "--epochs", 1]
+    found = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert found.returncode == 3 and "Traceback" not in found.stderr
+    for name in ("checkpoint.safetensors", "best.safetensors", "last.safetensors", "curves.png"):
+        assert f"{tmp_path / 'run' / name} could not be written: " in found.stderr
+    assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 2
+    assert "training loss" in found.stdout and not list((tmp_path / "run").glob("*partial*"))

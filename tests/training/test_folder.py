@@ -144,7 +144,7 @@ def test_what_could_not_be_read_once_is_tried_again(tmp_path):
 
 def test_another_start_is_refused(tmp_path):
     run(tmp_path / "run", origin="a")
-    with pytest.raises(CheckpointError, match="cannot be resumed: start was a and is b"):
+    with pytest.raises(CheckpointError, match="cannot be resumed: starting weights: a before, b now"):
         run(tmp_path / "run", origin="b", resume=True)
     assert run(tmp_path / "run", origin="a", resume=True).unwritten == {}
     assert run(tmp_path / "run", resume=True).unwritten == {}  # who does not say is not asked

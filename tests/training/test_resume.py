@@ -119,13 +119,13 @@ def test_a_run_is_not_written_over_nor_resumed_with_something_else(tmp_path):
         train(sets.net(), data, settings, tmp_path)
     with pytest.raises(CheckpointError, match=r"cannot be resumed: batch was 8 and is 4; rate was 0.001 and is 0.1"):
         train(sets.net(), data, replace(settings, batch=4, rate=0.1), tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"resumed: training photographs was 8 \(\w+\) and is 9 \(\w+\)$"):
+    with pytest.raises(CheckpointError, match=r"resumed: training photographs: 8 \(\w+\) before, 9 \(\w+\) now$"):
         train(sets.net(), sets.data_set(9, 0), settings, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"resumed: held-out photographs was 0 \(\w+\) and is 2 \(\w+\)$"):
+    with pytest.raises(CheckpointError, match=r"resumed: held-out photographs: 0 \(\w+\) before, 2 \(\w+\) now$"):
         train(sets.net(), sets.data_set(8, 2), settings, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"resumed: network was \w+ and is \w+$"):
+    with pytest.raises(CheckpointError, match=r"resumed: columns: \w+ before, \w+ now$"):
         train(sets.net(views=("warp", "local")), data, settings, tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match=r"resumed: network was \w+ and is \w+$"):
+    with pytest.raises(CheckpointError, match=r"resumed: columns: \w+ before, \w+ now$"):
         train(sets.net(dropout=0.1), data, settings, tmp_path, resume=True)
 
 
