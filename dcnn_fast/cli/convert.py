@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcnn_fast import spec
-from dcnn_fast.cli.console import fail, stderr, stdout
+from dcnn_fast.cli.console import fail, note, stderr, stdout
+from dcnn_fast.cli.targets import MODEL, Kind, Wanted, check
 
 if TYPE_CHECKING:
     from dcnn_fast.nets import Model
@@ -17,6 +18,8 @@ SOURCE = (
     "A checkpoint of cuda-convnet, plain or zipped; a layer-definition file; or torchvision's weights of AlexNet or SqueezeNet "
     "v1.0 (.pth, .pt, .safetensors)."
 )
+_LAYERS = Kind("a layer-definition file", lambda head: head.lstrip().startswith(b"[") and b"type=" in head)
+_PARAMS = Kind("a file of layers' parameters", lambda head: head.lstrip().startswith(b"[") and b"epsW=" in head)
 _TORCHVISION = (".pth", ".pt", ".safetensors")
 _LABELS = ("low", "high")
 
@@ -27,6 +30,7 @@ def convert(
     layer_params: Annotated[
         Path | None, typer.Option(help="The parameters of a layer-definition file, which is SOURCE or OUT.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model file or layer files that are there.")] = False,
     view: Annotated[list[str] | None, typer.Option(help="What each column sees, in order; one for all. Default: warp.")] = None,
     plane: Annotated[int | None, typer.Option(help="Side of the normalised input; default: as 256 to a window of 224.")] = None,
     mean: Annotated[str | None, typer.Option(help="What was taken off the channels: red,green,blue. Default: nothing.")] = None,
@@ -40,15 +44,20 @@ def convert(
 
     Weights of layer files start as their parameters say. With --fc a network becomes one for another task, as the paper's
     semantic column: further layers and a new label layer, to be trained, above what there is. Torchvision's weights come
-    without a label layer; their --fc is 256 unless it is said.
+    without a label layer; their --fc is 256 unless it is said. Exit status: 0, 2 for a wrong call, 3 when a file could not be
+    written.
     """
     from dcnn_fast import nets  # noqa: PLC0415 - imports torch
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - imports torch
+    from dcnn_fast.cli.writing import model_failed  # noqa: PLC0415 - imports torch
 
     if out.suffix == ".cfg":
-        _write_layer_files(source, out, layer_params, dialect)
+        _write_layer_files(source, out, layer_params, dialect, overwrite)
         return
+    failed = False
     try:
+        inputs = [source, *([] if layer_params is None else [layer_params])]
+        (target,) = check([Wanted("OUT", out, MODEL)], inputs=inputs, overwrite=overwrite)
         names = tuple(labels.split(",")) if labels is not None else None
         views: tuple[Any, ...] = tuple(view or ["warp"])
         more = None if fc is None else integers("fc", fc)
@@ -68,11 +77,13 @@ def convert(
             if more:
                 extended = nets.for_another_task(model.net.columns, more, labels=names or _LABELS)
                 model = nets.Model(extended.net, model.provenance)
-        nets.save_model(model, out)
+        failed = model_failed(target, model)
     except (ValueError, OSError) as error:
         fail(str(error))
+    if failed:
+        raise typer.Exit(3)
     columns = ", ".join(model.spec.column_keys())
-    stdout().print(f"{out}: {columns} -> {', '.join(model.spec.labels)}", highlight=False, markup=False)
+    (stderr() if target.is_standard_output else stdout()).print(f"{out}: {columns} -> {', '.join(model.spec.labels)}")
 
 
 def _of_torchvision(source: Path, views: tuple[Any, ...], fc: tuple[int, ...] | None, labels: tuple[str, ...] | None) -> Model:
@@ -89,21 +100,25 @@ def _of_layer_files(source: Path, layer_params: Path, data: spec.Preprocessing, 
     from dcnn_fast import nets  # noqa: PLC0415
 
     read = spec.read_convnet_cfg(source, layer_params, data, labels=labels)
-    for note in read.notes:
-        stderr().print(note, markup=False)
+    for text in read.notes:
+        note(text)
     net = nets.initialise(nets.build(read.network), read.rules)
     return nets.Model(net, {"initialised by": "layer files of cuda-convnet"})
 
 
-def _write_layer_files(source: Path, out: Path, layer_params: Path | None, dialect: str) -> None:
+def _write_layer_files(source: Path, out: Path, layer_params: Path | None, dialect: str, overwrite: bool) -> None:
     from dcnn_fast import nets  # noqa: PLC0415
+    from dcnn_fast.cli.writing import write_failed  # noqa: PLC0415
 
     try:
         if layer_params is None:
             raise ValueError(f"layer-params must name the file of the parameters to be written beside {out}")
-        layers, params = spec.write_convnet_cfg(nets.load_model(source).spec, dialect=dialect)  # type: ignore[arg-type]
-        out.write_text(layers, encoding="utf-8")
-        layer_params.write_text(params, encoding="utf-8")
+        texts = spec.write_convnet_cfg(nets.load_model(source).spec, dialect=dialect)  # type: ignore[arg-type]
+        wanted = [Wanted("OUT", out, _LAYERS), Wanted("--layer-params", layer_params, _PARAMS)]
+        targets = check(wanted, inputs=[source], overwrite=overwrite)
     except (ValueError, OSError) as error:
         fail(str(error))
-    stdout().print(f"{out} and {layer_params}", highlight=False, markup=False)
+    failures = [write_failed(target, text.encode()) for target, text in zip(targets, texts, strict=True)]
+    if any(failures):
+        raise typer.Exit(3)
+    (stderr() if any(target.is_standard_output for target in targets) else stdout()).print(f"{out} and {layer_params}")

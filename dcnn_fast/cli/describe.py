@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,17 @@ def describe(
     name: Annotated[str | None, typer.Argument(help="A preset or a model file; none: list the presets.")] = None,
     geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
     filters: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Draw a model file's first filters, a picture for each column, there.")
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Draw a model file's first filters, a picture for each column, in this folder; replaces its own alone.",
+        ),
     ] = None,
 ) -> None:
-    """Print a network's layers: sizes, parameters and multiplications per view."""
+    """Print a network's layers: sizes, parameters and multiplications per view.
+
+    Exit status: 0, 2 for a wrong call, 3 when a picture could not be written.
+    """
     if name is None:
         table = plain_table("preset", "what it is")
         for preset, about in spec.preset_names().items():
@@ -27,8 +35,7 @@ def describe(
         return
     try:
         network = network_named(name, geometry)
-        if filters is not None:
-            _draw_filters(name, filters)
+        failed = filters is not None and _draw_filters(name, filters)
     except (ValueError, OSError) as error:
         fail(str(error))
     for key, column in zip(network.column_keys(), network.columns, strict=True):
@@ -40,10 +47,12 @@ def describe(
     parameters = sum(layer.parameters for layer in costs) + label_parameters
     macs = sum(layer.macs for layer in costs) + label_macs
     out = stdout()
-    out.print(f"label    {joined} -> {len(network.labels)} ({', '.join(network.labels)})", highlight=False)
+    out.print(f"label    {joined} -> {len(network.labels)} ({', '.join(network.labels)})")
     if network.attributes:
-        out.print(f"second   {joined} -> {len(network.attributes)} ({', '.join(network.attributes)})", highlight=False)
-    out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)", highlight=False)
+        out.print(f"second   {joined} -> {len(network.attributes)} ({', '.join(network.attributes)})")
+    out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)")
+    if failed:
+        raise typer.Exit(3)
 
 
 def network_named(name: str, geometry: str) -> spec.Network:
@@ -55,13 +64,21 @@ def network_named(name: str, geometry: str) -> spec.Network:
     return spec.preset(name, geometry)  # type: ignore[arg-type]
 
 
-def _draw_filters(name: str, folder: Path) -> None:
-    from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch
-    from dcnn_fast.viz.filters import save_filters  # noqa: PLC0415
+def _draw_filters(name: str, folder: Path) -> bool:
+    """Draw them; whether one could not be written."""
+    from dcnn_fast.cli.writing import picture_failed, picture_targets  # noqa: PLC0415 - imports torch
+    from dcnn_fast.nets import load_model  # noqa: PLC0415
+    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
+    from dcnn_fast.viz.filters import filter_files, filters, first_filters  # noqa: PLC0415
 
     if not name.endswith(".safetensors"):
         raise ValueError(f"filters are those of a model file, got the preset {name}")
-    save_filters(load_model(name), folder)
+    model = load_model(name)
+    targets = picture_targets("--filters", folder, filter_files(model.spec), inputs=[name], overwrite=True)
+    pictures = [filters(weight) for weight in first_filters(model)]
+    pairs = zip(targets.values(), pictures, strict=True)
+    failures = [picture_failed(target, partial(save_picture, picture)) for target, picture in pairs]
+    return any(failures)
 
 
 def _print_column(key: str, column: spec.Column) -> None:
@@ -72,5 +89,5 @@ def _print_column(key: str, column: spec.Column) -> None:
     frozen = ", frozen" if column.frozen else ""
     head = f"column {key}: {column.window}x{column.window} windows of a {column.plane}x{column.plane} plane"
     out = stdout()
-    out.print(f"{head}, rounding {column.rounding}{frozen}", highlight=False)
+    out.print(f"{head}, rounding {column.rounding}{frozen}")
     out.print(table)

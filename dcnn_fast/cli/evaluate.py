@@ -35,16 +35,20 @@ def evaluate(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     ap: Annotated[str, typer.Option(help="Average precision: plain, interpolated or voc07.")] = "plain",
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,
-    csv: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a row for each image and model.")] = None,
-    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write every measure.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row for each image and model; - is standard output.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every measure; - is standard output.")] = None,
     pictures: Annotated[Path | None, typer.Option(file_okay=False, help="Write pictures into this folder.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier evaluation wrote to --csv, --json and --pictures.")
+    ] = False,
 ) -> None:
     """Measure models on a data set: accuracy beside the majority's, AUC, correlations, average precisions, confusions.
 
     With --route a row is added in which each photograph is scored by the model whose name the classifier, trained with `train
     --by category`, gives it, as portrait=adapted.safetensors, or else by the first model.
 
-    Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call, 130 when interrupted.
+    Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call, 3 when a file could not be written
+    (the others are), 128 and the number of the signal that ended it (130 for Ctrl-C).
     """
     from dcnn_fast.cli.evaluate_run import EvaluateOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -53,7 +57,7 @@ def evaluate(
         variant=variant, exclude_test_overlap=exclude_test_overlap, fold=fold, folds=folds, seed=split_seed, by=by,
     )  # fmt: skip
     options = EvaluateOptions(
-        models=tuple(paths[:-1]), part=part, average=average, views=views, grid=grid, seed=seed, device=device, ap=ap,
-        draws=draws, route=route, csv=csv, json=json, pictures=pictures,
+        models=tuple(paths[:-1]), data=Path(paths[-1]), part=part, average=average, views=views, grid=grid, seed=seed,
+        device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
     )  # fmt: skip
     raise typer.Exit(run(options, data))

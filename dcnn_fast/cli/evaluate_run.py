@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
-from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.console import StreamError, fail, note, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
+from dcnn_fast.cli.stopping import Stop
+from dcnn_fast.cli.targets import Kind, Target, TargetError, Wanted, reserve
+from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
 from dcnn_fast.data import DataSet, Example
+from dcnn_fast.engine import EngineError
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model, second_task
-from dcnn_fast.viz.files import safe
-from dcnn_fast.viz.filters import save_filters
-from dcnn_fast.viz.grid import Row, grid
-from dcnn_fast.viz.rankings import best_and_worst, best_by_category, right_where_wrong, save_distributions
+from dcnn_fast.ops.dispatch import BackendError
+from dcnn_fast.spec import Network
 
 PARTS = ("test", "train", "all")
 _WIDEST = 8  # labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"
+_FIELDS = ("model", "key", "true", "named", "right")  # of the CSV file, before the probabilities
 _SHOWN = (
     ("accuracy", "accuracy"), ("majority", "majority"), ("balanced_accuracy", "balanced"), ("auc", "AUC"), ("srcc", "SRCC"),
     ("plcc", "PLCC"), ("krcc", "KRCC"), ("macro_map", "mAP"), ("micro_map", "micro AP"),
@@ -36,6 +44,7 @@ class EvaluateOptions:
     """The options of the command."""
 
     models: tuple[str, ...]
+    data: Path
     part: str = "test"
     average: bool = False
     views: int = 50
@@ -48,50 +57,74 @@ class EvaluateOptions:
     csv: Path | None = None
     json: Path | None = None
     pictures: Path | None = None
+    overwrite: bool = False
 
 
 def run(options: EvaluateOptions, data: DataSet) -> int:
     """The whole command; returns its exit status."""
+    with Stop() as stop:
+        try:
+            return _run(options, data)
+        except StreamError:
+            raise
+        except (ModelError, BackendError, EngineError, ValueError, OSError) as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            note("interrupted")
+            return stop.status
+
+
+def _run(options: EvaluateOptions, data: DataSet) -> int:
     if not options.models:
-        fail("there must be at least one model file before the data set")
+        raise ValueError("there must be at least one model file before the data set")
     if options.part not in PARTS:
-        fail(f"--split must be one of {', '.join(PARTS)}; got {options.part!r}")
+        raise ValueError(f"--split must be one of {', '.join(PARTS)}; got {options.part!r}")
     if options.ap not in AVERAGE_PRECISIONS:
-        fail(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
-    _require_folders(options)
+        raise ValueError(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
     examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[options.part]
     if not examples:
-        fail(f"the {options.part} part of the set has no photographs")
-    try:
-        models = {name: _model(path, data) for name, path in _names(options).items()}
-        classifier = None if options.route is None else load_model(options.route)
+        raise ValueError(f"the {options.part} part of the set has no photographs")
+    files = _names(options)
+    models = {name: _model(path, data) for name, path in files.items()}
+    classifier = None if options.route is None else load_model(options.route)
+    inputs = [*files.values(), options.data, *([] if options.route is None else [options.route])]
+    with reserve(_tables(options), inputs=inputs, overwrite=options.overwrite) as tables:
+        rows = [*models, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
+        pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
         found = _predictions(options, models, classifier, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
-    except (ModelError, ValueError, OSError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
-    _print(found, measures)
+        failed = [
+            write_failed(table, _csv(found) if table.option == "--csv" else _json(options, found, measures))
+            for table in tables
+        ]  # fmt: skip
+        failed += [picture_failed(pictures[name], draw) for name, draw in drawings(models, found).items() if name in pictures]
     errors = {key: reason for each in found.values() for key, reason in each.errors.items()}
     for key, reason in errors.items():
-        stderr().print(f"unreadable: {printable(key)}: {reason}", markup=False)
-    try:
-        if options.csv is not None:
-            _write_csv(options.csv, found)
-        if options.json is not None:
-            options.json.write_text(json.dumps(_summary(options, found, measures), indent=1) + "\n")
-        if options.pictures is not None:
-            _write_pictures(options.pictures, models, found)
-    except OSError as error:
-        fail(str(error))
-    return 1 if errors else 0
+        note(f"unreadable: {key}: {reason}")
+    _print(stderr() if any(table.is_standard_output for table in tables) else stdout(), found, measures)
+    return 3 if any(failed) else int(bool(errors))
 
 
-def _require_folders(options: EvaluateOptions) -> None:
-    """Said before the photographs are predicted, not after."""
-    for path in (options.csv, options.json):
-        if path is not None and not path.parent.is_dir():
-            fail(f"{path}: its folder must exist")
+def _tables(options: EvaluateOptions) -> list[Wanted]:
+    named = (("--csv", options.csv, _PREDICTIONS), ("--json", options.json, _MEASURES))
+    return [Wanted(option, path, kind) for option, path, kind in named if path is not None]
+
+
+def _picture_targets(
+    options: EvaluateOptions, data: DataSet, models: Mapping[str, Network], rows: Sequence[str]
+) -> dict[str, Target]:
+    """Where the pictures go, by their names. Raises ValueError for a folder of the set's photographs."""
+    folder = options.pictures
+    if folder is None:
+        return {}
+    here = os.path.realpath(folder)
+    photographs = {os.path.dirname(e.source) for e in (*data.train, *data.test) if isinstance(e.source, str)}
+    if here in map(os.path.realpath, photographs):
+        raise TargetError(f"--pictures: {folder} holds photographs of the set, which pictures would be taken for")
+    labels = os.path.realpath(options.data)
+    if os.path.isdir(labels) and not os.path.isfile(os.path.join(labels, "AVA.txt")) and Path(here).is_relative_to(labels):
+        raise TargetError(f"--pictures: {folder} is in the set, {options.data}, whose folders are labels")
+    return picture_targets("--pictures", folder, picture_files(models, rows), overwrite=options.overwrite)
 
 
 def _names(options: EvaluateOptions) -> dict[str, Path]:
@@ -125,7 +158,7 @@ def _predictions(
     with Progress(console=stderr(), transient=True) as bar:
 
         def predicted(name: str, model: Model) -> Predictions:
-            task = bar.add_task(name, total=len(examples))
+            task = bar.add_task(escape(printable(name)), total=len(examples))
             return predict(
                 model, examples, views=options.views, grid=options.grid, seed=options.seed, device=options.device,
                 advance=lambda: bar.advance(task),
@@ -150,8 +183,7 @@ def _routed(categories: Predictions, found: Mapping[str, Predictions]) -> Predic
     return routed(categories, generic.examples, predictor)
 
 
-def _print(found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> None:
-    out = stdout()
+def _print(out: Console, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> None:
     table = plain_table("model", "n", *(title for _, title in _SHOWN))
     for name, each in measures.items():
         table.add_row(name, str(each.count), *(_number(each, key) for key, _ in _SHOWN))
@@ -159,7 +191,7 @@ def _print(found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -
     first = next(iter(measures.values()))
     if first.unlabelled:
         out.print(f"{first.unlabelled} photographs have no label: they count in average precisions alone")
-    _print_categories(found)
+    _print_categories(out, found)
     for name, each in measures.items():
         labels = found[name].labels
         called = labels if len(labels) <= _WIDEST else ()
@@ -179,7 +211,7 @@ def _number(each: Measures, key: str) -> str:
     return f"{value:.4f}" if interval is None else f"{value:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
-def _print_categories(found: Mapping[str, Predictions]) -> None:
+def _print_categories(out: Console, found: Mapping[str, Predictions]) -> None:
     first = next(iter(found.values()))
     categories = sorted({example.category for example in first.examples if example.label >= 0} - {""})
     if not categories:
@@ -192,60 +224,47 @@ def _print_categories(found: Mapping[str, Predictions]) -> None:
         ]
         one = measure(parts[0])
         table.add_row(category, str(one.count), f"{one.majority:.4f}", *(f"{part.right.mean():.4f}" for part in parts))
-    stdout().print(table)
+    out.print(table)
 
 
-def _write_csv(path: Path, found: Mapping[str, Predictions]) -> None:
+def _csv(found: Mapping[str, Predictions]) -> bytes:
     labels = next(iter(found.values())).labels
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            [
-                "model",
-                "key",
-                "true",
-                "named",
-                "right",
-                *(f"p_{label}" for label in labels),
-                "std",
-                "rating",
-                "category",
-                "error",
-            ]
-        )
-        for name, each in found.items():
-            rows = zip(each.examples, each.truth, each.named, each.right, each.probs, each.spread, strict=True)
-            for example, truth, named, right, probs, spread in rows:
-                numbers = [*(f"{p:.6f}" for p in probs), "" if math.isnan(spread) else f"{spread:.6f}"]
-                rating = "" if math.isnan(example.rating) else f"{example.rating:g}"
-                true = "+".join(labels[label] for label in truth)
-                writer.writerow([name, example.key, true, labels[named], int(right), *numbers, rating, example.category, ""])
-            for key, reason in each.errors.items():
-                writer.writerow([name, key, *[""] * (len(labels) + 6), reason])
+    lines = [_line([*_FIELDS, *(f"p_{label}" for label in labels), "std", "rating", "category", "error"])]
+    for name, each in found.items():
+        rows = zip(each.examples, each.truth, each.named, each.right, each.probs, each.spread, strict=True)
+        for example, truth, named, right, probs, spread in rows:
+            numbers = [*(f"{p:.6f}" for p in probs), "" if math.isnan(spread) else f"{spread:.6f}"]
+            rating = "" if math.isnan(example.rating) else f"{example.rating:g}"
+            true = "+".join(labels[label] for label in truth)
+            lines.append(_line([name, example.key, true, labels[named], int(right), *numbers, rating, example.category, ""]))
+        lines += [_line([name, key, *[""] * (len(labels) + 6), reason]) for key, reason in each.errors.items()]
+    return "".join(lines).encode("utf-8", "surrogateescape")  # a file's name need not be text
 
 
-def _summary(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> dict[str, object]:
-    return {
+def _line(fields: Sequence[object]) -> str:
+    """One line. The writer quotes a carriage return only where that belongs to the line's end, so it must, here."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(fields)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> bytes:
+    summary = {
         "views": options.views, "grid": options.grid, "seed": options.seed, "split": options.part, "ap": options.ap,
         "labels": list(next(iter(found.values())).labels),
         "models": {name: {**each.to_dict(), "unreadable": len(found[name].errors)} for name, each in measures.items()},
     }  # fmt: skip
+    return (json.dumps(summary, indent=1) + "\n").encode()
 
 
-def _write_pictures(folder: Path, models: Mapping[str, Model], found: Mapping[str, Predictions]) -> None:
-    """Filters of each column, rankings of each model, comparisons of each two, and the distributions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, model in models.items():
-        save_filters(model, folder, name)
-    for name, each in found.items():
-        _save(best_and_worst(each), folder / f"ranked-{safe(name)}.jpg")
-        _save(best_by_category(each), folder / f"categories-{safe(name)}.jpg")
-        save_distributions(each, folder / f"distribution-{safe(name)}.png")
-    for one, other in permutations(found, 2):
-        rows = right_where_wrong(found[one], found[other], (one, other))
-        _save(rows, folder / f"{safe(one)}-beats-{safe(other)}.jpg")
+def _is_csv(head: bytes) -> bool:
+    line = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].replace(b'"', b"").replace(b";", b",")
+    return line.startswith((",".join(_FIELDS) + ",").encode())
 
 
-def _save(rows: Sequence[Row], path: Path) -> None:
-    if any(row.photographs for row in rows):
-        grid(rows).save(path)
+def _is_json(head: bytes) -> bool:
+    return re.match(rb'\{\s*"views": \d+,\s*"grid": \d+,\s*"seed":', head) is not None
+
+
+_PREDICTIONS = Kind("a CSV file of predictions", _is_csv)
+_MEASURES = Kind("a JSON file of measures", _is_json)

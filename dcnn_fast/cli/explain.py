@@ -33,12 +33,12 @@ def explain(
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"dtype must be one of float32, float16, bfloat16; got {dtype!r}")
         forced, about = dispatch.forced_backend(), engine.describe()
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         fail(str(error))
     out = stdout()
-    out.print(f"C++ engine: {about}", markup=False)
+    out.print(f"C++ engine: {about}")
     for isa, why in engine.refusals().items():
-        out.print(f"  not {isa}: {why}", markup=False)
+        out.print(f"  not {isa}: {why}")
     if forced:
         out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend in every operation that has it")
     for key, column in zip(network.column_keys(), network.columns, strict=True):
@@ -100,9 +100,9 @@ def _print_choice(problem: str, answers: list[Any], forced: str | None) -> None:
     forced = None if lacking else forced
     reasons = {answer.backend: answer.refusal or (None if forced else answer.outpaced) for answer in answers}
     willing = [backend for backend, reason in reasons.items() if reason is None and forced in (None, backend)]
-    out.print(f"  {problem}: {willing[0] if willing else 'none'}", markup=False)
+    out.print(f"  {problem}: {willing[0] if willing else 'none'}")
     if lacking:
         out.print("    it does not have the forced backend and chooses for itself")
     for backend, reason in reasons.items():
         if reason is not None:
-            out.print(f"    not {backend}: {reason}", markup=False)
+            out.print(f"    not {backend}: {reason}")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from dcnn_fast.cli.console import fail, plain_table, stdout
+from dcnn_fast.cli.console import StreamError, fail, plain_table, stderr, stdout
+from dcnn_fast.cli.targets import Kind, Wanted, check
 
 
 def plan(
@@ -16,38 +18,50 @@ def plan(
     views: Annotated[int, typer.Option(help="Random views.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
-    svg: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw block 1's regions over the photograph.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw block 1's regions over the photograph; replaces a picture of this command alone.")
+    ] = None,
 ) -> None:
     """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.
 
     Windows of a class have offsets that agree modulo the convolution's stride, and read the same results of the block before.
     Multiplications are the C++ engine's in fp32, which computes most convolutions in tiles, transforms included; beside them
-    what every window by itself would take in such tiles, and as plain sums over the taps.
+    what every window by itself would take in such tiles, and as plain sums over the taps. Exit status: 0, 2 for a wrong call, 3
+    when the picture could not be written.
     """
     from dcnn_fast.cli.describe import network_named  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.cli.writing import write_failed  # noqa: PLC0415
     from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
     from dcnn_fast.scoring.prepare import prepare  # noqa: PLC0415
-    from dcnn_fast.scoring.scorer import require_draws, shipped_model  # noqa: PLC0415
-    from dcnn_fast.viz.plan_picture import write_plan_picture  # noqa: PLC0415
+    from dcnn_fast.scoring.scorer import require_draws  # noqa: PLC0415
+    from dcnn_fast.scoring.shipped import shipped_model  # noqa: PLC0415
+    from dcnn_fast.viz.plan_picture import is_plan_picture, plan_picture  # noqa: PLC0415
 
+    wanted = [] if svg is None else [Wanted("--svg", svg, Kind("a picture of a plan", is_plan_picture), kept=True)]
+    inputs: list[str | Path] = [image, *([] if model is None else [model])]
+    failed = False
     try:
+        targets = check(wanted, inputs=inputs)
         require_draws(views, grid, seed)
         network = network_named(str(shipped_model()) if model is None else model, "convnet")
         prepared = prepare(str(image), network, views=views, grid=grid, seed=seed)
         for key, column, job in zip(network.column_keys(), network.columns, prepared.jobs, strict=True):
-            _print_column(key, column, job)
-        if svg is not None:
-            write_plan_picture(svg, network, prepared.jobs)
+            _print_column(key, column, job, stderr() if any(each.is_standard_output for each in targets) else stdout())
+        for target in targets:
+            failed = write_failed(target, plan_picture(network, prepared.jobs).encode())
+    except StreamError:
+        raise
     except (ValueError, OSError, ReadError) as error:
         fail(f"{image}: {error}" if isinstance(error, ReadError) else str(error))
+    if failed:
+        raise typer.Exit(3)
 
 
-def _print_column(key: str, column: Any, job: Any) -> None:
+def _print_column(key: str, column: Any, job: Any, out: Console) -> None:
     from dcnn_fast.plan import brute_force  # noqa: PLC0415 - imports torch
     from dcnn_fast.plan.cost import costs_of  # noqa: PLC0415
 
     brute = brute_force(column, job.windows)
-    out = stdout()
     rows, cols = job.plane.shape[:2]
     distinct = len(brute.blocks[0])
     out.print(

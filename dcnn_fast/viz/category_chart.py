@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dcnn_fast.viz.files import save_figure, shown
+
 Bars = Mapping[tuple[str, str, str], tuple[float, float]]
 
 
@@ -26,8 +28,9 @@ def save_category_chart(bars: Bars, path: Path) -> None:
         majorities = {i: bars[key][1] for key in bars if key[1] == method for i in [categories.index(key[0])]}
         lefts = [i - 0.45 for i in majorities]
         axes.hlines(list(majorities.values()), lefts, [left + 0.9 for left in lefts], "black", label="commonest label")
-        axes.set(title=method, ylabel="accuracy, %", ylim=(0, 100))
-        axes.set_xticks(range(len(categories)), categories)
+        axes.set(ylabel="accuracy, %", ylim=(0, 100))
+        axes.set_title(shown(method), parse_math=False)
+        axes.set_xticks(range(len(categories)), [shown(category) for category in categories], parse_math=False)
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize="small", ncols=len(names), loc="outside upper center")
-    figure.savefig(path)
+    save_figure(figure, path)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dcnn_fast.viz.files import save_figure, shown
+
 _SHARES = {
     "test_accuracy": "accuracy", "test_balanced_accuracy": "balanced accuracy", "test_auc": "AUC",
     "test_majority": "always the commonest label",
@@ -14,11 +16,9 @@ _SHARES = {
 
 def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
     """Losses, held-out measures and the rate by epoch, from the rows of a run's log; a .png or .svg by the path's suffix."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional dependency
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
 
     figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     losses, shares, rates = figure.subplots(1, 3)
     _line(losses, rows, "loss", "training")
     _line(losses, rows, "test_loss", "held out")
@@ -33,8 +33,8 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
             axes.legend(fontsize="small")
     rates.set_ylim(bottom=0)
     if title:
-        figure.suptitle(title)
-    figure.savefig(path)
+        figure.suptitle(shown(title), parse_math=False)
+    save_figure(figure, path)
 
 
 def _line(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, label: str, style: str = "-") -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from dcnn_fast.nets import Column, Model
+from dcnn_fast.spec import Network
 from dcnn_fast.viz.files import safe
 
 _ACROSS, _GAP = 16, 1
@@ -35,11 +34,17 @@ def filters(weight: Tensor, zoom: int = 4) -> Image.Image:
     return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
 
 
-def save_filters(model: Model, folder: Path, name: str = "") -> None:
-    """The first filters of each column as filters-<name>-<column>.png in `folder`, which is made where it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, column in zip(model.spec.column_keys(), model.net.columns, strict=True):
+def filter_files(network: Network, name: str = "") -> tuple[str, ...]:
+    """The names of the pictures of each column's first filters: filters-<name>-<column>.png."""
+    return tuple("-".join(filter(None, ("filters", safe(name), safe(key)))) + ".png" for key in network.column_keys())
+
+
+def first_filters(model: Model) -> list[Tensor]:
+    """The first filters of each column."""
+    found = []
+    for column in model.net.columns:
         assert isinstance(column, Column)
         weight = column.blocks[0].weight
         assert isinstance(weight, Tensor)
-        filters(weight).save(folder / ("-".join(filter(None, ("filters", safe(name), safe(key)))) + ".png"))
+        found.append(weight)
+    return found

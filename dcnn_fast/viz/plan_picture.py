@@ -6,7 +6,6 @@ import base64
 import html
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +13,10 @@ from PIL import Image
 
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.spec import Network
+from dcnn_fast.viz.files import MARK
 
 _WIDTH = 640  # of each column's picture
+_START = '<svg xmlns="http://www.w3.org/2000/svg"'
 _COLOURS = ("#3b82c4", "#c47a3b", "#4a9a5b", "#9a4a8f")
 
 
@@ -30,8 +31,8 @@ class Planned(Protocol):
     def plan(self) -> ColumnPlan: ...
 
 
-def write_plan_picture(path: Path, network: Network, jobs: Sequence[Planned]) -> None:
-    """Write an SVG: for each column its plane, the windows in outline, and each shared region of block 1 with its number."""
+def plan_picture(network: Network, jobs: Sequence[Planned]) -> str:
+    """An SVG: for each column its plane, the windows in outline, and each shared region of block 1 with its number."""
     pictures, top = [], 0
     for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
         height, width = job.plane.shape[:2]
@@ -47,7 +48,12 @@ def write_plan_picture(path: Path, network: Network, jobs: Sequence[Planned]) ->
         )
         top += int(height * scale) + 40
     size = f'width="{_WIDTH + 20}" height="{top + 10}"'
-    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">{"".join(pictures)}</svg>\n')
+    return f'{_START} {size} font-family="sans-serif"><desc>{MARK}</desc>{"".join(pictures)}</svg>\n'
+
+
+def is_plan_picture(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is such a picture."""
+    return head.startswith(f'{_START} width="{_WIDTH + 20}" height='.encode())
 
 
 def _regions(plan: ColumnPlan, size: int, stride: int) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dcnn_fast.data.tables import IAD_THRESHOLDS
 from dcnn_fast.evaluation.predict import Predictions
+from dcnn_fast.viz.files import save_figure, shown
 from dcnn_fast.viz.grid import Row
 
 
@@ -65,20 +66,22 @@ def save_distributions(predictions: Predictions, path: Path) -> None:
     rated = np.isfinite(predictions.ratings)
     panels = [("P(" + predictions.labels[-1] + ")", predictions.probs[:, -1])]
     if rated.any():
-        shown = np.array([example.category for example in predictions.examples])
-        sources = sorted(set(shown)) if set(shown) <= set(IAD_THRESHOLDS) else []
-        of_sources = [(f"mean rating, {source}", np.where(shown == source, predictions.ratings, np.nan)) for source in sources]
+        taken = np.array([example.category for example in predictions.examples])
+        sources = sorted(set(taken)) if set(taken) <= set(IAD_THRESHOLDS) else []
+        of_sources = [(f"mean rating, {source}", np.where(taken == source, predictions.ratings, np.nan)) for source in sources]
         panels = [*(of_sources or [("mean rating", predictions.ratings)]), *panels]
     figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
     labels = np.array([example.label for example in predictions.examples])
     for axes, (title, values) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         known = np.isfinite(values)
         parts = [values[known & (labels == label)] for label in range(len(predictions.labels))]
-        axes.hist(parts, bins=30, stacked=True, label=list(predictions.labels))
-        axes.set_xlabel(title)
+        axes.hist(parts, bins=30, stacked=True, label=[shown(label) for label in predictions.labels])
+        axes.set_xlabel(shown(title), parse_math=False)
         axes.set_ylabel("photographs")
-    axes.legend(fontsize="small", ncols=1 + len(predictions.labels) // 8)
-    figure.savefig(path)
+    legend = axes.legend(fontsize="small", ncols=1 + len(predictions.labels) // 8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a label's dollars are dollars
+    save_figure(figure, path)
 
 
 def _order(predictions: Predictions) -> list[int]:

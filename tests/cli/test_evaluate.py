@@ -84,8 +84,8 @@ def test_wrong_calls_leave_with_2(place, tmp_path):
         ((tmp_path / "none.safetensors", data), "no such file"),
         ((place / "a.safetensors", tmp_path / "none"), "path must exist"),
         ((place / "a.safetensors", data, "--views", "0"), "views must be an integer from 1"),
-        ((place / "a.safetensors", data, "--csv", tmp_path / "none" / "o.csv"), "its folder must exist"),
-        ((place / "a.safetensors", data, "--json", tmp_path / "none" / "o.json"), "its folder must exist"),
+        ((place / "a.safetensors", data, "--csv", tmp_path / "none" / "o.csv"), "no such folder"),
+        ((place / "a.safetensors", data, "--json", tmp_path / "none" / "o.json"), "no such folder"),
         ((shutil.copy(place / "a.safetensors", tmp_path / "average.safetensors"), data, "--average"), "may be called average"),
     ]:
         found = run(*arguments)
