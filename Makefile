@@ -19,10 +19,10 @@ demo: $(STAMP)
 	mkdir -p $(OUT)
 ifeq ($(strip $(PHOTOS)),)
 	$(BIN)/python tools/demo_photos.py $(OUT)/photos
-	$(BIN)/dcnn-fast score $(OUT)/photos --csv $(OUT)/scores.csv --html $(OUT)/index.html
+	$(BIN)/dcnn-fast score $(OUT)/photos --csv $(OUT)/scores.csv --html $(OUT)/index.html --overwrite
 else
 	@# Status 1 says that some files could not be read; they have been named.
-	$(BIN)/dcnn-fast score '$(patsubst ~/%,$(HOME)/%,$(PHOTOS))' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html || test $$? -eq 1
+	$(BIN)/dcnn-fast score '$(patsubst ~/%,$(HOME)/%,$(PHOTOS))' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html --overwrite || test $$? -eq 1
 endif
 
 test: $(STAMP)

@@ -1,26 +1,43 @@
-"""Printing for the commands: tables that fit a terminal and are whole in a pipe, and errors on one line."""
+"""Printing for the commands: tables that fit a terminal and are whole in a pipe, and errors on one line.
+
+What is printed is text and nothing else: no markup of rich's is read in it, and control characters, which a path, a label or an
+error may hold, are shown as escapes. A standard output that is closed, full or a broken pipe raises `StreamError`; what cannot
+be shown on standard error is lost, and ends nothing.
+"""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import IO, NoReturn, cast
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
+
+from dcnn_fast.cli import descriptors
 
 _PIPE_WIDTH = 10_000  # a pipe has no width: never cut a path there
 
 
+class StreamError(OSError):
+    """Standard output cannot be written to; the message says why."""
+
+
 def stdout() -> Console:
-    """The console of results."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False, highlight=False)
+    """The console of results. Printing raises StreamError when it fails."""
+    return _console(1)
 
 
 def stderr() -> Console:
-    """The console of progress, notes and errors."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH, highlight=False)
+    """The console of progress, notes and errors. Printing never raises."""
+    return _console(2)
 
 
 def plain_table(*columns: str) -> Table:
@@ -31,13 +48,107 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
+def note(message: str) -> None:
+    """Print `message` on standard error, on one line that is never broken."""
+    stderr().print(printable(message), soft_wrap=True)
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
-    """Print `message` as an error and leave with `status`."""
-    stderr().print(f"error: {message}", markup=False)
+    """Print `message` as an error, on one line, and leave with `status`."""
+    note(f"error: {message}")
     raise typer.Exit(status)
 
 
-def printable(path: str) -> str:
-    """`path` with bytes that are not text shown as escapes, and without control characters."""
-    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def printable(text: str) -> str:
+    """`text` with bytes that are not text, control characters and line ends shown as escapes."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def prepare_streams() -> None:
+    """Let every character be printed, as an escape where the terminal's encoding has none for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Write out what is still to be written to standard output. Raises StreamError."""
+    if sys.stdout is not None:
+        _Stream(1).flush()
+
+
+def _drop_standard_output() -> None:
+    """Send what is still buffered for a standard output that failed to nowhere, or Python complains of it at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _console(number: int) -> Console:
+    stream = _Stream(number)
+    return _PlainConsole(
+        file=cast(IO[str], stream), width=None if stream.isatty() else _PIPE_WIDTH,
+        soft_wrap=False, highlight=False, markup=False, emoji=False,
+    )  # fmt: skip
+
+
+class _PlainConsole(Console):
+    """Takes strings as text, in tables as well."""
+
+    def render_str(
+        self,
+        text: str,
+        *,
+        style: str | Style = "",
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        emoji: bool | None = None,
+        markup: bool | None = None,
+        highlight: bool | None = None,
+        highlighter: HighlighterType | None = None,
+    ) -> Text:
+        """`text` without markup, every line of it printable."""
+        plain = "\n".join(printable(line) for line in text.split("\n"))
+        return super().render_str(
+            plain, style=style, justify=justify, overflow=overflow, emoji=False, markup=False, highlight=False,
+        )  # fmt: skip
+
+
+class _Stream(io.TextIOBase):
+    """Standard output or error as rich writes to it; failing as this module says."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._stream: IO[str] | None = sys.stdout if number == 1 else sys.stderr
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The stream's, by which rich chooses the characters of its frames."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream is not None and not self._stream.closed and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, text: str) -> int:
+        if text:
+            self._try(lambda stream: stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._try(lambda stream: stream.flush())
+
+    def _try(self, work: Callable[[IO[str]], object]) -> None:
+        try:
+            if self._stream is None or descriptors.is_closed(self._number):
+                raise OSError(errno.EBADF, "it is closed")
+            work(self._stream)
+        except (OSError, ValueError) as error:  # ValueError: of a stream that Python has closed
+            if self._number == 1:
+                _drop_standard_output()
+                why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                raise StreamError(error.errno if isinstance(error, OSError) else errno.EBADF, why) from None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from importlib import metadata
 from typing import Annotated
 
 import typer
 
-from dcnn_fast.cli import data
+from dcnn_fast.cli import data, descriptors
 from dcnn_fast.cli.adapt import adapt
+from dcnn_fast.cli.console import StreamError, flush, note, prepare_streams
 from dcnn_fast.cli.convert import convert
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
@@ -17,6 +20,8 @@ from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
 from dcnn_fast.cli.train import train
+
+_OF_STREAMS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)
 
 app = typer.Typer(
     help="Rates photographs with the networks of 'Rating Image Aesthetics using Deep Learning'.",
@@ -54,5 +59,20 @@ app.command()(convert)
 
 
 def run() -> None:
-    """Run the command line; exit status 0 for success, 1 when images failed, 2 for a wrong call, 130 when interrupted."""
-    app()
+    """Run the command line.
+
+    Exit status 0 for success, 1 when images failed, 2 for a wrong call, 3 when an output could not be written, 128 and the
+    signal's number when one ended it (130 for Ctrl-C).
+    """
+    descriptors.occupy_closed()
+    prepare_streams()
+    try:
+        try:
+            app()
+        finally:
+            flush()
+    except OSError as error:
+        # What typer prints, as --help, fails with the bare error; every other one says its file.
+        printing = isinstance(error, StreamError) or (error.filename is None and error.errno in _OF_STREAMS)
+        note(f"error: standard output: {error.strerror}" if printing else f"error: {error}")
+        sys.exit(3 if printing else 2)

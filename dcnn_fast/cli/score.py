@@ -13,10 +13,26 @@ def score(
         list[str] | None,
         typer.Argument(metavar="PATH...", help="Files and folders; - or nothing: one path a line from standard input."),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Subfolders too.")] = False,
-    csv: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a CSV row for each image.")] = None,
-    jsonl: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a JSON line for each image.")] = None,
-    html: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a contact sheet, best first.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders too.")] = False,
+    hidden: Annotated[
+        bool,
+        typer.Option("--hidden", help="In folders, take hidden files and folders too, and the system's (trash, thumbnails)."),
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="With -r, search linked folders too, each folder once.")] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Pass over files and folders found in folders: '*_small.jpg' and 'raw' match names, 'old/*.jpg' the end of a "
+            "path, '/old' a path from the folder named, 'old/' folders alone. May be given several times.",
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV row for each image; - is standard output.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Write a JSON line for each image; - is standard output.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a contact sheet, best first; - is standard output.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of --csv, --jsonl and --html that an earlier run wrote.")
+    ] = False,
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
@@ -26,7 +42,16 @@ def score(
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
     workers: Annotated[int | None, typer.Option(help="Images in work at a time, a thread each; changes no score.")] = None,
-    resume: Annotated[bool, typer.Option(help="Skip the images that the CSV already holds.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the files of --csv and --jsonl: skip the images that they hold, try again those that failed.",
+        ),
+    ] = False,
+    keep_failures: Annotated[
+        bool, typer.Option("--keep-failures", help="With --resume, do not try again the images that failed.")
+    ] = False,
     max_megapixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse larger images, decompression bombs; default 178.")
     ] = None,
@@ -34,14 +59,20 @@ def score(
 ) -> None:
     """Rate images: P(high) averaged over random views, with a ranked table at the end.
 
-    Exit status: 0 when every image was scored, 1 when some could not be read (each is named with its reason) or none was
-    found, 2 for a wrong call, 130 when interrupted; files written so far are valid then, and --resume goes on.
+    Nothing that is not the program's own is ever replaced, and no file that is an input. Beside each CSV or JSONL file NAME
+    stands NAME.run.json, which says what decided the scores; --resume goes on only with the same model and settings.
+
+    Exit status: 0 when every image was scored; 1 when some could not be read (each is named with its reason) or none was
+    found; 2 for a wrong call; 3 when an output could not be written (it is named; the others are whole); 130 when
+    interrupted, 143 by SIGTERM, 129 by SIGHUP: files written so far are valid then, and --resume goes on. A second signal ends
+    the run at once.
     """
     from dcnn_fast.cli.score_run import ScoreOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     options = ScoreOptions(
-        paths=tuple(paths or ()), recursive=recursive, csv=csv, jsonl=jsonl, html=html, model=model, views=views, grid=grid,
-        seed=seed, device=device, dtype=dtype, top=top, batch=batch, workers=workers, resume=resume,
-        max_megapixels=max_megapixels, background=background,
+        paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), csv=csv,
+        jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
+        top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
+        background=background,
     )  # fmt: skip
     raise typer.Exit(run(options))

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
-from dcnn_fast.cli.outputs import CsvOutput, JsonlOutput, OutputError, Ranking
-from dcnn_fast.data.folders import find_images
+from dcnn_fast import engine
+from dcnn_fast.cli.console import fail, note, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
+from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
+from dcnn_fast.cli.record import RECORD, Record, record_path
+from dcnn_fast.cli.resume import Held, drop_superseded, take_up
+from dcnn_fast.cli.rows import CSV, JSONL, Format
+from dcnn_fast.cli.stopping import Stop
+from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, input_among, reason, reserve
+from dcnn_fast.data.folders import Found, Passed, PatternError, Search
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.dispatch import BackendError
 from dcnn_fast.scoring import Score, Scorer
-from dcnn_fast.viz.contact_sheet import write_contact_sheet
+from dcnn_fast.viz.contact_sheet import contact_sheet
 
 _TABLE_ROWS = 20
 _SHEET_PHOTOS = 500
+_OUTPUT_FAILED = 3
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,13 @@ class ScoreOptions:
 
     paths: tuple[str, ...]
     recursive: bool
+    hidden: bool
+    follow: bool
+    exclude: tuple[str, ...]
     csv: Path | None
     jsonl: Path | None
     html: Path | None
+    overwrite: bool
     model: Path | None
     views: int
     grid: int
@@ -46,132 +59,363 @@ class ScoreOptions:
     batch: int
     workers: int | None
     resume: bool
+    keep_failures: bool
     max_megapixels: int | None
     background: str
+
+    @property
+    def max_pixels(self) -> int:
+        """Of a picture that is read."""
+        return MAX_PIXELS if self.max_megapixels is None else self.max_megapixels * 1_000_000
+
+    @property
+    def table_rows(self) -> int:
+        """Of the ranking that is shown."""
+        return self.top or _TABLE_ROWS
+
+    @property
+    def sheet_photos(self) -> int:
+        """On the contact sheet."""
+        return self.top or _SHEET_PHOTOS
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What the run writes beside the table."""
+
+    rows: tuple[RowFile, ...]
+    sheet: Target | None
+
+    @property
+    def targets(self) -> list[Target]:
+        return [*(file.target for file in self.rows), *([self.sheet] if self.sheet else [])]
+
+
+class _Outputs:
+    """Lets each output fail alone: named once, and left out from then on."""
+
+    def __init__(self) -> None:
+        self.failed: dict[str, OSError] = {}
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """What is done inside may fail with OSError, which is reported and goes no further."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self.failed:
+                self.failed[name] = error
+                note(f"error: {name}: {reason(error)}")
+
+    def has(self, name: str) -> bool:
+        """Whether the output has not failed."""
+        return name not in self.failed
+
+
+class _NobodyReadsError(Exception):
+    """All there is to write goes to pipes whose readers have left."""
 
 
 def run(options: ScoreOptions) -> int:
     """Score what `options` name and return the exit status of `dcnn-fast score`."""
-    if options.resume and options.csv is None:
-        fail("--resume needs --csv: it skips what that file holds")
     warnings.filterwarnings("ignore", module="PIL")  # what matters in a file is in its row: its notes or its error
-    limit = MAX_PIXELS if options.max_megapixels is None else options.max_megapixels * 1_000_000
-    if options.html is not None and not options.html.absolute().parent.is_dir():
-        fail(f"--html: no such folder: {options.html.absolute().parent}")
-    table_rows, sheet_photos = options.top or _TABLE_ROWS, options.top or _SHEET_PHOTOS
-    ranking = Ranking(max(table_rows, sheet_photos if options.html else 0))
+    with Stop() as stop:
+        try:
+            return _run(options, stop)
+        except KeyboardInterrupt:
+            note("interrupted before anything was scored")
+            return stop.status
+        except (ValueError, OSError, BackendError, EngineError) as error:
+            fail(str(error))
+
+
+def _run(options: ScoreOptions, stop: Stop) -> int:
+    _require_sense(options)
     try:
+        search = Search(recursive=options.recursive, hidden=options.hidden, follow=options.follow, exclude=options.exclude)
+    except PatternError as error:
+        fail(f"--exclude: {error}")
+    listing = None if options.paths in ((), ("-",)) else list(search.files(options.paths))
+    if listing is None and sys.stdin is None:
+        fail("standard input is closed: name files or folders")
+    with _reserved(options, listing or ()) as files:
         scorer = Scorer(
             options.model, options.device, options.views, options.grid, options.seed, options.dtype,
-            max_pixels=limit, background=_colour(options.background),
+            max_pixels=options.max_pixels, background=_colour(options.background),
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
-        with ExitStack() as stack:
-            outputs, held = _open_outputs(stack, options)
-            _require_same_run(held, scorer)
-            for row in held:
-                ranking.add(row)
-            images = _images(options, {row.path for row in held})
-            interrupted = _score_all(scorer, images, ranking, outputs, options)
-        _report(ranking, table_rows, interrupted)
-        if options.html is not None:
-            write_contact_sheet(options.html, ranking.best(sheet_photos), ranking.failures, ranking.seen, max_pixels=limit)
-            stderr().print(f"contact sheet: {options.html}", markup=False, soft_wrap=True)
-    except (ValueError, OSError, BackendError, EngineError) as error:
-        fail(str(error))
-    return 130 if interrupted else int(ranking.failed > 0 or ranking.seen == 0)
+        record = _record(options, scorer)
+        held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
+        return _Run(options, scorer, search, files, record, held, stop).run(listing)
 
 
-def _open_outputs(stack: ExitStack, options: ScoreOptions) -> tuple[list[CsvOutput | JsonlOutput], list[Score]]:
-    """The output files, closed with `stack`, and the scores that the CSV holds already."""
-    outputs: list[CsvOutput | JsonlOutput] = []
-    held: list[Score] = []
-    if options.csv is not None:
-        table = stack.enter_context(closing(CsvOutput(options.csv, resume=options.resume)))
-        outputs.append(table)
-        held = table.held
-    if options.jsonl is not None:
-        outputs.append(stack.enter_context(closing(JsonlOutput(options.jsonl, resume=options.resume))))
-    return outputs, held
+def _require_sense(options: ScoreOptions) -> None:
+    if options.resume and options.csv is None and options.jsonl is None:
+        fail("--resume needs --csv or --jsonl: it goes on with what those files hold")
+    if options.resume and options.overwrite:
+        fail("--resume goes on with files and --overwrite starts them anew: only one of them can be meant")
+    if options.keep_failures and not options.resume:
+        fail("--keep-failures needs --resume: it says that failures are not tried again then")
 
 
-def _require_same_run(held: list[Score], scorer: Scorer) -> None:
-    for row in held:
-        if (row.views, row.seed) != (scorer.views, scorer.seed):
-            raise OutputError(
-                f"--resume: the CSV was made with {row.views} views and seed {row.seed}, "
-                f"this run has {scorer.views} and {scorer.seed}"
-            )
+@contextmanager
+def _reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[_Files]:
+    """The files to write, checked and held; TargetError for one that must not be written."""
+    wanted: list[Wanted] = []
+    formats: list[Format] = []
+    otherwise = "--overwrite replaces it, --resume goes on with it"
+    for option, path, format in (("--csv", options.csv, CSV), ("--jsonl", options.jsonl, JSONL)):
+        if path is not None:
+            wanted.append(Wanted(option, path, format.kind, options.resume, otherwise))
+            formats.append(format)
+    sheets = [Wanted("--html", options.html, SHEET, options.resume)] if options.html is not None else []
+    inputs: list[str | Path] = [*(found.path for found in listing), *([options.model] if options.model else [])]
+    with reserve([*wanted, *sheets], inputs=inputs, overwrite=options.overwrite) as targets, ExitStack() as stack:
+        rows = targets[: len(formats)]
+        for target in rows:
+            if options.resume and target.file is None:
+                raise TargetError(f"--resume: {target} is no file that can be gone on with")
+        beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
+        records = iter(stack.enter_context(reserve(beside, inputs=[*inputs, *(each.path for each in [*wanted, *sheets])])))
+        yield _Files(
+            tuple(
+                RowFile(row, format, None if row.file is None else next(records))
+                for row, format in zip(rows, formats, strict=True)
+            ),
+            targets[-1] if sheets else None,
+        )
 
 
-def _images(options: ScoreOptions, held: set[str | None]) -> list[str] | Iterator[str]:
-    """What to score: a list where its length can be known, an iterator for standard input; paths in `held` left out."""
-    if options.paths and options.paths != ("-",):
-        return [path for path in map(str, find_images(options.paths, options.recursive)) if path not in held]
-    if sys.stdin.isatty():
-        stderr().print("reading paths from standard input, one a line; Ctrl-D ends")
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # a file's name need not be text
-    lines = (line.rstrip("\r\n") for line in sys.stdin)
-    found = (str(path) for line in lines if line for path in find_images([line], options.recursive))
-    return (path for path in found if path not in held)
+def _record(options: ScoreOptions, scorer: Scorer) -> Record:
+    settings = {
+        "--model": scorer.model.digest,
+        "--views": str(scorer.views),
+        "--grid": str(scorer.grid),
+        "--seed": str(scorer.seed),
+        "--dtype": scorer.dtype,
+        "--background": bytes(_colour(options.background)).hex(),
+    }
+    forced = os.environ.get("DCNN_FAST_BACKEND")
+    device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
+    model = printable(os.fspath(options.model)) if options.model else "the shipped model"
+    return Record(settings, model, os.getcwd(), metadata.version("dcnn-fast"), device)
 
 
-def _score_all(
-    scorer: Scorer,
-    images: list[str] | Iterator[str],
-    ranking: Ranking,
-    outputs: list[CsvOutput | JsonlOutput],
-    options: ScoreOptions,
-) -> bool:
-    """Score every image into `ranking` and `outputs`; True when Ctrl-C ended it early."""
-    total = len(images) if isinstance(images, list) else None
-    console = stderr()
-    columns = (
-        SpinnerColumn(),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    start = time.monotonic()
-    done = 0
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=total, rate="")
+class _Run:
+    """One run, from the first picture to the last line that is printed."""
+
+    def __init__(
+        self, options: ScoreOptions, scorer: Scorer, search: Search, files: _Files, record: Record, held: Held, stop: Stop
+    ) -> None:
+        self._options, self._scorer, self._search, self._files = options, scorer, search, files
+        self._held, self._stop = held, stop
+        self._ranking = Ranking(max(options.table_rows, options.sheet_photos if files.sheet else 0))
+        self._outputs = _Outputs()
+        self._rows = [RowOutput(file, record, append=options.resume) for file in files.rows]
+        self._intake = Intake(held, self._refused)
+        self._input_failed = False
+
+    def run(self, listing: Sequence[Found] | None) -> int:
+        """Score, print and write; the exit status."""
+        for said in self._held.notes:
+            note(said)
+        for score in self._held.done.values():
+            self._ranking.add(score)
+        interrupted = self._score_all(listing)
+        for score in self._held.again.values():  # what has not been scored again stands
+            self._ranking.add(score)
         try:
-            for result in scorer.score_many(images, batch=options.batch, workers=options.workers):
-                ranking.add(result)
-                for output in outputs:
-                    output.write(result)
-                if result.error is not None:
-                    progress.console.print(f"{printable(result.path or '')}: {result.error}", markup=False)
-                done += 1
-                rate = f"{done / (time.monotonic() - start):.2f} images/s"
-                progress.update(task, advance=1, rate=rate)
+            self._finish(interrupted)
         except KeyboardInterrupt:
-            return True
-    if done:
-        seconds = time.monotonic() - start
-        console.print(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {scorer.views} views each")
-    return False
+            note("interrupted while the results were written")
+        if self._stop.signum is not None:
+            return self._stop.status
+        if self._outputs.failed:
+            return _OUTPUT_FAILED
+        return int(self._ranking.failed > 0 or self._ranking.seen == 0 or self._input_failed)
 
+    def _refused(self, path: str) -> str | None:
+        taken = input_among(self._files.targets, path) if self._files.targets else None
+        return f"it is what {taken.option} writes" if taken else None
 
-def _report(ranking: Ranking, rows: int, interrupted: bool) -> None:
-    """The ranked table on standard output; failures and what else a user should know on standard error."""
-    console = stderr()
-    best = ranking.best(rows)
-    if best:
+    def _score_all(self, listing: Sequence[Found] | None) -> bool:
+        """Score every image into the ranking and the outputs; True when a signal ended it early."""
+        images: list[str] | Iterator[str]
+        if listing is None:
+            images, total = self._intake.paths(self._from_standard_input()), None
+        else:
+            images = list(self._intake.paths(listing))
+            total = len(images)
+        console = stderr()
+        start, done = time.monotonic(), 0
+        interrupted = False
+        with _progress(console, total) as advance, ExitStack() as stack:
+            for output in self._rows:
+                stack.callback(self._close, output)
+            try:
+                for output in self._rows:
+                    if output.target.file is None:  # before any work: opening a pipe waits for its reader
+                        with self._outputs.trying(str(output.target)):
+                            output.begin()
+                results = self._scorer.score_many(images, batch=self._options.batch, workers=self._options.workers)
+                if isinstance(results, Generator):
+                    stack.enter_context(closing(results))  # its threads end before the files are closed
+                for result in results:
+                    self._take_failures(done)
+                    self._take(result)
+                    done += 1
+                    advance(f"{done / (time.monotonic() - start):.2f} images/s")
+                self._take_failures(done)
+                self._begin()
+            except KeyboardInterrupt:
+                interrupted = True
+            except _NobodyReadsError:
+                pass
+        if done and not interrupted:
+            seconds = time.monotonic() - start
+            note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.views} views each")
+        return interrupted
+
+    def _from_standard_input(self) -> Iterator[Found]:
+        if sys.stdin.isatty():
+            note("reading paths from standard input, one a line; Ctrl-D ends")
+        try:
+            for line in lines_of_standard_input():
+                yield from self._search.files([line])
+        except InputError as error:
+            self._input_failed = True
+            note(f"error: standard input: {error}")
+
+    def _take_failures(self, scored: int) -> None:
+        for found in self._intake.failures(scored):
+            self._take(Score(path=found.path, error=found.error, views=self._scorer.views, seed=self._scorer.seed))
+
+    def _take(self, result: Score) -> None:
+        if "\0" in (result.path or ""):  # no file's name, and no text that tables hold
+            result = replace(result, path=(result.path or "").replace("\0", "\\x00"))
+        with self._stop.shielded():  # a signal falls between pictures, not into a row
+            self._held.forget(result.path or "")
+            self._ranking.add(result)
+            for output in self._rows:
+                name = str(output.target)
+                if self._outputs.has(name):
+                    with self._outputs.trying(name):
+                        output.write(result)
+            if result.error is not None:
+                note(f"{result.path}: {result.error}")
+        failed = [self._outputs.failed.get(str(output.target)) for output in self._rows]
+        if failed and not self._files.sheet and all(isinstance(error, BrokenPipeError) for error in failed):
+            raise _NobodyReadsError
+
+    def _close(self, output: RowOutput) -> None:
+        with self._outputs.trying(str(output.target)):  # some file systems say only now that they are full
+            output.close()
+
+    def _begin(self) -> None:
+        """Files without rows are files, too."""
+        for output in self._rows:
+            if self._outputs.has(str(output.target)):
+                with self._outputs.trying(str(output.target)):
+                    output.begin()
+
+    def _finish(self, interrupted: bool) -> None:
+        if self._held.forgotten:
+            for file, folder in zip(self._files.rows, self._held.folders, strict=True):
+                if self._outputs.has(str(file.target)):
+                    with self._outputs.trying(str(file.target)):
+                        drop_superseded(file, folder)
+        with self._outputs.trying("standard output"):
+            self._show_table()
+        self._tell(interrupted)
+        if self._files.sheet is not None:
+            self._write_sheet(self._files.sheet)
+        if self._scorer.caution is not None:
+            note(self._scorer.caution)
+
+    def _show_table(self) -> None:
+        best = self._ranking.best(self._options.table_rows)
+        if not best:
+            return
         table = plain_table("rank", "path", "P(high)", "std over views", "label")
         for rank, result in enumerate(best, 1):
             mean, std = ("" if value is None else f"{value:.4f}" for value in (result.mean, result.std))
-            table.add_row(str(rank), escape(printable(result.path or "")), mean, std, result.label or "")
-        stdout().print(table)
-    if ranking.failed:
-        console.print(f"{ranking.failed} of {ranking.seen} images could not be scored")
-    if ranking.seen == 0 and not interrupted:
-        console.print("no images were found (folders are searched for known suffixes; -r looks into subfolders)")
-    if interrupted:
-        console.print(f"interrupted after {ranking.seen} images; --resume with --csv goes on from there")
+            table.add_row(str(rank), printable(result.path or ""), mean, std, printable(result.label or ""))
+        taken = any(target.is_standard_output for target in self._files.targets)
+        (stderr() if taken else stdout()).print(table)
+
+    def _tell(self, interrupted: bool) -> None:
+        """What a user should know beside the ranking, on standard error."""
+        seen = self._ranking.seen
+        if self._ranking.failed:
+            note(f"{self._ranking.failed} of {seen} images could not be scored")
+        if self._intake.repeated:
+            note(f"{self._intake.repeated} of the paths led to an image that was named before: each is scored once")
+        for line in passed_over(self._search.passed):
+            note(line)
+        if seen == 0 and not interrupted:
+            note("no images were found (folders are searched for known suffixes; -r looks into subfolders)")
+        if interrupted:
+            held = any(output.target.file is not None for output in self._rows)
+            more = "--resume goes on from there" if held else "--resume with --csv goes on from there"
+            note(f"interrupted after {seen} images; {more}")
+
+    def _write_sheet(self, sheet: Target) -> None:
+        folder = Path.cwd() if sheet.file is None else sheet.file.parent
+        with self._outputs.trying(str(sheet)):
+            page = contact_sheet(
+                self._ranking.best(self._options.sheet_photos), self._ranking.failures, self._ranking.seen, folder=folder,
+                max_pixels=self._options.max_pixels, caution=self._scorer.caution,
+            )  # fmt: skip
+            sheet.write(page)
+            note(f"contact sheet: {sheet.name}")
+
+
+def passed_over(passed: Passed) -> list[str]:
+    """What a search has passed over, a line for each kind of reason."""
+    lines = []
+    for suffixes, what, whats in (
+        (passed.unreadable, "of a kind this cannot read", "of kinds this cannot read"),
+        (passed.when_named, "of a kind that is read only when named", "of kinds that are read only when named"),
+    ):
+        if suffixes:
+            each = ", ".join(f"{suffix} {count}" for suffix, count in sorted(suffixes.items()))
+            lines.append(f"{_count(suffixes.total(), 'file')} {what if len(suffixes) == 1 else whats}: {each}")
+    hidden = (
+        (passed.hidden_folders, "hidden folder"),
+        (passed.hidden_files, "hidden file"),
+        (passed.system_folders, "system folder"),
+    )
+    if any(count for count, _ in hidden):
+        lines.append(f"passed over: {', '.join(_count(n, what) for n, what in hidden if n)} (--hidden takes them)")
+    for count, what, how in (
+        (passed.linked_folders, "link to a folder", "--follow goes there"),
+        (passed.subfolders, "subfolder", "-r searches them"),
+        (passed.excluded, "file or folder", "excluded by --exclude"),
+    ):
+        if count:
+            lines.append(f"passed over: {_count(count, what)} ({how})")
+    return lines
+
+
+def _count(number: int, what: str) -> str:
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} " + {"link to a folder": "links to folders", "file or folder": "files or folders"}.get(what, what + "s")
+
+
+@contextmanager
+def _progress(console: Console, total: int | None) -> Iterator[Callable[[str], None]]:
+    """A bar where standard error is a terminal; yields what is called after each image with the rate."""
+    columns = (
+        SpinnerColumn("dots" if (console.encoding or "").startswith("utf") else "line"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task: TaskID = progress.add_task("", total=total, rate="")
+        yield lambda rate: progress.update(task, advance=1, rate=rate)
 
 
 def _colour(text: str) -> tuple[int, int, int]:

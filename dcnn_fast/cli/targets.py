@@ -13,7 +13,9 @@ import errno
 import fcntl
 import hashlib
 import io
+import json
 import os
+import select
 import shutil
 import stat
 import tempfile
@@ -28,6 +30,7 @@ from filelock import FileLock, Timeout
 from dcnn_fast.cli import descriptors
 
 _HEAD = 1 << 16  # bytes of a file that say what it is
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAME_BYTES = 255  # of a file's name, on every file system of Linux
 
 
@@ -54,7 +57,7 @@ def lines_of(what: str, *firsts: str) -> Kind:
     """
 
     def known(head: bytes) -> bool:
-        first, newline, _ = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+        first, newline, _ = head.removeprefix(_BYTE_ORDER_MARK).partition(b"\n")
         line = first.rstrip(b"\r").replace(b'"', b"").replace(b";", b",").decode(errors="replace")
         return any(line == each or (not newline and each.startswith(line)) for each in firsts)
 
@@ -62,24 +65,33 @@ def lines_of(what: str, *firsts: str) -> Kind:
 
 
 def json_with(what: str, *keys: str) -> Kind:
-    """The kind of JSON files, or of files of JSON lines, whose first object is written with `keys` first, in that order.
+    """The kind of JSON files, or of files of JSON lines, whose (first) object has all of `keys`.
 
-    A first line that was cut short is one, too, where it begins so.
+    One that was cut short within its first line is known by its beginning with the first of `keys`.
     """
     start = b'{"' + keys[0].encode() + b'"'
 
     def known(head: bytes) -> bool:
-        text = b"".join(head.split())
-        if b"\n" not in head:
-            return text.startswith(start) or start.startswith(text)
-        at = [text.find(b'"' + key.encode() + b'"') for key in keys]
-        return text.startswith(start) and -1 not in at and at == sorted(at)
+        head = head.removeprefix(_BYTE_ORDER_MARK)
+        first, newline, _ = head.partition(b"\n")
+        if not newline and (head.startswith(start) or start.startswith(head)):
+            return True
+        return any(_has_keys(text, keys) for text in (first, head))
 
     return Kind(what, known)
 
 
+def _has_keys(text: bytes, keys: Sequence[str]) -> bool:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and all(key in value for key in keys)
+
+
 SHEET_MARK = '<meta name="generator" content="dcnn-fast">'
-SHEET = Kind("a page of this program", lambda head: SHEET_MARK.encode() in head)
+_OLD_SHEET = b'initial-scale=1">\n<title>Contact sheet</title>'  # before it had the mark
+SHEET = Kind("a page of this program", lambda head: SHEET_MARK.encode() in head or _OLD_SHEET in head)
 MODEL = Kind("a model file", lambda head: head[8:9] == b"{" and b'"__metadata__"' in head and b'"dcnn_fast"' in head)
 
 
@@ -245,7 +257,11 @@ def write_all(file: io.FileIO, content: bytes) -> None:
     """Write all of `content`, in as many pieces as the system takes. Raises OSError."""
     rest = memoryview(content)
     while rest:
-        rest = rest[file.write(rest) or 0 :]
+        written = file.write(rest)
+        if written is None:  # a pipe that does not block and is full
+            select.select([], [file], [])
+        else:
+            rest = rest[written:]
 
 
 def reason(error: OSError) -> str:

@@ -3,55 +3,222 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".bmp",
-        ".jp2",
-        ".j2k",
-        ".j2c",
-        ".jpf",
-        ".jpx",
-        ".avif",
-    ]
-)
+SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".jp2", ".j2k", ".j2c", ".jpf",
+    ".jpx", ".avif",
+))  # fmt: skip
+"""Of the files that are taken from a folder."""
+
+UNREADABLE = frozenset((
+    ".heic", ".heif", ".hif", ".avci", ".avcs", ".jxl", ".jxr", ".wdp", ".hdp", ".exr", ".hdr", ".psb", ".xcf", ".kra",
+    ".ora", ".clip", ".afphoto", ".svg", ".svgz", ".ai", ".eps", ".3fr", ".ari", ".arw", ".bay", ".braw", ".cap", ".cr2",
+    ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".drf", ".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef",
+    ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".ptx", ".pxn", ".r3d", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2",
+    ".srf", ".srw", ".x3f", ".3gp", ".avi", ".insp", ".insv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
+    ".mts", ".ogv", ".webm", ".wmv",
+))  # fmt: skip
+"""Pictures, raw files and films that cannot be read: what a user may miss in the result. Other files are no pictures."""
+
+WHEN_NAMED = frozenset((
+    ".psd", ".tga", ".ico", ".icns", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".dds", ".sgi", ".dib", ".dcx", ".mpo",
+    ".apng", ".qoi", ".xbm",
+))  # fmt: skip
+"""Pictures that are read when they are named, and are rarely photographs."""
+
+_SYSTEM = (
+    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@syno*", "@__thumb", "#recycle", "#snapshot", "$recycle.bin",
+    "recycler", "system volume information", "lost+found", "lost.dir", "found.[0-9][0-9][0-9]", ".trash*", "__macosx",
+    "*.lrdata", "network trash folder", "temporary items",
+)  # fmt: skip
+
+
+class PatternError(ValueError):
+    """A pattern of files to exclude that means nothing; the message names it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One path to read. error: why that is known to fail; it may fail without."""
+
+    path: str
+    error: str | None = None
+
+
+@dataclass
+class Passed:
+    """What a search has passed over, counted."""
+
+    unreadable: Counter[str] = field(default_factory=Counter)  # by suffix
+    when_named: Counter[str] = field(default_factory=Counter)
+    hidden_files: int = 0
+    hidden_folders: int = 0
+    system_folders: int = 0
+    linked_folders: int = 0
+    subfolders: int = 0
+    excluded: int = 0
+
+
+class Search:
+    """Finds the image files that paths name; what it passes over in folders is counted in `passed`.
+
+    recursive: subfolders too. hidden: also files and folders whose names begin with a dot, and the folders in which systems
+    and programs keep thumbnails and what was deleted (@eaDir, $RECYCLE.BIN, lost+found, __MACOSX, *.lrdata and the like).
+    follow: links to folders too; each folder is searched once. exclude: patterns of what is passed over in folders, with *, ?,
+    [...], and ** for any folders: one without a slash is matched with names of files and folders, one with a slash with the end
+    of the path, one that begins with a slash with the whole path from the folder that was named, or the absolute path; one that
+    ends with a slash means folders only. Raises PatternError for an empty one.
+    """
+
+    def __init__(
+        self, *, recursive: bool = False, hidden: bool = False, follow: bool = False, exclude: Sequence[str] = ()
+    ) -> None:
+        for pattern in exclude:
+            if not pattern.strip("/"):
+                raise PatternError(f"a pattern must name something, got {pattern!r}")
+        self._recursive, self._hidden, self._follow, self._exclude = recursive, hidden, follow, tuple(exclude)
+        self.passed = Passed()
+
+    def files(self, paths: Iterable[str]) -> Iterator[Found]:
+        """The files that `paths` name, in order; a folder's in order of their names, its subfolders after them, links last.
+
+        A folder gives its files with a suffix of `SUFFIXES`, whatever the case. Anything else is given as it is, whether or not
+        it exists or looks like an image: reading it will tell. A folder that cannot be listed is given with the reason.
+        """
+        for path in paths:
+            try:
+                is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+            except FileNotFoundError:
+                is_folder = False
+            except (OSError, ValueError) as error:
+                yield Found(path, _reason(error))
+                continue
+            if is_folder:
+                yield from self._under(path)
+            else:
+                yield Found(path)
+
+    def _under(self, root: str) -> Iterator[Found]:
+        entered: set[tuple[int, int]] = set()
+        waiting = [root]
+        while waiting:  # a tree may be deeper than Python's stack
+            folder = waiting.pop()
+            if self._follow and not _enter(folder, entered):
+                continue
+            entries: list[os.DirEntry[str]] = []
+            failure = _list(folder, entries)
+            folders: list[str] = []
+            links: list[str] = []
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = os.path.join(folder, entry.name)
+                is_folder, error = _is_folder(entry)
+                if not is_folder:
+                    yield from self._file(path, entry.name, root, error)
+                elif self._enters(path, entry, root):
+                    (links if entry.is_symlink() else folders).append(path)
+            if failure is not None:
+                yield Found(folder, failure)
+            waiting += [*reversed(links), *reversed(folders)]
+
+    def _file(self, path: str, name: str, root: str, error: str | None) -> Iterator[Found]:
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix not in SUFFIXES | UNREADABLE | WHEN_NAMED:
+            return
+        if name.startswith(".") and not self._hidden:
+            self.passed.hidden_files += 1
+        elif self._excludes(path, root, is_folder=False):
+            self.passed.excluded += 1
+        elif suffix in UNREADABLE:
+            self.passed.unreadable[suffix] += 1
+        elif suffix in WHEN_NAMED:
+            self.passed.when_named[suffix] += 1
+        else:
+            yield Found(path, error)
+
+    def _enters(self, path: str, entry: os.DirEntry[str], root: str) -> bool:
+        name = entry.name.lower()
+        if not self._recursive:
+            self.passed.subfolders += not (name.startswith(".") or _is_system(name))
+        elif not self._hidden and _is_system(name):
+            self.passed.system_folders += 1
+        elif not self._hidden and name.startswith("."):
+            self.passed.hidden_folders += 1
+        elif self._excludes(path, root, is_folder=True):
+            self.passed.excluded += 1
+        elif entry.is_symlink() and not self._follow:
+            self.passed.linked_folders += 1
+        else:
+            return True
+        return False
+
+    def _excludes(self, path: str, root: str, *, is_folder: bool) -> bool:
+        return any(_matches(pattern, path, root) for pattern in self._exclude if is_folder or not pattern.endswith("/"))
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]], recursive: bool = False) -> Iterator[Path]:
-    """The image files that `paths` name, in order; a folder's in order of their names, subfolders after files.
-
-    A folder gives its files with a suffix of `SUFFIXES`, whatever the case; with `recursive` its subfolders' too, except
-    links to folders, which could lead in circles. Anything else is given as it is, whether or not it exists or looks like
-    an image: reading it will tell. So is a folder that cannot be listed.
-    """
-    for path in map(Path, paths):
-        if path.is_dir():
-            yield from _in_folder(path, recursive)
-        else:
-            yield path
+    """The image files that `paths` name, in order, as `Search` finds them: no hidden ones, no links to folders."""
+    for found in Search(recursive=recursive).files(os.fspath(path) for path in paths):
+        yield Path(found.path)
 
 
-def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
+def _is_system(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _SYSTEM)
+
+
+def _matches(pattern: str, path: str, root: str) -> bool:
+    parts = [part for part in pattern.split("/") if part]
+    if not pattern.startswith("/"):
+        named = [part for part in path.split("/") if part]
+        return _fits(named, ["**", *parts])
+    inside = [part for part in path[len(root) :].split("/") if part]
+    return _fits(inside, parts) or _fits([part for part in os.path.abspath(path).split("/") if part], parts)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[skipped:], pattern[1:]) for skipped in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _list(folder: str, entries: list[os.DirEntry[str]]) -> str | None:
+    """Add what is in `folder` to `entries`; why that ended early, or None."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as listing:
+            entries.extend(listing)
+    except OSError as error:
+        return f"the folder cannot be listed: {_reason(error)}"
+    return None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> tuple[bool, str | None]:
+    """Whether a link leads to a folder, too; and why that cannot be known, as of a link to itself."""
+    try:
+        return entry.is_dir(), None
+    except OSError as error:
+        return False, _reason(error)
+
+
+def _enter(folder: str, entered: set[tuple[int, int]]) -> bool:
+    """Whether the folder has not been entered before."""
+    try:
+        status = os.stat(folder)
     except OSError:
-        yield folder
-        return
-    for entry in entries:
-        if Path(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir():
-            yield folder / entry.name
-    if recursive:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _in_folder(folder / entry.name, recursive)
+        return True  # listing it will say why
+    identity = status.st_dev, status.st_ino
+    new = identity not in entered
+    entered.add(identity)
+    return new
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return "a name cannot hold a zero byte"

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ _THUMBNAIL = 320  # pixels on the longer side
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="dcnn-fast">
 <title>$title</title>
 <style>
 :root { color-scheme: light dark; --line: #8883; --dim: #777; }
@@ -33,10 +35,11 @@ figcaption { display: grid; grid-template-columns: auto 1fr auto; gap: 0 .6rem; 
 .bar { grid-column: 1 / -1; height: 5px; border-radius: 3px; background: var(--line); position: relative; margin-top: .25rem; }
 .bar i { position: absolute; inset: 0 auto 0 0; border-radius: 3px; background: #3b82c4; }
 .bar b { position: absolute; top: -2px; bottom: -2px; background: #c47a3b99; border-radius: 2px; }
+.caution { color: inherit; border-left: 4px solid #c47a3b; padding-left: .7rem; margin: .6rem 0; }
 .failed { border-top: 1px solid var(--line); padding-top: .6rem; } .failed li { overflow-wrap: anywhere; }
 </style></head><body>
 <h1>$title</h1>
-<p>$about The number is P(high), the mean over the views; the orange band is one standard deviation over the views to
+$caution<p>$about The number is P(high), the mean over the views; the orange band is one standard deviation over the views to
 either side. It ranks pictures of one collection; it is no verdict on any of them.</p>
 <ol>$photos</ol>
 $failed
@@ -67,25 +70,49 @@ class Rated(Protocol):
 
 
 def write_contact_sheet(
-    path: Path, best: Sequence[Rated], failed: Sequence[Rated], total: int, *, max_pixels: int = reading.MAX_PIXELS
+    path: Path,
+    best: Sequence[Rated],
+    failed: Sequence[Rated],
+    total: int,
+    *,
+    max_pixels: int = reading.MAX_PIXELS,
+    caution: str | None = None,
 ) -> None:
-    """Write the sheet of `best`, in that order, and the list of `failed` with their reasons, out of `total` images.
+    """Write the page of `contact_sheet` to `path`, through links; it appears whole or not at all. Raises OSError."""
+    real = Path(os.path.realpath(path))
+    page = contact_sheet(best, failed, total, folder=real.parent, max_pixels=max_pixels, caution=caution)
+    with tempfile.TemporaryDirectory(prefix=".sheet-", dir=real.parent) as folder:
+        partial = Path(folder, "page")
+        partial.write_bytes(page)
+        if real.exists():
+            partial.chmod(real.stat().st_mode & 0o7777)
+        partial.replace(real)
 
-    Photographs are read again for their thumbnails, by their paths; links are relative to the sheet where possible.
-    The file appears whole or not at all.
+
+def contact_sheet(
+    best: Sequence[Rated],
+    failed: Sequence[Rated],
+    total: int,
+    *,
+    folder: Path,
+    max_pixels: int = reading.MAX_PIXELS,
+    caution: str | None = None,
+) -> bytes:
+    """The page of `best`, in that order, and the list of `failed` with their reasons, out of `total` images.
+
+    folder: where the page will be; links to photographs are relative to it. Photographs are read again for their thumbnails,
+    by their paths. caution: what its first lines say about the scores, if anything.
     """
-    path = Path(path)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         sources = list(pool.map(lambda rated: _thumbnail(rated.path, max_pixels), best))
     photos = "".join(
-        _photo(rank, rated, source, path.parent) for rank, (rated, source) in enumerate(zip(best, sources, strict=True), 1)
+        _photo(rank, rated, source, folder) for rank, (rated, source) in enumerate(zip(best, sources, strict=True), 1)
     )
     views = best[0].views if best else 0
     about = f"{total} images, {views} views each" + (f"; the {len(best)} best are shown." if len(best) < total else ".")
-    page = _PAGE.substitute(title="Contact sheet", about=about, photos=photos, failed=_failures(failed))
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8", errors="backslashreplace")
-    partial.replace(path)
+    said = f'<p class="caution">{html.escape(caution)}</p>\n' if caution else ""
+    page = _PAGE.substitute(title="Contact sheet", caution=said, about=about, photos=photos, failed=_failures(failed))
+    return page.encode(errors="backslashreplace")
 
 
 def _thumbnail(path: str | None, max_pixels: int) -> str:

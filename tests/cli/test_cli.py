@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from dcnn_fast import engine, save_model
-from tests import small
-
-MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
-FIELDS = ["path", "mean", "std", "label", "views", "seed", "error"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_model(small.model(), path)
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path):
-    photos = tmp_path / "photos"
-    (photos / "sub").mkdir(parents=True)
-    for i, name in enumerate(("a.png", "b.JPG", "c.webp", "sub/d.png", 'comma, "quote".png')):
-        pixels = np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(photos / name)
-    (photos / "notes.txt").write_text("passed over")
-    return photos
-
-
-def run(*arguments, **options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-    command = [*MAIN, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False, **options)
-
-
-def score(model, *arguments, **options):
-    return run("score", "--model", model, "--views", 3, *arguments, **options)
-
-
-def rows(path):
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
+from dcnn_fast import engine
+from tests.cli.command import FIELDS, MAIN, rows, run, score
 
 
 def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
@@ -105,7 +65,7 @@ def test_unreadable_files_are_named_with_a_reason_and_the_status_says_so(model, 
 def test_paths_come_from_standard_input(model, folder, tmp_path):
     given = f"{folder / 'a.png'}\n\n{folder / 'sub'}\n"
     for arguments in ((), ("-",)):
-        result = score(model, *arguments, "--csv", tmp_path / "s.csv", input=given)
+        result = score(model, *arguments, "--csv", tmp_path / "s.csv", "--overwrite", input=given)
         assert result.returncode == 0, result.stderr
         assert [os.path.basename(row["path"]) for row in rows(tmp_path / "s.csv")] == ["a.png", "d.png"]
 
@@ -116,82 +76,21 @@ def test_top_limits_the_table_and_the_sheet(model, folder, tmp_path):
     assert (tmp_path / "s.html").read_text().count("<figure>") == 2
 
 
-def test_resume_skips_what_the_csv_holds_and_mends_a_cut_line(model, folder, tmp_path):
-    whole, partial = tmp_path / "whole.csv", tmp_path / "partial.csv"
-    assert score(model, folder, "--csv", whole).returncode == 0
-    lines = whole.read_text().splitlines(keepends=True)
-    partial.write_text("".join(lines[:3]) + lines[3][:10])
-    before = partial.stat().st_mtime_ns
-    result = score(model, folder, "--csv", partial, "--resume")
-    assert result.returncode == 0, result.stderr
-    assert "2 images in" in result.stderr
-    assert sorted(partial.read_text().splitlines()) == sorted(line.rstrip("\n") for line in lines)
-    assert partial.stat().st_mtime_ns != before
-    again = score(model, folder, "--csv", partial, "--resume")
-    assert again.returncode == 0
-    assert len(rows(partial)) == 4
-    assert sum(str(folder) in line for line in again.stdout.splitlines()) == 4
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("file,score\na,1\n", "the columns must be path,mean"),
-        (",".join(FIELDS) + "\na.png,x,0.1,high,3,0,\n", "line 2 is not a score"),
-        (",".join(FIELDS) + "\na.png,0.5\n", "line 2 is not a score"),
-        (",".join(FIELDS) + "\na.png,0.5,0.1,high,50,0,\n", "made with 50 views and seed 0, this run has 3 and 0"),
-    ],
-)
-def test_resume_refuses_a_csv_it_cannot_go_on_with(model, folder, tmp_path, content, message):
-    (tmp_path / "s.csv").write_text(content)
-    result = score(model, folder, "--csv", tmp_path / "s.csv", "--resume")
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert (tmp_path / "s.csv").read_text() == content
-
-
-def test_ctrl_c_leaves_valid_files_that_resume_completes(model, tmp_path):
-    photos = tmp_path / "many"
-    photos.mkdir()
-    for i in range(60):
-        Image.fromarray(np.random.default_rng(i).integers(0, 256, (400, 500, 3)).astype(np.uint8)).save(photos / f"{i:02}.png")
-    table, lines = tmp_path / "s.csv", tmp_path / "s.jsonl"
-    options = ["--model", model, "--views", 20, "--csv", table, "--jsonl", lines, "--html", tmp_path / "s.html"]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([*MAIN, "score", "-", *map(str, options)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdin is not None
-    process.stdin.write("".join(f"{photos}/{i:02}.png\n" for i in range(40)))
-    process.stdin.flush()  # and not closed: it can't be done before it is interrupted
-    while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 5):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "--resume" in stderr
-    assert "Traceback" not in stderr
-    done = rows(table)
-    assert 5 <= len(done) < 60
-    assert len([json.loads(line) for line in lines.read_text().splitlines()]) == len(done)
-    assert (tmp_path / "s.html").read_text().count("<figure>") == len(done)
-    result = run("score", photos, *options, "--resume")
-    assert result.returncode == 0, result.stderr
-    assert len({row["path"] for row in rows(table)}) == len(rows(table)) == 60
-    assert len(lines.read_text().splitlines()) == 60
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--views", "0"], "views must be an integer from 1"),
         (["--grid", "3"], "grid must be one of 1, 2, 4, 8"),
         (["--model", "missing.safetensors"], "missing.safetensors: no such file"),
-        (["--resume"], "--resume needs --csv"),
+        (["--resume"], "--resume needs --csv or --jsonl"),
+        (["--keep-failures", "--csv", "k.csv"], "--keep-failures needs --resume"),
+        (["--resume", "--overwrite", "--csv", "k.csv"], "only one of them can be meant"),
+        (["--exclude", "/"], "--exclude: a pattern must name something"),
         (["--background", "red"], "--background must be six hexadecimal digits"),
         (["--device", "gpu"], "device must be one of auto, cpu, cuda"),
-        (["--csv", "no/such/folder.csv"], "no/such/folder.csv"),
+        (["--csv", "no/such/folder.csv"], "--csv: no/such/folder.csv: no such folder"),
         (["--batch", "0"], "batch must be an integer from 1"),
-        (["--html", "no/such/sheet.html"], "--html: no such folder"),
+        (["--html", "no/such/sheet.html"], "--html: no/such/sheet.html: no such folder"),
         (["--dtype", "float16"], "dtype must be one of float32, bfloat16"),
     ],
 )
@@ -213,9 +112,10 @@ def test_a_backend_that_cannot_run_is_one_line(model, folder, variable, value):
 
 
 def test_a_wrong_option_leaves_an_old_csv_alone(model, folder, tmp_path):
-    (tmp_path / "s.csv").write_text("hours of work\n")
-    assert score(model, folder, "--csv", tmp_path / "s.csv", "--workers", 0).returncode == 2
-    assert (tmp_path / "s.csv").read_text() == "hours of work\n"
+    content = ",".join(FIELDS) + "\na.png,0.5,0.1,high,3,0,\n"
+    (tmp_path / "s.csv").write_text(content)
+    assert score(model, folder, "--csv", tmp_path / "s.csv", "--overwrite", "--workers", 0).returncode == 2
+    assert (tmp_path / "s.csv").read_text() == content
 
 
 def test_every_failure_is_named_whatever_the_table_shows(model, tmp_path):

@@ -1,0 +1,76 @@
+"""The pictures a run is to score: each once, without those that it need not score again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from dcnn_fast.cli import descriptors
+from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.resume import Held
+from dcnn_fast.data.folders import Found
+
+
+class InputError(OSError):
+    """Standard input cannot be read; the message says why."""
+
+
+class Intake:
+    """Takes what was found and gives the paths to score; what is known to be unreadable is kept for its place in the order.
+
+    held: what files that the run goes on with hold. refused: why a path must not be read, or None.
+    """
+
+    def __init__(self, held: Held, refused: Callable[[str], str | None]) -> None:
+        self._held, self._refused = held, refused
+        # In files that were begun elsewhere, a path that is relative to here would mean another picture.
+        self._absolute = any(folder != os.getcwd() for folder in held.folders)
+        self._seen: set[bytes] = set()
+        self._given = 0
+        self._failures: deque[tuple[int, Found]] = deque()
+        self.repeated = 0
+
+    def paths(self, found: Iterable[Found]) -> Iterator[str]:
+        """The paths to score, and at the end those of rows that must be made again without having been named."""
+        for each in found:
+            yield from self._take(each)
+        for path in self._held.required.values():
+            repeated = self.repeated
+            yield from self._take(Found(path))
+            self.repeated = repeated
+
+    def failures(self, scored: int) -> Iterator[Found]:
+        """What is unreadable and stands before the path after the first `scored`, each once."""
+        while self._failures and self._failures[0][0] <= scored:
+            yield self._failures.popleft()[1]
+
+    def _take(self, found: Found) -> Iterator[str]:
+        key = identity(found.path)
+        if key in self._seen:
+            self.repeated += 1
+            return
+        self._seen.add(key)
+        if key in self._held.done:
+            return
+        path = os.path.abspath(found.path) if self._absolute else found.path
+        error = found.error or self._refused(found.path)
+        if error is not None:
+            self._failures.append((self._given, Found(path, error)))
+        else:
+            self._given += 1
+            yield path
+
+
+def lines_of_standard_input() -> Iterator[str]:
+    """Standard input's lines that are not empty; names need not be text. Raises InputError."""
+    if sys.stdin is None or descriptors.is_closed(0):
+        raise InputError("it is closed")
+    try:
+        for line in sys.stdin.buffer:
+            name = line.rstrip(b"\r\n")
+            if name:
+                yield os.fsdecode(name)
+    except OSError as error:
+        raise InputError(error.strerror or str(error)) from None

@@ -1,0 +1,31 @@
+"""Which picture a path means, however it was typed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+
+
+def identity(path: str) -> bytes:
+    """Equal for two paths of one picture: the name of the file behind all links, in its folder (by device and inode).
+
+    So `pics/a.jpg`, `$PWD/pics/a.jpg` and one through a link to the folder or to the file are one picture. Hard links are
+    pictures of their own: two names in a listing, and a row is expected for each. A path into a folder that does not exist is
+    known by its text, absolute.
+    """
+    folder, name = os.path.split(path)
+    try:
+        if name in ("", ".", "..") or os.path.islink(path):
+            folder, name = os.path.split(os.path.realpath(path))
+        device, inode = _folder(folder or ".")
+        key = f"{device} {inode} {name}"
+    except (OSError, ValueError):
+        key = f"? {os.path.abspath(path)}"
+    return hashlib.blake2b(os.fsencode(key), digest_size=16).digest()
+
+
+@lru_cache(maxsize=4096)
+def _folder(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,72 @@
+"""The record beside a file of scores: what decided them, so that only a run that gives the same goes on with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dcnn_fast.cli.targets import beside, json_with
+
+SUFFIX = ".run.json"
+_FORMAT = 1
+RECORD = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run.
+
+    settings: option -> value of all that decides a score, as text; `--model` is the digest of the network and its weights.
+    model: what the model was called. folder: the working directory, which relative paths in the rows start from. version,
+    device: of the program and what it computed on, which change no more than a score's last digits.
+    """
+
+    settings: Mapping[str, str]
+    model: str
+    folder: str
+    version: str
+    device: str
+
+    def content(self) -> bytes:
+        """The record as a file."""
+        return (json.dumps({"dcnn_fast_run": _FORMAT, **asdict(self)}, indent=1) + "\n").encode()
+
+    def differences(self, other: Record) -> list[str]:
+        """What `other` was made with and this is not, an option each: `--grid 1 (here 2)`."""
+        found = []
+        for option in [*self.settings, *(each for each in other.settings if each not in self.settings)]:
+            ours, theirs = self.settings.get(option, "unknown"), other.settings.get(option, "unknown")
+            if ours != theirs:
+                if option == "--model":
+                    ours, theirs = (f"{one.model} of digest {digest[:12]}" for one, digest in ((self, ours), (other, theirs)))
+                found.append(f"{option} {theirs} (here {ours})")
+        return found
+
+
+def record_path(rows: Path) -> Path:
+    """Where the record of a file of rows is."""
+    return beside(rows, SUFFIX)
+
+
+def read_record(rows: Path) -> Record | None:
+    """The record beside a file of rows, None where there is none. Raises RecordError."""
+    try:
+        value = json.loads(record_path(rows).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(str(error)) from None
+    if not isinstance(value, dict) or value.get("dcnn_fast_run") != _FORMAT:
+        raise RecordError(f"dcnn_fast_run must be {_FORMAT}")
+    settings = value.get("settings")
+    texts = [value.get(name) for name in ("model", "folder", "version", "device")]
+    if not isinstance(settings, dict) or not all(isinstance(text, str) for text in [*settings.values(), *texts]):
+        raise RecordError("settings must be an object of texts; model, folder, version and device must be texts")
+    model, folder, version, device = map(str, texts)
+    return Record(settings, model, folder, version, device)
