@@ -1,8 +1,8 @@
 """torch's own operations on the cpu as they are by default, whatever the process around has set.
 
-What a process can set decides what the same operation gives: autocast rounds operands, the precision and the use of oneDNN and
-flushed denormal numbers change a sum's last bits. And after a fork torch's threads are those of the parent: an operation that
-waits for one waits for ever.
+What a process can set decides what the same operation gives: autocast and oneDNN's precision round operands, flushed denormal
+numbers change a sum's last bits. And after a fork torch's threads are those of the parent: an operation that waits for one
+waits for ever.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ def plain_torch() -> Iterator[None]:
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 settings.enter_context(torch.autocast(device, enabled=False))
-        if not torch._C._get_mkldnn_enabled():
-            settings.enter_context(_onednn())
         if _precision() not in _PRECISE:
             settings.enter_context(_precise_convolutions())
         if np.float32(1e-40) * np.float32(1) == 0:
@@ -57,15 +55,6 @@ def plain_torch() -> Iterator[None]:
 
 def _precision() -> str:
     return str(_CONVOLUTIONS.fp32_precision)
-
-
-@contextmanager
-def _onednn() -> Iterator[None]:
-    torch._C._set_mkldnn_enabled(True)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(False)
 
 
 @contextmanager

@@ -195,8 +195,10 @@ def test_both_sides_of_a_fork(monkeypatch, backend, threads):
     assert scorer.score(PHOTO).mean == expected
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_scorer_of_the_shipped_model_is_made_in_a_child_of_a_process_that_made_one(dtype):
+def test_a_scorer_of_the_shipped_model_is_made_in_a_child_of_a_process_that_made_one(dtype, backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     torch.set_num_threads(3)
     torch.randn(2000, 2000).square().sum()
     first = Scorer(dtype=dtype).score(LARGE).mean

@@ -159,15 +159,26 @@ def _conv_relu_padded(x: Tensor, weight: Tensor, bias: Tensor | None, options: B
     with torch.backends.cudnn.flags(allow_tf32=False) if x.is_cuda else nullcontext():
         if options.precision == "bf16x3":
             (high, low), (weight_high, weight_low) = _split(x), _split(weight)
-            result = F.conv2d(low, weight_high, None, options.stride, groups=options.groups)
-            result += F.conv2d(high, weight_low, None, options.stride, groups=options.groups)
-            result += F.conv2d(high, weight_high, None, options.stride, groups=options.groups)
+            result = _convolution(low, weight_high, options)
+            result += _convolution(high, weight_low, options)
+            result += _convolution(high, weight_high, options)
         else:
             operand, kernel = (_rounded(tensor, options.precision) for tensor in (x, weight))
-            result = F.conv2d(operand, kernel, None, stride=options.stride, groups=options.groups)
+            result = _convolution(operand, kernel, options)
     if bias is not None:
         result = result + bias.to(x.dtype)[:, None, None]
     return result.relu()
+
+
+def _convolution(x: Tensor, weight: Tensor, options: BlockOptions) -> Tensor:
+    """Without padding. On the cpu by one library for every shape: F.conv2d's choice among several, whose sums differ in their
+    last bits, follows from the number of threads.
+    """
+    if x.is_cuda or x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return F.conv2d(x, weight, None, options.stride, groups=options.groups)
+    sides = [options.stride] * 2
+    result: Tensor = torch.mkldnn_convolution(x, weight, None, [0, 0], sides, [1, 1], options.groups)
+    return result
 
 
 def _tail(relu: Tensor, options: BlockOptions) -> list[Tensor]:

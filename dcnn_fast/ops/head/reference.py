@@ -10,6 +10,7 @@ from torch import Tensor
 from dcnn_fast.ops.head.params import HeadParams
 from dcnn_fast.ops.linear import reference as linear
 from dcnn_fast.ops.linear.params import LinearParams
+from dcnn_fast.ops.plain_torch import plain_torch
 
 
 def can_run(params: HeadParams, device: torch.device) -> str | None:
@@ -17,6 +18,7 @@ def can_run(params: HeadParams, device: torch.device) -> str | None:
     return None
 
 
+@plain_torch()
 def forward(
     features: Sequence[Tensor],
     weights: Sequence[Tensor],
