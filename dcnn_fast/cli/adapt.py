@@ -43,7 +43,7 @@ def adapt(
 ) -> None:
     """Adapt a model to one category of photographs, or to a set of one's own, in a few epochs.
 
-    What is taken off the pixels stays the model's. Files and exit status are those of `train`.
+    What is taken off the pixels stays the model's. The folder --out, files and exit status are as those of `train`.
     """
     from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dcnn_fast.cli import sets
-from dcnn_fast.cli.console import fail, plain_table, stderr, stdout
+from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.stopping import Stop
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,41 +53,68 @@ def reproduce(
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 
     Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table and written to
-    <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit status: 0, 2 for a wrong
-    call, 130 when interrupted; the same command then goes on.
+    <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit status: 0, 1 when a
+    process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128 and the number of
+    the signal that ended it (130 for Ctrl-C); the same command then goes on.
     """
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
-    from dcnn_fast.training import CheckpointError, DivergedError  # noqa: PLC0415
+    from dcnn_fast.training import CheckpointError, DivergedError, WorkerError  # noqa: PLC0415
+    from dcnn_fast.training.folder import Folder  # noqa: PLC0415
     from dcnn_fast.viz.category_chart import save_category_chart  # noqa: PLC0415
 
     rows: list[Row] = []
-    try:
-        protocol = experiments.Protocol(
-            scale=scale, epochs=epochs, adapt_epochs=adapt_epochs, adapt_local_epochs=adapt_local_epochs, batch=batch,
-            rate=rate, schedule=schedule, flip=flip, plane=plane, window=window, stride=stride, filters=filters,
-            fc=integers("fc", fc), views=views, seed=seed, semantic=semantic, test=test, kind=kind, images=images,
-            columns=tuple(sets.named(column).items()), device=device, workers=workers, cache=cache,
-        )  # fmt: skip
-        for row in experiments.reproduce(table, data, out, protocol, report=_announce):
-            rows.append(row)
-            out.mkdir(parents=True, exist_ok=True)  # where no row was trained there is none yet
-            (out / f"{table}.json").write_text(json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n")
-            (out / f"{table}.md").write_text(experiments.markdown(rows))
-            (out / f"{table}.csv").write_text(experiments.csv_text(rows), encoding="utf-8")
-        if bars := experiments.category_bars(rows):
-            save_category_chart(bars, out / f"{table}.png")
-    except (ValueError, OSError, RuntimeError, CheckpointError, DivergedError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted; the same command goes on", 130)
+    warned: list[str] = []
+
+    def warn(text: str) -> None:
+        warned.append(text)
+        note(text)
+
+    files = Folder(out, warn)
+    with Stop() as stop:
+        try:
+            protocol = experiments.Protocol(
+                scale=scale, epochs=epochs, adapt_epochs=adapt_epochs, adapt_local_epochs=adapt_local_epochs, batch=batch,
+                rate=rate, schedule=schedule, flip=flip, plane=plane, window=window, stride=stride, filters=filters,
+                fc=integers("fc", fc), views=views, seed=seed, semantic=semantic, test=test, kind=kind, images=images,
+                columns=tuple(sets.named(column).items()), device=device, workers=workers, cache=cache,
+            )  # fmt: skip
+            found = experiments.reproduce(table, data, out, protocol, report=_announce, warn=warn, progress=stderr())
+            for row in found:
+                rows.append(row)
+                texts = (
+                    (".json", json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n"),
+                    (".md", experiments.markdown(rows)),
+                    (".csv", experiments.csv_text(rows)),
+                )
+                for suffix, text in texts:
+                    files.put(table + suffix, _writer(text))
+            if bars := experiments.category_bars(rows):
+                files.put(f"{table}.png", lambda partial: save_category_chart(bars, partial))
+        except typer.Exit:  # a RuntimeError, and said already
+            raise
+        except WorkerError as error:
+            fail(f"{error}; the same command goes on", 1)
+        except (ValueError, OSError, RuntimeError, CheckpointError, DivergedError) as error:
+            fail(str(error))
+        except KeyboardInterrupt as error:
+            fail("interrupted; the same command goes on", 128 + error.args[0] if error.args else stop.status)
     stdout().print(_table(table, rows))
     for choice in experiments.CHOICES:
-        stdout().print(choice, markup=False)
+        stdout().print(choice)
+    if warned:
+        raise typer.Exit(3)
+
+
+def _writer(text: str) -> Callable[[Path], None]:
+    def write(partial: Path) -> None:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    return write
 
 
 def _announce(name: str) -> None:
-    stderr().print(f"training {name}", markup=False)
+    note(f"training {name}")
 
 
 def _table(title: str, rows: list[Row]) -> Table:

@@ -47,6 +47,7 @@ class Measures:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+@np.errstate(all="ignore")  # whatever the process has numpy do; what may not be divided is looked at here
 def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: int = 0, seed: int = 0) -> Measures:
     """Every measure of predictions.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.nets import Input, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.scoring import Scorer
+from dcnn_fast.training.surroundings import own_surroundings, plain_products
 
 _WINDOWS_AT_A_TIME = 64
 
@@ -154,7 +154,6 @@ def _scored(
             yield np.array([score.probs[label] for label in labels]), score.std if score.std is not None else np.nan
 
 
-@torch.no_grad()
 def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, grid: int, seed: int) -> Iterator[Result]:
     inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
     device = next(net.parameters()).device
@@ -165,11 +164,7 @@ def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, g
         except (ReadError, ValueError) as error:
             yield str(error)
             continue
-        parts = [
-            _probabilities(net(*(windows[start : start + _WINDOWS_AT_A_TIME].to(device) for windows in cut)))
-            for start in range(0, views, _WINDOWS_AT_A_TIME)
-        ]
-        probs = np.concatenate(parts)
+        probs = _probabilities(net, cut, device)
         if not np.isfinite(probs).all():
             yield "the model gives numbers that are not finite for this image"
             continue
@@ -185,7 +180,12 @@ def _windows(pixels: np.ndarray, digest: str, wanted: Input, views: int, grid: i
     return torch.from_numpy(ops_views.cut(plane, offsets, wanted.window)).permute(0, 3, 1, 2)
 
 
-def _probabilities(logits: Any) -> np.ndarray:
-    first = logits if isinstance(logits, Tensor) else logits[0]
-    probs: np.ndarray = first.double().softmax(dim=1).cpu().numpy()
-    return probs
+def _probabilities(net: nn.Module, cut: Sequence[Tensor], device: torch.device) -> np.ndarray:
+    """[views, labels] float64, whatever the process around has set."""
+    parts = []
+    with own_surroundings(gradients=False), plain_products(device):
+        for start in range(0, len(cut[0]), _WINDOWS_AT_A_TIME):
+            logits = net(*(windows[start : start + _WINDOWS_AT_A_TIME].to(device) for windows in cut))
+            first = logits if isinstance(logits, Tensor) else logits[0]
+            parts.append(first.double().softmax(dim=1).cpu().numpy().copy())
+    return np.concatenate(parts)

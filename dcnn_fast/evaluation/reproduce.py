@@ -10,10 +10,12 @@ import dataclasses
 import io
 import json
 import math
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +41,11 @@ from dcnn_fast.nets import (
     shaped_as,
 )
 from dcnn_fast.training import DivergedError, Settings, train
+from dcnn_fast.training.files import put
+from dcnn_fast.training.folder import LAST
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CHOICES = (
     "Weights start normal (He et al.), biases at zero; pixels less the training set's mean per channel, at a sixty-fourth.",
@@ -122,23 +129,36 @@ class ImpossibleError(Exception):
     """An experiment that the data set at hand does not allow; the message says why."""
 
 
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
 def reproduce(
-    table: str, path: Path, out: Path, protocol: Protocol | None = None, *, report: Callable[[str], None] = lambda text: None
+    table: str,
+    path: Path,
+    out: Path,
+    protocol: Protocol | None = None,
+    *,
+    report: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = _warn,
+    progress: Console | bool = True,
 ) -> Iterator[Row]:
     """The rows of a table, as they are measured.
 
     path: the data set (`data.load_set`). out: a folder for the runs; what is finished there is not trained again, what was
-    interrupted goes on. report: told what is about to be trained. Raises ValueError for a table that is not there, or for
-    runs in `out` of another protocol.
+    interrupted goes on. report: told what is about to be trained. warn: told of a file that cannot be written. progress: as
+    `train` takes it. Raises ValueError for a table that is not there, or where `out` has runs of another protocol or anything
+    else.
     """
     if table not in TABLES:
         raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
-    experiments = _Experiments(path, out, protocol or Protocol(), report)
+    experiments = _Experiments(path, out, protocol or Protocol(), report, warn, progress)
     rows = getattr(experiments, table)
     for name, figures, run in rows():
         try:
             found = run()
         except (ImpossibleError, DivergedError) as reason:
+            experiments.keep_protocol()
             yield Row(name, figures, skipped=str(reason))
             continue
         measures = measure(found, draws=experiments.protocol.draws)
@@ -156,9 +176,14 @@ Runs = Iterator[tuple[str, Mapping[str, float | None], Callable[[], Predictions]
 class _Experiments:
     """Networks by what they are and what they learn from, each trained once."""
 
-    def __init__(self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None]) -> None:
-        self.path, self.out, self.protocol, self.report = path, out, protocol, report
+    def __init__(
+        self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None], warn: Callable[[str], None],
+        progress: Console | bool,
+    ) -> None:  # fmt: skip
+        self.path, self.out, self.protocol, self.report, self.warn = path, out, protocol, report, warn
+        self.progress = progress
         self._require_inputs()
+        self._require_own_folder()
         self.kind = self.protocol.kind or kind_of(path)
         self._semantic = _semantic(protocol.semantic, protocol.seed) if protocol.semantic else None
         self._sets: dict[str, DataSet] = {}
@@ -296,19 +321,20 @@ class _Experiments:
         if folder not in self._finished:
             data = self._data(learns)
             self.report(name)
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / PROTOCOL).write_text(self._protocol)
+            self.keep_protocol()
             protocol = self.protocol
             settings = Settings(
                 epochs=epochs or protocol.epochs, batch=protocol.batch, rate=protocol.rate, bias_rate=2 * protocol.rate,
                 schedule=protocol.schedule, flip=protocol.flip, evaluate_every=0, seed=protocol.seed, **options,
             )  # fmt: skip
-            train(  # what is finished is found finished, and refused where the data are no longer the same
+            outcome = train(  # what is finished is found finished, and refused where the data are no longer the same
                 net, data, settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
-                cache=protocol.cache, progress=True,
+                cache=protocol.cache, progress=self.progress, origin=Model(net).digest[:12], warn=self.warn,
             )  # fmt: skip
+            if LAST in outcome.unwritten:
+                raise ImpossibleError(f"{folder / LAST} could not be written: {outcome.unwritten[LAST]}")
             self._finished.add(folder)
-        model = load_model(folder / "last.safetensors")
+        model = load_model(folder / LAST)
         frozen = [number for number, column in enumerate(net.spec.columns) if column.frozen]
         return Model(freeze(model.net, frozen), {**model.provenance, "run": str(folder)})
 
@@ -371,11 +397,43 @@ class _Experiments:
             now.pop(free)
         text = json.dumps(now, default=str, indent=1)
         kept = self.out / PROTOCOL
-        if kept.is_file() and kept.read_text() != text:
-            before = json.loads(kept.read_text())
-            differing = [key for key, value in json.loads(text).items() if before.get(key) != value]
-            raise ValueError(f"out must be a new folder or one of the same protocol, got {self.out}, where {differing} differ")
+        if kept.is_file():
+            try:
+                before = json.loads(kept.read_text(encoding="utf-8"))
+                differing = [key for key, value in json.loads(text).items() if not _same(key, before.get(key), value)]
+            except (ValueError, AttributeError):
+                raise ValueError(f"{kept}: must be a protocol that this program wrote") from None
+            if differing:
+                raise ValueError(
+                    f"out must be a new folder or one of the same protocol, got {self.out}, where {differing} differ"
+                )
         return text
+
+    def keep_protocol(self) -> None:
+        """Write it into `out`, which is then known as a folder of such runs."""
+        self.out.mkdir(parents=True, exist_ok=True)
+
+        def write(partial: Path) -> None:
+            partial.write_text(self._protocol, encoding="utf-8")
+
+        put(self.out / PROTOCOL, write)
+
+    def _require_own_folder(self) -> None:
+        if (self.out / PROTOCOL).is_file() or not self.out.is_dir():
+            return
+        for entry in sorted(self.out.iterdir()):
+            if not entry.name.startswith("."):
+                raise ValueError(
+                    f"out must be a new or an empty folder, or one of such runs, got {self.out}: it holds {entry.name} and no "
+                    f"{PROTOCOL}"
+                )
+
+
+def _same(key: str, before: Any, now: Any) -> bool:
+    """Whether a field of two protocols says the same: a path by what it is, not by how it was typed."""
+    if key in ("data", "images", "test", "semantic") and isinstance(before, str) and isinstance(now, str):
+        return os.path.realpath(before) == os.path.realpath(now)
+    return bool(before == now)
 
 
 def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
@@ -413,8 +471,8 @@ def markdown(rows: Sequence[Row]) -> str:
         pairs = [(row.paper.get(figure), row.measured.get(figure)) for figure in figures]
         interval = "" if row.interval is None else f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
         cells = [_text(value) for pair in pairs for value in pair]
-        lines.append([row.name + (f" (skipped: {row.skipped})" if row.skipped else ""), str(row.count), *cells, interval,
-                      _text(row.majority)])  # fmt: skip
+        name = (row.name + (f" (skipped: {row.skipped})" if row.skipped else "")).replace("|", "\\|")  # a category's bar
+        lines.append([name, str(row.count), *cells, interval, _text(row.majority)])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
