@@ -1,7 +1,11 @@
-"""What is measured: columns with seeded weights, planes and windows."""
+"""What is measured: the presets with seeded weights, planes and windows.
+
+What a column does to pixels (mean, scale, window, plane, norms, order) is its spec's to say: nothing here repeats it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -12,17 +16,25 @@ from torch import Tensor, nn
 from bench.peers import PlainBlocks
 from dcnn_fast import nets, spec
 from dcnn_fast.nets import Block, Column, MultiColumn
-from dcnn_fast.spec import Network, View
+from dcnn_fast.ops import views as ops_views
+from dcnn_fast.spec import View
 
-VIEWS = 50
-MEAN = (120.0, 115.0, 105.0)
+SCNN = "scnn-arch1"  # seen through `warp` here: a plane of one size, whatever the photograph
+DCNN = "dcnn"
+MEAN = (120.0, 115.0, 105.0)  # of photographs: presets take none off, and every trained model does
 
 
-def network(views: tuple[View, ...] = ("warp",), preset: str = "scnn-arch1") -> MultiColumn:
-    """Columns of the preset's first column, one for each view, with seeded weights and a mean to take off."""
-    first = spec.preset(preset).columns[0]
-    spread = tuple(replace(first, view=view, mean=MEAN) for view in views)
-    return nets.build(Network("bench", spread), seed=0).eval()
+def network(preset: str = SCNN, views: Sequence[View] | None = None) -> MultiColumn:
+    """The preset with seeded weights and a mean to take off. views: of its columns, in place of the preset's own."""
+    chosen = spec.preset(preset)
+    seen = [column.view for column in chosen.columns] if views is None else views
+    columns = tuple(replace(column, view=view, mean=MEAN) for column, view in zip(chosen.columns, seen, strict=True))
+    return nets.build(replace(chosen, columns=columns), seed=0).eval()
+
+
+def scnn() -> MultiColumn:
+    """The column that most cases are of: Arch 1 of the whole picture."""
+    return network(SCNN, ("warp",))
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -35,26 +47,38 @@ def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def windows(plane: np.ndarray, grid: int = 1, count: int = VIEWS, side: int = 224, seed: int = 0) -> np.ndarray:
-    """Window offsets as the scorer draws them for a plane: [count, 2]."""
-    rng = np.random.default_rng(seed)
-    if plane.shape[:2] == (256, 256):
-        return rng.integers(0, 32 // grid + 1, (count, 2)) * grid
-    crop = np.stack([rng.integers(0, (extent - 256) // grid + 1, count) * grid for extent in plane.shape[:2]], axis=1)
-    return crop + rng.integers(0, 32 // grid + 1, (count, 2)) * grid
+def plane_of(column: spec.Column, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """A generated plane of the column: of `shape` for local views, whose plane is the photograph, else of the column's own."""
+    return photograph(*(shape if column.view == "local" else (column.plane, column.plane)), seed=seed)
+
+
+def windows(column: spec.Column, shape: tuple[int, int], count: int, grid: int = 1, seed: int = 0) -> np.ndarray:
+    """Window offsets as the scorer draws them for a column's plane of `shape`: [count, 2]."""
+    drawn: np.ndarray = ops_views.draw_windows(
+        "benchmark", seed, f"{column.view}:0", count, view=column.view, plane_shape=shape, plane=column.plane,
+        window=column.window, grid=grid,
+    )  # fmt: skip
+    return drawn
+
+
+def entered(pixels: Tensor, column: spec.Column) -> Tensor:
+    """Float pixels [N, C, H, W] as the column's first convolution takes them, changed in place: less the mean, scaled."""
+    pixels.sub_(torch.tensor(column.mean, dtype=pixels.dtype, device=pixels.device).reshape(1, -1, 1, 1))
+    return pixels if column.scale == 1 else pixels.mul_(column.scale)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Windows as the peers take them: cut from the plane, as float32 [N, 3, side, side] less the mean.
+    """Windows of a column as the peers take them: cut from the plane, as float32 [N, C, window, window], mean and scale
+    applied.
 
     every: all of them, equal ones too; otherwise the distinct ones only.
     """
 
+    column: spec.Column
     plane: np.ndarray
     offsets: np.ndarray
     every: bool = False
-    side: int = 224
 
     def given(self) -> tuple[np.ndarray, np.ndarray]:
         """The offsets that are cut, and which of them each view has."""
@@ -63,16 +87,22 @@ class Cut:
         rows, index = np.unique(self.offsets, axis=0, return_inverse=True)
         return rows, index.reshape(-1)
 
+    def pixels(self) -> np.ndarray:
+        """The windows that are cut, as bytes [N, C, window, window], in the memory of a copy of their own or of none."""
+        rows, _ = self.given()
+        side = self.column.window
+        found = np.lib.stride_tricks.sliding_window_view(self.plane, (side, side), axis=(0, 1))
+        chosen: np.ndarray = found[rows[:, 0], rows[:, 1]]
+        return chosen
+
     def tensor(self, memory: torch.memory_format) -> Tensor:
         """The windows, in the layout that their reader likes best."""
-        rows, _ = self.given()
-        views = np.lib.stride_tricks.sliding_window_view(self.plane, (self.side, self.side), axis=(0, 1))
-        chosen = views[rows[:, 0], rows[:, 1]]
+        chosen = self.pixels()
         if memory == torch.channels_last:
             cut = torch.from_numpy(np.ascontiguousarray(chosen.transpose(0, 2, 3, 1))).permute(0, 3, 1, 2)
         else:
             cut = torch.from_numpy(np.ascontiguousarray(chosen))
-        return cut.float() - torch.tensor(MEAN).reshape(1, 3, 1, 1)
+        return entered(cut.float(), self.column)
 
 
 def columns(net: MultiColumn) -> list[Column]:
@@ -91,7 +121,14 @@ def layers(column: Column) -> list[nn.Linear]:
 
 
 def plain(net: MultiColumn, index: int = 0) -> PlainBlocks:
-    """A column for the peers."""
+    """A column for the peers, from its spec and its weights."""
     column = columns(net)[index]
     weights = [(block.weight, block.bias) for block in blocks(column)]
-    return PlainBlocks(column.spec.blocks, weights, layers(column), column.spec.extents(), column.spec.rounding)
+    of = column.spec
+    return PlainBlocks(of.blocks, weights, layers(column), of.extents(), of.rounding, of.reduce)
+
+
+def plain_block(column: Column, number: int) -> PlainBlocks:
+    """Block `number` of a column alone, from 1, for the peers."""
+    block, extent = blocks(column)[number - 1], column.spec.extents()[number - 1]
+    return PlainBlocks([block.spec], [(block.weight, block.bias)], [], [extent], column.spec.rounding)

@@ -18,7 +18,8 @@ def torch_chain(
 ) -> Tensor:
     """conv2d, ReLU, max_pool2d and local_response_norm of torch, in the block's order; rounding up pads the input with zeros.
 
-    own_norm: `ops.response_norm` in place of torch's, which is faster and keeps nothing but its input.
+    own_norm: `ops.response_norm` in place of torch's, which is faster and keeps nothing but its input. Raises ValueError for a
+    norm within maps, which torch does not have.
     """
     up = rounding == "up"
     more = [-(extent + 2 * block.padding - block.size) % block.stride for extent in x.shape[2:]]
@@ -30,8 +31,10 @@ def torch_chain(
     for stage in block.order.split("-")[1:]:
         if stage == "pool" and block.pool is not None:
             y = F.max_pool2d(y, block.pool.size, block.pool.stride, ceil_mode=up)
-        elif stage == "norm" and isinstance(block.norm, spec.CrossMapNorm):
+        elif stage == "norm" and block.norm is not None:
             norm = block.norm
+            if not isinstance(norm, spec.CrossMapNorm):
+                raise ValueError("torch has no norm within maps")
             y = response_norm(y, norm) if own_norm else F.local_response_norm(y, norm.size, norm.scale, norm.power, norm.k)
     return y
 

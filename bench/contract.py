@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench import gpu_cost
+from bench.effort import Effort
+from bench.peers import BF16_ERROR, FP32_ERROR
 from bench.suites import predicted
 
 EVERY = (
     "every rival: the same weights and values in one process, run in turn, the median of the rounds. Before a time counts, its "
-    "output must agree with torch eager in fp32: within 2e-5 of the largest value in fp32, 3e-2 in bf16. N threads: the number "
+    f"output must agree with torch eager in fp32: within {FP32_ERROR:.0e} of the largest value in fp32, {BF16_ERROR:.0e} in "
+    "bf16. What a column does to pixels is read from its spec by every rival. N threads: the number "
     "of torch and of our engine, ONNX Runtime's intra_op, OpenVINO's INFERENCE_NUM_THREADS. Weights are packed, and models "
     "built and compiled, before the time. A peer runs in the fastest of the settings that were tried in this run, which is "
     "printed; dcnn_fast has one setting."
@@ -25,26 +30,31 @@ SUITES = {
     "block": "in and out: float32, channels-last for dcnn_fast, for a peer the layout in its setting; conversions to its own "
     "layouts, to bf16 and back are in the time.",
     "score": "in: planes of bytes and offsets; out: float32 features of all 50 views after the last fully-connected layer. "
-    "dcnn_fast: planning, mean, blocks, fully-connected layers. A peer: cutting the windows, to float32 in the layout of its "
-    "setting, mean, network, equal windows' rows repeated. Peers are given the distinct windows only, unless a case says all.",
+    "dcnn_fast: planning, mean and scale, blocks, fully-connected layers. A peer: cutting the windows, to float32 in the "
+    "layout of its setting, mean and scale, network, equal windows' rows repeated. Peers "
+    "are given the distinct windows only, unless a case says all.",
     "roofline": "dcnn_fast alone, layer by layer, on the results of the layer before; memory for the results is there already.",
     "paper": "dcnn_fast alone. From files: reading JPEG files, views, plans, network, scores, as `score_many` does it. "
-    "Network: blocks, head and scores of what was read before. N threads: so many images at a time, each on one thread.",
+    "Network: blocks, head and scores of what was read before. Before either counts, a photograph's scores must agree with "
+    "those of torch eager over the same windows. N threads: so many images at a time, each on one thread.",
     "jpeg": "dcnn_fast alone. Decoding: reading, hashing, views, windows and plans. Network: blocks, head, scores. "
-    "End to end: both, beside each other. N threads: as in `paper`.",
+    "End to end: both, beside each other. Agreement and N threads: as in `paper`.",
     "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
-    "training": "in: a mini-batch of 128 windows of bytes in channels-last memory, and labels. A step: bytes to the network's "
+    "training": "in: a mini-batch of windows of bytes in channels-last memory, and labels. A step: bytes to the network's "
     "input, forward with dropout, cross-entropy, backward, update. Torch: conv2d, relu in place, max_pool2d, norm, linear, SGD "
     "fused; eager in the fastest of two layouts and two norms. The first step's loss and the movement of every parameter must "
     "agree with torch eager's, each within 1e-2 of the largest. Peak memory: of a process of its own over three steps, Python "
     "and libraries included. Threads: as many as there are cores.",
-    "gpu": "where there is one: windows as bytes to the device, to float32, mean, network in channels-last, features back.",
+    "gpu": "where there is one: windows as bytes to the device, to float32, mean and scale, network in channels-last, "
+    "features back.",
     "predicted": predicted.MODEL,
     "kernels": gpu_cost.MODEL,
 }
 
 
-def lines(suites: list[str]) -> list[str]:
+def lines(suites: Sequence[str], effort: Effort) -> tuple[str, ...]:
     """The contract of these suites, a sentence or more a line."""
-    said = [EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites)]
-    return said + (predicted.counts() if "predicted" in suites else [])
+    sizes = f"sizes: {effort.windows} views, and images of a block; {effort.batch} windows of a training step"
+    tiny = ["tiny: the sizes are too small for times to mean anything; that everything runs and agrees is what is seen"]
+    said = [*(tiny if effort.tiny else []), sizes, EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites)]
+    return (*said, *(predicted.counts() if "predicted" in suites else ()))

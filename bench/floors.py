@@ -2,88 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.effort import Effort
+from bench.measure import EXPECTED
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import jpeg, score
+from bench.suites import PER_THREADS, block, jpeg, score, training
 from bench.training_step import EAGER
 
-RATIO = "{:.2f} x the best peer"
+Rows = Mapping[str, Row]  # of one case and number of threads, by who computed it
+Measure = Callable[[Row, Rows], float | None]  # of our row beside those; None where it was not measured
 
-
-@dataclass(frozen=True)
-class Floor:
-    """The least `ratio` of our row, by suite, case and precision; `said` is how a value of it reads."""
-
-    suite: str
-    case: str
-    precision: str
-    ratio: float
-    said: str = RATIO
-
-
-FLOORS = (
-    Floor("block", "block 1", "fp32", 1.3),
-    Floor("block", "block 2", "fp32", 1.0),
-    Floor("block", "block 1", "bf16", 3.0),
-    Floor("block", "block 2", "bf16", 2.0),
-    Floor("score", "SCNN, grid 1", "fp32", 2.8),
-    Floor("score", "SCNN, grid 1", "bf16", 7.0),
-    Floor("score", score.GRID_8, "fp32", 4.0),
-    Floor("score", score.GRID_8, "bf16", 4.0),
-    Floor("score", score.DCNN, "fp32", 1.8),
-    Floor("score", score.DCNN, "bf16", 5.0),
-    Floor("jpeg", jpeg.NETWORK, "bf16", 1.0, "decoding takes {:.2f} x the network's time"),
-)
 EAGER_SCORE = 4.5  # SCNN, grid 1: torch eager in its best format over ours
 TRAINING_TIME = 1.5  # a training step: torch eager in its best format over ours
 TRAINING_MEMORY = 0.7  # its peak memory: ours over that
 PEAK_SHARE = 0.75  # of the multiply-add rate, block 1 and block 2 in fp32 on one thread
 
 
-def missed(rows: Sequence[Row]) -> list[str]:
-    """A sentence for every floor that a run measured and did not reach."""
-    said = []
-    for floor in FLOORS:
-        name = OURS if floor.precision == "fp32" else OURS_BF16
-        for row in rows:
-            same = (row.suite, row.case, row.name) == (floor.suite, floor.case, name)
-            if same and row.ratio is not None and row.ratio < floor.ratio:
-                where = f"{row.case}, {counted(row.threads)}, {floor.precision}"
-                said.append(f"{where}: {floor.said.format(row.ratio)}, the floor is {floor.ratio:g}")
-    return said + _missed_shares(rows) + _missed_eager(rows) + _missed_training(rows)
+def _ratio(ours: Row, others: Rows) -> float | None:
+    return ours.ratio
 
 
-def _missed_shares(rows: Sequence[Row]) -> list[str]:
-    return [
-        f"{row.case}: {row.share:.0%} of the multiply-add rate, the floor is {PEAK_SHARE:.0%}"
-        for row in rows
-        if (row.suite, row.name, row.threads) == ("block", OURS, 1) and row.share is not None and row.share < PEAK_SHARE
-    ]
+def _share(ours: Row, others: Rows) -> float | None:
+    return ours.share
 
 
-def _missed_eager(rows: Sequence[Row]) -> list[str]:
-    said = []
-    scores = [row for row in rows if (row.suite, row.case) == ("score", "SCNN, grid 1")]
-    for threads in sorted({row.threads for row in scores}):
-        times = {row.name: row.seconds for row in scores if row.threads == threads}
-        if OURS in times and "torch eager" in times and times["torch eager"] / times[OURS] < EAGER_SCORE:
-            ratio = times["torch eager"] / times[OURS]
-            said.append(f"SCNN, grid 1, {counted(threads)}: {ratio:.2f} x torch eager, the floor is {EAGER_SCORE:g}")
-    return said
+def _over_eager(ours: Row, others: Rows) -> float | None:
+    theirs = others.get(EXPECTED)
+    return theirs.seconds / ours.seconds if theirs else None
 
 
-def _missed_training(rows: Sequence[Row]) -> list[str]:
-    said = []
-    steps = {(row.case, row.threads, row.name): row for row in rows if row.suite == "training"}
-    for (case, threads, name), ours in steps.items():
-        theirs = steps.get((case, threads, EAGER))
-        if name != OURS or theirs is None:
+def _memory(ours: Row, others: Rows) -> float | None:
+    theirs = others.get(EAGER)
+    return ours.peak_bytes / theirs.peak_bytes if theirs and theirs.peak_bytes and ours.peak_bytes else None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least that a measure of our row may be, by suite, case and precision.
+
+    said: how a value of it reads. most: the bound is the most that it may be. threads: the only number that it holds for.
+    quick: measured by `--quick`, too.
+    """
+
+    suite: str
+    case: str
+    precision: str
+    bound: float
+    measure: Measure = _ratio
+    said: str = "{:.2f} x the best peer"
+    most: bool = False
+    threads: int | None = None
+    quick: bool = False
+
+    @property
+    def limit(self) -> str:
+        """How the bound reads."""
+        bound = f"{self.bound:.0%}" if "%" in self.said else f"{self.bound:g}"
+        return f"the most allowed is {bound}" if self.most else f"the floor is {bound}"
+
+
+_EAGER = "{:.2f} x torch eager"
+_PEAK = "{:.0%} of the multiply-add rate"
+_MEMORY = "{:.0%} of torch eager's memory"
+
+FLOORS = (
+    Floor("block", block.BLOCK_1, "fp32", 1.3, quick=True),
+    Floor("block", block.BLOCK_2, "fp32", 1.0),
+    Floor("block", block.BLOCK_1, "bf16", 3.0),
+    Floor("block", block.BLOCK_2, "bf16", 2.0),
+    Floor("score", score.GRID_1, "fp32", 2.8, quick=True),
+    Floor("score", score.GRID_1, "bf16", 7.0),
+    Floor("score", score.GRID_8, "fp32", 4.0),
+    Floor("score", score.GRID_8, "bf16", 4.0),
+    Floor("score", score.DCNN, "fp32", 1.8),
+    Floor("score", score.DCNN, "bf16", 5.0),
+    Floor("jpeg", jpeg.NETWORK, "bf16", 1.0, said="decoding takes {:.2f} x the network's time"),
+    Floor("block", block.BLOCK_1, "fp32", PEAK_SHARE, _share, _PEAK, threads=1, quick=True),
+    Floor("block", block.BLOCK_2, "fp32", PEAK_SHARE, _share, _PEAK, threads=1),
+    Floor("score", score.GRID_1, "fp32", EAGER_SCORE, _over_eager, _EAGER, quick=True),
+    Floor("training", training.SCNN, "fp32", TRAINING_TIME, _over_eager, _EAGER, quick=True),
+    Floor("training", training.DCNN, "fp32", TRAINING_TIME, _over_eager, _EAGER),
+    Floor("training", training.SCNN, "fp32", TRAINING_MEMORY, _memory, _MEMORY, most=True, quick=True),
+    Floor("training", training.DCNN, "fp32", TRAINING_MEMORY, _memory, _MEMORY, most=True),
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A sentence for every floor that was not reached, and for every one that the run has no row to judge by."""
+
+    missed: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+
+
+def judge(
+    rows: Sequence[Row], suites: Sequence[str], threads: Sequence[int], effort: Effort, floors: Sequence[Floor] | None = None
+) -> Judgement:
+    """The floors of these suites, each at every number of threads. Where the sizes are tiny they only must have rows."""
+    missed, unjudged = [], []
+    for floor in FLOORS if floors is None else floors:
+        if floor.suite not in suites or (effort.quick and not floor.quick):
             continue
-        where, ratio = f"{case}, {counted(threads)}", theirs.seconds / ours.seconds
-        if ratio < TRAINING_TIME:
-            said.append(f"{where}: {ratio:.2f} x torch eager, the floor is {TRAINING_TIME:g}")
-        if ours.peak_bytes and theirs.peak_bytes and (share := ours.peak_bytes / theirs.peak_bytes) > TRAINING_MEMORY:
-            said.append(f"{where}: {share:.0%} of torch eager's memory, the most allowed is {TRAINING_MEMORY:.0%}")
-    return said
+        for count, ours, others in _found(floor, rows, threads):
+            where = f"{floor.case}{f', {counted(count)}' if count else ''}, {floor.precision}"
+            value = floor.measure(ours, others) if ours else None
+            if value is None:
+                what = floor.said.replace("{:.2f}", "...").replace("{:.0%}", "...")
+                unjudged.append(f"{where}: no row says {what!r}, {floor.limit}")
+            elif not effort.tiny and not (value <= floor.bound if floor.most else value >= floor.bound):
+                missed.append(f"{where}: {floor.said.format(value)}, {floor.limit}")
+    return Judgement(tuple(missed), tuple(unjudged))
+
+
+def _found(floor: Floor, rows: Sequence[Row], threads: Sequence[int]) -> Iterator[tuple[int, Row | None, Rows]]:
+    """For each number of threads that the floor is to be judged at: our row, if any, and all of its case."""
+    of_case = [row for row in rows if (row.suite, row.case) == (floor.suite, floor.case)]
+    if floor.suite in PER_THREADS:
+        counts = [count for count in threads if floor.threads in (None, count)]
+    else:  # the suite chooses the number itself
+        counts = sorted({row.threads for row in of_case}) or [0]
+    for count in counts:
+        beside = {row.name: row for row in of_case if row.threads == count}
+        yield count, beside.get(OURS if floor.precision == "fp32" else OURS_BF16), beside

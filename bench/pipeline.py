@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from bench import cases, peers
+from bench.timing import Rival
+from bench.timing import agreement as agreement_of
+from dcnn_fast.nets import Model, MultiColumn
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.stream import Read, Stream
 
@@ -29,6 +38,35 @@ def network(scorer: Scorer, prepared: Sequence[Read], workers: int, batch: int =
     """The scores of what `read` gave."""
     stream = Stream(lambda given: given, scorer._blocks, scorer._finish, batch=batch, workers=workers)
     return _all_scored(list(stream.scores(prepared)))
+
+
+def agreement(scorer: Scorer, photo: Path, by: str, expected: np.ndarray) -> tuple[float, str]:
+    """How far a photograph's mean probabilities of the labels lie from the expected ones (`in_torch`), and what is wrong.
+
+    The error is relative to the largest; what is wrong is empty where it is within the precision of `by`, whose name says it.
+    Raises RuntimeError as `whole` does.
+    """
+    ours = Rival(by, partial(_probabilities, scorer, read(scorer, [photo], 1)), peers.tolerance(by))
+    errors, refused = agreement_of({by: ours}, expected)
+    return errors.get(by, 0.0), refused.get(by, "")
+
+
+def _probabilities(scorer: Scorer, prepared: Sequence[Read]) -> np.ndarray:
+    (score,) = network(scorer, prepared, 1)
+    return np.array([score.probs[label] for label in scorer.model.spec.labels])
+
+
+@torch.inference_mode()
+def in_torch(net: MultiColumn, photo: Path, views: int) -> np.ndarray:
+    """The mean probability of each label by torch's own operators, over the windows that a scorer with seed 0 draws."""
+    (_, prepared), features = read(Scorer(Model(net), views=views), [photo], 1)[0], []
+    for index, (column, job) in enumerate(zip(cases.columns(net), prepared.jobs, strict=True)):
+        cut = cases.Cut(column.spec, job.plane, job.windows)
+        of_distinct = cases.plain(net, index)(cut.tensor(torch.contiguous_format))
+        features.append(of_distinct[torch.from_numpy(cut.given()[1])])
+    logits = net.label(torch.cat(features, dim=1))
+    result: np.ndarray = logits.double().softmax(dim=1).mean(dim=0).numpy()
+    return result
 
 
 def _all_scored(scores: list[Score]) -> list[Score]:

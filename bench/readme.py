@@ -1,43 +1,136 @@
-"""The README's performance section, made from a result file: `python -m bench.readme bench/results/FILE.json`."""
+"""The README's performance section, made from the committed results: `python -m bench.readme`.
+
+Where the sources that decide figures are no longer those that were measured, the section says "stale since", by suites. Run it
+after a new measurement, and after a change that makes figures stale: it needs no measurement and takes a second.
+"""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bench.row import OURS, OURS_BF16, counted
-from bench.suites import jpeg, paper, score
+from bench import result as results
+from bench import sources
+from bench.result import Result
+from bench.row import OURS, OURS_BF16, Row, counted
+from bench.suites import jpeg, paper, score, training
+from bench.training_step import EAGER
 
 START, END = "<!-- performance: made by `python -m bench.readme` -->", "<!-- end of performance -->"
 MINE = (OURS, OURS_BF16)
 PRECISIONS = ("fp32", "bf16")
 
-Row = Mapping[str, Any]  # of the file, where a later version's keys may be missing
+
+@dataclass(frozen=True)
+class Mark:
+    """Suites of a result file whose figures are stale: since when, and for what reason."""
+
+    file: str
+    suites: tuple[str, ...]
+    since: str
+    changed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"**Stale since {self.since}**: the figures of {', '.join(self.suites)} in `{self.file}` are of other sources "
+            f"(changed: {'; '.join(self.changed)})."
+        )
 
 
-def section(result: Mapping[str, Any], source: str) -> str:
-    """The section's text. result: what `python -m bench --out` wrote to the file `source`."""
-    rows = result["rows"]
+_MARK = re.compile(r"\*\*Stale since (.+?)\*\*: the figures of (.+?) in `(.+?)` are of other sources \(changed: (.+)\)\.")
+
+
+def marks_in(section: str) -> list[Mark]:
+    """The marks that a section carries."""
+    found = _MARK.findall(section)
+    return [Mark(file, tuple(suites.split(", ")), since, tuple(what.split("; "))) for since, suites, file, what in found]
+
+
+def marks(found: Mapping[str, Result], before: Sequence[Mark], now: str, root: Path = sources.ROOT) -> list[Mark]:
+    """The marks that a section of these results must carry.
+
+    found: by the files' paths, as they are named. before: those of the section so far, whose dates stay. now: for the others.
+    """
+    since = {(mark.file, suite): mark.since for mark in before for suite in mark.suites}
+    grouped: dict[tuple[str, str], list[str]] = {}
+    changed = {file: result.changed(root) for file, result in found.items()}
+    for file, suites in changed.items():
+        for suite in suites:
+            grouped.setdefault((file, since.get((file, suite), now)), []).append(suite)
+    return [
+        Mark(file, tuple(suites), when, _places(what for suite in suites for what in changed[file][suite]))
+        for (file, when), suites in grouped.items()
+    ]
+
+
+def _places(changed: Iterable[str]) -> tuple[str, ...]:
+    """Folders at most two deep, the benchmark's own as one: what a reader of the README wants to know."""
+    short = ("/".join(what.split("/")[: 1 if what.startswith("bench/") else 2]) for what in changed)
+    return tuple(sorted(set(short)))
+
+
+def stale(carried: Iterable[Mark]) -> set[tuple[str, str]]:
+    """The pairs of a file and a suite that marks name."""
+    return {(mark.file, suite) for mark in carried for suite in mark.suites}
+
+
+def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
+    """The section's text. found: results by their files' paths, of which the first is shown and the others are named.
+
+    carried: the marks of what is stale.
+    """
+    (source, shown), *others = found.items()
+    of_shown = {suite for file, suite in stale(carried) if file == source}
+    tables = {
+        ("block", "score"): _comparisons(shown.rows), ("training",): _training(shown.rows),
+        ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
+        ("predicted",): _predicted(shown.rows),
+    }  # fmt: skip
+    some = not set(shown.suites) <= of_shown  # else the mark at the top is of all
     parts = [
-        _machine(result, source), _comparisons(rows), _large_files(rows), _paper(rows), _scaling(rows), _predicted(rows),
-        _bullets("Slower than the best peer:", _losses(rows)),
-        _bullets("No time, as the output disagreed:", result.get("refused", ())),
-        _bullets("Below the floors that the project set itself (`bench/floors.py`):", result["missed"]),
-    ]  # fmt: skip
+        [str(mark) for mark in carried if mark.file == source],
+        _machine(shown, source),
+        *([*_stale_line(suites, of_shown if some else set()), *lines] for suites, lines in tables.items() if lines),
+        _bullets("Slower than the best peer:", _losses(shown.rows)),
+        _bullets("No time, as the output disagreed:", shown.refused),
+        _bullets("Not measured to the end:", shown.failed),
+        _bullets("Below the floors that the project set itself (`bench/floors.py`):", shown.missed),
+        _bullets("Floors without a measurement:", shown.unjudged),
+        _others(others, carried),
+    ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _machine(result: Mapping[str, Any], source: str) -> list[str]:
-    machine, limits = result["machine"], result["limits"]
+def _stale_line(suites: Sequence[str], of_shown: set[str]) -> list[str]:
+    named = [suite for suite in suites if suite in of_shown]
+    return [f"(**Stale**, as said above: {', '.join(named)}.)", ""] if named else []
+
+
+def _others(others: Sequence[tuple[str, Result]], carried: Sequence[Mark]) -> list[str]:
+    lines = []
+    for file, result in others:
+        lines.append(f"[`{file}`]({file}): {', '.join(result.suites)} on {result.machine['processor']}, {_when(result)}")
+        lines += [f"  {mark}" for mark in carried if mark.file == file]
+    return ["Other results:", "", *(line if line.startswith("  ") else f"- {line}" for line in lines)] if lines else []
+
+
+def _when(result: Result) -> str:
+    return f"measured {result.measured}" if result.measured else "of a date that was not written down"
+
+
+def _machine(result: Result, source: str) -> list[str]:
+    machine, limits = result.machine, result.limits
     peak = max(rate for name, rate in limits.items() if name.startswith("multiply-adds"))
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    when = f" ({result.measured})" if result.measured else ""
     return [
-        f"Measured on {machine['processor']}, {machine['cores']} cores; {packages}. One thread does {peak:.0f} GFLOP/s of fp32",
-        f"multiply-adds in registers, torch's matrix product {limits['torch GEMM 2048 float32']:.0f} in fp32 and "
+        f"Measured on {machine['processor']}, {machine['cores']} cores{when}; {packages}. One thread does {peak:.0f} GFLOP/s",
+        f"of fp32 multiply-adds in registers, torch's matrix product {limits['torch GEMM 2048 float32']:.0f} in fp32 and "
         f"{limits['torch GEMM 2048 bfloat16']:.0f} in bf16.",
         f"Everything, the slower peers too, is in [`{source}`]({source}); `python -m bench` repeats it.",
     ]
@@ -45,101 +138,114 @@ def _machine(result: Mapping[str, Any], source: str) -> list[str]:
 
 def _comparisons(rows: Sequence[Row]) -> list[str]:
     """A line a case and precision: ours, the best peer and the ratio, for each number of threads."""
-    mine = [row for row in rows if row["suite"] in ("block", "score") and row["name"] in MINE]
-    threads = _distinct(row["threads"] for row in mine)
-    what = _distinct((row["suite"], row["case"], row["precision"]) for row in mine)
+    mine = [row for row in rows if row.suite in ("block", "score") and row.name in MINE]
+    threads = _distinct(row.threads for row in mine)
+    what = _distinct((row.suite, row.case, row.precision) for row in mine)
     lines = []
     for suite, case, precision in what:
         cells = []
         for count in threads:
             same = [row for row in rows if _key(row) == (suite, case, count, precision)]
-            ours = [row for row in same if row["name"] in MINE]
-            others = [row for row in same if row["name"] not in MINE]
+            ours = [row for row in same if row.name in MINE]
+            others = [row for row in same if row.name not in MINE]
             cells.append(_compared(ours[0], others) if ours and others else "-")
-        name = f"{case} alone, 50 images" if suite == "block" else f"50 views, {_every_named(case)}"
+        name = f"{case} alone, 50 images" if suite == "block" else f"50 views, {case}"
         lines.append(f"| {name} | {precision} | {' | '.join(cells)} |")
     if not lines:
         return []
     columns = " | ".join(f"{counted(count)}: dcnn_fast, best peer, ratio" for count in threads)
-    tried = any(row.get("setting") for row in rows)
-    about = "Each peer in the fastest of its settings here" if tried else "Each peer in one setting, perhaps not its fastest"
     head = _header(f"same weights, same windows, outputs agree | precision | {columns}")
-    return [f"{about}; the ratio is its time over ours.", "", *head, *lines]
-
-
-def _every_named(case: str) -> str:
-    return "SCNN, grid 8, the peers given equal windows too" if case == score.GRID_8_EVERY else case
+    return ["Each peer in the fastest of its settings here; the ratio is its time over ours.", "", *head, *lines]
 
 
 def _compared(ours: Row, others: Sequence[Row]) -> str:
-    best = min(others, key=lambda row: float(row["seconds"]))
-    ratio = best["seconds"] / ours["seconds"]
-    name = best["name"].removesuffix(" bf16")
-    return f"{ours['seconds'] * 1e3:.0f} ms, {name} {best['seconds'] * 1e3:.0f} ms, **{ratio:.2f}**"
+    best = min(others, key=lambda row: row.seconds)
+    name = best.name.removesuffix(" bf16")
+    return f"{ours.seconds * 1e3:.0f} ms, {name} {best.seconds * 1e3:.0f} ms, **{best.seconds / ours.seconds:.2f}**"
 
 
-def _key(row: Row) -> tuple[Any, ...]:
-    return row["suite"], row["case"], row["threads"], row["precision"]
+def _key(row: Row) -> tuple[str, str, int, str]:
+    return row.suite, row.case, row.threads, row.precision
+
+
+def _training(rows: Sequence[Row]) -> list[str]:
+    """Seconds and memory of a step, ours and torch eager's."""
+    steps = {(row.case, row.name): row for row in rows if row.suite == "training"}
+    lines = []
+    for case in (training.SCNN, training.DCNN):
+        ours, eager = steps.get((case, OURS)), steps.get((case, EAGER))
+        if ours and eager:
+            share = f"{ours.peak_bytes / eager.peak_bytes:.0%}" if ours.peak_bytes and eager.peak_bytes else "-"
+            times = f"{ours.seconds:.2f} s | {eager.seconds:.2f} s, **{eager.seconds / ours.seconds:.2f}**"
+            lines.append(f"| {case}, {counted(ours.threads)} | {times} | {share} |")
+    head = _header("mini-batches of 128 | dcnn_fast | torch eager in its fastest setting, ratio | our memory over its")
+    return [*head, *lines] if lines else []
 
 
 def _large_files(rows: Sequence[Row]) -> list[str]:
-    found = [row for row in rows if row["suite"] == "jpeg" and row["case"] == jpeg.NETWORK]
+    found = [row for row in rows if row.suite == "jpeg" and row.case == jpeg.NETWORK]
     if not found:
         return []
     lines = []
     for row in found:
-        same = [other for other in rows if all(other[key] == row[key] for key in ("suite", "threads", "name"))]
-        took = {other["case"]: f"{other['seconds'] * 1e3:.0f} ms" for other in same}
-        times = " | ".join(took[case] for case in (jpeg.DECODING, jpeg.NETWORK, jpeg.WHOLE))
-        lines.append(f"| {row['precision']} | {row['threads']} | {times} | {row['ratio']:.2f} |")
-    about = found[0]["note"].split(", seconds")[0]
+        same = [other for other in rows if (other.suite, other.threads, other.name) == (row.suite, row.threads, row.name)]
+        took = {other.case: f"{other.seconds * 1e3:.0f} ms" for other in same}
+        times = " | ".join(took.get(case, "-") for case in (jpeg.DECODING, jpeg.NETWORK, jpeg.WHOLE))
+        lines.append(f"| {row.precision} | {row.threads} | {times} | {row.ratio or 0:.2f} |")
+    about = found[0].note.split(", seconds")[0]
     head = _header("precision | threads | decoding | network | both, end to end | decoding / network")
     return [f"DCNN, 50 views, grid 1, from JPEG files ({about}), an image:", "", *head, *lines]
 
 
 def _paper(rows: Sequence[Row]) -> list[str]:
     """Minutes from files and of the network only, a line a network, a column a precision and number of threads."""
-    ours = [row for row in rows if row["suite"] == "paper"]
+    ours = [row for row in rows if row.suite == "paper"]
     if not ours:
         return []
-    columns = sorted({(row["threads"], row["precision"]) for row in ours}, key=lambda c: (PRECISIONS.index(c[1]), c[0]))
-    minutes = {(row["case"], row["threads"], row["precision"]): row["seconds"] / 60 for row in ours}
+    columns = sorted({(row.threads, row.precision) for row in ours}, key=lambda c: (PRECISIONS.index(c[1]), c[0]))
+    minutes = {(row.case, row.threads, row.precision): f"{row.seconds / 60:.1f}" for row in ours}
     lines = []
-    for name in _distinct(row["case"].split(", ")[0] for row in ours):
-        note = next(row["note"] for row in ours if row["case"].startswith(f"{name}, "))
-        parts = [[minutes[(f"{name}, {part}", *column)] for part in (paper.FROM_FILES, paper.NETWORK)] for column in columns]
-        cells = " | ".join(f"{files:.1f} / {network:.1f} min" for files, network in parts)
+    for name in _distinct(row.case.split(", ")[0] for row in ours):
+        note = next(row.note for row in ours if row.case.startswith(f"{name}, "))
+        parts = [
+            [minutes.get((f"{name}, {part}", *column), "-") for part in (paper.FROM_FILES, paper.NETWORK)] for column in columns
+        ]
+        cells = " | ".join(f"{files} / {network} min" for files, network in parts)
         lines.append(f"| {name} | {note.split('the paper: ')[1]} | {cells} |")
     heads = " | ".join(f"{precision}, {counted(threads)}" for threads, precision in columns)
-    count = ours[0]["note"].split(" scaled")[0]
+    count = ours[0].note.split(" scaled")[0]
     about = f"2,048 images, 50 views each, scaled from {count}: from JPEG files / network only:"
     return [about, "", *_header(f"network | the paper | {heads}"), *lines]
 
 
 def _scaling(rows: Sequence[Row]) -> list[str]:
-    shared = [row for row in rows if row["suite"] == "scaling" and row["name"] == f"{OURS}, sharing" and row["threads"] == 1]
+    shared = {
+        row: row.ratio
+        for row in rows
+        if row.suite == "scaling" and row.name == f"{OURS}, sharing" and row.threads == 1 and row.ratio
+    }
     if not shared:
         return []
-    least, most = min(shared, key=_ratio), max(shared, key=_ratio)
+    least, most = min(shared, key=shared.__getitem__), max(shared, key=shared.__getitem__)
     return [
-        f"Sharing against every window by itself, on one thread: from {least['ratio']:.2f} x ({least['case']}) to "
-        f"{most['ratio']:.2f} x ({most['case']}).",
+        f"Sharing against every window by itself, on one thread: from {shared[least]:.2f} x ({least.case}) to "
+        f"{shared[most]:.2f} x ({most.case}).",
     ]
 
 
 def _predicted(rows: Sequence[Row]) -> list[str]:
-    found = [row for row in rows if row["suite"] == "predicted" and row["case"] == "SCNN, grid 1"]
+    found = [row for row in rows if row.suite == "predicted" and row.case == score.GRID_1]
     if not found:
         return []
-    said = ", ".join(f"{row['name'].removesuffix(' (predicted)')} {row['seconds'] * 1e3:.2g} ms" for row in found)
+    said = ", ".join(f"{row.name.removesuffix(' (predicted)')} {row.seconds * 1e3:.2g} ms" for row in found)
     return [f"On GPUs, `predicted` by the model that the benchmark prints, for 50 views, SCNN, grid 1: {said}."]
 
 
 def _losses(rows: Sequence[Row]) -> list[str]:
     return [
-        f"{row['case']}, {counted(row['threads'])}, {row['precision']}: {row['ratio']:.2f} x"
+        f"{row.case}, {counted(row.threads)}, {row.precision}: {row.ratio:.2f} x"
         for row in rows
-        if row["suite"] in ("block", "score") and row["name"] in MINE and row["ratio"] is not None and row["ratio"] < 1
+        if row.suite in ("block", "score") and row.name in MINE and row.ratio is not None and row.ratio < 1
     ]
 
 
@@ -155,21 +261,52 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _ratio(row: Row) -> float:
-    return float(row["ratio"])
+def section_of(readme: str) -> str:
+    """The section between its marks. Raises ValueError where they are not."""
+    try:
+        return readme.split(f"{START}\n")[1].split(END, maxsplit=1)[0]
+    except IndexError:
+        raise ValueError(f"the README has no section that begins with {START}") from None
 
 
 def replaced(readme: str, text: str) -> str:
     """`readme` with the section between its marks replaced."""
-    head, rest = readme.split(START)
-    return f"{head}{START}\n{text}{END}{rest.split(END)[1]}"
+    return readme.replace(f"{START}\n{section_of(readme)}{END}", f"{START}\n{text}{END}")
 
 
-def main(result: Annotated[Path, typer.Argument()], readme: Annotated[Path, typer.Option()] = Path("README.md")) -> None:
-    """Write the section of RESULT into the README."""
-    text = section(json.loads(result.read_text()), result.as_posix())
-    readme.write_text(replaced(readme.read_text(), text))
+def named(found: Mapping[Path, Result], root: Path) -> dict[str, Result]:
+    """Results by their paths from the root, as the README names them."""
+    return {path.resolve().relative_to(root.resolve()).as_posix(): result for path, result in found.items()}
 
+
+def _since(state: sources.State) -> str:
+    return f"{state.date}, after {state.commit}" if state.commit else state.date
+
+
+def main(root: Annotated[Path, typer.Option(help="The project's folder.")] = sources.ROOT) -> None:
+    """Write the README's performance section from the results in bench/results, the latest in full.
+
+    What is stale is marked; a mark that is there keeps its date.
+    """
+    readme = root / "README.md"
+    try:
+        found = named(results.committed(root / "bench" / "results"), root)
+        if not found:
+            raise ValueError(f"{root / 'bench' / 'results'} holds no results")
+        text = readme.read_text()
+        carried = marks(found, marks_in(section_of(text)), _since(sources.state(root)), root)
+        written = replaced(text, section(found, carried))
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    if written != text:
+        readme.write_text(written)
+    for mark in carried:
+        typer.echo(str(mark))
+
+
+app = typer.Typer(add_completion=False)
+app.command()(main)
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

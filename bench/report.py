@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.row import Found, Refused, Row, counted
+from bench.result import Result
+from bench.row import Failed, Found, Row, counted
 
 COLUMNS = ("case", "by", "seconds", "spread", "error", "ratio", "peak memory", "GFLOP/s", "of peak", "setting", "note")
 
@@ -35,12 +36,14 @@ def print_contract(console: Console, lines: Iterable[str]) -> None:
         console.print(f"- {line}", markup=False, highlight=False)
 
 
-def print_found(console: Console, title: str, found: Iterable[Found]) -> list[Found]:
-    """A table of the rows; below it, a line for each rival that gave no time. Returns what there was."""
-    table = Table(title=title, title_justify="left")
+def print_found(console: Console, title: str, found: Iterable[Found], kept: list[Found]) -> None:
+    """A table of the rows; below it, a line for each rival that gave no time. kept: gets what is found, as it is found."""
+    table, before = Table(title=title, title_justify="left"), len(kept)
     with console.status(title):
-        kept = list(found)
-    rows = [row for row in kept if isinstance(row, Row)]
+        for one in found:
+            kept.append(one)
+    new = kept[before:]
+    rows = [row for row in new if isinstance(row, Row)]
     used = [column for column in COLUMNS if any(_cells(row)[column] for row in rows)]
     notes = {row.note for row in rows}
     if len(notes) == 1 and (note := notes.pop()):
@@ -53,10 +56,10 @@ def print_found(console: Console, title: str, found: Iterable[Found]) -> list[Fo
         table.add_row(*(cells[column] for column in used))
     if rows:
         console.print(table)
-    for refused in kept:
-        if isinstance(refused, Refused):
-            console.print(f"no time: {refused}", markup=False, style="red", soft_wrap=True)
-    return kept
+    for one in new:
+        if not isinstance(one, Row):
+            said = "failed" if isinstance(one, Failed) else "no time"
+            console.print(f"{said}: {one}", markup=False, style="red", soft_wrap=True)
 
 
 def _cells(row: Row) -> dict[str, str]:
@@ -76,9 +79,13 @@ def _cells(row: Row) -> dict[str, str]:
     }
 
 
-def print_missed(console: Console, refused: Iterable[Refused], missed: Iterable[str]) -> None:
-    """At the end, what went wrong in the whole run."""
-    for rival in refused:
-        console.print(f"no time: {rival}", markup=False, soft_wrap=True)
-    for line in missed:
-        console.print(f"below its floor: {line}", markup=False, soft_wrap=True)
+def print_end(console: Console, result: Result) -> None:
+    """At the end, all that went wrong in the run: who disagrees cannot be overlooked."""
+    for said, lines in (
+        ("no time", result.refused), ("failed", result.failed), ("below its floor", result.missed),
+        ("floor without a row", result.unjudged),
+    ):  # fmt: skip
+        for line in lines:
+            console.print(f"{said}: {line}", markup=False, style="red", soft_wrap=True)
+    if result.refused:
+        console.print(f"{len(result.refused)} disagreed or failed and have no time", style="bold red")

@@ -1,4 +1,4 @@
-"""What a run finds: measured times, and rivals that gave no time because their output was wrong or there was none."""
+"""What a run finds: measured times, rivals without one because their output was wrong or there was none, suites that failed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,19 @@ class Refused:
         return f"{self.case}, {counted(self.threads)}, {self.name}: {self.why}"
 
 
-Found = Row | Refused
+@dataclass(frozen=True)
+class Failed:
+    """A suite that ended before its end."""
+
+    suite: str
+    threads: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"suite {self.suite}, {counted(self.threads)}: {self.why}"
+
+
+Found = Row | Refused | Failed
 
 
 def counted(threads: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,14 +25,20 @@ def test_block(benchmark, number, precision):
     channels = COLUMN.channels if number == 1 else COLUMN.blocks[number - 2].filters
     x = torch.randn(8, channels, extent, extent).contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(block.filters, channels, block.size, block.size), torch.zeros(block.filters)
-    options = BlockOptions.of_spec(block, COLUMN.rounding)
-    keywords = {"stride": options.stride, "padding": options.padding, "pool": options.pool, "norm": options.norm}
-    benchmark(ops.block, x, weight, bias, precision=precision, **keywords)
+    o = BlockOptions.of_spec(block, COLUMN.rounding)
+    benchmark(
+        ops.block, x, weight, bias, stride=o.stride, padding=o.padding, groups=o.groups, rounding=o.rounding, pool=o.pool,
+        norm=o.norm, order=o.order, precision=precision,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_linear(benchmark, dtype):
-    x, weight, bias = torch.randn(50, COLUMN.features), torch.randn(1000, COLUMN.features).to(dtype), torch.zeros(1000)
+    x, weight, bias = (
+        torch.randn(50, COLUMN.features),
+        torch.randn(COLUMN.fc[0], COLUMN.features).to(dtype),
+        torch.zeros(COLUMN.fc[0]),
+    )
     benchmark(ops.linear, x, weight, bias, relu=True)
 
 
@@ -42,8 +49,8 @@ def test_plane(benchmark, view):
 
 @pytest.mark.parametrize("plane", [(256, 256), (600, 800), (3000, 4000)], ids=str)
 def test_plan(benchmark, plane):
-    windows = cases.windows(np.empty((*plane, 3), np.uint8))
-    benchmark(share, COLUMN, windows, plane)
+    column = replace(COLUMN, view="warp" if plane == (COLUMN.plane, COLUMN.plane) else "local")
+    benchmark(share, column, cases.windows(column, plane, 50), plane)
 
 
 @pytest.mark.parametrize("who", ["ops.block", "torch"])
@@ -72,7 +79,8 @@ def test_training_step(benchmark, who):
     net = nets.build("scnn-arch1")
     (column,) = net.columns
     optimiser = torch.optim.SGD(net.parameters(), 1e-4)
-    windows = torch.randn(8, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    shape = (8, column.spec.channels, column.spec.window, column.spec.window)
+    windows = torch.randn(shape).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(8, dtype=torch.long)
 
     def step():
@@ -81,7 +89,7 @@ def test_training_step(benchmark, who):
             x = block(x) if who == "ops.block" else torch_chain(x, block.weight, block.bias, block.spec, block.rounding)
         x = x.flatten(1)
         for layer in column.fc:
-            x = F.dropout(layer(x).relu())
+            x = F.dropout(layer(x).relu(), column.spec.dropout)
         optimiser.zero_grad()
         F.cross_entropy(net.label(x), labels).backward()
         optimiser.step()

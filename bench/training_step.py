@@ -22,8 +22,8 @@ from torch import Tensor
 from bench import cases
 from bench.chain import torch_chain
 from bench.row import OURS
+from dcnn_fast import spec
 from dcnn_fast.nets import Column, MultiColumn
-from dcnn_fast.spec import View
 from dcnn_fast.training import ConvNetUpdate, groups_of
 
 EAGER, COMPILED = "torch eager", "torch.compile"
@@ -35,9 +35,9 @@ STEPS = 3  # until the peak is reached: the first makes the increments, the seco
 
 @dataclass(frozen=True)
 class Job:
-    """Arch 1 for each of the views, a mini-batch of so many windows, so many threads; by whom, in which setting."""
+    """A preset, a mini-batch of so many windows of each of its columns, so many threads; by whom, in which setting."""
 
-    views: tuple[View, ...]
+    preset: str
     batch: int
     threads: int
     by: str = OURS
@@ -49,15 +49,10 @@ class Step:
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.threads)
-        self.net = cases.network(job.views).train()
+        self.net = cases.network(job.preset).train()
         generator = torch.Generator().manual_seed(1)
-        shape = (job.batch, 3, 224, 224)
-        last = torch.channels_last
-        self.windows = [
-            torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).contiguous(memory_format=last)
-            for _ in job.views
-        ]
-        self.labels = torch.randint(0, 2, (job.batch,), generator=generator)
+        self.windows = [_random_bytes(job.batch, column, generator) for column in self.net.spec.columns]
+        self.labels = torch.randint(0, len(self.net.spec.labels), (job.batch,), generator=generator)
         self.forward: Callable[..., Tensor] = self.net
         self.optimiser: torch.optim.Optimizer = ConvNetUpdate(groups_of(self.net))
         if job.by != OURS:
@@ -101,28 +96,42 @@ def as_torch(
     return forward, torch.optim.SGD(groups, fused=True)
 
 
+def _random_bytes(batch: int, column: spec.Column, generator: torch.Generator) -> Tensor:
+    shape = (batch, column.channels, column.window, column.window)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
 def _column(column: Column, windows: Tensor, memory: torch.memory_format, own_norm: bool) -> Tensor:
-    x = windows.contiguous(memory_format=memory).float().sub_(column.mean)
-    if column.spec.scale != 1:
-        x = x.mul_(column.spec.scale)
+    x = cases.entered(windows.contiguous(memory_format=memory).float(), column.spec)
     for block in cases.blocks(column):
         x = torch_chain(x, block.weight, block.bias, block.spec, block.rounding, own_norm)
-    x = x.flatten(1)
+    x = x.flatten(1) if column.spec.reduce == "flatten" else x.mean(dim=(2, 3))
     for layer in cases.layers(column):
-        x = F.dropout(layer(x).relu(), column.spec.dropout)
+        x = F.dropout(layer(x).relu(), column.spec.dropout, column.training)  # a frozen column is not in training
     return x
 
 
-def first_step(job: Job) -> dict[str, np.ndarray]:
-    """The loss of one step from the start, and how far each parameter moved; dropout the same for everybody."""
-    step = Step(job)
-    for group in step.optimiser.param_groups:
+@torch.no_grad()
+def first_step(step: Step) -> dict[str, np.ndarray]:
+    """The loss of one step from the start, and how far each parameter moved; dropout the same for everybody.
+
+    The step is then back at its start.
+    """
+    groups = step.optimiser.param_groups
+    rates = [group["lr"] for group in groups]
+    before = {name: parameter.clone() for name, parameter in step.net.named_parameters()}
+    for group in groups:
         group["lr"] = 1.0  # the parameters' own rounding would hide the movement of a usual rate
-    before = {name: parameter.detach().clone() for name, parameter in step.net.named_parameters()}
     torch.manual_seed(0)
-    found = {"loss": np.array([step()], np.float32)}
+    with torch.enable_grad():
+        found = {"loss": np.array([step()], np.float32)}
     for name, parameter in step.net.named_parameters():
-        found[name] = (parameter.detach() - before.pop(name)).contiguous().numpy().ravel()
+        found[name] = (parameter - before[name]).contiguous().numpy().ravel()
+        parameter.copy_(before.pop(name))
+    step.optimiser.state.clear()
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
     return found
 
 
@@ -148,7 +157,7 @@ def _held_most() -> int:
 
 def _main(text: str) -> None:
     given: dict[str, Any] = json.loads(text)
-    step = Step(Job(**{**given, "views": tuple(given["views"])}))
+    step = Step(Job(**given))
     for _ in range(STEPS):
         step()
     print(_held_most())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from torch import Tensor
@@ -16,24 +16,30 @@ from bench.row import precision_of
 BF16_ERROR, FP32_ERROR = 3e-2, 2e-5
 
 
-def build(
-    net: PlainBlocks, x: Tensor, threads: int, *, compiled: bool, bf16: bool, found: Mapping[str, str] | None = None
-) -> dict[str, Peer]:
-    """Every peer that is installed, in its fastest setting for inputs like `x`; torch's threads are the caller's to set.
+Families = Mapping[str, Sequence[Setting]]  # what there is to try, by the peers' names
 
-    compiled, bf16: also torch.compile; also what the libraries have in bf16. found: the settings that an earlier call found,
-    by the peers' names, to be taken without a search.
+
+def build(families: Families, x: Tensor, *, search: bool = True) -> dict[str, Peer]:
+    """Every peer in its fastest setting for inputs like `x`, or without a search in its first; torch's threads are the
+    caller's to set.
     """
-    families = settings_of(net, (x.shape[1], x.shape[2], x.shape[3]), threads, compiled=compiled, bf16=bf16)
-    return {
-        name: fastest(settings, x) if found is None else known(settings, found[name]) for name, settings in families.items()
-    }
+    if not search:
+        return known_of(families, {name: settings[0].name for name, settings in families.items()})
+    return {name: fastest(settings, x) for name, settings in families.items()}
+
+
+def known_of(families: Families, found: Mapping[str, str]) -> dict[str, Peer]:
+    """Every peer in the setting that `found` names for it, not tried."""
+    return {name: known(settings, found[name]) for name, settings in families.items()}
 
 
 def settings_of(
     net: PlainBlocks, shape: tuple[int, int, int], threads: int, *, compiled: bool, bf16: bool
 ) -> dict[str, list[Setting]]:
-    """What there is to try, for inputs of `shape` [C, H, W], by the peers' names."""
+    """What there is to try, for inputs of `shape` [C, H, W]: every peer that is installed.
+
+    compiled, bf16: also torch.compile; also what the libraries have in bf16.
+    """
     families = {"torch eager": torch_peer.eager(net)}
     if bf16:
         families["torch eager bf16"] = torch_peer.eager(net, bf16=True)
@@ -47,7 +53,7 @@ def settings_of(
             families["ONNX Runtime"] = onnx_peers.onnx_runtime(model, threads)
         if find_spec("openvino"):
             families["OpenVINO"] = onnx_peers.openvino(model, threads)
-            if bf16:
+            if bf16 and onnx_peers.openvino_has_bf16():
                 families["OpenVINO bf16"] = onnx_peers.openvino(model, threads, bf16=True)
     return families
 
@@ -57,4 +63,4 @@ def tolerance(name: str) -> float:
     return BF16_ERROR if precision_of(name) == "bf16" else FP32_ERROR
 
 
-__all__ = ["Peer", "PlainBlocks", "Setting", "build", "settings_of", "tolerance"]
+__all__ = ["Peer", "PlainBlocks", "Setting", "build", "known_of", "settings_of", "tolerance"]

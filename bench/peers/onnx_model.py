@@ -47,7 +47,7 @@ def onnx_model(net: PlainBlocks, shape: tuple[int, int, int]) -> bytes:
                 norm = block.norm
                 at = add("LRN", [at], size=norm.size, alpha=norm.scale, beta=norm.power, bias=norm.k)
     if len(net.fc):
-        at = add("Flatten", [at], axis=1)
+        at = add("Flatten", [at if net.reduce == "flatten" else add("GlobalAveragePool", [at])], axis=1)
     for layer in net.fc:
         assert isinstance(layer, nn.Linear)
         at = add("Relu", [add("Gemm", [at, constant(layer.weight), constant(layer.bias)], transB=1)])

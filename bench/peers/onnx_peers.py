@@ -51,6 +51,13 @@ def openvino(model: bytes, threads: int, *, bf16: bool = False) -> list[Setting]
     return settings
 
 
+def openvino_has_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor; where it does not, the hint is passed over without a word."""
+    import openvino as ov  # noqa: PLC0415 - optional dependency
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _setting(name: str, prepare: Callable[[], Run]) -> Setting:
     return Setting(name, torch.contiguous_format, prepare)
 
@@ -75,7 +82,7 @@ def _openvino(model: bytes, threads: int, streams: int, most: int | None, bf16: 
 
     def run(x: Tensor) -> np.ndarray:
         results.clear()
-        parts = x.split(most or -(-len(x) // streams))
+        parts = torch.split(x, most or -(-len(x) // streams))
         for number, part in enumerate(parts):
             queue.start_async([ov.Tensor(part.numpy(), shared_memory=True)], number)
         queue.wait_all()

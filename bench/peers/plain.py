@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast.spec import Block, CrossMapNorm, Rounding
+from dcnn_fast.spec import Block, CrossMapNorm, Reduce, Rounding
 
 
 def _pads(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:
@@ -17,14 +17,21 @@ def _pads(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:
 
 
 class PlainBlocks(nn.Module):
-    """Blocks, then fully-connected layers with ReLU, in torch's own operators."""
+    """Blocks, then fully-connected layers with ReLU, in torch's own operators; the input is what block 1 takes.
+
+    weights: of each block, with its bias. extents: sides of each block's input. reduce: the last maps, for the first of `fc`.
+    Raises ValueError for what the libraries do not have.
+    """
 
     def __init__(
         self, blocks: Sequence[Block], weights: Sequence[tuple[Tensor, Tensor]], fc: Sequence[nn.Linear],
-        extents: Sequence[int], rounding: Rounding,
+        extents: Sequence[int], rounding: Rounding, reduce: Reduce = "flatten",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.blocks, self.rounding = blocks, rounding
+        for number, block in enumerate(blocks, 1):
+            if block.norm is not None and not isinstance(block.norm, CrossMapNorm):
+                raise ValueError(f"block {number} has a norm within maps, which no peer has")
+        self.blocks, self.rounding, self.reduce = blocks, rounding, reduce
         self.pads = [_pads(block, extent, rounding) for block, extent in zip(blocks, extents, strict=False)]
         self.weights = nn.ParameterList([nn.Parameter(w.detach().clone()) for w, _ in weights])
         self.biases = nn.ParameterList([nn.Parameter(b.detach().clone()) for _, b in weights])
@@ -42,7 +49,7 @@ class PlainBlocks(nn.Module):
             for stage in stages:
                 x = stage(x, block)
         if len(self.fc):
-            x = x.flatten(1)
+            x = x.flatten(1) if self.reduce == "flatten" else x.mean(dim=(2, 3))
         for layer in self.fc:
             x = F.relu(layer(x))
         return x
@@ -56,7 +63,7 @@ class PlainBlocks(nn.Module):
         if block.norm is None:
             return x
         norm = block.norm
-        assert isinstance(norm, CrossMapNorm), "the peers have no norm within a map"
+        assert isinstance(norm, CrossMapNorm), "refused above"
         return F.local_response_norm(x, norm.size, norm.scale, norm.power, norm.k)
 
 

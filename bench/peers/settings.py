@@ -80,4 +80,4 @@ def _raising(failure: Exception) -> Run:
 
 def in_chunks(run: Run) -> Run:
     """`run` over `CHUNK` windows at a time."""
-    return lambda x: np.concatenate([run(part) for part in x.split(CHUNK)])
+    return lambda x: np.concatenate([run(part) for part in torch.split(x, CHUNK)])

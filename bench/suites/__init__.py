@@ -6,59 +6,47 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from bench import photos
-from bench.row import OURS, Found, Refused, counted
+from bench.effort import Effort
+from bench.row import OURS, Failed, Found, Refused, counted
 from bench.suites import block, gpu, jpeg, kernels, paper, predicted, roofline, scaling, score, training
-
-FEW_ROUNDS = 3  # where nothing takes turns with a peer
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured. rounds: turns of each rival. photographs: of the paper suite. quick: one block and SCNN."""
-
-    rounds: int = 5
-    photographs: int = 8
-    large_photographs: int = 4
-    quick: bool = False
-
 
 Limits = Mapping[str, float]
 
 
 def _jpeg(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
     with tempfile.TemporaryDirectory() as scratch:
-        found, about = photos.large(effort.large_photographs, Path(scratch))
-        yield from jpeg.rows(found, about, threads, FEW_ROUNDS)
+        found, about = photos.large(effort.originals, Path(scratch))
+        yield from jpeg.rows(found, about, threads, effort)
 
 
 def _paper(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
-    networks = list(paper.PAPER)[: 1 if effort.quick else None]
     try:
-        found = photos.small(2 if effort.quick else effort.photographs)
+        found = photos.small(min(2, effort.photographs) if effort.quick else effort.photographs)
     except FileNotFoundError as missing:
         return iter([Refused("paper", "photographs", threads, OURS, str(missing))])
-    return paper.rows(found, threads, networks)
+    return paper.rows(found, threads, effort)
 
 
 def _gpu(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
-    return gpu.rows(effort.rounds) if torch.cuda.is_available() else iter(())
+    return gpu.rows(effort) if torch.cuda.is_available() else iter(())
 
 
 PER_THREADS: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
-    "block": lambda limits, threads, effort: block.rows(limits, threads, effort.rounds, quick=effort.quick),
-    "score": lambda limits, threads, effort: score.rows(threads, effort.rounds, quick=effort.quick),
-    "roofline": lambda limits, threads, effort: roofline.rows(limits, threads, effort.rounds),
+    "block": block.rows,
+    "score": lambda limits, threads, effort: score.rows(threads, effort),
+    "roofline": roofline.rows,
     "paper": _paper,
     "jpeg": _jpeg,
 }
 ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
-    "scaling": lambda limits, threads, effort: scaling.rows(FEW_ROUNDS),
-    "training": lambda limits, threads, effort: training.rows(os.cpu_count() or 1, effort.rounds, quick=effort.quick),
+    "scaling": lambda limits, threads, effort: scaling.rows(effort),
+    "training": lambda limits, threads, effort: training.rows(os.cpu_count() or 1, effort),
     "gpu": _gpu,
     "predicted": lambda limits, threads, effort: predicted.rows(),
     "kernels": lambda limits, threads, effort: kernels.rows(),
@@ -67,14 +55,34 @@ NAMES = (*PER_THREADS, *ONCE)
 QUICK = ("block", "score", "roofline", "paper", "gpu", "predicted", "kernels")
 
 
-def tables(
-    names: Sequence[str], limits: Limits, threads: Sequence[int], effort: Effort
-) -> Iterator[tuple[str, Iterator[Found]]]:
-    """A title and what is found, for each suite and number of threads; those that choose their own threads come last."""
+@dataclass(frozen=True)
+class Table:
+    """A suite's findings at one number of threads; `found` measures while it is gone through."""
+
+    suite: str
+    threads: int
+    title: str
+    found: Iterator[Found]
+
+
+def tables(names: Sequence[str], limits: Limits, threads: Sequence[int], effort: Effort) -> Iterator[Table]:
+    """A table for each suite and number of threads; those suites that choose their own threads come last.
+
+    What ends a suite before its end is its last finding; the others go on.
+    """
     for count in threads:
         for name in names:
             if name in PER_THREADS:
-                yield f"{name}, {counted(count)}", PER_THREADS[name](limits, count, effort)
+                found = _guarded(name, count, partial(PER_THREADS[name], limits, count, effort))
+                yield Table(name, count, f"{name}, {counted(count)}", found)
     for name in names:
         if name in ONCE:
-            yield name, ONCE[name](limits, threads[0], effort)
+            found = _guarded(name, threads[0], partial(ONCE[name], limits, threads[0], effort))
+            yield Table(name, threads[0], name, found)
+
+
+def _guarded(name: str, threads: int, run: Callable[[], Iterator[Found]]) -> Iterator[Found]:
+    try:
+        yield from run()
+    except Exception as failure:  # whatever ends a suite, twenty minutes of others are not lost for it
+        yield Failed(name, threads, f"{type(failure).__name__}: {' '.join(str(failure).split())}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench import cases, peers
+from bench.effort import Effort
 from bench.measure import Case, compare
 from bench.row import OURS, OURS_BF16, Found
 from bench.timing import Rival
@@ -19,27 +20,33 @@ from dcnn_fast.nets import Block
 from dcnn_fast.ops.block import BlockOptions, params_of
 from dcnn_fast.ops.precision import Precision
 
+BLOCK_1, BLOCK_2 = "block 1", "block 2"
 
-def rows(limits: Mapping[str, float], threads: int, rounds: int, *, quick: bool) -> Iterator[Found]:
+
+def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[Found]:
     """Block 1 and block 2 of Arch 1 alone, 50 images, no sharing, each library in its own layout."""
     torch.set_num_threads(threads)
-    blocks = cases.blocks(cases.columns(cases.network())[0])
+    column = cases.columns(cases.scnn())[0]
     generator = torch.Generator().manual_seed(0)
-    inputs = (torch.randn(50, 3, 224, 224, generator=generator), torch.randn(50, 64, 54, 54, generator=generator).relu())
-    for number, x in enumerate(inputs[: 1 if quick else 2], 1):
-        block = blocks[number - 1]
-        plain = peers.PlainBlocks([block.spec], [(block.weight, block.bias)], [], [x.shape[2]], "up")
-        built = peers.build(plain, x, threads, compiled=not quick, bf16=not quick)
+    channels, extents = (column.spec.channels, column.spec.blocks[0].filters), column.spec.extents()
+    for number in (1,) if effort.quick else (1, 2):
+        x = torch.randn(effort.windows, channels[number - 1], extents[number - 1], extents[number - 1], generator=generator)
+        x = x if number == 1 else x.relu()  # as a block leaves it
+        block = cases.blocks(column)[number - 1]
+        families = peers.settings_of(
+            cases.plain_block(column, number), (x.shape[1], x.shape[2], x.shape[3]), threads,
+            compiled=effort.compiled and not effort.quick, bf16=not effort.quick,
+        )  # fmt: skip
+        built = peers.build(families, x)
         others = [
             Rival(name, partial(peer, x.contiguous(memory_format=peer.memory)), peers.tolerance(name), peer.setting)
             for name, peer in built.items()
         ]
         last = x.contiguous(memory_format=torch.channels_last)
-        ours = [_ours(OURS, block, last, "ieee"), *([] if quick else [_ours(OURS_BF16, block, last, "bf16")])]
-        options = BlockOptions.of_spec(block.spec, "up")
-        flops = 2.0 * params_of(x, block.weight, options).macs
-        case = Case("block", f"block {number}", threads, flops=flops, limits=limits)
-        yield from compare(case, ours, others, rounds)
+        ours = [_ours(OURS, block, last, "ieee"), *([] if effort.quick else [_ours(OURS_BF16, block, last, "bf16")])]
+        flops = 2.0 * params_of(x, block.weight, BlockOptions.of_spec(block.spec, block.rounding)).macs
+        case = Case("block", (BLOCK_1, BLOCK_2)[number - 1], threads, flops=flops, limits=limits)
+        yield from compare(case, ours, others, effort.rounds)
 
 
 def _ours(name: str, block: Block, x: Tensor, precision: Precision) -> Rival:

@@ -9,15 +9,18 @@ import numpy as np
 import torch
 
 from bench import cases, peers
+from bench.effort import Effort
 from bench.measure import EXPECTED, Case, compare
 from bench.row import Found
 from bench.timing import Rival
 
 
-def rows(rounds: int, device: str = "cuda", views: int = cases.VIEWS) -> Iterator[Found]:
-    """SCNN, grid 1: the distinct windows as bytes to the device, the mean, the network, the features back."""
-    plane = cases.photograph(256, 256)
-    cut, net = cases.Cut(plane, cases.windows(plane, count=views)), cases.network()
+def rows(effort: Effort, device: str = "cuda") -> Iterator[Found]:
+    """SCNN, grid 1: the distinct windows as bytes to the device, mean and scale, the network, the features back."""
+    net = cases.scnn()
+    column = cases.columns(net)[0].spec
+    plane = cases.photograph(column.plane, column.plane)
+    cut = cases.Cut(column, plane, cases.windows(column, plane.shape[:2], effort.windows))
     expected = Rival(EXPECTED, partial(_eager, cases.plain(net), cut, "cpu"), peers.tolerance(EXPECTED))
     there = {bf16: _placed(cases.plain(net), device, bf16=bf16) for bf16 in (False, True)}
     moved = [
@@ -27,7 +30,7 @@ def rows(rounds: int, device: str = "cuda", views: int = cases.VIEWS) -> Iterato
     note = f"{_name(device)}; ratio, in fp32: torch eager on the processor over this"
     case = Case("gpu", "SCNN, grid 1", torch.get_num_threads(), note)
     with torch.backends.cudnn.flags(allow_tf32=False):  # fp32 is ieee here, as everywhere in the benchmark
-        yield from compare(case, moved, [expected], rounds)
+        yield from compare(case, moved, [expected], effort.rounds)
 
 
 def _name(device: str) -> str:
@@ -40,10 +43,8 @@ def _placed(net: torch.nn.Module, device: str, *, bf16: bool) -> torch.nn.Module
 
 
 def _eager(net: torch.nn.Module, cut: cases.Cut, device: str, *, bf16: bool = False) -> np.ndarray:
-    rows, index = cut.given()
-    windows = torch.from_numpy(np.stack([cut.plane[top : top + cut.side, left : left + cut.side] for top, left in rows]))
+    windows = torch.from_numpy(np.ascontiguousarray(cut.pixels().transpose(0, 2, 3, 1)))
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-        mean = torch.tensor(cases.MEAN, device=device).reshape(1, 3, 1, 1)
-        x = windows.to(device).permute(0, 3, 1, 2).float() - mean
-        result: np.ndarray = net(x).float().cpu().numpy()[index]
+        x = cases.entered(windows.to(device).permute(0, 3, 1, 2).float(), cut.column)
+        result: np.ndarray = net(x).float().cpu().numpy()[cut.given()[1]]
         return result

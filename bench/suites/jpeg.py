@@ -7,32 +7,37 @@ from pathlib import Path
 
 import torch
 
-from bench import pipeline
-from bench.row import OURS, OURS_BF16, Row
+from bench import cases, pipeline
+from bench.effort import Effort
+from bench.row import OURS, OURS_BF16, Found, Refused, Row
 from bench.timing import median_and_spread, seconds
-from dcnn_fast import nets
 from dcnn_fast.nets import Model
 from dcnn_fast.scoring import Scorer
 
-PRESET = "dcnn"
 WHOLE, DECODING, NETWORK = (f"DCNN, 12 MP JPEG, {part}" for part in ("end to end", "decoding", "network"))
 
 
-def rows(photos: Sequence[Path], about: str, threads: int, rounds: int) -> Iterator[Row]:
+def rows(photos: Sequence[Path], about: str, threads: int, effort: Effort) -> Iterator[Found]:
     """Seconds an image, 50 views at grid 1, in fp32 and bf16: decoding (reading, views, windows, plans), the network (blocks
     and head), and both beside each other. The network's ratio is the decoding's time over its own.
     """
     torch.set_num_threads(threads)
-    model = Model(nets.build(PRESET, seed=0).eval())
+    net = cases.network(cases.DCNN)
+    expected = pipeline.in_torch(net, photos[0], effort.windows)
     for by, precision, dtype in ((OURS, "fp32", "float32"), (OURS_BF16, "bf16", "bfloat16")):
-        scorer = Scorer(model, dtype=dtype)
-        times = _alternated(scorer, photos, threads, rounds)
+        scorer = Scorer(Model(net), views=effort.windows, dtype=dtype)
+        error, why = pipeline.agreement(scorer, photos[0], by, expected)
+        if why:
+            yield Refused("jpeg", WHOLE, threads, by, why)
+            continue
+        times = _alternated(scorer, photos, threads, effort.few_rounds)
         decoding, network = (median_and_spread(times[case])[0] for case in (DECODING, NETWORK))
         for case, of in times.items():
             middle, spread = median_and_spread(of)
             ratio = decoding / network if case == NETWORK else None
             note = f"{about}, seconds an image" + ("; ratio: decoding over network" if ratio else "")
-            yield Row("jpeg", case, threads, by, precision, middle, spread, ratio=ratio, note=note)
+            wrong = 0.0 if case == DECODING else error
+            yield Row("jpeg", case, threads, by, precision, middle, spread, wrong, ratio=ratio, note=note)
 
 
 def _alternated(scorer: Scorer, photos: Sequence[Path], workers: int, rounds: int) -> dict[str, list[float]]:

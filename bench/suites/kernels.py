@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import GPUS, IMAGES, STAGED, Counts, Gpu, counted_tiles, floor, predicted
-from bench.row import Row
+from bench.gpu_cost import COUNTS, GPUS, IMAGES, STAGED, Counts, Gpu, counted_tiles, floor, predicted
+from bench.row import Found, Refused, Row
 from dcnn_fast import spec
 from dcnn_fast.ops.block import triton_config
 from dcnn_fast.ops.block.params import BlockParams, problems_of
@@ -18,18 +18,21 @@ COLUMN = "scnn-arch1"
 TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (torch.float32, "tf32"))
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Found]:
     """Each block of the default column on each GPU: Triton's, in the tile chosen for it, and in 16 bits the CUDA C++ block."""
     known = counted_tiles()
     for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
+            named = "fp16" if dtype == torch.float16 else precision
             for gpu in GPUS:
-                named = "fp16" if dtype == torch.float16 else precision
-                tile = _tile(params, gpu)
-                yield _row(f"block {number}, {IMAGES} windows", gpu, tile, known[str(params), tile].counts, named)
-                if dtype == torch.float16:
-                    yield _row(f"block {number}, {IMAGES} windows", gpu, STAGED, known[str(params), STAGED].counts, named)
+                for tile in (_tile(params, gpu), *((STAGED,) if dtype == torch.float16 else ())):
+                    case, counted = f"block {number}, {IMAGES} windows", known.get((str(params), tile))
+                    if counted is None:
+                        why = f"{COUNTS.name} has no counts of {params} in the tile {tile}: run `python -m tools.choose_tiles`"
+                        yield Refused("kernels", case, 0, gpu.name, why)
+                    else:
+                        yield _row(case, gpu, tile, counted.counts, named)
 
 
 def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> BlockParams:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from bench import pipeline
-from bench.row import OURS, OURS_BF16, Row
+from bench import cases, pipeline
+from bench.effort import Effort
+from bench.row import OURS, OURS_BF16, Found, Refused, Row
 from bench.timing import seconds
-from dcnn_fast import nets
 from dcnn_fast.nets import Model
 from dcnn_fast.scoring import Scorer
 
@@ -23,17 +23,21 @@ IMAGES = 2048
 FROM_FILES, NETWORK = "from files", "network"
 
 
-def rows(photos: Sequence[Path], threads: int, networks: Sequence[str] = tuple(PAPER)) -> Iterator[Row]:
+def rows(photos: Sequence[Path], threads: int, effort: Effort) -> Iterator[Found]:
     """50 views of real photographs, end to end from JPEG files and network only, in fp32 and bf16, scaled to 2,048 images.
 
     Each is run once: what is timed is several photographs long.
     """
     torch.set_num_threads(threads)
-    for name in networks:
-        model = Model(nets.build(name, seed=0).eval())
+    for name in list(PAPER)[: 1 if effort.quick else None]:
+        net = cases.network(name)
+        expected = pipeline.in_torch(net, photos[0], effort.windows)
         for by, precision, dtype in ((OURS, "fp32", "float32"), (OURS_BF16, "bf16", "bfloat16")):
-            scorer = Scorer(model, dtype=dtype)
-            pipeline.whole(scorer, photos[:1], 1)
+            scorer = Scorer(Model(net), views=effort.windows, dtype=dtype)
+            error, why = pipeline.agreement(scorer, photos[0], by, expected)
+            if why:
+                yield Refused("paper", name, threads, by, why)
+                continue
             prepared = pipeline.read(scorer, photos, threads)
             minutes, machine = PAPER[name]
             count = f"{len(photos)} photograph{'s' * (len(photos) > 1)}"
@@ -42,4 +46,5 @@ def rows(photos: Sequence[Path], threads: int, networks: Sequence[str] = tuple(P
             alone = seconds(partial(pipeline.network, scorer, prepared, threads))
             for case, took in ((FROM_FILES, files), (NETWORK, alone)):
                 scaled = took * IMAGES / len(photos)
-                yield Row("paper", f"{name}, {case}", threads, by, precision, scaled, ratio=minutes * 60 / scaled, note=note)
+                ratio = minutes * 60 / scaled
+                yield Row("paper", f"{name}, {case}", threads, by, precision, scaled, 0.0, error, ratio, note=note)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from bench import cases
+from bench.effort import FULL
 from bench.row import Row
+from bench.suites import score
 from bench.work import Work, work_of
 from dcnn_fast import spec
 from dcnn_fast.plan import share
+from dcnn_fast.spec import View
 
 SHARE_OF_PEAK, SHARE_OF_BANDWIDTH = 0.6, 0.8
 MODEL = (
@@ -40,13 +41,15 @@ GPUS = (
     Gpu("A100 SXM 80 GB", 19.5, 312.0, 2039),
     Gpu("H100 SXM", 66.9, 989.4, 3350),
 )
-PLANES = {"SCNN, grid 1": [(256, 256)], "DCNN 800x600, grid 1": [(600, 800), (256, 256)]}
+VIEWS = FULL.windows
+# Presets, and their views in place of their own, as the score suite has them.
+CASES: dict[str, tuple[str, tuple[View, ...] | None]] = {score.GRID_1: (cases.SCNN, ("warp",)), score.DCNN: (cases.DCNN, None)}
 BYTES = {"fp32": 4, "bf16": 2}  # of a weight, and of a value between layers
 
 
 def rows() -> Iterator[Row]:
     """Predicted seconds of fifty views of one photograph, the plans that a GPU would be given, for each GPU and precision."""
-    for case in PLANES:
+    for case in CASES:
         for precision in BYTES:
             layers = _layers(case, precision)
             for gpu in GPUS:
@@ -76,7 +79,7 @@ def predicted(gpu: Gpu, precision: str, layers: list[Work]) -> float:
 def counts() -> list[str]:
     """What the model counts: operations and bytes of every case's layers."""
     said = []
-    for case in PLANES:
+    for case in CASES:
         pairs = zip(_layers(case, "fp32"), _layers(case, "bf16"), strict=True)
         layers = (f"{a.layer} {a.flops / 1e9:.2f} GFLOP, {a.bytes / 1e6:.0f} / {b.bytes / 1e6:.0f} MB" for a, b in pairs)
         said.append(f"predicted: {case}: {'; '.join(layers)} (fp32 / bf16)")
@@ -84,9 +87,11 @@ def counts() -> list[str]:
 
 
 def _layers(case: str, precision: str) -> list[Work]:
-    column, item = spec.preset("scnn-arch1").columns[0], BYTES[precision]
+    (preset, views), item = CASES[case], BYTES[precision]
     found: list[Work] = []
-    for plane in PLANES[case]:
-        plan = share(column, cases.windows(np.empty((*plane, 3), np.uint8)), plane, "cuda")
-        found += work_of(column, plan, plane, values=item, weights=item)
+    for number, column in enumerate(spec.preset(preset).columns):
+        seen = column if views is None else replace(column, view=views[number])
+        plane = score.PHOTOGRAPH if seen.view == "local" else (seen.plane, seen.plane)
+        plan = share(seen, cases.windows(seen, plane, VIEWS, seed=number), plane, "cuda")
+        found += work_of(seen, plan, plane, values=item, weights=item)
     return found

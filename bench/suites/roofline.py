@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench import cases
+from bench.effort import Effort
 from bench.features import sharing
 from bench.machine import bandwidth, peak_rate
 from bench.row import OURS, OURS_BF16, Row
@@ -19,28 +20,29 @@ from dcnn_fast import ops
 from dcnn_fast.nets import Column
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.scoring.scorer import with_bf16_layers
+from dcnn_fast.scoring.forward import averaged, with_bf16_layers
 
 WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in either
 
 
-def rows(limits: Mapping[str, float], threads: int, rounds: int) -> Iterator[Row]:
+def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[Row]:
     """Every layer of the shared plan of 50 views of a 256-pixel plane, the default column, grid 1."""
-    net = cases.network()
-    yield from _of_precision(cases.columns(net)[0], OURS, "fp32", "ieee", limits, threads, rounds)
-    yield from _of_precision(cases.columns(with_bf16_layers(net))[0], OURS_BF16, "bf16", "bf16", limits, threads, rounds)
+    net = cases.scnn()
+    yield from _of_precision(cases.columns(net)[0], OURS, "fp32", "ieee", limits, threads, effort)
+    yield from _of_precision(cases.columns(with_bf16_layers(net))[0], OURS_BF16, "bf16", "bf16", limits, threads, effort)
 
 
 def _of_precision(
-    column: Column, by: str, label: str, precision: Precision, limits: Mapping[str, float], threads: int, rounds: int
+    column: Column, by: str, label: str, precision: Precision, limits: Mapping[str, float], threads: int, effort: Effort
 ) -> Iterator[Row]:
     torch.set_num_threads(threads)
-    plane = cases.photograph(256, 256)
-    plan = sharing(column.spec, cases.windows(plane), (256, 256), precision)
+    shape = (column.spec.plane, column.spec.plane)
+    plane = cases.plane_of(column.spec, shape)
+    plan = sharing(column.spec, cases.windows(column.spec, shape, effort.windows), shape, precision)
     rivals = {layer: Rival(layer, run, 0.0) for layer, run in _steps(column, plane, plan, precision).items()}
-    times, settings = alternate(rivals, rounds), _settings(column, precision)
+    times, settings = alternate(rivals, effort.rounds), _settings(column, precision)
     peak, speed = peak_rate(limits, label, threads), bandwidth(limits, threads)
-    for work in work_of(column.spec, plan, (256, 256), values=4, weights=WEIGHTS[label]):
+    for work in work_of(column.spec, plan, shape, values=4, weights=WEIGHTS[label]):
         middle, spread = median_and_spread(times[work.layer])
         gflops = work.flops / middle / 1e9
         yield Row(
@@ -75,7 +77,8 @@ def _steps(column: Column, plane: np.ndarray, plan: ColumnPlan, precision: Preci
         )  # fmt: skip
         sources, mean, scale = run(), (), 1.0
         steps[f"block {number}"] = partial(_first, partial(run, out=[torch.empty_like(result) for result in sources]))
-    x = sources[0].contiguous().flatten(1)
+    x = sources[0].contiguous()
+    x = x.flatten(1) if column.spec.reduce == "flatten" else averaged(x)
     for layer in cases.layers(column):
         run_layer = partial(ops.linear, x, layer.weight, layer.bias, relu=True)
         x = run_layer()

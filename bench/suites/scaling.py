@@ -3,50 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import torch
 
 from bench import cases, pipeline
+from bench.effort import Effort
 from bench.features import alone, features, sharing
 from bench.row import OURS, OURS_BF16, Found, Refused, Row
 from bench.timing import median_and_spread, seconds
 from dcnn_fast.nets import Model, MultiColumn
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.scoring.scorer import with_bf16_layers
+from dcnn_fast.scoring.forward import with_bf16_layers
 
-VIEWS = (1, 5, 20, 50, 100, 500)
-SIZES = ((480, 640), (600, 800), (1200, 1600), (3000, 4000), (6144, 8192))
-IMAGES = (1, 2, 4, 8)
+PHOTOGRAPH = (600, 800)
 
 
-def rows(rounds: int) -> Iterator[Found]:
+def rows(effort: Effort) -> Iterator[Found]:
     """All four, views and sizes on one thread."""
-    yield from views(rounds)
-    yield from sizes(rounds)
-    yield from threads(rounds)
-    yield from images(rounds)
+    yield from views(effort)
+    yield from sizes(effort)
+    yield from threads(effort)
+    yield from images(effort)
 
 
-def views(rounds: int, counts: Sequence[int] = VIEWS) -> Iterator[Found]:
-    """Views of a 256-pixel plane, shared and each window by itself, whose bits must be equal."""
-    net, plane = cases.network(), cases.photograph(256, 256)
-    for count in counts:
-        yield from _shared_and_alone(net, f"{count} view{'s' * (count > 1)} of 256x256", plane, count, rounds)
+def views(effort: Effort) -> Iterator[Found]:
+    """Views of the whole picture's plane, shared and each window by itself, whose bits must be equal."""
+    net = cases.scnn()
+    plane = cases.plane_of(net.spec.columns[0], PHOTOGRAPH)
+    for count in effort.scaling_views:
+        yield from _shared_and_alone(net, plane, count, effort.few_rounds)
 
 
-def sizes(rounds: int, shapes: Sequence[tuple[int, int]] = SIZES) -> Iterator[Found]:
+def sizes(effort: Effort) -> Iterator[Found]:
     """Fifty local views of larger and larger photographs, shared and each window by itself."""
-    net = cases.network(("local",))
-    for height, width in shapes:
-        yield from _shared_and_alone(net, f"50 views of {width}x{height}", cases.photograph(height, width), 50, rounds)
+    net = cases.network(cases.SCNN, ("local",))
+    for height, width in effort.scaling_sizes:
+        yield from _shared_and_alone(net, cases.photograph(height, width), effort.windows, effort.few_rounds)
 
 
-def _shared_and_alone(net: MultiColumn, case: str, plane: np.ndarray, count: int, rounds: int) -> Iterator[Found]:
+def _shared_and_alone(net: MultiColumn, plane: np.ndarray, count: int, rounds: int) -> Iterator[Found]:
     torch.set_num_threads(1)
-    cut = cases.Cut(plane, cases.windows(plane, count=count))
+    (height, width), column = plane.shape[:2], net.spec.columns[0]
+    case = f"{_counted(count, 'view')} of {width}x{height}"
+    cut = cases.Cut(column, plane, cases.windows(column, (height, width), count))
     planners = {"sharing": sharing, "brute force": alone}
     shared, by_itself = (features(net, [cut], planner) for planner in planners.values())
     if not np.array_equal(shared, by_itself):
@@ -65,10 +67,12 @@ def thread_counts(cores: int) -> list[int]:
     return sorted({count for count in (2**power for power in range(cores.bit_length())) if count < cores} | {cores})
 
 
-def threads(rounds: int) -> Iterator[Row]:
-    """Fifty views of one 256-pixel plane on more and more threads."""
-    net, plane = cases.network(), cases.photograph(256, 256)
-    cut = cases.Cut(plane, cases.windows(plane))
+def threads(effort: Effort) -> Iterator[Row]:
+    """Fifty views of the whole picture's plane on more and more threads."""
+    net = cases.scnn()
+    column = net.spec.columns[0]
+    plane = cases.plane_of(column, PHOTOGRAPH)
+    cut = cases.Cut(column, plane, cases.windows(column, plane.shape[:2], effort.windows))
     single: dict[str, float] = {}
     runs = (
         (OURS, "fp32", partial(features, net, [cut])),
@@ -78,25 +82,30 @@ def threads(rounds: int) -> Iterator[Row]:
         torch.set_num_threads(count)
         for by, label, run in runs:
             run()
-            times = [seconds(run) for _ in range(rounds)]
+            times = [seconds(run) for _ in range(effort.few_rounds)]
             middle, spread = median_and_spread(times)
             note = "ratio: one thread over these"
             ratio = single.setdefault(by, middle) / middle
-            yield Row("scaling", "one image, 50 views", count, by, label, middle, spread, ratio=ratio, note=note)
+            case = f"one image, {_counted(effort.windows, 'view')}"
+            yield Row("scaling", case, count, by, label, middle, spread, ratio=ratio, note=note)
 
 
-def images(rounds: int, counts: Sequence[int] = IMAGES) -> Iterator[Row]:
+def images(effort: Effort) -> Iterator[Row]:
     """More and more photographs of 800 x 600 at once, 50 views each, on all cores: seconds an image."""
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
-    scorer = Scorer(Model(cases.network(("local", "warp"))))
+    scorer = Scorer(Model(cases.network(cases.DCNN)), views=effort.windows)
     single = None
-    for count in counts:
-        given = [cases.photograph(600, 800, seed=number) for number in range(count)]
+    for count in effort.scaling_images:
+        given = [cases.photograph(*PHOTOGRAPH, seed=number) for number in range(count)]
         pipeline.whole(scorer, given[:1], cores)
-        times = [seconds(partial(pipeline.whole, scorer, given, cores)) / count for _ in range(rounds)]
+        times = [seconds(partial(pipeline.whole, scorer, given, cores)) / count for _ in range(effort.few_rounds)]
         middle, spread = median_and_spread(times)
         single = middle if single is None else single
-        case = f"{count} image{'s' * (count > 1)} at once, DCNN, 50 views"
+        case = f"{_counted(count, 'image')} at once, DCNN, {_counted(effort.windows, 'view')}"
         note = "seconds an image; ratio: one image over these"
         yield Row("scaling", case, cores, OURS, "fp32", middle, spread, ratio=single / middle, note=note)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,54 +10,78 @@ import numpy as np
 import torch
 
 from bench import cases, peers
+from bench.effort import Effort
 from bench.features import features
 from bench.measure import Case, compare
 from bench.row import OURS, OURS_BF16, Found
 from bench.timing import Rival
-from dcnn_fast.scoring.scorer import with_bf16_layers
-from dcnn_fast.spec import View
+from dcnn_fast.nets import MultiColumn
+from dcnn_fast.scoring.forward import with_bf16_layers
 
+GRID_1 = "SCNN, grid 1"
 GRID_8 = "SCNN, grid 8"
-GRID_8_EVERY = "SCNN, grid 8, peers given all 50"
+GRID_8_EVERY = "SCNN, grid 8, peers given equal windows too"
 DCNN = "DCNN 800x600, grid 1"
+PHOTOGRAPH = (600, 800)
 
-Settings = Mapping[str, str]  # of the peers, by their names
 
+def rows(threads: int, effort: Effort) -> Iterator[Found]:
+    """Fifty views from planes of bytes: planning, cutting, mean and scale included for each.
 
-def rows(threads: int, rounds: int, *, quick: bool) -> Iterator[Found]:
-    """Fifty views from planes of bytes: planning, cutting and subtracting the mean included for each.
-
-    The peers' settings are searched with 49 windows and with 23; of the same column with as many windows they are taken over.
+    The peers' settings are searched with the windows of grid 1 and with the few of grid 8; of the same column with about as
+    many windows they are taken over.
     """
     torch.set_num_threads(threads)
-    square, photo = cases.photograph(256, 256), cases.photograph(600, 800)
-    views: tuple[View, ...] = ("warp",)
-    found = yield from _score("SCNN, grid 1", threads, views, (_cut(square, 1, 0),), rounds, quick=quick)
-    if quick:
+    scnn = cases.scnn()
+    cuts = _cuts(scnn, effort)
+    plain = cases.plain(scnn)
+    families = peers.settings_of(plain, _shape(cuts[0]), threads, compiled=_compiled(effort), bf16=not effort.quick)
+    of_many = peers.build(families, cuts[0].tensor(torch.contiguous_format), search=effort.search)
+    yield from _score(GRID_1, threads, scnn, cuts, [of_many], effort)
+    if effort.quick:
         return
-    cut = _cut(square, 8, 0)
-    yield from _score(GRID_8, threads, views, (cut,), rounds)
-    yield from _score(GRID_8_EVERY, threads, views, (replace(cut, every=True),), rounds, found)
-    yield from _score(DCNN, threads, ("local", "warp"), (_cut(photo, 1, 0), _cut(square, 1, 1)), rounds, found)
+    cuts = _cuts(scnn, effort, grid=8)
+    of_few = peers.build(families, cuts[0].tensor(torch.contiguous_format)) if effort.search else of_many
+    yield from _score(GRID_8, threads, scnn, cuts, [of_few], effort)
+    yield from _score(GRID_8_EVERY, threads, scnn, [replace(cut, every=True) for cut in cuts], [of_many], effort)
+    found = {name: peer.setting for name, peer in of_many.items()}
+    del scnn, plain, families, of_many, of_few  # before the next ones' memory
+    dcnn = cases.network(cases.DCNN)
+    cuts = _cuts(dcnn, effort)
+    built = []
+    for index, cut in enumerate(cuts):
+        families = peers.settings_of(
+            cases.plain(dcnn, index), _shape(cut), threads, compiled=_compiled(effort), bf16=not effort.quick
+        )
+        built.append(peers.known_of(families, found))
+    yield from _score(DCNN, threads, dcnn, cuts, built, effort)
 
 
-def _cut(plane: np.ndarray, grid: int, seed: int) -> cases.Cut:
-    return cases.Cut(plane, cases.windows(plane, grid, seed=seed))
+def _compiled(effort: Effort) -> bool:
+    return effort.compiled and not effort.quick
+
+
+def _shape(cut: cases.Cut) -> tuple[int, int, int]:
+    return cut.column.channels, cut.column.window, cut.column.window
+
+
+def _cuts(net: MultiColumn, effort: Effort, grid: int = 1) -> list[cases.Cut]:
+    """The windows of each column, on planes of a photograph of 800 x 600."""
+    cuts = []
+    for seed, column in enumerate(cases.columns(net)):
+        plane = cases.plane_of(column.spec, PHOTOGRAPH)
+        offsets = cases.windows(column.spec, plane.shape[:2], effort.windows, grid, seed)
+        cuts.append(cases.Cut(column.spec, plane, offsets))
+    return cuts
 
 
 def _score(
-    name: str, threads: int, views: tuple[View, ...], cuts: Sequence[cases.Cut], rounds: int, settings: Settings | None = None,
-    *, quick: bool = False,
-) -> Generator[Found, None, Settings]:  # fmt: skip
-    """One case. settings: of the peers, searched for with the first column unless given. Returns those that were used."""
-    net = cases.network(views)
-    built: list[dict[str, peers.Peer]] = []
-    for index, cut in enumerate(cuts):
-        plain, x = cases.plain(net, index), cut.tensor(torch.contiguous_format)
-        built.append(peers.build(plain, x, threads, compiled=not quick, bf16=not quick, found=settings))
-        settings = {peer: of.setting for peer, of in built[-1].items()}
+    name: str, threads: int, net: MultiColumn, cuts: Sequence[cases.Cut], built: Sequence[Mapping[str, peers.Peer]],
+    effort: Effort,
+) -> Iterator[Found]:  # fmt: skip
+    """One case. built: the peers of each column, by name."""
     ours = [Rival(OURS, partial(features, net, cuts), peers.tolerance(OURS))]
-    if not quick:
+    if not effort.quick:
         halved = partial(features, with_bf16_layers(net), cuts, precision="bf16")
         ours.append(Rival(OURS_BF16, halved, peers.tolerance(OURS_BF16)))
     others = [
@@ -65,8 +89,8 @@ def _score(
         for peer in built[0]
     ]
     counts = " + ".join(str(len(cut.given()[0])) for cut in cuts)
-    yield from compare(Case("score", name, threads, f"windows that the peers are given: {counts}"), ours, others, rounds)
-    return settings or {}
+    note = f"windows that the peers are given: {counts} of {effort.windows}"
+    yield from compare(Case("score", name, threads, note), ours, others, effort.rounds)
 
 
 def _features(of_columns: Sequence[peers.Peer], cuts: Sequence[cases.Cut]) -> np.ndarray:

@@ -8,27 +8,28 @@ from functools import partial
 
 import numpy as np
 
+from bench import cases
+from bench.effort import Effort
 from bench.row import OURS, Found, Refused, Row
 from bench.timing import Rival, agreement, alternate, median_and_spread, seconds
 from bench.training_step import COMPILED, EAGER, SETTINGS, Job, Step, first_step, peak_bytes
 
 SCNN, DCNN = "SCNN, a training step", "DCNN, a training step"
-BATCH = 128
 NOTE = "ratio: torch eager's time over ours; peak memory: of a process that does nothing else"
 # Where two outputs in a pool's window are equal but for rounding, or one is zero but for it, its gradient goes one way or the
 # other: two of torch's own settings differ by a quarter of this in the filters' gradients, and by 1e-6 after the blocks.
 TOLERANCE = 1e-2
 
 
-def rows(threads: int, rounds: int, *, batch: int = BATCH, quick: bool = False) -> Iterator[Found]:
-    """SCNN, and DCNN with torch eager in the setting that was the fastest for SCNN. quick: SCNN beside torch eager alone."""
-    scnn = Job(("warp",), batch, threads)
-    setting = fastest(scnn)
-    compiled = {} if quick else {COMPILED: "channels-last, its norm"}
-    yield from _case(SCNN, scnn, {EAGER: setting, **compiled}, rounds)
-    if quick:
+def rows(threads: int, effort: Effort) -> Iterator[Found]:
+    """SCNN, and DCNN with torch eager in the setting that was the fastest for SCNN; torch.compile beside SCNN alone."""
+    scnn = Job(cases.SCNN, effort.batch, threads)
+    setting = fastest(scnn) if effort.search else SETTINGS[0]
+    compiled = {COMPILED: "channels-last, its norm"} if effort.compiled and not effort.quick else {}
+    yield from _case(SCNN, scnn, {EAGER: setting, **compiled}, effort.rounds)
+    if effort.quick:
         return
-    yield from _case(DCNN, Job(("local", "warp"), batch, threads), {EAGER: setting}, rounds)
+    yield from _case(DCNN, Job(cases.DCNN, effort.batch, threads), {EAGER: setting}, effort.rounds)
 
 
 def fastest(job: Job) -> str:
@@ -45,15 +46,16 @@ def fastest(job: Job) -> str:
 def _case(case: str, job: Job, settings: Mapping[str, str], rounds: int) -> Iterator[Found]:
     """Ours and these rivals, each in its setting: the first step must agree with torch eager's before any is timed."""
     jobs = {OURS: job, **{by: replace(job, by=by, setting=setting) for by, setting in settings.items()}}
-    expected = first_step(jobs[EAGER])
+    steps = {by: Step(one) for by, one in jobs.items()}
+    expected = first_step(steps[EAGER])
     scales = {name: max(float(np.abs(values).max()), 1e-30) for name, values in expected.items()}
-    outputs = {by: Rival(by, partial(_scaled_step, one, scales), TOLERANCE, one.setting) for by, one in jobs.items()}
+    outputs = {by: Rival(by, partial(_scaled_step, step, scales), TOLERANCE) for by, step in steps.items() if by != EAGER}
     errors, refused = agreement(outputs, _scaled(expected, scales))
+    errors[EAGER] = 0.0  # what the others are held against
     for by, why in refused.items():
         yield Refused("training", case, job.threads, by, why)
-    steps = {by: Step(jobs[by]) for by in errors}
-    times = alternate({by: Rival(by, partial(_loss_of, step), TOLERANCE) for by, step in steps.items()}, rounds)
-    del steps
+    times = alternate({by: Rival(by, partial(_loss_of, step), TOLERANCE) for by, step in steps.items() if by in errors}, rounds)
+    del steps, outputs  # before the memory of others is measured
     middle = {by: median_and_spread(of) for by, of in times.items()}
     for by, (took, spread) in middle.items():
         ratio = middle[EAGER][0] / took if by == OURS and EAGER in middle else None
@@ -67,8 +69,8 @@ def _loss_of(step: Step) -> np.ndarray:
     return np.array([step()], np.float32)
 
 
-def _scaled_step(job: Job, scales: Mapping[str, float]) -> np.ndarray:
-    return _scaled(first_step(job), scales)
+def _scaled_step(step: Step, scales: Mapping[str, float]) -> np.ndarray:
+    return _scaled(first_step(step), scales)
 
 
 def _scaled(found: Mapping[str, np.ndarray], scales: Mapping[str, float]) -> np.ndarray:

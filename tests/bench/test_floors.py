@@ -1,49 +1,94 @@
-"""The floors are those that the project promised, and a run that misses one says which."""
+"""The floors are those that the project promised; a run that misses one says which, and one that has no row for it says that.
+
+That the real suites have a row for each is in test_tiny_run.py.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from bench import floors
+from bench.effort import FULL, TINY
+from bench.floors import FLOORS, judge
 from bench.row import OURS, OURS_BF16, Row
-from bench.suites import jpeg, score, training
+from bench.suites import PER_THREADS, block, jpeg, score, training
+
+EAGER = "torch eager"
 
 
 def _row(suite, case, seconds, ratio, name=OURS, **fields):
     return Row(suite, case, 1, name, "bf16" if name.endswith("bf16") else "fp32", seconds, ratio=ratio, **fields)
 
 
-def test_floors_that_are_missed_are_said():
-    rows = [
-        _row("block", "block 1", 1.0, 1.2, share=0.8),
-        _row("block", "block 2", 1.0, 1.2, share=0.7),
-        _row("score", "SCNN, grid 1", 1.0, 3.0),
-        _row("score", "SCNN, grid 1", 4.0, None, name="torch eager"),
-        _row("score", score.GRID_8, 1.0, 3.9, name=OURS_BF16),
-        _row("score", score.GRID_8_EVERY, 1.0, 3.9, name=OURS_BF16),
-        _row("jpeg", jpeg.NETWORK, 1.0, 0.5, name=OURS_BF16),
-        _row("jpeg", jpeg.NETWORK, 1.0, 0.5),
-    ]
-    assert floors.missed(rows) == [
-        "block 1, 1 thread, fp32: 1.20 x the best peer, the floor is 1.3",
-        "SCNN, grid 8, 1 thread, bf16: 3.90 x the best peer, the floor is 4",
-        "DCNN, 12 MP JPEG, network, 1 thread, bf16: decoding takes 0.50 x the network's time, the floor is 1",
-        "block 2: 70% of the multiply-add rate, the floor is 75%",
-        "SCNN, grid 1, 1 thread: 4.00 x torch eager, the floor is 4.5",
-    ]
-    assert floors.missed(rows[2:3]) == []
-
-
-def test_a_training_step_is_held_to_torch_eagers_time_and_memory_on_as_many_threads():
-    def steps(case, ours, theirs, memory):
-        return [
-            _row("training", case, ours, None, peak_bytes=memory),
-            _row("training", case, theirs, None, name="torch eager", peak_bytes=100),
+def _reached():
+    """Rows that reach every floor."""
+    rows = []
+    for case in (block.BLOCK_1, block.BLOCK_2):
+        rows += [_row("block", case, 1.0, 3.0, share=0.75), _row("block", case, 1.0, 3.0, name=OURS_BF16)]
+    for case in (score.GRID_1, score.GRID_8, score.DCNN):
+        rows += [_row("score", case, 1.0, 4.0), _row("score", case, 1.0, 7.0, name=OURS_BF16)]
+        rows.append(_row("score", case, 4.5, None, name=EAGER))
+    rows += [_row("jpeg", jpeg.NETWORK, 1.0, 0.5), _row("jpeg", jpeg.NETWORK, 1.0, 1.0, name=OURS_BF16)]
+    for case in (training.SCNN, training.DCNN):
+        rows += [
+            _row("training", case, 2.0, None, peak_bytes=70),
+            _row("training", case, 3.0, None, name=EAGER, peak_bytes=100),
             _row("training", case, 0.1, None, name="torch.compile", peak_bytes=10),
         ]
+    return rows
 
-    assert floors.missed([*steps(training.SCNN, 2.0, 2.9, 71), *steps(training.DCNN, 2.0, 3.0, 70)]) == [
-        "SCNN, a training step, 1 thread: 1.45 x torch eager, the floor is 1.5",
-        "SCNN, a training step, 1 thread: 71% of torch eager's memory, the most allowed is 70%",
-    ]
-    alone = steps(training.SCNN, 2.0, 2.9, 71)[:1]
-    assert floors.missed(alone) == []
-    assert floors.missed(steps(training.SCNN, 2.0, 3.0, None)) == []
+
+SUITES = (*PER_THREADS, "training")
+MISSES = [
+    ("block", "block 1", OURS, {"ratio": 1.2}, "block 1, 1 thread, fp32: 1.20 x the best peer, the floor is 1.3"),
+    ("block", "block 2", OURS, {"share": 0.7}, "block 2, 1 thread, fp32: 70% of the multiply-add rate, the floor is 75%"),
+    ("score", score.GRID_8, OURS_BF16, {"ratio": 3.9}, "SCNN, grid 8, 1 thread, bf16: 3.90 x the best peer, the floor is 4"),
+    ("score", score.GRID_1, EAGER, {"seconds": 4.0}, "SCNN, grid 1, 1 thread, fp32: 4.00 x torch eager, the floor is 4.5"),
+    (
+        "jpeg", jpeg.NETWORK, OURS_BF16, {"ratio": 0.5},
+        "DCNN, 12 MP JPEG, network, 1 thread, bf16: decoding takes 0.50 x the network's time, the floor is 1",
+    ),
+    (
+        "training", training.SCNN, EAGER, {"seconds": 2.9},
+        "SCNN, a training step, 1 thread, fp32: 1.45 x torch eager, the floor is 1.5",
+    ),
+    (
+        "training", training.DCNN, OURS, {"peak_bytes": 71},
+        "DCNN, a training step, 1 thread, fp32: 71% of torch eager's memory, the most allowed is 70%",
+    ),
+]  # fmt: skip
+
+
+def test_floors_that_are_reached_are_silent():
+    assert judge(_reached(), SUITES, [1], FULL) == floors.Judgement()
+
+
+@pytest.mark.parametrize(("suite", "case", "name", "fields", "said"), MISSES, ids=[miss[-1] for miss in MISSES])
+def test_a_floor_that_is_missed_is_said(suite, case, name, fields, said):
+    rows = [replace(row, **fields) if (row.suite, row.case, row.name) == (suite, case, name) else row for row in _reached()]
+    assert judge(rows, SUITES, [1], FULL) == floors.Judgement(missed=(said,))
+    assert judge(rows, SUITES, [1], TINY) == floors.Judgement()  # times of tiny sizes mean nothing
+
+
+@pytest.mark.parametrize("floor", FLOORS, ids=lambda floor: f"{floor.case}, {floor.precision}, {floor.said}")
+@pytest.mark.parametrize("effort", [FULL, TINY], ids=["full", "tiny"])
+def test_a_floor_without_a_row_is_said(floor, effort):
+    """A case that was given another name, a peer that was refused, a measure that was not taken."""
+    rows = [replace(row, case="renamed") if row.case == floor.case else row for row in _reached()]
+    unjudged = judge(rows, SUITES, [1], effort).unjudged
+    assert any(floor.case in line and floor.precision in line and floor.limit in line for line in unjudged)
+    bare = [replace(row, ratio=None, share=None, peak_bytes=None) for row in _reached() if row.name != EAGER]
+    assert any(line.startswith(floor.case) for line in judge(bare, SUITES, [1], effort).unjudged)
+
+
+def test_only_floors_of_what_was_asked_for_are_judged():
+    assert judge([], ["roofline"], [1], FULL) == floors.Judgement()
+    assert {line.split(",")[0] for line in judge([], ["block"], [1], FULL).unjudged} == {"block 1", "block 2"}
+    assert {line.split(",")[0] for line in judge([], ["block"], [1], replace(FULL, quick=True)).unjudged} == {"block 1"}
+
+
+def test_every_number_of_threads_is_judged():
+    unjudged = judge(_reached(), SUITES, [1, 2], FULL).unjudged
+    assert unjudged and all(", 2 threads, " in line for line in unjudged)

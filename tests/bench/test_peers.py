@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from bench import cases, peers
+from bench.chain import torch_chain
+from bench.features import features
 from bench.peers import Setting, settings_of
 from bench.peers.settings import fastest, known
 from bench.row import precision_of
-from dcnn_fast import nets
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool
+from bench.timing import Rival, agreement
+from dcnn_fast import nets, spec
+from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
 
 BLOCKS = (Block(8, 5, stride=2, pool=Pool(), norm=CrossMapNorm(5, 0.1)), Block(6, 3, padding=1, groups=2, pool=Pool(2, 2)))
 
 
-def _network(blocks=BLOCKS, rounding="up"):
-    column = Column("warp", blocks, (10, 7), plane=32, window=30, rounding=rounding)
+def _network(blocks=BLOCKS, rounding="up", **changes):
+    column = Column("warp", blocks, (10, 7), **{"plane": 32, "window": 30, "rounding": rounding, **changes})
     return nets.build(Network("n", (column,)), seed=0).eval()
 
 
@@ -35,6 +39,81 @@ def test_plain_torch_is_the_network(rounding, order):
     x = _windows(3)
     with torch.no_grad():
         torch.testing.assert_close(cases.plain(net)(x), net.columns[0](x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"scale": 0.25, "mean": (9.0, 8.0, 7.0)}, {"plane": 40}, {"reduce": "mean"}], ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_peer_takes_from_the_spec_what_a_column_does_to_pixels(changes, threads):
+    """Our side plans and scores from bytes; the peers cut, subtract and scale by themselves."""
+    net = _network(**changes)
+    torch.set_num_threads(threads)
+    column = net.spec.columns[0]
+    plane = cases.photograph(column.plane, column.plane)
+    cut = cases.Cut(column, plane, cases.windows(column, plane.shape[:2], 12))
+    expected = features(net, [cut])
+    families = settings_of(cases.plain(net), (3, 30, 30), threads, compiled=False, bf16=False)
+    for name, settings in families.items():
+        peer = known(settings, settings[0].name)
+        output = peer(cut.tensor(peer.memory))[cut.given()[1]]
+        error = np.abs(output - expected).max() / np.abs(expected).max()
+        assert error <= peers.tolerance(name), f"{name}: {error}"
+
+
+def test_a_norm_within_maps_which_the_libraries_do_not_have_is_refused():
+    net = _network((Block(8, 5, stride=2, pool=Pool(), norm=SameMapNorm()),))
+    with pytest.raises(ValueError, match="block 1 has a norm within maps"):
+        cases.plain(net)
+    block = net.columns[0].blocks[0]
+    with pytest.raises(ValueError, match="no norm within maps"):
+        torch_chain(_windows(1), block.weight, block.bias, block.spec, "up")
+
+
+def test_torch_compile_computes_the_same():
+    net, x = _network(BLOCKS[:1]), _windows(3)
+    (setting,) = settings_of(cases.plain(net), (3, 30, 30), 1, compiled=True, bf16=False)["torch.compile"]
+    with torch.no_grad():
+        expected = net.columns[0](x).numpy()
+    output = setting.prepare()(x.contiguous(memory_format=setting.memory))
+    assert np.abs(output - expected).max() / np.abs(expected).max() <= peers.tolerance("torch.compile")
+
+
+@pytest.fixture(scope="module")
+def scnn():
+    """The network that most cases are of, three windows of a photograph, and what the engine makes of them."""
+    net = cases.scnn()
+    column = net.spec.columns[0]
+    plane = cases.photograph(column.plane, column.plane)
+    cut = cases.Cut(column, plane, cases.windows(column, plane.shape[:2], 3))
+    return net, cut, features(net, [cut])
+
+
+def _peer_on(net, cut, **blocks):
+    """Torch's side with other blocks than the network's."""
+    plain = cases.plain(net)
+    plain.blocks = [replace(block, **blocks) for block in plain.blocks]
+    with torch.no_grad():
+        return plain(cut.tensor(torch.contiguous_format))[torch.from_numpy(cut.given()[1])].numpy()
+
+
+PLANTS = {
+    "pixels not scaled": lambda net, cut: _peer_on(net, replace(cut, column=replace(cut.column, scale=1.0))),
+    "a scale half as large": lambda net, cut: _peer_on(net, replace(cut, column=replace(cut.column, scale=1 / 128))),
+    "no mean": lambda net, cut: _peer_on(net, replace(cut, column=replace(cut.column, mean=(0.0, 0.0, 0.0)))),
+    "another mean": lambda net, cut: _peer_on(net, replace(cut, column=replace(cut.column, mean=(120.0, 115.0, 105.1)))),
+    "windows one pixel off": lambda net, cut: _peer_on(net, replace(cut, offsets=np.abs(cut.offsets - 1))),
+    "no norm": lambda net, cut: _peer_on(net, cut, norm=None),
+    "norm before pool": lambda net, cut: _peer_on(net, cut, order="conv-norm-pool"),
+    "another norm": lambda net, cut: _peer_on(net, cut, norm=CrossMapNorm(scale=5e-4)),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_peer_that_treats_pixels_or_maps_otherwise_is_refused(scnn, plant):
+    net, cut, expected = scnn
+    right = {"torch eager": Rival("torch eager", lambda: _peer_on(net, cut), peers.FP32_ERROR)}
+    wrong = {"torch eager": Rival("torch eager", lambda: PLANTS[plant](net, cut), peers.FP32_ERROR)}
+    assert agreement(right, expected)[1] == {}
+    assert "output differs" in agreement(wrong, expected)[1]["torch eager"]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -92,12 +171,12 @@ def test_a_library_of_which_every_setting_fails_says_so_when_it_is_run():
 @pytest.mark.parametrize("every", [False, True])
 def test_windows_are_cut_as_the_scorer_cuts_them_in_either_layout(every):
     plane = cases.photograph(256, 256)
-    cut = cases.Cut(plane, np.array([[3, 7], [0, 0], [3, 7]]), every)
+    column = replace(spec.preset("scnn-arch1").columns[0], mean=(120.0, 115.0, 105.0))
+    cut = cases.Cut(column, plane, np.array([[3, 7], [0, 0], [3, 7]]), every)
     rows, index = cut.given()
     assert len(rows) == (3 if every else 2)
-    expected = np.stack([plane[t : t + 224, l : l + 224] for t, l in rows]).astype(np.float32) - np.array(
-        cases.MEAN, np.float32
-    )
+    pixels = np.stack([plane[t : t + 224, l : l + 224] for t, l in rows]).astype(np.float32)
+    expected = (pixels - np.array([120, 115, 105], np.float32)) / np.float32(64)
     for memory in (torch.contiguous_format, torch.channels_last):
         tensor = cut.tensor(memory)
         assert tensor.is_contiguous(memory_format=memory)

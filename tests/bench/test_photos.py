@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from bench import cases, photos, suites
+from bench.effort import FULL
 from bench.row import Refused
 
 
@@ -47,5 +48,5 @@ def test_small_photographs_are_spread_over_the_folder(tmp_path, monkeypatch):
 
 def test_without_any_photographs_the_paper_table_says_so_and_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv(photos.FOLDER_VARIABLE, str(tmp_path))
-    (found,) = suites.PER_THREADS["paper"]({}, 1, suites.Effort())
+    (found,) = suites.PER_THREADS["paper"]({}, 1, FULL)
     assert isinstance(found, Refused) and "set DCNN_FAST_DATA or install the extra `demo`" in str(found)

@@ -1,0 +1,76 @@
+"""A run of the benchmark: suite after suite, each table printed and written when it is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rich.console import Console
+
+from bench import contract, floors, machine, report, sources, suites
+from bench.effort import Effort
+from bench.result import Result
+from bench.row import Failed, Found, Refused, Row
+from bench.sources import Digests
+from dcnn_fast.cli.targets import Target
+
+
+def measure(
+    names: Sequence[str], threads: Sequence[int], effort: Effort, console: Console, targets: Sequence[Target] = ()
+) -> Result:
+    """The suites' tables, printed one after the other, and what went wrong at the end.
+
+    targets: files that the result is written to, after every table: what was measured is kept, whatever ends the run. What is
+    not a file (standard output) is written at the end.
+    """
+    start = time.monotonic()
+    digests = {suite: sources.digests(suite) for suite in names}  # before: a source may be edited while this runs
+    begun = Result(
+        machine.describe(), machine.limits(sorted({1, *threads})), sources.state(), effort.as_dict(), tuple(threads),
+        contract=contract.lines(names, effort),
+    )  # fmt: skip
+    report.print_machine(console, begun.machine, begun.limits)
+    report.print_contract(console, begun.contract)
+    tables = list(suites.tables(names, begun.limits, threads, effort))
+    found: list[Found] = []
+    ended: dict[str, Digests] = {}
+
+    def result() -> Result:
+        return _with(begun, found, ended, lambda rows: floors.judge(rows, names, threads, effort))
+
+    try:
+        for number, table in enumerate(tables):
+            report.print_found(console, table.title, table.found, found)
+            if table.suite not in {later.suite for later in tables[number + 1 :]} and not _failed(table.suite, found):
+                ended[table.suite] = digests[table.suite]
+            _write(result(), targets, to_files=True)
+    finally:
+        _write(result(), targets, to_files=True)
+        _write(result(), targets, to_files=False)
+        report.print_end(console, result())
+        console.print(f"{time.monotonic() - start:.0f} s")
+    return result()
+
+
+def _with(
+    begun: Result, found: Sequence[Found], ended: dict[str, Digests], judge: Callable[[Sequence[Row]], floors.Judgement]
+) -> Result:
+    """What was begun with what has been found. ended: the suites that ran to their end, with their digests."""
+    rows = tuple(one for one in found if isinstance(one, Row))
+    judgement = judge(rows)
+    return replace(
+        begun, digests=dict(ended), rows=rows, refused=tuple(str(one) for one in found if isinstance(one, Refused)),
+        failed=tuple(str(one) for one in found if isinstance(one, Failed)), missed=judgement.missed,
+        unjudged=judgement.unjudged,
+    )  # fmt: skip
+
+
+def _failed(suite: str, found: Sequence[Found]) -> bool:
+    return any(isinstance(one, Failed) and one.suite == suite for one in found)
+
+
+def _write(result: Result, targets: Sequence[Target], *, to_files: bool) -> None:
+    for target in targets:
+        if (target.file is not None) == to_files:
+            target.write(result.as_json().encode())

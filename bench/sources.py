@@ -1,0 +1,150 @@
+"""Which sources decide the figures of each suite, and whether results are of the sources that are here.
+
+`DECIDED_BY` is the one place that says it. A digest is over the content of files, so it needs no git and no history; a
+suite's figures are stale where one of its digests is another one now. Comments count: no cheap rule tells them from code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+Digests = Mapping[str, str]  # by file or folder
+
+ENGINE = ("CMakeLists.txt", "csrc", "dcnn_fast/engine.py")
+NETWORKS = ("dcnn_fast/spec", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
+SCORING = ("dcnn_fast/scoring",)
+READING = ("dcnn_fast/data/reading.py", "dcnn_fast/data/color.py", "bench/photos.py", "bench/pipeline.py")
+MEASURING = ("bench/cases.py", "bench/effort.py", "bench/machine.py", "bench/measure.py", "bench/timing.py", "bench/row.py")
+PEERS = ("bench/peers",)
+
+DECIDED_BY: dict[str, tuple[str, ...]] = {
+    "block": (*ENGINE, *NETWORKS, *MEASURING, *PEERS, "bench/work.py"),
+    "score": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, *PEERS, "bench/features.py"),
+    "roofline": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, "bench/features.py", "bench/work.py"),
+    "paper": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
+    "jpeg": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
+    "scaling": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "bench/features.py"),
+    "training": (
+        *ENGINE, *NETWORKS, *MEASURING, "dcnn_fast/training/update_rule.py", "bench/chain.py", "bench/training_step.py",
+    ),
+    "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
+    "predicted": ("dcnn_fast/spec", "dcnn_fast/plan", "dcnn_fast/ops", "bench/cases.py", "bench/effort.py", "bench/work.py"),
+    "kernels": ("dcnn_fast/spec", "dcnn_fast/ops/block", "bench/gpu_cost.py", "bench/results/kernel-counts.json"),
+}  # fmt: skip
+
+# What folders hold that runs on GPUs only; it decides no time that was measured on a processor.
+ON_GPUS = ("csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py")
+OF_GPUS = ("gpu", "predicted", "kernels")  # suites whose figures are of GPUs: there it counts
+
+# What a run imports, and what decides no figure: which suites run, what is printed and written, and parts of dcnn_fast that
+# importing a package brings with it.
+NO_FIGURES = (
+    "bench/__init__.py", "bench/__main__.py", "bench/contract.py", "bench/floors.py", "bench/report.py", "bench/result.py",
+    "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
+    "dcnn_fast/data/*", "dcnn_fast/nets/*", "dcnn_fast/training/*", "dcnn_fast/viz/*",
+)  # fmt: skip
+
+UNKNOWN, NO_SUITE = "unknown, as no digests were written down", "the suite is no more"
+
+_SUFFIXES = {".py", ".h", ".hpp", ".c", ".cpp", ".cu", ".cuh", ".txt", ".json", ".cmake"}
+
+
+def files_of(suite: str, entry: str, root: Path = ROOT) -> list[str]:
+    """The files that an entry of `DECIDED_BY` stands for, relative to the root. Raises ValueError where there is none."""
+    place = root / entry
+    found = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.suffix in _SUFFIXES)
+    names = [path.relative_to(root).as_posix() for path in found if path.is_file() and "__pycache__" not in path.parts]
+    if suite not in OF_GPUS:
+        names = [name for name in names if not any(fnmatch(name, pattern) for pattern in ON_GPUS)]
+    if not names:
+        raise ValueError(f"bench/sources.py names {entry}, where there is no source")
+    return names
+
+
+def entries(suite: str) -> tuple[str, ...]:
+    """Files and folders that decide a suite's figures, its own module among them."""
+    return (*DECIDED_BY[suite], f"bench/suites/{suite}.py")
+
+
+def digests(suite: str, root: Path = ROOT) -> Digests:
+    """A digest over the content of each file or folder that decides the suite's figures. Raises ValueError as `files_of`."""
+    return {entry: _digest(tuple(files_of(suite, entry, root)), root) for entry in entries(suite)}
+
+
+def _digest(names: Iterable[str], root: Path) -> str:
+    state = hashlib.sha256()
+    for name in names:
+        content = (root / name).read_bytes().replace(b"\r\n", b"\n")  # a checkout's line ends are no change
+        state.update(f"{name}\0{len(content)}\0".encode() + content)
+    return state.hexdigest()[:16]
+
+
+def changed(recorded: Mapping[str, Digests], root: Path = ROOT) -> dict[str, tuple[str, ...]]:
+    """The suites whose recorded digests are not those of the sources here, each with the files and folders that differ.
+
+    Of one without digests, or that is no more, that is said instead.
+    """
+    found = {}
+    for suite, then in recorded.items():
+        now = digests(suite, root) if suite in DECIDED_BY else {}
+        differ = tuple(entry for entry in sorted({*then, *now}) if then.get(entry) != now.get(entry))
+        if differ or not now:
+            found[suite] = differ if then and now else (UNKNOWN if now else NO_SUITE,)
+    return found
+
+
+@dataclass(frozen=True)
+class State:
+    """When and of which state of the sources something was made. commit: short, None where git does not tell one."""
+
+    date: str
+    commit: str | None = None
+    edited: bool = False
+
+    def __str__(self) -> str:
+        commit = f", {self.commit}{' and what was not committed' if self.edited else ''}" if self.commit else ""
+        return f"{self.date}{commit}"
+
+
+def state(root: Path = ROOT) -> State:
+    """That of now."""
+    commit = _git(root, "rev-parse", "--short=7", "HEAD")
+    edited = bool(commit and _git(root, "status", "--porcelain", "--untracked-files=no"))
+    return State(datetime.now(timezone.utc).date().isoformat(), commit or None, edited)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git says, or nothing where there is no git, no history, or another project's around this one."""
+    try:
+        top = subprocess.run(["git", "-C", root, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True)
+        if Path(top.stdout.strip()).resolve() != root.resolve():
+            return ""
+        return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def engine_file() -> Path | None:
+    """The compiled engine; None where it was not built."""
+    built = find_spec("dcnn_fast._engine")
+    return Path(built.origin) if built is not None and built.origin else None
+
+
+def unbuilt(root: Path = ROOT) -> str | None:
+    """A sentence when the compiled engine is older than its sources, of which its times then are not; None otherwise."""
+    built = engine_file()
+    if built is None:
+        return None
+    sources = [root / name for entry in ("CMakeLists.txt", "csrc") for name in files_of("block", entry, root)]
+    newest = max(sources, key=lambda path: path.stat().st_mtime)
+    if newest.stat().st_mtime <= built.stat().st_mtime:
+        return None
+    return f"the engine was built before {newest.relative_to(root).as_posix()} was changed: run `make setup` first"

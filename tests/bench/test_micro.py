@@ -1,0 +1,14 @@
+"""`pytest bench/test_micro.py`: each micro-benchmark runs, once; its times are nobody's concern here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from bench import sources
+
+
+def test_every_micro_benchmark_runs():
+    command = [sys.executable, "-m", "pytest", "bench/test_micro.py", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=sources.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
