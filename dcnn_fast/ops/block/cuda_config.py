@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.region import REGION_FIELDS, RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -63,13 +64,13 @@ class CudaConfig:
         """16-byte units from an output's pixels to its neighbour's."""
         return self.stride * self.pixel // 8
 
-    @cached_property
+    @computed_once
     def plane(self) -> int:
         """16-byte units of a plane of the patch: whole groups of banks apart, so that a pixel's planes lie in others."""
         needed = self._plane_units(self.cols, self.outputs // self.cols)
         return needed + (8 // self.span - needed) % 8 if self.span in (1, 2, 4, 8) else needed
 
-    @cached_property
+    @computed_once
     def ring(self) -> int:
         """Outputs kept for pool and norm."""
         return (self.outputs // self.cols + self.pool - 1) * self.cols
@@ -95,7 +96,7 @@ class CudaConfig:
             self._rows_found[cols] = self._rows_of(cols)
         return self._rows_found[cols]
 
-    @cached_property
+    @computed_once
     def _rows_found(self) -> dict[int, int]:
         return {}
 

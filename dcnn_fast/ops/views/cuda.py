@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.device_tables import AtOnce
 from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
 from dcnn_fast.ops.views.cuts import Cut, CutList
@@ -271,7 +272,7 @@ class _Axis:
         spans: np.ndarray[Any, np.dtype[np.int64]] = np.maximum.reduceat(self.end, starts) - self.first[starts]
         return spans
 
-    @cached_property
+    @computed_once
     def table_bytes(self) -> int:
         """Of the entries and the weights."""
         return 16 * (len(self.first) + int(self.quads.sum()))
