@@ -95,3 +95,46 @@ def test_a_model_file_becomes_layer_files_and_a_network_again(tmp_path):
     assert wrong.exit_code == 2 and "layer-params must name the file" in wrong.output
     wrong = run(tmp_path / "model.safetensors", *paths, "--dialect", "v3")
     assert wrong.exit_code == 2 and "dialect must be v1 or v2" in wrong.output
+
+
+def test_nothing_but_a_model_file_is_replaced_and_only_when_asked_to(tmp_path):
+    source, out = tmp_path / "7.3", tmp_path / "m.safetensors"
+    source.write_bytes(pickled(checkpoint(layers())))
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(source)
+    before = source.read_bytes()
+    for overwrite in ((), ("--overwrite",)):
+        for path in (source, tmp_path / "link", tmp_path / "notes.txt", tmp_path, tmp_path / "none" / "m.safetensors"):
+            wrong = run(source, path, *overwrite)
+            assert wrong.exit_code == 2 and f"OUT: {path}" in wrong.output.replace("\n", ""), wrong.output
+    assert source.read_bytes() == before and (tmp_path / "notes.txt").read_text() == "mine"
+    assert run(source, out).exit_code == 0
+    kept = out.read_bytes()
+    again = run(source, out, "--labels", "bad,good")
+    assert again.exit_code == 2 and "exists; --overwrite replaces it" in again.output.replace("\n", " ")
+    assert out.read_bytes() == kept
+    assert run(source, out, "--labels", "bad,good", "--overwrite").exit_code == 0
+    assert load_model(out).spec.labels == ("bad", "good")
+    full = run(source, "/dev/full")
+    assert full.exit_code == 3 and "OUT /dev/full: No space left on device" in full.output
+    assert {path.name for path in tmp_path.iterdir()} == {"7.3", "m.safetensors", "notes.txt", "link"}
+
+
+def test_layer_files_go_over_nothing_else(tmp_path):
+    save_model(Model(build("scnn", seed=1)), tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "notes.cfg").write_text("mine")
+    for out, params in (
+        ("layers.cfg", "model.safetensors"),
+        ("notes.cfg", "p.cfg"),
+        ("layers.cfg", "notes.cfg"),
+        ("x.cfg", "x.cfg"),
+    ):
+        found = run(tmp_path / "model.safetensors", tmp_path / out, "--layer-params", tmp_path / params, "--overwrite")
+        assert found.exit_code == 2 and "error: " in found.output, found.output
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "notes.cfg"}
+    assert (tmp_path / "model.safetensors").read_bytes() == before and (tmp_path / "notes.cfg").read_text() == "mine"
+    options = (tmp_path / "layers.cfg", "--layer-params", tmp_path / "params.cfg")
+    assert run(tmp_path / "model.safetensors", *options).exit_code == 0
+    assert run(tmp_path / "model.safetensors", *options).exit_code == 2
+    assert run(tmp_path / "model.safetensors", *options, "--overwrite").exit_code == 0

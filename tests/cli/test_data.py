@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
@@ -117,3 +119,36 @@ def test_ava_without_its_style_lists_is_counted(tmp_path):
     assert found.exit_code == 1 and "255,529" in found.stdout and "style lists" in found.stdout
     counts = {count.what: count for count in check.ava_counts(root)}
     assert counts["style lists"].found == 0 and not counts["style lists"].ok and "style, training ids" not in counts
+
+
+def test_an_import_goes_over_nothing_but_an_import_and_only_when_asked_to(tmp_path, capfd):
+    root = synthetic.make("folders", tmp_path / "s", images=64, sides=(8, 9))
+    labels = synthetic.make("nima", tmp_path / "n", images=64, sides=(8, 9))
+    photograph = next(root.rglob("*.jpg"))
+    (tmp_path / "mine.csv").write_text("path,rating\na.jpg,3\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for source, out in ((root, photograph), (labels, labels), (root, tmp_path / "mine.csv"), (root, tmp_path), (root, root)):
+        for overwrite in ((), ("--overwrite",)):
+            found = run("import", source, out, *overwrite)
+            assert found.exit_code == 2 and "error: OUT: " in found.output, found.output
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert run("import", root, tmp_path / "t.csv").exit_code == 0
+    again = run("import", labels, tmp_path / "t.csv")
+    assert again.exit_code == 2 and "exists; --overwrite replaces it" in again.output.replace("\n", " ")
+    assert run("import", labels, tmp_path / "t.csv", "--overwrite").exit_code == 0
+    assert (tmp_path / "t.csv").read_text().startswith("path,r1,")
+    straight = run("import", root, "-")
+    assert straight.exit_code == 0 and straight.stdout == "" and "64 rows in -" in straight.stderr
+    assert capfd.readouterr().out.startswith("path,label,split\n")  # of the process, which the runner does not catch
+    full = run("import", root, "/dev/full")
+    assert full.exit_code == 3 and "No space left on device" in full.output
+
+
+def test_what_a_set_says_is_printed_as_text(tmp_path):
+    rows = [f"{i}.jpg,{label},[/]" for i, label in enumerate(["[/x]", "\x1b[31mü"] * 6)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,category", *rows, "[/bold]\x1b.jpg,[/x],[/]"]))
+    for i in range(12):
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / f"{i}.jpg")
+    found = run("check", tmp_path / "t.csv", "--decode")
+    assert found.exit_code == 1 and "missing: [/bold]\\x1b.jpg" in found.stdout and "[/x]" in found.stdout
+    assert "\x1b" not in found.output

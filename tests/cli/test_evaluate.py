@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
@@ -149,3 +155,134 @@ def test_the_second_task_of_a_model_is_measured_on_a_set_of_its_labels(tmp_path)
 def test_confusions_and_average_precisions_stand_in_one_table(place):
     found = run(place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--draws", 0)
     assert "called high" in found.stdout and "average precision" in found.stdout
+
+
+def command(*arguments, **options):
+    """The command as a process of its own."""
+    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", "evaluate", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+    return subprocess.run(program, env=environment, text=True, capture_output=True, check=False, timeout=120, **options)
+
+
+QUICK = ("--views", 1, "--draws", 0)
+
+
+@pytest.fixture
+def copied(place, tmp_path):
+    """A set and a model of the test's own, which it may spoil, and what is in each file."""
+    shutil.copytree(place / "set", tmp_path / "set")
+    shutil.copy(place / "a.safetensors", tmp_path / "a.safetensors")
+    return tmp_path, {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_no_input_is_written_over(copied):
+    root, before = copied
+    data, model = root / "set" / "ratings.csv", root / "a.safetensors"
+    photograph = next((root / "set" / "images").iterdir())
+    (root / "link.csv").symlink_to(data)
+    (root / "hard.csv").hardlink_to(data)
+    for option, path in (
+        ("--csv", data), ("--json", data), ("--csv", model), ("--json", model), ("--csv", photograph),
+        ("--csv", root / "link.csv"), ("--json", root / "hard.csv"), ("--pictures", photograph.parent), ("--pictures", data),
+        ("--csv", root / "set"),
+    ):  # fmt: skip
+        for overwrite in ((), ("--overwrite",)):
+            found = run(model, data, *QUICK, option, path, *overwrite)
+            assert found.exit_code == 2 and "Traceback" not in found.output, (option, path, found.output)
+    both = run(model, data, *QUICK, "--csv", root / "new", "--json", root / "new")
+    assert both.exit_code == 2 and "is the file of --csv as well" in both.output.replace("\n", " ")
+    (root / "link.csv").unlink()
+    (root / "hard.csv").unlink()
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_what_an_earlier_evaluation_wrote_is_replaced_only_when_asked_to(place, tmp_path):
+    outputs = ("--csv", tmp_path / "o.csv", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p")
+    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", *QUICK)
+    first = run(*arguments, *outputs)
+    assert first.exit_code in (0, 1), first.output
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for option, path in zip(outputs[::2], outputs[1::2], strict=True):
+        again = run(*arguments, option, path)
+        assert again.exit_code == 2 and "exists; --overwrite replaces it" in again.output.replace("\n", " "), again.output
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    again = run(*arguments, *outputs, "--overwrite")
+    assert again.exit_code == first.exit_code and before.keys() == {p for p in tmp_path.rglob("*") if p.is_file()}
+    (tmp_path / "p" / "ranked-a.jpg").write_bytes(b"a photograph of mine")
+    again = run(*arguments, *outputs, "--overwrite")
+    assert again.exit_code == 2 and "holds something else than a picture of this program" in again.output.replace("\n", " ")
+    assert (tmp_path / "p" / "ranked-a.jpg").read_bytes() == b"a photograph of mine"
+
+
+def test_pictures_are_no_labels_of_a_set_of_folders(place, tmp_path):
+    root = synthetic.make("folders", tmp_path / "set", images=64, sides=(30, 40))
+    found = run(place / "a.safetensors", root, *QUICK, "--pictures", root / "pictures")
+    assert found.exit_code == 2 and "is in the set" in found.output and not (root / "pictures").exists()
+
+
+def test_each_output_fails_alone(place, tmp_path):
+    """A full disk: of one that is written straight, and of all files."""
+    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", *QUICK)
+    found = command(*arguments, "--csv", "/dev/full", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p")
+    assert found.returncode == 3 and "--csv /dev/full: No space left on device" in found.stderr
+    assert json.loads((tmp_path / "o.json").read_text())["models"] and (tmp_path / "p" / "distribution-a.png").exists()
+    assert "accuracy" in found.stdout and "Traceback" not in found.stderr
+
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))"
+    code = f"{limited}; from dcnn_fast.cli.main import run; run()"
+    options = ("--json", tmp_path / "n.json", "--pictures", tmp_path / "n")
+    program = [sys.executable, "-c", code, "evaluate", *map(str, (*arguments, *options))]
+    found = subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
+    assert found.returncode == 3 and "distribution-a.png: File too large" in found.stderr and "Traceback" not in found.stderr
+    assert json.loads((tmp_path / "n.json").read_text())["models"] and "accuracy" in found.stdout
+    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+
+def test_standard_output_may_be_asked_for_closed_full_or_left(place):
+    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", *QUICK)
+    found = command(*arguments, "--csv", "-")
+    assert found.stdout.startswith("model,key,true,named,right,p_low,p_high,") and "accuracy" in found.stderr
+    code = "from dcnn_fast.cli.main import run; run()"
+    for redirection, status in ((">&-", 3), (">/dev/full", 3), ("<&-", 0), ("2>&-", 0)):
+        line = f'"$0" -c "$1" evaluate "${{@:2}}" {redirection}'
+        process = ["bash", "-c", line, sys.executable, code, *map(str, arguments)]
+        found = subprocess.run(process, capture_output=True, text=True, check=False, timeout=120)
+        assert found.returncode in (status, status or 1) and "Traceback" not in found.stderr, (redirection, found)
+
+
+def test_what_files_say_is_printed_as_text(tmp_path):
+    """Markup of rich's, escape sequences, dollars and letters that the terminal has not, in labels, categories and names."""
+    labels = ("[/x]", "\x1b[31m$a$ ü")
+    (tmp_path / "set").mkdir()
+    rows = []
+    for i in range(12):
+        Image.fromarray(np.full((30, 40, 3), 20 * i, np.uint8)).save(tmp_path / "set" / f"[b]{i}ü.png")
+        rows.append((f"[b]{i}ü.png", labels[i % 2], "[/]\x1b]0;x\x07", "test" if i % 3 else "train"))
+    (tmp_path / "set" / "[b]1ü.png").write_bytes(b"no picture")
+    with (tmp_path / "set" / "r.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "label", "category", "split"), *rows])
+    model = tmp_path / "[red]\x1bü.safetensors"
+    save_model(Model(build(small.network(labels=tuple(sorted(labels))), seed=1)), model)
+    for encoding in ("ascii", "utf-8"):
+        options = ("--csv", tmp_path / f"{encoding}.csv", "--pictures", tmp_path / encoding)
+        found = command(model, tmp_path / "set" / "r.csv", *QUICK, *options, env={"PYTHONIOENCODING": encoding})
+        assert found.returncode == 1 and "Traceback" not in found.stderr, found.stderr
+        assert "[/x]" in found.stdout and "[red]" in found.stdout and "unreadable: [b]1" in found.stderr
+        assert "\x1b" not in found.stdout + found.stderr and "\x07" not in found.stdout + found.stderr
+        assert ("\\xfc" in found.stdout) == (encoding == "ascii")
+        assert len(list((tmp_path / encoding).iterdir())) == 5
+    assert (tmp_path / "ascii.csv").read_bytes() == (tmp_path / "utf-8.csv").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_on_one_line(place, tmp_path, number):
+    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", "--split", "all", "--csv", tmp_path / "o.csv")
+    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", "evaluate", *map(str, arguments)]
+    process = subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".*.lock")):  # the outputs are reserved just before the first photograph is read
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "interrupted" in errors and "Traceback" not in errors
+    assert not list(tmp_path.iterdir())

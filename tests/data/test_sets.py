@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -382,3 +383,82 @@ def test_a_table_that_is_not_utf_8_is_named(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"path,rating\nsch\xf6n.jpg,3\n")
     with pytest.raises(ValueError, match=r"t.csv: must be text in UTF-8: invalid start byte at byte"):
         load_set(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(("delimiter", "point"), [(",", "."), (";", "."), (";", ","), ("\t", ".")])
+def test_what_spreadsheets_save_is_read(tmp_path, newline, mark, delimiter, point):
+    rows = [(f"{i}.png", f"{1 + i / 10:.2f}".replace(".", point), f"t{i}") for i in range(10)]
+    for name, *_ in rows:
+        picture(tmp_path / name)
+    lines = [delimiter.join(fields) for fields in [("path", "rating", "group"), *rows]]
+    (tmp_path / "t.csv").write_text(mark + newline.join(lines) + newline, encoding="utf-8", newline="")
+    data = load_set(tmp_path / "t.csv")
+    found = {example.key: (example.rating, example.group) for example in (*data.train, *data.test)}
+    assert found == {f"{i}.png": (pytest.approx(1 + i / 10), f"t{i}") for i in range(10)}
+    if delimiter == ";":
+        (tmp_path / "e.csv").write_text("sep=;\r\n" + "\r\n".join(lines), encoding="utf-8", newline="")
+        assert load_set(tmp_path / "e.csv") == data
+
+
+def test_iads_semicolons_are_recognised(tmp_path):
+    lines = ["path;source;rating", *(f"{i}.png;photonet;{3 + i % 4}" for i in range(20))]
+    for i in range(20):
+        picture(tmp_path / f"{i}.png")
+    (tmp_path / "iad.csv").write_text("\n".join(lines))
+    assert kind_of(tmp_path / "iad.csv") == "iad" and len(load_set(tmp_path / "iad.csv").train) == 16
+
+
+def test_one_bad_entry_costs_no_other(tmp_path):
+    """Paths that no file can have, links in a circle, folders: they are missing, and the rest is read."""
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "folder.png").mkdir()
+    bad = ("a\0b.png", "x" * 300 + ".png", "/".join(["y" * 200] * 30), "loop.png", "folder.png", "0.png/inside.png")
+    good = [f"{i}.png" for i in range(10)]
+    for name in good:
+        picture(tmp_path / name)
+    table(tmp_path / "t.csv", ("path", "rating"), *((name, i) for i, name in enumerate((*good, *bad))))
+    data = load_set(tmp_path / "t.csv")
+    assert set(data.missing) == set(bad) and keys(data.train) | keys(data.test) == set(good)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"path,rating\n" + b"x" * 200_000 + b",1\n",
+        b"\xff\xfep\0a\0t\0h\0",
+        b"",
+        b"\n\n",
+        b"path\n",
+        b"\0\0\0",
+        b'path,rating\n"a',
+    ],
+)
+def test_a_file_that_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.csv: "):
+        load_set(tmp_path / "t.csv")
+
+
+def test_thumbnails_are_neither_labels_nor_photographs(tmp_path):
+    for label in ("low", "high"):
+        for i in range(10):
+            picture(tmp_path / label / f"{i}.png")
+            picture(tmp_path / label / ".thumbnails" / f"{i}.png", 3)
+            picture(tmp_path / "@eaDir" / f"{i}.png", 3)
+    data = load_set(tmp_path)
+    assert data.labels == ("low", "high") and len(data.train) + len(data.test) == 20
+
+
+def test_avas_photographs_are_not_taken_from_thumbnails(made, tmp_path):
+    root = tmp_path / "ava"
+    shutil.copytree(made["ava"], root)
+    for path in list((root / "images").rglob("*.jpg")):
+        picture(root / ".thumbnails" / path.name, 3)
+        picture(root / "@eaDir" / path.name, 3)
+    data = load_set(root)
+    assert all("/images/" in example.source for example in (*data.train, *data.test)) and data.train
+    for path in (root / "AVA.txt", root / LISTS / "generic_test.jpgl"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_set(root) == data
