@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import multiprocessing
 import os
@@ -19,8 +20,9 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFile
 
-from dcnn_fast import Scorer, WeightsError, load_model, save_model
+from dcnn_fast import Scorer, WeightsError, load_model, ops, save_model
 from dcnn_fast.nets import Model, build
 from dcnn_fast.scoring import shipped_model
 from tests import small
@@ -211,32 +213,64 @@ def test_a_scorer_of_the_shipped_model_is_made_in_a_child_of_a_process_that_made
 
 
 def test_a_fork_while_threads_score_leaves_no_lock_taken():
-    """Twenty children, each forked at another moment of what two threads do; each hashes, plans, packs weights and scores."""
-    scorer, models = Scorer(small.model(), views=3), [small.model(views=("warp",)) for _ in range(40)]
-    expected = scorer.score(PHOTO).mean
+    """Children forked at any moment of threads that hash, plan, compare and pack weights; each child does all of that."""
+    scorer = Scorer(small.model(), views=3)
+    hashed = np.zeros((2500, 3000, 3), np.uint8)
+    weight, x = torch.ones(512, 512, 3, 3), torch.ones(1, 512, 3, 3)  # hardly anything to compute, and much to compare
     stop = threading.Event()
 
-    def work():
-        index = 0
-        while not stop.is_set():
-            index += 1
-            with torch.no_grad():
-                models[index % 40].net.columns[0].blocks[0].bias.fill_(index / 1000)  # so that weights are packed anew
-            Scorer(models[index % 40], views=2).score(PHOTO)
+    def block():
+        return ops.block(x, weight, padding=1).sum().item()
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
+    def over_and_over(work):
+        while not stop.is_set():
+            work()
+
+    expected = [scorer.score(PHOTO).mean, block()]
+    threads = [threading.Thread(target=over_and_over, args=(job,)) for job in (lambda: scorer.score(hashed), block)]
     for thread in threads:
         thread.start()
     try:
-        for _ in range(20):
-            assert (
-                in_a_fork(lambda: [scorer.score(PHOTO).mean, Scorer(small.model(), views=3).score(PHOTO).mean])
-                == [expected] * 2
-            )
+        for _ in range(25):
+            assert in_a_fork(lambda: [scorer.score(PHOTO).mean, block()], seconds=30) == expected
     finally:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_fork_while_a_thread_reads_leaves_no_image_locked_and_nothing_set():
+    """The thread is in the middle of decoding when the child is forked, and the child reads the same image."""
+    decoding, go_on = threading.Event(), threading.Event()
+
+    class Slow(ImageFile.ImageFile):
+        format = "SLOW"
+
+        def _open(self):
+            self._mode, self._size, self.tile = "RGB", (60, 50), []
+
+        def load(self):
+            if threading.current_thread() is not threading.main_thread():
+                decoding.set()
+                go_on.wait()
+            self._im = Image.new("RGB", self._size).im
+            return super().load()
+
+    image = Slow(io.BytesIO(b"slow"))
+    limit = Image.MAX_IMAGE_PIXELS
+    scorer = Scorer(small.model(), views=2)
+    expected = scorer.score(Image.new("RGB", (60, 50))).mean
+    thread = threading.Thread(target=scorer.score, args=(image,))
+    thread.start()
+    decoding.wait()
+    try:
+        found = in_a_fork(
+            lambda: [scorer.score(image).mean, Image.MAX_IMAGE_PIXELS, type(Image.MAX_IMAGE_PIXELS).__name__], seconds=20
+        )
+    finally:
+        go_on.set()
+        thread.join()
+    assert found == [expected, limit, "int"]
 
 
 def test_an_iterator_that_a_fork_cut_through_says_so_and_goes_on_in_its_own_process():
