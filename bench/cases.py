@@ -24,12 +24,17 @@ DCNN = "dcnn"
 MEAN = (120.0, 115.0, 105.0)  # of photographs: presets take none off, and every trained model does
 
 
-def network(preset: str = SCNN, views: Sequence[View] | None = None) -> MultiColumn:
-    """The preset with seeded weights and a mean to take off. views: of its columns, in place of the preset's own."""
+def described(preset: str, views: Sequence[View] | None = None) -> spec.Network:
+    """The preset with a mean to take off. views: of its columns, in place of the preset's own."""
     chosen = spec.preset(preset)
     seen = [column.view for column in chosen.columns] if views is None else views
     columns = tuple(replace(column, view=view, mean=MEAN) for column, view in zip(chosen.columns, seen, strict=True))
-    return nets.build(replace(chosen, columns=columns), seed=0).eval()
+    return replace(chosen, columns=columns)
+
+
+def network(preset: str = SCNN, views: Sequence[View] | None = None) -> MultiColumn:
+    """What `described` says, with seeded weights."""
+    return nets.build(described(preset, views), seed=0).eval()
 
 
 def scnn() -> MultiColumn:

@@ -1,4 +1,4 @@
-"""`pytest bench/test_micro.py`: each micro-benchmark runs, once; its times are nobody's concern here."""
+"""`pytest bench/test_micro.py`: each micro-benchmark of ours runs, once; its times are nobody's concern here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from bench import sources
 
 
 def test_every_micro_benchmark_runs():
-    command = [sys.executable, "-m", "pytest", "bench/test_micro.py", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "bench/test_micro.py", "-k", "not torch", "-q", "--benchmark-disable"]
     done = subprocess.run(command, cwd=sources.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

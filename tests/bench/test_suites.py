@@ -42,10 +42,10 @@ def test_a_preset_that_treats_pixels_otherwise_is_measured_all_the_same(monkeypa
 
 
 def test_networks_are_the_presets_with_a_mean():
-    for name in ("scnn-arch1", "rdcnn-style", "alexnet"):
-        column, of_preset = cases.network(name).spec.columns[-1], spec.preset(name).columns[-1]
-        assert column == replace(of_preset, mean=column.mean) and column.mean != of_preset.mean
-    assert cases.scnn().spec.columns[0].view == "warp"
+    for name in (*paper.PAPER, cases.SCNN, cases.DCNN):
+        for column, of_preset in zip(cases.described(name).columns, spec.preset(name).columns, strict=True):
+            assert column == replace(of_preset, mean=column.mean) and column.mean != of_preset.mean
+    assert cases.described(cases.SCNN, ("warp",)).columns[0].view == "warp"
 
 
 def test_a_ratio_of_the_paper_is_its_minutes_over_ours(photographs):
@@ -87,7 +87,7 @@ def test_the_roofline_names_each_layer_with_its_share_of_the_peak():
         # In fp32 all blocks; in bf16 those with many channels, unless a tile unit sums over taps faster.
         tiled = "block" in row.case and (row.name == OURS or ("block 1" not in row.case and not engine.has_tile_unit()))
         assert row.setting == (IN_TILES if tiled else "")
-    column = cases.scnn().spec.columns[0]
+    column = cases.described(cases.SCNN, ("warp",)).columns[0]
     plan = sharing(column, cases.windows(column, (256, 256), TINY.windows), (256, 256), "ieee")
     counted = work_of(column, plan, (256, 256), values=4, weights=4)
     assert [row.gflops * row.seconds for row in rows[:6]] == pytest.approx([work.flops / 1e9 for work in counted])
