@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from safetensors.torch import save_file
@@ -165,3 +166,35 @@ def test_what_is_wrong_is_said_before_anything_is_trained_and_leaves_nothing(ava
     with pytest.raises(ValueError, match="data must be there"):
         rows("table1", tmp_path / "nowhere", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+OPTIONS = (  # `SMALL` on the command line
+    "--epochs", "1", "--adapt-epochs", "1", "--batch", "32", "--plane", "40", "--window", "36", "--filters", "0.125",
+    "--fc", "16,8", "--views", "1",
+)  # fmt: skip
+
+
+def test_other_peoples_files_are_left_as_they_are(ava, tmp_path):
+    for name in ("table1.md", "protocol.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("mine")
+        found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path / name), *OPTIONS])
+        assert found.exit_code == 2 and "error: " in found.output, found.output
+        assert (tmp_path / name / name).read_text() == "mine" and len(list((tmp_path / name).iterdir())) == 1
+    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(ava), *OPTIONS])
+    assert found.exit_code == 2 and "out must be a new or an empty folder, or one of such runs" in found.output
+
+
+def test_a_protocol_is_the_same_however_its_paths_were_typed(ava, tmp_path, monkeypatch):
+    first = rows("table5", ava, tmp_path / "out", scale=0.8)
+    monkeypatch.chdir(ava.parent)
+    assert rows("table5", Path(ava.name), tmp_path / "out", scale=0.8) == first
+
+
+def test_a_table_that_cannot_be_written_costs_no_other(ava, tmp_path):
+    out = tmp_path / "out"
+    rows("table5", ava, out)
+    (out / "table5.md").mkdir()
+    found = CliRunner().invoke(app, ["reproduce", "table5", str(ava), "--out", str(out), *OPTIONS])
+    assert found.exit_code == 3 and "table5.md could not be written" in found.output and "Traceback" not in found.output
+    assert (out / "table5.csv").is_file() and (out / "table5.json").is_file() and "l_r (local)" in found.stdout
