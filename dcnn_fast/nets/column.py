@@ -16,6 +16,15 @@ _HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16
 _PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
 
 
+def zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A fully-connected layer of zeros: torch's own would draw its weights from the program's generator, to be written over."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())  # type: ignore[no-untyped-call]
+    assert isinstance(layer, nn.Linear)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Block(nn.Module):
     """One fused block with its weight [F, C / groups, S, S] and bias [F]. precision: of the convolution's products."""
 
@@ -57,7 +66,7 @@ class Column(nn.Module):
             Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)
         )
         sizes = (column.features, *column.fc)
-        self.fc = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
+        self.fc = nn.ModuleList(zero_linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
         self.register_buffer("mean", torch.tensor(column.mean, dtype=torch.float32).reshape(1, -1, 1, 1), persistent=False)
         self.requires_grad_(not column.frozen)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import spec
-from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.column import Column, zero_linear
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class MultiColumn(nn.Module):
         self.spec = network
         self.columns = nn.ModuleList(Column(column) for column in network.columns)
         joined = sum(column.fc[-1] for column in network.columns)
-        self.label = nn.Linear(joined, len(network.labels))
-        self.attribute = nn.Linear(joined, len(network.attributes)) if network.attributes else None
+        self.label = zero_linear(joined, len(network.labels))
+        self.attribute = zero_linear(joined, len(network.attributes)) if network.attributes else None
 
     @property
     def inputs(self) -> tuple[Input, ...]:

@@ -117,3 +117,13 @@ def test_maps_may_enter_the_layers_as_their_means():
     torch.testing.assert_close(net(*_windows(3, 24, 1)), net.label(features))
     rows = {row.name: row for row in spec.column_costs(mean)}
     assert rows["mean"].shape == (12, 1, 1) and rows["fc1"].parameters == 20 * 13
+
+
+def test_making_a_network_draws_nothing_from_the_programs_generator():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first = build(small.network(), seed=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    second = build(small.network(), seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
