@@ -111,6 +111,8 @@ def _checked(score: Score) -> Score:
     texts = (score.path, score.label, score.error, score.plan)
     if not isinstance(score.path, str) or any(not isinstance(text, (str, type(None))) for text in texts):
         raise ValueError("path must be text, label, error and plan text or nothing")
+    if not isinstance(score.probs, dict):
+        raise ValueError("probs must be an object")
     for name, value in (("mean", score.mean), ("std", score.std), *score.probs.items()):
         if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= 1):
             raise ValueError(f"{name} must be from 0 to 1, got {value}")

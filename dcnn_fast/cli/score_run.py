@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -175,8 +176,11 @@ def _reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[_File
         for target in rows:
             if options.resume and target.file is None:
                 raise TargetError(f"--resume: {target} is no file that can be gone on with")
+        for row, target in product(rows, targets):
+            if row.file is not None and target.file == record_path(row.file):
+                raise TargetError(f"{target.option}: {target.name} is the record that {row.option} has beside it")
         beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
-        records = iter(stack.enter_context(reserve(beside, inputs=[*inputs, *(each.path for each in [*wanted, *sheets])])))
+        records = iter(stack.enter_context(reserve(beside, inputs=inputs)))
         yield _Files(
             tuple(
                 RowFile(row, format, None if row.file is None else next(records))

@@ -1,49 +1,186 @@
-"""find_images: which files a command line means."""
+"""Search and find_images: which files a command line means, and what is said of the others."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+
+import pytest
 
 from dcnn_fast.data import find_images
+from dcnn_fast.data.folders import SUFFIXES, UNREADABLE, WHEN_NAMED, Found, PatternError, Search
+
+TREE = ("b.JPG", "a.png", "notes.txt", "c.Jpeg", "no_suffix", "sub/d.tiff", "sub/deep/e.avif", "f.jpg/g.gif")
+NOT_MEANT = (
+    ".hidden.webp", "._a.png", ".thumbnails/t.jpg", ".git/o.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "#recycle/r.jpg",
+    "$RECYCLE.BIN/r.jpg", "System Volume Information/s.jpg", "lost+found/l.jpg", ".Trash-1000/files/t.jpg", "__MACOSX/._a.png",
+    "Catalog Previews.lrdata/0/p.jpg", "sub/.dtrash/u.jpg", "sub/@eaDir/v.jpg",
+)  # fmt: skip
 
 
-def _tree(root):
-    for name in (
-        "b.JPG",
-        "a.png",
-        "notes.txt",
-        "c.Jpeg",
-        "no_suffix",
-        ".hidden.webp",
-        "sub/d.tiff",
-        "sub/deep/e.avif",
-        "f.jpg/g.gif",
-    ):
+def _touch(root, *names):
+    for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return root
 
 
 def _names(paths, root):
-    return [str(path.relative_to(root)) for path in paths]
+    return [os.path.relpath(path, root) for path in paths]
+
+
+def _found(root, *paths, **options):
+    search = Search(**options)
+    return _names([found.path for found in search.files(map(str, paths or [root]))], root), search.passed
 
 
 def test_a_folder_gives_its_images_in_order_whatever_the_case(tmp_path):
-    root = _tree(tmp_path)
-    assert _names(find_images([root]), root) == [".hidden.webp", "a.png", "b.JPG", "c.Jpeg"]
+    root = _touch(tmp_path, *TREE, *NOT_MEANT)
+    assert _names(find_images([root]), root) == ["a.png", "b.JPG", "c.Jpeg"]
 
 
 def test_recursion_goes_down_and_survives_links(tmp_path):
-    root = _tree(tmp_path)
+    root = _touch(tmp_path, *TREE, *NOT_MEANT)
     os.symlink(root, root / "sub" / "loop")
-    expected = [".hidden.webp", "a.png", "b.JPG", "c.Jpeg", "f.jpg/g.gif", "sub/d.tiff", "sub/deep/e.avif"]
+    expected = ["a.png", "b.JPG", "c.Jpeg", "f.jpg/g.gif", "sub/d.tiff", "sub/deep/e.avif"]
     assert _names(find_images([root], recursive=True), root) == expected
 
 
-def test_named_files_are_always_tried(tmp_path):
-    root = _tree(tmp_path)
-    named = [root / "notes.txt", root / "missing.jpg", root / "sub"]
-    assert _names(find_images(named), root) == ["notes.txt", "missing.jpg", "sub/d.tiff"]
+def test_hidden_and_system_folders_are_counted_and_taken_when_asked(tmp_path):
+    root = _touch(tmp_path, *TREE, *NOT_MEANT)
+    found, passed = _found(root, recursive=True)
+    assert (passed.hidden_files, passed.hidden_folders, passed.system_folders) == (2, 3, 8 + 1)
+    everything, passed = _found(root, recursive=True, hidden=True)
+    assert sorted(everything) == sorted([*found, *NOT_MEANT])
+    assert (passed.hidden_files, passed.hidden_folders, passed.system_folders) == (0, 0, 0)
+
+
+def test_what_is_named_is_always_taken(tmp_path):
+    root = _touch(tmp_path, *TREE, *NOT_MEANT)
+    named = [
+        root / name for name in ("notes.txt", "missing.jpg", "sub", ".hidden.webp", ".thumbnails", "@eaDir/a.png", "._a.png")
+    ]
+    expected = [
+        "notes.txt", "missing.jpg", "sub/d.tiff", ".hidden.webp", ".thumbnails/t.jpg", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg",
+        "._a.png",
+    ]  # fmt: skip
+    assert _found(root, *named)[0] == expected
+    assert _found(root, *named, exclude=["*.txt", "missing*", "sub"])[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left_out"),
+    [
+        (["b.JPG"], {"b.JPG"}),
+        (["*.jpg"], {"f.jpg/g.gif"}),  # the folder; patterns tell large letters from small ones
+        (["*.[jJ]*"], {"b.JPG", "c.Jpeg", "f.jpg/g.gif"}),
+        (["sub"], {"sub/d.tiff", "sub/deep/e.avif"}),
+        (["sub/"], {"sub/d.tiff", "sub/deep/e.avif"}),
+        (["a.png/"], set()),
+        (["deep", "a.png"], {"sub/deep/e.avif", "a.png"}),
+        (["sub/*"], {"sub/d.tiff", "sub/deep/e.avif"}),
+        (["sub/*.tiff"], {"sub/d.tiff"}),
+        (["deep/*.avif"], {"sub/deep/e.avif"}),
+        (["sub/*.avif"], set()),
+        (["sub/**/*.avif"], {"sub/deep/e.avif"}),
+        (["**/d.tiff"], {"sub/d.tiff"}),
+        (["/deep"], set()),
+        (["/sub/deep"], {"sub/deep/e.avif"}),
+        (["photos/sub/deep"], {"sub/deep/e.avif"}),
+        (["?.png"], {"a.png"}),
+        (["$PHOTOS/sub/d.tiff"], {"sub/d.tiff"}),
+    ],
+)
+def test_patterns_exclude(tmp_path, patterns, left_out):
+    root = _touch(tmp_path / "photos", *TREE)
+    all_of_them, _ = _found(root, recursive=True)
+    patterns = [pattern.replace("$PHOTOS", str(root)) for pattern in patterns]
+    found, passed = _found(root, recursive=True, exclude=patterns)
+    assert set(all_of_them) - set(found) == left_out
+    assert (passed.excluded > 0) == bool(left_out)
+
+
+@pytest.mark.parametrize("pattern", ["", "/", "//"])
+def test_a_pattern_that_names_nothing_is_refused(pattern):
+    with pytest.raises(PatternError, match="must name something"):
+        Search(exclude=[pattern])
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    root = _touch(tmp_path / "photos", "a.png", "sub/b.png")
+    _touch(tmp_path / "elsewhere", "c.png", "deep/d.png")
+    for name, target in (
+        ("loop", "."),
+        ("0first", "../elsewhere"),
+        ("again", "../elsewhere"),
+        ("sub/up", ".."),
+        ("file.png", "a.png"),
+    ):
+        (root / name).symlink_to(target)
+    (tmp_path / "elsewhere" / "back").symlink_to(root)
+    found, passed = _found(root, recursive=True)
+    assert found == ["a.png", "file.png", "sub/b.png"]
+    assert passed.linked_folders == 4
+    found, passed = _found(root, recursive=True, follow=True)
+    assert found == ["a.png", "file.png", "sub/b.png", "0first/c.png", "0first/deep/d.png"]
+    assert passed.linked_folders == 0
+    assert _found(root, root / "again", root / "again")[0] == ["again/c.png"] * 2  # a link that is named is a folder
+
+
+def test_what_cannot_be_read_is_counted_by_its_kind(tmp_path):
+    root = _touch(
+        tmp_path, "a.NEF", "b.nef", "c.nef", "d.HEIC", "e.mp4", "f.txt", "f.xmp", "g.json", "t.ppm", ".h.nef", "sub/i.nef"
+    )
+    _, passed = _found(root)
+    assert dict(passed.unreadable) == {".nef": 3, ".heic": 1, ".mp4": 1}
+    assert dict(passed.when_named) == {".ppm": 1}
+    assert (passed.hidden_files, passed.subfolders) == (1, 1)
+    assert not SUFFIXES & UNREADABLE and not SUFFIXES & WHEN_NAMED and not UNREADABLE & WHEN_NAMED
+
+
+def test_one_bad_entry_is_one_failure(tmp_path):
+    root = _touch(tmp_path, "a.png")
+    (root / "self.jpg").symlink_to("self.jpg")
+    (root / "gone.jpg").symlink_to("nothing")
+    found = list(Search(recursive=True).files([str(root)]))
+    assert [(os.path.basename(each.path), each.error) for each in found] == [
+        ("a.png", None), ("gone.jpg", None), ("self.jpg", "too many levels of symbolic links"),
+    ]  # fmt: skip
+    for path, error in (
+        ("x" * 256, "file name too long"),
+        (f"{root}/a.png/b.png", "not a directory"),
+        (f"{root}/self.jpg", "too many levels of symbolic links"),
+        (f"{root}/a\0.png", "a name cannot hold a zero byte"),
+        (f"{root}/not there.png", None),
+    ):
+        assert list(Search().files([path])) == [Found(path, error)]
+
+
+def test_a_folder_that_vanishes_while_it_is_searched_is_one_failure(tmp_path):
+    root = _touch(tmp_path, "a.png", "sub/b.png", "z/c.png")
+    found = []
+    for each in Search(recursive=True).files([str(root)]):
+        found.append(each)
+        if each.path.endswith("a.png"):
+            os.rename(root / "sub", root.parent / f"{root.name}-gone")
+    assert [(os.path.basename(each.path), each.error) for each in found] == [
+        ("a.png", None), ("sub", "the folder cannot be listed: no such file or directory"), ("c.png", None),
+    ]  # fmt: skip
+
+
+def test_a_tree_deeper_than_pythons_stack_is_searched(tmp_path):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(os.open("deep.png", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    try:
+        assert [os.path.basename(path) for path in find_images([tmp_path], recursive=True)] == ["deep.png"]
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # Python's own, as pytest's, would not get to its bottom
 
 
 def test_names_that_are_not_text_survive(tmp_path):

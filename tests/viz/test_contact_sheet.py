@@ -96,6 +96,25 @@ def test_a_photograph_that_has_gone_since_leaves_a_gap(rated, tmp_path):
     assert Page((tmp_path / "s.html").read_text()).all("img", "src")[0] == "data:,"
 
 
+def test_a_caution_stands_before_the_photographs_and_what_made_the_page_is_said(rated, tmp_path):
+    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated), caution="higher for <blurred> pictures")
+    text = (tmp_path / "s.html").read_text()
+    assert text.index("higher for &lt;blurred&gt; pictures") < text.index("<figure>")
+    assert text.index("higher for") < text.index("images, 50 views each")
+    assert ("generator", "dcnn-fast") in [(a.get("name"), a.get("content")) for tag, a in Page(text).tags if tag == "meta"]
+    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated))
+    assert 'class="caution"' not in (tmp_path / "s.html").read_text()
+
+
+def test_a_sheet_is_written_through_a_link_and_links_from_where_it_is(rated, tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "s.html").symlink_to("deep/er/s.html")
+    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated))
+    assert (tmp_path / "s.html").is_symlink()
+    links = Page((tmp_path / "deep" / "er" / "s.html").read_text(encoding="utf-8")).all("a", "href")
+    assert [os.path.normpath(tmp_path / "deep" / "er" / unquote(link)) for link in links] == [score.path for score in rated]
+
+
 def test_an_empty_sheet_is_a_page(tmp_path):
     write_contact_sheet(tmp_path / "s.html", [], [], 0)
     assert "0 images" in (tmp_path / "s.html").read_text()

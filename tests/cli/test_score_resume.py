@@ -1,0 +1,277 @@
+"""`dcnn-fast score --resume`: the same run goes on, each picture has one row, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from PIL import Image
+
+from dcnn_fast import load_model, save_model
+from tests.cli.command import FIELDS, lines, names, rows, score, shell
+
+HEADER = ",".join(FIELDS) + "\n"
+
+
+def scored(model, folder, tmp_path, *options):
+    """A CSV file, a JSONL file and their run, whole."""
+    result = score(model, folder, "--csv", tmp_path / "s.csv", "--jsonl", tmp_path / "s.jsonl", *options)
+    assert result.returncode in (0, 1), result.stderr
+    return tmp_path / "s.csv", tmp_path / "s.jsonl"
+
+
+def resumed(model, folder, table, objects=None, *options, **more):
+    files = ["--csv", table, *(["--jsonl", objects] if objects else [])]
+    return score(model, folder, *files, "--resume", *options, **more)
+
+
+def test_what_the_csv_holds_is_skipped_and_a_cut_line_is_mended(model, folder, tmp_path):
+    table, _ = scored(model, folder, tmp_path)
+    whole = table.read_text()
+    kept = whole.splitlines(keepends=True)
+    table.write_text("".join(kept[:3]) + kept[3][:10])
+    result = resumed(model, folder, table)
+    assert result.returncode == 0, result.stderr
+    assert "2 images in" in result.stderr
+    assert table.read_text() == whole
+    again = resumed(model, folder, table)
+    assert again.returncode == 0 and "images in" not in again.stderr
+    assert table.read_text() == whole
+    assert sum(str(folder) in line for line in again.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,score\na,1\n", "holds something else than a CSV file of scores"),
+        (HEADER + "a.png,x,0.1,high,3,0,\n", "line 2 is not a score"),
+        (HEADER + "a.png,0.5\n", "line 2 is not a score"),
+        (HEADER + "a.png,0.5,0.1,high,50,0,\n", "a row made with 50 views and seed 0, this run has 3 and 0"),
+    ],
+)
+def test_a_csv_that_cannot_be_gone_on_with_is_refused_and_left(model, folder, tmp_path, content, message):
+    table, _ = scored(model, folder, tmp_path)
+    table.write_text(content)
+    result = resumed(model, folder, table)
+    assert result.returncode == 2
+    assert message in result.stderr and str(table) in result.stderr
+    assert table.read_text() == content
+
+
+def test_another_run_is_refused_by_the_options_that_differ(model, folder, tmp_path):
+    table, objects = scored(model, folder, tmp_path)
+    before = table.read_bytes(), objects.read_bytes()
+    other = load_model(model)
+    other.net.label.bias.data += 0.01
+    save_model(other, tmp_path / "other.safetensors")
+    for options, differing in (
+        (["--grid", 2], "--grid 1 (here 2);"),
+        (["--seed", 7], "--seed 0 (here 7);"),
+        (["--views", 4], "--views 3 (here 4);"),
+        (["--dtype", "bfloat16"], "--dtype float32 (here bfloat16);"),
+        (["--background", "#000000", "--seed", 1], "--seed 0 (here 1), --background ffffff (here 000000);"),
+        (["--model", tmp_path / "other.safetensors"], f"--model {model} of digest"),
+    ):
+        for files in (["--csv", table], ["--jsonl", objects], ["--csv", table, "--jsonl", objects]):
+            result = score(model, folder, *files, "--resume", *options)
+            assert result.returncode == 2
+            assert "was made with " + differing in result.stderr, result.stderr
+    assert (table.read_bytes(), objects.read_bytes()) == before
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(model, copy)  # the same weights by another name
+    assert resumed(copy, folder, table, objects, "--batch", 1, "--workers", 1, "--max-megapixels", 5).returncode == 0
+
+
+def test_rows_without_a_record_are_refused_and_a_file_without_rows_is_not(model, folder, tmp_path):
+    table, objects = scored(model, folder, tmp_path)
+    for path in (table, objects):
+        os.remove(f"{path}.run.json")
+        before = path.read_bytes()
+        option = "--csv" if path == table else "--jsonl"
+        result = score(model, folder, option, path, "--resume")
+        assert result.returncode == 2
+        assert "has rows, but" in result.stderr and "--overwrite starts anew" in result.stderr
+        assert path.read_bytes() == before
+    table.write_text(HEADER[:20])  # the run was killed before its record
+    assert resumed(model, folder, table).returncode == 0
+    assert len(rows(table)) == 4
+
+
+def test_a_record_of_another_version_or_device_is_noted_and_a_broken_one_refused(model, folder, tmp_path):
+    table, _ = scored(model, folder, tmp_path)
+    record = tmp_path / "s.csv.run.json"
+    said = json.loads(record.read_text())
+    record.write_text(json.dumps({**said, "version": "0.0.9", "device": "cpu, sse"}))
+    result = resumed(model, folder, table)
+    assert result.returncode == 0
+    assert "begun with version 0.0.9" in result.stderr and "device cpu, sse" in result.stderr
+    for broken in ({**said, "dcnn_fast_run": 2}, {**said, "settings": {"--grid": 1}}, {**said, "folder": None}):
+        record.write_text(json.dumps(broken))
+        assert "s.csv.run.json, cannot be read" in resumed(model, folder, table).stderr
+    record.write_text("my notes")
+    assert "s.csv.run.json holds something else than the record of a run" in resumed(model, folder, table).stderr
+
+
+def test_failed_pictures_are_tried_again_and_have_one_row(model, folder, tmp_path):
+    (folder / "later.png").write_bytes(b"not yet")
+    (folder / "never.png").write_bytes(b"never")
+    table, objects = scored(model, folder, tmp_path)
+    shutil.copy(folder / "a.png", folder / "later.png")
+    kept = resumed(model, folder, table, objects, "--keep-failures")
+    assert kept.returncode == 1 and "images in" not in kept.stderr
+    assert "2 of 6 images could not be scored" in kept.stderr
+    result = resumed(model, folder, table, objects)
+    assert result.returncode == 1
+    assert "1 of 6 images could not be scored" in result.stderr
+    assert sorted(names(table)) == sorted(os.path.basename(line["path"]) for line in lines(objects))
+    assert sorted(names(table)) == ["a.png", "b.JPG", "c.webp", 'comma, "quote".png', "later.png", "never.png"]
+    errors = {os.path.basename(row["path"]): row["error"] for row in rows(table) if row["error"]}
+    assert errors == {"never.png": "not an image of a known format"}
+
+
+def test_a_failure_that_is_not_named_again_keeps_its_row(model, folder, tmp_path):
+    table, objects = scored(model, folder / "gone.png", tmp_path)
+    result = resumed(model, folder / "a.png", table, objects)
+    assert result.returncode == 1
+    assert names(table) == ["gone.png", "a.png"]
+    assert "1 of 2 images could not be scored" in result.stderr
+
+
+def test_a_folder_that_could_not_be_listed_leaves_no_failure_once_it_can(model, folder, tmp_path):
+    missing = tmp_path / "drive"
+    table, objects = scored(model, missing, tmp_path)
+    assert names(table) == ["drive"]
+    shutil.copytree(folder, missing)
+    result = resumed(model, missing, table, objects)
+    assert result.returncode == 0, result.stderr
+    assert len(rows(table)) == len(lines(objects)) == 4
+
+
+def test_a_picture_is_known_however_it_was_typed(model, folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "z.png").symlink_to(folder / "a.png")
+    first = shell(model, f"cd '{tmp_path}'; score photos --csv s.csv")
+    assert first.returncode == 0
+    assert "1 of the paths led to an image that was named before" in first.stderr
+    before = (tmp_path / "s.csv").read_text()
+    assert names(tmp_path / "s.csv") == ["a.png", "b.JPG", "c.webp", 'comma, "quote".png']
+    assert "\nphotos/a.png," in before
+    for typed in ("$PWD/photos", "./photos/", "photos/sub/../", "link", "link/a.png $PWD/photos/*.png", "photos/z.png", "-"):
+        again = shell(model, f"cd '{tmp_path}'; ls photos/*.png | score {typed} --csv s.csv --resume")
+        assert again.returncode == 0, again.stderr
+        assert "images in" not in again.stderr
+        assert (tmp_path / "s.csv").read_text() == before
+    twice = shell(model, f"cd '{tmp_path}'; score photos/a.png $PWD/photos/a.png link/a.png --csv t.csv")
+    assert "2 of the paths led to an image that was named before" in twice.stderr
+    assert len(rows(tmp_path / "t.csv")) == 1
+
+
+def test_hard_links_are_pictures_of_their_own(model, folder, tmp_path):
+    os.link(folder / "a.png", folder / "hard.png")
+    table, _ = scored(model, folder, tmp_path)
+    assert len(rows(table)) == 5
+
+
+def test_relative_paths_are_known_from_another_folder(model, folder, tmp_path):
+    (tmp_path / "elsewhere" / "photos").mkdir(parents=True)
+    shutil.copy(folder / "a.png", tmp_path / "elsewhere" / "photos" / "a.png")  # another picture of the same relative path
+    (folder / "bad.png").write_bytes(b"bad")
+    assert shell(model, f"cd '{tmp_path}'; score photos/a.png photos/bad.png --csv s.csv --jsonl s.jsonl").returncode == 1
+    other = f"cd '{tmp_path}/elsewhere'; score"
+    again = shell(model, f"{other} ../photos/a.png --csv ../s.csv --jsonl ../s.jsonl --html sheet.html --resume")
+    assert "images in" not in again.stderr
+    assert (tmp_path / "elsewhere" / "sheet.html").read_text().count("data:image/jpeg;base64,") == 1
+    result = shell(model, f"{other} photos ../photos --csv ../s.csv --jsonl ../s.jsonl --resume")
+    assert result.returncode == 1
+    expected = [f"{tmp_path}/elsewhere/photos/a.png", *(f"{folder}/{name}" for name in ("b.JPG", "bad.png", "c.webp"))]
+    assert [row["path"] for row in rows(tmp_path / "s.csv")][:5] == ["photos/a.png", *expected]
+    assert [line["path"] for line in lines(tmp_path / "s.jsonl")] == [row["path"] for row in rows(tmp_path / "s.csv")]
+    back = shell(model, f"cd '{tmp_path}'; score photos elsewhere/photos --csv s.csv --jsonl s.jsonl --resume")
+    assert len(rows(tmp_path / "s.csv")) == 6
+    assert "1 of 6 images could not be scored" in back.stderr
+
+
+def test_a_folder_that_was_moved_with_its_csv_goes_on(model, folder, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    folder.rename(home / "photos")
+    assert shell(model, f"cd '{home}'; score photos --csv s.csv").returncode == 0
+    home.rename(tmp_path / "moved")
+    result = shell(model, f"cd '{tmp_path}/moved'; score photos --csv s.csv --resume")
+    assert result.returncode == 0
+    assert "images in" not in result.stderr and "is gone" in result.stderr
+    assert "is gone" not in shell(model, f"cd '{tmp_path}/moved'; score photos --csv s.csv --resume").stderr
+
+
+@pytest.mark.parametrize("lost", ["csv", "jsonl", "both", "all of jsonl", "all of csv", "changed"])
+def test_csv_and_jsonl_agree_after_any_crash(model, folder, tmp_path, lost):
+    (folder / "bad.png").write_bytes(b"bad")
+    table, objects = scored(model, folder, tmp_path)
+    expected = {row["path"]: row for row in rows(table)}
+    in_table, in_objects = table.read_text().splitlines(True), objects.read_text().splitlines(True)
+    if lost in ("csv", "both"):
+        del in_table[2]
+    if lost in ("jsonl", "both"):
+        del in_objects[3]
+    if lost == "changed":
+        in_table[1] = in_table[1].replace(expected[f"{folder}/a.png"]["mean"], "0.999999")
+    table.write_text("".join(in_table[:1] if lost == "all of csv" else in_table))
+    objects.write_text("" if lost == "all of jsonl" else "".join(in_objects) + in_objects[0][:30])
+    result = resumed(model, folder / "sub", table, objects)  # what is missing is not named here
+    assert result.returncode == 1
+    (sub,) = (row for row in rows(table) if row["path"].endswith("/sub/d.png"))
+    assert {row["path"]: row for row in rows(table)} == {**expected, sub["path"]: sub}
+    assert len(rows(table)) == len(lines(objects)) == 6
+    for line in lines(objects):
+        row = next(row for row in rows(table) if row["path"] == line["path"])
+        assert (row["mean"], row["error"]) == ("" if line["mean"] is None else f"{line['mean']:.6f}", line["error"] or "")
+        assert line["error"] or set(line["probs"]) == {"low", "high"}
+
+
+def test_a_jsonl_file_alone_is_gone_on_with(model, folder, tmp_path):
+    objects = tmp_path / "s.jsonl"
+    assert score(model, folder / "a.png", "--jsonl", objects).returncode == 0
+    objects.write_text(objects.read_text() + '{"probs": {"lo')
+    result = score(model, folder, "--jsonl", objects, "--resume")
+    assert result.returncode == 0
+    assert "3 images in" in result.stderr
+    assert len(lines(objects)) == 4
+    objects.write_text(objects.read_text() + '{"probs": 1}\n')
+    result = score(model, folder, "--jsonl", objects, "--resume")
+    assert result.returncode == 2 and "line 5 is not a score of this program" in result.stderr
+
+
+@pytest.mark.parametrize("saved", ["excel", "excel in Europe", "quoted", "shortened"])
+def test_a_csv_that_a_spreadsheet_saved_is_taken(model, folder, tmp_path, saved):
+    Image.open(folder / "a.png").save(folder / "größe.png")
+    table, objects = scored(model, folder, tmp_path)
+    before = rows(table)
+    text = table.read_text()
+    if saved == "quoted":
+        text = "".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row.values()) + "\n" for row in before)
+        text = ",".join(f'"{field}"' for field in FIELDS) + "\n" + text
+    elif saved == "excel in Europe":
+        cells = [[*row.values()] for row in before]
+        for row in cells:
+            row[0] = '"' + row[0].replace('"', '""') + '"'
+            row[1:3] = [value.replace(".", ",") for value in row[1:3]]
+        text = "\n".join(";".join(row) for row in [FIELDS, *cells]) + "\n"
+    elif saved == "shortened":
+        text = text.replace("0,low", ",low").replace("0,high", ",high")
+    table.write_bytes(b"\xef\xbb\xbf" * ("excel" in saved) + text.replace("\n", "\r\n").encode())
+    result = resumed(model, folder, table, objects)
+    assert result.returncode == 0, result.stderr
+    assert "images in" not in result.stderr
+    assert rows(table) == before
+    assert resumed(model, folder / "sub", table, objects).returncode == 0
+    assert rows(table)[:-1] == before and len(rows(table)) == 6
+    assert b"\r" not in table.read_bytes()
+
+
+def test_a_sheet_is_refreshed_with_resume(model, folder, tmp_path):
+    sheet = tmp_path / "s.html"
+    table, objects = scored(model, folder, tmp_path, "--html", sheet)
+    assert resumed(model, folder / "sub", table, objects, "--html", sheet).returncode == 0
+    assert sheet.read_text().count("<figure>") == 5
