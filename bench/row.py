@@ -54,14 +54,14 @@ class Refused:
 
 @dataclass(frozen=True)
 class Failed:
-    """A suite that ended before its end."""
+    """A suite that ended before its end. threads: 0 where it chooses the number itself."""
 
     suite: str
     threads: int
     why: str
 
     def __str__(self) -> str:
-        return f"suite {self.suite}, {counted(self.threads)}: {self.why}"
+        return f"suite {self.suite}{f', {counted(self.threads)}' if self.threads else ''}: {self.why}"
 
 
 Found = Row | Refused | Failed

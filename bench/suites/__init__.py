@@ -57,7 +57,7 @@ QUICK = ("block", "score", "roofline", "paper", "gpu", "predicted", "kernels")
 
 @dataclass(frozen=True)
 class Table:
-    """A suite's findings at one number of threads; `found` measures while it is gone through."""
+    """A suite's findings at one number of threads, 0 where it chooses it itself; `found` measures while it is gone through."""
 
     suite: str
     threads: int
@@ -77,8 +77,8 @@ def tables(names: Sequence[str], limits: Limits, threads: Sequence[int], effort:
                 yield Table(name, count, f"{name}, {counted(count)}", found)
     for name in names:
         if name in ONCE:
-            found = _guarded(name, threads[0], partial(ONCE[name], limits, threads[0], effort))
-            yield Table(name, threads[0], name, found)
+            found = _guarded(name, 0, partial(ONCE[name], limits, threads[0], effort))
+            yield Table(name, 0, name, found)
 
 
 def _guarded(name: str, threads: int, run: Callable[[], Iterator[Found]]) -> Iterator[Found]:
