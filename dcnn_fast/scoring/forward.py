@@ -65,19 +65,17 @@ class CpuNetwork:
 
     def blocks(self, jobs: Sequence[Job]) -> Maps:
         """The blocks of one image: a Job for each column of the network. Raises WeightsError."""
+        require_float32_on_cpu(self._net)
+        if self._rounded is not None and self._rounded.watch.changed():
+            self._rounded = _Rounded(self._net)
         return blocks(self._current(), jobs, self._precision)
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together. Raises WeightsError."""
+        """Each image's [views, labels] float64 probabilities, of all images together."""
         return head(self._current(), images)
 
     def _current(self) -> MultiColumn:
-        require_float32_on_cpu(self._net)
-        if self._rounded is None:
-            return self._net
-        if self._rounded.watch.changed():
-            self._rounded = _Rounded(self._net)
-        return self._rounded.net
+        return self._net if self._rounded is None else self._rounded.net
 
 
 class _Rounded:
