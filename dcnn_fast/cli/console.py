@@ -73,15 +73,15 @@ def prepare_streams() -> None:
 
 
 def flush() -> None:
-    """Write out what is still to be written to standard output. Raises StreamError."""
-    if sys.stdout is not None:
-        _Stream(1).flush()
+    """Write out what is still to be written to standard output and error. Raises StreamError."""
+    _Stream(2).flush()
+    _Stream(1).flush()
 
 
-def _drop_standard_output() -> None:
-    """Send what is still buffered for a standard output that failed to nowhere, or Python complains of it at its end."""
+def _drop(number: int) -> None:
+    """Send what is still buffered for a stream that failed to nowhere, or Python complains of it at its end, by status 120."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    os.dup2(null, number)
     os.close(null)
 
 
@@ -148,7 +148,7 @@ class _Stream(io.TextIOBase):
                 raise OSError(errno.EBADF, "it is closed")
             work(self._stream)
         except (OSError, ValueError) as error:  # ValueError: of a stream that Python has closed
+            _drop(self._number)
             if self._number == 1:
-                _drop_standard_output()
                 why = (error.strerror if isinstance(error, OSError) else None) or str(error)
                 raise StreamError(error.errno if isinstance(error, OSError) else errno.EBADF, why) from None

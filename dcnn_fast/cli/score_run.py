@@ -218,6 +218,7 @@ class _Run:
         self._rows = [RowOutput(file, record, append=options.resume) for file in files.rows]
         self._intake = Intake(held, self._refused)
         self._input_failed = False
+        self._caution = scorer.caution  # hashes the weights: once
 
     def run(self, listing: Sequence[Found] | None) -> int:
         """Score, print and write; the exit status."""
@@ -333,8 +334,8 @@ class _Run:
         self._tell(interrupted)
         if self._files.sheet is not None:
             self._write_sheet(self._files.sheet)
-        if self._scorer.caution is not None:
-            note(self._scorer.caution)
+        if self._caution:
+            note(self._caution)
 
     def _show_table(self) -> None:
         best = self._ranking.best(self._options.table_rows)
@@ -368,7 +369,7 @@ class _Run:
         with self._outputs.trying(str(sheet)):
             page = contact_sheet(
                 self._ranking.best(self._options.sheet_photos), self._ranking.failures, self._ranking.seen, folder=folder,
-                max_pixels=self._options.max_pixels, caution=self._scorer.caution,
+                max_pixels=self._options.max_pixels, caution=self._caution,
             )  # fmt: skip
             sheet.write(page)
             note(f"contact sheet: {sheet.name}")

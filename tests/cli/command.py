@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
 FIELDS = ["path", "mean", "std", "label", "views", "seed", "error"]
@@ -14,7 +15,19 @@ VIEWS = 3
 
 
 def environment(more=None):
-    return {**os.environ, "OMP_NUM_THREADS": "1", **(more or {})}
+    """This process's, in which Python buffers its output, as it does for users."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**kept, "OMP_NUM_THREADS": "1", **(more or {})}
+
+
+def wait_for(process, path):
+    """Until the file is there that a process makes."""
+    for _ in range(3000):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError(f"{path} has not come")
 
 
 def run(*arguments, env=None, **options):

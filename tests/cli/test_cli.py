@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from dcnn_fast import engine
+from dcnn_fast import Scorer, engine
 from tests.cli.command import FIELDS, MAIN, rows, run, score
 
 
@@ -216,6 +217,19 @@ def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
     assert wrong.returncode == 2
     assert "notes.txt: not an image" in wrong.stderr
     assert "grid must be one of" in run("plan", folder / "a.png", "--grid", 3).stderr
+
+
+def test_the_shipped_models_caution_stands_first_on_the_sheet_and_last_on_standard_error(folder, model, tmp_path):
+    caution = Scorer().caution
+    assert caution and "blur" in caution
+    result = run("score", folder / "a.png", "--views", 1, "--html", tmp_path / "s.html")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines()[-1] == caution
+    assert result.stderr.count(caution) == 1
+    page = (tmp_path / "s.html").read_text()
+    assert 0 < page.index(html.escape(caution)) < page.index("<figure>")
+    other = score(model, folder / "a.png", "--html", tmp_path / "t.html")
+    assert "blur" not in other.stderr and 'caution">' not in (tmp_path / "t.html").read_text()
 
 
 def test_version_and_help_do_not_import_torch():

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from dcnn_fast import load_model, save_model
-from tests.cli.command import MAIN, environment, files_of, names, rows, score, shell
+from tests.cli.command import MAIN, environment, files_of, names, rows, score, shell, wait_for
 
 OURS = "path,mean,std,label,views,seed,error\n"
 
@@ -109,11 +108,11 @@ def test_devices_and_pipes_are_written_straight(model, folder, tmp_path, option)
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith(first)
         assert "P(high)" in result.stderr  # the table gives way
-        assert ("rank" in result.stdout) is False
+        assert "std over views" not in result.stdout
     result = shell(
         model, f"mkfifo '{tmp_path}/pipe'; cat '{tmp_path}/pipe' & score '{folder}/a.png' {option} '{tmp_path}/pipe'; wait"
     )
-    assert first in result.stdout and "rank" in result.stdout
+    assert first in result.stdout and "std over views" in result.stdout
     appended = shell(model, f"echo before > '{tmp_path}/log'; score '{folder}/a.png' {option} /dev/stdout >> '{tmp_path}/log'")
     assert appended.returncode == 0
     assert (tmp_path / "log").read_text().startswith("before\n" + first)
@@ -151,8 +150,7 @@ def test_two_runs_on_one_file_exclude_each_other(model, folder, tmp_path):
     )  # fmt: skip
     first.stdin.write(f"{folder}/a.png\n{folder}/gone.png\n")
     first.stdin.flush()
-    while first.poll() is None and not (tmp_path / ".s.html.lock").exists():
-        time.sleep(0.02)  # it waits for more names then
+    wait_for(first, tmp_path / ".s.html.lock")  # and then it waits for more names
     for option, name in zip(options[::2], options[1::2], strict=True):
         for more in ("--overwrite", "--resume"):
             if (option, more) != ("--html", "--resume"):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.cli.command import MAIN, environment, lines, names, rows, score, shell
+from tests.cli.command import MAIN, environment, lines, names, rows, score, shell, wait_for
 
 
 @pytest.fixture
@@ -95,6 +95,15 @@ def test_a_closed_full_or_broken_stream_costs_itself_alone(model, failing, tmp_p
         assert result.stderr.count(said) == 1
     assert len(rows(tmp_path / "s.csv")) == len(lines(tmp_path / "s.jsonl")) == 5
     assert (tmp_path / "s.html").read_text().count("<figure>") == 4
+
+
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path):
+    code = "from dcnn_fast.cli.descriptors import occupy_closed; occupy_closed(); "
+    code += "number = open('other', 'w').fileno(); open('number', 'w').write(str(number))"
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        line = f"cd '{tmp_path}'; '{sys.executable}' -c \"{code}\" {closed}"
+        assert subprocess.run(["bash", "-c", line], check=False, env=environment()).returncode == 0
+        assert int((tmp_path / "number").read_text()) > 2
 
 
 def test_paths_from_a_closed_standard_input_are_one_line(model, tmp_path):
@@ -197,8 +206,7 @@ def test_a_run_that_is_interrupted_before_its_first_row_leaves_the_old_rows(mode
     before = table.read_bytes()
     command = [*MAIN, "score", "--model", str(model), "--csv", str(table), "--overwrite"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
-    while process.poll() is None and not (tmp_path / ".s.csv.run.json.lock").exists():
-        time.sleep(0.02)
+    wait_for(process, tmp_path / ".s.csv.run.json.lock")
     process.terminate()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143, stderr
