@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/tables.h"
+
 namespace dcnn {
 
 // One tensor [images, channels, height, width] of bytes or floats; strides in elements.
@@ -11,18 +13,6 @@ struct Source {
   const void* data;
   bool bytes;
   int64_t channel_stride, row_stride, col_stride, image_stride;
-};
-
-// One row of dcnn_fast/ops/region.py's tables, field by field.
-struct RegionRow {
-  int64_t source, image, window_top, window_left, window_height, window_width, top, left, rows, cols, lattice_top, lattice_left;
-  int64_t first, count;
-};
-struct PieceRow {
-  int64_t top, left, rows, cols, first, count;
-};
-struct StoreRow {
-  int64_t skip_top, skip_left, height, width, output, image, out_top, out_left;
 };
 
 // One output [images, filters, height, width] in channels_last memory.
