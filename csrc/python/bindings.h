@@ -8,4 +8,7 @@ namespace dcnn {
 // The records of core/tables.h as numpy dtypes.
 void bind_tables(pybind11::module_& m);
 
+// Plans of core/plan, and the engine's tiles.
+void bind_plan(pybind11::module_& m);
+
 }  // namespace dcnn
