@@ -7,9 +7,8 @@ namespace {
 double product(int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); }
 
 // What the strips of a window's rim leave of all that it has, counted along both axes.
-double inside(const std::array<int64_t, kParts>& down, const std::array<int64_t, kParts>& across) {
-  return product(down[kAll], across[kAll]) - product(down[kBefore] + down[kAfter], across[kAll]) -
-         product(down[kShared], across[kBefore] + across[kAfter]);
+double inside(const Counts& down, const Counts& across) {
+  return product(down.all, across.all) - product(down.rim, across.all) - product(down.shared, across.rim);
 }
 
 }  // namespace
@@ -39,7 +38,7 @@ std::vector<BlockCost> costs_of(const ColumnShape& column, double macs_per_byte)
 }
 
 Saving saving_of(const BlockCost& cost, const Along& down, const Along& across) {
-  const double whole = cost.of(product(down.tiles[kAll], across.tiles[kAll]), product(down.reads[kAll], across.reads[kAll]));
+  const double whole = cost.of(product(down.tiles.all, across.tiles.all), product(down.reads.all, across.reads.all));
   if (down.shared.empty() || across.shared.empty()) return {whole, 0.0};
   return {whole, cost.of(inside(down.tiles, across.tiles), inside(down.reads, across.reads))};
 }

@@ -54,9 +54,9 @@ void add_rims(size_t block, const Axis& axis, const Windows& windows, const Leve
     const Along &down = windows.down(block, i), &across = windows.across(block, i);
     const Window corner = block == 0 ? windows.at(i) : Window{0, 0};
     for (const Parts& part : parts_of(level.phase_of[i] == kNone)) {
-      const Span &rows = down.spans[part.rows], &cols = across.spans[part.cols];
-      if (rows.results.empty() || cols.results.empty()) continue;
-      add_region(block, axis, static_cast<int64_t>(i), corner, down, across, rows, cols, tables);
+      const Range rows = down.results(part.rows, axis.out), cols = across.results(part.cols, axis.out);
+      if (rows.empty() || cols.empty()) continue;
+      add_region(block, axis, static_cast<int64_t>(i), corner, down, across, axis.span(rows), axis.span(cols), tables);
     }
   }
 }

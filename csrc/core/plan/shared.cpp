@@ -27,7 +27,7 @@ std::vector<std::vector<Wanted>> wanted_in_windows(size_t block, const Axis& axi
     const Along &down = windows.down(block, i), &across = windows.across(block, i);
     const bool alone = next == nullptr || next->phase_of[i] == kNone;
     for (const Parts& part : parts_of(alone)) {
-      const Range rows = down.frame[part.rows], cols = across.frame[part.cols];
+      const Range rows = down.frame(part.rows), cols = across.frame(part.cols);
       if (rows.empty() || cols.empty()) continue;
       wanted[static_cast<size_t>(level.phase_of[i])].push_back(own_part(axis, i, down, across, rows, cols));
     }

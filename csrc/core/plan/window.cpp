@@ -4,20 +4,36 @@ namespace dcnn {
 
 namespace {
 
-// The shared results of a block that are read by the rim of `next`, the block that follows, or by none where `next` is null.
-std::array<Range, kParts> frame_of(Range shared, const Axis* axis, const Along* next) {
-  int64_t near = shared.last, far = shared.last + 1;  // the last that the rim before reads, and the first that the one after does
-  if (next != nullptr) {
-    const Span &before = next->spans[kBefore], &after = next->spans[kAfter];
-    near = before.results.empty() ? shared.first - 1
-                                  : std::min(shared.last, axis->inputs(before.outputs, next->lattice).last);
-    far = after.results.empty() ? shared.last + 1 : std::max(shared.first, axis->inputs(after.outputs, next->lattice).first);
-    if (near >= far - 1) {  // both together read everything
-      near = shared.last;
-      far = shared.last + 1;
-    }
-  }
-  return {Range{shared.first, near}, Range{far, shared.last}, Range{near + 1, far - 1}, shared};
+// Set `near` and `far`. next: what `axis`, the block that follows, has there; null after the last, where no rim reads.
+void set_frame(const Axis* axis, const Along* next, Along* w) {
+  const Range shared = w->shared;
+  w->near = shared.last;
+  w->far = shared.last + 1;
+  if (next == nullptr) return;
+  const Range before = next->results(kBefore, axis->out), after = next->results(kAfter, axis->out);
+  const int64_t near = before.empty() ? shared.first - 1
+                                      : std::min(shared.last, axis->inputs(axis->span(before).outputs, next->lattice).last);
+  const int64_t far = after.empty() ? shared.last + 1
+                                    : std::max(shared.first, axis->inputs(axis->span(after).outputs, next->lattice).first);
+  if (near >= far - 1) return;  // both together read everything
+  w->near = near;
+  w->far = far;
+}
+
+// Set the counts.
+void set_counts(const Axis& axis, Along* w) {
+  const auto add = [&](Part part, int64_t* tiles, int64_t* reads) {
+    const Range results = w->results(part, axis.out);
+    if (results.empty()) return;
+    const int64_t outputs = axis.whole_tiles(axis.span(results).outputs.moved(w->lattice));
+    *tiles += outputs;
+    *reads += axis.reads(outputs);
+  };
+  w->tiles = w->reads = {0, 0, 0};
+  add(kBefore, &w->tiles.rim, &w->reads.rim);
+  add(kAfter, &w->tiles.rim, &w->reads.rim);
+  add(kShared, &w->tiles.shared, &w->reads.shared);
+  add(kAll, &w->tiles.all, &w->reads.all);
 }
 
 // Every block of a window at `place`, written to `to`.
@@ -32,22 +48,32 @@ void place_window(const std::vector<Axis>& axes, int64_t place, Along* to) {
     w.shared = axis.shared(inputs, w.lattice);
     w.shared_results = w.shared.moved(floor_div(w.lattice, axis.pool_stride));
     w.shared_outputs = axis.free_span(w.shared).moved(w.lattice);
-    const std::array<Range, kParts> results{Range{0, w.shared.first - 1}, Range{w.shared.last + 1, axis.out - 1}, w.shared,
-                                            Range{0, axis.out - 1}};
-    for (size_t part = 0; part < kParts; ++part) {
-      const Span& span = w.spans[part] = axis.span(results[part]);
-      w.tiles[part] = span.results.empty() ? 0 : axis.whole_tiles(span.outputs.moved(w.lattice));
-      w.reads[part] = span.results.empty() ? 0 : axis.reads(w.tiles[part]);
-    }
+    set_counts(axis, &w);
     inputs = w.shared;
   }
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const bool last = i + 1 == axes.size();
-    to[i].frame = frame_of(to[i].shared, last ? nullptr : &axes[i + 1], last ? nullptr : &to[i + 1]);
-  }
+  for (size_t i = 0; i + 1 < axes.size(); ++i) set_frame(&axes[i + 1], &to[i + 1], &to[i]);
+  set_frame(nullptr, nullptr, &to[axes.size() - 1]);
 }
 
 }  // namespace
+
+Range Along::results(Part part, int64_t out) const {
+  switch (part) {
+    case kBefore: return {0, shared.first - 1};
+    case kAfter: return {shared.last + 1, out - 1};
+    case kShared: return shared;
+    default: return {0, out - 1};
+  }
+}
+
+Range Along::frame(Part part) const {
+  switch (part) {
+    case kBefore: return {shared.first, near};
+    case kAfter: return {far, shared.last};
+    case kShared: return {near + 1, far - 1};
+    default: return shared;
+  }
+}
 
 Windows::Windows(const std::vector<Axis>& axes, const std::vector<Window>& windows) : blocks_(axes.size()), windows_(windows) {
   std::vector<int64_t> places;

@@ -2,7 +2,6 @@
 // each place that some window has along either axis.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -11,7 +10,12 @@
 namespace dcnn {
 
 // Parts of a window's results along an axis: the rim's two sides, the shared ones between them, and all.
-enum Part { kBefore, kAfter, kShared, kAll, kParts };
+enum Part { kBefore, kAfter, kShared, kAll };
+
+// How many there are of something for the rim's two sides together, for the shared results and for all results.
+struct Counts {
+  int64_t rim, shared, all;
+};
 
 // One block of one window along one axis.
 struct Along {
@@ -21,10 +25,15 @@ struct Along {
   Range shared;          // results of the window that may come from elsewhere; {0, -1} for none
   Range shared_results;  // the same, as results of the lattice
   Range shared_outputs;  // the convolution outputs of the lattice that they need
-  std::array<Span, kParts> spans;     // of the window's results in each part
-  std::array<int64_t, kParts> tiles;  // the outputs in the whole tiles of each span, 0 where it is empty
-  std::array<int64_t, kParts> reads;  // the inputs that these read
-  std::array<Range, kParts> frame;    // shared results that the next block's rim reads on its two sides; those between; all
+  Counts tiles;          // the outputs in the whole tiles of each part
+  Counts reads;          // the inputs that these read
+  int64_t near, far;     // the last shared result that the next block's rim reads before, and the first that it reads after
+
+  // The results of a part. out: the axis' results.
+  Range results(Part part, int64_t out) const;
+
+  // Shared results that the next block's rim reads, on the side before and after; kShared: those between; kAll: all shared ones.
+  Range frame(Part part) const;
 };
 
 // A window of the plane, by its corner.
