@@ -36,7 +36,9 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
         *ENGINE, *NETWORKS, *MEASURING, "dcnn_fast/training/update_rule.py", "bench/chain.py", "bench/training_step.py",
     ),
     "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
-    "predicted": ("dcnn_fast/spec", "dcnn_fast/plan", "dcnn_fast/ops", "bench/cases.py", "bench/effort.py", "bench/work.py"),
+    "predicted": (
+        "csrc/core", "dcnn_fast/spec", "dcnn_fast/plan", "dcnn_fast/ops", "bench/cases.py", "bench/effort.py", "bench/work.py",
+    ),
     "kernels": ("dcnn_fast/spec", "dcnn_fast/ops/block", "bench/gpu_cost.py", "bench/results/kernel-counts.json"),
 }  # fmt: skip
 

@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/tables.h"
+#include "core/tile.h"
+
 namespace dcnn {
 
 // One tensor [images, channels, height, width] of bytes or floats; strides in elements.
@@ -13,18 +16,6 @@ struct Source {
   int64_t channel_stride, row_stride, col_stride, image_stride;
 };
 
-// One row of dcnn_fast/ops/region.py's tables, field by field.
-struct RegionRow {
-  int64_t source, image, window_top, window_left, window_height, window_width, top, left, rows, cols, lattice_top, lattice_left;
-  int64_t first, count;
-};
-struct PieceRow {
-  int64_t top, left, rows, cols, first, count;
-};
-struct StoreRow {
-  int64_t skip_top, skip_left, height, width, output, image, out_top, out_left;
-};
-
 // One output [images, filters, height, width] in channels_last memory.
 struct Output {
   float* data;
@@ -32,13 +23,6 @@ struct Output {
 };
 
 enum class Norm : int { none = 0, cross_map = 1, same_map = 2 };
-
-// What a convolution multiplies, summed in fp32: floats; operands rounded to bfloat16; or operands split into two bfloat16 each,
-// without the products of both lower parts, which tile units alone do: elsewhere fp32 costs less and errs less.
-enum class Precision : int { ieee = 0, bf16 = 1, bf16x3 = 2 };
-
-// How an instruction set multiplies bfloat16: as floats, in vectors of pairs, or in a tile unit.
-enum class Bf16 : int { floats, pairs, tiles };
 
 struct BlockProblem {
   const Source* sources;
@@ -65,16 +49,9 @@ struct BlockProblem {
   __attribute__((always_inline)) int64_t group_filters() const { return filters / groups; }
 };
 
-// Taps per axis of the images of every stride-th pixel, where the convolution is computed from products at points
-// (winograd_impl.h); 0 where every output is a sum over its taps. With few channels the transforms would cost more than they save,
-// and a tile unit needs none of that: it does 512 multiply-adds of bfloat16 in a cycle where two vector units do 32 of fp32, and
-// points save a factor of 4.0 with 5 x 5 taps and 2.4 with 3 x 3 (measured on Zen 4): even at a third of its rate sums win.
-// Six taps are for fp32 alone: pairs of products cost less than their transforms and are shared better than tiles of 3.
+// Taps per axis where the convolution is computed in tiles (core/tile.h), 0 where every output is a sum over its taps.
 static inline int64_t winograd_taps(const BlockProblem& p, Bf16 bf16) {
-  if (bf16 == Bf16::tiles && p.precision != Precision::ieee) return 0;
-  const int64_t taps = (p.size + p.stride - 1) / p.stride;
-  const bool pays = taps == 3 || taps == 5 || (taps == 6 && p.precision == Precision::ieee);
-  return pays && !p.taps_only && p.group_channels() * p.stride * p.stride >= 12 ? taps : 0;
+  return p.taps_only ? 0 : winograd_taps({p.size, p.stride, p.group_channels(), p.group_filters()}, p.precision, bf16);
 }
 
 // The points: 0, infinity and these, with both signs.

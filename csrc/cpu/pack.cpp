@@ -36,7 +36,7 @@ struct FilterTransform {
   int64_t points;
   double values[6][8] = {};  // of each tap at each point
 
-  explicit FilterTransform(int64_t taps) : points(taps == 3 ? 6 : 8) {
+  explicit FilterTransform(int64_t taps) : points(winograd_points(taps)) {
     double at[7] = {};
     for (int64_t i = 1; i < points - 1; ++i) {
       const double size = points == 6 ? winograd_points6[(i - 1) / 2] : winograd_points8[(i - 1) / 2];

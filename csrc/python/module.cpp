@@ -12,6 +12,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings.h"
 #include "cpu_features.h"
 #include "pack.h"
 #include "plain_arithmetic.h"
@@ -214,6 +215,8 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::available_isas();  // what is found out once is found out now: a fork meanwhile would leave it unfinished in the child
   dcnn::emulated_isas();
   m.attr("compiler") = __VERSION__;
+  dcnn::bind_tables(m);
+  dcnn::bind_plan(m);
   m.def("isas", [] { return names_of(dcnn::available_isas()); }, "Instruction sets compiled in that run here, best first.");
   m.def("refusals", &refusals, "Why the others don't, by name.");
   m.def("emulated_isas", [] { return names_of(dcnn::emulated_isas()); },

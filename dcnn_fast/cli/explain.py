@@ -25,7 +25,7 @@ def explain(
     """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    from dcnn_fast import engine  # noqa: PLC0415
+    from dcnn_fast import engine, plan  # noqa: PLC0415
     from dcnn_fast.ops import dispatch  # noqa: PLC0415
 
     try:
@@ -39,6 +39,8 @@ def explain(
     out.print(f"C++ engine: {about}")
     for isa, why in engine.refusals().items():
         out.print(f"  not {isa}: {why}")
+    if brute := plan.reason():
+        out.print(f"plans: {brute}")
     if forced:
         out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend in every operation that has it")
     for key, column in zip(network.column_keys(), network.columns, strict=True):

@@ -84,13 +84,15 @@ class Region:
 REGION_FIELDS = tuple(f.name for f in fields(Region))[:-1]
 PIECE_FIELDS = tuple(f.name for f in fields(Piece))[:-1]
 STORE_FIELDS = tuple(f.name for f in fields(Store))
+_REGION_ROW = np.dtype([(name, np.int64) for name in (*REGION_FIELDS, "first", "count")])  # RegionRow of csrc/core/tables.h
 
 
 @dataclass(frozen=True)
 class RegionList:
     """Regions as tables, which is what kernels read.
 
-    regions: [R, 14] int64, the fields of Region in order, then the index of its first piece and their number.
+    regions: [R, 14] int64, the fields of Region in order, then the index of its first piece and their number. This and the
+        others are records of csrc/core/tables.h, seen as matrices.
     pieces: [P, 6] int64, the fields of Piece in order, then the index of its first store and their number.
     stores: [S, 8] int64, the fields of Store in order.
     outputs: (images, height, width) of each output tensor that is stored to.
@@ -130,10 +132,14 @@ class RegionList:
         for *row, first, count in self.regions.tolist():
             yield Region(*row, pieces=tuple(pieces[first : first + count]))  # type: ignore[misc]
 
+    def rows(self) -> np.ndarray:
+        """[R], the table of regions with its columns by name: the fields of Region, `first` and `count`. Shares its memory."""
+        return self.regions.numpy().view(_REGION_ROW)[:, 0]
+
     def conv_outputs(self) -> int:
         """Convolution outputs computed per filter, over all regions."""
-        rows, cols = self.regions[:, REGION_FIELDS.index("rows")], self.regions[:, REGION_FIELDS.index("cols")]
-        return int((rows * cols).sum())
+        rows = self.rows()
+        return int((rows["rows"] * rows["cols"]).sum())
 
 
 def _table(rows: list[tuple[int, ...]], width: int) -> Tensor:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from dcnn_fast.ops.region import RegionList, of_windows
-from dcnn_fast.plan.geometry import sees_before
 from dcnn_fast.spec import Column
 
 
@@ -53,12 +52,13 @@ def brute_force(column: Column, windows: np.ndarray) -> ColumnPlan:
             torch.from_numpy(later if blocks else first), extent, extent,
             size=block.size, stride=block.stride, padding=block.padding, rounding=column.rounding, pool=block.pool,
         )  # fmt: skip
-        table = regions.regions.numpy()
-        if not blocks and sees_before(column):
-            table[:, 4:6] += table[:, 2:4]
-            table[:, 2:4] = 0
-        step *= block.stride
-        table[:, 10:12] = first[:, 1:] // step  # tiles lie as in a sharing plan, so that bits are the same
+        rows = regions.rows()
+        for places, corner, side in zip(distinct.T, ("top", "left"), ("height", "width"), strict=True):
+            if not blocks and block.padding == 0:  # as in a sharing plan: a tile, though no output, may look before the window
+                rows[f"window_{side}"] += rows[f"window_{corner}"]
+                rows[f"window_{corner}"] = 0
+            # Tiles lie as in a sharing plan, so that bits are the same.
+            rows[f"lattice_{corner}"] = places // (step * block.stride)
         blocks.append(regions)
-        step *= block.pool.stride if block.pool else 1
+        step *= block.stride * (block.pool.stride if block.pool else 1)
     return ColumnPlan("brute-force", tuple(blocks), window_of)

@@ -1,10 +1,6 @@
 """The sharing plan: what overlapping windows have in common is computed once, the rest for each window.
 
-For every block, windows whose offsets agree modulo the convolution's cumulative stride form groups (`cluster`). A group's
-shared results are one region over all its windows, or where groups overlap several regions that don't (`overlap`), with a piece
-for each pool phase that a window needs. Each phase of a group is a map that the next block's groups read; pieces are stored
-there and, in parts, in the windows' own images, where their rims are put too: there the next block's rims, or its regions for
-windows by themselves, read them.
+It is made in C++: csrc/core/plan says how. Without the engine every window goes through every block by itself.
 """
 
 from __future__ import annotations
@@ -16,29 +12,38 @@ import numpy as np
 import torch
 
 from dcnn_fast import engine
+from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.plan.brute import ColumnPlan, distinct_windows
-from dcnn_fast.plan.interior import groups_tables
-from dcnn_fast.plan.level import levels_of
-from dcnn_fast.plan.rim import Tables, strips_of
-from dcnn_fast.spec import Column
+from dcnn_fast.plan.brute import ColumnPlan, brute_force
+from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
+from dcnn_fast.spec import Column, Pool, SameMapNorm
+
+
+def reason() -> str | None:
+    """None where windows may share, else why every plan is brute force."""
+    return "made by the C++ engine, which is not there: brute force, one region a window" if engine.reason() else None
 
 
 def share(
     column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee"
 ) -> ColumnPlan:
-    """A plan that costs less than brute force by `BlockCost`, block by block, or as much where nothing is gained by sharing.
+    """A plan that costs no more than brute force, block by block; brute force where the C++ engine is not there.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
     whose costs and tiles count; on another backend the plan gives the same results but for rounding. A pure function of its
     arguments and, of the engine, its instruction set.
     """
-    places, window_of = distinct_windows(windows)
-    if len(places) == 1:  # of a column whose window is the whole plane, say: photograph after photograph the same
-        (top, left), isa = places[0].tolist(), engine.isa() if backend == "cpu" and engine.reason() is None else ""
-        return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=window_of)
-    return _shared(column, places, window_of, plane, backend, precision)
+    if engine.reason():
+        return brute_force(column, windows)
+    places = np.ascontiguousarray(windows, np.int64)
+    isa = engine.isa() if backend == "cpu" else ""
+    if (
+        len(places) and (places == places[0]).all()
+    ):  # of a column whose window is the whole plane, say: every photograph's the same
+        top, left = places[0].tolist()
+        return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=np.zeros(len(places), np.int64))
+    return planned(column, places, plane, _blocks(column, backend, precision, isa), MACS_PER_BYTE[backend])
 
 
 @lru_cache(maxsize=64)
@@ -46,28 +51,41 @@ def _alone(
     column: Column, top: int, left: int, plane: tuple[int, int], backend: str, precision: Precision, isa: str
 ) -> ColumnPlan:
     """The plan of one window."""
-    return _shared(column, np.array([[top, left]]), np.zeros(1, np.int64), plane, backend, precision)
+    blocks = _blocks(column, backend, precision, isa)
+    return planned(column, np.array([[top, left]]), plane, blocks, MACS_PER_BYTE[backend])
 
 
-def _shared(
-    column: Column, places: np.ndarray, window_of: np.ndarray, plane: tuple[int, int], backend: str, precision: Precision
+def planned(
+    column: Column, windows: np.ndarray, plane: tuple[int, int], blocks: np.ndarray, macs_per_byte: float, always: bool = False
 ) -> ColumnPlan:
-    levels, of = levels_of(column, places, backend, precision)
-    (groups, maps), strips = groups_tables(levels, of, plane), strips_of(levels, of, places)
-    images = [(len(places), level.axis.out, level.axis.out) for level in levels]
-    blocks = tuple(
-        _region_list(shared, alone, (own, *((1, rows, cols) for rows, cols in stored)))
-        for own, stored, shared, alone in zip(images, maps, groups, strips, strict=True)
+    """The plan that the engine makes. blocks: `records` of the column. always: all is shared that can be, whether or not it
+    pays, for tests.
+    """
+    shares, window_of, tables = engine.load().plan(
+        blocks, column.channels, column.window, column.rounding == "up", windows, plane, macs_per_byte, always
     )
-    name = "sharing" if any(level.members.size for level in levels) else "brute-force"
-    return ColumnPlan(name, blocks, window_of)
+    found = (
+        RegionList(torch.from_numpy(regions), torch.from_numpy(pieces), torch.from_numpy(stores), outputs)
+        for regions, pieces, stores, outputs in tables
+    )
+    return ColumnPlan("sharing" if shares else "brute-force", tuple(found), window_of)
 
 
-def _region_list(groups: Tables, strips: Tables, outputs: tuple[tuple[int, int, int], ...]) -> RegionList:
-    """The tables of one block in one; what the strips' name counts from their own first."""
-    if len(groups[0]):
-        strips[0][:, 12] += len(groups[1])
-        strips[1][:, 4] += len(groups[2])
-        strips = tuple(np.concatenate(pair) for pair in zip(groups, strips, strict=True))  # type: ignore[assignment]
-    regions, pieces, stores = map(torch.from_numpy, strips)
-    return RegionList(regions, pieces, stores, outputs)
+@lru_cache(maxsize=64)
+def _blocks(column: Column, backend: str, precision: Precision, isa: str) -> np.ndarray:
+    """isa: of the engine, which decides its tiles."""
+    return records(column, tiles_of(column, backend, precision))
+
+
+def records(column: Column, tiles: tuple[OutputTile, ...]) -> np.ndarray:
+    """The column's blocks as the engine's records (csrc/core/plan/column.h), their convolutions computed in these tiles."""
+    found = np.zeros(len(column.blocks), engine.load().block_dtype)
+    for row, block, tile in zip(found, column.blocks, tiles, strict=True):
+        pool = block.pool or Pool(1, 1)
+        for name in ("filters", "size", "stride", "padding", "groups"):
+            row[name] = getattr(block, name)
+        row["pool_size"], row["pool_stride"] = pool.size, pool.stride
+        row["norm_size"] = block.norm.size if isinstance(block.norm, SameMapNorm) else 1
+        row["norm_first"] = block.order == "conv-norm-pool"
+        row["tile_side"], row["tile_size"], row["tile_macs"] = tile.side, tile.size, tile.macs
+    return found

@@ -50,6 +50,7 @@ MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training"
     [
         ("csrc/cpu/conv_impl.h", MEASURED),
         ("CMakeLists.txt", MEASURED),
+        ("csrc/core/plan/rim.cpp", MEASURED | {"predicted"}),
         ("dcnn_fast/spec/presets.py", set(suites.NAMES)),
         ("dcnn_fast/scoring/forward.py", {"score", "roofline", "paper", "jpeg", "scaling"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling"}),
@@ -78,7 +79,7 @@ def test_a_new_file_and_a_removed_one_are_changes(tree):
     assert "csrc" in sources.changed(before, tree)["block"]
     (tree / "csrc" / "cpu" / "new.h").unlink()
     assert sources.changed(before, tree) == {}
-    (tree / "dcnn_fast" / "plan" / "rim.py").unlink()
+    (tree / "dcnn_fast" / "plan" / "brute.py").unlink()
     assert set(sources.changed(before, tree)) == (MEASURED | {"predicted"})
 
 

@@ -201,6 +201,7 @@ def test_explain_lists_views_head_and_update_and_what_lacks_a_forced_backend():
     assert "head: 50x1000-256-2 labels-50 views-1 images-float32: triton" in on_gpu
 
 
+@pytest.mark.needs_engine
 def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
     result = run("plan", folder / "a.png", "--model", "dcnn", "--svg", tmp_path / "plan.svg")
     assert result.returncode == 0, result.stderr

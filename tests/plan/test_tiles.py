@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 
 from dcnn_fast.ops.block import OutputTile
-from dcnn_fast.plan import brute_force, geometry, level, share
-from dcnn_fast.plan.cost import costs_of
+from dcnn_fast.plan import brute_force
+from dcnn_fast.plan.share import planned, records
+from tests.plan import reference_plan
 from tests.plan.networks import cases, preset_columns
 from tests.plan.tiles import run_block
 
+pytestmark = pytest.mark.needs_engine
 
-@pytest.fixture
-def tiles(monkeypatch):
-    """Sets the tiles of blocks: a function of a block's size and stride."""
+MACS_PER_BYTE = 9.0
 
-    def use(tile_of):
-        monkeypatch.setattr(geometry, "output_tile", lambda backend, *, size, stride, **_: tile_of(size, stride))
 
-    return use
+def tiles_of(column, tile_of):
+    """Of every block, by its size and stride."""
+    return tuple(tile_of(block.size, block.stride) for block in column.blocks)
+
+
+def share(column, windows, plane, tile_of, always=False):
+    """always: all is shared that can be, in every block, whether or not it pays."""
+    return planned(column, windows, plane, records(column, tiles_of(column, tile_of)), MACS_PER_BYTE, always)
 
 
 def random_tiles(seed):
@@ -48,14 +53,11 @@ def random_plane(shape):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_sharing_gives_what_brute_force_gives(part, tiles, monkeypatch):
-    # So that all is shared that can be, in every block, whether or not it pays.
-    monkeypatch.setattr(level, "savings", lambda costs, windows: (np.full(windows.table.shape[:2], 1e30),) * 2)
+def test_sharing_gives_what_brute_force_gives(part):
     shared = deep = 0
     for seed, column, windows, plane, _ in cases(range(part * 1000, part * 1000 + 60)):
         tile_of = random_tiles(seed)
-        tiles(tile_of)
-        plan = share(column, windows, plane)
+        plan = share(column, windows, plane, tile_of, always=True)
         shared += plan.name == "sharing"
         deep += any(len(block.outputs) > 1 for block in plan.blocks)  # a map: the next block shares as well
         expected = run(column, brute_force(column, windows), tile_of, random_plane(plane), 1)
@@ -65,20 +67,20 @@ def test_sharing_gives_what_brute_force_gives(part, tiles, monkeypatch):
 
 
 @pytest.mark.parametrize("number", range(len(preset_columns())))
-def test_sharing_gives_what_brute_force_gives_for_presets(number, tiles):
+def test_sharing_gives_what_brute_force_gives_for_presets(number):
     column = preset_columns()[number]
-    tiles(winograd)
     windows = np.array([[9, 3], [25, 35], [41, 3], [25, 3], [25, 4]])
     plane = (column.window + 41, column.window + 35)
-    plan = share(column, windows, plane)
+    plan = share(column, windows, plane, winograd)
     assert plan.name == "sharing"
     expected = run(column, brute_force(column, windows), winograd, random_plane(plane), 1)
     assert np.array_equal(run(column, plan, winograd, random_plane(plane), 2), expected)
 
 
-def test_a_plan_never_costs_more_than_brute_force(tiles):
+def test_a_plan_never_costs_more_than_brute_force():
     for seed, column, windows, plane, _ in cases(range(5000, 5200)):
-        tiles(random_tiles(seed))
-        plan, brute = share(column, windows, plane), brute_force(column, windows)
-        for number, (ours, theirs, price) in enumerate(zip(plan.blocks, brute.blocks, costs_of(column, "cpu"), strict=True)):
+        tile_of = random_tiles(seed)
+        plan, brute = share(column, windows, plane, tile_of), brute_force(column, windows)
+        costs = reference_plan.costs_of(column, tiles_of(column, tile_of), MACS_PER_BYTE)
+        for number, (ours, theirs, price) in enumerate(zip(plan.blocks, brute.blocks, costs, strict=True)):
             assert price.of(ours) <= price.of(theirs), (seed, number)

@@ -93,6 +93,7 @@ def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(si
     assert bad[0].error and numbers(bad[1]) == expected[0]
 
 
+@pytest.mark.needs_engine
 def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
     scorer = Scorer(small.model(), "cuda", views=6, dtype="float16", grid=2)
     photo = np.random.default_rng(5).integers(0, 256, (34, 40, 3)).astype(np.uint8)

@@ -15,7 +15,7 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
-# csrc/cpu/kernel.h
+# csrc/cpu/kernel.h, csrc/core/tile.h
 _NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2
 PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
@@ -44,18 +44,13 @@ def _precision_refused(precision: Precision) -> str | None:
 
 
 def output_tile(size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
-    """Winograd's tiles (csrc/cpu/winograd_impl.h). channels, filters: of one group.
-
-    The rule is `winograd_taps` of csrc/cpu/kernel.h; the costs of a tile's transforms are fitted to measured blocks.
+    """Winograd's tiles where the engine computes in them (csrc/core/tile.h), without it sums over taps. channels, filters: of
+    one group. A precision that the engine does not have counts as bf16, whose values are as short.
     """
-    taps = -(-size // stride)  # of each of the stride x stride images of every stride-th pixel
-    points = {3: 6, 5: 8, 6: 8}.get(taps)
-    one_by_one = precision != "ieee" and (taps == 6 or precision == "bf16x3" or engine.has_tile_unit())
-    if points is None or one_by_one or channels * stride**2 < 12:
+    if engine.reason():
         return OutputTile(1, size, size**2)
-    side = points + 1 - taps
-    transforms = 13 / filters + 10 / (channels * stride**2)
-    return OutputTile(side, taps * stride, (points * stride / side) ** 2 * (1 + transforms))
+    known = precision if precision in PRECISIONS else "bf16"
+    return OutputTile(*engine.load().output_tile(engine.isa(), size, stride, channels, filters, PRECISIONS.index(known)))
 
 
 def forward(

@@ -216,6 +216,7 @@ def _runnable(column):
     return replace(column, blocks=tuple(blocks))
 
 
+@pytest.mark.needs_engine
 def test_a_plan_gives_bit_for_bit_what_brute_force_gives():
     shared = 0
     for seed, original, windows, plane, pixels in networks.cases(range(25)):

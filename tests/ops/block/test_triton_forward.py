@@ -191,6 +191,7 @@ def test_one_region_emits_several_phases_to_several_places():
         assert result[0, :, 2:].isnan().all() and result[0, :, :, 0].isnan().all() and result[1, :, :2].isnan().all()
 
 
+@pytest.mark.needs_engine
 def test_a_plan_gives_bit_for_bit_what_brute_force_gives():
     shared = 0
     for seed, column, windows, plane, pixels in networks.cases(range(40)):

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcnn_fast.ops.precision import Precision
-from dcnn_fast.plan.cluster import groups_of, run_lengths, run_starts
-from dcnn_fast.plan.cost import BlockCost, Constants, costs_and_constants, savings
-from dcnn_fast.plan.geometry import Axis, Windows, windows_of
-from dcnn_fast.plan.overlap import Groups, Phases
-from dcnn_fast.spec import Column
+from tests.plan.reference_plan.cluster import groups_of, run_lengths, run_starts
+from tests.plan.reference_plan.cost import BlockCost, Constants, savings
+from tests.plan.reference_plan.geometry import Axis, Windows, windows_of
+from tests.plan.reference_plan.overlap import Groups, Phases
 
 _LEAST_SAVED = 0.005  # of what the column takes by brute force: planning a block takes about as long as this saves
 
@@ -51,12 +49,15 @@ class _Block:
     results: np.ndarray
 
 
-def levels_of(column: Column, places: np.ndarray, backend: str, precision: Precision) -> tuple[list[Level], Constants]:
-    """Every block for windows at `places` [n, 2] of the plane, and what is constant in the blocks.
+def levels_of(
+    priced: tuple[tuple[BlockCost, ...], Constants], places: np.ndarray, always: bool
+) -> tuple[list[Level], Constants]:
+    """Every block for windows at `places` [n, 2] of the plane, and what is constant in the blocks. always: all is shared that
+    can be, whether or not it pays.
 
     A group reads a map of the block before, which is a phase's number there; the plane is map 0 of block 1.
     """
-    costs, of = costs_and_constants(column, backend, precision)
+    costs, of = priced
     axes = tuple(cost.axis for cost in costs)
     windows = windows_of(axes, places)
     stride, pool_stride = of.stride[:, None], of.pool_stride[:, None]
@@ -65,6 +66,8 @@ def levels_of(column: Column, places: np.ndarray, backend: str, precision: Preci
     kind = (residue * pool_stride + windows.phase[:, :, 0]) * pool_stride + windows.phase[:, :, 1]
     shareable = windows.shared[:, :, :, 1].min(axis=2) >= 0
     saved, whole = savings(of, windows)
+    if always:
+        saved[:] = whole[:] = 1e30
     saved[~shareable] = 0.0
     needs = lattice[..., None] + windows.needs
     results = lattice[..., None] // pool_stride[:, :, None, None] + windows.shared

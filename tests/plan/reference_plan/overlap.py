@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dcnn_fast.plan.geometry import Axis
+from tests.plan.reference_plan.geometry import Axis
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
-from dcnn_fast.plan.cost import Constants
-from dcnn_fast.plan.geometry import AFTER, ALL, BEFORE, NONE, SHARED, Span
-from dcnn_fast.plan.level import Level
+from tests.plan.reference_plan.cost import Constants
+from tests.plan.reference_plan.geometry import AFTER, ALL, BEFORE, NONE, SHARED, Span
+from tests.plan.reference_plan.level import Level
 
 # The parts along each axis that four rectangles of results are: [0] a frame of shared ones or around them, [1] everything.
 _ROWS = np.array([[BEFORE, AFTER, SHARED, SHARED], [ALL, NONE, NONE, NONE]])

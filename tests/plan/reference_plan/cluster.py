@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcnn_fast.plan.cost import BlockCost
+from tests.plan.reference_plan.cost import BlockCost
 
 
 def run_starts(labels: np.ndarray) -> np.ndarray:

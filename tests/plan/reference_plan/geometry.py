@@ -10,19 +10,15 @@ Everything here takes arrays, or integers, and gives arrays.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from dcnn_fast.ops.block import OutputTile, output_tile
-from dcnn_fast.ops.precision import Precision
+from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.spec import Block, Column, Pool, Rounding, SameMapNorm
 
 BEFORE, AFTER, SHARED, ALL, NONE = range(5)  # parts of results along an axis: the rim's two sides, the shared ones, all, none
-_MOST_CACHED = 4096  # residues whose geometry is kept: far more than any preset has
 
 
 class Span(NamedTuple):
@@ -163,23 +159,6 @@ class Windows:
         return Windows(self.table[number])
 
 
-def tiles_of(column: Column, backend: str, precision: Precision) -> tuple[OutputTile, ...]:
-    """Every block's tiles. Not kept, as the instruction set in use decides."""
-    inputs = (column.channels, *(block.filters for block in column.blocks))
-    return tuple(
-        output_tile(
-            backend,
-            size=block.size,
-            stride=block.stride,
-            channels=channels // block.groups,
-            filters=block.filters // block.groups,
-            precision=precision,
-        )
-        for block, channels in zip(column.blocks, inputs, strict=False)
-    )
-
-
-@lru_cache(maxsize=64)
 def axes_of(column: Column, tiles: tuple[OutputTile, ...]) -> tuple[Axis, ...]:
     """Every block of the column along one axis; windows are square, so both axes are alike."""
     axes: list[Axis] = []
@@ -214,18 +193,8 @@ def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: Output
 
 def windows_of(axes: tuple[Axis, ...], places: np.ndarray) -> Windows:
     """Every block, [blocks, ...], for windows at `places`, pixels of the plane along one axis, of any shape."""
-    period = math.lcm(
-        *(axis.step * math.lcm(axis.tile.side, axis.pool_stride) for axis in axes)
-    )  # nothing else of a window's place matters
-    if period > _MOST_CACHED:
-        flat, shape = places.reshape(-1), np.arange(places.size).reshape(places.shape)
-        return Windows(_tables(axes, flat)[:, shape])
-    return Windows(_all_residues(axes, period)[:, places % period])
-
-
-@lru_cache(maxsize=64)
-def _all_residues(axes: tuple[Axis, ...], period: int) -> np.ndarray:
-    return _tables(axes, np.arange(period))
+    flat, shape = places.reshape(-1), np.arange(places.size).reshape(places.shape)
+    return Windows(_tables(axes, flat)[:, shape])
 
 
 def _tables(axes: tuple[Axis, ...], places: np.ndarray) -> np.ndarray:

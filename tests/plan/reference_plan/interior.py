@@ -12,10 +12,10 @@ from itertools import pairwise
 import numpy as np
 
 from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
-from dcnn_fast.plan.cost import Constants
-from dcnn_fast.plan.level import Level
-from dcnn_fast.plan.overlap import Regions, cut_by_piece, regions_apart
-from dcnn_fast.plan.rim import Tables, wanted_of
+from tests.plan.reference_plan.cost import Constants
+from tests.plan.reference_plan.level import Level
+from tests.plan.reference_plan.overlap import Regions, cut_by_piece, regions_apart
+from tests.plan.reference_plan.rim import Tables, wanted_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,42 @@
+// Integers along one axis and along two, with division as lattices need it: rounded down, or up, whatever the sign.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace dcnn {
+
+inline int64_t floor_div(int64_t value, int64_t by) { return value / by - (value % by < 0); }
+inline int64_t ceil_div(int64_t value, int64_t by) { return value / by + (value % by > 0); }
+inline int64_t floor_mod(int64_t value, int64_t by) {
+  const int64_t rest = value % by;
+  return rest < 0 ? rest + by : rest;
+}
+
+// first ... last, both included.
+struct Range {
+  int64_t first, last;
+
+  bool empty() const { return last < first; }
+  int64_t count() const { return last - first + 1; }
+  Range moved(int64_t by) const { return {first + by, last + by}; }
+};
+
+inline Range common(Range a, Range b) { return {std::max(a.first, b.first), std::min(a.last, b.last)}; }
+inline Range around(Range a, Range b) { return {std::min(a.first, b.first), std::max(a.last, b.last)}; }
+
+struct Rectangle {
+  Range rows, cols;
+
+  bool empty() const { return rows.empty() || cols.empty(); }
+};
+
+inline Rectangle common(const Rectangle& a, const Rectangle& b) { return {common(a.rows, b.rows), common(a.cols, b.cols)}; }
+inline Rectangle around(const Rectangle& a, const Rectangle& b) { return {around(a.rows, b.rows), around(a.cols, b.cols)}; }
+
+// How many places a rectangle has, as a double: a product of two extents may pass 64 bits.
+inline double area(const Rectangle& r) {
+  return r.empty() ? 0.0 : static_cast<double>(r.rows.count()) * static_cast<double>(r.cols.count());
+}
+
+}  // namespace dcnn

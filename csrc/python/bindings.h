@@ -1,0 +1,14 @@
+// What module.cpp puts together, one file a subject.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace dcnn {
+
+// The records of core/tables.h as numpy dtypes.
+void bind_tables(pybind11::module_& m);
+
+// Plans of core/plan, and the engine's tiles.
+void bind_plan(pybind11::module_& m);
+
+}  // namespace dcnn

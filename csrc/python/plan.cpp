@@ -1,0 +1,84 @@
+// Plans for Python: a column's blocks and windows as arrays in, the tables of all blocks out, without a copy of them.
+#include "core/plan/plan.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "plain_arithmetic.h"
+#include "run.h"
+
+namespace py = pybind11;
+
+namespace dcnn {
+
+namespace {
+
+// The rows as an int64 matrix, whose memory is freed with it.
+template <typename Row>
+py::array matrix(std::vector<Row>&& rows) {
+  constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
+  auto owned = std::make_unique<std::vector<Row>>(std::move(rows));
+  const auto count = static_cast<py::ssize_t>(owned->size());
+  const auto* data = reinterpret_cast<const int64_t*>(owned->data());
+  const py::capsule free(owned.get(), [](void* vector) { delete static_cast<std::vector<Row>*>(vector); });
+  owned.release();
+  return py::array_t<int64_t>({count, kFields}, data, free);
+}
+
+py::tuple tables_of(BlockTables&& block) {
+  py::tuple outputs(block.outputs.size());
+  for (size_t i = 0; i < block.outputs.size(); ++i) {
+    const OutputShape& shape = block.outputs[i];
+    outputs[i] = py::make_tuple(shape.images, shape.rows, shape.cols);
+  }
+  return py::make_tuple(matrix(std::move(block.regions)), matrix(std::move(block.pieces)), matrix(std::move(block.stores)), outputs);
+}
+
+// blocks: rows of block_dtype; windows: [n, 2], (top, left) of each; plane: rows and columns. Returns whether any windows share, which
+// distinct window each is, and for each block its tables of regions, pieces and stores and the shapes of its outputs.
+py::tuple plan(const py::array_t<BlockRow, py::array::c_style>& blocks, int64_t channels, int64_t window, bool round_up,
+               const py::array_t<int64_t, py::array::c_style>& windows, const std::pair<int64_t, int64_t>& plane, double macs_per_byte,
+               bool always) {
+  if (blocks.ndim() != 1) throw py::value_error("plan: blocks must be one row a block");
+  if (windows.ndim() != 2 || windows.shape(1) != 2) throw py::value_error("plan: windows must be [n, 2], (top, left) of each");
+  const ColumnShape column{channels, window, round_up, {blocks.data(), blocks.data() + blocks.shape(0)}};
+  std::vector<Window> places;
+  for (py::ssize_t i = 0; i < windows.shape(0); ++i) places.push_back({windows.at(i, 0), windows.at(i, 1)});
+  Plan made{};
+  {
+    const py::gil_scoped_release unlocked;
+    const PlainArithmetic plain;
+    made = plan_of(column, places, {plane.first, plane.second}, {macs_per_byte, always});
+  }
+  py::tuple tables(made.blocks.size());
+  for (size_t i = 0; i < made.blocks.size(); ++i) tables[i] = tables_of(std::move(made.blocks[i]));
+  return py::make_tuple(made.shares, py::array_t<int64_t>(static_cast<py::ssize_t>(made.window_of.size()), made.window_of.data()),
+                        tables);
+}
+
+// channels, filters: of one group. Returns side, size and multiply-adds, as OutputTile of dcnn_fast/ops/block/params.py.
+std::tuple<int64_t, int64_t, double> output_tile(const std::string& isa, int64_t size, int64_t stride, int64_t channels,
+                                                 int64_t filters, int precision) {
+  if (size < 1 || stride < 1 || channels < 1 || filters < 1) throw py::value_error("output_tile: every size must be at least 1");
+  const OutputTile tile = engine_tile({size, stride, channels, filters}, static_cast<Precision>(precision), isa_named(isa).bf16);
+  return {tile.side, tile.size, tile.macs};
+}
+
+}  // namespace
+
+void bind_plan(py::module_& m) {
+  PYBIND11_NUMPY_DTYPE(BlockRow, filters, size, stride, padding, groups, pool_size, pool_stride, norm_size, norm_first, tile_side,
+                       tile_size, tile_macs);
+  m.attr("block_dtype") = py::dtype::of<BlockRow>();
+  m.def("plan", &plan, "The regions that every block computes for a column's windows.");
+  m.def("output_tile", &output_tile, "How an instruction set computes a convolution's outputs: one by one, or in tiles.");
+}
+
+}  // namespace dcnn
