@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from tests.cli.command import lines, names, rows, score, shell
+from tests.cli.command import lines, names, rows, score
 
 
 def test_what_is_passed_over_is_counted_by_kind(model, folder, tmp_path):
@@ -87,6 +87,6 @@ def test_a_broken_entry_costs_no_old_rows(model, folder, tmp_path):
     (folder / "self.jpg").symlink_to("self.jpg")
     assert score(model, folder, "--csv", table, "--resume").returncode == 1
     assert len(rows(table)) == 5
-    result = shell(model, f"cd '{tmp_path}'; printf '%0300d\\n' 1 | score - --csv s.csv --resume")
+    result = score(model, "-", "--csv", table, "--resume", input="1" * 300 + "\n")
     assert result.returncode == 1
     assert len(rows(table)) == 6

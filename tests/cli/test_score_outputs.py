@@ -14,8 +14,19 @@ from tests.cli.command import MAIN, environment, files_of, names, rows, score, s
 OURS = "path,mean,std,label,views,seed,error\n"
 
 
-@pytest.mark.parametrize("option", ["--csv", "--jsonl", "--html"])
-@pytest.mark.parametrize("typed", ["same", "dotted", "hard link", "link", "in a listed folder", "the model"])
+@pytest.mark.parametrize(
+    ("option", "typed"),
+    [
+        ("--csv", "same"),
+        ("--jsonl", "same"),
+        ("--html", "same"),
+        ("--csv", "dotted"),
+        ("--jsonl", "hard link"),
+        ("--html", "link"),
+        ("--csv", "in a listed folder"),
+        ("--jsonl", "the model"),
+    ],
+)
 def test_an_output_that_is_an_input_is_refused_and_left_as_it_is(model, folder, tmp_path, option, typed):
     photograph = folder / "a.png"
     (tmp_path / "copy.safetensors").write_bytes(model.read_bytes())
@@ -44,23 +55,24 @@ def test_an_option_that_swallows_the_first_of_many_photographs_costs_none(model,
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("option", "make", "message"),
     [
-        (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_text("my notes"), "holds something else than"),
-        (lambda path: path.write_bytes(b"\0\x01"), "holds something else than"),
-        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        ("--csv", lambda path: path.mkdir(), "is a folder"),
+        ("--html", lambda path: path.mkdir(), "is a folder"),
+        ("--csv", lambda path: path.write_text("my notes"), "holds something else than"),
+        ("--jsonl", lambda path: path.write_text('{"my": "notes"}'), "holds something else than"),
+        ("--html", lambda path: path.write_bytes(b"\0\x01"), "holds something else than"),
+        ("--jsonl", lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
     ],
 )
-def test_what_is_not_the_programs_own_is_refused_even_with_overwrite(model, folder, tmp_path, make, message):
+def test_what_is_not_the_programs_own_is_refused_even_with_overwrite(model, folder, tmp_path, option, make, message):
     output = tmp_path / "output"
     make(output)
     before = files_of(tmp_path)
-    for option in ("--csv", "--jsonl", "--html"):
-        result = score(model, folder, option, output, "--overwrite")
-        assert result.returncode == 2
-        assert f"error: {option}: {output}" in result.stderr and message in result.stderr
-        assert "Traceback" not in result.stderr
+    result = score(model, folder, option, output, "--overwrite")
+    assert result.returncode == 2
+    assert f"error: {option}: {output}" in result.stderr and message in result.stderr
+    assert "Traceback" not in result.stderr
     assert files_of(tmp_path) == before
 
 
@@ -103,7 +115,7 @@ def test_links_are_written_through_and_modes_kept(model, folder, tmp_path):
 @pytest.mark.parametrize("option", ["--csv", "--jsonl", "--html"])
 def test_devices_and_pipes_are_written_straight(model, folder, tmp_path, option):
     first = {"--csv": OURS, "--jsonl": '{"probs"', "--html": "<!doctype html>"}[option]
-    for name in ("-", "/dev/stdout", "/dev/fd/1"):
+    for name in ("-", "/dev/stdout", "/dev/fd/1") if option == "--html" else ("-",):
         result = score(model, folder / "a.png", option, name)
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith(first)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dcnn_fast import load_model, save_model
-from tests.cli.command import FIELDS, lines, names, rows, score, shell
+from tests.cli.command import FIELDS, lines, names, rows, score
 
 HEADER = ",".join(FIELDS) + "\n"
 
@@ -74,7 +74,8 @@ def test_another_run_is_refused_by_the_options_that_differ(model, folder, tmp_pa
         (["--background", "#000000", "--seed", 1], "--seed 0 (here 1), --background ffffff (here 000000);"),
         (["--model", tmp_path / "other.safetensors"], f"--model {model} of digest"),
     ):
-        for files in (["--csv", table], ["--jsonl", objects], ["--csv", table, "--jsonl", objects]):
+        both = ["--csv", table, "--jsonl", objects]
+        for files in (both, both[:2], both[2:]) if options[0] == "--grid" else (both,):
             result = score(model, folder, *files, "--resume", *options)
             assert result.returncode == 2
             assert "was made with " + differing in result.stderr, result.stderr
@@ -152,18 +153,27 @@ def test_a_folder_that_could_not_be_listed_leaves_no_failure_once_it_can(model, 
 def test_a_picture_is_known_however_it_was_typed(model, folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
     (folder / "z.png").symlink_to(folder / "a.png")
-    first = shell(model, f"cd '{tmp_path}'; score photos --csv s.csv")
+    first = score(model, "photos", "--csv", "s.csv", cwd=tmp_path)
     assert first.returncode == 0
     assert "1 of the paths led to an image that was named before" in first.stderr
     before = (tmp_path / "s.csv").read_text()
     assert names(tmp_path / "s.csv") == ["a.png", "b.JPG", "c.webp", 'comma, "quote".png']
     assert "\nphotos/a.png," in before
-    for typed in ("$PWD/photos", "./photos/", "photos/sub/../", "link", "link/a.png $PWD/photos/*.png", "photos/z.png", "-"):
-        again = shell(model, f"cd '{tmp_path}'; ls photos/*.png | score {typed} --csv s.csv --resume")
+    listed = "photos/a.png\n./photos/b.JPG\n"
+    for typed in (
+        [folder],
+        ["./photos/"],
+        ["photos/sub/../"],
+        ["link"],
+        ["link/a.png", folder / "b.JPG"],
+        ["photos/z.png"],
+        ["-"],
+    ):
+        again = score(model, *typed, "--csv", "s.csv", "--resume", cwd=tmp_path, input=listed)
         assert again.returncode == 0, again.stderr
         assert "images in" not in again.stderr
         assert (tmp_path / "s.csv").read_text() == before
-    twice = shell(model, f"cd '{tmp_path}'; score photos/a.png $PWD/photos/a.png link/a.png --csv t.csv")
+    twice = score(model, "photos/a.png", folder / "a.png", "link/a.png", "--csv", "t.csv", cwd=tmp_path)
     assert "2 of the paths led to an image that was named before" in twice.stderr
     assert len(rows(tmp_path / "t.csv")) == 1
 
@@ -178,17 +188,18 @@ def test_relative_paths_are_known_from_another_folder(model, folder, tmp_path):
     (tmp_path / "elsewhere" / "photos").mkdir(parents=True)
     shutil.copy(folder / "a.png", tmp_path / "elsewhere" / "photos" / "a.png")  # another picture of the same relative path
     (folder / "bad.png").write_bytes(b"bad")
-    assert shell(model, f"cd '{tmp_path}'; score photos/a.png photos/bad.png --csv s.csv --jsonl s.jsonl").returncode == 1
-    other = f"cd '{tmp_path}/elsewhere'; score"
-    again = shell(model, f"{other} ../photos/a.png --csv ../s.csv --jsonl ../s.jsonl --html sheet.html --resume")
+    files = ["--csv", tmp_path / "s.csv", "--jsonl", tmp_path / "s.jsonl"]
+    other = tmp_path / "elsewhere"
+    assert score(model, "photos/a.png", "photos/bad.png", *files, cwd=tmp_path).returncode == 1
+    again = score(model, "../photos/a.png", *files, "--html", "sheet.html", "--resume", cwd=other)
     assert "images in" not in again.stderr
-    assert (tmp_path / "elsewhere" / "sheet.html").read_text().count("data:image/jpeg;base64,") == 1
-    result = shell(model, f"{other} photos ../photos --csv ../s.csv --jsonl ../s.jsonl --resume")
+    assert (other / "sheet.html").read_text().count("data:image/jpeg;base64,") == 1
+    result = score(model, "photos", "../photos", *files, "--resume", cwd=other)
     assert result.returncode == 1
     expected = [f"{tmp_path}/elsewhere/photos/a.png", *(f"{folder}/{name}" for name in ("b.JPG", "bad.png", "c.webp"))]
     assert [row["path"] for row in rows(tmp_path / "s.csv")][:5] == ["photos/a.png", *expected]
     assert [line["path"] for line in lines(tmp_path / "s.jsonl")] == [row["path"] for row in rows(tmp_path / "s.csv")]
-    back = shell(model, f"cd '{tmp_path}'; score photos elsewhere/photos --csv s.csv --jsonl s.jsonl --resume")
+    back = score(model, "photos", "elsewhere/photos", *files, "--resume", cwd=tmp_path)
     assert len(rows(tmp_path / "s.csv")) == 6
     assert "1 of 6 images could not be scored" in back.stderr
 
@@ -197,12 +208,12 @@ def test_a_folder_that_was_moved_with_its_csv_goes_on(model, folder, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     folder.rename(home / "photos")
-    assert shell(model, f"cd '{home}'; score photos --csv s.csv").returncode == 0
+    assert score(model, "photos", "--csv", "s.csv", cwd=home).returncode == 0
     home.rename(tmp_path / "moved")
-    result = shell(model, f"cd '{tmp_path}/moved'; score photos --csv s.csv --resume")
+    result = score(model, "photos", "--csv", "s.csv", "--resume", cwd=tmp_path / "moved")
     assert result.returncode == 0
     assert "images in" not in result.stderr and "is gone" in result.stderr
-    assert "is gone" not in shell(model, f"cd '{tmp_path}/moved'; score photos --csv s.csv --resume").stderr
+    assert "is gone" not in score(model, "photos", "--csv", "s.csv", "--resume", cwd=tmp_path / "moved").stderr
 
 
 @pytest.mark.parametrize("lost", ["csv", "jsonl", "both", "all of jsonl", "all of csv", "changed"])
