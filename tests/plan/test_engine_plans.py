@@ -42,9 +42,12 @@ def problem_of(rng):
         plane = tuple(int(side) for side in column.window + rng.integers(0, 30, 2))
         return column, random_windows(rng, column, plane), plane
     column = PRESETS[rng.integers(len(PRESETS))]
-    room, step = rng.choice([32, 100, 400, 2000]), int(rng.choice([1, 2, 4, 8]))
+    room, step = rng.choice([32, 100, 400, 2000]), int(rng.choice([1, 2, 4, 8, 24, 56]))
     plane = tuple(int(side) for side in column.window + rng.integers(0, room + 1, 2))
-    return column, rng.integers(0, (np.array(plane) - column.window) // step + 1, (rng.integers(1, 51), 2)) * step, plane
+    windows = rng.integers(0, (np.array(plane) - column.window) // step + 1, (rng.integers(1, 51), 2)) * step
+    if rng.random() < 0.4:  # on a square plane, with every window's mirror image: what decides between equal costs is seen
+        plane, windows = (max(plane),) * 2, np.concatenate([windows, windows[:, ::-1]])
+    return column, windows, plane
 
 
 def random_tiles(rng, column):
