@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Programs keep signals ignored that they were started to ignore (nohup, a job in the background). Those that tests start
+    # must not depend on how the tests were started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     if config.getoption("device") == "cuda":
         if not torch.cuda.is_available():
             raise pytest.UsageError("--device cuda needs a CUDA device")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -119,7 +118,6 @@ class _NobodyReadsError(Exception):
 
 def run(options: ScoreOptions) -> int:
     """Score what `options` name and return the exit status of `dcnn-fast score`."""
-    warnings.filterwarnings("ignore", module="PIL")  # what matters in a file is in its row: its notes or its error
     with Stop() as stop:
         try:
             return _run(options, stop)

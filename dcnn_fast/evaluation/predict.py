@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.nets import Input, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
+from dcnn_fast.ops.plain_torch import default_modes, plain_torch
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.training.surroundings import own_surroundings, plain_products
 
 _WINDOWS_AT_A_TIME = 64
 
@@ -160,7 +160,8 @@ def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, g
     for example in examples:
         try:
             photo = read(example.source)
-            cut = [_windows(photo.pixels, photo.digest, wanted, views, grid, seed) for wanted in inputs]
+            digest = photo.digest
+            cut = [_windows(photo.pixels, digest, wanted, views, grid, seed) for wanted in inputs]
         except (ReadError, ValueError) as error:
             yield str(error)
             continue
@@ -183,7 +184,7 @@ def _windows(pixels: np.ndarray, digest: str, wanted: Input, views: int, grid: i
 def _probabilities(net: nn.Module, cut: Sequence[Tensor], device: torch.device) -> np.ndarray:
     """[views, labels] float64, whatever the process around has set."""
     parts = []
-    with own_surroundings(gradients=False), plain_products(device):
+    with default_modes(gradients=False), plain_torch(device):
         for start in range(0, len(cut[0]), _WINDOWS_AT_A_TIME):
             logits = net(*(windows[start : start + _WINDOWS_AT_A_TIME].to(device) for windows in cut))
             first = logits if isinstance(logits, Tensor) else logits[0]

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Column
-from dcnn_fast.nets.memory import order_of, owned
 from dcnn_fast.nets.network import MultiColumn
+from dcnn_fast.ops.memory import order_of, owned
 from dcnn_fast.ops.precision import Precision
 
 FORMAT = 1

@@ -38,9 +38,7 @@ def share(
         return brute_force(column, windows)
     places = np.ascontiguousarray(windows, np.int64)
     isa = engine.isa() if backend == "cpu" else ""
-    if (
-        len(places) and (places == places[0]).all()
-    ):  # of a column whose window is the whole plane, say: every photograph's the same
+    if len(places) and (places == places[0]).all():  # a window that is the whole plane, say: the same for every photograph
         top, left = places[0].tolist()
         return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=np.zeros(len(places), np.int64))
     return planned(column, places, plane, _blocks(column, backend, precision, isa), MACS_PER_BYTE[backend])

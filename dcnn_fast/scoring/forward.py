@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, MultiColumn, network_with
-from dcnn_fast.nets.memory import copied
+from dcnn_fast.ops.memory import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan

@@ -1,4 +1,4 @@
-"""Whether this machine has what a run needs, said before the run begins."""
+"""The machine that a run is on: whether it has what is needed, said before the run begins, and its generators."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def require_machine(device: torch.device, *, tensorboard: bool = False) -> None:
     for module, extra in _EXTRAS.items():
         if find_spec(module) is None and (module != "tensorboard" or tensorboard):
             raise ValueError(f"{module} must be installed: pip install 'dcnn-fast[{extra}]'")
+
+
+def generator_of(device: torch.device) -> torch.Generator:
+    """The generator that torch's operations on `device` draw from by default; no other device's."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        found: torch.Generator = torch.cuda.default_generators[index]
+        return found
+    return torch.default_generator

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Column, Input, Model, MultiColumn, save_model
+from dcnn_fast.ops.plain_torch import default_modes, plain_torch
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, SKIPPED, Folder, require_folder
@@ -26,10 +27,9 @@ from dcnn_fast.training.learning import columns_of, computed_in, held_still, mul
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
 from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
-from dcnn_fast.training.machine import require_machine
+from dcnn_fast.training.machine import generator_of, require_machine
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.settings import Settings, differences, settings_from_dict
-from dcnn_fast.training.surroundings import generator_of, own_surroundings, plain_products
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
@@ -111,7 +111,7 @@ def train(
         raise ValueError("net must not have been made in torch.inference_mode, where nothing can be learnt")
     folder = Folder(out, warn)
     with ExitStack() as stack:
-        stack.enter_context(own_surroundings(gradients=True))
+        stack.enter_context(default_modes(gradients=True))
         world, where = stack.enter_context(joined(torch.device(device)))
         if world.first:
             require_folder(out, resume=resume)
@@ -288,7 +288,7 @@ class _Run:
         loss = torch.zeros((), dtype=torch.float32, device=self.device)
         self.update.zero_grad()
         if cases.numbers:
-            with plain_products(self.device):
+            with plain_torch(self.device):
                 loss = loss_of(self.net(*windows), targets.to(self.device), torch.tensor(labelled, dtype=torch.float64))
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         loss = self._summed(loss.detach())

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast.data import Example
+from dcnn_fast.ops.plain_torch import plain_torch
 from dcnn_fast.training.distributed import World
 from dcnn_fast.training.loading import Draws, Request, load
 from dcnn_fast.training.losses import layers_of
-from dcnn_fast.training.surroundings import plain_products
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def look(
         for cases in loaded:
             bad += cases.bad
             if cases.numbers:
-                with plain_products(device):
+                with plain_torch(device):
                     layers = layers_of(net(*cases.on(device, draws.pictures.inputs)))
                 probs, *second = (_averaged(logits, draws.views) for logits in layers)
                 named = second[0].argmax(dim=1).tolist() if second else [-1] * len(cases.numbers)

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.linear.params import LinearParams
-
-_SERIAL = 16384  # values: torch spreads an operation on 32768 or more over its threads
+from dcnn_fast.ops.memory import copied
 
 
 def can_run(params: LinearParams, device: torch.device) -> str | None:
@@ -34,7 +33,7 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Te
 def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams, result: Tensor, threads: int) -> None:
     """Write the product to `result` (contiguous), with one instruction set."""
     bf16 = params.precision == "bf16"
-    x = _bf16(x) if bf16 else x
+    x = copied(x, torch.bfloat16) if bf16 else x
     if bf16 and not engine.load().has_bf16(isa):
         x, weight, bf16 = x.float(), weight.float(), False
     x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
@@ -42,12 +41,3 @@ def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams,
         isa, x.data_ptr(), weight.data_ptr(), bias.data_ptr(), result.data_ptr(), params.rows, params.inputs,
         params.outputs, params.relu, bf16, threads,
     )  # fmt: skip
-
-
-def _bf16(x: Tensor) -> Tensor:
-    """x rounded, in pieces that torch does on one thread: its other threads would go on spinning beside the engine's."""
-    result = torch.empty(x.shape, dtype=torch.bfloat16, device="cpu")
-    pairs = zip(torch.split(x.reshape(-1), _SERIAL), torch.split(result.view(-1), _SERIAL), strict=True)
-    for source, target in pairs:
-        target.copy_(source)
-    return result
