@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dcnn_fast.cli import descriptors
+from dcnn_fast.printable import printable
 
 _PIPE_WIDTH = 10_000  # a pipe has no width: never cut a path there
 
@@ -57,12 +58,6 @@ def fail(message: str, status: int = 2) -> NoReturn:
     """Print `message` as an error, on one line, and leave with `status`."""
     note(f"error: {message}")
     raise typer.Exit(status)
-
-
-def printable(text: str) -> str:
-    """`text` with bytes that are not text, control characters and line ends shown as escapes."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def prepare_streams() -> None:

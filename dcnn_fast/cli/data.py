@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import sets
-from dcnn_fast.cli.console import fail, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.console import fail, plain_table, stderr, stdout
+from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
     from dcnn_fast.cli.targets import Kind

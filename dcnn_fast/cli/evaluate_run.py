@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from dcnn_fast.cli.console import StreamError, fail, note, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Kind, Target, TargetError, Wanted, reserve
@@ -27,6 +27,7 @@ from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, aver
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model, second_task
 from dcnn_fast.ops.dispatch import BackendError
+from dcnn_fast.printable import printable
 from dcnn_fast.spec import Network
 
 PARTS = ("test", "train", "all")

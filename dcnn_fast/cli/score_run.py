@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from dcnn_fast import engine
-from dcnn_fast.cli.console import fail, note, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
 from dcnn_fast.cli.record import RECORD, Record, record_path
@@ -28,6 +28,7 @@ from dcnn_fast.data.folders import Found, Passed, PatternError, Search
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.dispatch import BackendError
+from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.viz.contact_sheet import contact_sheet
 

@@ -12,10 +12,11 @@ from typing import Any
 import typer
 
 from dcnn_fast import spec
-from dcnn_fast.cli.console import fail, note, plain_table, printable, stderr, stdout
+from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
+from dcnn_fast.printable import printable
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dcnn_fast.viz.files import save_figure, shown
+from dcnn_fast.printable import printable
+from dcnn_fast.viz.files import save_figure
 
 Bars = Mapping[tuple[str, str, str], tuple[float, float]]
 
@@ -29,8 +30,8 @@ def save_category_chart(bars: Bars, path: Path) -> None:
         lefts = [i - 0.45 for i in majorities]
         axes.hlines(list(majorities.values()), lefts, [left + 0.9 for left in lefts], "black", label="commonest label")
         axes.set(ylabel="accuracy, %", ylim=(0, 100))
-        axes.set_title(shown(method), parse_math=False)
-        axes.set_xticks(range(len(categories)), [shown(category) for category in categories], parse_math=False)
+        axes.set_title(printable(method), parse_math=False)
+        axes.set_xticks(range(len(categories)), [printable(category) for category in categories], parse_math=False)
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize="small", ncols=len(names), loc="outside upper center")
     save_figure(figure, path)

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,26 +66,6 @@ class Rated(Protocol):
     def views(self) -> int: ...
     @property
     def error(self) -> str | None: ...
-
-
-def write_contact_sheet(
-    path: Path,
-    best: Sequence[Rated],
-    failed: Sequence[Rated],
-    total: int,
-    *,
-    max_pixels: int = reading.MAX_PIXELS,
-    caution: str | None = None,
-) -> None:
-    """Write the page of `contact_sheet` to `path`, through links; it appears whole or not at all. Raises OSError."""
-    real = Path(os.path.realpath(path))
-    page = contact_sheet(best, failed, total, folder=real.parent, max_pixels=max_pixels, caution=caution)
-    with tempfile.TemporaryDirectory(prefix=".sheet-", dir=real.parent) as folder:
-        partial = Path(folder, "page")
-        partial.write_bytes(page)
-        if real.exists():
-            partial.chmod(real.stat().st_mode & 0o7777)
-        partial.replace(real)
 
 
 def contact_sheet(

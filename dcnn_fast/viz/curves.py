@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dcnn_fast.viz.files import save_figure, shown
+from dcnn_fast.printable import printable
+from dcnn_fast.viz.files import save_figure
 
 _SHARES = {
     "test_accuracy": "accuracy", "test_balanced_accuracy": "balanced accuracy", "test_auc": "AUC",
@@ -33,7 +34,7 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
             axes.legend(fontsize="small")
     rates.set_ylim(bottom=0)
     if title:
-        figure.suptitle(shown(title), parse_math=False)
+        figure.suptitle(printable(title), parse_math=False)
     save_figure(figure, path)
 
 

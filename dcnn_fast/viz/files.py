@@ -1,4 +1,4 @@
-"""Pictures as files: their names, the text in them, and the mark by which the program knows its own."""
+"""Pictures as files: their names, and the mark by which the program knows its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ _DOTS_PER_INCH = 100
 def safe(name: str) -> str:
     """The name with what file systems may not like replaced."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
-
-
-def shown(text: str) -> str:
-    """`text`, from a file or a path, as it can be drawn: on one line, bytes that are not text as escapes."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def is_ours(head: bytes) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from dcnn_fast.data import ReadError, read
-from dcnn_fast.viz.files import shown
+from dcnn_fast.printable import printable
 
 _SIDE, _LINE, _GAP = 160, 18, 8
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
@@ -31,11 +31,11 @@ def grid(rows: Sequence[Row]) -> Image.Image:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     top = _GAP
     for row in rows:
-        draw.text((_GAP, top), shown(row.title), _INK, font)
+        draw.text((_GAP, top), printable(row.title), _INK, font)
         for column, (source, caption) in enumerate(row.photographs):
             left = _GAP + column * (_SIDE + _GAP)
             _paste(sheet, source, left, top + _LINE)
-            draw.text((left, top + _LINE + _SIDE + 2), shown(caption), _INK, font)
+            draw.text((left, top + _LINE + _SIDE + 2), printable(caption), _INK, font)
         top += _SIDE + 2 * _LINE + _GAP
     return sheet
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from dcnn_fast.data.tables import IAD_THRESHOLDS
 from dcnn_fast.evaluation.predict import Predictions
-from dcnn_fast.viz.files import save_figure, shown
+from dcnn_fast.printable import printable
+from dcnn_fast.viz.files import save_figure
 from dcnn_fast.viz.grid import Row
 
 
@@ -75,8 +76,8 @@ def save_distributions(predictions: Predictions, path: Path) -> None:
     for axes, (title, values) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         known = np.isfinite(values)
         parts = [values[known & (labels == label)] for label in range(len(predictions.labels))]
-        axes.hist(parts, bins=30, stacked=True, label=[shown(label) for label in predictions.labels])
-        axes.set_xlabel(shown(title), parse_math=False)
+        axes.hist(parts, bins=30, stacked=True, label=[printable(label) for label in predictions.labels])
+        axes.set_xlabel(printable(title), parse_math=False)
         axes.set_ylabel("photographs")
     legend = axes.legend(fontsize="small", ncols=1 + len(predictions.labels) // 8)
     for text in legend.get_texts():

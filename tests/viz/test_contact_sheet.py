@@ -13,9 +13,13 @@ import pytest
 from PIL import Image
 
 from dcnn_fast.scoring import Score
-from dcnn_fast.viz.contact_sheet import write_contact_sheet
+from dcnn_fast.viz.contact_sheet import contact_sheet
 
 NAMES = ["plain.jpg", 'quote".png', "<script>alert(1)</script>.png", "ümlaut & 100%.png", "new\nline.png", "$name.png"]
+
+
+def write(path, best, failed, total, **options):
+    path.write_bytes(contact_sheet(best, failed, total, folder=path.parent, **options))
 
 
 class Page(HTMLParser):
@@ -50,7 +54,7 @@ def rated(tmp_path):
 def test_every_photograph_is_shown_in_order_and_linked(rated, tmp_path):
     sheet = tmp_path / "out" / "sheet.html"
     sheet.parent.mkdir()
-    write_contact_sheet(sheet, rated, [], len(rated))
+    write(sheet, rated, [], len(rated))
     page = Page(sheet.read_text(encoding="utf-8"))
     links = page.all("a", "href")
     assert [os.path.normpath(sheet.parent / unquote(link)) for link in links] == [score.path for score in rated]
@@ -65,20 +69,20 @@ def test_every_photograph_is_shown_in_order_and_linked(rated, tmp_path):
 
 
 def test_the_page_needs_nothing_from_elsewhere(rated, tmp_path):
-    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated))
+    write(tmp_path / "s.html", rated, [], len(rated))
     text = (tmp_path / "s.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://|<link|@import|url\(", text)
 
 
 def test_bars_stay_inside_their_frame(rated, tmp_path):
-    write_contact_sheet(tmp_path / "s.html", [Score(path=rated[0].path, mean=0.98, std=0.1, views=50)], [], 1)
+    write(tmp_path / "s.html", [Score(path=rated[0].path, mean=0.98, std=0.1, views=50)], [], 1)
     styles = Page((tmp_path / "s.html").read_text()).all("b", "style")
     assert styles == ["left:88.0%;width:12.0%"]
 
 
 def test_what_failed_and_what_is_left_out_is_said(rated, tmp_path):
     failed = [Score(path="bad<b>.jpg", error="truncated & gone")]
-    write_contact_sheet(tmp_path / "s.html", rated[:2], failed, 7)
+    write(tmp_path / "s.html", rated[:2], failed, 7)
     page = Page((tmp_path / "s.html").read_text())
     assert "7 images, 50 views each; the 2 best are shown." in page.text
     assert "bad<b>.jpg: truncated & gone" in page.text
@@ -86,36 +90,27 @@ def test_what_failed_and_what_is_left_out_is_said(rated, tmp_path):
 
 def test_labels_stand_where_there_is_no_mean(rated, tmp_path):
     style = Score(path=rated[0].path, probs={"silhouettes": 0.7, "macro": 0.3}, label="silhouettes", views=50)
-    write_contact_sheet(tmp_path / "s.html", [style], [], 1)
+    write(tmp_path / "s.html", [style], [], 1)
     assert "silhouettes" in Page((tmp_path / "s.html").read_text()).text
 
 
 def test_a_photograph_that_has_gone_since_leaves_a_gap(rated, tmp_path):
     os.remove(rated[0].path)
-    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated))
+    write(tmp_path / "s.html", rated, [], len(rated))
     assert Page((tmp_path / "s.html").read_text()).all("img", "src")[0] == "data:,"
 
 
 def test_a_caution_stands_before_the_photographs_and_what_made_the_page_is_said(rated, tmp_path):
-    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated), caution="higher for <blurred> pictures")
+    write(tmp_path / "s.html", rated, [], len(rated), caution="higher for <blurred> pictures")
     text = (tmp_path / "s.html").read_text()
     assert text.index("higher for &lt;blurred&gt; pictures") < text.index("<figure>")
     assert text.index("higher for") < text.index("images, 50 views each")
     assert ("generator", "dcnn-fast") in [(a.get("name"), a.get("content")) for tag, a in Page(text).tags if tag == "meta"]
-    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated))
+    write(tmp_path / "s.html", rated, [], len(rated))
     assert 'class="caution"' not in (tmp_path / "s.html").read_text()
 
 
-def test_a_sheet_is_written_through_a_link_and_links_from_where_it_is(rated, tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    (tmp_path / "s.html").symlink_to("deep/er/s.html")
-    write_contact_sheet(tmp_path / "s.html", rated, [], len(rated))
-    assert (tmp_path / "s.html").is_symlink()
-    links = Page((tmp_path / "deep" / "er" / "s.html").read_text(encoding="utf-8")).all("a", "href")
-    assert [os.path.normpath(tmp_path / "deep" / "er" / unquote(link)) for link in links] == [score.path for score in rated]
-
-
 def test_an_empty_sheet_is_a_page(tmp_path):
-    write_contact_sheet(tmp_path / "s.html", [], [], 0)
+    write(tmp_path / "s.html", [], [], 0)
     assert "0 images" in (tmp_path / "s.html").read_text()
     assert sorted(os.listdir(tmp_path)) == ["s.html"]
