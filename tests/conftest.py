@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.ops.on_cpu import DEVICE_VARIABLE
+from tests.seconds import Seconds
 
 ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
 
@@ -29,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    config.pluginmanager.register(Seconds())
     if config.getoption("device") == "cuda":
         if not torch.cuda.is_available():
             raise pytest.UsageError("--device cuda needs a CUDA device")
