@@ -93,7 +93,7 @@ def planned(params: BlockParams, layout: str) -> tuple[Launch, int]:
 
 def code_of(what: Launch) -> str:
     """A hash of what the machine code of the launch follows from, whatever the compiler's version."""
-    text = "".join((cuda_compile.sources() / name).read_text() for name in (_SOURCE, "intrinsics.cuh", "region.cuh"))
+    text = "".join(cuda_compile.texts_of(_SOURCE).values())
     return hashlib.sha256(repr((text, sorted(what.constants.items()), what.grid)).encode()).hexdigest()[:12]
 
 

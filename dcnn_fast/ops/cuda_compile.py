@@ -4,8 +4,9 @@ NVRTC is called through ctypes: five functions of a plain C library do the job, 
 `cuda.bindings` another wheel whose version has to fit NVRTC's. The library comes from the wheel nvidia-cuda-nvrtc (CUDA 13) or
 nvidia-cuda-nvrtc-cu12.
 
-Sources name what they include from the folder of all sources (`#include "intrinsics.cuh"`, `#include "block/tile.cuh"`), and
-include nothing else. NVRTC is given their text and no folder to look in: what the cache's key is made of is all that it sees.
+Sources name what they include from the folder of all sources (`#include "intrinsics.cuh"`) or from the one around it
+(`#include "core/tables.h"`), and include nothing else. NVRTC is given their text and no folder to look in: what the cache's key
+is made of is all that it sees.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: P
     Any number of processes may call it at a time: the first compiles, the others wait for it. A file that is not whole is
     compiled again. The cache is `dcnn_fast/cuda` in XDG_CACHE_HOME or ~/.cache; where that cannot be written nothing is kept.
     """
-    texts = _texts(source, folder or sources())
+    texts = texts_of(source, folder)
     options = _options(defines, capability)
     key = _key(texts, options)
     kept = cache_folder() / f"{key}.kernel"
@@ -87,7 +88,7 @@ def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: P
 
 def content_hash(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> str:
     """What the machine code follows from, as a hash: all text, defines, flags, target and NVRTC's version."""
-    return _key(_texts(source, folder or sources()), _options(defines, capability))
+    return _key(texts_of(source, folder), _options(defines, capability))
 
 
 def cache_folder() -> Path:
@@ -96,16 +97,23 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "dcnn_fast" / "cuda"
 
 
-def _texts(source: str, folder: Path) -> dict[str, str]:
+def texts_of(source: str, folder: Path | None = None) -> dict[str, str]:
     """The text of `source` and of every file that it includes, directly or not, by the name it is included under."""
     texts: dict[str, str] = {}
     left = [source]
     while left:
         name = left.pop()
         if name not in texts:
-            texts[name] = (folder / name).read_text(encoding="utf-8")
+            texts[name] = _file(name, folder or sources()).read_text(encoding="utf-8")
             left += _INCLUDE.findall(texts[name])
     return texts
+
+
+def _file(name: str, folder: Path) -> Path:
+    """The file of that name: in the folder, as in a package, or, as in a clone, in the one around it."""
+    within = folder / name
+    beside = folder.parent / name
+    return beside if beside.is_file() and not within.is_file() else within
 
 
 def _options(defines: Mapping[str, Any], capability: int) -> tuple[str, ...]:

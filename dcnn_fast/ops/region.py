@@ -12,12 +12,14 @@ own first output; its receptive field has its corner at pixel (top, left), and o
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.records import PIECE, REGION, STORE
+from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.spec import Pool, Rounding, window_count
 
 
@@ -81,20 +83,12 @@ class Region:
     pieces: tuple[Piece, ...]
 
 
-REGION_FIELDS = tuple(f.name for f in fields(Region))[:-1]
-PIECE_FIELDS = tuple(f.name for f in fields(Piece))[:-1]
-STORE_FIELDS = tuple(f.name for f in fields(Store))
-_REGION_ROW = np.dtype([(name, np.int64) for name in (*REGION_FIELDS, "first", "count")])  # RegionRow of csrc/core/tables.h
-
-
 @dataclass(frozen=True)
 class RegionList:
     """Regions as tables, which is what kernels read.
 
-    regions: [R, 14] int64, the fields of Region in order, then the index of its first piece and their number. This and the
-        others are records of csrc/core/tables.h, seen as matrices.
-    pieces: [P, 6] int64, the fields of Piece in order, then the index of its first store and their number.
-    stores: [S, 8] int64, the fields of Store in order.
+    regions, pieces, stores: [n, fields] int64 each, the records of csrc/core/tables.h as matrices. A region names the first of
+        its pieces and their number, a piece the first of its stores and theirs.
     outputs: (images, height, width) of each output tensor that is stored to.
     passed: what `require_regions` has found them right for, so that a plan that is used again is not checked again; torch's own
         writes to the tables undo it, writes past torch do not.
@@ -113,12 +107,12 @@ class RegionList:
         pieces: list[tuple[int, ...]] = []
         stores: list[tuple[int, ...]] = []
         for region in regions:
-            rows.append((*(getattr(region, name) for name in REGION_FIELDS), len(pieces), len(region.pieces)))
+            rows.append((*astuple(replace(region, pieces=()))[:-1], len(pieces), len(region.pieces)))
             for piece in region.pieces:
-                pieces.append((*(getattr(piece, name) for name in PIECE_FIELDS), len(stores), len(piece.stores)))
+                pieces.append((piece.top, piece.left, piece.rows, piece.cols, len(stores), len(piece.stores)))
                 stores += map(astuple, piece.stores)
-        tables = _table(rows, len(REGION_FIELDS) + 2), _table(pieces, len(PIECE_FIELDS) + 2), _table(stores, len(STORE_FIELDS))
-        return cls(*tables, tuple(outputs))
+        tables = np.array(rows, REGION), np.array(pieces, PIECE), np.array(stores, STORE)
+        return cls(matrix(tables[0]), matrix(tables[1]), matrix(tables[2]), tuple(outputs))
 
     def __len__(self) -> int:
         return int(self.regions.shape[0])
@@ -132,18 +126,14 @@ class RegionList:
         for *row, first, count in self.regions.tolist():
             yield Region(*row, pieces=tuple(pieces[first : first + count]))  # type: ignore[misc]
 
-    def rows(self) -> np.ndarray:
-        """[R], the table of regions with its columns by name: the fields of Region, `first` and `count`. Shares its memory."""
-        return self.regions.numpy().view(_REGION_ROW)[:, 0]
+    def rows(self) -> Rows:
+        """[R], the table of regions by the names of its fields. Shares its memory."""
+        return records(self.regions, REGION)
 
     def conv_outputs(self) -> int:
         """Convolution outputs computed per filter, over all regions."""
         rows = self.rows()
         return int((rows["rows"] * rows["cols"]).sum())
-
-
-def _table(rows: list[tuple[int, ...]], width: int) -> Tensor:
-    return torch.from_numpy(np.array(rows, dtype=np.int64).reshape(len(rows), width))
 
 
 def whole(
@@ -158,7 +148,7 @@ def whole(
     pool: Pool | None,
 ) -> RegionList:
     """One region per image of one source [images, C, height, width]: the block of the whole image, brute force."""
-    windows = _table([(n, 0, 0) for n in range(images)], 3)
+    windows = torch.tensor([(n, 0, 0) for n in range(images)], dtype=torch.int64).reshape(images, 3)
     return of_windows(windows, height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool)
 
 
@@ -178,29 +168,28 @@ def of_windows(
     windows: [N, 3] int64 of (image, top, left) in source 0, or [N, 4] of (source, image, top, left).
     height, width: extents of every window.
     """
-    corners = windows.numpy()[:, -3:]
-    count = len(corners)
+    count = len(windows)
+    *source, image, top, left = windows.numpy().T
     conv_rows, conv_cols = (window_count(extent + 2 * padding, size, stride, rounding) for extent in (height, width))
     pooled = pool or Pool(1, 1)
     rows, cols = (window_count(extent, pooled.size, pooled.stride, rounding) for extent in (conv_rows, conv_cols))
     if rows < 1 or cols < 1:
         raise ValueError(f"windows of {height} x {width} are too small for a block of size {size}, padding {padding}, {pool}")
     index = np.arange(count)
-    regions = np.zeros((count, len(REGION_FIELDS) + 2), np.int64)
-    regions[:, 0] = windows.numpy()[:, 0] if windows.shape[1] == 4 else 0
-    regions[:, 1:4] = corners
-    regions[:, 4], regions[:, 5] = height, width
-    regions[:, 6:8] = corners[:, 1:] - padding
-    regions[:, 8], regions[:, 9] = conv_rows, conv_cols
-    regions[:, 12], regions[:, 13] = index, 1
-    pieces = np.zeros((count, len(PIECE_FIELDS) + 2), np.int64)
-    pieces[:, 2], pieces[:, 3] = rows, cols
-    pieces[:, 4], pieces[:, 5] = index, 1
-    stores = np.zeros((count, len(STORE_FIELDS)), np.int64)
-    stores[:, 2], stores[:, 3] = rows, cols
-    stores[:, 5] = index
-    tables = torch.from_numpy(regions), torch.from_numpy(pieces), torch.from_numpy(stores)
-    return RegionList(*tables, ((count, rows, cols),))
+    regions, pieces, stores = zeros(count, REGION), zeros(count, PIECE), zeros(count, STORE)
+    for name, of in zip(("image", "window_top", "window_left"), (image, top, left), strict=True):
+        regions[name] = of
+    if source:
+        regions["source"] = source[0]
+    regions["window_height"], regions["window_width"] = height, width
+    regions["top"], regions["left"] = top - padding, left - padding
+    regions["rows"], regions["cols"] = conv_rows, conv_cols
+    pieces["rows"], pieces["cols"] = rows, cols
+    for table in (regions, pieces):
+        table["first"], table["count"] = index, 1
+    stores["height"], stores["width"] = rows, cols
+    stores["image"] = index
+    return RegionList(matrix(regions), matrix(pieces), matrix(stores), ((count, rows, cols),))
 
 
 def require_regions(
@@ -222,27 +211,39 @@ def require_regions(
     asked = (*sources, size, stride, padding, rounding, pool, *(table._version for table in tables if tracked))
     if tracked and asked in regions.passed:
         return
-    table, pieces, stores = regions.regions.numpy(), regions.pieces.numpy(), regions.stores.numpy()
-    for name, rows, width in (("regions", table, 14), ("pieces", pieces, 6), ("stores", stores, 8)):
-        if rows.ndim != 2 or rows.shape[1] != width or rows.dtype != np.int64:
-            raise ValueError(f"regions: the table of {name} must be int64 [n, {width}], got {rows.dtype} {list(rows.shape)}")
-        if rows.size and not (rows.min() > -(2**31) and rows.max() < 2**31):  # so that no sum below can overflow
-            raise ValueError(f"regions: the table of {name} must hold values of less than 2**31")
+    table, pieces, stores = (
+        _checked(name, of, record)
+        for name, of, record in (
+            ("regions", regions.regions, REGION), ("pieces", regions.pieces, PIECE), ("stores", regions.stores, STORE),
+        )
+    )  # fmt: skip
     extents = np.array(sources, dtype=np.int64).reshape(-1, 3)
-    _require_rows(table, "region", REGION_FIELDS, _region_rules(table, extents, len(pieces), size, stride, padding, rounding))
+    _require_rows(table, "region", _region_rules(table, extents, len(pieces), size, stride, padding, rounding))
     owner, taken = _members(table)
     pieces = pieces[taken]
-    _require_rows(pieces, "piece", PIECE_FIELDS, _piece_rules(pieces, table[owner], len(stores), pool or Pool(1, 1)))
+    _require_rows(pieces, "piece", _piece_rules(pieces, table[owner], len(stores), pool or Pool(1, 1)))
     owner, taken = _members(pieces)
     outputs = np.array(regions.outputs, dtype=np.int64).reshape(-1, 3)
-    _require_rows(stores[taken], "store", STORE_FIELDS, _store_rules(stores[taken], pieces[owner], outputs))
+    _require_rows(stores[taken], "store", _store_rules(stores[taken], pieces[owner], outputs))
     if tracked:
         regions.passed.add(asked)
 
 
-def _members(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the rows that `table`'s last two columns (first, count) name: whose each is, and which."""
-    first, count = table[:, -2], table[:, -1]
+def _checked(name: str, table: Tensor, record: np.dtype[np.void]) -> Rows:
+    """The table's records. Raises ValueError naming it where it is no such table, or a sum of its values could overflow."""
+    fields = record.names or ()
+    if table.dim() != 2 or table.shape[1] != len(fields) or table.dtype != torch.int64:
+        got = f"{str(table.dtype).removeprefix('torch.')} {list(table.shape)}"
+        raise ValueError(f"regions: the table of {name} must be int64 [n, {len(fields)}], got {got}")
+    values = table.numpy()
+    if values.size and not (values.min() > -(2**31) and values.max() < 2**31):
+        raise ValueError(f"regions: the table of {name} must hold values of less than 2**31")
+    return records(table, record)
+
+
+def _members(table: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that `table`'s rows name by `first` and `count`: whose each is, and which."""
+    first, count = table["first"], table["count"]
     owner = np.repeat(np.arange(len(table)), count)
     return owner, np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner]
 
@@ -250,18 +251,20 @@ def _members(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 Rule = tuple[str, np.ndarray]
 
 
-def _require_rows(table: np.ndarray, kind: str, names: Sequence[str], rules: Iterable[Rule]) -> None:
+def _require_rows(table: Rows, kind: str, rules: Iterable[Rule]) -> None:
     for rule, holds in rules:
         bad = np.flatnonzero(~holds)
         if bad.size:
-            row = dict(zip(names, table[bad[0]].tolist(), strict=False))
+            row = dict(zip(table.dtype.names or (), table[bad[0]].tolist(), strict=True))
             raise ValueError(f"regions: {kind} {bad[0]}: {rule}, got {row}")
 
 
 def _region_rules(
-    table: np.ndarray, sources: np.ndarray, pieces: int, size: int, stride: int, padding: int, rounding: Rounding
+    table: Rows, sources: np.ndarray, pieces: int, size: int, stride: int, padding: int, rounding: Rounding
 ) -> Iterator[Rule]:
-    source, image, wt, wl, wh, ww, top, left, rows, cols, _, _, first, count = table.T
+    source, image, top, left, rows, cols = (table[name] for name in ("source", "image", "top", "left", "rows", "cols"))
+    wt, wl, wh, ww = (table[f"window_{name}"] for name in ("top", "left", "height", "width"))
+    first, count = table["first"], table["count"]
     yield f"source must be 0 to {len(sources) - 1}", (source >= 0) & (source < len(sources))
     images, height, width = sources[source].T
     yield "image must lie in its source", (image >= 0) & (image < images)
@@ -283,9 +286,9 @@ def _region_rules(
     yield f"pieces must lie in the table of {pieces}", (first >= 0) & (count >= 0) & (first + count <= pieces)
 
 
-def _piece_rules(pieces: np.ndarray, owners: np.ndarray, stores: int, pool: Pool) -> Iterator[Rule]:
-    top, left, rows, cols, first, count = pieces.T
-    conv_rows, conv_cols = owners[:, 8], owners[:, 9]
+def _piece_rules(pieces: Rows, owners: Rows, stores: int, pool: Pool) -> Iterator[Rule]:
+    top, left, rows, cols, first, count = (pieces[name] for name in ("top", "left", "rows", "cols", "first", "count"))
+    conv_rows, conv_cols = owners["rows"], owners["cols"]
     yield "rows and cols must be at least 1", (rows > 0) & (cols > 0)
     last_row, last_col = top + (rows - 1) * pool.stride, left + (cols - 1) * pool.stride
     yield (
@@ -295,12 +298,13 @@ def _piece_rules(pieces: np.ndarray, owners: np.ndarray, stores: int, pool: Pool
     yield f"stores must lie in the table of {stores}", (first >= 0) & (count >= 0) & (first + count <= stores)
 
 
-def _store_rules(stores: np.ndarray, owners: np.ndarray, outputs: np.ndarray) -> Iterator[Rule]:
-    st, sl, height, width, output, image, ot, ol = stores.T
+def _store_rules(stores: Rows, owners: Rows, outputs: np.ndarray) -> Iterator[Rule]:
+    st, sl, height, width = (stores[name] for name in ("skip_top", "skip_left", "height", "width"))
+    output, image, ot, ol = (stores[name] for name in ("output", "image", "out_top", "out_left"))
     yield "height and width must be at least 1", (height > 0) & (width > 0)
     yield (
         "the rectangle must lie in its piece",
-        (st >= 0) & (sl >= 0) & (st + height <= owners[:, 2]) & (sl + width <= owners[:, 3]),
+        (st >= 0) & (sl >= 0) & (st + height <= owners["rows"]) & (sl + width <= owners["cols"]),
     )
     yield f"output must be 0 to {len(outputs) - 1}", (output >= 0) & (output < len(outputs))
     images, out_height, out_width = outputs[output].T

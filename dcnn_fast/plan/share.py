@@ -26,22 +26,24 @@ def reason() -> str | None:
 
 
 def share(
-    column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee"
-) -> ColumnPlan:
+    column: Column, windows: np.ndarray, plane: tuple[int, int], backend: str = "cpu", precision: Precision = "ieee",
+    always: bool = False,
+) -> ColumnPlan:  # fmt: skip
     """A plan that costs no more than brute force, block by block; brute force where the C++ engine is not there.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
-    whose costs and tiles count; on another backend the plan gives the same results but for rounding. A pure function of its
-    arguments and, of the engine, its instruction set.
+    whose costs and tiles count; on another backend the plan gives the same results but for rounding. always: all is shared that
+    can be, whether or not it pays, as examples and tests want it. A pure function of its arguments and, of the engine, its
+    instruction set.
     """
     if engine.reason():
         return brute_force(column, windows)
     places = np.ascontiguousarray(windows, np.int64)
     isa = engine.isa() if backend == "cpu" else ""
-    if len(places) and (places == places[0]).all():  # a window that is the whole plane, say: the same for every photograph
+    if len(places) and (places == places[0]).all() and not always:  # a window that is the whole plane, say: the same for every photograph
         top, left = places[0].tolist()
         return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=np.zeros(len(places), np.int64))
-    return planned(column, places, plane, _blocks(column, backend, precision, isa), MACS_PER_BYTE[backend])
+    return planned(column, places, plane, _blocks(column, backend, precision, isa), MACS_PER_BYTE[backend], always)
 
 
 @lru_cache(maxsize=64)
@@ -56,9 +58,7 @@ def _alone(
 def planned(
     column: Column, windows: np.ndarray, plane: tuple[int, int], blocks: np.ndarray, macs_per_byte: float, always: bool = False
 ) -> ColumnPlan:
-    """The plan that the engine makes. blocks: `records` of the column. always: all is shared that can be, whether or not it
-    pays, for tests.
-    """
+    """The plan that the engine makes. blocks: `records` of the column. always: as `share` says."""
     shares, window_of, tables = engine.load().plan(
         blocks, column.channels, column.window, column.rounding == "up", windows, plane, macs_per_byte, always
     )

@@ -58,7 +58,7 @@ MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training"
         ("bench/suites/score.py", {"score"}),
         ("bench/peers/plain.py", {"block", "score", "paper", "jpeg", "gpu"}),
         ("bench/gpu_cost.py", {"kernels"}),
-        ("csrc/cuda/region.cuh", set()),
+        ("csrc/cuda/intrinsics.cuh", set()),
         ("dcnn_fast/ops/block/triton_config.py", {"predicted", "kernels"}),
         ("dcnn_fast/cli/score.py", set()),
         ("bench/report.py", set()),

@@ -11,12 +11,15 @@ from typing import Any
 from dcnn_fast.ops.cuda_compile import compiled, definitions, sources
 
 DATA = Path(__file__).parent / "data"
+TABLES = Path(__file__).parents[2] / "csrc" / "core" / "tables.h"
 COMPILERS = ("nvrtc", "nvcc") if shutil.which("nvcc") else ("nvrtc",)
 
 
 def copied(folder: Path) -> Path:
-    """A copy of csrc/cuda, with the kernels of tests/ops/data beside the headers."""
+    """A copy of csrc/cuda and what it includes, with the kernels of tests/ops/data beside the headers."""
     shutil.copytree(sources(), folder)
+    (folder / "core").mkdir(exist_ok=True)
+    shutil.copy(TABLES, folder / "core")
     for file in DATA.glob("*.cu"):
         shutil.copy(file, folder)
     return folder
@@ -36,6 +39,6 @@ def ptx_by(compiler: str, folder: Path, source: str, defines: Mapping[str, Any],
     if compiler == "nvrtc":
         return compiled(source, defines, 80, folder).ptx
     file = out / "nvcc.ptx"
-    options = ["-std=c++17", "-arch=sm_80", "-lineinfo", "-I", str(folder), *definitions(defines)]
+    options = ["-std=c++17", "-arch=sm_80", "-lineinfo", "-I", str(folder), "-I", str(folder.parent), *definitions(defines)]
     subprocess.run(["nvcc", *options, "-ptx", "-o", str(file), str(folder / source)], check=True, capture_output=True)
     return file.read_text()

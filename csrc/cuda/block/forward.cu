@@ -5,7 +5,7 @@
 // up to 252 registers. Limit, by the model: the tensor cores, on an H100 shared memory. The design, with its figures:
 // csrc/cuda/README.md.
 #include "intrinsics.cuh"
-#include "region.cuh"
+#include "core/tables.h"
 
 #ifndef CHANNELS  // of the source
 #define CHANNELS 64
@@ -112,12 +112,6 @@ __device__ __forceinline__ unsigned place_in_ring(int output, int octet) {
     }
 }
 
-// A strip of a region: its outputs from (row, col) on, `rows` x `cols`; it owns the pool windows that start in its first
-// `own_rows` x `own_cols`. It is computed `step` rows at a time.
-struct Strip {
-    Index region, row, col, rows, cols, own_rows, own_cols, step;
-};
-
 // The patch that is being staged: where its pixels come from, where they go, and how far this thread has come.
 struct Patch {
     const char* source;                          // its first pixel's first channel, as if the window had no end
@@ -133,11 +127,11 @@ struct Patch {
 };
 
 struct Tables {
-    const Region* regions;
-    const Source* sources;
+    const RegionRow* regions;
+    const SourceRow* sources;
 };
 
-__device__ __forceinline__ int narrow(Index value) { return static_cast<int>(value); }
+__device__ __forceinline__ int narrow(int64_t value) { return static_cast<int>(value); }
 
 // Units from a row of outputs to the next: eight outputs in row-major order then lie in eight different groups of banks, in
 // one row or over two.
@@ -146,15 +140,16 @@ __device__ __forceinline__ int pitch_of(int cols) {
     return least + ((cols - least) & 7);
 }
 
-__device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const Strip& strip, int row, int chunk) {
-    const Region& region = tables.regions[strip.region];
-    const Source& source = tables.sources[region.source];
+__device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const StripRow& strip, int row, int chunk) {
+    const RegionRow& region = tables.regions[strip.region];
+    const SourceRow& source = tables.sources[region.source];
     constexpr int BYTE = BYTES ? 1 : 2;
     const int y = narrow(strip.row) + row, x = narrow(strip.col);
-    const Index pixel_row = region.top + static_cast<Index>(y) * STRIDE, pixel_col = region.left + static_cast<Index>(x) * STRIDE;
+    const int64_t pixel_row = region.top + static_cast<int64_t>(y) * STRIDE;
+    const int64_t pixel_col = region.left + static_cast<int64_t>(x) * STRIDE;
     patch.source = reinterpret_cast<const char*>(source.address) +
                    BYTE * (region.image * source.image + pixel_row * source.row + pixel_col * source.col +
-                           static_cast<Index>(chunk) * PIXEL * source.channel);
+                           static_cast<int64_t>(chunk) * PIXEL * source.channel);
     patch.row_stride = BYTE * narrow(source.row);
     patch.col_stride = BYTE * narrow(source.col);
     patch.channel_stride = BYTE * narrow(source.channel);
@@ -173,7 +168,7 @@ __device__ __forceinline__ void begin(Patch& patch, const Tables& tables, const 
     patch.down = THREADS / patch.padded;
     patch.right = THREADS % patch.padded;
     patch.chunk = chunk;
-    patch.paired = source.col == 4 && (reinterpret_cast<Index>(patch.source) | patch.row_stride) % (8 * BYTE) == 0;
+    patch.paired = source.col == 4 && (reinterpret_cast<int64_t>(patch.source) | patch.row_stride) % (8 * BYTE) == 0;
 }
 
 constexpr unsigned NOWHERE = 0xffffffffu;
@@ -210,7 +205,7 @@ __device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, 
                             (CHANNELS % PIXEL == 0 || PIXEL == 4 || patch.chunk * PIXEL + half * ITEM < CHANNELS);
     const unsigned place = target + place_of(patch.unit) +
                            (patch.row / STRIDE * patch.pitch + patch.row % STRIDE * patch.width) * 16;
-    const char* row = patch.source + static_cast<Index>(patch.row) * patch.row_stride + pixel * patch.col_stride;
+    const char* row = patch.source + static_cast<int64_t>(patch.row) * patch.row_stride + pixel * patch.col_stride;
     fetched.target[n] = place;
     if constexpr (CONVERTED) {
 #pragma unroll
@@ -244,7 +239,7 @@ __device__ __forceinline__ void fetch_unit(const Patch& patch, unsigned target, 
 #pragma unroll
                 for (int c = 0; c < ITEM; ++c) {
                     if (patch.chunk * PIXEL + half * ITEM + c >= CHANNELS) break;
-                    const char* at = source + static_cast<Index>(half * ITEM + c) * patch.channel_stride;
+                    const char* at = source + static_cast<int64_t>(half * ITEM + c) * patch.channel_stride;
                     const unsigned value =
                         BYTES ? *reinterpret_cast<const unsigned char*>(at) : *reinterpret_cast<const unsigned short*>(at);
                     fetched.raw[n][(p * ITEM + c) / PER_WORD] |= value << (c % PER_WORD * (32 / PER_WORD));
@@ -420,20 +415,20 @@ __device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float
 __device__ __forceinline__ float positive(float value) { return value < 0.0f ? 0.0f : value; }
 
 struct Rest {
-    const Piece* pieces;
-    const Store* stores;
-    const Output* outputs;
+    const PieceRow* pieces;
+    const StoreRow* stores;
+    const OutputRow* outputs;
     float norm_scale, norm_power, norm_k;
 };
 
 // What a step's outputs make complete: rows [from, until) of pool windows' starts that this strip owns.
-__device__ __forceinline__ void emit(const Strip& strip, const Region& region, const Rest& rest, unsigned ring, int ring_rows,
+__device__ __forceinline__ void emit(const StripRow& strip, const RegionRow& region, const Rest& rest, unsigned ring, int ring_rows,
                                      int from, int until) {
     const int lane = threadIdx.x % 32, octet = lane % LANES;
     const int cols = narrow(strip.cols), last_row = narrow(strip.rows) - 1;
     const int filter = blockIdx.y * PART + octet * 8;
-    for (int p = 0; p < narrow(region.pieces); ++p) {
-        const Piece& piece = rest.pieces[region.first_piece + p];
+    for (int p = 0; p < narrow(region.count); ++p) {
+        const PieceRow& piece = rest.pieces[region.first + p];
         // The piece's windows among them: rows [first, first + down), columns [left, left + right).
         const int above = narrow(strip.row) + from - narrow(piece.top), beside = narrow(strip.col) - narrow(piece.left);
         const int first = above <= 0 ? 0 : (above + POOL_STRIDE - 1) / POOL_STRIDE;
@@ -462,12 +457,12 @@ __device__ __forceinline__ void emit(const Strip& strip, const Region& region, c
             }
             if constexpr (NORM > 0 && !NORM_FIRST) normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
             if (!taken || filter >= FILTERS) continue;
-            for (int s = 0; s < narrow(piece.stores); ++s) {
-                const Store& store = rest.stores[piece.first_store + s];
+            for (int s = 0; s < narrow(piece.count); ++s) {
+                const StoreRow& store = rest.stores[piece.first + s];
                 const int y = k - narrow(store.skip_top), x = l - narrow(store.skip_left);
                 if (y < 0 || y >= narrow(store.height) || x < 0 || x >= narrow(store.width)) continue;
-                const Output& output = rest.outputs[store.output];
-                const Index place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
+                const OutputRow& output = rest.outputs[store.output];
+                const int64_t place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
                 unsigned short* target = reinterpret_cast<unsigned short*>(output.address) + place * FILTERS + filter;
                 if constexpr (WIDE_STORES && FILTERS % 8 == 0) {
                     *reinterpret_cast<uint4*>(target) = make_uint4(values[0], values[1], values[2], values[3]);
@@ -487,9 +482,9 @@ __device__ __forceinline__ void emit(const Strip& strip, const Region& region, c
 using namespace dcnn;
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
-    const Strip* __restrict__ strips, int count,  // shared out between the thread blocks in order
-    const Region* __restrict__ regions, const Piece* __restrict__ pieces, const Store* __restrict__ stores,
-    const Source* __restrict__ sources, const Output* __restrict__ outputs,
+    const StripRow* __restrict__ strips, int count,  // shared out between the thread blocks in order
+    const RegionRow* __restrict__ regions, const PieceRow* __restrict__ pieces, const StoreRow* __restrict__ stores,
+    const SourceRow* __restrict__ sources, const OutputRow* __restrict__ outputs,
     const char* __restrict__ weight,  // [parts, CHUNKS, SIZE, STEPS, PART, 16] 16-bit, each 16 x 16 of them as matrices: packed()
     const float* __restrict__ bias,   // [parts * PART]
     const float* __restrict__ mean,   // [CHUNKS * PIXEL], or anything where SUBTRACT is not set
@@ -502,12 +497,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
     const Tables tables{regions, sources};
     const Rest rest{pieces, stores, outputs, norm_scale, norm_power, norm_k};
 
-    int at = narrow(static_cast<Index>(count) * blockIdx.x / gridDim.x);
-    const int end = narrow(static_cast<Index>(count) * (blockIdx.x + 1) / gridDim.x);
+    int at = narrow(static_cast<int64_t>(count) * blockIdx.x / gridDim.x);
+    const int end = narrow(static_cast<int64_t>(count) * (blockIdx.x + 1) / gridDim.x);
     if (at == end) return;
-    weight += static_cast<Index>(blockIdx.y) * STAGES * STAGE_BYTES;
+    weight += static_cast<int64_t>(blockIdx.y) * STAGES * STAGE_BYTES;
 
-    Strip strip = strips[at];
+    StripRow strip = strips[at];
     Patch patch;
     Fetched fetched;
     float first_means[MEANS];  // where there is one unit of channels alone
@@ -543,7 +538,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
             } else if (!last) {
                 begin(patch, tables, strip, row + rows, 0);
             } else if (!final) {
-                const Strip next = strips[at + 1];
+                const StripRow next = strips[at + 1];
                 begin(patch, tables, next, 0, 0);
             }
             if (final) patch.rows = 0;
@@ -567,7 +562,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
             side ^= 1;
         }
 
-        const Region& region = regions[strip.region];
+        const RegionRow& region = regions[strip.region];
         const int ring_rows = narrow(strip.step) + POOL - 1;
 #pragma unroll
         for (int tile = 0; tile < TILES; ++tile) {

@@ -1,7 +1,7 @@
 // The block's forward, simply: a thread block makes one result of all filters, a thread one filter of it, every product read from
 // global memory. What forward.cu is measured against; nothing is staged and nothing shared but a norm's maps.
 #include "intrinsics.cuh"
-#include "region.cuh"
+#include "core/tables.h"
 
 #ifndef CHANNELS  // of the source
 #define CHANNELS 64
@@ -41,16 +41,16 @@ __device__ float as_number(Half2 pair) { return widened<BF16>(static_cast<unsign
 __device__ float in_16_bits(float value) { return as_number(rounded<BF16>(value, 0.0f)); }
 
 // One output of the convolution, with bias and ReLU.
-__device__ float output_of(const Region& region, const Source& source, const unsigned short* weight, float bias,
-                           const float* mean, float scale, Index i, Index j) {
+__device__ float output_of(const RegionRow& region, const SourceRow& source, const unsigned short* weight, float bias,
+                           const float* mean, float scale, int64_t i, int64_t j) {
     float sum = 0.0f;
     for (int y = 0; y < SIZE; ++y) {
         for (int x = 0; x < SIZE; ++x) {
-            const Index row = region.top + i * STRIDE + y, col = region.left + j * STRIDE + x;
+            const int64_t row = region.top + i * STRIDE + y, col = region.left + j * STRIDE + x;
             if (row < region.window_top || row >= region.window_top + region.window_height) continue;
             if (col < region.window_left || col >= region.window_left + region.window_width) continue;
             for (int c = 0; c < CHANNELS; ++c) {
-                const Index at = region.image * source.image + row * source.row + col * source.col + c * source.channel;
+                const int64_t at = region.image * source.image + row * source.row + col * source.col + c * source.channel;
                 const float pixel = BYTES ? static_cast<float>(reinterpret_cast<const unsigned char*>(source.address)[at])
                                           : as_number(reinterpret_cast<const unsigned short*>(source.address)[at]);
                 sum += in_16_bits((pixel - mean[c]) * scale) * as_number(weight[(c * SIZE + y) * SIZE + x]);
@@ -73,27 +73,24 @@ __device__ float normalised(float value, float* maps, float scale, float power, 
     return value * exp2_approximate(-power * log2_approximate(k + scale * sum));
 }
 
-struct Window {
-    Index region, piece, row, col;
-};
-
 extern "C" __global__ void simple_block_kernel(
-    const Window* windows,  // a thread block's each
-    const Region* regions, const Piece* pieces, const Store* stores, const Source* sources, const Output* outputs,
+    const ResultRow* results,  // a thread block's each
+    const RegionRow* regions, const PieceRow* pieces, const StoreRow* stores, const SourceRow* sources,
+    const OutputRow* outputs,
     const unsigned short* weight,  // [FILTERS, CHANNELS, SIZE, SIZE]
     const float* bias, const float* mean, float scale, float norm_scale, float norm_power, float norm_k) {
 #if __CUDA_ARCH__ >= 800  // the block's kernels are for these; an older target compiles to nothing
     __shared__ float maps[FILTERS];
     const int filter = threadIdx.x;
     const bool exists = filter < FILTERS;
-    const Window window = windows[blockIdx.x];
-    const Region region = regions[window.region];
-    const Piece piece = pieces[window.piece];
-    const Source source = sources[region.source];
+    const ResultRow own = results[blockIdx.x];
+    const RegionRow region = regions[own.region];
+    const PieceRow piece = pieces[own.piece];
+    const SourceRow source = sources[region.source];
     float result = 0.0f;
     for (int y = 0; y < POOL; ++y) {
         for (int x = 0; x < POOL; ++x) {
-            const Index i = piece.top + window.row * POOL_STRIDE + y, j = piece.left + window.col * POOL_STRIDE + x;
+            const int64_t i = piece.top + own.row * POOL_STRIDE + y, j = piece.left + own.col * POOL_STRIDE + x;
             if (i >= region.rows || j >= region.cols) continue;
             float value = 0.0f;
             if (exists) {
@@ -105,12 +102,12 @@ extern "C" __global__ void simple_block_kernel(
     }
     if (NORM > 0 && !NORM_FIRST) result = normalised(result, maps, norm_scale, norm_power, norm_k);
     if (!exists) return;
-    for (Index s = piece.first_store; s < piece.first_store + piece.stores; ++s) {
-        const Store store = stores[s];
-        const Index y = window.row - store.skip_top, x = window.col - store.skip_left;
+    for (int64_t s = piece.first; s < piece.first + piece.count; ++s) {
+        const StoreRow store = stores[s];
+        const int64_t y = own.row - store.skip_top, x = own.col - store.skip_left;
         if (y < 0 || y >= store.height || x < 0 || x >= store.width) continue;
-        const Output output = outputs[store.output];
-        const Index place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
+        const OutputRow output = outputs[store.output];
+        const int64_t place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
         reinterpret_cast<unsigned short*>(output.address)[place * FILTERS + filter] =
             static_cast<unsigned short>(rounded<BF16>(result, 0.0f));
     }

@@ -3,6 +3,7 @@
 //
 // Tile: a rectangle of one cut's outputs, by 8 warps that go down its source rows once; its sides are the host's choice, so that
 // a photograph's bytes are read about once. Memory: 47 KB of shared memory, 64 registers. Limit, by counts of PTX: instructions.
+#include "core/tables.h"
 #include "intrinsics.cuh"
 
 #ifndef OUT
@@ -11,37 +12,17 @@
 
 namespace {
 
+using dcnn::CutChunkRow;
+using dcnn::CutRow;
+using dcnn::CutTileRow;
+using dcnn::FilterRow;
+
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kStageWords = 8192;         // of source rows, between them a word each that keeps lanes in different banks
 constexpr int kStagePadding = 32;
 constexpr int kRingWords = 3584;          // of rows reduced horizontally
 constexpr int kFraction = 22;             // bits of a weight behind the point: Pillow's PRECISION_BITS
-
-enum ImageColumn { kAddress, kPitch, kChannels, kHeight, kWidth, kOut, kOutWidth, kAxisX, kAxisY, kFlip, kImageColumns };
-enum TileColumn { kImage, kCol, kCols, kRow, kRows, kGroup, kFirstChunk, kChunks, kTileColumns };
-enum ChunkColumn { kChunkCol, kChunkCols, kPixel, kWords, kChunkColumns };
-
-// Of one output along one axis: its first source pixel, the taps it has, and its weights, in groups of four: integers for
-// rows; for columns their lowest bytes in one word, the middle ones in the next, then the highest ones and nothing.
-struct Axis {
-    i32 first, taps, weights, quads;
-};
-
-struct Tile {
-    i32 image, col, cols, row, rows, group, first_chunk, chunks;
-};
-
-struct Chunk {
-    i32 col, cols, pixel, words;
-};
-
-struct Image {
-    u64 address;
-    i64 pitch, channels, height, width;
-    u64 out;
-    i64 out_width, axis_x, axis_y, flip;
-};
 
 struct Normalisation {
     float mean[3];
@@ -105,14 +86,14 @@ __device__ __forceinline__ void stage_row(u64 aligned, i32 skipped, i32 loaded, 
 
 // `rows` source rows from `y` on, pixels from chunk.pixel on, to shared memory, each from a word's first byte on.
 template <int kPixelBytes>
-__device__ void stage_rows(const Image& image, const Chunk& chunk, i32 y, i32 rows, i32 pitch, u32 background, u32* stage) {
-    const bool dense = image.pitch == image.width * kPixelBytes;
+__device__ void stage_rows(const CutRow& cut, const CutChunkRow& chunk, i32 y, i32 rows, i32 pitch, u32 background, u32* stage) {
+    const bool dense = cut.pitch == cut.width * kPixelBytes;
 #pragma unroll 1
     for (i32 row = threadIdx.x / 32; row < rows; row += kWarps) {
-        const u64 line = image.address + static_cast<u64>(y + row) * image.pitch;
-        const u64 line_end = line + image.width * kPixelBytes;
-        const u64 low = dense ? image.address : line;
-        const u64 high = dense ? image.address + image.height * image.pitch : line_end;
+        const u64 line = static_cast<u64>(cut.address) + static_cast<u64>(y + row) * cut.pitch;
+        const u64 line_end = line + cut.width * kPixelBytes;
+        const u64 low = dense ? static_cast<u64>(cut.address) : line;
+        const u64 high = dense ? static_cast<u64>(cut.address) + cut.height * cut.pitch : line_end;
         const u64 begin = line + static_cast<u64>(chunk.pixel) * kPixelBytes;
         const u64 end = min(begin + 4 * static_cast<u64>(chunk.words), line_end);
         const u64 aligned = begin & ~31ull;
@@ -145,14 +126,14 @@ struct Sum {
 // Reduces the staged rows horizontally: a lane has a row, a warp an output column at a time, so that weights and places are the
 // same for all lanes and their words in different banks.
 template <int kPixelBytes>
-__device__ void reduce_rows(const Axis* axis, const uint4* weights, const Tile& tile, const Chunk& chunk, i32 rows, i32 pitch,
-                            const u32* stage, u8* reduced) {
+__device__ void reduce_rows(const FilterRow* axis, const uint4* weights, const CutTileRow& tile, const CutChunkRow& chunk, i32 rows,
+                            i32 pitch, const u32* stage, u8* reduced) {
     constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
     const i32 lane = threadIdx.x % 32;
     if (lane >= rows) return;
 #pragma unroll 1
     for (i32 col = threadIdx.x / 32; col < chunk.cols; col += kWarps) {
-        const Axis place = axis[chunk.col + col];
+        const FilterRow place = axis[chunk.col + col];
         const i32 offset = (place.first - chunk.pixel) * kPixelBytes;
         const u32* words = stage + lane * pitch + (offset >> 2);
         const u32 shift = 8 * (offset & 3);
@@ -187,10 +168,10 @@ __device__ void reduce_rows(const Axis* axis, const uint4* weights, const Tile& 
 }
 
 // One pixel of the output, its fourth channel zero.
-__device__ __forceinline__ void put(const Image& image, i32 row, i32 col, const i32 (&value)[3], const Normalisation& norm) {
-    const i64 place = row * image.out_width + (image.flip ? image.out_width - 1 - col : col);
+__device__ __forceinline__ void put(const CutRow& cut, i32 row, i32 col, const i32 (&value)[3], const Normalisation& norm) {
+    const i64 place = row * cut.out_width + (cut.flip ? cut.out_width - 1 - col : col);
 #if OUT == 0
-    reinterpret_cast<u32*>(image.out)[place] = value[0] | value[1] << 8 | value[2] << 16;
+    reinterpret_cast<u32*>(cut.out)[place] = value[0] | value[1] << 8 | value[2] << 16;
 #else
     u32 bits[3];
 #pragma unroll
@@ -198,18 +179,18 @@ __device__ __forceinline__ void put(const Image& image, i32 row, i32 col, const 
         const float normalised = (static_cast<float>(value[c]) - norm.mean[c]) * norm.scale;
         bits[c] = OUT == 1 ? half_bits(normalised) : bfloat16_bits(normalised);
     }
-    reinterpret_cast<uint2*>(image.out)[place] = make_uint2(bits[0] | bits[1] << 16, bits[2]);
+    reinterpret_cast<uint2*>(cut.out)[place] = make_uint2(bits[0] | bits[1] << 16, bits[2]);
 #endif
 }
 
 // Output rows from `row` to before `end`, whose reduced source rows are all in the ring.
 template <int kPlanes>
-__device__ void emit_rows(const Image& image, const Tile& tile, const Axis* axis, const i32* weights, i32 row, i32 end,
+__device__ void emit_rows(const CutRow& cut, const CutTileRow& tile, const FilterRow* axis, const i32* weights, i32 row, i32 end,
                           const u8* ring, i32 ring_rows, i32 ring_pitch, const Normalisation& norm) {
 #pragma unroll 1
     for (i32 item = threadIdx.x; item < (end - row) * tile.cols; item += kThreads) {
         const i32 y = row + item / tile.cols, col = item % tile.cols;
-        const Axis place = axis[y];
+        const FilterRow place = axis[y];
         i32 slot = place.first % ring_rows;
         i32 sum[3] = {1 << (kFraction - 1), 1 << (kFraction - 1), 1 << (kFraction - 1)};
         for (i32 tap = 0; tap < place.taps; ++tap) {
@@ -222,71 +203,66 @@ __device__ void emit_rows(const Image& image, const Tile& tile, const Axis* axis
         i32 value[3];
 #pragma unroll
         for (int c = 0; c < 3; ++c) value[c] = rounded(sum[kPlanes == 1 ? 0 : c]);
-        put(image, y, tile.col + col, value, norm);
+        put(cut, y, tile.col + col, value, norm);
     }
 }
 
 // A tile of the output: streams the source rows that it depends on once, a group at a time.
 template <int kPixelBytes>
-__device__ void resample(const Image& image, const Tile& tile, const Chunk* chunks, const Axis* axis, const uint4* weights,
-                         u32 background, const Normalisation& norm, u32* stage, u8* ring) {
+__device__ void resample(const CutRow& cut, const CutTileRow& tile, const CutChunkRow* chunks, const FilterRow* axis,
+                         const uint4* weights, u32 background, const Normalisation& norm, u32* stage, u8* ring) {
     constexpr int kPlanes = kPixelBytes == 1 ? 1 : 3;
-    const Axis *axis_x = axis + image.axis_x, *axis_y = axis + image.axis_y;
+    const FilterRow *axis_x = axis + cut.axis_x, *axis_y = axis + cut.axis_y;
     const i32 pitch = kStageWords / tile.group + 1;
     const i32 ring_pitch = 4 * ((tile.cols * kPlanes + 3) / 4 | 1);
     const i32 ring_rows = 4 * kRingWords / ring_pitch;
-    const Axis last = axis_y[tile.row + tile.rows - 1];
+    const FilterRow last = axis_y[tile.row + tile.rows - 1];
     const i32 end = last.first + last.taps;
     i32 next = tile.row;
     for (i32 y = axis_y[tile.row].first; y < end; y += tile.group) {
         const i32 rows = min(tile.group, end - y);
         i32 slot = y % ring_rows + static_cast<i32>(threadIdx.x % 32);
         if (slot >= ring_rows) slot -= ring_rows;
-        for (i32 i = 0; i < tile.chunks; ++i) {
-            const Chunk chunk = chunks[tile.first_chunk + i];
+        for (i32 i = 0; i < tile.count; ++i) {
+            const CutChunkRow chunk = chunks[tile.first + i];
             __syncthreads();  // the stage and the ring's oldest rows have been read
-            stage_rows<kPixelBytes>(image, chunk, y, rows, pitch, background, stage);
+            stage_rows<kPixelBytes>(cut, chunk, y, rows, pitch, background, stage);
             __syncthreads();
             reduce_rows<kPixelBytes>(axis_x, weights, tile, chunk, rows, pitch, stage, ring + slot * ring_pitch);
         }
         __syncthreads();
         i32 done = next;
         while (done < tile.row + tile.rows && axis_y[done].first + axis_y[done].taps <= y + rows) ++done;
-        emit_rows<kPlanes>(image, tile, axis_y, reinterpret_cast<const i32*>(weights), next, done, ring, ring_rows, ring_pitch, norm);
+        emit_rows<kPlanes>(cut, tile, axis_y, reinterpret_cast<const i32*>(weights), next, done, ring, ring_rows, ring_pitch, norm);
         next = done;
     }
 }
 
 // What lies outside the photograph: black, of which the mean is taken off like of anything else.
-__device__ void fill(const Image& image, const Tile& tile, const Normalisation& norm) {
+__device__ void fill(const CutRow& cut, const CutTileRow& tile, const Normalisation& norm) {
     const i32 black[3] = {0, 0, 0};
     for (i32 item = threadIdx.x; item < tile.rows * tile.cols; item += kThreads)
-        put(image, tile.row + item / tile.cols, tile.col + item % tile.cols, black, norm);
+        put(cut, tile.row + item / tile.cols, tile.col + item % tile.cols, black, norm);
 }
 
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(256, 4)
-planes_kernel(const i64* images, const i32* tiles, const i32* chunks, const i32* axis, const i32* weights, float mean_r, float mean_g,
-              float mean_b, float scale, u32 background) {
+planes_kernel(const CutRow* cuts, const CutTileRow* tiles, const CutChunkRow* chunks, const FilterRow* filters, const i32* weights,
+              float mean_r, float mean_g, float mean_b, float scale, u32 background) {
     __shared__ u32 stage[kStageWords + kStagePadding];
     __shared__ u32 ring[kRingWords];
-    const i32* t = tiles + static_cast<i64>(blockIdx.x) * kTileColumns;
-    const Tile tile = {t[kImage], t[kCol], t[kCols], t[kRow], t[kRows], t[kGroup], t[kFirstChunk], t[kChunks]};
-    const i64* m = images + static_cast<i64>(tile.image) * kImageColumns;
-    const Image image = {static_cast<u64>(m[kAddress]), m[kPitch], m[kChannels], m[kHeight], m[kWidth], static_cast<u64>(m[kOut]),
-                         m[kOutWidth], m[kAxisX], m[kAxisY], m[kFlip]};
+    const CutTileRow tile = tiles[blockIdx.x];
+    const CutRow cut = cuts[tile.cut];
     const Normalisation norm = {{mean_r, mean_g, mean_b}, scale};
-    const Chunk* chunk_table = reinterpret_cast<const Chunk*>(chunks);
-    const Axis* axis_table = reinterpret_cast<const Axis*>(axis);
     const uint4* quads = reinterpret_cast<const uint4*>(weights);
     u8* bytes = reinterpret_cast<u8*>(ring);
     if (tile.group == 0)
-        fill(image, tile, norm);
-    else if (image.channels == 1)
-        resample<1>(image, tile, chunk_table, axis_table, quads, background, norm, stage, bytes);
-    else if (image.channels == 3)
-        resample<3>(image, tile, chunk_table, axis_table, quads, background, norm, stage, bytes);
+        fill(cut, tile, norm);
+    else if (cut.channels == 1)
+        resample<1>(cut, tile, chunks, filters, quads, background, norm, stage, bytes);
+    else if (cut.channels == 3)
+        resample<3>(cut, tile, chunks, filters, quads, background, norm, stage, bytes);
     else
-        resample<4>(image, tile, chunk_table, axis_table, quads, background, norm, stage, bytes);
+        resample<4>(cut, tile, chunks, filters, quads, background, norm, stage, bytes);
 }

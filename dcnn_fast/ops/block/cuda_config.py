@@ -13,7 +13,9 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.computed_once import computed_once
-from dcnn_fast.ops.region import REGION_FIELDS, RegionList
+from dcnn_fast.ops.records import PIECE, STRIP
+from dcnn_fast.ops.region import RegionList
+from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 SHARED_BYTES = 99 * 1024  # of a thread block, on the GPUs that have least
@@ -148,9 +150,8 @@ def config_of(params: BlockParams) -> CudaConfig | None:
 
 
 def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, blocks: int) -> Tensor:
-    """[T, 8] int64: region, first row and column, rows and columns of convolution outputs, rows and columns in which the pool
-    windows start that the strip owns, rows of a step. Regions are cut into as many strips below each other as let `blocks`
-    thread blocks, which share them out in order, be done soonest.
+    """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
+    each other as let `blocks` thread blocks, which share them out in order, be done soonest.
     """
     pool = params.options.pool or Pool(1, 1)
     shapes, of = _shapes(regions)
@@ -159,7 +160,7 @@ def strips_of(regions: RegionList, params: BlockParams, config: CudaConfig, bloc
         if len(best) >= _MANY * blocks:
             break
         best = min(best, _all_strips(shapes, of, pool, config, parts), key=lambda strips: _longest(strips, blocks))
-    return torch.from_numpy(best)
+    return matrix(best)
 
 
 def shared_out(strips: Tensor, blocks: int, empty: int) -> Tensor:
@@ -168,58 +169,61 @@ def shared_out(strips: Tensor, blocks: int, empty: int) -> Tensor:
     no piece, and takes a step.
     """
     each = -(-len(strips) // blocks)
-    found = torch.tensor((empty, 0, 0, 1, 1, 0, 0, 1)).repeat(blocks * each, 1)
+    idle = zeros(blocks * each, STRIP)
+    idle["region"] = empty
+    idle["rows"] = idle["cols"] = idle["step"] = 1
+    found = matrix(idle)
     number = torch.arange(blocks + 1) * len(strips) // blocks  # as the kernel counts
     owner = torch.searchsorted(number, torch.arange(len(strips)), right=True) - 1
     found[owner * each + torch.arange(len(strips)) - number[owner]] = strips
     return found
 
 
-_Shape = tuple[tuple[int, int], bytes]  # a region's rows and columns, and the first four fields of its pieces
+_Shape = tuple[tuple[int, int], bytes]  # a region's rows and columns, and the places of its pieces
+_PLACE = ("top", "left", "rows", "cols")  # a piece's fields that decide which pool windows it has
 
 
 def _shapes(regions: RegionList) -> tuple[list[_Shape], np.ndarray]:
     """The different shapes of regions, and which of them each region has: those of one shape are cut alike."""
-    table = regions.regions.numpy()
-    pieces = np.ascontiguousarray(regions.pieces.numpy()[:, :4])
-    content, width = pieces.tobytes(), pieces.itemsize * 4
-    columns = [REGION_FIELDS.index(name) for name in ("rows", "cols")]
+    pieces = records(regions.pieces, PIECE)
+    content, width = np.stack([pieces[name] for name in _PLACE], axis=1).tobytes(), len(_PLACE) * pieces.dtype[0].itemsize
+    table = regions.rows()
     found: dict[_Shape, int] = {}
     of = [
         found.setdefault(((rows, cols), content[width * first : width * (first + count)]), len(found))
-        for rows, cols, first, count in table[:, [*columns, -2, -1]].tolist()
+        for rows, cols, first, count in zip(*(table[name].tolist() for name in ("rows", "cols", "first", "count")), strict=True)
     ]
     return list(found), np.array(of, np.int64)
 
 
-def _all_strips(shapes: Sequence[_Shape], of: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+def _all_strips(shapes: Sequence[_Shape], of: np.ndarray, pool: Pool, config: CudaConfig, parts: int) -> Rows:
     """Every region's strips."""
-    cuts = [np.zeros((0, 8), np.int64), *(_cut(extents, pieces, pool, config, parts) for extents, pieces in shapes)]
+    cuts = [zeros(0, STRIP), *(_cut(extents, pieces, pool, config, parts) for extents, pieces in shapes)]
     counts = np.array([len(cut) for cut in cuts])
     first, count = (np.cumsum(counts) - counts)[of + 1], counts[of + 1]  # of each region
     behind = np.repeat(np.cumsum(count) - count, count)
-    strips: np.ndarray = np.concatenate(cuts)[np.repeat(first, count) + np.arange(len(behind)) - behind]
-    strips[:, 0] = np.repeat(np.arange(len(of)), count)
+    strips: Rows = np.concatenate(cuts)[np.repeat(first, count) + np.arange(len(behind)) - behind]
+    strips["region"] = np.repeat(np.arange(len(of)), count)
     return strips
 
 
-def _longest(strips: np.ndarray, blocks: int) -> int:
+def _longest(strips: Rows, blocks: int) -> int:
     """Steps of the thread block that has most."""
-    steps = np.concatenate([[0], np.cumsum(-(-strips[:, 3] // strips[:, 7]))])
+    steps = np.concatenate([[0], np.cumsum(-(-strips["rows"] // strips["step"]))])
     blocks = min(blocks, len(strips))
     bounds = len(strips) * np.arange(blocks + 1) // max(blocks, 1)
     return int(np.diff(steps[bounds]).max(initial=0))
 
 
 @lru_cache(maxsize=8192)
-def _cut(extents: tuple[int, int], pieces: bytes, pool: Pool, config: CudaConfig, parts: int) -> np.ndarray:
+def _cut(extents: tuple[int, int], pieces: bytes, pool: Pool, config: CudaConfig, parts: int) -> Rows:
     """One region's strips: beside each other as many as take the fewest steps, below each other `parts`.
 
-    pieces: the first four fields of each, int64.
+    pieces: `_PLACE` of each, int64.
     """
     starts = _starts(pieces, pool)
     if not starts[0] or not starts[1]:
-        return np.zeros((0, 8), np.int64)
+        return zeros(0, STRIP)
     down = _evenly(starts[0], extents[0], pool.size, min(parts, max(1, extents[0] // (_LEAST_ROWS * pool.size))))
     best: tuple[int, _Beside] | None = None
     taken: dict[int, int] = {}  # steps down all parts, by the rows of one
@@ -237,18 +241,17 @@ def _cut(extents: tuple[int, int], pieces: bytes, pool: Pool, config: CudaConfig
             for col, cols, own_cols, step in best[1]
             for row, rows, own_rows in down
         ],
-        dtype=np.int64,
+        dtype=STRIP,
     )
 
 
 @lru_cache(maxsize=8192)
 def _starts(pieces: bytes, pool: Pool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The rows and the columns in which a region's pool windows start."""
-    own = np.frombuffer(pieces, np.int64).reshape(-1, 4).tolist()
-    rows, cols = (
-        tuple(sorted({piece[axis] + pool.stride * i for piece in own for i in range(piece[axis + 2])})) for axis in (0, 1)
-    )
-    return rows, cols
+    own = np.frombuffer(pieces, np.int64).reshape(-1, len(_PLACE)).tolist()
+    down = {top + pool.stride * i for top, _, rows, _ in own for i in range(rows)}
+    across = {left + pool.stride * i for _, left, _, cols in own for i in range(cols)}
+    return tuple(sorted(down)), tuple(sorted(across))
 
 
 @lru_cache(maxsize=8192)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,9 @@ from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.triton_config import norm_first, power_of_two
 from dcnn_fast.ops.device_tables import AtOnce, Placer
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
+from dcnn_fast.ops.records import PIECE, RESULT
 from dcnn_fast.ops.region import RegionList
+from dcnn_fast.ops.tables import matrix, records
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 KERNEL = CudaKernel(
@@ -30,7 +33,7 @@ SIMPLE_KERNEL = CudaKernel(
     "block/simple.cu",
     "simple_block_kernel",
     (
-        "windows", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
+        "results", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
         "norm_power", "norm_k",
     ),
 )  # fmt: skip
@@ -145,23 +148,23 @@ def run_simple(
     outputs: Sequence[Tensor],
 ) -> None:
     """`run` by the simple kernel, which stages nothing: what the other is compared with."""
-    device = weight.device
-    windows = [
-        (region, piece, row, col)
-        for region, (first, count) in enumerate(regions.regions[:, -2:].tolist())
-        for piece in range(first, first + count)
-        for row in range(int(regions.pieces[piece, 2]))
-        for col in range(int(regions.pieces[piece, 3]))
+    device, pieces = weight.device, records(regions.pieces, PIECE)
+    places = [
+        (number, piece, row, col)
+        for number, region in enumerate(regions.rows())
+        for piece in range(region["first"], region["first"] + region["count"])
+        for row in range(pieces[piece]["rows"])
+        for col in range(pieces[piece]["cols"])
     ]
     added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
-    tables = {"windows": torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), **tables_of(regions, sources, outputs)}
+    tables = {"results": matrix(np.array(places, RESULT)), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
         **AtOnce(device).place(tables), "weight": weight.contiguous(), "bias": added,
         "mean": copied(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     warps = -(-params.filters // 32)
-    launch(Launch(SIMPLE_KERNEL, (len(windows),), args, _of_problem(params), warps, reads=sources, writes=list(outputs)))
+    launch(Launch(SIMPLE_KERNEL, (len(places),), args, _of_problem(params), warps, reads=sources, writes=list(outputs)))
 
 
 def packed(weight: Tensor, config: CudaConfig) -> Tensor:

@@ -9,25 +9,28 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton_config import per_term
-from dcnn_fast.ops.region import REGION_FIELDS, RegionList, whole
+from dcnn_fast.ops.records import OUTPUT, REGION, SOURCE
+from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.ops.tables import matrix, zeros
 from dcnn_fast.spec import CrossMapNorm, Norm
 
 # A region with nothing in it, and no column short of one: what programs are given that have nothing to do.
-_EMPTY_REGION = tuple(int(name == "cols") for name in (*REGION_FIELDS, "first piece", "pieces"))
+_EMPTY_REGION = zeros(1, REGION)
+_EMPTY_REGION["cols"] = 1
 
 
 def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The tables that every kernel of the block reads, by name; the regions end with one that is empty.
-
-    sources: [n, 5] int64: address, strides of image, row, column and channel in elements. outputs: [n, 3] int64: address, rows,
-    columns.
-    """
-    from_ = [(source.data_ptr(), *(source.stride(axis) for axis in (0, 2, 3, 1))) for source in sources]
-    to = [(out.data_ptr(), *out.shape[2:]) for out in outputs]
+    """The tables that every kernel of the block reads, by name; the regions end with one that is empty."""
+    from_, to = zeros(len(sources), SOURCE), zeros(len(outputs), OUTPUT)
+    for row, source in zip(from_, sources, strict=True):
+        row["address"] = source.data_ptr()
+        row["image"], row["channel"], row["row"], row["col"] = source.stride()
+    for row, out in zip(to, outputs, strict=True):
+        row["address"] = out.data_ptr()
+        row["rows"], row["cols"] = out.shape[2:]
     return {
-        "regions": torch.cat([regions.regions, torch.tensor([_EMPTY_REGION])]), "pieces": regions.pieces,
-        "stores": regions.stores, "sources": torch.tensor(from_, dtype=torch.int64),
-        "outputs": torch.tensor(to, dtype=torch.int64),
+        "regions": torch.cat([regions.regions, matrix(_EMPTY_REGION)]), "pieces": regions.pieces,
+        "stores": regions.stores, "sources": matrix(from_), "outputs": matrix(to),
     }  # fmt: skip
 
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_parts import SOURCE, field, filter_of, operand
+from dcnn_fast.ops.block.triton_parts import field, filter_of, operand
+
+from dcnn_fast.ops.block.triton_records import (  # isort: skip
+    REGION_IMAGE, REGION_LEFT, REGION_SOURCE, REGION_TOP, REGION_WINDOW_HEIGHT, REGION_WINDOW_LEFT, REGION_WINDOW_TOP,
+    REGION_WINDOW_WIDTH, SOURCE, SOURCE_ADDRESS, SOURCE_CHANNEL, SOURCE_COL, SOURCE_IMAGE, SOURCE_ROW,
+)  # fmt: skip
 
 
 @triton.jit
@@ -92,15 +97,16 @@ def relu_of_conv(
 
     The source's address is 64 bits wide, offsets from the region's first pixel here are 32.
     """
-    window_top, window_left, height, width = field(region, 2), field(region, 3), field(region, 4), field(region, 5)
-    top, left = field(region, 6), field(region, 7)
-    source = sources + tl.load(region) * SOURCE
-    row_stride = tl.multiple_of(tl.load(source + 2).to(tl.int32), ALIGN)
-    col_stride = tl.multiple_of(tl.load(source + 3).to(tl.int32), ALIGN)
-    channel_stride = field(source, 4)
-    corner = tl.load(region + 1) * tl.load(source + 1)
+    window_top, window_left = field(region, REGION_WINDOW_TOP), field(region, REGION_WINDOW_LEFT)
+    height, width = field(region, REGION_WINDOW_HEIGHT), field(region, REGION_WINDOW_WIDTH)
+    top, left = field(region, REGION_TOP), field(region, REGION_LEFT)
+    source = sources + tl.load(region + REGION_SOURCE) * SOURCE
+    row_stride = tl.multiple_of(tl.load(source + SOURCE_ROW).to(tl.int32), ALIGN)
+    col_stride = tl.multiple_of(tl.load(source + SOURCE_COL).to(tl.int32), ALIGN)
+    channel_stride = field(source, SOURCE_CHANNEL)
+    corner = tl.load(region + REGION_IMAGE) * tl.load(source + SOURCE_IMAGE)
     corner += (top + first_row * STRIDE).to(tl.int64) * row_stride + (left + first_col * STRIDE).to(tl.int64) * col_stride
-    base = tl.load(source).to(tl.pointer_type(SOURCE_TYPE)) + tl.multiple_of(corner, ALIGN)
+    base = tl.load(source + SOURCE_ADDRESS).to(tl.pointer_type(SOURCE_TYPE)) + tl.multiple_of(corner, ALIGN)
     base = tl.multiple_of(base, ALIGN * (SOURCE_TYPE.primitive_bitwidth // 8))
     origin = (i - first_row) * STRIDE * row_stride + (j - first_col) * STRIDE * col_stride
     y, x = top - window_top + i * STRIDE, left - window_left + j * STRIDE

@@ -21,7 +21,9 @@ from dcnn_fast.ops.block.triton_config import (
 )
 from dcnn_fast.ops.device_tables import AtOnce, Placer, with_idle
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
-from dcnn_fast.ops.region import REGION_FIELDS, RegionList
+from dcnn_fast.ops.records import TILE
+from dcnn_fast.ops.region import RegionList
+from dcnn_fast.ops.tables import matrix, zeros
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 _CROSS_MAP, _SAME_MAP = 1, 2
@@ -209,16 +211,18 @@ def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
 
 
 def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
-    """[T, 3] int64: region, first row and column that a tile owns; of flat tiles, the first position and 0."""
-    table = regions.regions.numpy()
-    rows, cols = (table[:, REGION_FIELDS.index(name)] for name in ("rows", "cols"))
+    """The tiles that cover all regions: records `TileRow` of csrc/core/tables.h."""
+    table = regions.rows()
+    rows, cols = table["rows"], table["cols"]
     if config.flat:
-        owner, index, _ = _cut(rows * cols, np.ones_like(rows), config.rows * config.cols, 1)
-        return torch.from_numpy(np.stack([owner, index, np.zeros_like(index)], axis=1))
-    overlap = config.before + config.after
-    height = config.rows if config.streamed else config.rows - overlap
-    owner, down, right = _cut(rows, cols, height, config.cols - overlap)
-    return torch.from_numpy(np.stack([owner, down, right], axis=1))
+        owner, down, right = _cut(rows * cols, np.ones_like(rows), config.rows * config.cols, 1)
+    else:
+        overlap = config.before + config.after
+        height = config.rows if config.streamed else config.rows - overlap
+        owner, down, right = _cut(rows, cols, height, config.cols - overlap)
+    tiles = zeros(len(owner), TILE)
+    tiles["region"], tiles["row"], tiles["col"] = owner, down, right
+    return matrix(tiles)
 
 
 def _cut(rows: np.ndarray, cols: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """The block's forward in Triton, a tile of convolution outputs at a time: the simplest kernel that is right for every block.
 
 A program computes a tile of one region's convolution outputs in registers and everything that follows on the tile, by shifts
-through shared memory; the tile overlaps its neighbours by what pool and norm need beyond it. Tables: dcnn_fast/ops/region.py.
+through shared memory; the tile overlaps its neighbours by what pool and norm need beyond it. Tables: csrc/core/tables.h.
 
 Tile: 8 x 16 outputs of 64 filters at 16 bits on 8 warps, 16 x 16 where the cost model prefers it, fewer in fp32 or with more
 filters (triton_config.py). Memory: 48 KB of shared memory for block 1's 8 x 16, 80 KB for 16 x 16, up to 255 registers
@@ -17,11 +17,7 @@ import triton.language as tl
 from dcnn_fast.ops.block.triton_conv import filters_of, relu_of_conv
 from dcnn_fast.ops.block.triton_parts import (
     CROSS_MAP,
-    OUTPUT,
-    PIECE,
-    REGION,
     SAME_MAP,
-    STORE,
     cross_map_normed,
     field,
     power,
@@ -29,13 +25,17 @@ from dcnn_fast.ops.block.triton_parts import (
     shifted,
 )
 
+from dcnn_fast.ops.block.triton_records import (  # isort: skip
+    OUTPUT, OUTPUT_ADDRESS, OUTPUT_COLS, OUTPUT_ROWS, PIECE, PIECE_COLS, PIECE_COUNT, PIECE_FIRST, PIECE_LEFT, PIECE_ROWS,
+    PIECE_TOP, REGION, REGION_COLS, REGION_COUNT, REGION_FIRST, REGION_ROWS, STORE, STORE_HEIGHT, STORE_IMAGE, STORE_OUT_LEFT,
+    STORE_OUT_TOP, STORE_OUTPUT, STORE_SKIP_LEFT, STORE_SKIP_TOP, STORE_WIDTH, TILE, TILE_COL, TILE_REGION, TILE_ROW,
+)  # fmt: skip
+
 
 @triton.jit
 def block_tile_kernel(
-    tiles,  # [T, 3] int64: region, first row, first column; of a flat tile the first position, and 0
-    regions, pieces, stores,  # the tables of a RegionList
-    sources,  # [n, 5] int64: address, strides of image, row, column and channel in elements
-    outputs,  # [n, 3] int64: address, rows, columns; [images, rows, columns, filters] in memory
+    tiles,  # one a program
+    regions, pieces, stores, sources, outputs,  # tables of csrc/core/tables.h, int64
     weight,  # [filters, SIZE, SIZE, CG]
     bias,  # [filters], or anything where BIAS is not set
     mean,  # [channels] float32, or anything where SUBTRACT is not set
@@ -60,10 +60,10 @@ def block_tile_kernel(
     BF: tl.constexpr = JOINED * BG
     PARTS: tl.constexpr = (FG + BG - 1) // BG  # tiles of a group's filters
 
-    tile = tiles + tl.program_id(0).to(tl.int64) * 3
-    region = regions + tl.load(tile) * REGION
-    tile_row, tile_col = field(tile, 1), field(tile, 2)
-    rows, cols = field(region, 8), field(region, 9)
+    tile = tiles + tl.program_id(0).to(tl.int64) * TILE
+    region = regions + tl.load(tile + TILE_REGION) * REGION
+    tile_row, tile_col = field(tile, TILE_ROW), field(tile, TILE_COL)
+    rows, cols = field(region, REGION_ROWS), field(region, REGION_COLS)
 
     lane = tl.arange(0, BM)
     if FLAT:
@@ -109,28 +109,36 @@ def block_tile_kernel(
     if NORM == CROSS_MAP and not NORM_FIRST:
         v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
 
-    piece = pieces + tl.load(region + 12) * PIECE
-    for _ in range(field(region, 13)):
-        down, right = i - field(piece, 0), j - field(piece, 1)
+    piece = pieces + tl.load(region + REGION_FIRST) * PIECE
+    for _ in range(field(region, REGION_COUNT)):
+        down, right = i - field(piece, PIECE_TOP), j - field(piece, PIECE_LEFT)
         inside = (down >= 0) & (right >= 0) & computed
         inside &= (down % POOL_STRIDE == 0) & (right % POOL_STRIDE == 0)
         row, col = down // POOL_STRIDE, right // POOL_STRIDE
-        inside &= (row < field(piece, 2)) & (col < field(piece, 3))
+        inside &= (row < field(piece, PIECE_ROWS)) & (col < field(piece, PIECE_COLS))
         result = v
         if NORM == SAME_MAP and not NORM_FIRST:
             squares = tl.where(inside[:, None], v * v, 0.0)
             result *= power(norm_k + norm_scale * same_map_sum(squares, POOL_STRIDE, NORM_SIZE, ROWS, COLS), -norm_power)
         inside &= owned
-        store = stores + tl.load(piece + 4) * STORE
-        for _ in range(field(piece, 5)):
-            at_row, at_col = row - field(store, 0), col - field(store, 1)
-            taken = inside & (at_row >= 0) & (at_row < field(store, 2)) & (at_col >= 0) & (at_col < field(store, 3))
-            output = outputs + tl.load(store + 4) * OUTPUT
-            out_rows, out_cols = tl.load(output + 1), tl.load(output + 2)
-            start = (tl.load(store + 5) * out_rows + field(store, 6)) * out_cols + field(store, 7)  # of the store's rectangle
+        store = stores + tl.load(piece + PIECE_FIRST) * STORE
+        for _ in range(field(piece, PIECE_COUNT)):
+            at_row, at_col = row - field(store, STORE_SKIP_TOP), col - field(store, STORE_SKIP_LEFT)
+            taken = (
+                inside
+                & (at_row >= 0)
+                & (at_row < field(store, STORE_HEIGHT))
+                & (at_col >= 0)
+                & (at_col < field(store, STORE_WIDTH))
+            )
+            output = outputs + tl.load(store + STORE_OUTPUT) * OUTPUT
+            out_rows, out_cols = tl.load(output + OUTPUT_ROWS), tl.load(output + OUTPUT_COLS)
+            start = (tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP)) * out_cols + field(
+                store, STORE_OUT_LEFT
+            )  # of the store's rectangle
             place = (start + at_row.to(tl.int64) * out_cols + at_col) * (GROUPS * FG)  # [BM]
             mask = taken[:, None] & exists[None, :]
-            address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
+            address = tl.multiple_of(tl.load(output + OUTPUT_ADDRESS).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
             tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
             if KEEP_VALUES:
                 tl.store((values + place)[:, None] + filter[None, :], kept.to(OUT_TYPE), mask=mask)

@@ -1,24 +1,18 @@
-"""What the block's Triton kernels share: the tables' columns, operands, shifts within a tile, a norm's sums and power."""
+"""What the block's Triton kernels share: operands, shifts within a tile, a norm's sums and power."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-# Columns of the tables: dcnn_fast/ops/region.py, and those that triton_forward.py makes of sources and outputs.
-REGION = tl.constexpr(14)
-PIECE = tl.constexpr(6)
-STORE = tl.constexpr(8)
-SOURCE = tl.constexpr(5)
-OUTPUT = tl.constexpr(3)
 CROSS_MAP = tl.constexpr(1)
 SAME_MAP = tl.constexpr(2)
 
 
 @triton.jit
-def field(row, index):
+def field(row, column):
     """An int64 of a table's row as int32: `require_regions` keeps them below 2**31."""
-    return tl.load(row + index).to(tl.int32)
+    return tl.load(row + column).to(tl.int32)
 
 
 @triton.jit

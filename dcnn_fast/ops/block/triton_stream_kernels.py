@@ -15,15 +15,19 @@ import triton
 import triton.language as tl
 
 from dcnn_fast.ops.block.triton_conv import filters_of, relu_of_conv
-from dcnn_fast.ops.block.triton_parts import CROSS_MAP, OUTPUT, PIECE, REGION, STORE, cross_map_normed, field, shifted
+from dcnn_fast.ops.block.triton_parts import CROSS_MAP, cross_map_normed, field, shifted
+
+from dcnn_fast.ops.block.triton_records import (  # isort: skip
+    OUTPUT, OUTPUT_ADDRESS, OUTPUT_COLS, OUTPUT_ROWS, PIECE, PIECE_COLS, PIECE_COUNT, PIECE_FIRST, PIECE_LEFT, PIECE_ROWS,
+    PIECE_TOP, REGION, REGION_COLS, REGION_COUNT, REGION_FIRST, REGION_ROWS, STORE, STORE_HEIGHT, STORE_IMAGE, STORE_OUT_LEFT,
+    STORE_OUT_TOP, STORE_OUTPUT, STORE_SKIP_LEFT, STORE_SKIP_TOP, STORE_WIDTH, TILE, TILE_COL, TILE_REGION, TILE_ROW,
+)  # fmt: skip
 
 
 @triton.jit
 def block_stream_kernel(
-    tiles,  # [T, 3] int64: region, first row, first column
-    regions, pieces, stores,  # the tables of a RegionList
-    sources,  # [n, 5] int64: address, strides of image, row, column and channel in elements
-    outputs,  # [n, 3] int64: address, rows, columns; [images, rows, columns, filters] in memory
+    tiles,  # one a program
+    regions, pieces, stores, sources, outputs,  # tables of csrc/core/tables.h, int64
     weight,  # [filters, SIZE, SIZE, CG]
     bias,  # [filters], or anything where BIAS is not set
     mean,  # [channels] float32, or anything where SUBTRACT is not set
@@ -42,10 +46,10 @@ def block_stream_kernel(
     BF: tl.constexpr = JOINED * BG
     PARTS: tl.constexpr = (FG + BG - 1) // BG  # tiles of a group's filters
 
-    tile = tiles + tl.program_id(0).to(tl.int64) * 3
-    region = regions + tl.load(tile) * REGION
-    first_row, first_col = field(tile, 1), field(tile, 2)
-    rows, cols = field(region, 8), field(region, 9)
+    tile = tiles + tl.program_id(0).to(tl.int64) * TILE
+    region = regions + tl.load(tile + TILE_REGION) * REGION
+    first_row, first_col = field(tile, TILE_ROW), field(tile, TILE_COL)
+    rows, cols = field(region, REGION_ROWS), field(region, REGION_COLS)
     group = tl.program_id(1) // PARTS * JOINED
     first = tl.program_id(1) % PARTS * BG
     filter = filters_of(group, first, BG, FG, JOINED)
@@ -72,28 +76,30 @@ def block_stream_kernel(
         above = across
 
         start = row - (POOL - 1)  # where the windows that are complete now start
-        piece = pieces + tl.load(region + 12) * PIECE
-        for _ in range(field(region, 13)):
-            down = start - field(piece, 0)
+        piece = pieces + tl.load(region + REGION_FIRST) * PIECE
+        for _ in range(field(region, REGION_COUNT)):
+            down = start - field(piece, PIECE_TOP)
             at = down // POOL_STRIDE
-            if (start >= first_row) & (down >= 0) & (down % POOL_STRIDE == 0) & (at < field(piece, 2)):
+            if (start >= first_row) & (down >= 0) & (down % POOL_STRIDE == 0) & (at < field(piece, PIECE_ROWS)):
                 result = pooled
                 if NORM == CROSS_MAP and not NORM_FIRST:
                     result = cross_map_normed(pooled, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
-                right = j - field(piece, 1)
+                right = j - field(piece, PIECE_LEFT)
                 col = right // POOL_STRIDE
-                inside = (right >= 0) & (right % POOL_STRIDE == 0) & (col < field(piece, 3))
+                inside = (right >= 0) & (right % POOL_STRIDE == 0) & (col < field(piece, PIECE_COLS))
                 inside &= (j < cols) & (lane < COLS - POOL + 1)
-                store = stores + tl.load(piece + 4) * STORE
-                for _ in range(field(piece, 5)):
-                    at_row, at_col = at - field(store, 0), col - field(store, 1)
-                    if (at_row >= 0) & (at_row < field(store, 2)):
-                        taken = inside & (at_col >= 0) & (at_col < field(store, 3))
-                        output = outputs + tl.load(store + 4) * OUTPUT
-                        out_rows, out_cols = tl.load(output + 1), tl.load(output + 2)
-                        corner = (tl.load(store + 5) * out_rows + field(store, 6) + at_row) * out_cols + field(store, 7)
+                store = stores + tl.load(piece + PIECE_FIRST) * STORE
+                for _ in range(field(piece, PIECE_COUNT)):
+                    at_row, at_col = at - field(store, STORE_SKIP_TOP), col - field(store, STORE_SKIP_LEFT)
+                    if (at_row >= 0) & (at_row < field(store, STORE_HEIGHT)):
+                        taken = inside & (at_col >= 0) & (at_col < field(store, STORE_WIDTH))
+                        output = outputs + tl.load(store + STORE_OUTPUT) * OUTPUT
+                        out_rows, out_cols = tl.load(output + OUTPUT_ROWS), tl.load(output + OUTPUT_COLS)
+                        corner = (
+                            tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP) + at_row
+                        ) * out_cols + field(store, STORE_OUT_LEFT)
                         place = (corner + at_col) * (GROUPS * FG)  # [COLS] int64
-                        address = tl.multiple_of(tl.load(output).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
+                        address = tl.multiple_of(tl.load(output + OUTPUT_ADDRESS).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
                         mask = taken[:, None] & exists[None, :]
                         tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)
                     store += STORE

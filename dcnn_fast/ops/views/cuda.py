@@ -14,12 +14,14 @@ from torch import Tensor
 from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.device_tables import AtOnce
 from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
+from dcnn_fast.ops.records import CUT, CUT_CHUNK, CUT_TILE
+from dcnn_fast.ops.tables import Rows, matrix, zeros
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.filters import bilinear
 
 KERNEL = CudaKernel(
     "views/planes.cu", "planes_kernel",
-    ("images", "tiles", "chunks", "axis", "weights", "mean_r", "mean_g", "mean_b", "scale", "background"),
+    ("cuts", "tiles", "chunks", "filters", "weights", "mean_r", "mean_g", "mean_b", "scale", "background"),
 )  # fmt: skip
 OUTPUTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2}
 SECTOR = 32  # bytes that device memory moves at least
@@ -88,16 +90,16 @@ def plan_launch(
 
 
 class _Tables:
-    """The kernel's tables as they grow; columns as in planes.cu."""
+    """The kernel's tables as they grow: records of csrc/core/tables.h."""
 
     def __init__(self) -> None:
-        self.images: list[tuple[int, ...]] = []
-        self.tiles: list[np.ndarray[Any, Any]] = []
-        self.chunks: list[np.ndarray[Any, Any]] = []
-        self.axis: list[np.ndarray[Any, Any]] = []
+        self.cuts: list[tuple[int, ...]] = []
+        self.tiles: list[Rows] = []
+        self.chunks: list[Rows] = []
+        self.filters: list[Rows] = []
         self.weights: list[np.ndarray[Any, Any]] = []
         self._known: dict[tuple[int, int, int, int, bool], int] = {}
-        self._counts = {"chunks": 0, "axis": 0, "weights": 0}
+        self._counts = {"chunks": 0, "filters": 0, "weights": 0}
 
     def add(self, image: Tensor, cut: Cut, output: Tensor) -> None:
         channels = image.shape[2]
@@ -105,24 +107,27 @@ class _Tables:
         rows, cols = _wanted(cut)
         axis_y = self._axis(cut.params.height, height, rows, False)
         axis_x = self._axis(cut.params.width, width, cols, True)
-        number = len(self.images)
-        self.images.append(
+        number = len(self.cuts)
+        self.cuts.append(
             (image.data_ptr(), image.stride(0), channels, *image.shape[:2], output.data_ptr(), cut.width, axis_x + left,
              axis_y + top, int(cut.flip))
         )  # fmt: skip
         tiles = _tiles(cut, channels)
         assert tiles is not None, cut
-        first = self._counts["chunks"]
-        self.tiles += [np.array([(number, *row[:-2], row[-2] + first, row[-1]) for row in tiles.rows], np.int32).reshape(-1, 8)]
-        self._append("chunks", tiles.chunks)
-        black = [(number, *rectangle, 0, 0, 0) for rectangle in _outside(cut)]
-        self.tiles.append(np.array(black, np.int32).reshape(-1, 8))
+        own = tiles.rows.copy()
+        own["cut"] = number
+        own["first"] += self._counts["chunks"]
+        self.tiles.append(own)
+        self._counts["chunks"] += len(tiles.chunks)
+        self.chunks.append(tiles.chunks)
+        self.tiles.append(np.array([(number, *rectangle, 0, 0, 0) for rectangle in _outside(cut)], CUT_TILE))
 
     def tensors(self) -> dict[str, Tensor]:
-        found = {"images": np.array(self.images, np.int64)}
-        for name in ("tiles", "chunks", "axis", "weights"):
-            found[name] = np.concatenate(getattr(self, name), dtype=np.int32)
-        return {name: torch.from_numpy(np.ascontiguousarray(table)) for name, table in found.items()}
+        """Each table as a matrix, by the name that the kernel has for it."""
+        return {
+            "cuts": matrix(np.array(self.cuts, CUT)), "tiles": _joined(self.tiles), "chunks": _joined(self.chunks),
+            "filters": _joined(self.filters), "weights": torch.from_numpy(np.concatenate(self.weights)),
+        }  # fmt: skip
 
     def _axis(self, size: int, target: int, outputs: range, across: bool) -> int:
         """Where output 0 of a filter would be, across or down; one that is there already is not entered again."""
@@ -132,15 +137,18 @@ class _Tables:
         key = size, target, start, len(filter_.entries), across
         if key not in self._known:
             entries = filter_.entries.copy()
-            entries[:, 2] += self._counts["weights"]
-            self._known[key] = self._counts["axis"] - start
-            self._append("axis", entries)
-            self._append("weights", filter_.cut_quads if across else filter_.quads)
+            entries["weights"] += self._counts["weights"]
+            weights = filter_.cut_quads if across else filter_.quads
+            self._known[key] = self._counts["filters"] - start
+            self._counts["filters"] += len(entries)
+            self._counts["weights"] += len(weights)
+            self.filters.append(entries)
+            self.weights.append(weights)
         return self._known[key]
 
-    def _append(self, name: str, table: np.ndarray[Any, Any]) -> None:
-        getattr(self, name).append(table)
-        self._counts[name] += len(table)
+
+def _joined(tables: Sequence[Rows]) -> Tensor:
+    return matrix(np.concatenate(tables))
 
 
 def _fits(cut: Cut) -> bool:
@@ -178,12 +186,10 @@ def _middle(resized: tuple[int, int], extent: tuple[int, int]) -> tuple[range, r
 
 @dataclass(frozen=True)
 class _Tiles:
-    """rows: (col, cols, row, rows, group, first chunk, chunks) of each tile, in pixels of the cut. chunks: [K, 4] (col, cols,
-    first source pixel, words of a staged row).
-    """
+    """The tiles of a cut, number 0, and their chunks, from 0 on: records of csrc/core/tables.h, in pixels of the cut."""
 
-    rows: tuple[tuple[int, ...], ...]
-    chunks: np.ndarray[Any, Any]
+    rows: Rows
+    chunks: Rows
 
 
 def _tiles(cut: Cut, channels: int) -> _Tiles | None:
@@ -196,7 +202,7 @@ def _tiles_of(
 ) -> _Tiles | None:
     """Tiles of the rows and columns `outputs` of the resized photograph; None where none fits the kernel's memory."""
     if not outputs[0] or not outputs[1]:
-        return _Tiles((), np.zeros((0, 4), np.int32))
+        return _Tiles(zeros(0, CUT_TILE), zeros(0, CUT_CHUNK))
     side = _side(source, resized, (len(outputs[0]), len(outputs[1])), channels)
     if side is None:
         return None
@@ -213,8 +219,8 @@ def _tiles_of(
         count, first = min(n, len(cols.first) - col), len(chunks)
         chunks += [(start + left, run, pixel, words) for start, run, pixel, words in _chunks(cols, col, count, group, channels)]
         for row in range(0, len(rows.first), m):
-            tiles.append((col + left, count, row + top, min(m, len(rows.first) - row), group, first, len(chunks) - first))
-    return _Tiles(tuple(tiles), np.array(chunks, np.int32).reshape(-1, 4))
+            tiles.append((0, col + left, count, row + top, min(m, len(rows.first) - row), group, first, len(chunks) - first))
+    return _Tiles(np.array(tiles, CUT_TILE), np.array(chunks, CUT_CHUNK))
 
 
 @lru_cache(maxsize=1024)
@@ -257,8 +263,9 @@ class _Axis:
 
     def __init__(self, size: int, target: int, outputs: range) -> None:
         filter_, start = bilinear(size, target, outputs)
-        entries = filter_.entries[outputs.start - start : outputs.stop - start].astype(np.int64)
-        self.size, self.first, self.taps, self.quads = size, entries[:, 0], entries[:, 1], entries[:, 3]
+        entries = filter_.entries[outputs.start - start : outputs.stop - start]
+        self.size = size
+        self.first, self.taps, self.quads = (entries[name].astype(np.int64) for name in ("first", "taps", "quads"))
         self.end = self.first + self.taps
 
     @property

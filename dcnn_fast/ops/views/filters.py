@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast.ops.records import FILTER
+from dcnn_fast.ops.tables import Rows, zeros
+
 FRACTION = 22  # bits of a weight behind the point
 _WHOLE = 1024  # outputs up to which all are made at once: what cuts of the same photograph share
 Array = np.ndarray[Any, np.dtype[np.int32]]
@@ -19,22 +22,23 @@ Array = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True)
 class Filter:
-    """entries: [outputs, 4] int32: the first pixel of each output, its taps, where its weights start, how many groups of four
-    they are. quads: [groups, 4] int32, the weights in groups of four, those behind an output's last tap zero.
+    """entries: [outputs] records `FilterRow` of csrc/core/tables.h. quads: [groups, 4] int32, the weights in groups of four,
+    those behind an output's last tap zero.
     """
 
-    entries: Array
+    entries: Rows
     quads: Array
 
     @property
     def first(self) -> Array:
         """The first pixel of each output."""
-        return self.entries[:, 0]
+        first: Array = self.entries["first"]
+        return first
 
     @property
     def end(self) -> Array:
         """The pixel after the last of each output."""
-        end: Array = self.entries[:, 0] + self.entries[:, 1]
+        end: Array = self.entries["first"] + self.entries["taps"]
         return end
 
     @property
@@ -90,5 +94,6 @@ def _packed(first: np.ndarray[Any, np.dtype[np.int64]], fixed: Array) -> Filter:
     weights[np.arange(width) >= taps[:, None]] = 0
     quads = weights.reshape(outputs, -1, 4)[np.arange(width // 4) < groups[:, None]]
     starts = np.cumsum(groups) - groups
-    entries = np.stack([first + lead, taps, starts, groups], axis=1).astype(np.int32)
+    entries = zeros(outputs, FILTER)
+    entries["first"], entries["taps"], entries["weights"], entries["quads"] = first + lead, taps, starts, groups
     return Filter(entries, np.ascontiguousarray(quads))

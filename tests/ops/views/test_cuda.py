@@ -183,7 +183,7 @@ def test_rows_with_gaps_and_offsets_beyond_31_bits(narrow, tmp_path):
     apart[:] = _photo(6, 9)
     cuts = _whole([apart], "warp", 16)
     outputs, guards = _outputs(cuts)
-    change = ("static_cast<u64>(y + row) * image.pitch", "static_cast<i32>((y + row) * image.pitch)")
+    change = ("static_cast<u64>(y + row) * cut.pitch", "static_cast<i32>((y + row) * cut.pitch)")
     folder = planted(tmp_path / "sources", "views/planes.cu", *change) if narrow else sources()
     what = cuda.plan_launch([apart], cuts, outputs)
     args = [what.args[name] for name in what.kernel.parameters]
@@ -278,7 +278,7 @@ PLANTED = {
     "a tap too few": ("tap < place.taps", "tap + 1 < place.taps"),
     "a column too few": ("col < chunk.cols; col", "col + 1 < chunk.cols; col"),
     "rounding left out": ("min(sum >> kFraction, 255)", "min((sum - (1 << 21)) >> kFraction, 255)"),
-    "a flip off by one": ("image.out_width - 1 - col", "image.out_width - col"),
+    "a flip off by one": ("cut.out_width - 1 - col", "cut.out_width - col"),
     "the mean taken off after the scale": ("- norm.mean[c]) * norm.scale", "* norm.scale - norm.mean[c])"),
     "a lane's neighbour across requests": ("lane == 0 ? raw[i + 1] : raw[i]", "raw[i]"),
     "a ring of as many rows as are staged": ("i32 ring_rows = 4 * kRingWords / ring_pitch", "i32 ring_rows = tile.group"),

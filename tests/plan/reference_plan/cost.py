@@ -14,6 +14,7 @@ import numpy as np
 from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import Column
+from tests.plan.reference_plan.columns import REGION_EXTENT, REGION_LATTICE, STORE_EXTENT
 from tests.plan.reference_plan.geometry import Axis, Windows, axes_of
 
 
@@ -45,12 +46,12 @@ class BlockCost:
         """Of all regions and their stores."""
         reads = self.axis.reads(self._tiles(regions))
         stores = regions.stores.numpy()
-        moved = self.read * np.prod(reads, axis=1).sum() + self.stored * np.prod(stores[:, 2:4], axis=1).sum()
+        moved = self.read * np.prod(reads, axis=1).sum() + self.stored * np.prod(stores[:, STORE_EXTENT], axis=1).sum()
         return self.multiplications(regions) + float(moved)
 
     def _tiles(self, regions: RegionList) -> np.ndarray:
         table = regions.regions.numpy()
-        return self.axis.whole_tiles(table[:, 10:12], table[:, 10:12] + table[:, 8:10] - 1)
+        return self.axis.whole_tiles(table[:, REGION_LATTICE], table[:, REGION_LATTICE] + table[:, REGION_EXTENT] - 1)
 
 
 @dataclass(frozen=True)

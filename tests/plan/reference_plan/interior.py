@@ -11,7 +11,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
+from dcnn_fast.ops.records import PIECE, REGION, STORE
+from tests.plan.reference_plan.columns import (
+    PIECE_CORNER,
+    PIECE_EXTENT,
+    REGION_CORNER,
+    REGION_EXTENT,
+    REGION_LATTICE,
+    REGION_SOURCE,
+    REGION_WINDOW_EXTENT,
+    STORE_EXTENT,
+    STORE_IMAGE,
+    STORE_OUTPUT,
+    STORE_PLACE,
+    STORE_SKIP,
+    width,
+)
 from tests.plan.reference_plan.cost import Constants
 from tests.plan.reference_plan.level import Level
 from tests.plan.reference_plan.overlap import Regions, cut_by_piece, regions_apart
@@ -46,28 +61,28 @@ def groups_tables(
     # A region's map: 0 is the plane, then come all phases.
     maps = np.concatenate([part.regions.source + (1 + phases.ends[i - 1] if i else 0) for i, part in enumerate(apart)])
     first = np.concatenate([part.regions.first for part in apart])
-    regions = np.zeros((len(maps), len(REGION_FIELDS) + 2), np.int64)
-    regions[:, 0] = np.append(0, phases.output)[maps]
-    regions[:, 4:6] = np.concatenate([[plane], phases.extent])[maps]
+    regions = np.zeros((len(maps), width(REGION)), np.int64)
+    regions[:, REGION_SOURCE] = np.append(0, phases.output)[maps][:, None]
+    regions[:, REGION_WINDOW_EXTENT] = np.concatenate([[plane], phases.extent])[maps]
     origin = np.concatenate([[(0, 0)], phases.first])[maps]
     residue = np.concatenate([part.regions.residue for part in apart])
-    regions[:, 6:8] = first * stride[block] + residue - padding[block] - origin
-    regions[:, 8:10] = np.concatenate([part.regions.last for part in apart]) - first + 1
-    regions[:, 10:12] = first
+    regions[:, REGION_CORNER] = first * stride[block] + residue - padding[block] - origin
+    regions[:, REGION_EXTENT] = np.concatenate([part.regions.last for part in apart]) - first + 1
+    regions[:, REGION_LATTICE] = first
     region = np.concatenate([part.pieces.group for part in apart]) + region_ends[piece_block]
     _count_members(regions, region, piece_ends[block])
 
     piece_first = np.concatenate([part.pieces.first for part in apart])
     extent = np.concatenate([part.pieces.last for part in apart]) - piece_first + 1
     phase = np.concatenate([part.pieces.phase for part in apart])
-    pieces = np.zeros((len(region), len(PIECE_FIELDS) + 2), np.int64)
-    pieces[:, 0:2] = (piece_first - before[piece_block]) * pool_stride[piece_block] + phase - first[region]
-    pieces[:, 2:4] = extent + (before + after)[piece_block]
+    pieces = np.zeros((len(region), width(PIECE)), np.int64)
+    pieces[:, PIECE_CORNER] = (piece_first - before[piece_block]) * pool_stride[piece_block] + phase - first[region]
+    pieces[:, PIECE_EXTENT] = extent + (before + after)[piece_block]
     stores, owner = _by_piece(*_stores(levels, phases), apart, phases.ends, piece_ends)
     store_ends = owner.searchsorted(piece_ends)
     _count_members(pieces, owner, store_ends[piece_block])
-    stores[:, 2:4] += 1 - stores[:, 0:2]
-    stores[:, 0:2] += before[piece_block[owner]] - piece_first[owner]
+    stores[:, STORE_EXTENT] += 1 - stores[:, STORE_SKIP]
+    stores[:, STORE_SKIP] += before[piece_block[owner]] - piece_first[owner]
 
     cuts = [pairwise(ends.tolist()) for ends in (region_ends, piece_ends, store_ends)]
     tables = [
@@ -114,12 +129,13 @@ def _stores(levels: Sequence[Level], phases: _Phases) -> tuple[np.ndarray, np.nd
     number = np.concatenate([level.phase[level.members] for level in levels])[row]
     lattice = np.concatenate([level.lattice[level.members] // level.axis.pool_stride for level in levels])[row]
     maps = np.flatnonzero(phases.output > 0)
-    stores = np.zeros((len(maps) + len(row), len(STORE_FIELDS)), np.int64)
+    stores = np.zeros((len(maps) + len(row), width(STORE)), np.int64)
     whole, own = stores[: len(maps)], stores[len(maps) :]
-    whole[:, 0:2], whole[:, 2:4], whole[:, 4] = phases.first[maps], phases.last[maps], phases.output[maps]
-    own[:, 0:2], own[:, 2:4] = lattice + wanted[:, :, 0], lattice + wanted[:, :, 1]
-    own[:, 5] = member
-    own[:, 6:8] = wanted[:, :, 0]
+    whole[:, STORE_SKIP], whole[:, STORE_EXTENT] = phases.first[maps], phases.last[maps]
+    whole[:, STORE_OUTPUT] = phases.output[maps][:, None]
+    own[:, STORE_SKIP], own[:, STORE_EXTENT] = lattice + wanted[:, :, 0], lattice + wanted[:, :, 1]
+    own[:, STORE_IMAGE] = member[:, None]
+    own[:, STORE_PLACE] = wanted[:, :, 0]
     return stores, np.append(maps, number + phases.ends[block])
 
 

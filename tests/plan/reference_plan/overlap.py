@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from tests.plan.reference_plan.columns import STORE_EXTENT, STORE_PLACE, STORE_SKIP
 from tests.plan.reference_plan.geometry import Axis
 
 
@@ -61,10 +62,10 @@ def cut_by_piece(
     of = np.repeat(np.arange(len(phases)), count)
     owner = piece_of[np.arange(len(of)) + (starts[phases] - np.cumsum(count) + count)[of]]
     cut = stores[of]
-    cut[:, 0:2] = np.maximum(cut[:, 0:2], first[owner])
-    cut[:, 2:4] = np.minimum(cut[:, 2:4], last[owner])
-    cut[:, 6:8] += cut[:, 0:2] - stores[of, 0:2]
-    kept = np.flatnonzero((cut[:, 2:4] >= cut[:, 0:2]).all(axis=1))
+    cut[:, STORE_SKIP] = np.maximum(cut[:, STORE_SKIP], first[owner])
+    cut[:, STORE_EXTENT] = np.minimum(cut[:, STORE_EXTENT], last[owner])
+    cut[:, STORE_PLACE] += cut[:, STORE_SKIP] - stores[of, STORE_SKIP]
+    kept = np.flatnonzero((cut[:, STORE_EXTENT] >= cut[:, STORE_SKIP]).all(axis=1))
     kept = kept[np.argsort(owner[kept], kind="stable")]
     return cut[kept], owner[kept]
 

@@ -10,7 +10,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from dcnn_fast.ops.region import PIECE_FIELDS, REGION_FIELDS, STORE_FIELDS
+from dcnn_fast.ops.records import PIECE, REGION, STORE
+from tests.plan.reference_plan.columns import (
+    PIECE_CORNER,
+    PIECE_EXTENT,
+    REGION_CORNER,
+    REGION_EXTENT,
+    REGION_IMAGE,
+    REGION_LATTICE,
+    REGION_WINDOW,
+    REGION_WINDOW_EXTENT,
+    STORE_EXTENT,
+    STORE_IMAGE,
+    STORE_PLACE,
+    STORE_SKIP,
+    width,
+)
 from tests.plan.reference_plan.cost import Constants
 from tests.plan.reference_plan.geometry import AFTER, ALL, BEFORE, NONE, SHARED, Span
 from tests.plan.reference_plan.level import Level
@@ -33,28 +48,28 @@ def strips_of(levels: Sequence[Level], of: Constants, places: np.ndarray) -> lis
     ends = block.searchsorted(np.arange(len(levels) + 1))
     span, number = Span(*both.transpose(2, 0, 1)), np.arange(len(row)) - ends[block]
 
-    regions = np.zeros((len(row), len(REGION_FIELDS) + 2), np.int64)
-    regions[:, 4:6] = of.extent[block][:, None]
-    regions[:, 6:8] = span.first * of.stride[block][:, None] - of.padding[block][:, None]
+    regions = np.zeros((len(row), width(REGION)), np.int64)
+    regions[:, REGION_WINDOW_EXTENT] = of.extent[block][:, None]
+    regions[:, REGION_CORNER] = span.first * of.stride[block][:, None] - of.padding[block][:, None]
     first, later = slice(0, ends[1]), slice(ends[1], None)  # block 1 reads the plane, the others windows' own images
-    regions[first, 6:8] += places[image[first]]
-    window = slice(4, 6) if levels[0].axis.open else slice(2, 4)
+    regions[first, REGION_CORNER] += places[image[first]]
+    window = REGION_WINDOW_EXTENT if levels[0].axis.open else REGION_WINDOW
     regions[first, window] += places[image[first]]
-    regions[later, 1] = image[later]
-    regions[:, 8:10] = span.last - span.first + 1
-    regions[:, 10:12] = np.concatenate([level.lattice for level in levels])[row] + span.first
-    regions[:, 12], regions[:, 13] = number, 1
+    regions[later, REGION_IMAGE] = image[later][:, None]
+    regions[:, REGION_EXTENT] = span.last - span.first + 1
+    regions[:, REGION_LATTICE] = np.concatenate([level.lattice for level in levels])[row] + span.first
+    regions[:, -2], regions[:, -1] = number, 1
 
-    pieces = np.zeros((len(row), len(PIECE_FIELDS) + 2), np.int64)
-    pieces[:, 0:2] = span.pool - span.first
-    pieces[:, 2:4] = span.rows
-    pieces[:, 4], pieces[:, 5] = number, 1
+    pieces = np.zeros((len(row), width(PIECE)), np.int64)
+    pieces[:, PIECE_CORNER] = span.pool - span.first
+    pieces[:, PIECE_EXTENT] = span.rows
+    pieces[:, -2], pieces[:, -1] = number, 1
 
-    stores = np.zeros((len(row), len(STORE_FIELDS)), np.int64)
-    stores[:, 0:2] = span.skip
-    stores[:, 2:4] = span.hi - span.lo + 1
-    stores[:, 5] = image
-    stores[:, 6:8] = span.lo
+    stores = np.zeros((len(row), width(STORE)), np.int64)
+    stores[:, STORE_SKIP] = span.skip
+    stores[:, STORE_EXTENT] = span.hi - span.lo + 1
+    stores[:, STORE_IMAGE] = image[:, None]
+    stores[:, STORE_PLACE] = span.lo
     return [(regions[start:end], pieces[start:end], stores[start:end]) for start, end in pairwise(ends.tolist())]
 
 
