@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin
+from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 # What a program sets even less often; these are set for the time of a reading, for all threads.
 _PLAIN: tuple[tuple[Any, str, Any], ...] = (
     (PngImagePlugin, "MAX_TEXT_CHUNK", 2**20),
     (PngImagePlugin, "MAX_TEXT_MEMORY", 2**26),
     (GifImagePlugin, "LOADING_STRATEGY", GifImagePlugin.LoadingStrategy.RGB_AFTER_FIRST),
+    (BmpImagePlugin, "USE_RAW_ALPHA", False),
+    (TiffImagePlugin, "READ_LIBTIFF", False),
+    (AvifImagePlugin, "DECODE_CODEC_CHOICE", "auto"),
 )
 
 
@@ -33,21 +36,44 @@ class _Reader(threading.local):
 _reader = _Reader()
 
 
-class _PixelLimit(int):
+class _PixelLimit:
     """The program's Image.MAX_IMAGE_PIXELS; no limit to threads that read here: their own limit is checked by `reading`."""
 
+    program: Any
+
     def __rmul__(self, other: Any) -> Any:
-        return float("inf") if _reader.depth else other * int(self)
+        return float("inf") if _reader.depth else other * self.program
 
     def __lt__(self, other: Any) -> bool:
-        return not _reader.depth and int(self) < other
+        return not _reader.depth and bool(self.program < other)
+
+
+class _WholePixelLimit(_PixelLimit, int):
+    """One that is an int, as every other thread has it."""
+
+
+class _OtherPixelLimit(_PixelLimit, float):
+    """One that is not: infinity, say."""
+
+
+def _limit(program: Any) -> Any:
+    limit: _PixelLimit = _WholePixelLimit(program) if isinstance(program, int) else _OtherPixelLimit(program)
+    limit.program = program
+    return limit
 
 
 class _Truncated(int):
     """The program's ImageFile.LOAD_TRUNCATED_IMAGES; False to threads that read here."""
 
+    def __new__(cls, program: Any) -> _Truncated:
+        """program: as the program set it."""
+        return super().__new__(cls, bool(program))
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+
     def __bool__(self) -> bool:
-        return not _reader.depth and int(self) != 0
+        return not _reader.depth
 
 
 class _WhileReading:
@@ -79,18 +105,19 @@ class _StandIns:
     def enter(self) -> None:
         """A reading begins."""
         with self._guard:
-            self._readings += 1
-            if Image.MAX_IMAGE_PIXELS is not None and not isinstance(Image.MAX_IMAGE_PIXELS, _PixelLimit):
-                Image.MAX_IMAGE_PIXELS = _PixelLimit(Image.MAX_IMAGE_PIXELS)
+            most: Any = Image.MAX_IMAGE_PIXELS
+            if most is not None and not isinstance(most, _PixelLimit):
+                Image.MAX_IMAGE_PIXELS = _limit(most)
             truncated: Any = ImageFile.LOAD_TRUNCATED_IMAGES
             if type(truncated) is not _Truncated and truncated:
-                ImageFile.LOAD_TRUNCATED_IMAGES = _Truncated(True)  # type: ignore[assignment]
+                ImageFile.LOAD_TRUNCATED_IMAGES = _Truncated(truncated)  # type: ignore[assignment]
             if _IGNORED not in warnings.filters:
                 warnings.filters.insert(0, _IGNORED)  # type: ignore[attr-defined]
             for module, name, shipped in _PLAIN:
                 if getattr(module, name) != shipped:
                     self._before.append((module, name, shipped, getattr(module, name)))
                     setattr(module, name, shipped)
+            self._readings += 1
 
     def leave(self) -> None:
         """It ends."""
@@ -98,11 +125,12 @@ class _StandIns:
             self._readings -= 1
             if self._readings:
                 return
-            if isinstance(Image.MAX_IMAGE_PIXELS, _PixelLimit):
-                Image.MAX_IMAGE_PIXELS = int(Image.MAX_IMAGE_PIXELS)
+            most: Any = Image.MAX_IMAGE_PIXELS
+            if isinstance(most, _PixelLimit):
+                Image.MAX_IMAGE_PIXELS = most.program
             truncated: Any = ImageFile.LOAD_TRUNCATED_IMAGES
             if type(truncated) is _Truncated:
-                ImageFile.LOAD_TRUNCATED_IMAGES = True
+                ImageFile.LOAD_TRUNCATED_IMAGES = truncated.program
             if _IGNORED in warnings.filters:
                 warnings.filters.remove(_IGNORED)  # type: ignore[attr-defined]
             while self._before:

@@ -33,11 +33,20 @@ _UPRIGHT = {
 }  # EXIF orientation -> what makes it upright
 
 _MOST_NOTES = 5  # of libtiff's messages on one file
+_FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
 _UNSAFE_FORMATS = {"EPS"}  # opening one runs Ghostscript
 
 
+Image.init()  # now: a fork during the first reading would leave the imports of Pillow's readers locked in the child
+
+
 class ReadError(ValueError):
-    """A source that is not a readable photograph; the message is the reason, on one line, without the path."""
+    """A source that is not a readable photograph; the message is the reason, on one line, without the path.
+
+    notes: what a decoder said of it besides.
+    """
+
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,10 +112,17 @@ def _guarded(work: Callable[[], Photo]) -> Photo:
     """
     said: list[str] = []
     libtiff.listen()
-    with as_shipped(), libtiff.heard(said):
-        photo = _without_failures(work)
-    noted = [f"libtiff: {message}" for message in list(dict.fromkeys(said))[:_MOST_NOTES]]
-    return replace(photo, notes=(*photo.notes, *noted)) if noted else photo
+    try:
+        with as_shipped(), libtiff.heard(said):
+            photo = _without_failures(work)
+    except ReadError as error:
+        error.notes = _noted(said)
+        raise
+    return replace(photo, notes=(*photo.notes, *_noted(said))) if said else photo
+
+
+def _noted(said: list[str]) -> tuple[str, ...]:
+    return tuple(f"libtiff: {message}" for message in list(dict.fromkeys(said))[:_MOST_NOTES])
 
 
 def _without_failures(work: Callable[[], Photo]) -> Photo:
@@ -150,12 +166,13 @@ def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]
 
 def _formats() -> tuple[str, ...]:
     """Asked each time: a plug-in counts from when it was registered."""
-    Image.init()
     return tuple(name for name in Image.ID if name not in _UNSAFE_FORMATS)
 
 
 class _Turns:
-    """Lets one thread at a time into each PIL image: decoding one changes it, and two threads would read one file at once."""
+    """Lets one thread at a time into each PIL image, as decoding one changes it, and into all of those that a program opened
+    from file objects: several may read from one of them, the members of an archive from the archive's.
+    """
 
     def __init__(self) -> None:
         self.renew()
@@ -171,17 +188,18 @@ class _Turns:
     @contextmanager
     def of(self, image: Image.Image) -> Iterator[None]:
         """This thread's turn."""
+        key = id(image) if getattr(image, "fp", None) is None or getattr(image, "_exclusive_fp", False) else _FROM_OBJECTS
         with self._guard:
-            lock, users = self._held.get(id(image), (Lock(), 0))
-            self._held[id(image)] = lock, users + 1
+            lock, users = self._held.get(key, (Lock(), 0))
+            self._held[key] = lock, users + 1
         try:
             with lock:
                 yield
         finally:
             with self._guard:
-                lock, users = self._held.pop(id(image))
+                lock, users = self._held.pop(key)
                 if users > 1:
-                    self._held[id(image)] = lock, users - 1
+                    self._held[key] = lock, users - 1
 
 
 _turns = _Turns()

@@ -11,10 +11,11 @@ from dcnn_fast.nets.network import Input, MultiColumn, build
 from dcnn_fast.nets.second_task import second_task
 from dcnn_fast.nets.semantic import for_another_task, import_torchvision
 from dcnn_fast.nets.squeezenet import import_squeezenet
+from dcnn_fast.nets.weights import WeightsError, weights_of
 
 __all__ = [
-    "Block", "Column", "ConvNetCheckpoint", "Input", "Model", "ModelError", "MultiColumn", "Regularised", "build",
-    "for_another_task", "freeze", "import_convnet", "import_squeezenet", "import_torchvision", "import_torchvision_alexnet",
-    "initialise", "is_model_file", "load_columns", "load_model", "network_with", "parameter_groups", "save_model",
-    "second_task", "shaped_as",
+    "Block", "Column", "ConvNetCheckpoint", "Input", "Model", "ModelError", "MultiColumn", "Regularised", "WeightsError",
+    "build", "for_another_task", "freeze", "import_convnet", "import_squeezenet", "import_torchvision",
+    "import_torchvision_alexnet", "initialise", "is_model_file", "load_columns", "load_model", "network_with",
+    "parameter_groups", "save_model", "second_task", "shaped_as", "weights_of",
 ]  # fmt: skip

@@ -27,15 +27,12 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
         if not 0 <= number < len(net.columns):
             raise ValueError(f"sources must name columns from 0 to {len(net.columns) - 1}, got {number}")
         _require_equal(number, net.spec.columns[number], theirs.spec)
-    columns = list(net.spec.columns)
     for number, theirs in taken.items():
         mine = net.columns[number]
         assert isinstance(mine, Column)
         mine.load_state_dict(theirs.state_dict())
-        columns[number] = replace(columns[number], mean=theirs.spec.mean, scale=theirs.spec.scale)
-        mine.spec = columns[number]
+        mine.spec = replace(mine.spec, scale=theirs.spec.scale)
         mine.set_mean(theirs.spec.mean)
-    net.spec = replace(net.spec, columns=tuple(columns))
     return net
 
 
@@ -59,7 +56,6 @@ def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:
         column.spec = described
         column.requires_grad_(not described.frozen)
         column.train(net.training)
-    net.spec = replace(net.spec, columns=specs)
     return net
 
 

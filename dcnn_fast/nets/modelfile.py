@@ -20,13 +20,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Column
 from dcnn_fast.nets.network import MultiColumn
-from dcnn_fast.ops.memory import order_of, owned
+from dcnn_fast.nets.weights import weights_of
+from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
 
 FORMAT = 1
@@ -57,8 +58,8 @@ class Model:
         """SHA-256 over the network's spec and its weights as they are now, in hexadecimal: of what decides a score."""
         state = hashlib.sha256(b"dcnn_fast model 1")
         state.update(json.dumps(spec.network_to_dict(self.spec), sort_keys=True).encode())
-        for name, tensor in sorted(self.net.state_dict().items()):
-            values = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+        for name, tensor in sorted(weights_of(self.net).items()):
+            values = _values(tensor)
             state.update(f"|{name}|{list(values.shape)}|".encode())
             state.update(values.data)
         return state.hexdigest()
@@ -81,8 +82,8 @@ class _Packed:
 
 def _pack(model: Model) -> _Packed:
     tensors = {}
-    for name, tensor in model.net.state_dict().items():
-        value, order = tensor.detach().cpu(), order_of(tensor)
+    for name, tensor in weights_of(model.net).items():
+        value, order = tensor.detach().cpu().resolve_neg(), order_of(tensor)
         if value.dtype != torch.float32:
             raise ModelError(f"weights must be float32 to be pickled or copied, {name} is {value.dtype}")
         tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
@@ -109,9 +110,9 @@ def save_model(
 
     float16 rounds to nearest; int8 rounds each row to 255 levels between minus and plus its largest magnitude.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.net.state_dict().items():
-        value = tensor.detach().cpu().float().contiguous()
+    tensors: dict[str, np.ndarray] = {}
+    for name, tensor in weights_of(model.net).items():
+        value = _values(tensor)
         storage = fc_storage if ".fc." in name else block_storage if ".blocks." in name else "float32"
         if name.endswith(".weight") and storage != "float32":
             _store_compact(tensors, name, value, storage)
@@ -179,12 +180,19 @@ def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiCol
     return net
 
 
-def _store_compact(tensors: dict[str, Tensor], name: str, value: Tensor, storage: Storage) -> None:
+def _values(tensor: Tensor) -> np.ndarray:
+    """float32, in order."""
+    value = tensor.detach().cpu().resolve_neg()
+    return np.ascontiguousarray((value if value.dtype == torch.float32 else copied(value, torch.float32)).numpy())
+
+
+def _store_compact(tensors: dict[str, np.ndarray], name: str, value: np.ndarray, storage: Storage) -> None:
     if storage == "float16":
-        tensors[name] = value.half()
+        with np.errstate(over="ignore"):
+            tensors[name] = value.astype(np.float16)
         return
-    scale = value.abs().amax(dim=1).clamp_min(1e-30) / 127
-    tensors[name] = (value / scale[:, None]).round().to(torch.int8)
+    scale = np.maximum(np.abs(value).max(axis=1), np.float32(1e-30)) / np.float32(127)
+    tensors[name] = np.rint(value / scale[:, None]).astype(np.int8)
     tensors[f"{name}.scale"] = scale
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Column, zero_linear
+from dcnn_fast.ops.plain_torch import apart
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,19 @@ class MultiColumn(nn.Module):
 
     def __init__(self, network: spec.Network) -> None:
         super().__init__()
-        self.spec = network
+        self._network = network
         self.columns = nn.ModuleList(Column(column) for column in network.columns)
         joined = sum(column.fc[-1] for column in network.columns)
         self.label = zero_linear(joined, len(network.labels))
         self.attribute = zero_linear(joined, len(network.attributes)) if network.attributes else None
+
+    @property
+    def spec(self) -> spec.Network:
+        """The network as data, with its columns as they are now."""
+        columns = tuple(column.spec for column in self.columns if isinstance(column, Column))
+        if any(now is not then for now, then in zip(columns, self._network.columns, strict=True)):
+            self._network = replace(self._network, columns=columns)
+        return self._network
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -60,8 +69,6 @@ class MultiColumn(nn.Module):
         for column, mean in zip(self.columns, means, strict=True):
             assert isinstance(column, Column)
             column.set_mean(mean)
-        columns = tuple(column.spec for column in self.columns if isinstance(column, Column))
-        self.spec = replace(self.spec, columns=columns)
 
     @torch.no_grad()
     def initialise(self, seed: int = 0) -> MultiColumn:
@@ -81,4 +88,5 @@ def build(network: spec.Network | str, geometry: spec.Geometry = "convnet", *, s
     """The torch module of a network spec or of a preset's name, freshly initialised from `seed`."""
     if isinstance(network, str):
         network = spec.preset(network, geometry)
-    return MultiColumn(network).initialise(seed)
+    described = network
+    return apart(lambda: MultiColumn(described).initialise(seed))

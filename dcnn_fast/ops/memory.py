@@ -4,12 +4,14 @@ engine's they would go on spinning.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+_ALIGNMENT = 64  # bytes, as of torch's own memory: a line of the cache, the widest vector
 _SERIAL = 16384  # values: torch spreads an operation on 32768 or more over its threads
 
 
@@ -19,12 +21,28 @@ def order_of(tensor: Tensor) -> tuple[int, ...]:
     return tuple(sorted(range(tensor.ndim), key=lambda axis: (-strides[axis], axis)))
 
 
-def owned(values: np.ndarray, order: Sequence[int] | None = None) -> Tensor:
-    """A float32 tensor of the values in memory that torch owns, which nothing else writes to or gives back.
+def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32, order: Sequence[int] | None = None) -> Tensor:
+    """A tensor of the cpu whose values nobody has written. torch.empty fills it, on its threads, where the program asks torch
+    to be deterministic.
 
     order: the axes from the outermost in memory to the innermost; default: as they come.
     """
-    tensor = _empty(values.shape, tuple(order or range(values.ndim)), torch.float32)
+    axes = tuple(order or range(len(shape)))
+    count = math.prod(shape) * dtype.itemsize
+    memory = np.empty(count + _ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _ALIGNMENT
+    flat = torch.from_numpy(memory[first : first + count]).view(dtype)
+    return flat.view([shape[axis] for axis in axes]).permute([axes.index(axis) for axis in range(len(axes))])
+
+
+def empty_channels_last(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """`empty` [N, C, H, W] in channels_last memory."""
+    return empty(shape, dtype, (0, 2, 3, 1))
+
+
+def owned(values: np.ndarray, order: Sequence[int] | None = None) -> Tensor:
+    """A float32 tensor of the values in memory that nothing else writes to or gives back. order: as in `empty`."""
+    tensor = empty(values.shape, torch.float32, order)
     tensor.numpy()[...] = values
     return tensor
 
@@ -32,8 +50,8 @@ def owned(values: np.ndarray, order: Sequence[int] | None = None) -> Tensor:
 def copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """A copy in `dtype` of a tensor of the cpu, whose axes lie in memory in the same order."""
     order = order_of(tensor)
-    copy = _empty(tensor.shape, order, dtype)
-    dense = tensor.detach().permute(order)
+    copy = empty(tensor.shape, dtype, order)
+    dense = tensor.detach().resolve_neg().permute(order)
     source = dense.reshape(-1) if dense.is_contiguous() else torch.from_numpy(dense.numpy().reshape(-1))
     pieces = zip(torch.split(source, _SERIAL), torch.split(copy.permute(order).view(-1), _SERIAL), strict=True)
     for piece, target in pieces:
@@ -41,6 +59,24 @@ def copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return copy
 
 
-def _empty(shape: Sequence[int], order: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    memory = torch.empty([shape[axis] for axis in order], dtype=dtype, device="cpu")
-    return memory.permute([order.index(axis) for axis in range(len(order))])
+def contiguous(tensor: Tensor) -> Tensor:
+    """The values of a tensor of the cpu in contiguous memory: its own, or a copy made by numpy."""
+    if tensor.is_contiguous() and not tensor.is_neg():
+        return tensor
+    copy = empty(tensor.shape, tensor.dtype)
+    _bits(copy)[...] = _bits(tensor.detach().resolve_neg())
+    return copy
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """The values of a tensor [N, C, H, W] of the cpu in channels_last memory: its own, or a copy made by numpy."""
+    if tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_neg():
+        return tensor
+    copy = empty_channels_last(tensor.shape, tensor.dtype)
+    _bits(copy)[...] = _bits(tensor.detach().resolve_neg())
+    return copy
+
+
+def _bits(tensor: Tensor) -> np.ndarray:
+    """The tensor's memory, of values that numpy need not know."""
+    return tensor.view(torch.int16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()

@@ -2,16 +2,19 @@
 
 What a process can set decides what the same operation gives: autocast and oneDNN's precision round operands, flushed denormal
 numbers change a sum's last bits. And after a fork torch's threads are those of the parent: an operation that waits for one
-waits for ever.
+waits for ever. They belong to the thread that started them, so a new thread of the child has others (`apart`).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextvars import copy_context
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -20,11 +23,25 @@ _PRODUCTS = (torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)  # type: 
 _PRECISE = ("ieee", "none")  # none: set nowhere, which is ieee
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_FORKED = 0x40  # Linux: PF_FORKNOEXEC, of a process that was forked and has not started a program since
+
+
+def _forked_before() -> bool:
+    """Whether this process was forked before this module was there to see it; False where the system does not say."""
+    try:
+        flags = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[6]
+    except OSError:
+        return False
+    return bool(int(flags) & _FORKED)
+
+
 class _Process:
     """turn: whose torch operations run; they use all of torch's threads. forked: this process is a child made by a fork."""
 
     def __init__(self) -> None:
-        self.turn, self.forked = threading.RLock(), False
+        self.turn, self.forked = threading.RLock(), _forked_before()
         os.register_at_fork(after_in_child=self._in_child)
 
     def _in_child(self) -> None:
@@ -32,6 +49,56 @@ class _Process:
 
 
 _process = _Process()
+
+
+class _Thread(threading.local):
+    """own: this thread was started for one piece of torch's work."""
+
+    own = False
+
+
+_thread = _Thread()
+
+
+def apart(work: Callable[[], _T]) -> _T:
+    """`work()`, on a thread of its own where this process is a child made by a fork. Its exceptions are raised here."""
+    if not _process.forked or _thread.own:
+        return work()
+    results: list[_T] = []
+    failures: list[BaseException] = []
+    gradients, inference, device = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_device()
+
+    def run() -> None:
+        _thread.own = True
+        try:
+            with torch.inference_mode(inference), torch.set_grad_enabled(gradients), torch.device(device):
+                results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="dcnn-fast-torch", daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def plainly(operation: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Decorates an operation: it runs inside `plain_torch`, and `apart`."""
+
+    @wraps(operation)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        def settled() -> _T:
+            with _as_by_default():
+                return operation(*args, **kwargs)
+
+        if _thread.own:  # the thread that waits for this one has the turn
+            return settled()
+        with _process.turn:
+            return apart(settled)
+
+    return run
 
 
 @contextmanager
@@ -63,15 +130,22 @@ def plain_torch(device: torch.device | None = None) -> Iterator[None]:
     if device is not None and device.type != "cpu":
         yield
         return
-    with _process.turn, ExitStack() as settings:
+    with _process.turn, _as_by_default(), ExitStack() as threads:
+        if _process.forked and not _thread.own and torch.get_num_threads() > 1:
+            threads.enter_context(_one_thread())
+        yield
+
+
+@contextmanager
+def _as_by_default() -> Iterator[None]:
+    """Inside, what the process has set otherwise is as by default."""
+    with ExitStack() as settings:
         settings.enter_context(_no_autocast())
         for products in _PRODUCTS:
             if products.fp32_precision not in _PRECISE:
                 settings.enter_context(_precise(products))
         if np.float32(1e-40) * np.float32(1) == 0:
             settings.enter_context(_denormals())
-        if _process.forked and torch.get_num_threads() > 1:
-            settings.enter_context(_one_thread())
         yield
 
 

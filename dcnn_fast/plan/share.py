@@ -40,7 +40,8 @@ def share(
         return brute_force(column, windows)
     places = np.ascontiguousarray(windows, np.int64)
     isa = engine.isa() if backend == "cpu" else ""
-    if len(places) and (places == places[0]).all() and not always:  # a window that is the whole plane, say: the same for every photograph
+    # All windows are one, the whole plane, say: its plan is the same for every photograph.
+    if len(places) and (places == places[0]).all() and not always:
         top, left = places[0].tolist()
         return replace(_alone(column, top, left, plane, backend, precision, isa), window_of=np.zeros(len(places), np.int64))
     return planned(column, places, plane, _blocks(column, backend, precision, isa), MACS_PER_BYTE[backend], always)

@@ -8,20 +8,20 @@ What is copied here numpy copies: torch would do it on its own threads, which th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dcnn_fast import ops
-from dcnn_fast.nets import Block, Column, MultiColumn, network_with
+from dcnn_fast.nets import Block, Column, MultiColumn, WeightsError, network_with, weights_of
 from dcnn_fast.ops.memory import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.scoring.memory import Memory
-from dcnn_fast.scoring.watch import Watch, require_float32_on_cpu
+from dcnn_fast.scoring.watch import Watch, require_float32_on_cpu, written
 
 _MEMORY = Memory()
 
@@ -41,10 +41,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Maps:
-    """What the blocks make of one image, for each column: [distinct windows, features], and which of them each view has."""
+    """What the blocks make of one image, for each column: [distinct windows, features], and which of them each view has.
+
+    weights: what tells the network's weights from those after a change (`CpuNetwork`).
+    """
 
     columns: tuple[Tensor, ...]
     window_of: tuple[np.ndarray, ...]
+    weights: object = None
 
     @property
     def bytes(self) -> int:
@@ -56,7 +60,8 @@ class CpuNetwork:
     """A network on the cpu. precision: of the blocks' products; that of a fully-connected layer follows from its weights.
 
     In "ieee" the weights are the network's own, read anew for every image. In "bf16" the fully-connected weights are a copy,
-    rounded; it is made again when the network's weights are no longer those it was made of.
+    rounded; it is made again when the network's weights are no longer those it was made of. An image whose blocks saw other
+    weights than the head would is refused (of writes that torch does not count, no one can tell).
     """
 
     def __init__(self, net: MultiColumn, precision: Precision) -> None:
@@ -68,14 +73,19 @@ class CpuNetwork:
         require_float32_on_cpu(self._net)
         if self._rounded is not None and self._rounded.watch.changed():
             self._rounded = _Rounded(self._net)
-        return blocks(self._current(), jobs, self._precision)
+        net, weights = self._current()
+        return replace(blocks(net, jobs, self._precision), weights=weights)
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together."""
-        return head(self._current(), images)
+        """Each image's [views, labels] float64 probabilities, of all images together. Raises WeightsError."""
+        net, weights = self._current()
+        if any(maps.weights != weights for maps in images):
+            raise WeightsError("the model's weights were changed while a picture was being scored: change them between scores")
+        return head(net, images)
 
-    def _current(self) -> MultiColumn:
-        return self._net if self._rounded is None else self._rounded.net
+    def _current(self) -> tuple[MultiColumn, object]:
+        rounded = self._rounded
+        return (self._net, written(self._net)) if rounded is None else (rounded.net, rounded)
 
 
 class _Rounded:
@@ -86,11 +96,17 @@ class _Rounded:
         self.watch = Watch(net)
         self.net = with_bf16_layers(net)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both were made of the same weights, as two workers may at a time."""
+        return self is other or (isinstance(other, _Rounded) and self.watch == other.watch)
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 def with_bf16_layers(net: MultiColumn) -> MultiColumn:
     """A copy of `net` whose columns' fully-connected weights are bfloat16: half the memory to read for each batch."""
     state: dict[str, Tensor] = {}
-    for name, tensor in net.state_dict().items():
+    for name, tensor in weights_of(net).items():
         half = ".fc." in name and name.endswith(".weight")
         state[name] = copied(tensor, torch.bfloat16 if half else torch.float32)
     return network_with(net.spec, state).requires_grad_(False)
@@ -172,5 +188,6 @@ def averaged(maps: Tensor) -> Tensor:
 
 
 def _linear(x: Tensor, layer: nn.Module, *, relu: bool) -> Tensor:
-    assert isinstance(layer, nn.Linear)
-    return ops.linear(x, layer.weight, layer.bias, relu=relu)
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, Tensor) and isinstance(bias, Tensor), "weights_of refuses others"
+    return ops.linear(x, weight, bias, relu=relu)

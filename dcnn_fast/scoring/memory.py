@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 
-import torch
 from torch import Tensor
+
+from dcnn_fast.ops.memory import empty
 
 
 class Memory(threading.local):
@@ -20,6 +21,6 @@ class Memory(threading.local):
         count = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < count:
-            buffer = self._buffers[name] = torch.empty(count, dtype=torch.float32, device="cpu")
+            buffer = self._buffers[name] = empty((count,))
         images, channels, rows, cols = shape
         return buffer[:count].view(images, rows, cols, channels).permute(0, 3, 1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "bfloat16", "float16")
 GRIDS = (1, 2, 4, 8)
 MAX_SEED = 2**63 - 1
+_MOST_WORKERS = 256
 
 
 class _Network(Protocol):
@@ -37,6 +38,20 @@ class _Network(Protocol):
 
     def head(self, images: Sequence[Any]) -> list[np.ndarray]:
         """Each image's [views, labels] float64 probabilities."""
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A scorer's options, as `Scorer` says."""
+
+    device: str
+    views: int
+    grid: int
+    seed: int
+    dtype: str
+
+
+_OWN = ("_model", "_chosen", "_graphs", "_network", "_plans", "_read_options")  # what `Scorer.__init__` sets
 
 
 class Scorer:
@@ -55,9 +70,9 @@ class Scorer:
     pickled, copied, sent through queues and used on both sides of a fork: it scores the same everywhere. A copy has weights of
     its own.
 
-    `model` holds the weights. On the cpu a scorer follows them: weights that were changed count from the next image on (which
-    changes of which are noticed: `scoring.watch`). On "cuda" they are laid out once; changed ones are refused
-    (WeightsError).
+    `model` holds the weights. On the cpu a scorer follows them: weights that were changed between scores count from the next
+    one on (which changes are noticed: `scoring.watch`); those that change while a picture is being scored are refused
+    (WeightsError). On "cuda" they are laid out once; changed ones are refused.
 
     Raises ValueError naming the argument; ModelError for the model.
     """
@@ -80,31 +95,61 @@ class Scorer:
         views, grid, seed, max_pixels = (_plain(value) for value in (views, grid, seed, max_pixels))
         require_draws(views, grid, seed)
         _require_range("max_pixels", max_pixels, 1, 2**62)
+        background = tuple(_plain(value) for value in background) if isinstance(background, (tuple, list)) else background
         reading.require_background(background)
         if not isinstance(graphs, bool):
             raise ValueError(f"graphs must be True or False, got {graphs!r}")
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
             raise TypeError(f"model must be the path of a model file, a Model or None, got {type(model).__name__}")
-        self.model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
+        self._model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         if any(column.channels != 3 for column in self.model.spec.columns):
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
-        self.device, self.views, self.grid, self.seed, self.dtype = device, views, grid, seed, dtype
+        self._chosen = _Chosen("cuda" if device == "cuda" else "cpu", views, grid, seed, dtype)
         self._graphs = graphs
         self._network: _Network
         if device == "cuda":
             self._network = _on_gpu(self.model.net, dtype, graphs)
             self._plans: dict[str, Any] = {"backend": "triton"}
         else:
-            self.device = "cpu"
             precision: Precision = "ieee" if dtype == "float32" else "bf16"
             self._network = CpuNetwork(self.model.net, precision)
             self._plans = {"precision": precision}
         red, green, blue = background
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue))
 
-    def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...]]:
-        chosen = (self.model, self.device, self.views, self.grid, self.seed, self.dtype)
-        return _made, (chosen, self._read_options, self._graphs)
+    def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...], dict[str, Any]]:
+        more = {name: value for name, value in vars(self).items() if name not in _OWN}  # a subclass's
+        return _made, (type(self), self._model, self._chosen, self._read_options, self._graphs), more
+
+    @property
+    def model(self) -> Model:
+        """The network with its weights."""
+        return self._model
+
+    @property
+    def device(self) -> str:
+        """Where it scores: "cpu" or "cuda"."""
+        return self._chosen.device
+
+    @property
+    def views(self) -> int:
+        """How many pairs of windows are averaged."""
+        return self._chosen.views
+
+    @property
+    def grid(self) -> int:
+        """Every window offset is a multiple of it."""
+        return self._chosen.grid
+
+    @property
+    def seed(self) -> int:
+        """The windows are drawn from."""
+        return self._chosen.seed
+
+    @property
+    def dtype(self) -> str:
+        """The products' operands are of."""
+        return self._chosen.dtype
 
     @property
     def caution(self) -> str | None:
@@ -132,22 +177,28 @@ class Scorer:
         """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
 
         An image that cannot be read gives a Score with `error` set, and the others go on. Where `images` itself raises, the
-        scores of what it gave before come first. The iterator belongs to the process that made it. batch: images whose
-        fully-connected layers are computed together, at least 1. workers: images that are read and computed at a time, each
-        on one thread, the last ones on their share of as many (default: torch.get_num_threads()). Neither changes a score.
+        scores of what it gave before come first. One that is no path and no bytes is read before `images` is asked for the
+        next, so that an array may be filled again, and a PIL image closed or moved to its next frame. The iterator belongs to
+        the process that made it.
+
+        batch: images whose fully-connected layers are computed together, at least 1. workers: images that are read and
+        computed at a time, each on one thread, the last ones on their share of as many (default: torch.get_num_threads(), at
+        most 256). Neither changes a score.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")
-        batch, workers = _plain(batch), torch.get_num_threads() if workers is None else _plain(workers)
+        batch, workers = _plain(batch), min(_MOST_WORKERS, torch.get_num_threads()) if workers is None else _plain(workers)
         _require_range("batch", batch, 1, 4096)
-        _require_range("workers", workers, 1, 256)
+        _require_range("workers", workers, 1, _MOST_WORKERS)
         return Stream(self._try_prepare, self._blocks, self._finish, batch=batch, workers=workers).scores(images)
 
     def _try_prepare(self, image: Any) -> Read:
         try:
             return self._prepare(image)
         except reading.ReadError as error:
-            return Score(views=self.views, seed=self.seed, path=_path_of(image), error=str(error)), Prepared()
+            return Score(
+                views=self.views, seed=self.seed, path=_path_of(image), error=str(error), notes=error.notes
+            ), Prepared()
 
     def _prepare(self, image: Any) -> Read:
         # The program may have numpy raise what it would ignore.
@@ -190,12 +241,18 @@ def require_draws(views: int, grid: int, seed: int) -> None:
     _require_range("seed", seed, 0, MAX_SEED)
 
 
-def _made(chosen: tuple[Model, str, int, int, int, str], options: reading.ReadOptions, graphs: bool) -> Scorer:
-    return Scorer(*chosen, max_pixels=options.max_pixels, background=options.background, graphs=graphs)
+def _made(of: type[Scorer], model: Model, chosen: _Chosen, options: reading.ReadOptions, graphs: bool) -> Scorer:
+    scorer = of.__new__(of)
+    Scorer.__init__(
+        scorer, model, chosen.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
+        max_pixels=options.max_pixels, background=options.background, graphs=graphs,
+    )  # fmt: skip
+    return scorer
 
 
 def _path_of(image: Any) -> str | None:
-    return os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else None
+    """Plain text, whatever subclass of it came."""
+    return str.__str__(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else None
 
 
 def _plain(value: Any) -> Any:
@@ -204,7 +261,7 @@ def _plain(value: Any) -> Any:
 
 
 def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices or isinstance(value, bool):
+    if type(value) is not type(choices[0]) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
 
 

@@ -12,8 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from dcnn_fast import engine
@@ -29,12 +28,17 @@ _BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
 
 
 class _Item:
-    """One image on its way. score or failure is set when it is done."""
+    """One image on its way. read: its source is not looked at any more. score or failure is set when it is done."""
 
     def __init__(self) -> None:
+        self.read = False
         self.begun: Begun | None = None
         self.score: Score | None = None
         self.failure: BaseException | None = None
+
+    def was_read(self) -> bool:
+        """Whether its source is not looked at any more."""
+        return self.read
 
     @property
     def done(self) -> bool:
@@ -61,6 +65,7 @@ class Stream:
         self._read, self._blocks, self._finish = read, blocks, finish
         self._batch, self._workers, self._process = batch, workers, 0
         self._changed = threading.Condition()  # guards all that follows
+        self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images that no worker has taken yet
         self._filling: list[_Item] = []  # the next batch: blocks done, head to come
         self._before_head = self._unfinished = 0  # images not yet in a batch; images given to a worker and not yet left by it
         self._holding = 0  # images that hold planes
@@ -74,7 +79,7 @@ class Stream:
         fork: the threads are not there.
         """
         self._process = os.getpid()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="dcnn-fast")
+        workers: list[threading.Thread] = []
         waiting: deque[_Item] = deque()
         most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker
         source, failure = iter(images), None
@@ -92,13 +97,20 @@ class Stream:
                 with self._changed:
                     self._before_head += 1
                     self._unfinished += 1
-                pool.submit(copy_context().run, self._work, item, image)
+                    self._queue.append((copy_context(), item, image))
+                    self._changed.notify_all()
+                if len(workers) < self._workers:
+                    workers.append(threading.Thread(target=self._worker, name=f"dcnn-fast-{len(workers)}"))
+                    workers[-1].start()
+                if not isinstance(image, (str, bytes, os.PathLike)):
+                    self._wait(item.was_read)  # the program could change it, close it or read from its file
                 del image  # the worker lets go of it when it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):
                     yield self._result(waiting.popleft())
                     self._require_own_process()
             with self._changed:
                 self._no_more = True
+                self._changed.notify_all()
             while waiting:
                 yield self._result(waiting.popleft())
                 self._require_own_process()
@@ -108,16 +120,32 @@ class Stream:
             if os.getpid() == self._process:  # a child made by a fork has neither the threads nor, perhaps, their locks
                 with self._changed:
                     self._stopped = True
+                    self._queue.clear()
                     self._changed.notify_all()
-                pool.shutdown(wait=True, cancel_futures=True)
+                for worker in workers:
+                    worker.join()
 
     def _require_own_process(self) -> None:
         if os.getpid() != self._process:
             raise RuntimeError("an iterator of scores belongs to the process that made it: call score_many in this one")
 
-    def _result(self, item: _Item) -> Score:
+    def _wait(self, until: Callable[[], bool]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: item.done)
+            self._changed.wait_for(until)
+
+    def _worker(self) -> None:
+        """Take images until there are no more."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._no_more or self._stopped)
+                if not self._queue:
+                    return
+                context, item, image = self._queue.popleft()
+            context.run(self._work, item, image)
+            del context, item, image
+
+    def _result(self, item: _Item) -> Score:
+        self._wait(lambda: item.done)
         if item.failure is not None:
             raise item.failure
         assert item.score is not None
@@ -128,7 +156,7 @@ class Stream:
         try:
             self._admit()
             if not self._stopped:
-                item.begun = self._begin(image)
+                item.begun = self._begin(item, image)
         except BaseException as failure:
             item.failure = failure
         batch = self._leave(item)
@@ -145,10 +173,12 @@ class Stream:
             )
             self._holding += 1
 
-    def _begin(self, image: Any) -> Begun | None:
+    def _begin(self, item: _Item, image: Any) -> Begun | None:
         read = self._read(image)
         with self._changed:
             self._late.append(read[1].bytes)
+            item.read = True
+            self._changed.notify_all()
         if self._stopped:
             return None
         with engine.use_threads(self._threads()):
@@ -165,6 +195,7 @@ class Stream:
     def _leave(self, item: _Item) -> list[_Item]:
         """Enter the item into its batch; a batch that is full, or that nothing can be added to at present, is returned."""
         with self._changed:
+            item.read = True
             self._holding -= 1
             self._before_head -= 1
             if item.begun is not None and item.begun[1] is None:

@@ -3,62 +3,99 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-_COMPARED = 2**12  # values of a tensor, evenly spread, that are compared; smaller tensors are compared whole
+from dcnn_fast.nets import MultiColumn, WeightsError, weights_of
 
+__all__ = ["Watch", "WeightsError", "require_float32_on_cpu", "written"]
 
-class WeightsError(ValueError):
-    """A network's weights are not, or no longer, what a scorer can use; the message says why and what to do."""
+_WHOLE = 2**22  # values of a tensor up to which all are compared
+_COMPARED = 2**16  # values of a larger one that are
 
 
 class Watch:
-    """A network's weights at one moment, so that a change is noticed.
+    """A network's weights and its spec at one moment, so that a change is noticed.
 
-    Seen are: another tensor or module in a weight's place (`p.data = ...`, `to`), every write that torch counts
-    (`load_state_dict`, `copy_`, an optimiser's step), and, of those that it does not count (through `.data` or numpy), the ones
-    that touch any of 4,096 evenly spread values of a tensor.
+    Seen are: another spec (a mean, a scale), another tensor or module in a weight's place (`p.data = ...`, `to`), every write
+    that torch counts (`load_state_dict`, `copy_`, an optimiser's step), and those that it does not count (through `.data` or
+    numpy) in tensors of up to 4 million values; in larger ones, those that touch any of 65,536 places spread over it.
     """
 
-    def __init__(self, net: nn.Module) -> None:
-        self._seen = {name: _seen(parameter) for name, parameter in net.named_parameters()}
-        self._net = net
+    def __init__(self, net: MultiColumn) -> None:
+        self._net, self._spec = net, net.spec
+        self._seen = {name: _seen(weight) for name, weight in weights_of(net).items()}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of the same moment, as far as they see."""
+        return isinstance(other, Watch) and self._spec == other._spec and self._seen == other._seen
+
+    __hash__ = None  # type: ignore[assignment]
 
     def changed(self) -> bool:
-        """Whether any weight has changed since this was made."""
-        now = dict(self._net.named_parameters())
-        return now.keys() != self._seen.keys() or any(_seen(now[name]) != seen for name, seen in self._seen.items())
+        """Whether anything has changed since this was made."""
+        if self._net.spec is not self._spec and self._net.spec != self._spec:
+            return True
+        now = weights_of(self._net)
+        return now.keys() != self._seen.keys() or any(not seen.is_still(now[name]) for name, seen in self._seen.items())
 
 
 @dataclass(frozen=True)
 class _Seen:
+    """address, version, kind: of a tensor. values: those that are compared, as bytes."""
+
     address: int
     version: int
     kind: tuple[object, ...]
-    values: bytes
+    values: memoryview
+
+    def is_still(self, tensor: Tensor) -> bool:
+        same = (self.address, self.version, self.kind) == (tensor.data_ptr(), _version(tensor), _kind(tensor))
+        return same and self.values == _compared(tensor)
 
 
 def _seen(tensor: Tensor) -> _Seen:
-    kind = tensor.dtype, tensor.device, tensor.shape, tensor.stride()
-    version = 0 if tensor.is_inference() else tensor._version  # inference tensors have none
-    return _Seen(tensor.data_ptr(), version, kind, _some_values(tensor))
+    values = memoryview(bytes(_compared(tensor)))
+    return _Seen(tensor.data_ptr(), _version(tensor), _kind(tensor), values)
 
 
-def _some_values(tensor: Tensor) -> bytes:
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors have none
+
+
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.dtype, tensor.device, tensor.shape, tensor.stride(), tensor.is_neg()
+
+
+def _compared(tensor: Tensor) -> memoryview:
+    """Bytes, which are compared as memory: NaN is like itself."""
     if tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.float64, torch.float16):
-        return b""
-    values = tensor.detach().numpy().ravel(order="K")  # no copy where the memory is dense
-    return np.ascontiguousarray(values[:: max(1, values.size // _COMPARED)]).tobytes()
+        return memoryview(b"")
+    values = tensor.detach().resolve_neg().numpy().ravel(order="K")  # no copy where the memory is dense
+    if values.size > _WHOLE:
+        values = values[_places(values.size)]
+    return np.ascontiguousarray(values).data.cast("B")
 
 
-def require_float32_on_cpu(net: nn.Module) -> None:
+@lru_cache(maxsize=16)
+def _places(size: int) -> np.ndarray:
+    """Where a tensor of so many values is compared: drawn, as even steps would always meet the same columns of a matrix."""
+    return np.sort(np.random.default_rng(size).integers(0, size, _COMPARED))
+
+
+def written(net: MultiColumn) -> tuple[object, ...]:
+    """How often torch counted writes to each of the network's parameters, which they are, and its spec."""
+    return (id(net.spec), *((id(parameter), _version(parameter)) for parameter in net.parameters()))
+
+
+def require_float32_on_cpu(net: MultiColumn) -> None:
     """Raise WeightsError unless every weight is float32 in the host's memory."""
-    for name, parameter in net.named_parameters():
-        if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+    for name, weight in weights_of(net).items():
+        if weight.dtype != torch.float32 or weight.device.type != "cpu":
             raise WeightsError(
                 f"the model's weights must be float32 on the cpu to score there; {name} is "
-                f"{str(parameter.dtype).removeprefix('torch.')} on {parameter.device.type}: use net.float().cpu()"
+                f"{str(weight.dtype).removeprefix('torch.')} on {weight.device.type}: use net.float().cpu()"
             )

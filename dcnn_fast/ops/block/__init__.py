@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops import dispatch
+from dcnn_fast.ops import dispatch, memory
 from dcnn_fast.ops.block import cpu, cuda, reference, triton
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
 from dcnn_fast.ops.precision import Precision
@@ -302,7 +302,7 @@ def _triples(outputs: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
+    return memory.channels_last(tensor) if tensor.device.type == "cpu" else tensor.contiguous(memory_format=torch.channels_last)
 
 
 def _require_operands(

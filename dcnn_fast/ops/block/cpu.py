@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
+from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
@@ -57,7 +57,7 @@ def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float] = (), scale: float = 1.0
 ) -> Tensor:
     """One region per image: [N, F, H, W] in channels_last memory."""
-    result = _empty(params.out_shape)
+    result = empty_channels_last(params.out_shape)
     regions([x], _whole(params), weight, bias, params, mean, scale, [result])
     return result
 
@@ -70,9 +70,9 @@ def training(
     With hits, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give equal outputs.
     """
     kept = params.kept
-    result = _empty(params.out_shape)
-    values = _empty(params.out_shape) if kept.values else None
-    hits = _empty(params.out_shape, torch.int16) if kept.hits else None
+    result = empty_channels_last(params.out_shape)
+    values = empty_channels_last(params.out_shape) if kept.values else None
+    hits = empty_channels_last(params.out_shape, torch.int16) if kept.hits else None
     recorded = (hits, values)
     run(engine.isa(), [x], _whole(params), weight, bias, params, mean, scale, [result], engine.threads(), recorded)
     return result, values, hits
@@ -89,9 +89,9 @@ def backward(
     that the gradient of the convolution's outputs never exists for the batch.
     """
     wanted = (
-        _empty(x.shape) if needs[0] else None,
-        _empty(weight.shape) if needs[1] else None,
-        torch.empty(params.filters, dtype=torch.float32, device="cpu") if needs[2] and bias is not None else None,
+        empty_channels_last(x.shape) if needs[0] else None,
+        empty_channels_last(weight.shape) if needs[1] else None,
+        empty((params.filters,)) if needs[2] and bias is not None else None,
     )
     run_backward(engine.isa(), grad, x, weight, bias, values, hits, params, wanted, engine.threads(), mean, scale)
     return wanted
@@ -130,8 +130,9 @@ def run(
     (`require_regions`): from here on there are only addresses.
     """
     options = params.options
-    weight, channels_last = _laid(weight)
-    bias = None if bias is None else bias.contiguous()
+    sources = [source.resolve_neg() for source in sources]
+    weight, in_channels_last = _laid(weight)
+    bias = None if bias is None else contiguous(bias)
     table, pieces, stores = (t.contiguous() for t in (regions.regions, regions.pieces, regions.stores))
     engine.load().block_regions(
         isa,
@@ -143,7 +144,7 @@ def run(
         [(output.data_ptr(), output.shape[0], output.shape[2], output.shape[3]) for output in outputs],
         weight.data_ptr(),
         _address(bias),
-        channels_last,
+        in_channels_last,
         _sizes(params),
         *_norm(options.norm),
         options.order == "conv-norm-pool" and recorded[1] is None,  # its input is kept only where no pool follows it
@@ -171,10 +172,10 @@ def run_backward(
 ) -> None:
     """Write the gradients of x, weight and bias to those of `wanted` that are not None, with one instruction set."""
     options = params.options
-    last = torch.channels_last
-    kept = [None if tensor is None else tensor.contiguous(memory_format=last) for tensor in (grad, values, hits)]
-    weight = _contiguous(weight)
-    bias = None if bias is None else bias.contiguous()
+    x = x.resolve_neg()
+    kept = [None if tensor is None else channels_last(tensor) for tensor in (grad, values, hits)]
+    weight = contiguous(weight)
+    bias = None if bias is None else contiguous(bias)
     for_input = _for_input(weight, params) if wanted[0] is not None else None
     _, _, rows, cols = params.conv_shape
     _, _, out_rows, out_cols = params.out_shape
@@ -224,22 +225,11 @@ def _whole(params: BlockParams) -> RegionList:
     )  # fmt: skip
 
 
-def _empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.empty(tuple(shape), dtype=dtype, device="cpu", memory_format=torch.channels_last)
-
-
 def _laid(weight: Tensor) -> tuple[Tensor, bool]:
     """The filters in memory that the engine reads, their own where possible, and whether that is channels_last."""
-    if not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last):
+    if not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_neg():
         return weight, True
-    return _contiguous(weight), False
-
-
-def _contiguous(tensor: Tensor) -> Tensor:
-    """The same values in contiguous memory, copied by numpy: a copy on torch's threads leaves them spinning for milliseconds
-    beside the engine's.
-    """
-    return tensor if tensor.is_contiguous() else torch.from_numpy(np.ascontiguousarray(tensor.detach().numpy()))
+    return contiguous(weight), False
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.norm import reference as norms
-from dcnn_fast.ops.plain_torch import plain_torch
+from dcnn_fast.ops.plain_torch import plainly
 from dcnn_fast.ops.pool import reference as pools
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store
@@ -28,14 +28,14 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
     return None
 
 
-@plain_torch()
+@plainly
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
     """The block's result, [N, F, H, W] in params.out_dtype."""
     relu = _conv_relu(x, weight, bias, params)
     return _tail(relu, params.options)[-1].to(params.out_dtype)
 
 
-@plain_torch()
+@plainly
 def training(
     x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -47,7 +47,7 @@ def training(
     return stages[-1].to(params.out_dtype), stages[-2].to(params.out_dtype) if kept.values else None, hits
 
 
-@plain_torch()
+@plainly
 def backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
     params: BlockParams, needs: Sequence[bool],
@@ -90,7 +90,7 @@ def backward(
     )
 
 
-@plain_torch()
+@plainly
 def regions(
     sources: Sequence[Tensor],
     regions: RegionList,

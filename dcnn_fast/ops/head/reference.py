@@ -10,7 +10,7 @@ from torch import Tensor
 from dcnn_fast.ops.head.params import HeadParams
 from dcnn_fast.ops.linear import reference as linear
 from dcnn_fast.ops.linear.params import LinearParams
-from dcnn_fast.ops.plain_torch import plain_torch
+from dcnn_fast.ops.plain_torch import plainly
 
 
 def can_run(params: HeadParams, device: torch.device) -> str | None:
@@ -18,7 +18,7 @@ def can_run(params: HeadParams, device: torch.device) -> str | None:
     return None
 
 
-@plain_torch()
+@plainly
 def forward(
     features: Sequence[Tensor],
     weights: Sequence[Tensor],

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.linear.params import LinearParams
-from dcnn_fast.ops.memory import copied
+from dcnn_fast.ops.memory import contiguous, copied, empty
 
 
 def can_run(params: LinearParams, device: torch.device) -> str | None:
@@ -25,7 +25,7 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
     """x: [rows, inputs] -> [rows, outputs], the outputs spread over `engine.threads()` threads."""
-    result = torch.empty(params.rows, params.outputs, dtype=torch.float32, device="cpu")
+    result = empty((params.rows, params.outputs))
     run(engine.isa(), x, weight, bias, params, result, engine.threads())
     return result
 
@@ -35,8 +35,8 @@ def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams,
     bf16 = params.precision == "bf16"
     x = copied(x, torch.bfloat16) if bf16 else x
     if bf16 and not engine.load().has_bf16(isa):
-        x, weight, bf16 = x.float(), weight.float(), False
-    x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+        x, weight, bf16 = copied(x, torch.float32), copied(weight, torch.float32), False
+    x, weight, bias = contiguous(x), contiguous(weight), contiguous(bias)
     engine.load().linear(
         isa, x.data_ptr(), weight.data_ptr(), bias.data_ptr(), result.data_ptr(), params.rows, params.inputs,
         params.outputs, params.relu, bf16, threads,

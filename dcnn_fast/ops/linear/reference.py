@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.linear.params import LinearParams
-from dcnn_fast.ops.plain_torch import plain_torch
+from dcnn_fast.ops.plain_torch import plainly
 
 
 def can_run(params: LinearParams, device: torch.device) -> str | None:
@@ -20,7 +20,7 @@ def can_run(params: LinearParams, device: torch.device) -> str | None:
     return None
 
 
-@plain_torch()
+@plainly
 def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
     """x: [rows, inputs] -> [rows, outputs]. 16-bit operands are multiplied and summed in float32."""
     if params.precision == "bf16":
