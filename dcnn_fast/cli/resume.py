@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dcnn_fast.cli.outputs import RowFile
@@ -22,7 +22,8 @@ class Held:
 
     done: not to be scored again. again: what is to be scored again, and stands until it is: failures, and rows that one of two
     files lacks. required: the pictures of those rows, which are scored again even if they are not named now. folders: of each
-    file, what relative paths in its rows start from. notes: what a user should know.
+    file, what relative paths in its rows start from. notes: what a user should know. failed: by the name of its target, why a
+    file could not be put in order; it is as it was, and nothing may be added to it.
     """
 
     done: dict[bytes, Score] = field(default_factory=dict)
@@ -30,12 +31,20 @@ class Held:
     required: dict[bytes, str] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: dict[str, OSError] = field(default_factory=dict)
     forgotten: bool = False  # a row stands in the files that a later one has superseded
 
-    def forget(self, path: str) -> None:
-        """The picture has been scored again."""
-        if self.again and self.again.pop(identity(path), None) is not None:
+    def gives_way(self, result: Score) -> bool:
+        """Whether what the files hold of the picture gives way to `result`: a score never does to a failure."""
+        if not self.again:
+            return True
+        key = identity(result.path or "")
+        old = self.again.get(key)
+        if old is not None and old.error is None and result.error is not None:
+            return False
+        if self.again.pop(key, None) is not None:
             self.forgotten = True
+        return True
 
 
 def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> Held:
@@ -44,7 +53,8 @@ def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> He
     now: the record that this run would write, and does where a file has no rows. A picture's last row is its row. Of two
     files the CSV gets the rows that it lacks; a picture that the JSONL, which says more, has no row of, or another one, is
     scored again. A file that is not as it would be written now (saved by a spreadsheet, cut short, with rows that have been
-    superseded) is written anew, whole. Raises TargetError, before anything is written, for files not of a run like `now`.
+    superseded) is written anew, whole; where that fails the others go on without it. Raises TargetError, before anything is
+    written, for files not of a run like `now`.
     """
     held = Held()
     contents, kept = [], []
@@ -57,10 +67,14 @@ def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> He
     if len(files) == 2:
         kept = _agreed(kept[0], kept[1], held)
     for file, folder, content, rows_kept in zip(files, held.folders, contents, kept, strict=True):
-        _put_in_order(file, folder, content, rows_kept, now)
+        try:
+            _put_in_order(file, folder, content, rows_kept, now)
+        except OSError as error:
+            held.failed[str(file.target)] = error
     for key, short in kept[0].items():
         full = kept[-1].get(key)
-        score, folder = (short, held.folders[0]) if full is None else (full, held.folders[-1])
+        poorer = full is None or (full.error is not None and short.error is None)
+        score, folder = (short, held.folders[0]) if full is None or poorer else (full, held.folders[-1])
         repeated = key in held.required or (score.error is not None and not keep_failures)
         (held.again if repeated else held.done)[key] = replace(score, path=_from_here(score.path or "", folder))
     return held
@@ -109,14 +123,37 @@ def _folder_of_same_run(file: RowFile, rows: Sequence[Score], now: Record, held:
     for what, ours, theirs in (("version", now.version, then.version), ("device", now.device, then.device)):
         if ours != theirs:
             held.notes.append(f"{target.name} was begun with {what} {theirs}, this is {ours}: last digits may differ")
-    if not os.path.isdir(then.folder):
-        held.notes.append(f"the folder that {target.name} was made in is gone: its relative paths are taken from here")
-        return now.folder
-    return then.folder
+    folder = _start_of(rows, then.folder, now.folder, os.fspath(file.path.parent))
+    if folder != then.folder:
+        what = "is gone" if not os.path.isdir(then.folder) else "has none of its pictures"
+        where = "here" if folder == now.folder else folder
+        held.notes.append(f"the folder that {target.name} was made in {what}: its relative paths are taken from {where}")
+    return folder
+
+
+def _start_of(rows: Sequence[Score], then: str, here: str, beside: str) -> str:
+    """What relative paths of rows that were made in the folder `then` start from now, pictures and file may have been moved.
+
+    beside: the folder of the file of rows, which has come along when it is another than `then` and has one of the pictures;
+    `here` must have all of them, as other folders may well have a picture of the same name.
+    """
+    paths = [row.path for row in rows if row.path and row.error is None and not os.path.isabs(row.path)]
+
+    def are_in(folder: str) -> Iterator[bool]:
+        return (os.path.lexists(os.path.join(folder, path)) for path in paths if "\0" not in path)
+
+    if not paths or any(are_in(then)):
+        return then if os.path.isdir(then) else here
+    if all(are_in(here)):
+        return here
+    if any(are_in(beside)):
+        return beside
+    return then if os.path.isdir(then) else here
 
 
 def _by_picture(rows: Sequence[Score], folder: str, *, without_folders: bool) -> dict[bytes, Score]:
-    """The last row of each picture, in the order of the file; without failures of what are folders, if so asked.
+    """The last row of each picture, in the order of the file, a failure only where there is no score; without failures of what
+    are folders, if so asked.
 
     A folder that could not be listed has a row, which no row of a picture would ever supersede.
     """
@@ -126,6 +163,9 @@ def _by_picture(rows: Sequence[Score], folder: str, *, without_folders: bool) ->
         if without_folders and row.error is not None and "\0" not in path and os.path.isdir(path):
             continue
         key = identity(path)
+        before = found.get(key)
+        if before is not None and before.error is None and row.error is not None:
+            continue
         found.pop(key, None)
         found[key] = row
     return found
@@ -151,7 +191,7 @@ def _same(short: Score, full: Score) -> bool:
     if (short.mean is None) != (full.mean is None):
         return False
     near = short.mean is None or full.mean is None or abs(short.mean - full.mean) <= _ROUNDING
-    return near and (short.error, short.label) == (full.error, full.label)
+    return near and (short.error, short.label or None) == (full.error, full.label or None)  # a CSV has no empty label
 
 
 def _from_here(path: str, folder: str) -> str:
@@ -159,13 +199,10 @@ def _from_here(path: str, folder: str) -> str:
 
 
 def _put_in_order(file: RowFile, folder: str, content: bytes, rows: Mapping[bytes, Score], now: Record) -> None:
-    try:
-        then = read_record(file.path) if content else None
-        if file.record is not None and (then is None or then.folder != folder or not file.format.read(content)):
-            file.record.write(now.content())  # before the first row
-        _write(file, content, rows)
-    except OSError as error:
-        raise TargetError(f"{file.target.option}: {file.target.name} cannot be put in order: {reason(error)}") from None
+    then = read_record(file.path) if content else None
+    if file.record is not None and (then is None or then.folder != folder or not file.format.read(content)):
+        file.record.write(replace(now, folder=folder).content())  # before the first row
+    _write(file, content, rows)
 
 
 def _write(file: RowFile, content: bytes, rows: Mapping[bytes, Score]) -> None:

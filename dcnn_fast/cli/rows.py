@@ -75,7 +75,10 @@ def _read_csv(content: bytes) -> list[Score]:
 
 
 def _from_row(row: dict[str, str], point: str) -> Score:
-    if None in row or None in row.values():
+    lacking = [name for name, value in row.items() if value is None]
+    if lacking == ["error"] and (row["mean"] or row["label"]):  # empty in every score's row: some spreadsheets leave it out
+        row = {**row, "error": ""}
+    elif None in row or lacking:
         raise ValueError(f"a row must have {len(CSV_FIELDS)} fields")
     mean, std = (float(row[name].replace(point, ".")) if row[name] else None for name in ("mean", "std"))
     return _checked(

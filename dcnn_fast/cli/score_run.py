@@ -217,12 +217,16 @@ class _Run:
         self._rows = [RowOutput(file, record, append=options.resume) for file in files.rows]
         self._intake = Intake(held, self._refused)
         self._input_failed = False
+        self._kept = 0  # scores in place of which there would be a failure
         self._caution = scorer.caution  # hashes the weights: once
 
     def run(self, listing: Sequence[Found] | None) -> int:
         """Score, print and write; the exit status."""
         for said in self._held.notes:
             note(said)
+        for name, error in self._held.failed.items():
+            with self._outputs.trying(name):
+                raise error
         for score in self._held.done.values():
             self._ranking.add(score)
         interrupted = self._score_all(listing)
@@ -236,7 +240,7 @@ class _Run:
             return self._stop.status
         if self._outputs.failed:
             return _OUTPUT_FAILED
-        return int(self._ranking.failed > 0 or self._ranking.seen == 0 or self._input_failed)
+        return int(self._ranking.failed > 0 or self._ranking.seen == 0 or self._input_failed or self._kept > 0)
 
     def _refused(self, path: str) -> str | None:
         taken = input_among(self._files.targets, path) if self._files.targets else None
@@ -298,7 +302,10 @@ class _Run:
         if "\0" in (result.path or ""):  # no file's name, and no text that tables hold
             result = replace(result, path=(result.path or "").replace("\0", "\\x00"))
         with self._stop.shielded():  # a signal falls between pictures, not into a row
-            self._held.forget(result.path or "")
+            if not self._held.gives_way(result):
+                self._kept += 1
+                note(f"{result.path}: {result.error}; the score that the files have of it is kept")
+                return
             self._ranking.add(result)
             for output in self._rows:
                 name = str(output.target)
@@ -352,6 +359,9 @@ class _Run:
         seen = self._ranking.seen
         if self._ranking.failed:
             note(f"{self._ranking.failed} of {seen} images could not be scored")
+        if self._kept:
+            them = "the picture" if self._kept == 1 else f"the {self._kept} pictures"
+            note(f"the files do not agree on {them} whose score is kept; the next --resume tries again")
         if self._intake.repeated:
             note(f"{self._intake.repeated} of the paths led to an image that was named before: each is scored once")
         for line in passed_over(self._search.passed):

@@ -75,6 +75,8 @@ def test_any_other_content_is_refused_or_is_scores(format, content, ours):
         ("a.png,0.5,-1,high,50,0,", "std must be from 0 to 1, got -1.0"),
         ("a.png,0.5,0.1,high,50,0,,", "a row must have 7 fields"),
         ("a.png,0.5,0.1,high,fifty,0,", "fifty"),
+        ("a.png,,,,50,0", "a row must have 7 fields"),
+        ("a.png,0.5,0.1,high,50", "a row must have 7 fields"),
     ],
 )
 def test_a_row_that_is_no_score_is_named(row, reason):

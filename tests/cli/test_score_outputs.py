@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from dcnn_fast import load_model, save_model
+from dcnn_fast import save_model
+from tests import small
 from tests.cli.command import MAIN, environment, files_of, names, rows, score, shell, wait_for
 
 OURS = "path,mean,std,label,views,seed,error\n"
@@ -206,10 +207,7 @@ def test_a_killed_run_leaves_the_former_sheet_and_no_other_file(model, folder, t
 
 
 def test_labels_and_names_are_shown_as_they_are(model, folder, tmp_path):
-    strange = load_model(model)
-    labels = ("[/] low", "[bold]\x1b[31mhigh<b>")
-    object.__setattr__(strange.net, "spec", strange.spec.__class__(**{**vars(strange.spec), "labels": labels}))
-    save_model(strange, tmp_path / "strange.safetensors")
+    save_model(small.model(labels=("[/] low", "[bold]\x1b[31mhigh<b>")), tmp_path / "strange.safetensors")
     for name in ("[/x].png", "[red]a[/red].png", "\x1b[31mred.png", ":smile:.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         os.link(folder / "a.png", folder / name)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 
 import pytest
 from PIL import Image
 
 from dcnn_fast import load_model, save_model
-from tests.cli.command import FIELDS, lines, names, rows, score
+from tests import small
+from tests.cli.command import FIELDS, MAIN, VIEWS, environment, lines, names, rows, score
+from tests.cli.conftest import photograph
 
 HEADER = ",".join(FIELDS) + "\n"
 
@@ -216,6 +220,40 @@ def test_a_folder_that_was_moved_with_its_csv_goes_on(model, folder, tmp_path):
     assert "is gone" not in score(model, "photos", "--csv", "s.csv", "--resume", cwd=tmp_path / "moved").stderr
 
 
+@pytest.mark.parametrize("where", ["here", "from elsewhere", "photographs alone"])
+def test_photographs_that_were_moved_while_their_old_folder_stays_go_on(model, folder, tmp_path, where):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "old").mkdir()
+    folder.rename(tmp_path / "old" / "photos")
+    up = "../" if where == "photographs alone" else ""
+    options = ["--csv", f"{up}s.csv", "--jsonl", f"{up}s.jsonl"]
+    assert score(model, "photos", *options, cwd=tmp_path / "old").returncode == 0
+    for path in (tmp_path / "old").iterdir():
+        path.rename(tmp_path / "new" / path.name)
+    start, named = tmp_path / "new", "photos"
+    if where == "from elsewhere":
+        start, named, options = tmp_path, "new/photos", ["--csv", "new/s.csv", "--jsonl", "new/s.jsonl"]
+    result = score(model, named, *options, "--resume", cwd=start)
+    assert result.returncode == 0, result.stderr
+    assert "images in" not in result.stderr
+    assert "s.csv was made in has none of its pictures: its relative paths are taken from" in result.stderr
+    again = score(model, named, *options, "--resume", cwd=start)
+    assert again.returncode == 0 and "was made in" not in again.stderr and "images in" not in again.stderr
+    assert len(rows(start / options[1])) == len(lines(start / options[3])) == 4
+
+
+def test_other_photographs_with_some_of_the_names_are_not_those_of_the_rows(model, folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copy(folder / "b.JPG", tmp_path / "other" / "a.png")
+    assert score(model, ".", "--csv", tmp_path / "s.csv", cwd=folder).returncode == 0
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()  # they have been sorted out, and their folder is still there
+    result = score(model, ".", "--csv", tmp_path / "s.csv", "--resume", cwd=tmp_path / "other")
+    assert result.returncode == 0 and "1 images in" in result.stderr
+    assert len(rows(tmp_path / "s.csv")) == 5
+
+
 @pytest.mark.parametrize("lost", ["csv", "jsonl", "both", "all of jsonl", "all of csv", "changed"])
 def test_csv_and_jsonl_agree_after_any_crash(model, folder, tmp_path, lost):
     (folder / "bad.png").write_bytes(b"bad")
@@ -241,6 +279,61 @@ def test_csv_and_jsonl_agree_after_any_crash(model, folder, tmp_path, lost):
         assert line["error"] or set(line["probs"]) == {"low", "high"}
 
 
+@pytest.mark.parametrize("lost", ["row of jsonl", "jsonl", "jsonl has a failure", "files differ"])
+def test_a_score_never_gives_way_to_a_failure(model, folder, tmp_path, lost):
+    table, objects = scored(model, folder, tmp_path)
+    expected, in_objects = rows(table), objects.read_text().splitlines(True)
+    failure = {**json.loads(in_objects[0]), "probs": {}, "mean": None, "std": None, "label": None, "error": "no such file"}
+    whole = "".join(in_objects)
+    objects.write_text({
+        "row of jsonl": "".join(in_objects[1:]),
+        "jsonl": "",
+        "jsonl has a failure": json.dumps(failure) + "\n" + "".join(in_objects[1:]),
+        "files differ": whole,
+    }[lost])  # fmt: skip
+    if lost == "files differ":
+        table.write_text(table.read_text().replace(expected[0]["mean"], "0.999999"))
+        expected = rows(table)
+    (folder / "a.png").rename(tmp_path / "kept.png")
+    result = resumed(model, folder, table, objects)
+    assert result.returncode == 1
+    assert "a.png: no such file; the score that the files have of it is kept" in result.stderr
+    assert "next --resume tries again" in result.stderr
+    assert sorted(rows(table), key=str) == sorted(expected, key=str)
+    assert f"{folder}/a.png" in result.stdout and "could not be scored" not in result.stderr
+    (tmp_path / "kept.png").rename(folder / "a.png")
+    assert resumed(model, folder, table, objects).returncode == 0
+    assert sorted(objects.read_text().splitlines(True)) == sorted(in_objects)
+    if lost != "files differ":
+        assert sorted(rows(table), key=str) == sorted(expected, key=str)
+
+
+def test_a_file_whose_disk_is_full_fails_alone_when_it_must_be_put_in_order(model, folder, tmp_path):
+    table, objects = scored(model, folder, tmp_path, "-r")
+    objects.write_text(objects.read_text() + '{"probs": {"lo')
+    before = objects.read_bytes()
+    photograph(folder / "new.png")
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); " + MAIN[2]
+    options = ["--csv", table, "--jsonl", objects, "--html", "/dev/null", "--resume"]
+    command = [*MAIN[:2], limited, "score", "--model", model, "--views", VIEWS, folder, *options]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
+    assert result.returncode == 3, result.stderr
+    assert f"error: --jsonl {objects}: File too large" in result.stderr
+    assert "new.png" in names(table) and len(rows(table)) == 6
+    assert objects.read_bytes() == before
+    assert resumed(model, folder / "a.png", table, objects).returncode == 0
+    assert sorted(names(table)) == sorted(os.path.basename(line["path"]) for line in lines(objects))
+
+
+def test_a_label_without_a_name_is_not_scored_again(model, folder, tmp_path):
+    nameless = small.model(labels=("", "high"))
+    nameless.net.label.bias.data[0] += 100
+    save_model(nameless, tmp_path / "nameless.safetensors")
+    table, objects = scored(tmp_path / "nameless.safetensors", folder, tmp_path)
+    again = resumed(tmp_path / "nameless.safetensors", folder, table, objects)
+    assert again.returncode == 0 and "images in" not in again.stderr
+
+
 def test_a_jsonl_file_alone_is_gone_on_with(model, folder, tmp_path):
     objects = tmp_path / "s.jsonl"
     assert score(model, folder / "a.png", "--jsonl", objects).returncode == 0
@@ -254,7 +347,7 @@ def test_a_jsonl_file_alone_is_gone_on_with(model, folder, tmp_path):
     assert result.returncode == 2 and "line 5 is not a score of this program" in result.stderr
 
 
-@pytest.mark.parametrize("saved", ["excel", "excel in Europe", "quoted", "shortened"])
+@pytest.mark.parametrize("saved", ["excel", "excel in Europe", "quoted", "shortened", "trimmed"])
 def test_a_csv_that_a_spreadsheet_saved_is_taken(model, folder, tmp_path, saved):
     Image.open(folder / "a.png").save(folder / "größe.png")
     table, objects = scored(model, folder, tmp_path)
@@ -269,6 +362,9 @@ def test_a_csv_that_a_spreadsheet_saved_is_taken(model, folder, tmp_path, saved)
             row[0] = '"' + row[0].replace('"', '""') + '"'
             row[1:3] = [value.replace(".", ",") for value in row[1:3]]
         text = "\n".join(";".join(row) for row in [FIELDS, *cells]) + "\n"
+    elif saved == "trimmed":
+        text = re.sub(",$", "", text, flags=re.MULTILINE)
+        assert text != table.read_text()
     elif saved == "shortened":
         text = text.replace("0,low", ",low").replace("0,high", ",high")
     table.write_bytes(b"\xef\xbb\xbf" * ("excel" in saved) + text.replace("\n", "\r\n").encode())
