@@ -83,6 +83,9 @@ class Stream:
         waiting: deque[_Item] = deque()
         most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker
         source, failure = iter(images), None
+        may_change = not isinstance(
+            images, (list, tuple)
+        )  # the program goes on in between: fills an array again, closes an image
         try:
             while True:
                 try:
@@ -102,8 +105,8 @@ class Stream:
                 if len(workers) < self._workers:
                     workers.append(threading.Thread(target=self._worker, name=f"dcnn-fast-{len(workers)}"))
                     workers[-1].start()
-                if not isinstance(image, (str, bytes, os.PathLike)):
-                    self._wait(item.was_read)  # the program could change it, close it or read from its file
+                if may_change and not isinstance(image, (str, bytes, os.PathLike)):
+                    self._wait(item.was_read)
                 del image  # the worker lets go of it when it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):
                     yield self._result(waiting.popleft())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import tarfile
 import threading
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from dcnn_fast import ReadError, Scorer
 from dcnn_fast.data import read
@@ -97,7 +98,7 @@ def test_what_is_no_iterable_is_the_callers_mistake(scorer):
         list(scorer.score_many(7))
 
 
-@pytest.mark.parametrize("path", [str, lambda path: path, os.fsencode, lambda path: OfBytes(os.fsencode(path))])
+@pytest.mark.parametrize("path", [str, np.str_, lambda path: path, os.fsencode, lambda path: OfBytes(os.fsencode(path))])
 def test_a_scores_path_is_text(scorer, tmp_path, path):
     file = tmp_path / os.fsdecode(b"caf\xe9.png")
     file.write_bytes(encode(Image.fromarray(PHOTOS[0]), "PNG"))
@@ -134,6 +135,10 @@ class OfBytes:
         ({"views": np.float64(5)}, "views must be an integer"),
         ({"seed": None}, "seed must be an integer"),
         ({"grid": True}, "grid must be one of"),
+        ({"grid": 2.0}, "grid must be one of"),
+        ({"grid": np.float32(4)}, "grid must be one of"),
+        ({"device": np.array(["cpu"])}, "device must be one of"),
+        ({"background": (np.int64(300), 0, 0)}, "background must be three integers"),
         ({"dtype": torch.float32}, "dtype must be one of"),
         ({"device": "cuda:0"}, "device must be one of"),
         ({"graphs": "yes"}, "graphs must be True or False"),
@@ -145,7 +150,14 @@ def test_a_wrong_option_is_named_when_the_scorer_is_made(options, message):
 
 
 def test_numpys_whole_numbers_are_whole_numbers():
-    scorer = Scorer(small.model(), views=np.int64(3), seed=np.uint32(4), grid=np.int8(2), max_pixels=np.int64(10**6))
+    scorer = Scorer(
+        small.model(),
+        background=(np.uint8(1), 2, np.int64(3)),
+        views=np.int64(3),
+        seed=np.uint32(4),
+        grid=np.int8(2),
+        max_pixels=np.int64(10**6),
+    )
     assert scorer.score(PHOTOS[0]) == Scorer(small.model(), views=3, seed=4, grid=2).score(PHOTOS[0])
     assert [type(value) for value in (scorer.views, scorer.seed, scorer.grid)] == [int] * 3
     list(scorer.score_many(PHOTOS, batch=np.int64(2), workers=np.int64(2)))
@@ -189,3 +201,93 @@ def test_reading_leaves_the_programs_image_as_it_is():
 def test_a_wrong_file_in_memory_is_named(scorer):
     with pytest.raises(ReadError, match="the file is empty"):
         scorer.score(b"")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "JPEG", "PNG"])
+def test_images_of_one_archive_are_scored_by_several_workers(scorer, kind, tmp_path):
+    """They read from one file, each from its own part."""
+    photos = [np.random.default_rng(i).integers(0, 256, (90 + i, 100, 3)).astype(np.uint8) for i in range(12)]
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for i, photo in enumerate(photos):
+            data = encode(Image.fromarray(photo), kind)
+            entry = tarfile.TarInfo(f"{i}.{kind}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    expected = [scorer.score(encode(Image.fromarray(photo), kind)).mean for photo in photos]
+    for _ in range(3):
+        with tarfile.open(tmp_path / "photos.tar") as archive:
+            images = [Image.open(archive.extractfile(member)) for member in archive]
+            scores = list(scorer.score_many(images, workers=4))
+        assert [score.error for score in scores] == [None] * 12
+        assert [score.mean for score in scores] == expected
+
+
+def test_images_of_one_open_file_are_scored_by_several_workers(scorer, tmp_path):
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 100, 3)).astype(np.uint8)).save(tmp_path / "a.tif")
+    with open(tmp_path / "a.tif", "rb") as file:
+        expected = scorer.score(tmp_path / "a.tif").mean
+        assert [score.mean for score in scorer.score_many([Image.open(file) for _ in range(8)], workers=4)] == [expected] * 8
+
+
+def reused(photos, tmp_path):
+    """Generators that use what they gave again; each with its name."""
+
+    def array():
+        held = np.empty_like(photos[0])
+        for photo in photos:
+            held[:] = photo
+            yield held
+
+    def tensor():
+        held = torch.empty(3, *photos[0].shape[:2], dtype=torch.uint8)
+        for photo in photos:
+            held.copy_(torch.from_numpy(photo).permute(2, 0, 1))
+            yield held
+
+    def memory():
+        held = bytearray()
+        for photo in photos:
+            held[:] = encode(Image.fromarray(photo), "BMP")
+            yield held
+
+    def closed():
+        for i, photo in enumerate(photos):
+            Image.fromarray(photo).save(tmp_path / f"{i}.png")
+            with Image.open(tmp_path / f"{i}.png") as image:
+                yield image
+
+    def frames():
+        first, *others = [Image.fromarray(photo) for photo in photos]
+        first.save(tmp_path / "all.tif", save_all=True, append_images=others)
+        return ImageSequence.Iterator(Image.open(tmp_path / "all.tif"))
+
+    def drawn():
+        held = Image.new("RGB", photos[0].shape[1::-1])
+        for photo in photos:
+            held.paste(Image.fromarray(photo))
+            yield held
+
+    return {each.__name__: each for each in (array, tensor, memory, closed, frames, drawn)}
+
+
+@pytest.mark.parametrize("how", ["array", "tensor", "memory", "closed", "frames", "drawn"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_image_may_be_used_again_for_the_next_one(scorer, how, workers, tmp_path):
+    photos = [np.random.default_rng(i).integers(0, 256, (90, 100, 3)).astype(np.uint8) for i in range(10)]
+    expected = [scorer.score(photo).mean for photo in photos]
+    scores = list(scorer.score_many(reused(photos, tmp_path)[how](), workers=workers))
+    assert [(score.mean, score.error) for score in scores] == [(mean, None) for mean in expected]
+
+
+def test_what_libtiff_says_of_a_file_that_cannot_be_read_is_noted(scorer):
+    noise = np.random.default_rng(1).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    data = bytearray(encode(Image.fromarray(noise), "TIFF", compression="tiff_lzw"))
+    data[60:100] = b"\xff" * 40
+    (score,) = scorer.score_many([bytes(data)])
+    assert score.error
+    assert score.notes == ("libtiff: Using code not yet in table",)
+
+
+def test_more_threads_than_workers_may_be_are_no_mistake(scorer):
+    torch.set_num_threads(300)
+    assert [score.error for score in scorer.score_many([np.zeros((50, 60, 3), np.uint8)])] == [None]

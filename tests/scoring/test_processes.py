@@ -22,7 +22,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from dcnn_fast import Scorer, WeightsError, load_model, ops, save_model
+from dcnn_fast import Scorer, WeightsError, engine, load_model, ops, save_model
 from dcnn_fast.nets import Model, build
 from dcnn_fast.scoring import shipped_model
 from tests import small
@@ -88,6 +88,33 @@ def test_a_shallow_copy_shares_the_model():
     twin = copy.copy(scorer)
     assert twin.model is scorer.model
     assert numbers(twin.score(PHOTO)) == numbers(scorer.score(PHOTO))
+
+
+@pytest.mark.parametrize("name", ["model", "device", "views", "grid", "seed", "dtype", "background", "max_pixels"])
+def test_what_a_scorer_was_made_with_cannot_be_set(name):
+    scorer = Scorer(small.model(), views=3)
+    with pytest.raises(AttributeError):
+        setattr(scorer, name, getattr(scorer, name))
+
+
+class Labelled(Scorer):
+    """A program's own scorer."""
+
+    def __init__(self, title):
+        super().__init__(small.model(), views=3)
+        self.title = title
+
+    def titled(self, image):
+        """The title and the score."""
+        return self.title, self.score(image).mean
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda scorer: pickle.loads(pickle.dumps(scorer))])
+def test_a_copy_of_a_programs_own_class_is_of_that_class(how):
+    scorer = Labelled("mine")
+    twin = how(scorer)
+    assert type(twin) is Labelled
+    assert twin.titled(PHOTO) == scorer.titled(PHOTO) == ("mine", scorer.score(PHOTO).mean)
 
 
 def test_options_survive_a_pickle():
@@ -195,6 +222,89 @@ def test_both_sides_of_a_fork(monkeypatch, backend, threads):
     assert in_a_fork(lambda: [score.mean for score in scorer.score_many([PHOTO] * 4, workers=2)]) == [expected] * 4
     assert in_a_fork(lambda: pickle.loads(pickle.dumps(scorer)).score(PHOTO).mean) == expected
     assert scorer.score(PHOTO).mean == expected
+
+
+@pytest.mark.needs_engine
+@pytest.mark.parametrize("isa", engine.isas())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_both_sides_of_a_fork_on_every_instruction_set(monkeypatch, isa, dtype):
+    """At the shipped model's sizes: torch spreads small operations over no threads."""
+    monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
+    torch.set_num_threads(3)
+    scorer = Scorer(views=2, dtype=dtype)
+    expected = scorer.score(PHOTO).mean
+    torch.randn(2000, 2000).square().sum()
+    assert in_a_fork(lambda: scorer.score(PHOTO).mean) == expected
+
+
+def test_torchs_work_of_the_package_is_done_in_a_forked_child(tmp_path, monkeypatch):
+    """Building, saving and the reference's own block, at sizes that torch spreads over its threads."""
+    torch.set_num_threads(3)
+    x, weight = torch.ones(2, 64, 60, 60), torch.ones(64, 64, 5, 5)
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
+    expected = float(ops.block(x, weight, pool=(3, 2)).numpy().sum())
+    torch.randn(2000, 2000).square().sum()
+
+    def work():
+        model = Model(build("style-scnn-arch1"))
+        save_model(model, tmp_path / "m.safetensors", fc_storage="int8", block_storage="float16")
+        return [model.digest, float(ops.block(x, weight, pool=(3, 2)).numpy().sum())]
+
+    digest = Model(build("style-scnn-arch1")).digest
+    assert in_a_fork(work) == [digest, expected]
+    assert load_model(tmp_path / "m.safetensors").spec.name == "style-scnn-arch1"
+
+
+def test_a_scorer_is_made_in_a_forked_child_of_a_deterministic_program():
+    """Where torch fills new memory, on its threads."""
+    torch.set_num_threads(3)
+    torch.randn(2000, 2000).square().sum()
+    expected = Scorer(views=2).score(PHOTO).mean
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert in_a_fork(lambda: Scorer(views=2).score(PHOTO).mean) == expected
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_threads_that_start_while_a_forked_child_scores_have_all_of_torchs_threads(monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
+    torch.set_num_threads(3)
+    torch.randn(2000, 2000).square().sum()
+    scorer = Scorer(small.model(), views=40)
+
+    def work():
+        seen = []
+        scoring = threading.Thread(target=lambda: [scorer.score(PHOTO) for _ in range(3)])
+        scoring.start()
+        while scoring.is_alive():
+            other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+            other.start()
+            other.join()
+        return sorted(set(seen))
+
+    assert in_a_fork(work) == [3]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_the_package_is_imported_first_in_a_forked_child(backend):
+    program = (
+        "import os, sys, torch\n"
+        "torch.set_num_threads(3)\n"
+        "torch.randn(2000, 2000).square().sum()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    import numpy as np\n"
+        "    from dcnn_fast import Scorer\n"
+        "    print(Scorer(views=2).score(np.zeros((50, 60, 3), np.uint8)).mean, flush=True)\n"
+        "    os._exit(0)\n"
+        "sys.exit(os.waitpid(child, 0)[1])\n"
+    )
+    environment = {**os.environ, "DCNN_FAST_BACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, timeout=120, capture_output=True, text=True, env=environment
+    )
+    assert 0 < float(done.stdout) < 1
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
@@ -327,7 +437,31 @@ def changes():
         values = torch.nn.utils.parameters_to_vector(net.parameters())
         torch.nn.utils.vector_to_parameters(values * 1.01, net.parameters())
 
-    return [data, filters, loaded, uncounted, numpy, bias, stepped, replaced, column, vector]
+    def means(net):
+        net.set_means([(1.0, 2.0, 3.0)] * len(net.columns))
+
+    def one_mean(net):
+        net.columns[0].set_mean((200.0, 100.0, 50.0))
+
+    def parametrised(net):
+        class Doubled(torch.nn.Module):
+            def forward(self, weight):
+                return 2 * weight
+
+        torch.nn.utils.parametrize.register_parametrization(net.label, "weight", Doubled())
+
+    def pruned(net):
+        torch.nn.utils.prune.l1_unstructured(net.columns[0].fc[0], "weight", amount=0.5)
+
+    def pruned_and_changed(net):
+        pruned(net)
+        with torch.no_grad():
+            net.columns[0].fc[0].weight_orig.mul_(3)
+
+    return [
+        data, filters, loaded, uncounted, numpy, bias, stepped, replaced, column, vector, means, one_mean, parametrised, pruned,
+        pruned_and_changed,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -342,6 +476,49 @@ def test_changed_weights_count_from_the_next_image_on(change, dtype):
     assert after == numbers(Scorer(other, views=5, dtype=dtype).score(PHOTO))
     assert after != before
     assert [numbers(score) for score in scorer.score_many([PHOTO] * 2)] == [after] * 2
+    twin = pickle.loads(pickle.dumps(scorer))
+    assert numbers(twin.score(PHOTO)) == after
+    assert twin.model.digest == scorer.model.digest != small.model().digest
+
+
+@pytest.mark.parametrize("step", [2, 36])
+def test_a_change_of_some_columns_of_a_large_matrix_counts_in_bf16(step):
+    """Through `.data`, which torch does not count, and away from every so many values."""
+    scorer = Scorer(views=2, dtype="bfloat16")
+    scorer.score(PHOTO)
+    for column in scorer.model.net.columns:
+        kept = torch.arange(column.fc[0].weight.shape[1]) % step == 0
+        column.fc[0].weight.data[:, ~kept] = 0
+    assert numbers(scorer.score(PHOTO)) == numbers(Scorer(scorer.model, views=2, dtype="bfloat16").score(PHOTO))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
+    """An image's blocks would have seen others than its head: they change when the first of a batch has been through them."""
+    scorer = Scorer(small.model(), views=3, dtype=dtype)
+    expected = numbers(scorer.score(PHOTO))
+    blocks, first_done = scorer._network.blocks, threading.Event()
+
+    def watched(jobs):
+        found = blocks(jobs)
+        first_done.set()
+        return found
+
+    class Second(ImageFile.ImageFile):
+        def _open(self):
+            self._mode, self._size, self.tile = "RGB", (60, 50), []
+
+        def load(self):
+            assert first_done.wait(20)
+            with torch.no_grad():
+                scorer.model.net.columns[0].fc[0].weight.add_(1)
+            self._im = Image.new("RGB", self._size).im
+            return super().load()
+
+    scorer._network.blocks = watched
+    with pytest.raises(WeightsError, match="were changed while a picture was being scored"):
+        list(scorer.score_many([PHOTO, Second(io.BytesIO(b"second"))], batch=2, workers=2))
+    assert numbers(scorer.score(PHOTO)) != expected
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -363,6 +540,14 @@ def test_weights_that_only_move_change_no_bit(move, dtype):
     assert len(noise) == 20
 
 
+class Louder(torch.nn.Linear):
+    """A layer that gives something else than its weights say."""
+
+    def forward(self, x):
+        """Twice as much."""
+        return 2 * super().forward(x)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -371,6 +556,12 @@ def test_weights_that_only_move_change_no_bit(move, dtype):
         (lambda net: net.half(), "is float16 on cpu"),
         (lambda net: net.label.to(torch.bfloat16), "label.weight is bfloat16"),
         (lambda net: net.to("meta"), "is float32 on meta"),
+        (lambda net: setattr(net.label, "bias", None), "label must have a bias, it has none"),
+        (
+            lambda net: setattr(net, "label", torch.nn.Sequential(net.label)),
+            "label must be a plain Linear .*, it is a Sequential",
+        ),
+        (lambda net: setattr(net.columns[0].fc[0], "__class__", Louder), "fc.0 must be a plain Linear .*, it is a Louder"),
     ],
 )
 def test_weights_that_cannot_be_used_are_refused_by_name(change, message, dtype):
@@ -448,6 +639,21 @@ def test_another_thread_that_starts_torch_later_has_all_of_its_threads():
         thread.start()
         thread.join()
     assert seen == [4] * 3
+
+
+def test_scores_go_on_in_a_thread_that_outlives_the_programs_last_line():
+    program = (
+        "import sys, threading\n"
+        "sys.path.insert(0, '.')\n"
+        "import numpy as np\n"
+        "from dcnn_fast import Scorer\n"
+        "from tests import small\n"
+        "scorer = Scorer(small.model(), views=2)\n"
+        "def work(): print(sum(s.mean is not None for s in scorer.score_many([np.zeros((50, 60, 3), np.uint8)] * 60)))\n"
+        "threading.Thread(target=work).start()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, timeout=120, capture_output=True, text=True)
+    assert done.stdout.split() == ["60"]
 
 
 def test_a_fork_in_a_program_that_never_scored_before(tmp_path):

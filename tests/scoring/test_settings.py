@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin
+from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from dcnn_fast import ReadError, Scorer
 from dcnn_fast.data import read
@@ -37,6 +37,7 @@ def attribute(owner, name, value):
         try:
             yield
             assert getattr(owner, name) == value, f"{name} did not stay as it was set"
+            assert type(getattr(owner, name)) is type(value), f"{name} is of another type than it was set"
         finally:
             setattr(owner, name, before)
 
@@ -203,6 +204,9 @@ def files():
         "no end": png[:-12],
         "animation": encode(frames[0], "GIF", save_all=True, append_images=frames[1:], transparency=0),
         "tiff with a strange tag": encode(noise, "TIFF", tiffinfo={700: b"\xff", 40000: "x"}),
+        "bitmap of 32 bits": encode(Image.new("RGBA", (9, 8), (200, 100, 50, 30)), "BMP"),
+        "tiff of YCbCr": encode(noise.convert("YCbCr"), "TIFF"),
+        "avif": encode(noise, "AVIF"),
         "compressed tiff, broken": encode(noise, "TIFF", compression="tiff_lzw")[:-40] + b"\xff" * 40,
     }  # fmt: skip
 
@@ -217,6 +221,12 @@ def what_is_read(data):
 
 PILLOW = {
     "truncated images": attribute(ImageFile, "LOAD_TRUNCATED_IMAGES", True),
+    "truncated images, a word": attribute(ImageFile, "LOAD_TRUNCATED_IMAGES", "yes"),
+    "no end of pixels": attribute(Image, "MAX_IMAGE_PIXELS", float("inf")),
+    "half a pixel more": attribute(Image, "MAX_IMAGE_PIXELS", 100000000.5),
+    "alpha of bitmaps": attribute(BmpImagePlugin, "USE_RAW_ALPHA", True),
+    "libtiff for all": attribute(TiffImagePlugin, "READ_LIBTIFF", True),
+    "another AV1 decoder": attribute(AvifImagePlugin, "DECODE_CODEC_CHOICE", "aom"),
     "ten pixels": attribute(Image, "MAX_IMAGE_PIXELS", 10),
     "no limit of pixels": attribute(Image, "MAX_IMAGE_PIXELS", None),
     "no text": attribute(PngImagePlugin, "MAX_TEXT_CHUNK", 10),

@@ -112,7 +112,7 @@ def test_the_last_images_share_all_threads(last, threads):
     work = Seen()
     work_stream = work.stream(1, 4)
     given = [*images(20), *({"name": f"last{i}", "last": True} for i in range(last))]
-    list(work_stream.scores(iter(given)))
+    list(work_stream.scores(given))
     by_name = dict(seen)
     assert by_name["0"] == 1
     assert by_name["last0"] >= threads  # more if the other one is done by then
