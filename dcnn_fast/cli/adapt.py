@@ -61,5 +61,6 @@ def adapt(
                 epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune, flip=flip,
                 mean="spec", precision=precision, best_by=best_by, seed=seed,
             ),
+            (model, data),
         )
     )  # fmt: skip

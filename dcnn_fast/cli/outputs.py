@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import io
 import os
@@ -59,9 +60,13 @@ class RowOutput:
         self._write(self._file, self.format.line(score))
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file. Raises OSError where it is no longer the one that has its name: the rows are lost then."""
+        if self._file is None:
+            return
+        status = os.fstat(self._file.fileno())
+        self._file.close()
+        if self.target.file is not None and not _is_at(self.target.file, status):
+            raise OSError(errno.ESTALE, "it was removed or replaced while it was written")
 
     def _write(self, file: io.FileIO, content: bytes) -> None:
         status = os.fstat(file.fileno())
@@ -71,6 +76,13 @@ class RowOutput:
             if stat.S_ISREG(status.st_mode) and self.target.file is not None:
                 os.ftruncate(file.fileno(), status.st_size)  # the part of a row that found place
             raise
+
+
+def _is_at(path: Path, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except FileNotFoundError:
+        return False
 
 
 class Ranking:

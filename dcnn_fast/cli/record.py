@@ -7,11 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dcnn_fast.cli.targets import beside, json_with
+from dcnn_fast.cli.targets import Kind, beside, json_with
 
 SUFFIX = ".run.json"
 _FORMAT = 1
-RECORD = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
+
+_FIRST = b'"dcnn_fast_run"'
+_WHOLE = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
+
+
+def _is_record(head: bytes) -> bool:
+    """Whole or broken: one that was cut short or changed by hand, or that a crash of the machine has left as zeros."""
+    if _WHOLE.known(head) or not head.strip(b"\0"):
+        return True
+    brace, rest = head.lstrip()[:1], head.lstrip()[1:].lstrip()
+    return brace == b"{" and (rest.startswith(_FIRST) or _FIRST.startswith(rest))
+
+
+RECORD = Kind(_WHOLE.what, _is_record)
 
 
 class RecordError(ValueError):

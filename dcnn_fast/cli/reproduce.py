@@ -60,7 +60,7 @@ def reproduce(
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
     from dcnn_fast.training import CheckpointError, DivergedError, WorkerError  # noqa: PLC0415
-    from dcnn_fast.training.folder import Folder  # noqa: PLC0415
+    from dcnn_fast.training.folder import Folder, require_outputs  # noqa: PLC0415
     from dcnn_fast.viz.category_chart import save_category_chart  # noqa: PLC0415
 
     rows: list[Row] = []
@@ -79,6 +79,8 @@ def reproduce(
                 fc=integers("fc", fc), views=views, seed=seed, semantic=semantic, test=test, kind=kind, images=images,
                 columns=tuple(sets.named(column).items()), device=device, workers=workers, cache=cache,
             )  # fmt: skip
+            outputs = [*(table + suffix for suffix in (".json", ".md", ".csv", ".png")), experiments.PROTOCOL]
+            require_outputs(out, outputs, [path for path in (data, semantic, test) if path is not None])
             found = experiments.reproduce(table, data, out, protocol, report=_announce, warn=warn, progress=stderr())
             for row in found:
                 rows.append(row)

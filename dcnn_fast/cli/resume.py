@@ -105,7 +105,9 @@ def _folder_of_same_run(file: RowFile, rows: Sequence[Score], now: Record, held:
     try:
         then = read_record(file.path)
     except (OSError, RecordError) as error:
-        raise TargetError(f"--resume: the record of {target.name}, {path}, cannot be read: {error}") from None
+        raise TargetError(
+            f"--resume: the record of {target.name}, {path}, cannot be read: {error}; --overwrite starts anew"
+        ) from None
     if then is None:
         raise TargetError(
             f"--resume: {target.name} has rows, but {path.name}, the record of what made them, is not beside it; "

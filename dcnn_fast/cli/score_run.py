@@ -23,7 +23,7 @@ from dcnn_fast.cli.record import RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.rows import CSV, JSONL, Format
 from dcnn_fast.cli.stopping import Stop
-from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, input_among, reason, reserve
+from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, input_among, reason, reserve
 from dcnn_fast.data.folders import Found, Passed, PatternError, Search
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.engine import EngineError
@@ -170,23 +170,20 @@ def _reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[_File
             formats.append(format)
     sheets = [Wanted("--html", options.html, SHEET, options.resume)] if options.html is not None else []
     inputs: list[str | Path] = [*(found.path for found in listing), *([options.model] if options.model else [])]
-    with reserve([*wanted, *sheets], inputs=inputs, overwrite=options.overwrite) as targets, ExitStack() as stack:
-        rows = targets[: len(formats)]
-        for target in rows:
-            if options.resume and target.file is None:
-                raise TargetError(f"--resume: {target} is no file that can be gone on with")
-        for row, target in product(rows, targets):
-            if row.file is not None and target.file == record_path(row.file):
-                raise TargetError(f"{target.option}: {target.name} is the record that {row.option} has beside it")
-        beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
-        records = iter(stack.enter_context(reserve(beside, inputs=inputs)))
-        yield _Files(
-            tuple(
-                RowFile(row, format, None if row.file is None else next(records))
-                for row, format in zip(rows, formats, strict=True)
-            ),
-            targets[-1] if sheets else None,
-        )
+    rows = check(wanted, inputs=inputs, overwrite=options.overwrite)
+    for target in rows:
+        if options.resume and target.file is None:
+            raise TargetError(f"--resume: {target} is no file that can be gone on with")
+    for row, target in product(rows, [*rows, *check(sheets, inputs=inputs, overwrite=options.overwrite)]):
+        if row.file is not None and target.file == record_path(row.file):
+            raise TargetError(f"{target.option}: {target.name} is the record that {row.option} has beside it")
+    beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
+    with reserve([*wanted, *sheets, *beside], inputs=inputs, overwrite=options.overwrite) as targets:
+        held = iter(targets)
+        taken = [next(held) for _ in wanted]
+        sheet = next(held) if sheets else None
+        pairs = zip(taken, formats, strict=True)
+        yield _Files(tuple(RowFile(row, format, None if row.file is None else next(held)) for row, format in pairs), sheet)
 
 
 def _record(options: ScoreOptions, scorer: Scorer) -> Record:

@@ -19,18 +19,17 @@ import select
 import shutil
 import stat
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dcnn_fast.cli import descriptors
+from dcnn_fast.locking import HeldFiles, InUseError, lock_file, require_lock
 
 _HEAD = 1 << 16  # bytes of a file that say what it is
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_AWAY = "move it away or choose another name"
 _NAME_BYTES = 255  # of a file's name, on every file system of Linux
 
 
@@ -116,13 +115,14 @@ class Target:
     """A file that has been checked. `check` makes it.
 
     option, name: as on the command line. file: the file behind all links, None for what is written straight: standard output
-    or another descriptor, a pipe, a device.
+    or another descriptor, a pipe, a device. holds: what this run holds of files by whatever name, of a target that is reserved.
     """
 
     option: str
     name: str
     file: Path | None
     descriptor: int | None = None
+    holds: HeldFiles | None = field(default=None, compare=False)
 
     @property
     def is_standard_output(self) -> bool:
@@ -135,13 +135,23 @@ class Target:
     def open(self, *, append: bool = False) -> io.FileIO:
         """The file for writing, unbuffered; emptied unless `append` (what is written straight is never emptied).
 
-        The caller closes it. Raises OSError.
+        The caller closes it. Raises OSError, InUseError for a file that another run has reserved by another name.
         """
         if self.descriptor is not None:
             return io.FileIO(os.dup(self.descriptor), "wb")
         if self.file is None:
             return io.FileIO(os.open(self.name, os.O_WRONLY), "wb")
-        return io.FileIO(self.file, "ab" if append else "wb")
+        number = os.open(self.file, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else 0), 0o666)
+        file = io.FileIO(number, "ab" if append else "wb")
+        try:
+            if self.holds is not None:
+                self.holds.hold(number)
+            if not append:
+                os.ftruncate(number, 0)  # not before it is known to be this run's alone
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def write(self, content: bytes) -> None:
         """Replace the file by `content`, whole or not at all: until all is written, the former file stays.
@@ -170,8 +180,10 @@ class Target:
         suffix = Path(self.name).suffix
         partial = _new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "")
         try:
+            mode = stat.S_IMODE(partial.stat().st_mode)
             yield partial
             if self.file is not None:
+                _give_mode(partial, mode)  # a library may have put a file of its own there
                 partial.replace(self.file)
             else:
                 with partial.open("rb") as source, self.open() as file:
@@ -179,28 +191,30 @@ class Target:
         finally:
             partial.unlink(missing_ok=True)
 
+    @property
+    def lock(self) -> Target | None:
+        """The hidden file beside this one that holds it for one run; None for what is written straight."""
+        if self.file is None:
+            return None
+        path = beside(self.file, ".lock", hidden=True)
+        return Target(self.option, f"{path}, the lock of {self.name},", path)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        if self.file is None:
+        lock = self.lock
+        if self.file is None or lock is None or lock.file is None or self.holds is None:
             yield
             return
-        path = beside(self.file, ".lock", hidden=True)
-        lock = FileLock(path, timeout=0)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a file system without flock, where a file that exists is the lock
-                lock.acquire()
-        except (Timeout, NotImplementedError):
-            raise TargetError(f"{self.option}: {self.name} is being written by another run") from None
-        except OSError as error:
-            raise TargetError(f"{self.option}: {self.name} cannot be locked: {reason(error)}") from None
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock_file(lock.file))
+                with suppress(FileNotFoundError), io.FileIO(self.file, "r+") as file:
+                    self.holds.hold(file.fileno())
+            except InUseError:
+                raise TargetError(f"{self.option}: {self.name} is being written by another run") from None
+            except OSError as error:
+                raise TargetError(f"{self.option}: {self.name} cannot be locked: {reason(error)}") from None
             yield
-        finally:
-            # While it is held: who has opened it and not yet locked it finds a file without a name and begins anew.
-            with suppress(OSError):
-                os.unlink(path)
-            lock.release()
 
 
 def check(wanted: Sequence[Wanted], *, inputs: Iterable[str | os.PathLike[str]] = (), overwrite: bool = False) -> list[Target]:
@@ -225,11 +239,16 @@ def reserve(
 ) -> Iterator[list[Target]]:
     """`check`, and the targets held for this run until the end; TargetError at once for one that another run holds.
 
-    A lock is a hidden file beside the target, removed at the end; one that a killed run leaves holds nothing. What is written
-    straight has none.
+    A lock is a hidden file beside the target, removed at the end; one that a killed run leaves holds nothing. It is refused, as
+    a target is, where it is an input, another target or another target's lock, and where anything but an empty file is there.
+    The file itself is held as well, whatever its names. What is written straight has no lock.
     """
-    targets = check(wanted, inputs=inputs, overwrite=overwrite)
+    inputs = list(inputs)
+    holds = HeldFiles()
+    targets = [replace(target, holds=holds) for target in check(wanted, inputs=inputs, overwrite=overwrite)]
+    _require_locks(targets, inputs)
     with ExitStack() as stack:
+        stack.callback(holds.release)
         for target in targets:
             stack.enter_context(target._locked())
         _require_own(wanted, targets, overwrite)  # another run may have written and left it meanwhile
@@ -332,6 +351,18 @@ def _require_distinct(targets: Sequence[Target]) -> None:
         taken[key] = f"the file of {target.option} as well" if target.file else f"what {target.option} writes to as well"
 
 
+def _require_locks(targets: Sequence[Target], inputs: Sequence[str | os.PathLike[str]]) -> None:
+    locks = [lock for target in targets if (lock := target.lock) is not None and lock.file is not None]
+    for target in targets:
+        try:
+            if (lock := target.lock) is not None and lock.file is not None:
+                require_lock(lock.file)
+        except OSError as error:
+            raise TargetError(f"{target.option}: {target.name} cannot be locked: {reason(error)}") from None
+    _require_distinct([*targets, *locks])
+    _require_no_input(locks, inputs)
+
+
 def _identities(targets: Sequence[Target]) -> tuple[dict[tuple[int, int], Target], dict[str, Target]]:
     by_identity, by_path = {}, {}
     for target in targets:
@@ -372,7 +403,7 @@ def _require_own(wanted: Sequence[Wanted], targets: Sequence[Target], overwrite:
         option, name = target.option, target.name
         head = _head(target, target.file)
         if head and not each.kind.known(head):
-            raise TargetError(f"{option}: {name} holds something else than {each.kind.what}; it is left as it is")
+            raise TargetError(f"{option}: {name} holds something else than {each.kind.what}; it is left as it is: {_AWAY}")
         if head and not (overwrite or each.kept):
             raise TargetError(f"{option}: {name} exists; {each.otherwise}")
 
@@ -428,6 +459,11 @@ def _new_partial(file: Path | None, suffix: str) -> Path:
         _keep_owner_and_mode(number, file)
     os.close(number)
     return partial
+
+
+def _give_mode(partial: Path, mode: int) -> None:
+    with suppress(OSError):
+        os.chmod(partial, mode)
 
 
 def _keep_owner_and_mode(number: int, file: Path) -> None:

@@ -97,6 +97,7 @@ def train(
 
     try:
         layers = train_run.layer_files(net, layer_params, views, plane, window)
+        inputs = train_run.files_named(net, layer_params, init or (), data)
     except (ValueError, OSError) as error:
         fail(str(error))
     shape = train_run.Shape(
@@ -112,5 +113,6 @@ def train(
                 precision=precision, evaluate_every=evaluate_every, test_views=test_views, best_by=best_by,
                 checkpoint_steps=checkpoint_steps, seed=seed, layer_rules=() if layers is None else tuple(layers.rules.items()),
             ),
+            inputs,
         )
     )  # fmt: skip

@@ -18,7 +18,7 @@ from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
 from dcnn_fast.printable import printable
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
-from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder
+from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
 _SECOND = ("attribute_accuracy", "attribute_majority")
@@ -118,6 +118,11 @@ def from_layers(read: spec.Reading, data: DataSet, seed: int) -> MultiColumn:
     return initialise(MultiColumn(network), read.rules, seed)
 
 
+def files_named(net: str, layer_params: Path | None, init: Sequence[str], data: Path) -> list[str | Path]:
+    """The files that these options of a training name; a preset's name is none that is there."""
+    return [net, *([] if layer_params is None else [layer_params]), *(path for _, path, _ in map(_source, init)), data]
+
+
 def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
     """What each column starts from: of "0=scnn.safetensors", or of "1=dcnn.safetensors:1" for its second column.
 
@@ -125,12 +130,17 @@ def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
     """
     found = {}
     for text in texts:
-        match = re.fullmatch(r"(\d+)=(.+?)(?::(\d+))?", text)
-        if match is None:
-            raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
-        column, path, theirs = match.groups()
-        found[int(column)] = (load_model(path), int(theirs or 0))
+        column, path, theirs = _source(text)
+        found[column] = (load_model(path), theirs)
     return found
+
+
+def _source(text: str) -> tuple[int, str, int]:
+    match = re.fullmatch(r"(\d+)=(.+?)(?::(\d+))?", text)
+    if match is None:
+        raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
+    column, path, theirs = match.groups()
+    return int(column), path, int(theirs or 0)
 
 
 def settings(**options: Any) -> Settings:
@@ -146,14 +156,16 @@ def run(
     resume: bool,
     machine: Machine,
     options: Callable[[], Settings],
+    inputs: Sequence[str | Path] = (),
 ) -> int:
-    """The whole command; returns its exit status."""
+    """The whole command; returns its exit status. inputs: the files that it reads, none of which the run may write."""
     talks = first_process()
     with Stop() as stop:
         try:
             chosen = options()
             if talks:  # the others would find what the first one has begun
                 require_folder(out, resume=resume)
+                require_outputs(out, inputs=inputs)
             data = opened()
             net = network(data)
             if talks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,18 @@ def put(path: Path, write: Callable[[Path], None]) -> None:
     """Have `write` fill a file beside `path`, then let it take that name; until then, whatever was there stays there.
 
     A process killed at any moment leaves the former file or the new one, never a part, after a crash of the machine too. A
-    link is written through. Raises OSError, where `path` is there and no file as well; nothing is left beside it then.
+    link is written through. The mode is that of the former file, or of new files. Raises OSError, where `path` is there and no
+    file as well; nothing is left beside it then.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():  # a device would be gone
         raise OSError(errno.EINVAL, "it is there and no file", str(path))
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
+        partial.unlink(missing_ok=True)  # of a run that was killed; never written through, where it is a link
+        mode = _mode(partial, path)
         write(partial)
+        partial.chmod(mode)  # a library may have made a file for its owner alone
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
@@ -31,3 +36,9 @@ def put(path: Path, write: Callable[[Path], None]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _mode(partial: Path, path: Path) -> int:
+    """That of `path`, or where that is not there of a new file, which `partial` becomes."""
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return stat.S_IMODE((path if path.exists() else partial).stat().st_mode)

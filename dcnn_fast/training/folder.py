@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from dcnn_fast.locking import InUseError, lock_file
 from dcnn_fast.training.checkpoint import CheckpointError
 from dcnn_fast.training.files import put
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 LOG, SKIPPED, CURVES, BOARD = "log.csv", "skipped.csv", "curves.png", "tensorboard"
+LOCK = ".lock"
+FILES = (CHECKPOINT, BEST, LAST, LOG, SKIPPED, CURVES, BOARD)
+
+
+def require_outputs(out: Path, names: Collection[str] = FILES, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """That the files of these names in `out` are there, not elsewhere through links, nor each other, nor one of `inputs`.
+
+    Raises CheckpointError naming the one that is.
+    """
+    folder = os.path.realpath(out)
+    taken = [(path, status) for path in inputs if (status := _status(path)) is not None]
+    for name in names:
+        path = out / name
+        if path.is_symlink() and os.path.realpath(path) != os.path.join(folder, os.path.basename(os.path.realpath(path))):
+            raise CheckpointError(f"{path} must not be a link that leads out of the folder, to {os.path.realpath(path)}")
+        if path.is_symlink() and os.path.basename(os.path.realpath(path)) in names:
+            raise CheckpointError(f"{path} must not be a link to another file of the run, {os.path.realpath(path)}")
+        status = _status(path)
+        for each, other in taken:
+            if status is not None and os.path.samestat(status, other):
+                raise CheckpointError(f"{path}, which the run writes, must not be one of its inputs, {os.fspath(each)}")
 
 
 def require_folder(out: Path, *, resume: bool = False) -> None:
     """That a run may be written to `out`: a new folder, an empty one, or that of a run, which goes on only with `resume`.
 
-    Hidden files, and one that standard output or error is sent to, may be there. Raises CheckpointError naming what else is.
+    Hidden files, and one that standard output or error is sent to, may be there. Raises CheckpointError naming what else is,
+    and what `require_outputs` refuses.
     """
+    require_outputs(out)
     if (out / CHECKPOINT).is_file():
         if not resume:
             raise CheckpointError(f"out must not hold a run unless it is to be resumed, got {out}")
@@ -73,11 +96,21 @@ class Folder:
     def locked(self) -> Iterator[None]:
         """The folder, which is made where it is not there, for this run alone: two in one would write over each other."""
         self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
-        except Timeout:
-            raise CheckpointError(f"out must not be in use by another run, got {self.path}") from None
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock_file(self.path / LOCK))
+            except InUseError:
+                raise CheckpointError(f"out must not be in use by another run, got {self.path}") from None
+            except OSError as error:
+                raise CheckpointError(f"out, {self.path}, cannot be locked: {error.strerror or error}") from None
+            yield
+
+
+def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # nothing is there
+        return None
 
 
 def _streams() -> set[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from urllib.parse import unquote
@@ -12,7 +13,7 @@ import pytest
 
 from dcnn_fast import save_model
 from tests import small
-from tests.cli.command import MAIN, environment, files_of, names, rows, score, shell, wait_for
+from tests.cli.command import MAIN, VIEWS, environment, files_of, names, rows, score, shell, wait_for
 
 OURS = "path,mean,std,label,views,seed,error\n"
 
@@ -178,6 +179,101 @@ def test_two_runs_on_one_file_exclude_each_other(model, folder, tmp_path):
     assert names(tmp_path / "s.csv") == ["a.png", "gone.png"]
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
     assert score(model, folder, "--csv", "s.csv", "--overwrite", cwd=tmp_path).returncode == 0
+
+
+LOCKS = {
+    "a photograph": ("{v}/.p.csv.lock {v}/a.png --csv {v}/p.csv", "{v}/.p.csv.lock"),
+    "a foreign file": ("{v} --csv c.csv", ".c.csv.lock"),
+    "a foreign file of a sheet": ("{v} --html c.html", ".c.html.lock"),
+    "a foreign file of a record": ("{v} --csv c.csv", ".c.csv.run.json.lock"),
+    "a link": ("{v} --csv c.csv", ".c.csv.lock"),
+    "a hard link": ("{v} --csv c.csv", ".c.csv.lock"),
+    "a folder": ("{v} --csv c.csv", ".c.csv.lock"),
+    "a pipe": ("{v} --csv c.csv", ".c.csv.lock"),
+    "an empty input": ("{v} .c.csv.lock --csv c.csv", ".c.csv.lock"),
+    "the sheet": ("{v} --csv g.csv --html .g.csv.lock", None),
+    "the jsonl": ("{v} --csv g.csv --jsonl .g.csv.lock", None),
+    "the sheet, of a record": ("{v} --csv i.csv --html .i.csv.run.json.lock", None),
+    "standard output": ("{v} --csv i.csv > .i.csv.lock", None),
+}
+
+
+@pytest.mark.parametrize("case", LOCKS)
+def test_what_stands_where_a_lock_would_is_refused_and_left(model, folder, tmp_path, case):
+    line, name = (text and text.format(v="photos") for text in LOCKS[case])
+    (tmp_path / "other").write_text("")
+    lock = tmp_path / (name or "none")
+    match case:
+        case "a photograph":
+            lock.write_bytes((folder / "a.png").read_bytes())
+        case "a link":
+            lock.symlink_to(tmp_path / "other")
+        case "a hard link":
+            os.link(tmp_path / "other", lock)
+        case "a folder":
+            lock.mkdir()
+        case "a pipe":
+            os.mkfifo(lock)
+        case "an empty input":
+            lock.touch()
+        case _ if name is not None:
+            lock.write_text("precious")
+    before = files_of(tmp_path)
+    if case == "standard output":
+        result = shell(model, f"cd '{tmp_path}'; score {line}")
+    else:
+        result = score(model, *line.split(), cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("error: --") and result.stderr.count("\n") == 1
+    assert ".lock" in result.stderr
+    after = files_of(tmp_path)
+    assert after == before or (case == "standard output" and after == {**before, str(tmp_path / ".i.csv.lock"): b""})
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "its folder removed"])
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_a_file_that_is_lost_while_it_is_written_is_a_failed_output(model, folder, tmp_path, option, how):
+    (tmp_path / "out").mkdir()
+    output, other = tmp_path / "out" / "s", tmp_path / "other"
+    process = subprocess.Popen(
+        [*MAIN, "score", "--model", model, "--batch", "1", option, output, "--jsonl" if option == "--csv" else "--csv", other],
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdin.write(f"{folder}/gone.png\n{folder}/a.png\n{folder}/b.JPG\n")
+    process.stdin.flush()
+    wait_for(process, output)
+    if how == "replaced":
+        (tmp_path / "new").touch()
+        (tmp_path / "new").rename(output)
+    elif how == "removed":
+        output.unlink()
+    else:
+        shutil.rmtree(tmp_path / "out")
+    _, stderr = process.communicate("", timeout=60)
+    assert process.returncode == 3, stderr
+    assert f"error: {option} {output}: it was removed or replaced while it was written" in stderr
+    assert other.read_text().count(".png") + other.read_text().count(".JPG") == 3
+
+
+def test_two_runs_on_hard_links_of_one_file_exclude_each_other(model, folder, tmp_path):
+    assert score(model, folder / "b.JPG", "--csv", "s.csv", cwd=tmp_path).returncode == 0
+    os.link(tmp_path / "s.csv", tmp_path / "t.csv")
+    shutil.copy(tmp_path / "s.csv.run.json", tmp_path / "t.csv.run.json")
+    before = (tmp_path / "s.csv").read_bytes()
+    first = subprocess.Popen(
+        [*MAIN, "score", "--model", model, "--views", str(VIEWS), "--csv", "s.csv", "--resume"], cwd=tmp_path,
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(first, tmp_path / ".s.csv.run.json.lock")
+    for more in ("--resume", "--overwrite"):
+        second = score(model, folder / "c.webp", "--csv", "t.csv", more, cwd=tmp_path)
+        assert second.returncode == 2
+        assert "error: --csv: t.csv is being written by another run" in second.stderr
+    assert (tmp_path / "s.csv").read_bytes() == before
+    _, stderr = first.communicate(f"{folder}/a.png\n", timeout=60)
+    assert first.returncode == 0, stderr
+    assert names(tmp_path / "s.csv") == ["b.JPG", "a.png"]
+    assert score(model, folder / "c.webp", "--csv", "t.csv", "--resume", cwd=tmp_path).returncode == 0
 
 
 def test_names_of_255_bytes_are_written(model, folder, tmp_path):

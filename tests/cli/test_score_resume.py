@@ -114,9 +114,23 @@ def test_a_record_of_another_version_or_device_is_noted_and_a_broken_one_refused
     assert "begun with version 0.0.9" in result.stderr and "device cpu, sse" in result.stderr
     for broken in ({**said, "dcnn_fast_run": 2}, {**said, "settings": {"--grid": 1}}, {**said, "folder": None}):
         record.write_text(json.dumps(broken))
-        assert "s.csv.run.json, cannot be read" in resumed(model, folder, table).stderr
+        refused = resumed(model, folder, table)
+        assert refused.returncode == 2
+        assert "s.csv.run.json, cannot be read" in refused.stderr and "--overwrite starts anew" in refused.stderr
+    for broken in (json.dumps(said, indent=1)[:60], json.dumps(said)[:60], "{\n", "\0" * 100):
+        record.write_text(broken)
+        refused = resumed(model, folder, table)
+        assert refused.returncode == 2 and "--overwrite starts anew" in refused.stderr
+        again = score(model, folder, "--csv", table, "--overwrite")
+        assert again.returncode == 0, again.stderr
+        assert json.loads(record.read_text())["folder"] == said["folder"]
     record.write_text("my notes")
-    assert "s.csv.run.json holds something else than the record of a run" in resumed(model, folder, table).stderr
+    for more in ("--resume", "--overwrite"):
+        refused = score(model, folder, "--csv", table, more)
+        assert refused.returncode == 2
+        assert "s.csv.run.json holds something else than the record of a run" in refused.stderr
+        assert "move it away" in refused.stderr
+    assert record.read_text() == "my notes"
 
 
 def test_failed_pictures_are_tried_again_and_have_one_row(model, folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -355,6 +356,93 @@ def test_other_peoples_files_are_left_as_they_are(small_set, tmp_path):
         found = invoke(*arguments, "--epochs", 1)
         assert found.exit_code == 2 and f"holds {holds} and no checkpoint.safetensors" in found.output, found.output
     assert model.read_bytes() == before and names == sorted(path.name for path in photographs.iterdir())
+
+
+def test_a_run_that_goes_on_writes_through_no_link_and_onto_no_input(small_set, tmp_path):
+    source, model = tmp_path / "set", tmp_path / "start.safetensors"
+    shutil.copytree(small_set.parent, source)
+    table, precious = source / small_set.name, tmp_path / "precious.txt"
+    precious.write_text("precious")
+    save_model(Model(shape(net="scnn", plane=36, window=32, filters=0.125, fc="16,8").network(labelled("low", "high"))), model)
+    run = tmp_path / "run"
+    commands = {
+        "train": ("train", table, "--out", run, *LEAST, "--init", f"0={model}"),
+        "adapt": ("adapt", model, table, "--out", run),
+    }
+    for name, command in commands.items():
+        shutil.rmtree(run, ignore_errors=True)
+        found = invoke(*command, "--epochs", 1)
+        assert found.exit_code == 0, found.output
+        assert not (run / ".lock").exists()
+        for output, make, why in (
+            ("log.csv", lambda path: path.symlink_to("../precious.txt"), "a link that leads out of the folder"),
+            ("curves.png", lambda path: path.symlink_to("../new.png"), "a link that leads out of the folder"),
+            ("last.safetensors", lambda path: path.symlink_to("best.safetensors"), "a link to another file of the run"),
+            ("last.safetensors", lambda path: path.symlink_to(model), "a link that leads out of the folder"),
+            ("best.safetensors", lambda path: os.link(model, path), "one of its inputs, "),
+            ("skipped.csv", lambda path: os.link(table, path), "one of its inputs, "),
+            ("tensorboard", lambda path: path.symlink_to(source), "a link that leads out of the folder"),
+        ):
+            kept = tmp_path / "kept"
+            if (run / output).exists():
+                (run / output).rename(kept)
+            make(run / output)
+            before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+            found = invoke(*command, "--epochs", 2, "--resume")
+            assert found.exit_code == 2, (name, output, found.output)
+            assert str(run / output) in found.output and why in found.output and found.output.count("\n") == 1
+            assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+            (run / output).unlink()
+            if kept.exists():
+                kept.rename(run / output)
+        found = invoke(*command, "--epochs", 1, "--resume")
+        assert found.exit_code == 0, found.output
+
+
+def test_tables_are_written_through_no_link_and_onto_no_input(small_set, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious.txt").write_text("precious")
+    for name in ("iad.csv", "iad.json", "iad.md", "iad.png", "protocol.json"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "precious.txt")
+        found = invoke("reproduce", "iad", small_set, "--out", tmp_path / "out")
+        assert found.exit_code == 2 and "a link that leads out of the folder" in found.output and name in found.output
+        (tmp_path / "out" / name).unlink()
+    os.link(small_set, tmp_path / "out" / "iad.csv")
+    (tmp_path / "out" / "protocol.json").write_text("{}")
+    found = invoke("reproduce", "iad", small_set, "--out", tmp_path / "out")
+    assert found.exit_code == 2 and "must not be one of its inputs" in found.output
+    assert (tmp_path / "precious.txt").read_text() == "precious"
+
+
+def test_the_files_of_a_run_have_the_mode_of_new_files_or_keep_their_own(small_set, tmp_path):
+    out = tmp_path / "run"
+    before = os.umask(0o022)
+    try:
+        assert invoke("train", small_set, "--out", out, *LEAST, "--epochs", 1).exit_code == 0
+        modes = {path.name: path.stat().st_mode & 0o777 for path in out.iterdir()}
+        assert set(modes.values()) == {0o644}, modes
+        (out / "last.safetensors").chmod(0o640)
+        assert invoke("train", small_set, "--out", out, *LEAST, "--epochs", 1, "--resume").exit_code == 0
+        assert (out / "last.safetensors").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_a_lock_that_is_something_else_is_refused_and_left(small_set, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (tmp_path / "precious.txt").write_text("precious")
+    for make in (
+        lambda: (out / ".lock").write_text("precious"),
+        lambda: (out / ".lock").symlink_to(tmp_path / "precious.txt"),
+        (out / ".lock").mkdir,
+    ):
+        make()
+        found = invoke("train", small_set, "--out", out, *LEAST, "--epochs", 1)
+        assert found.exit_code == 2 and "cannot be locked: its lock would be .lock, which is something else" in found.output
+        assert os.listdir(out) == [".lock"]
+        assert (tmp_path / "precious.txt").read_text() == "precious"
+        (out / ".lock").rmdir() if (out / ".lock").is_dir() else (out / ".lock").unlink()
 
 
 def test_a_run_goes_on_from_the_weights_it_started_from_alone(small_set, tmp_path):
