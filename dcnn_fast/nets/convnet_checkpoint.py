@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
+import stat
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -74,7 +75,10 @@ def import_convnet(
 
 def _contents(path: Path) -> bytes:
     """The pickle, which may be the one member `data` of a zip file."""
-    if path.stat().st_size > _LARGEST:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")  # a pipe is waited for, a device has no end
+    if status.st_size > _LARGEST:
         raise ValueError(f"must have at most {_LARGEST} bytes")
     if not zipfile.is_zipfile(path):
         return path.read_bytes()

@@ -49,6 +49,8 @@ def import_torchvision_alexnet(
 
 def read_state(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a .safetensors file or of what torch.save wrote. Raises ModelError for another file."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: not a regular file")
     try:
         if path.suffix == ".safetensors":
             return load_file(str(path))

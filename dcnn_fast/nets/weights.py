@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
@@ -22,44 +20,50 @@ def weights_of(net: MultiColumn) -> dict[str, Tensor]:
 
     Raises WeightsError naming a layer that computes with something else.
     """
+    layers = _layers(net)
+    if all(layer._parameters.keys() == _PLAIN and not layer._forward_pre_hooks for layer in layers.values()):
+        return _weights(layers)  # nothing to compute
+    with torch.no_grad():
+        return apart(lambda: _weights(layers))
 
-    def found() -> dict[str, Tensor]:
-        with torch.no_grad():
-            return {f"{name}.{kind}": value for name, layer in layers_of(net) for kind, value in _weights(name, layer)}
 
-    return apart(found)
+_PLAIN = {"weight", "bias"}
 
 
-def layers_of(net: MultiColumn) -> Iterator[tuple[str, nn.Module]]:
-    """Each block and fully-connected layer with its name."""
+def _layers(net: MultiColumn) -> dict[str, nn.Module]:
+    """The blocks and fully-connected layers by name, which compute from their weights alone."""
+    layers: dict[str, nn.Module] = {}
     for i, column in enumerate(net.columns):
         if not isinstance(column, Column):
             raise WeightsError(f"columns.{i} must be a Column of this project, it is a {type(column).__name__}")
-        yield from ((f"columns.{i}.blocks.{j}", block) for j, block in enumerate(column.blocks))
-        yield from ((f"columns.{i}.fc.{j}", layer) for j, layer in enumerate(column.fc))
-    yield "label", net.label
+        for kind, plain, found in (("blocks", Block, column.blocks), ("fc", nn.Linear, column.fc)):
+            for j, layer in enumerate(found):
+                layers[_require(f"columns.{i}.{kind}.{j}", layer, plain)] = layer
+    layers[_require("label", net.label, nn.Linear)] = net.label
     if net.attribute is not None:
-        yield "attribute", net.attribute
+        layers[_require("attribute", net.attribute, nn.Linear)] = net.attribute
+    return layers
 
 
-def require_plain(name: str, layer: nn.Module) -> None:
-    """Raise WeightsError unless the layer computes from its `weight` and `bias` alone, which are made anew where a pruning or
-    the older weight norm makes them before each call. Other hooks are not called.
-    """
-    plain = Block if ".blocks." in name else nn.Linear
-    if not isinstance(layer, plain) or type(layer).forward is not plain.forward:
-        raise WeightsError(
-            f"{name} must be a plain {plain.__name__} to be computed from its weights, it is a {type(layer).__name__}"
-        )
-    for hook in layer._forward_pre_hooks.values():
-        if isinstance(hook, BasePruningMethod) or hasattr(hook, "compute_weight"):
-            hook(layer, ())
+def _require(name: str, layer: nn.Module, plain: type[nn.Module]) -> str:
+    """The name of a layer that is of that class. A subclass may compute something else."""
+    if isinstance(layer, plain) and type(layer).forward is plain.forward:
+        return name
+    raise WeightsError(
+        f"{name} must be a plain {plain.__name__} to be computed from its weights, it is a {type(layer).__name__}"
+    )
 
 
-def _weights(name: str, layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    require_plain(name, layer)
-    for kind in ("weight", "bias"):
-        value = getattr(layer, kind, None)
-        if not isinstance(value, Tensor):
-            raise WeightsError(f"{name} must have a {kind}, it has none")
-        yield kind, value
+def _weights(layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, layer in layers.items():
+        # A pruning, and torch's older weight norm, make the weight anew before each call; other hooks are not called.
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, BasePruningMethod) or hasattr(hook, "compute_weight"):
+                hook(layer, ())
+        for kind in ("weight", "bias"):
+            value = getattr(layer, kind, None)
+            if not isinstance(value, Tensor):
+                raise WeightsError(f"{name} must have a {kind}, it has none")
+            found[f"{name}.{kind}"] = value
+    return found

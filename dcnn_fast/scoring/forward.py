@@ -70,29 +70,29 @@ class CpuNetwork:
 
     def blocks(self, jobs: Sequence[Job]) -> Maps:
         """The blocks of one image: a Job for each column of the network. Raises WeightsError."""
-        require_float32_on_cpu(self._net)
-        if self._rounded is not None and self._rounded.watch.changed():
-            self._rounded = _Rounded(self._net)
-        net, weights = self._current()
-        return replace(blocks(net, jobs, self._precision), weights=weights)
+        weights = weights_of(self._net)
+        require_float32_on_cpu(weights)
+        if self._rounded is None:
+            return replace(blocks(self._net, jobs, self._precision), weights=written(weights))
+        rounded = self._rounded
+        if rounded.watch.changed(weights):
+            rounded = self._rounded = _Rounded(self._net)
+        return replace(blocks(rounded.net, jobs, self._precision), weights=rounded)
 
     def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
         """Each image's [views, labels] float64 probabilities, of all images together. Raises WeightsError."""
-        net, weights = self._current()
+        rounded = self._rounded
+        weights = written(weights_of(self._net)) if rounded is None else rounded
         if any(maps.weights != weights for maps in images):
             raise WeightsError("the model's weights were changed while a picture was being scored: change them between scores")
-        return head(net, images)
-
-    def _current(self) -> tuple[MultiColumn, object]:
-        rounded = self._rounded
-        return (self._net, written(self._net)) if rounded is None else (rounded.net, rounded)
+        return head(self._net if rounded is None else rounded.net, images)
 
 
 class _Rounded:
     """A copy of a network with its fully-connected weights rounded, and what watches over those that it was made of."""
 
     def __init__(self, net: MultiColumn) -> None:
-        require_float32_on_cpu(net)
+        require_float32_on_cpu(weights_of(net))
         self.watch = Watch(net)
         self.net = with_bf16_layers(net)
 

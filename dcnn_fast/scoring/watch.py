@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dcnn_fast.nets import MultiColumn, WeightsError, weights_of
 
@@ -15,6 +16,7 @@ __all__ = ["Watch", "WeightsError", "require_float32_on_cpu", "written"]
 
 _WHOLE = 2**22  # values of a tensor up to which all are compared
 _COMPARED = 2**16  # values of a larger one that are
+_INTEGERS = {torch.float16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
 
 
 class Watch:
@@ -33,17 +35,15 @@ class Watch:
         """Whether both saw the same weights, wherever they lay."""
         if not isinstance(other, Watch) or self._spec != other._spec or self._seen.keys() != other._seen.keys():
             return False
-        return all(
-            seen.kind == other._seen[name].kind and seen.values == other._seen[name].values for name, seen in self._seen.items()
-        )
+        return all(seen.is_like(other._seen[name]) for name, seen in self._seen.items())
 
     __hash__ = None  # type: ignore[assignment]
 
-    def changed(self) -> bool:
-        """Whether anything has changed since this was made."""
+    def changed(self, weights: Mapping[str, Tensor] | None = None) -> bool:
+        """Whether anything has changed since this was made. weights: `weights_of` the network, where they are at hand."""
         if self._net.spec is not self._spec and self._net.spec != self._spec:
             return True
-        now = weights_of(self._net)
+        now = weights_of(self._net) if weights is None else weights
         return now.keys() != self._seen.keys() or any(not seen.is_still(now[name]) for name, seen in self._seen.items())
 
 
@@ -54,16 +54,20 @@ class _Seen:
     address: int
     version: int
     kind: tuple[object, ...]
-    values: memoryview
+    values: np.ndarray
 
     def is_still(self, tensor: Tensor) -> bool:
+        """Whether nothing about the tensor has changed."""
         same = (self.address, self.version, self.kind) == (tensor.data_ptr(), _version(tensor), _kind(tensor))
-        return same and self.values == _compared(tensor)
+        return same and np.array_equal(self.values, _compared(tensor))
+
+    def is_like(self, other: _Seen) -> bool:
+        """Whether both were the same values, wherever they lay."""
+        return self.kind == other.kind and np.array_equal(self.values, other.values)
 
 
 def _seen(tensor: Tensor) -> _Seen:
-    values = memoryview(bytes(_compared(tensor)))
-    return _Seen(tensor.data_ptr(), _version(tensor), _kind(tensor), values)
+    return _Seen(tensor.data_ptr(), _version(tensor), _kind(tensor), _compared(tensor).copy())
 
 
 def _version(tensor: Tensor) -> int:
@@ -74,14 +78,12 @@ def _kind(tensor: Tensor) -> tuple[object, ...]:
     return tensor.dtype, tensor.device, tensor.shape, tensor.stride(), tensor.is_neg()
 
 
-def _compared(tensor: Tensor) -> memoryview:
-    """Bytes, which are compared as memory: NaN is like itself."""
-    if tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.float64, torch.float16):
-        return memoryview(b"")
+def _compared(tensor: Tensor) -> np.ndarray:
+    """The tensor's bits, of a large one in some places, as integers: NaN is like itself."""
+    if tensor.device.type != "cpu" or tensor.dtype not in _INTEGERS:
+        return np.zeros(0, np.int8)
     values = tensor.detach().resolve_neg().numpy().ravel(order="K")  # no copy where the memory is dense
-    if values.size > _WHOLE:
-        values = values[_places(values.size)]
-    return np.ascontiguousarray(values).data.cast("B")
+    return (values[_places(values.size)] if values.size > _WHOLE else values).view(_INTEGERS[tensor.dtype])
 
 
 @lru_cache(maxsize=16)
@@ -90,14 +92,14 @@ def _places(size: int) -> np.ndarray:
     return np.sort(np.random.default_rng(size).integers(0, size, _COMPARED))
 
 
-def written(net: MultiColumn) -> tuple[object, ...]:
-    """How often torch counted writes to each of the network's parameters, which they are, and its spec."""
-    return (id(net.spec), *((id(parameter), _version(parameter)) for parameter in net.parameters()))
+def written(weights: Mapping[str, Tensor]) -> tuple[object, ...]:
+    """Which parameters these weights are, and how often torch counted writes to them; made ones are not looked at."""
+    return tuple((id(weight), _version(weight)) for weight in weights.values() if isinstance(weight, nn.Parameter))
 
 
-def require_float32_on_cpu(net: MultiColumn) -> None:
+def require_float32_on_cpu(weights: Mapping[str, Tensor]) -> None:
     """Raise WeightsError unless every weight is float32 in the host's memory."""
-    for name, weight in weights_of(net).items():
+    for name, weight in weights.items():
         if weight.dtype != torch.float32 or weight.device.type != "cpu":
             raise WeightsError(
                 f"the model's weights must be float32 on the cpu to score there; {name} is "
