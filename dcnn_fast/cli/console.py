@@ -24,6 +24,7 @@ from rich.text import Text
 from dcnn_fast.cli import descriptors
 from dcnn_fast.printable import printable
 
+_WIDTH = 80  # of a terminal of no width
 _PIPE_WIDTH = 10_000  # a pipe has no width: never cut a path there
 
 
@@ -83,9 +84,15 @@ def _drop(number: int) -> None:
 def _console(number: int) -> Console:
     stream = _Stream(number)
     return _PlainConsole(
-        file=cast(IO[str], stream), width=None if stream.isatty() else _PIPE_WIDTH,
+        file=cast(IO[str], stream), width=_terminal_width() if stream.isatty() else _PIPE_WIDTH,
         soft_wrap=False, highlight=False, markup=False, emoji=False,
     )  # fmt: skip
+
+
+def _terminal_width() -> int | None:
+    """As wide as rich finds it, but for a variable COLUMNS of 0, with which it would print nothing."""
+    columns = os.environ.get("COLUMNS", "")
+    return _WIDTH if columns.isdigit() and int(columns) < 1 else None
 
 
 class _PlainConsole(Console):

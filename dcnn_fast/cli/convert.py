@@ -9,6 +9,7 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, stderr, stdout
+from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.targets import MODEL, Kind, Wanted, check
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ _LABELS = ("low", "high")
 
 def convert(
     source: Annotated[Path, typer.Argument(help=SOURCE)],
-    out: Annotated[Path, typer.Argument(help="The model file to write; .cfg: the layer definitions of the model file SOURCE.")],
+    out: Annotated[str, typer.Argument(help="The model file to write; .cfg: the layer definitions of the model file SOURCE.")],
     layer_params: Annotated[
-        Path | None, typer.Option(help="The parameters of a layer-definition file, which is SOURCE or OUT.")
+        str | None, typer.Option(metavar="PATH", help="The parameters of a layer-definition file, which is SOURCE or OUT.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model file or layer files that are there.")] = False,
     view: Annotated[list[str] | None, typer.Option(help="What each column sees, in order; one for all. Default: warp.")] = None,
@@ -51,12 +52,14 @@ def convert(
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - imports torch
     from dcnn_fast.cli.writing import model_failed  # noqa: PLC0415 - imports torch
 
-    if out.suffix == ".cfg":
+    if out.endswith(".cfg"):
         _write_layer_files(source, out, layer_params, dialect, overwrite)
         return
     failed = False
     try:
-        inputs = [source, *([] if layer_params is None else [layer_params])]
+        inputs: list[str | Path] = [source, *([] if layer_params is None else [layer_params])]
+        for path in inputs:
+            require_file(path)
         (target,) = check([Wanted("OUT", out, MODEL)], inputs=inputs, overwrite=overwrite)
         names = tuple(labels.split(",")) if labels is not None else None
         views: tuple[Any, ...] = tuple(view or ["warp"])
@@ -96,7 +99,7 @@ def _of_torchvision(source: Path, views: tuple[Any, ...], fc: tuple[int, ...] | 
     return nets.Model(made.net, {"imported from": "weights of torchvision's; the last layers are fresh"})
 
 
-def _of_layer_files(source: Path, layer_params: Path, data: spec.Preprocessing, labels: tuple[str, ...] | None) -> Model:
+def _of_layer_files(source: Path, layer_params: str, data: spec.Preprocessing, labels: tuple[str, ...] | None) -> Model:
     from dcnn_fast import nets  # noqa: PLC0415
 
     read = spec.read_convnet_cfg(source, layer_params, data, labels=labels)
@@ -106,13 +109,14 @@ def _of_layer_files(source: Path, layer_params: Path, data: spec.Preprocessing, 
     return nets.Model(net, {"initialised by": "layer files of cuda-convnet"})
 
 
-def _write_layer_files(source: Path, out: Path, layer_params: Path | None, dialect: str, overwrite: bool) -> None:
+def _write_layer_files(source: Path, out: str, layer_params: str | None, dialect: str, overwrite: bool) -> None:
     from dcnn_fast import nets  # noqa: PLC0415
     from dcnn_fast.cli.writing import write_failed  # noqa: PLC0415
 
     try:
         if layer_params is None:
             raise ValueError(f"layer-params must name the file of the parameters to be written beside {out}")
+        require_file(source)
         texts = spec.write_convnet_cfg(nets.load_model(source).spec, dialect=dialect)  # type: ignore[arg-type]
         wanted = [Wanted("OUT", out, _LAYERS), Wanted("--layer-params", layer_params, _PARAMS)]
         targets = check(wanted, inputs=[source], overwrite=overwrite)

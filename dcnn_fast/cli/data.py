@@ -55,7 +55,7 @@ def check(
 @app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(help="A folder with AVA.txt, a folder for each label, a JSON or a CSV file.")],
-    out: Annotated[Path, typer.Argument(help="The CSV file to write; - is standard output.")],
+    out: Annotated[str, typer.Argument(help="The CSV file to write; - is standard output.")],
     images: sets.Images = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
 ) -> None:
@@ -98,13 +98,19 @@ def make(
     missing: Annotated[int, typer.Option(help="Listed files that are not written.")] = 0,
     crlf: Annotated[bool, typer.Option("--crlf", help="Lines end as in AVA's own files.")] = False,
 ) -> None:
-    """Draw a small data set to try things with: its labels follow its pictures, so that a small network learns them."""
+    """Draw a small data set to try things with: its labels follow its pictures, so that a small network learns them.
+
+    Exit status: 0, 2 for a wrong call, 3 when a file could not be written; those before it are there.
+    """
+    from dcnn_fast.cli.targets import reason  # noqa: PLC0415
     from dcnn_fast.data import synthetic  # noqa: PLC0415
 
     try:
         made = synthetic.make(kind, out, images=images, seed=seed, corrupt=corrupt, missing=missing, crlf=crlf)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or out}: {reason(error)}", 3)
     stdout().print(str(made))
 
 

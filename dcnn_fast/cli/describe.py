@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, plain_table, stdout
+from dcnn_fast.cli.files import require_file
 
 
 def describe(
@@ -57,7 +59,8 @@ def describe(
 
 def network_named(name: str, geometry: str) -> spec.Network:
     """The preset of that name, or the network of the model file at that path."""
-    if name.endswith(".safetensors") or (name not in spec.preset_names() and Path(name).is_file()):
+    if name.endswith(".safetensors") or (name not in spec.preset_names() and os.path.lexists(name)):
+        require_file(name)
         from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch, which the presets don't need
 
         return load_model(name).spec

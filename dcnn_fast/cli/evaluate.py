@@ -35,8 +35,10 @@ def evaluate(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     ap: Annotated[str, typer.Option(help="Average precision: plain, interpolated or voc07.")] = "plain",
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,
-    csv: Annotated[Path | None, typer.Option(help="Write a row for each image and model; - is standard output.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every measure; - is standard output.")] = None,
+    csv: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write a row for each image and model; - is standard output.")
+    ] = None,
+    json: Annotated[str | None, typer.Option(metavar="PATH", help="Write every measure; - is standard output.")] = None,
     pictures: Annotated[Path | None, typer.Option(file_okay=False, help="Write pictures into this folder.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier evaluation wrote to --csv, --json and --pictures.")

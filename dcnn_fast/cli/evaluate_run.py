@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
+from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Kind, Target, TargetError, Wanted, reserve
 from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
@@ -55,8 +56,8 @@ class EvaluateOptions:
     ap: str = "plain"
     draws: int = 1000
     route: Path | None = None
-    csv: Path | None = None
-    json: Path | None = None
+    csv: str | None = None
+    json: str | None = None
     pictures: Path | None = None
     overwrite: bool = False
 
@@ -86,6 +87,8 @@ def _run(options: EvaluateOptions, data: DataSet) -> int:
     if not examples:
         raise ValueError(f"the {options.part} part of the set has no photographs")
     files = _names(options)
+    for path in (*files.values(), *([] if options.route is None else [options.route])):
+        require_file(path)
     models = {name: _model(path, data) for name, path in files.items()}
     classifier = None if options.route is None else load_model(options.route)
     inputs = [*files.values(), options.data, *([] if options.route is None else [options.route])]

@@ -64,12 +64,17 @@ class Intake:
 
 
 def lines_of_standard_input() -> Iterator[str]:
-    """Standard input's lines that are not empty; names need not be text. Raises InputError."""
+    """Standard input's lines that are not empty, without a byte order mark before the first; names need not be text.
+
+    Raises InputError.
+    """
     if sys.stdin is None or descriptors.is_closed(0):
         raise InputError("it is closed")
     try:
-        for line in sys.stdin.buffer:
+        for number, line in enumerate(sys.stdin.buffer):
             name = line.rstrip(b"\r\n")
+            if number == 0 and not os.path.lexists(name):
+                name = name.removeprefix(b"\xef\xbb\xbf")
             if name:
                 yield os.fsdecode(name)
     except OSError as error:

@@ -19,7 +19,10 @@ def plan(
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
     svg: Annotated[
-        Path | None, typer.Option(help="Draw block 1's regions over the photograph; replaces a picture of this command alone.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Draw block 1's regions over the photograph; replaces a picture of this command alone."
+        ),
     ] = None,
 ) -> None:
     """Print, for each column and block, the regions of the plan and its multiplications with and without sharing.

@@ -27,9 +27,15 @@ def score(
             "path, '/old' a path from the folder named, 'old/' folders alone. May be given several times.",
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a CSV row for each image; - is standard output.")] = None,
-    jsonl: Annotated[Path | None, typer.Option(help="Write a JSON line for each image; - is standard output.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a contact sheet, best first; - is standard output.")] = None,
+    csv: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write a CSV row for each image; - is standard output.")
+    ] = None,
+    jsonl: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write a JSON line for each image; - is standard output.")
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write a contact sheet, best first; - is standard output.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of --csv, --jsonl and --html that an earlier run wrote.")
     ] = False,

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from dcnn_fast import engine
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
 from dcnn_fast.cli.record import RECORD, Record, record_path
@@ -46,9 +47,9 @@ class ScoreOptions:
     hidden: bool
     follow: bool
     exclude: tuple[str, ...]
-    csv: Path | None
-    jsonl: Path | None
-    html: Path | None
+    csv: str | None  # as typed: a slash at the end means a folder
+    jsonl: str | None
+    html: str | None
     overwrite: bool
     model: Path | None
     views: int
@@ -131,10 +132,14 @@ def run(options: ScoreOptions) -> int:
 
 def _run(options: ScoreOptions, stop: Stop) -> int:
     _require_sense(options)
+    if options.model is not None:
+        require_file(options.model)
     try:
         search = Search(recursive=options.recursive, hidden=options.hidden, follow=options.follow, exclude=options.exclude)
     except PatternError as error:
         fail(f"--exclude: {error}")
+    if "-" in options.paths and len(options.paths) > 1:
+        fail("- is standard input, beside which no other path may be named; a file of that name is ./-")
     listing = None if options.paths in ((), ("-",)) else list(search.files(options.paths))
     if listing is None and sys.stdin is None:
         fail("standard input is closed: name files or folders")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcnn_fast.cli.console import fail, stderr
+from dcnn_fast.cli.files import require_file
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
@@ -41,6 +43,8 @@ def open_set(
     from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
 
     try:
+        if not path.is_dir() and os.path.lexists(path):
+            require_file(path)
         data = load_set(path, kind, columns=named(column) or None, **options)
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -13,6 +13,7 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
@@ -89,6 +90,7 @@ class Machine:
 
 def from_model(path: Path, data: DataSet) -> MultiColumn:
     """The network of a model file. Raises ValueError when its labels are not the data's."""
+    require_file(path)
     net = load_model(path).net
     if net.spec.labels != data.labels:
         raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(net.spec.labels)}")
@@ -104,6 +106,8 @@ def layer_files(net: str, params: Path | None, views: str | None, plane: int | N
         raise ValueError(f"net must be a layer-definition file, .cfg, and layer-params its parameters, got {net} and {params}")
     if params is None:
         return None
+    for path in (net, params):
+        require_file(path)
     seen: tuple[Any, ...] = tuple(view.strip() for view in (views or "warp").split(","))
     side = 256 if plane is None else plane
     data = spec.Preprocessing(seen, side, max(1, side * 224 // 256) if window is None else window)
@@ -131,6 +135,7 @@ def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
     found = {}
     for text in texts:
         column, path, theirs = _source(text)
+        require_file(path)
         found[column] = (load_model(path), theirs)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,8 +36,10 @@ WHEN_NAMED = frozenset((
 _SYSTEM = (
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@syno*", "@__thumb", "#recycle", "#snapshot", "$recycle.bin",
     "recycler", "system volume information", "lost+found", "lost.dir", "found.[0-9][0-9][0-9]", ".trash*", "__macosx",
-    "*.lrdata", "network trash folder", "temporary items",
+    "*.lrdata", "network trash folder", "temporary items", "_gsdata_", "recycled", "~snapshot",
 )  # fmt: skip
+_LIBRARIES = ("*.photoslibrary", "*.photolibrary", "*.aplibrary", "*.migratedphotolibrary", "*.migratedaplibrary")
+_ORIGINALS = ("originals", "masters")  # in a library of macOS; its other folders hold copies of them in other sizes
 
 
 class PatternError(ValueError):
@@ -69,20 +72,23 @@ class Search:
     """Finds the image files that paths name; what it passes over in folders is counted in `passed`.
 
     recursive: subfolders too. hidden: also files and folders whose names begin with a dot, and the folders in which systems
-    and programs keep thumbnails and what was deleted (@eaDir, $RECYCLE.BIN, lost+found, __MACOSX, *.lrdata and the like).
+    and programs keep thumbnails and what was deleted (@eaDir, $RECYCLE.BIN, lost+found, __MACOSX, *.lrdata and the like; in a
+    *.photoslibrary all but the originals).
     follow: links to folders too; each folder is searched once. exclude: patterns of what is passed over in folders, with *, ?,
     [...], and ** for any folders: one without a slash is matched with names of files and folders, one with a slash with the end
     of the path, one that begins with a slash with the whole path from the folder that was named, or the absolute path; one that
-    ends with a slash means folders only. Raises PatternError for an empty one.
+    ends with a slash means folders only; ./ at the start means nothing. Raises PatternError for an empty one.
     """
 
     def __init__(
         self, *, recursive: bool = False, hidden: bool = False, follow: bool = False, exclude: Sequence[str] = ()
     ) -> None:
-        for pattern in exclude:
-            if not pattern.strip("/"):
-                raise PatternError(f"a pattern must name something, got {pattern!r}")
-        self._recursive, self._hidden, self._follow, self._exclude = recursive, hidden, follow, tuple(exclude)
+        meant = tuple(re.sub(r"^(\./+)+", "", pattern) for pattern in exclude)
+        for pattern, typed in zip(meant, exclude, strict=True):
+            if not pattern.strip("/") or pattern == ".":
+                raise PatternError(f"a pattern must name something, got {typed!r}")
+        self._recursive, self._hidden, self._follow = recursive, hidden, follow
+        self._exclude = meant
         self.passed = Passed()
 
     def files(self, paths: Iterable[str]) -> Iterator[Found]:
@@ -143,9 +149,10 @@ class Search:
 
     def _enters(self, path: str, entry: os.DirEntry[str], root: str) -> bool:
         name = entry.name.lower()
+        system = _is_system(name) or _is_in_library(path, name)
         if not self._recursive:
-            self.passed.subfolders += not (name.startswith(".") or _is_system(name))
-        elif not self._hidden and _is_system(name):
+            self.passed.subfolders += not (name.startswith(".") or system)
+        elif not self._hidden and system:
             self.passed.system_folders += 1
         elif not self._hidden and name.startswith("."):
             self.passed.hidden_folders += 1
@@ -169,6 +176,12 @@ def find_images(paths: Iterable[str | os.PathLike[str]], recursive: bool = False
 
 def _is_system(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in _SYSTEM)
+
+
+def _is_in_library(path: str, name: str) -> bool:
+    """Whether the folder is one of a library of photographs, and not that of its originals."""
+    library = os.path.basename(os.path.dirname(os.path.abspath(path))).lower()
+    return name not in _ORIGINALS and any(fnmatchcase(library, pattern) for pattern in _LIBRARIES)
 
 
 def _matches(pattern: str, path: str, root: str) -> bool:

@@ -30,6 +30,8 @@ def convert(source: Path, images: Path | None = None) -> tuple[tuple[str, ...], 
     for name, path in (("source", source), ("images", images)):
         if path is not None and not path.exists():
             raise ValueError(f"{name} must be there, got {path}")
+    if not source.is_dir() and not source.is_file():
+        raise ValueError(f"{source}: not a regular file")  # a pipe that nobody writes to would be waited for
     head, rows = _converted(source, images)
     if not rows:
         raise ValueError(f"{source}: must list photographs, got none")

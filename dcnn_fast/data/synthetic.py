@@ -6,9 +6,11 @@ Ratings follow the pictures (`drawing.picture`), so that a small network learns 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,8 @@ def make(
     two for `data import`. A CSV's or JSON's path is returned, else `out`.
     images: listed pictures, 64 or more. seed: equal seeds give equal files. corrupt: so many files are cut short. missing: so
     many listed files are not written. crlf: text files end their lines as AVA's own do. sides: the pictures' shortest and
-    longest side in pixels; each side of each picture is drawn. Raises ValueError for anything else.
+    longest side in pixels; each side of each picture is drawn. Raises ValueError for anything else, OSError naming the file
+    that cannot be written.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -88,26 +91,38 @@ class _Writer:
         if number in self.missing:
             return
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, "JPEG", quality=90)
-        if number in self.corrupt:
-            os.truncate(path, path.stat().st_size // 2)
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            encoded = io.BytesIO()  # Pillow does not see when a file takes a part of what it writes
+            image.save(encoded, "JPEG", quality=90)
+            path.write_bytes(encoded.getvalue())
+            if number in self.corrupt:
+                os.truncate(path, path.stat().st_size // 2)
 
     def lines(self, name: str, lines: Iterable[object]) -> None:
         """A text file."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", newline=self.newline) as file:
+        with _naming(path), open(path, "w", encoding="utf-8", newline=self.newline) as file:
             file.writelines(f"{line}\n" for line in lines)
 
     def table(self, name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
         """A CSV file."""
         path = self.folder / name
-        with open(path, "w", encoding="utf-8", newline="") as file:
+        with _naming(path), open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator=self.newline)
             writer.writerow(head)
             writer.writerows(rows)
         return path
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of an OSError, which a write has without it, that it is this file's."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def _qualities(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -209,7 +224,8 @@ def _idealo(writer: _Writer, count: int) -> Path:
         writer.picture(f"images/{10_000 + k}.jpg", quality)
         entries.append({"image_id": str(10_000 + k), "label": _votes(writer.rng, quality).tolist()})
     path = writer.folder / "labels.json"
-    path.write_text(json.dumps(entries), encoding="utf-8")
+    with _naming(path):
+        path.write_text(json.dumps(entries), encoding="utf-8")
     return path
 
 

@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from dcnn_fast import Scorer, engine
-from tests.cli.command import FIELDS, MAIN, rows, run, score
+from dcnn_fast.cli.main import app
+from tests.cli.command import FIELDS, MAIN, environment, rows, run, score
 
 
 def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
@@ -69,6 +71,65 @@ def test_paths_come_from_standard_input(model, folder, tmp_path):
         result = score(model, *arguments, "--csv", tmp_path / "s.csv", "--overwrite", input=given)
         assert result.returncode == 0, result.stderr
         assert [os.path.basename(row["path"]) for row in rows(tmp_path / "s.csv")] == ["a.png", "d.png"]
+
+
+def test_a_byte_order_mark_before_the_first_name_is_none_of_it(model, folder):
+    result = score(model, "-", input=f"\ufeff{folder}/a.png\n{folder}/b.JPG\n")
+    assert result.returncode == 0, result.stderr
+    assert "2 images in" in result.stderr
+
+
+def test_standard_input_beside_other_paths_is_refused(model, folder):
+    for paths in (["-", folder], [folder, "-"], ["-", "-"]):
+        result = score(model, *paths, input=f"{folder}/a.png\n")
+        assert result.returncode == 2
+        assert result.stderr.startswith("error: - is standard input") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: path.mkdir(), "it is a folder"),
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: None, "no such file"),
+    ],
+)
+def test_a_model_that_is_no_file_is_named_with_the_true_reason(folder, tmp_path, make, why):
+    path = tmp_path / "model.safetensors"
+    make(path)
+    result = score(path, folder)
+    assert result.returncode == 2
+    assert result.stderr == f"error: {path}: {why}\n"
+    for arguments in (["describe", path], ["plan", folder / "a.png", "--model", path], ["explain", path]):
+        found = CliRunner().invoke(app, list(map(str, arguments)))
+        assert found.exit_code == 2 and found.output == f"error: {path}: {why}\n"
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl", "--html"])
+def test_a_name_that_ends_with_a_slash_is_no_files(model, folder, tmp_path, option):
+    result = score(model, folder, option, f"{tmp_path}/new/")
+    assert result.returncode == 2
+    assert f"error: {option}: {tmp_path}/new/: is the name of a folder" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_terminal_of_no_width_shows_the_table(model, folder):
+    main, other = os.openpty()
+    columns = environment({"COLUMNS": "0"})
+    command = [*MAIN, "score", "--model", str(model), "--views", "1", "a.png"]
+    with os.fdopen(main, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(command, cwd=folder, env=columns, stdin=subprocess.DEVNULL, stdout=other, stderr=other)
+        os.close(other)
+        said = b""
+        try:
+            while part := terminal.read(4096):
+                said += part
+        except OSError:  # as Linux says that nobody writes any more
+            pass
+        assert process.wait(60) == 0
+    assert b"P(high)" in said and b"a.png" in said
 
 
 def test_top_limits_the_table_and_the_sheet(model, folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -78,7 +79,7 @@ def test_torchvisions_weights_become_a_semantic_column(tmp_path):
         (("squeezenet.safetensors", "--fc", "many"), "fc must be numbers"),
         (("squeezenet.safetensors", "--view", "warp", "--view", "pad"), "view must be one"),
         (("other.pth",), "must hold torchvision's weights of AlexNet or of SqueezeNet v1.0"),
-        (("missing.pth",), "not a readable state dict"),
+        (("missing.pth",), "missing.pth: no such file"),
     ):
         wrong = run(tmp_path / arguments[0], tmp_path / "n.safetensors", *arguments[1:])
         assert wrong.exit_code == 2 and message in wrong.output.replace("\n", " "), wrong.output
@@ -138,3 +139,37 @@ def test_layer_files_go_over_nothing_else(tmp_path):
     assert run(tmp_path / "model.safetensors", *options).exit_code == 0
     assert run(tmp_path / "model.safetensors", *options).exit_code == 2
     assert run(tmp_path / "model.safetensors", *options, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["source", "source.safetensors", "source.pth", "source.cfg"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, name, kind):
+    source = tmp_path / name
+    {"fifo": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](source)
+    more = ("--layer-params", source) if name.endswith(".cfg") else ()
+    found = run(source, tmp_path / "out.safetensors", *more)
+    assert found.exit_code == 2
+    assert found.output == f"error: {source}: {'it is a folder' if kind == 'folder' else 'not a regular file'}\n"
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_model_file_has_the_mode_of_new_files_or_keeps_its_own(tmp_path):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(pickled(checkpoint(layers())))
+    before = os.umask(0o022)
+    try:
+        for mode in (0o644, 0o640):
+            found = run(path, tmp_path / "m.safetensors", "--overwrite")
+            assert found.exit_code == 0, found.output
+            assert (tmp_path / "m.safetensors").stat().st_mode & 0o777 == mode
+            (tmp_path / "m.safetensors").chmod(0o640)
+    finally:
+        os.umask(before)
+
+
+def test_a_name_that_ends_with_a_slash_is_no_files(tmp_path):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(pickled(checkpoint(layers())))
+    found = run(path, f"{tmp_path}/new/")
+    assert found.exit_code == 2 and "new/: is the name of a folder" in found.output
+    assert os.listdir(tmp_path) == ["checkpoint"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -152,3 +155,36 @@ def test_what_a_set_says_is_printed_as_text(tmp_path):
     found = run("check", tmp_path / "t.csv", "--decode")
     assert found.exit_code == 1 and "missing: [/bold]\\x1b.jpg" in found.stdout and "[/x]" in found.stdout
     assert "\x1b" not in found.output
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path):
+    """Whatever is written when it is full: a photograph or a list."""
+    for size, name in ((500, "images/00000.jpg"), (4000, "ratings.csv")):
+        limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
+        program = limited + "from dcnn_fast.cli.main import run; run()"
+        arguments = ["data", "make", "csv", tmp_path / str(size), "--images", 200]
+        if name == "ratings.csv":  # photographs that are smaller than their list
+            program = (
+                limited + "import sys; from dcnn_fast.data import synthetic; from dcnn_fast.cli.main import run; "
+                "make = synthetic.make; synthetic.make = lambda *a, **k: make(*a, **k, sides=(8, 9)); run()"
+            )
+        found = subprocess.run(
+            [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert found.returncode == 3, found.stderr
+        assert found.stderr == f"error: {tmp_path / str(size) / name}: File too large\n"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
+    source = tmp_path / "source.csv"
+    os.mkfifo(source) if kind == "fifo" else source.symlink_to("/dev/zero")
+    for arguments in (("import", source, tmp_path / "out.csv"), ("check", source)):
+        program = "from dcnn_fast.cli.main import run; run()"
+        found = subprocess.run(
+            [sys.executable, "-c", program, "data", *map(str, arguments)], capture_output=True, text=True, check=False,
+            timeout=60,
+        )  # fmt: skip
+        assert found.returncode == 2
+        assert found.stderr == f"error: {source}: not a regular file\n"
+    assert not (tmp_path / "out.csv").exists()

@@ -286,3 +286,14 @@ def test_signals_end_it_on_one_line(place, tmp_path, number):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number and "interrupted" in errors and "Traceback" not in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_is_another_output_or_something_else_is_refused(place, tmp_path):
+    arguments = (place / "a.safetensors", place / "set" / "ratings.csv", "--views", 1, "--draws", 0)
+    found = run(*arguments, "--csv", tmp_path / ".e.json.lock", "--json", tmp_path / "e.json")
+    assert found.exit_code == 2 and "the lock of" in found.output, found.output
+    assert os.listdir(tmp_path) == []
+    (tmp_path / ".e.json.lock").write_text("precious")
+    found = run(*arguments, "--json", tmp_path / "e.json")
+    assert found.exit_code == 2 and "cannot be locked: its lock would be .e.json.lock" in found.output
+    assert os.listdir(tmp_path) == [".e.json.lock"] and (tmp_path / ".e.json.lock").read_text() == "precious"

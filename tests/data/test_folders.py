@@ -55,6 +55,21 @@ def test_hidden_and_system_folders_are_counted_and_taken_when_asked(tmp_path):
     assert (passed.hidden_files, passed.hidden_folders, passed.system_folders) == (0, 0, 0)
 
 
+def test_of_a_library_of_photographs_the_originals_are_taken(tmp_path):
+    taken = ("Photos.photoslibrary/originals/0/A.jpg", "old.photolibrary/Masters/2012/b.jpg", "x.aplibrary/Masters/c.jpg")
+    passed_over = (
+        "Photos.photoslibrary/resources/derivatives/0/A_1.jpg", "Photos.photoslibrary/database/face.jpg",
+        "old.photolibrary/Thumbnails/b.jpg", "old.photolibrary/Previews/b.jpg", "x.aplibrary/Previews/c.jpg",
+        "_gsdata_/_saved_/d.jpg", "Recycled/e.jpg", "~snapshot/hourly.0/a.jpg",
+    )  # fmt: skip
+    root = _touch(tmp_path, *taken, *passed_over, "originals/own.jpg", "resources/own.jpg")
+    found, passed = _found(root, recursive=True)
+    assert found == [*taken[:2], "originals/own.jpg", "resources/own.jpg", taken[2]]
+    assert passed.system_folders == 8
+    assert _found(root, root / "Photos.photoslibrary", recursive=True)[0] == [taken[0]]
+    assert len(_found(root, recursive=True, hidden=True)[0]) == len(taken) + len(passed_over) + 2
+
+
 def test_what_is_named_is_always_taken(tmp_path):
     root = _touch(tmp_path, *TREE, *NOT_MEANT)
     named = [
@@ -75,6 +90,9 @@ def test_what_is_named_is_always_taken(tmp_path):
         (["*.jpg"], {"f.jpg/g.gif"}),  # the folder; patterns tell large letters from small ones
         (["*.[jJ]*"], {"b.JPG", "c.Jpeg", "f.jpg/g.gif"}),
         (["sub"], {"sub/d.tiff", "sub/deep/e.avif"}),
+        (["./sub"], {"sub/d.tiff", "sub/deep/e.avif"}),
+        (["././/sub/"], {"sub/d.tiff", "sub/deep/e.avif"}),
+        (["./sub/*.tiff"], {"sub/d.tiff"}),
         (["sub/"], {"sub/d.tiff", "sub/deep/e.avif"}),
         (["a.png/"], set()),
         (["deep", "a.png"], {"sub/deep/e.avif", "a.png"}),
@@ -100,7 +118,7 @@ def test_patterns_exclude(tmp_path, patterns, left_out):
     assert (passed.excluded > 0) == bool(left_out)
 
 
-@pytest.mark.parametrize("pattern", ["", "/", "//"])
+@pytest.mark.parametrize("pattern", ["", "/", "//", ".", "./", "././", ".//"])
 def test_a_pattern_that_names_nothing_is_refused(pattern):
     with pytest.raises(PatternError, match="must name something"):
         Search(exclude=[pattern])

@@ -1,0 +1,18 @@
+"""Files that a command reads: why one is none, in the system's words."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """That a file is there: a pipe would be waited for, a device has no end. Raises ValueError saying what there is instead."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise ValueError(f"{os.fspath(path)}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{os.fspath(path)}: {'it is a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
