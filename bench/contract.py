@@ -45,6 +45,9 @@ SUITES = {
     "fused; eager in the fastest of two layouts and two norms. The first step's loss and the movement of every parameter must "
     "agree with torch eager's, each within 1e-2 of the largest. Peak memory: of a process of its own over three steps, Python "
     "and libraries included. Threads: as many as there are cores.",
+    "host": "dcnn_fast alone, on one thread. Plans: of the windows of one column. Tables and launches: all of a score of the "
+    "Triton and CUDA backends after decoding and hashing (windows, plans, tables, preparing launches), the launches collected "
+    "and not run, without the head. A small block: its kernel takes next to nothing.",
     "gpu": "where there is one: windows as bytes to the device, to float32, mean and scale, network in channels-last, "
     "features back.",
     "predicted": predicted.MODEL,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.effort import Effort
 from bench.measure import EXPECTED
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import PER_THREADS, block, jpeg, score, training
+from bench.suites import PER_THREADS, block, host, jpeg, score, training
 from bench.training_step import EAGER
 
 Rows = Mapping[str, Row]  # of one case and number of threads, by who computed it
@@ -38,6 +39,10 @@ def _memory(ours: Row, others: Rows) -> float | None:
     return ours.peak_bytes / theirs.peak_bytes if theirs and theirs.peak_bytes and ours.peak_bytes else None
 
 
+def _milliseconds(ours: Row, others: Rows) -> float | None:
+    return ours.seconds * 1e3
+
+
 @dataclass(frozen=True)
 class Floor:
     """The least that a measure of our row may be, by suite, case and precision.
@@ -65,7 +70,10 @@ class Floor:
 
 _EAGER = "{:.2f} x torch eager"
 _PEAK = "{:.0%} of the multiply-add rate"
+MINE = (OURS, OURS_BF16)
+_NUMBER = re.compile(r"\{:[^}]*\}")
 _MEMORY = "{:.0%} of torch eager's memory"
+_TIME = "{:.3f} ms"
 
 FLOORS = (
     Floor("block", block.BLOCK_1, "fp32", 1.3, quick=True),
@@ -86,6 +94,17 @@ FLOORS = (
     Floor("training", training.DCNN, "fp32", TRAINING_TIME, _over_eager, _EAGER),
     Floor("training", training.SCNN, "fp32", TRAINING_MEMORY, _memory, _MEMORY, most=True, quick=True),
     Floor("training", training.DCNN, "fp32", TRAINING_MEMORY, _memory, _MEMORY, most=True),
+    Floor("host", host.WHOLE, "fp32", 0.08, _milliseconds, _TIME, most=True),
+    Floor("host", host.LOCAL, "fp32", 0.15, _milliseconds, _TIME, most=True),
+    *(
+        Floor("host", case, precision, bound, measure, said, most=most)
+        for precision in host.PRECISIONS
+        for case, bound, measure, said, most in (
+            (host.FIRST, 0.5, _milliseconds, _TIME, True),
+            (host.AGAIN, 0.15, _milliseconds, _TIME, True),
+            (host.TWO, 1.8, _ratio, "{:.2f} x one thread", False),
+        )
+    ),
 )
 
 
@@ -109,7 +128,7 @@ def judge(
             where = f"{floor.case}{f', {counted(count)}' if count else ''}, {floor.precision}"
             value = floor.measure(ours, others) if ours else None
             if value is None:
-                what = floor.said.replace("{:.2f}", "...").replace("{:.0%}", "...")
+                what = _NUMBER.sub("...", floor.said)
                 unjudged.append(f"{where}: no row says {what!r}, {floor.limit}")
             elif not effort.tiny and not (value <= floor.bound if floor.most else value >= floor.bound):
                 missed.append(f"{where}: {floor.said.format(value)}, {floor.limit}")
@@ -125,4 +144,5 @@ def _found(floor: Floor, rows: Sequence[Row], threads: Sequence[int]) -> Iterato
         counts = sorted({row.threads for row in of_case}) or [0]
     for count in counts:
         beside = {row.name: row for row in of_case if row.threads == count}
-        yield count, beside.get(OURS if floor.precision == "fp32" else OURS_BF16), beside
+        ours = (row for row in of_case if row.threads == count and row.name in MINE and row.precision == floor.precision)
+        yield count, next(ours, None), beside

@@ -89,7 +89,7 @@ def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     tables = {
         ("block", "score"): _comparisons(shown.rows), ("training",): _training(shown.rows),
         ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
-        ("predicted",): _predicted(shown.rows),
+        ("host",): _host(shown.rows), ("predicted",): _predicted(shown.rows),
     }  # fmt: skip
     some = not set(shown.suites) <= of_shown  # else the mark at the top is of all
     parts = [
@@ -231,6 +231,20 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
         f"Sharing against every window by itself, on one thread: from {shared[least]:.2f} x ({least.case}) to "
         f"{shared[most]:.2f} x ({most.case}).",
     ]
+
+
+def _host(rows: Sequence[Row]) -> list[str]:
+    """What the host does, a line a case, beside the times of the commit that it was begun at."""
+    found = [row for row in rows if row.suite == "host"]
+    if not found:
+        return []
+    lines = []
+    for row in found:
+        said = row.note.removeprefix("at c820935: ") or "-"
+        gain = f", {row.ratio:.2f} x" if row.ratio is not None else ""
+        lines.append(f"| {row.case} | {row.precision} | {row.seconds * 1e3:.3g} ms{gain} | {said} |")
+    head = _header("the host's side, launches for GPUs collected and not run | precision | a time | at c820935, two AMD cores")
+    return [*head, *lines]
 
 
 def _predicted(rows: Sequence[Row]) -> list[str]:

@@ -38,6 +38,9 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "training": (
         *ENGINE, *NETWORKS, *MEASURING, "dcnn_fast/training/update_rule.py", "bench/chain.py", "bench/training_step.py",
     ),
+    "host": (
+        "CMakeLists.txt", "csrc/core", "csrc/cpu", "csrc/python", "dcnn_fast/engine.py", *NETWORKS, *SCORING, *MEASURING,
+    ),
     "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
     "predicted": (
         "csrc/core", "dcnn_fast/spec", "dcnn_fast/plan", "dcnn_fast/ops", "bench/cases.py", "bench/effort.py", "bench/work.py",
@@ -47,7 +50,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
 
 # What folders hold that runs on GPUs only; it decides no time that was measured on a processor.
 ON_GPUS = ("csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py")
-OF_GPUS = ("gpu", "predicted", "kernels")  # suites whose figures are of GPUs: there it counts
+OF_GPUS = ("host", "gpu", "predicted", "kernels")  # suites whose figures are of GPUs: there it counts
 
 # What a run imports, and what decides no figure: which suites run, what is printed and written, and parts of dcnn_fast that
 # importing a package brings with it.

@@ -45,7 +45,15 @@ def prepare(
     """
     chosen = options or reading.ReadOptions()
     photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background)
-    digest, jobs, notes = photo.digest, [], list(photo.notes)
+    return prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, backend=backend, precision=precision)
+
+
+def prepared(
+    photo: reading.Photo, digest: str, network: Network, *, views: int, grid: int, seed: int, backend: str = "cpu",
+    precision: Precision = "ieee",
+) -> Prepared:  # fmt: skip
+    """`prepare` for a photograph that has been read and hashed."""
+    jobs, notes = [], list(photo.notes)
     planes: dict[tuple[str, int], _Plane] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)

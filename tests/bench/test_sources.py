@@ -42,7 +42,7 @@ def test_a_name_for_which_nothing_is_there_is_an_error(tree, monkeypatch):
         sources.digests("block", tree)
 
 
-MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training"}
+MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training", "host"}
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training"
         ("CMakeLists.txt", MEASURED),
         ("csrc/core/plan/rim.cpp", MEASURED | {"predicted"}),
         ("dcnn_fast/spec/presets.py", set(suites.NAMES)),
-        ("dcnn_fast/scoring/forward.py", {"score", "roofline", "paper", "jpeg", "scaling"}),
+        ("dcnn_fast/scoring/forward.py", {"score", "roofline", "paper", "jpeg", "scaling", "host"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling"}),
         ("dcnn_fast/training/update_rule.py", {"training"}),
         ("bench/suites/score.py", {"score"}),
         ("bench/peers/plain.py", {"block", "score", "paper", "jpeg", "gpu"}),
         ("bench/gpu_cost.py", {"kernels"}),
         ("csrc/cuda/intrinsics.cuh", set()),
-        ("dcnn_fast/ops/block/triton_config.py", {"predicted", "kernels"}),
+        ("dcnn_fast/ops/block/triton_config.py", {"predicted", "kernels", "host"}),
         ("dcnn_fast/cli/score.py", set()),
         ("bench/report.py", set()),
     ],

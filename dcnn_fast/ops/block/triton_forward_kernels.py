@@ -124,18 +124,12 @@ def block_tile_kernel(
         store = stores + tl.load(piece + PIECE_FIRST) * STORE
         for _ in range(field(piece, PIECE_COUNT)):
             at_row, at_col = row - field(store, STORE_SKIP_TOP), col - field(store, STORE_SKIP_LEFT)
-            taken = (
-                inside
-                & (at_row >= 0)
-                & (at_row < field(store, STORE_HEIGHT))
-                & (at_col >= 0)
-                & (at_col < field(store, STORE_WIDTH))
-            )
+            taken = inside & (at_row >= 0) & (at_row < field(store, STORE_HEIGHT))
+            taken = taken & (at_col >= 0) & (at_col < field(store, STORE_WIDTH))
             output = outputs + tl.load(store + STORE_OUTPUT) * OUTPUT
             out_rows, out_cols = tl.load(output + OUTPUT_ROWS), tl.load(output + OUTPUT_COLS)
-            start = (tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP)) * out_cols + field(
-                store, STORE_OUT_LEFT
-            )  # of the store's rectangle
+            top = tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP)
+            start = top * out_cols + field(store, STORE_OUT_LEFT)  # of the store's rectangle
             place = (start + at_row.to(tl.int64) * out_cols + at_col) * (GROUPS * FG)  # [BM]
             mask = taken[:, None] & exists[None, :]
             address = tl.multiple_of(tl.load(output + OUTPUT_ADDRESS).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)

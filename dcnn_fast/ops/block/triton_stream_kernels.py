@@ -95,9 +95,8 @@ def block_stream_kernel(
                         taken = inside & (at_col >= 0) & (at_col < field(store, STORE_WIDTH))
                         output = outputs + tl.load(store + STORE_OUTPUT) * OUTPUT
                         out_rows, out_cols = tl.load(output + OUTPUT_ROWS), tl.load(output + OUTPUT_COLS)
-                        corner = (
-                            tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP) + at_row
-                        ) * out_cols + field(store, STORE_OUT_LEFT)
+                        top = tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP) + at_row
+                        corner = top * out_cols + field(store, STORE_OUT_LEFT)
                         place = (corner + at_col) * (GROUPS * FG)  # [COLS] int64
                         address = tl.multiple_of(tl.load(output + OUTPUT_ADDRESS).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
                         mask = taken[:, None] & exists[None, :]

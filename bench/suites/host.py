@@ -1,0 +1,129 @@
+"""The host's side: what planning and laying out tables take before a GPU could begin, and what a call of a small block takes.
+
+Launches of GPU kernels are collected and not run, so this needs no GPU; what their results would decide (probabilities) is left
+out. Beside each time stands that of the commit that the issue of the C++ core was written for (c820935, two AMD cores).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from bench import cases
+from bench.effort import Effort
+from bench.row import OURS, Row
+from bench.timing import median_and_spread, seconds
+from dcnn_fast import ops
+from dcnn_fast.data.reading import Photo
+from dcnn_fast.nets import MultiColumn
+from dcnn_fast.ops.launch import Launch, launched_by
+from dcnn_fast.plan import share
+from dcnn_fast.scoring.gpu import GpuNetwork
+from dcnn_fast.scoring.prepare import prepared
+from dcnn_fast.spec import Pool
+
+PHOTOGRAPH = (600, 800)
+WHOLE, LOCAL = "plan, a plane of 256 x 256", "plan, a photograph of 800 x 600"
+FIRST, AGAIN, TWO = "tables and launches, DCNN 800 x 600", "the same, a shape that came before", "the same from two threads"
+CALL, WITH_BACKWARD = "a call of a small block", "the same with its backward"
+BEFORE = {  # seconds at c820935, by case and precision; the others were not measured there
+    (WHOLE, "fp32"): 1.05e-3, (LOCAL, "fp32"): 2.3e-3, (FIRST, "fp16"): 35e-3, (FIRST, "fp32"): 13e-3,
+}  # fmt: skip
+PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
+_SHAPES = 8  # photographs of different windows that a case goes through
+
+
+def rows(effort: Effort) -> Iterator[Row]:
+    """All of it, on one thread but where two are said."""
+    torch.set_num_threads(1)
+    yield from _plans(effort)
+    for precision in PRECISIONS:
+        yield from _gpu(cases.network(cases.DCNN), precision, effort)
+    yield from _calls(effort)
+
+
+def _plans(effort: Effort) -> Iterator[Row]:
+    net = cases.network(cases.SCNN, ("warp",)), cases.network(cases.SCNN, ("local",))
+    for case, column, shape in ((WHOLE, net[0].spec.columns[0], (256, 256)), (LOCAL, net[1].spec.columns[0], PHOTOGRAPH)):
+        drawn = [cases.windows(column, shape, effort.windows, seed=seed) for seed in range(_SHAPES)]
+        runs = [partial(share, column, windows, shape) for windows in drawn]
+        yield _row(case, "fp32", 1, _times(runs, effort))
+
+
+def _gpu(net: MultiColumn, precision: str, effort: Effort) -> Iterator[Row]:
+    dtype = PRECISIONS[precision]
+    photos = [(Photo(cases.photograph(*PHOTOGRAPH, seed=0)), f"photograph {seed}") for seed in range(_SHAPES)]
+    with launched_by(_not_run):
+        once = GpuNetwork(net, torch.device("cpu"), dtype, graphs=False)
+        kept = GpuNetwork(net, torch.device("cpu"), dtype, graphs=True)
+    runs = [partial(_host_side, once, net, photo, digest, effort.windows) for photo, digest in photos]
+    alone = _times(runs, effort)
+    yield _row(FIRST, precision, 1, alone)
+    again = [partial(_host_side, kept, net, *photos[0], effort.windows)]
+    again[0]()
+    yield _row(AGAIN, precision, 1, _times(again, effort))
+    both = [_together(runs, runs) / (2 * len(runs)) for _ in range(effort.rounds)]
+    middle, spread = median_and_spread(both)
+    yield Row("host", TWO, 2, OURS, precision, middle, spread, ratio=median_and_spread(alone)[0] / middle)
+
+
+def _calls(effort: Effort) -> Iterator[Row]:
+    """Of a block so small that its kernel takes next to nothing."""
+    x, weight, bias = torch.ones(1, 4, 6, 6), torch.ones(8, 4, 3, 3), torch.zeros(8)
+    call = partial(ops.block, x, weight, bias, pool=Pool(3, 2))
+    yield _row(CALL, "fp32", 1, _times([call] * _SHAPES, effort))
+    weight.requires_grad_()
+
+    def with_backward() -> None:
+        call().sum().backward()
+
+    yield _row(WITH_BACKWARD, "fp32", 1, _times([with_backward] * _SHAPES, effort))
+
+
+def _host_side(network: GpuNetwork, net: MultiColumn, photo: Photo, digest: str, windows: int) -> None:
+    """All of a score after decoding and hashing, but for the kernels and the probabilities."""
+    with launched_by(_not_run):
+        found = prepared(photo, digest, net.spec, views=windows, grid=1, seed=0, backend="triton")
+        network.blocks(found.jobs)
+
+
+def _not_run(what: Launch) -> None:
+    """A launch that is collected."""
+
+
+def _times(runs: list[Callable[[], object]], effort: Effort) -> list[float]:
+    """Seconds a run, `rounds` times."""
+    for run in runs:
+        run()
+    return [seconds(partial(_all, runs)) / len(runs) for _ in range(max(3, effort.rounds))]
+
+
+def _all(runs: list[Callable[[], object]]) -> None:
+    for run in runs:
+        run()
+
+
+def _together(*jobs: list[Callable[[], object]]) -> float:
+    """Seconds of several threads, one for each list."""
+    threads = [threading.Thread(target=_all, args=(job,)) for job in jobs]
+
+    def run() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return seconds(run)
+
+
+def _row(case: str, precision: str, threads: int, times: list[float]) -> Row:
+    middle, spread = median_and_spread(times)
+    return Row("host", case, threads, OURS, precision, middle, spread, note=_note(case, precision))
+
+
+def _note(case: str, precision: str) -> str:
+    before = BEFORE.get((case, precision))
+    return f"at c820935: {before * 1e3:g} ms" if before else ""
