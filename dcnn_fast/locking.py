@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 
@@ -46,21 +46,32 @@ def lock_file(path: Path) -> Iterator[None]:
     """
     require_lock(path)
     lock = FileLock(path, timeout=0)
+    held = None
+    try:  # from here on: a signal may come between the locking and the work
+        try:
+            _acquire(lock)
+        except KeyboardInterrupt:
+            with suppress(OSError):
+                _acquire(lock)  # so that it is removed below, where it had been made already
+            raise
+        held = _identity(path)
+        yield
+    finally:
+        if lock.is_locked:
+            # While it is held: who has opened it and not yet locked it finds a file without a name and begins anew.
+            with suppress(OSError):
+                if held in (None, _identity(path)) and os.lstat(path).st_size == 0:
+                    os.unlink(path)
+            lock.release()
+
+
+def _acquire(lock: BaseFileLock) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file system without flock, where a file that exists is the lock
             lock.acquire()
     except (Timeout, NotImplementedError):
-        raise InUseError(str(path)) from None
-    held = _identity(path)
-    try:
-        yield
-    finally:
-        # While it is held: who has opened it and not yet locked it finds a file without a name and begins anew.
-        with suppress(OSError):
-            if held is not None and _identity(path) == held and os.lstat(path).st_size == 0:
-                os.unlink(path)
-        lock.release()
+        raise InUseError(lock.lock_file) from None
 
 
 class HeldFiles:

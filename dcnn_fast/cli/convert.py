@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +60,8 @@ def convert(
     try:
         inputs: list[str | Path] = [source, *([] if layer_params is None else [layer_params])]
         for path in inputs:
-            require_file(path)
+            if os.path.lexists(path):
+                require_file(path)
         (target,) = check([Wanted("OUT", out, MODEL)], inputs=inputs, overwrite=overwrite)
         names = tuple(labels.split(",")) if labels is not None else None
         views: tuple[Any, ...] = tuple(view or ["warp"])

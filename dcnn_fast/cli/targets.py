@@ -289,7 +289,8 @@ def reason(error: OSError) -> str:
 
 
 def _target(wanted: Wanted) -> Target:
-    name = os.fspath(wanted.path)
+    typed = os.fspath(wanted.path)
+    name = str(Path(typed)) + ("/" if len(typed) > 1 and typed.endswith("/") else "")  # which names a folder
     try:
         number = 1 if name == "-" else descriptors.number_of(name)
         if number is not None:

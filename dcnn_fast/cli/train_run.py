@@ -107,7 +107,8 @@ def layer_files(net: str, params: Path | None, views: str | None, plane: int | N
     if params is None:
         return None
     for path in (net, params):
-        require_file(path)
+        if os.path.lexists(path):
+            require_file(path)
     seen: tuple[Any, ...] = tuple(view.strip() for view in (views or "warp").split(","))
     side = 256 if plane is None else plane
     data = spec.Preprocessing(seen, side, max(1, side * 224 // 256) if window is None else window)
