@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import select
 import shutil
 import stat
@@ -66,14 +67,19 @@ def lines_of(what: str, *firsts: str) -> Kind:
 def json_with(what: str, *keys: str) -> Kind:
     """The kind of JSON files, or of files of JSON lines, whose (first) object has all of `keys`.
 
-    One that was cut short within its first line is known by its beginning with the first of `keys`.
+    One that was cut short within its first line, and one of which `head` is the beginning only, is known by its own beginning
+    with the first of `keys`.
     """
     start = b'{"' + keys[0].encode() + b'"'
+    laid_out = re.compile(rb'\{\s*"' + re.escape(keys[0].encode()) + rb'"\s*:')
 
     def known(head: bytes) -> bool:
+        whole = len(head) < _HEAD
         head = head.removeprefix(_BYTE_ORDER_MARK)
         first, newline, _ = head.partition(b"\n")
         if not newline and (head.startswith(start) or start.startswith(head)):
+            return True
+        if not whole and laid_out.match(head):
             return True
         return any(_has_keys(text, keys) for text in (first, head))
 

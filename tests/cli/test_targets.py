@@ -17,6 +17,8 @@ NOTES = lines_of("a file of notes", "name,value")
 OBJECT = json_with("an object", "probs", "mean")
 
 
+LARGE = b'{\n "%s": {},\n' + b' "more": [1, 2],\n' * 9000 + b' "mean": 1\n}\n'  # more than is looked at
+
 CASES = {
     "lines": (
         NOTES,
@@ -27,9 +29,9 @@ CASES = {
         OBJECT,
         (
             b'{"probs": {}, "mean": 1}\n', b'{"pro', b'{"probs": {"lo', b'{\n "mean": 1,\n "probs": 2\n}\n',
-            b'{"mean":1,"probs":1}\n',
+            b'{"mean":1,"probs":1}\n', LARGE % b"probs",
         ),
-        (b'{"mean": 1}\n', b"{}\n", b"[1]\n", b"\xff\xd8", b'"probs"', b"[" * 50_000),
+        (b'{"mean": 1}\n', b"{}\n", b"[1]\n", b"\xff\xd8", b'"probs"', b"[" * 50_000, LARGE % b"other", LARGE[:900] % b"probs"),
     ),
     "sheet": (
         SHEET,
