@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.effort import Effort
 from bench.measure import EXPECTED
-from bench.row import OURS, OURS_BF16, Row, counted
+from bench.row import OURS, OURS_BF16, OURS_FP16, Row, counted
 from bench.suites import PER_THREADS, block, host, jpeg, score, training
 from bench.training_step import EAGER
 
@@ -70,7 +70,7 @@ class Floor:
 
 _EAGER = "{:.2f} x torch eager"
 _PEAK = "{:.0%} of the multiply-add rate"
-MINE = (OURS, OURS_BF16)
+MINE = (OURS, OURS_BF16, OURS_FP16)
 _NUMBER = re.compile(r"\{:[^}]*\}")
 _MEMORY = "{:.0%} of torch eager's memory"
 _TIME = "{:.3f} ms"

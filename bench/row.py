@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-OURS, OURS_BF16 = "dcnn_fast", "dcnn_fast bf16"
+OURS, OURS_BF16, OURS_FP16 = "dcnn_fast", "dcnn_fast bf16", "dcnn_fast fp16"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 
 from bench import cases
 from bench.effort import Effort
-from bench.row import OURS, Row
+from bench.row import OURS, OURS_FP16, Row
 from bench.timing import median_and_spread, seconds
 from dcnn_fast import ops
 from dcnn_fast.data.reading import Photo
@@ -33,6 +33,7 @@ BEFORE = {  # seconds at c820935, by case and precision; the others were not mea
     (WHOLE, "fp32"): 1.05e-3, (LOCAL, "fp32"): 2.3e-3, (FIRST, "fp16"): 35e-3, (FIRST, "fp32"): 13e-3,
 }  # fmt: skip
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
+_BY = {"fp16": OURS_FP16, "fp32": OURS}
 _SHAPES = 8  # photographs of different windows that a case goes through
 
 
@@ -67,7 +68,7 @@ def _gpu(net: MultiColumn, precision: str, effort: Effort) -> Iterator[Row]:
     yield _row(AGAIN, precision, 1, _times(again, effort))
     both = [_together(runs, runs) / (2 * len(runs)) for _ in range(effort.rounds)]
     middle, spread = median_and_spread(both)
-    yield Row("host", TWO, 2, OURS, precision, middle, spread, ratio=median_and_spread(alone)[0] / middle)
+    yield Row("host", TWO, 2, _BY[precision], precision, middle, spread, ratio=median_and_spread(alone)[0] / middle)
 
 
 def _calls(effort: Effort) -> Iterator[Row]:
@@ -121,7 +122,7 @@ def _together(*jobs: list[Callable[[], object]]) -> float:
 
 def _row(case: str, precision: str, threads: int, times: list[float]) -> Row:
     middle, spread = median_and_spread(times)
-    return Row("host", case, threads, OURS, precision, middle, spread, note=_note(case, precision))
+    return Row("host", case, threads, _BY[precision], precision, middle, spread, note=_note(case, precision))
 
 
 def _note(case: str, precision: str) -> str:
