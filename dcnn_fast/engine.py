@@ -1,6 +1,6 @@
-"""The C++ engine: loaded when first asked for.
+"""The C++ engine.
 
-Where it was not built everything runs on torch operations; a line of the log says so, once.
+Where it was not built everything runs on torch operations; a line of the log says so, once, when it is first asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from types import ModuleType
@@ -17,6 +17,9 @@ from types import ModuleType
 import torch
 
 ISA_VARIABLE = "DCNN_FAST_CPU_ISA"
+
+with suppress(ImportError):  # now: a fork while a thread first asks for it would leave its import locked in the child
+    importlib.import_module("dcnn_fast._engine")
 
 
 _threads: ContextVar[int | None] = ContextVar("dcnn_fast_threads", default=None)

@@ -138,17 +138,17 @@ class Scorer:
 
     @property
     def grid(self) -> int:
-        """Every window offset is a multiple of it."""
+        """The grid of window offsets: each is a multiple of it."""
         return self._chosen.grid
 
     @property
     def seed(self) -> int:
-        """The windows are drawn from."""
+        """The seed that windows are drawn from."""
         return self._chosen.seed
 
     @property
     def dtype(self) -> str:
-        """The products' operands are of."""
+        """The type of the products' operands."""
         return self._chosen.dtype
 
     @property

@@ -83,9 +83,8 @@ class Stream:
         waiting: deque[_Item] = deque()
         most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker
         source, failure = iter(images), None
-        may_change = not isinstance(
-            images, (list, tuple)
-        )  # the program goes on in between: fills an array again, closes an image
+        # By the program, which goes on in between: it fills an array again, closes an image.
+        may_change = not isinstance(images, (list, tuple))
         try:
             while True:
                 try:
