@@ -79,7 +79,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class CountedTile:
-    """One problem in one tile. key: what a tile is chosen for (`triton_config.problem_key`). source: what the counts follow
+    """One problem in one tile. key: what a tile is chosen for (`problem_key`). source: what the counts follow
     from. capabilities: those it fits without spilling.
     """
 

@@ -6,7 +6,7 @@ nothing and fits the GPU's shared memory is chosen, for a batch of IMAGES window
 nothing else fits. A forward that keeps something for its backward gets the first tile that fits. The counts are of PTX for
 sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
 bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
-constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu_choice.json: what the model has for the CUDA C++ block and
+constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: what the model has for the CUDA C++ block and
 for Triton's, where both run.
 """
 
@@ -26,16 +26,21 @@ import torch
 from rich.progress import track
 
 from bench.gpu_cost import COUNTS, GPUS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
-from dcnn_fast.ops.block import cuda, cuda_forward, gpu_choice, triton_config, triton_forward
-from dcnn_fast.ops.block.cuda_config import config_of
+from dcnn_fast.ops.block import cuda
+from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.gpu import choice as gpu_choice
+from dcnn_fast.ops.block.gpu.problem import problem_key
+from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import whole_images
+from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.block.triton import forward as triton_forward
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
 from tools.launches import collected, scoring_operands, scoring_problems, training_problems
 
 PROGRAMS = 6
-TILES = Path(triton_config.__file__).with_name("triton_tiles.json")
+TILES = Path(triton_config.__file__).with_name("tiles.json")
 
 _SHAPE = re.compile(r"\.m(\d+)n(\d+)k(\d+)\.")
 _T = TypeVar("_T")
@@ -123,7 +128,7 @@ def _stuck(rows: Iterable[CountedTile]) -> Iterator[tuple[BlockParams, str]]:
     for row in rows:
         fitting.setdefault(row.key, set()).update(row.capabilities)
     for params in _different(scoring_problems(IMAGES)):
-        if fitting[triton_config.problem_key(params)] != set(kernel_report.JUDGED):
+        if fitting[problem_key(params)] != set(kernel_report.JUDGED):
             for name in LAST_RESORTS:
                 if name in triton_config.forward_candidates(params):
                     yield params, name
@@ -133,7 +138,7 @@ def _row(index: int) -> CountedTile:
     params, name = _queue[index]
     what = launch_of(params, name)
     fitting = tuple(capability for capability in kernel_report.JUDGED if fits(what, capability))
-    return CountedTile(str(params), triton_config.problem_key(params), name, _source(what), fitting, counted(what, params))
+    return CountedTile(str(params), problem_key(params), name, _source(what), fitting, counted(what, params))
 
 
 def _any_row(index: int) -> CountedTile:
@@ -146,7 +151,7 @@ def _staged_row(index: int) -> CountedTile:
     counts = counted(what, params, what.grid[0])
     strips = what.args["count"] * what.grid[1]  # which as many thread blocks as a GPU has share evenly
     all_images = replace(counts, programs=strips * params.images, simulated=strips)
-    return CountedTile(str(params), triton_config.problem_key(params), STAGED, _source(what), kernel_report.JUDGED, all_images)
+    return CountedTile(str(params), problem_key(params), STAGED, _source(what), kernel_report.JUDGED, all_images)
 
 
 def _staged() -> list[tuple[BlockParams, str]]:
@@ -216,7 +221,7 @@ def _different(problems: Iterable[BlockParams]) -> Iterator[BlockParams]:
     """One problem of each key."""
     seen = set()
     for params in problems:
-        key = triton_config.problem_key(params)
+        key = problem_key(params)
         if key not in seen:
             seen.add(key)
             yield params
@@ -228,12 +233,8 @@ def _keeps(params: BlockParams) -> bool:
 
 def _only_trained() -> list[BlockParams]:
     """The training problems whose forward is not that of a scoring problem."""
-    scored = {triton_config.problem_key(params) for params in scoring_problems(IMAGES)}
-    return [
-        params
-        for params in _different(training_problems())
-        if _keeps(params) or triton_config.problem_key(params) not in scored
-    ]
+    scored = {problem_key(params) for params in scoring_problems(IMAGES)}
+    return [params for params in _different(training_problems()) if _keeps(params) or problem_key(params) not in scored]
 
 
 def main() -> int:
@@ -250,7 +251,7 @@ def main() -> int:
     for params, names in zip(trained, _each(_first_fitting, [(params, "") for params in trained], "compiling"), strict=True):
         for capability, name in names.items():
             if name != "small":
-                tiles[str(capability)][triton_config.problem_key(params, _keeps(params))] = name
+                tiles[str(capability)][problem_key(params, _keeps(params))] = name
     TILES.write_text(json.dumps(tiles, indent=1, sort_keys=True) + "\n")
     return 0
 

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.ops import cuda_compile
-from dcnn_fast.ops.block import cuda_forward
-from dcnn_fast.ops.block.cuda_config import config_of
+from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams, problems_of
-from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import Launch, launch
 from tools.simulated import simulated
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from dcnn_fast import ops, spec
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import cuda, triton
+from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams, problems_of
-from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from tools import aot

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 HEADER = ROOT / "csrc" / "core" / "tables.h"
 DTYPES = ROOT / "dcnn_fast" / "ops" / "records.py"
-COLUMNS = ROOT / "dcnn_fast" / "ops" / "block" / "triton_records.py"
+COLUMNS = ROOT / "dcnn_fast" / "ops" / "block" / "triton" / "records.py"
 
 _HEAD = '''"""{}
 

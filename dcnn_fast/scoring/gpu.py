@@ -26,7 +26,7 @@ from torch import Tensor
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.ops.block.fixed import FixedBlock, fixed
+from dcnn_fast.ops.block.gpu.fixed import FixedBlock, fixed
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.device_tables import Room
 from dcnn_fast.ops.launch import copied

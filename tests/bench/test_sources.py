@@ -59,7 +59,7 @@ MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training"
         ("bench/peers/plain.py", {"block", "score", "paper", "jpeg", "gpu"}),
         ("bench/gpu_cost.py", {"kernels"}),
         ("csrc/cuda/intrinsics.cuh", set()),
-        ("dcnn_fast/ops/block/triton_config.py", {"predicted", "kernels", "host"}),
+        ("dcnn_fast/ops/block/triton/config.py", {"predicted", "kernels", "host"}),
         ("dcnn_fast/cli/score.py", set()),
         ("bench/report.py", set()),
     ],

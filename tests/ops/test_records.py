@@ -8,7 +8,7 @@ import torch
 
 from dcnn_fast import engine
 from dcnn_fast.ops import records, tables
-from dcnn_fast.ops.block import triton_records
+from dcnn_fast.ops.block.triton import records as triton_records
 from tools import table_records
 
 HEADER = table_records.records(table_records.HEADER.read_text())

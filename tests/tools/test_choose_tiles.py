@@ -9,7 +9,10 @@ import torch
 
 from bench.gpu_cost import GPUS, STAGED, counted_tiles, predicted
 from dcnn_fast.ops import dispatch
-from dcnn_fast.ops.block import BACKENDS, gpu_choice, triton_config
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.gpu import choice as gpu_choice
+from dcnn_fast.ops.block.gpu.problem import problem_key
+from dcnn_fast.ops.block.triton import config as triton_config
 from tools import choose_tiles, kernel_report
 from tools.launches import collected, scoring_problems
 
@@ -21,7 +24,7 @@ def test_every_problem_of_the_presets_was_counted_in_every_candidate_that_is_no_
 
 def test_problems_with_different_machine_code_have_different_names():
     problems = {(params.dtype, params.weight_dtype, params.options.precision): params for params in scoring_problems(50)}
-    assert len({triton_config.problem_key(params) for params in problems.values()}) == len(problems) > 4
+    assert len({problem_key(params) for params in problems.values()}) == len(problems) > 4
 
 
 def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit():
@@ -29,7 +32,7 @@ def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit()
     others = 0
     for gpu in GPUS:
         for params in scoring_problems(50):
-            key = triton_config.problem_key(params)
+            key = problem_key(params)
             times = {
                 row.tile: predicted(gpu, row.counts)[0] for row in rows if row.key == key and gpu.capability in row.capabilities
             }

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dcnn_fast.ops.block import cuda
-from dcnn_fast.ops.block.tables import whole_images
+from dcnn_fast.ops.block.gpu.tables import whole_images
 from tests.ops.block.problems import CROSS, POOL, problem
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
 from tests.ops.cuda_copy import copied, planted

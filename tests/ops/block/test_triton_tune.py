@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcnn_fast.ops.block import triton_tune
-from dcnn_fast.ops.block.triton_config import forward_candidates
+from dcnn_fast.ops.block.triton import tune as triton_tune
+from dcnn_fast.ops.block.triton.config import forward_candidates
 from tests.ops.block.problems import CROSS, POOL, problem
 
 PARAMS = replace(problem(1, 16, 20, 20, 32, 3, torch.float16, pool=POOL, norm=CROSS), weight_dtype=torch.float16)

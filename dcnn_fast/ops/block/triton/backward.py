@@ -1,4 +1,4 @@
-"""The backward of the block in Triton (kernels: triton_backward_kernels.py). The same bits in every run, no atomics.
+"""The backward of the block in Triton (kernels: backward_kernels.py). The same bits in every run, no atomics.
 
 Where the forward kept hits or a result, the gradient of the convolution's output is never written to memory: the kernels of
 the gradients of the input and of the weights build it, tile by tile, from the gradient `u` of the pool's output. Gradients of
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block.gpu.problem import per_term, power_of_two
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import per_term, power_of_two
 from dcnn_fast.ops.launch import Launch, launch
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm
 
@@ -456,8 +456,8 @@ def conv_tile(params: BlockParams) -> Tile:
 def _launch(
     kernel: str, grid: tuple[int, ...], args: Mapping[str, Tensor | int | float], constants: Mapping[str, Any], tile: Tile
 ) -> None:
-    """Launch a kernel of triton_backward_kernels.py, which is imported where Triton is used and no earlier."""
-    kernels = import_module("dcnn_fast.ops.block.triton_backward_kernels")
+    """Launch a kernel of backward_kernels.py, which is imported where Triton is used and no earlier."""
+    kernels = import_module("dcnn_fast.ops.block.triton.backward_kernels")
     launch(Launch(getattr(kernels, kernel), grid, args, constants, tile.warps, tile.stages))
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block.cuda_config import CudaConfig, config_of, shared_out, strips_of
+from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, shared_out, strips_of
+from dcnn_fast.ops.block.gpu.problem import norm_first, power_of_two
+from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
-from dcnn_fast.ops.block.triton_config import norm_first, power_of_two
 from dcnn_fast.ops.device_tables import AtOnce, Placer
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT

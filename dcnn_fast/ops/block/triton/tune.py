@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
+from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import ForwardConfig, forward_candidates, problem_key
+from dcnn_fast.ops.block.triton.config import ForwardConfig, forward_candidates
 
 VARIABLE = "DCNN_FAST_AUTOTUNE"
 

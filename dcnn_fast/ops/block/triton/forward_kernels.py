@@ -4,7 +4,7 @@ A program computes a tile of one region's convolution outputs in registers and e
 through shared memory; the tile overlaps its neighbours by what pool and norm need beyond it. Tables: csrc/core/tables.h.
 
 Tile: 8 x 16 outputs of 64 filters at 16 bits on 8 warps, 16 x 16 where the cost model prefers it, fewer in fp32 or with more
-filters (triton_config.py). Memory: 48 KB of shared memory for block 1's 8 x 16, 80 KB for 16 x 16, up to 255 registers
+filters (config.py). Memory: 48 KB of shared memory for block 1's 8 x 16, 80 KB for 16 x 16, up to 255 registers
 (tools/kernel_report.csv). Limit, by the model: address arithmetic in block 1, shared memory or tensor cores in block 2
 (docs/gpu-notes.md).
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_conv import filters_of, relu_of_conv
-from dcnn_fast.ops.block.triton_parts import (
+from dcnn_fast.ops.block.triton.conv import filters_of, relu_of_conv
+from dcnn_fast.ops.block.triton.parts import (
     CROSS_MAP,
     SAME_MAP,
     cross_map_normed,
@@ -25,7 +25,7 @@ from dcnn_fast.ops.block.triton_parts import (
     shifted,
 )
 
-from dcnn_fast.ops.block.triton_records import (  # isort: skip
+from dcnn_fast.ops.block.triton.records import (  # isort: skip
     OUTPUT, OUTPUT_ADDRESS, OUTPUT_COLS, OUTPUT_ROWS, PIECE, PIECE_COLS, PIECE_COUNT, PIECE_FIRST, PIECE_LEFT, PIECE_ROWS,
     PIECE_TOP, REGION, REGION_COLS, REGION_COUNT, REGION_FIRST, REGION_ROWS, STORE, STORE_HEIGHT, STORE_IMAGE, STORE_OUT_LEFT,
     STORE_OUT_TOP, STORE_OUTPUT, STORE_SKIP_LEFT, STORE_SKIP_TOP, STORE_WIDTH, TILE, TILE_COL, TILE_REGION, TILE_ROW,

@@ -1,10 +1,10 @@
-"""Triton kernels of the block's backward; triton_backward.py launches them.
+"""Triton kernels of the block's backward; backward.py launches them.
 
 Every tensor is dense in channels_last memory. A position is one output of the convolution, a pixel one input; both are counted
 over the batch, so that a tile may span images. Offsets of a tile's rows are 64-bit, those within a row 32-bit.
 
 Tiles: 64 pixels by up to 64 channels (input), up to 64 filters by 64 taps and channels (weights), 16 or 32 products at a time
-(triton_backward.py). Memory: registers and shared memory as tools/kernel_report.csv says, beside a workspace of partial sums.
+(backward.py). Memory: registers and shared memory as tools/kernel_report.csv says, beside a workspace of partial sums.
 Limit: building the gradient from hits, which every program does anew for its taps and channels; nobody has timed it.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_parts import cross_map_sum, operand, power
+from dcnn_fast.ops.block.triton.parts import cross_map_sum, operand, power
 
 WRITTEN_OUT = tl.constexpr(16)  # maps of a norm's window up to which its sum is no loop
 

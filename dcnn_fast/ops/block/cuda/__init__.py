@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block import cuda_forward, gpu_choice
-from dcnn_fast.ops.block.cuda_config import MOST_FILTERS, MOST_NORM, config_of
+from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM, config_of
+from dcnn_fast.ops.block.gpu import choice as gpu_choice
+from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import whole_images
 from dcnn_fast.ops.device_tables import Placer
 from dcnn_fast.ops.launch import Launch, capability, cuda_refused
 from dcnn_fast.ops.region import RegionList

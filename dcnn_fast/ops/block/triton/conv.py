@@ -10,9 +10,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_parts import field, filter_of, operand
+from dcnn_fast.ops.block.triton.parts import field, filter_of, operand
 
-from dcnn_fast.ops.block.triton_records import (  # isort: skip
+from dcnn_fast.ops.block.triton.records import (  # isort: skip
     REGION_IMAGE, REGION_LEFT, REGION_SOURCE, REGION_TOP, REGION_WINDOW_HEIGHT, REGION_WINDOW_LEFT, REGION_WINDOW_TOP,
     REGION_WINDOW_WIDTH, SOURCE, SOURCE_ADDRESS, SOURCE_CHANNEL, SOURCE_COL, SOURCE_IMAGE, SOURCE_ROW,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The block's forward in Triton, over regions: the host's side of triton_forward_kernels.py."""
+"""The block's forward in Triton, over regions: the host's side of forward_kernels.py."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block import triton_tune
+from dcnn_fast.ops.block.gpu.problem import norm_first
+from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.tables import norm_numbers, out_alignment, tables_of
-from dcnn_fast.ops.block.triton_config import (
-    JOINED_GROUPS,
-    ForwardConfig,
-    forward_config,
-    norm_first,
-)
+from dcnn_fast.ops.block.triton import tune as triton_tune
+from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forward_config
 from dcnn_fast.ops.device_tables import AtOnce, Placer, with_idle
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.records import TILE
@@ -155,8 +151,8 @@ def _launch(
     hits: Tensor | None,
 ) -> Launch:
     # Triton is imported on first use.
-    from dcnn_fast.ops.block.triton_forward_kernels import block_tile_kernel  # noqa: PLC0415
-    from dcnn_fast.ops.block.triton_stream_kernels import block_stream_kernel  # noqa: PLC0415
+    from dcnn_fast.ops.block.triton.forward_kernels import block_tile_kernel  # noqa: PLC0415
+    from dcnn_fast.ops.block.triton.stream_kernels import block_stream_kernel  # noqa: PLC0415
 
     params = laid.params
     readable = [_readable(source, config, params) for source in sources]

@@ -1,6 +1,6 @@
 """Whether the CUDA C++ block or Triton's is predicted to be faster: data, by compute capability and problem.
 
-`python -m tools.choose_tiles` writes gpu_choice.json from what the PTX simulator counts of both, by the model of
+`python -m tools.choose_tiles` writes choice.json from what the PTX simulator counts of both, by the model of
 bench/gpu_cost.py. Nothing was timed.
 """
 
@@ -10,8 +10,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import problem_key
 
 TABLE = Path(__file__).with_suffix(".json")
 

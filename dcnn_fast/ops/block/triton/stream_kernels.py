@@ -14,10 +14,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton_conv import filters_of, relu_of_conv
-from dcnn_fast.ops.block.triton_parts import CROSS_MAP, cross_map_normed, field, shifted
+from dcnn_fast.ops.block.triton.conv import filters_of, relu_of_conv
+from dcnn_fast.ops.block.triton.parts import CROSS_MAP, cross_map_normed, field, shifted
 
-from dcnn_fast.ops.block.triton_records import (  # isort: skip
+from dcnn_fast.ops.block.triton.records import (  # isort: skip
     OUTPUT, OUTPUT_ADDRESS, OUTPUT_COLS, OUTPUT_ROWS, PIECE, PIECE_COLS, PIECE_COUNT, PIECE_FIRST, PIECE_LEFT, PIECE_ROWS,
     PIECE_TOP, REGION, REGION_COLS, REGION_COUNT, REGION_FIRST, REGION_ROWS, STORE, STORE_HEIGHT, STORE_IMAGE, STORE_OUT_LEFT,
     STORE_OUT_TOP, STORE_OUTPUT, STORE_SKIP_LEFT, STORE_SKIP_TOP, STORE_WIDTH, TILE, TILE_COL, TILE_REGION, TILE_ROW,

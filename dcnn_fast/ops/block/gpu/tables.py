@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block.gpu.problem import per_term
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton_config import per_term
 from dcnn_fast.ops.records import OUTPUT, REGION, SOURCE
 from dcnn_fast.ops.region import RegionList, whole
 from dcnn_fast.ops.tables import matrix, zeros

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from dcnn_fast.ops.block.gpu.problem import norm_first, operand_bytes, power_of_two, problem_key
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY
-from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
+from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
 JOINED_GROUPS = 2  # that a program computes side by side for a norm across them
 
@@ -21,7 +22,7 @@ class ForwardConfig:
 
     before, after: rows and columns by which the tile overlaps its neighbours for pool and norm. gather: whether a step's
     products are those of any taps and channels rather than of one tap.
-    streamed: whether the program goes down `rows` rows of a strip of `cols` columns, one at a time (triton_stream_kernels.py).
+    streamed: whether the program goes down `rows` rows of a strip of `cols` columns, one at a time (stream_kernels.py).
     """
 
     rows: int
@@ -72,17 +73,10 @@ def forward_candidates(params: BlockParams, keeps: bool = False) -> dict[str, Fo
     return found
 
 
-def problem_key(params: BlockParams, keeps: bool = False) -> str:
-    """What the choice of a tile depends on: everything but extents, and what a kernel is not compiled for."""
-    options = params.options
-    plain = replace(options, padding=0, rounding="up", ties="all")
-    return f"{replace(params, images=1, height=0, width=0, options=plain, backward=False)}{'-keeps' if keeps else ''}"
-
-
 @cache
 def _choices() -> dict[str, dict[str, str]]:
     """The chosen tile's name by compute capability and problem."""
-    return json.loads(Path(__file__).with_name("triton_tiles.json").read_text())  # type: ignore[no-any-return]
+    return json.loads(Path(__file__).with_name("tiles.json").read_text())  # type: ignore[no-any-return]
 
 
 def _smallest(params: BlockParams) -> ForwardConfig:
@@ -135,29 +129,6 @@ def halo(params: BlockParams) -> tuple[int, int]:
         before += norm.size // 2 * apart
         after += (norm.size - 1 - norm.size // 2) * apart
     return before, after
-
-
-def norm_first(params: BlockParams) -> bool:
-    """Whether a pool follows the norm."""
-    options = params.options
-    return options.norm is not None and options.pool is not None and options.order == "conv-norm-pool"
-
-
-def per_term(norm: Norm) -> float:
-    """What a norm multiplies its sum of squares by."""
-    return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)
-
-
-def operand_bytes(params: BlockParams) -> int:
-    """Bytes of an operand of the products."""
-    if params.options.precision in ("bf16", "fp16"):
-        return 2
-    return params.weight_dtype.itemsize
-
-
-def power_of_two(count: int) -> int:
-    """The smallest power of two of at least `count`."""
-    return 1 << max(count - 1, 0).bit_length()
 
 
 def _square(outputs: int) -> tuple[int, int]:

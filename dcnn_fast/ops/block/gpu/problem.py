@@ -1,0 +1,38 @@
+"""What the block's GPU kernels are chosen and compiled by, as far as the problem says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.spec import CrossMapNorm, Norm
+
+
+def problem_key(params: BlockParams, keeps: bool = False) -> str:
+    """What the choice of a tile depends on: everything but extents, and what a kernel is not compiled for."""
+    options = params.options
+    plain = replace(options, padding=0, rounding="up", ties="all")
+    return f"{replace(params, images=1, height=0, width=0, options=plain, backward=False)}{'-keeps' if keeps else ''}"
+
+
+def norm_first(params: BlockParams) -> bool:
+    """Whether a pool follows the norm."""
+    options = params.options
+    return options.norm is not None and options.pool is not None and options.order == "conv-norm-pool"
+
+
+def per_term(norm: Norm) -> float:
+    """What a norm multiplies its sum of squares by."""
+    return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)
+
+
+def operand_bytes(params: BlockParams) -> int:
+    """Bytes of an operand of the products."""
+    if params.options.precision in ("bf16", "fp16"):
+        return 2
+    return params.weight_dtype.itemsize
+
+
+def power_of_two(count: int) -> int:
+    """The smallest power of two of at least `count`."""
+    return 1 << max(count - 1, 0).bit_length()
