@@ -27,14 +27,14 @@ from rich.progress import track
 
 from bench.gpu_cost import COUNTS, GPUS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
 from dcnn_fast.ops.block import cuda
-from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import config as triton_config
-from dcnn_fast.ops.block.triton import forward as triton_forward
+from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
 from tools.launches import collected, scoring_operands, scoring_problems, training_problems

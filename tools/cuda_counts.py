@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.ops import cuda_compile
-from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
 from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams, problems_of

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcnn_fast.ops import CrossMapNorm, Pool, device_tables
-from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import shared_out
 from dcnn_fast.ops.block.gpu.fixed import fixed
 from dcnn_fast.ops.block.params import problems_of

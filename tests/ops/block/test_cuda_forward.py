@@ -12,7 +12,7 @@ from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.block import cuda, reference
 from dcnn_fast.ops.block.cuda import config as cuda_config
-from dcnn_fast.ops.block.cuda import forward as cuda_forward
+from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.cuda_compile import sources
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms

@@ -14,7 +14,7 @@ import torch
 
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import reference
-from dcnn_fast.ops.block.triton import backward as triton_backward
+from dcnn_fast.ops.block.triton import backward_launch as triton_backward
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools

@@ -16,7 +16,7 @@ from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.block import reference, triton
 from dcnn_fast.ops.block.triton import config as triton_config
-from dcnn_fast.ops.block.triton import forward as triton_forward
+from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole

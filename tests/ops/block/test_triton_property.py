@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.block import reference, triton
-from dcnn_fast.ops.block.triton import forward as triton_forward
+from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_candidates
 from dcnn_fast.spec import window_count
 from tests.ops.block.problems import operands, problem

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.triton import backward as triton_backward
-from dcnn_fast.ops.block.triton import forward as triton_forward
+from dcnn_fast.ops.block.triton import backward_launch as triton_backward
+from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_config
 from dcnn_fast.ops.device_tables import Placer
 from dcnn_fast.ops.launch import Launch, refused
@@ -76,7 +76,7 @@ def backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
     params: BlockParams, needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients of x, weight and bias from `grad` of the result; None where `needs` is False (backward.py)."""
+    """Gradients of x, weight and bias from `grad` of the result; None where `needs` is False (backward_launch.py)."""
     return triton_backward.backward(grad, x, weight, bias, values, hits, params, needs)
 
 
