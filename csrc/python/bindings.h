@@ -11,4 +11,7 @@ void bind_tables(pybind11::module_& m);
 // Plans of core/plan, and the engine's tiles.
 void bind_plan(pybind11::module_& m);
 
+// Tables that launches on a GPU read.
+void bind_launch(pybind11::module_& m);
+
 }  // namespace dcnn

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM, config_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.device_tables import Placer
-from dcnn_fast.ops.launch import Launch, capability, cuda_refused
+from dcnn_fast.ops.launch import capability, cuda_refused
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
@@ -23,7 +23,7 @@ _HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 def can_run(params: BlockParams, device: torch.device) -> str | None:
     """None, or the sentence that says why not."""
-    if why := cuda_refused(device):
+    if why := engine.reason() or cuda_refused(device):  # the engine lays out the tables
         return why
     if (found := capability(device)) < _LEAST_CAPABILITY:
         return f"the CUDA C++ block needs compute capability 8.0 or later, this is {found // 10}.{found % 10}"
@@ -69,13 +69,6 @@ def _refused_shapes(params: BlockParams) -> str | None:
 def lay(weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float) -> cuda_forward.Laid:
     """What does not depend on sources and regions, laid out on the weights' device once for all (`FixedBlock`)."""
     return cuda_forward.lay(weight, bias, params, mean, scale)
-
-
-def planned(
-    laid: cuda_forward.Laid, sources: Sequence[Tensor], regions: RegionList, outputs: Sequence[Tensor], placer: Placer
-) -> Launch:
-    """The launch of `regions`, its tables given to `placer`."""
-    return cuda_forward.planned(laid, sources, regions, outputs, placer)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

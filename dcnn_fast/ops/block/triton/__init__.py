@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import backward_launch as triton_backward
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_config
-from dcnn_fast.ops.device_tables import Placer
-from dcnn_fast.ops.launch import Launch, refused
+from dcnn_fast.ops.launch import refused
 from dcnn_fast.ops.region import RegionList
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -22,7 +22,7 @@ _LARGEST_TILE = 2**15  # values; more do not fit a program's registers
 
 def can_run(params: BlockParams, device: torch.device) -> str | None:
     """None, or the sentence that says why not."""
-    if why := refused(device):
+    if why := engine.reason() or refused(device):  # the engine lays out the tables
         return why
     options = params.options
     dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
@@ -44,13 +44,6 @@ def can_run(params: BlockParams, device: torch.device) -> str | None:
 def lay(weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float) -> triton_forward.Laid:
     """What does not depend on sources and regions, laid out on the weights' device once for all (`FixedBlock`)."""
     return triton_forward.lay(weight, bias, params, mean, scale)
-
-
-def planned(
-    laid: triton_forward.Laid, sources: Sequence[Tensor], regions: RegionList, outputs: Sequence[Tensor], placer: Placer
-) -> Launch:
-    """The launch of `regions`, its tables given to `placer`."""
-    return triton_forward.planned(laid, sources, regions, outputs, placer)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:

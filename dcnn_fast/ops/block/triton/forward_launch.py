@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.block.gpu.problem import norm_first
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forward_config
-from dcnn_fast.ops.device_tables import AtOnce, Placer, with_idle
+from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
-from dcnn_fast.ops.records import TILE
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.ops.tables import matrix, zeros
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 _CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
+_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
 
 
@@ -48,16 +47,17 @@ def run(
     enters every group's filters where more than two groups meet in a norm.
     """
     laid = lay(weight, bias, params, mean, scale, values is not None or hits is not None)
-    launch(planned(laid, sources, regions, outputs, AtOnce(weight.device), values, hits))
+    launch(planned(laid, sources, regions, outputs, values, hits))
 
 
 @dataclass(frozen=True)
 class Laid:
     """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
-    params: the problem that they pose. keeps: whether something is kept for the backward.
+    config: the tile that is chosen for the problem `params`. keeps: whether something is kept for the backward.
     """
 
+    config: ForwardConfig
     params: BlockParams
     weight: Tensor
     bias: Tensor | None
@@ -66,6 +66,26 @@ class Laid:
     subtract: bool
     scale: float
     keeps: bool = False
+
+    def shape(self) -> Any:
+        """As `BlockLaunches` says."""
+        return engine.load().BlockShape.tiles(
+            tile_shape(self.config), filters=self.params.filters, item=self.params.out_dtype.itemsize
+        )
+
+    def readable(self, source: Tensor) -> Tensor:
+        """As `BlockLaunches` says."""
+        return _readable(source, self.config, self.params)
+
+    def access(self, source: Tensor) -> int:
+        """As `BlockLaunches` says: elements of 16 bytes, or 1."""
+        return _alignment(source, self.config)
+
+    def launch(
+        self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
+    ) -> Launch:
+        """As `BlockLaunches` says."""
+        return _launch_with(self.config, self, tables, programs, access, _OUT_ALIGNMENT, reads, writes)
 
 
 def lay(
@@ -85,7 +105,7 @@ def _laid(
     device = weight.device
     band = _band_of(config, params)
     return Laid(
-        params, weight.contiguous(memory_format=torch.channels_last), None if bias is None else bias.contiguous(),
+        config, params, weight.contiguous(memory_format=torch.channels_last), None if bias is None else bias.contiguous(),
         copied(torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32), device),
         None if band is None else copied(band, device), bool(mean) or scale != 1.0, float(scale), keeps,
     )  # fmt: skip
@@ -96,22 +116,17 @@ def planned(
     sources: Sequence[Tensor],
     regions: RegionList,
     outputs: Sequence[Tensor],
-    placer: Placer,
     values: Tensor | None = None,
     hits: Tensor | None = None,
 ) -> Launch:
     """The launch of `run`, in the tile that is chosen for it."""
-    operands = (laid, sources, regions, outputs)
-    device = laid.weight.device
-    of = capability(device)
+    device, config = laid.weight.device, laid.config
     if triton_tune.asked_for(device):
-        now = AtOnce(device)
         config = triton_tune.tuned(
-            laid.params, of, laid.keeps, lambda tile: _seconds(_launch(tile, *operands, now, values, hits))
+            laid.params, capability(device), laid.keeps,
+            lambda tile: _seconds(_launch(tile, laid, sources, regions, outputs, values, hits)),
         )  # fmt: skip
-    else:
-        config = forward_config(laid.params, of, laid.keeps)
-    return _launch(config, *operands, placer, values, hits)
+    return _launch(config, laid, sources, regions, outputs, values, hits)
 
 
 def _seconds(what: Launch) -> float:
@@ -137,7 +152,7 @@ def plan_launch(
 ) -> Launch:
     """The launch of `run`, with a tile of `config`."""
     laid = _laid(config, weight, bias, params, mean, scale)
-    return _launch(config, laid, sources, regions, outputs, AtOnce(weight.device), values, hits)
+    return _launch(config, laid, sources, regions, outputs, values, hits)
 
 
 def _launch(
@@ -146,40 +161,58 @@ def _launch(
     sources: Sequence[Tensor],
     regions: RegionList,
     outputs: Sequence[Tensor],
-    placer: Placer,
     values: Tensor | None,
     hits: Tensor | None,
 ) -> Launch:
+    readable = [_readable(source, config, laid.params) for source in sources]
+    tiles = tiles_of(regions, config)
+    tables = placed({"programs": tiles, **tables_of(regions, readable, outputs)}, laid.weight.device)
+    align = min(_alignment(source, config) for source in readable)
+    return _launch_with(
+        config, laid, tables, len(tiles), align, out_alignment(outputs), readable, outputs, values, hits
+    )  # fmt: skip
+
+
+def _launch_with(
+    config: ForwardConfig,
+    laid: Laid,
+    tables: Mapping[str, Tensor],
+    programs: int,
+    align: int,
+    out_align: int,
+    reads: Sequence[Tensor],
+    writes: Sequence[Tensor],
+    values: Tensor | None = None,
+    hits: Tensor | None = None,
+) -> Launch:
+    """The launch of so many programs over tables that are on the device. align: of sources, as `_alignment` says; out_align:
+    of outputs, in bytes.
+    """
     # Triton is imported on first use.
     from dcnn_fast.ops.block.triton.forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton.stream_kernels import block_stream_kernel  # noqa: PLC0415
 
     params = laid.params
-    readable = [_readable(source, config, params) for source in sources]
-    tiles = tiles_of(regions, config)
-    if placer.again:
-        tiles = with_idle(tiles, (len(regions), 0, 0))
-    placed = placer.place({"tiles": tiles, **tables_of(regions, readable, outputs)})
     args: dict[str, Any] = {
-        **placed, "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
+        "tiles": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},
+        "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
         "scale": laid.scale, "band": laid.means if laid.band is None else laid.band, **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _constants(config, params) | {
-        "SUBTRACT": laid.subtract, "BIAS": laid.bias is not None, "BANDED": laid.band is not None,
-        "ALIGN": _alignment(readable) if not config.gather else 1, "OUT_ALIGN": out_alignment(outputs),
-        "SOURCE_TYPE": kernel_type(readable[0].dtype), "OUT_TYPE": kernel_type(outputs[0].dtype),
-        "EXACT": outputs[0].dtype == torch.float32,
+        "SUBTRACT": laid.subtract, "BIAS": laid.bias is not None, "BANDED": laid.band is not None, "ALIGN": align,
+        "OUT_ALIGN": out_align, "SOURCE_TYPE": kernel_type(params.dtype), "OUT_TYPE": kernel_type(params.out_dtype),
+        "EXACT": params.out_dtype == torch.float32,
     }  # fmt: skip
     kernel = block_stream_kernel
     if not config.streamed:
         kernel = block_tile_kernel
         constants |= {"BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat}
         constants |= {"KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None}
-        args |= {"values": laid.means if values is None else values, "hits": placed["stores"] if hits is None else hits}
+        args |= {"values": laid.means if values is None else values, "hits": tables["stores"] if hits is None else hits}
     groups = params.options.groups
     parts = -(-(params.filters // groups) // config.filters) * (groups // config.joined)
-    written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
-    return Launch(kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written)
+    written = [tensor for tensor in (*writes, values, hits) if tensor is not None]
+    return Launch(kernel, (programs, parts), args, constants, config.warps, config.stages, reads, written)
 
 
 def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
@@ -208,26 +241,16 @@ def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
 
 def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
     """The tiles that cover all regions: records `TileRow` of csrc/core/tables.h."""
-    table = regions.rows()
-    rows, cols = table["rows"], table["cols"]
+    return torch.from_numpy(engine.load().tiles(regions.regions.numpy(), tile_shape(config)))
+
+
+def tile_shape(config: ForwardConfig) -> Any:
+    """The engine's record of what a program owns (csrc/core/launch/tiles.h)."""
     if config.flat:
-        owner, down, right = _cut(rows * cols, np.ones_like(rows), config.rows * config.cols, 1)
-    else:
-        overlap = config.before + config.after
-        height = config.rows if config.streamed else config.rows - overlap
-        owner, down, right = _cut(rows, cols, height, config.cols - overlap)
-    tiles = zeros(len(owner), TILE)
-    tiles["region"], tiles["row"], tiles["col"] = owner, down, right
-    return matrix(tiles)
-
-
-def _cut(rows: np.ndarray, cols: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rectangles rows x cols cut into tiles of height x width: each tile's rectangle, first row and first column."""
-    down, across = -(-rows // height), -(-cols // width)
-    count = down * across
-    owner = np.repeat(np.arange(len(rows)), count)
-    index = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    return owner, index // across[owner] * height, index % across[owner] * width
+        return engine.load().TileShape(height=config.rows * config.cols, width=1, flat=True)
+    overlap = config.before + config.after
+    height = config.rows if config.streamed else config.rows - overlap
+    return engine.load().TileShape(height=height, width=config.cols - overlap, flat=False)
 
 
 def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
@@ -279,11 +302,10 @@ def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Ten
     return source.contiguous(memory_format=torch.channels_last)
 
 
-def _alignment(sources: Sequence[Tensor]) -> int:
-    """Elements of 16 bytes where every pixel of every source starts at a multiple of them, else 1."""
-    size = sources[0].element_size()
-    for source in sources:
-        image, _, row, col = source.stride()
-        if source.data_ptr() % 16 or any(stride * size % 16 for stride in (image, row, col)):
-            return 1
+def _alignment(source: Tensor, config: ForwardConfig) -> int:
+    """Elements of 16 bytes where every pixel of the source starts at a multiple of them, else 1, as for a gather."""
+    size = source.element_size()
+    image, _, row, col = source.stride()
+    if config.gather or source.data_ptr() % 16 or any(stride * size % 16 for stride in (image, row, col)):
+        return 1
     return 16 // size
