@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Protocol
 
 import torch
@@ -70,7 +70,7 @@ class ColumnOnGpu:
     def __init__(self, blocks: Sequence[BlockLaunches], device: torch.device, again: bool = True) -> None:
         self._blocks, self._device = blocks, device
         self._tables = engine.load().ColumnTables([block.shape() for block in blocks], again)
-        self._inner = [block.access(_map(before.params)) for before, block in zip(blocks, blocks[1:], strict=False)]
+        self._inner = [block.access(_map(before.params)) for before, block in pairwise(blocks)]
         self._memory = torch.empty(0, dtype=torch.uint8, device=device)
         self._placed: list[dict[str, Tensor]] = []
         self._times = 0  # that tables have moved
