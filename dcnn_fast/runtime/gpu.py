@@ -34,8 +34,8 @@ from dcnn_fast.ops.recording import CudaGraph, Recordings
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.scoring.forward import Job, Maps, averaged
-from dcnn_fast.scoring.watch import Watch, WeightsError
+from dcnn_fast.runtime.cpu import Job, Maps, averaged
+from dcnn_fast.runtime.watch import Watch, WeightsError
 
 
 @dataclass(frozen=True)
