@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -18,6 +19,8 @@ namespace py = pybind11;
 namespace dcnn {
 
 namespace {
+
+constexpr int64_t kMostOutputs = int64_t{1} << 16;  // of a step; a thread block has no registers for more
 
 using Matrix = py::array_t<int64_t, py::array::c_style>;
 
@@ -81,12 +84,14 @@ TileShape tile_shape(int64_t height, int64_t width, bool flat) {
   return {height, width, flat};
 }
 
-StripShape strip_shape(int64_t outputs, int64_t ring, int64_t plane, int64_t fetched, int64_t span, int64_t steps, int64_t size,
+std::shared_ptr<StripCutter> strip_cutter(int64_t outputs, int64_t ring, int64_t plane, int64_t fetched, int64_t span, int64_t steps, int64_t size,
                        int64_t stride, int64_t pool_size, int64_t pool_stride) {
   require_positive("strips", {{"outputs", outputs}, {"ring", ring}, {"plane", plane}, {"fetched", fetched}, {"span", span},
                               {"steps", steps}, {"size", size}, {"stride", stride}, {"pool_size", pool_size},
                               {"pool_stride", pool_stride}});
-  return {outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride};
+  if (outputs > kMostOutputs) throw py::value_error("strips: outputs must be at most 2**16");
+  return std::make_shared<StripCutter>(
+      StripShape{outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride});
 }
 
 Matrix tiles(const Matrix& regions, const TileShape& shape) {
@@ -100,28 +105,28 @@ Matrix tiles(const Matrix& regions, const TileShape& shape) {
   return matrix_of(found);
 }
 
-Matrix strips(const Matrix& regions, const Matrix& pieces, const StripShape& shape, int64_t blocks) {
+Matrix strips(const Matrix& regions, const Matrix& pieces, const StripCutter& cutter, int64_t blocks) {
   const auto [rows, count] = rows_in<RegionRow>(regions, "regions");
   const auto [piece_rows, piece_count] = rows_in<PieceRow>(pieces, "pieces");
   require_positive("strips", {{"blocks", blocks}});
   require_extents(rows, count);
-  require_pieces(rows, count, piece_rows, piece_count, shape.pool_stride);
+  require_pieces(rows, count, piece_rows, piece_count, cutter.shape().pool_stride);
   std::vector<StripRow> found;
   {
     const py::gil_scoped_release unlocked;
-    found = strips_of(rows, count, piece_rows, shape, blocks);
+    found = cutter.strips_of(rows, count, piece_rows, blocks);
   }
   return matrix_of(found);
 }
 
 BlockShape with_tiles(const TileShape& shape, int64_t filters, int64_t item) {
   require_positive("tiles", {{"filters", filters}, {"item", item}});
-  return {false, shape, {}, 0, filters, item};
+  return {nullptr, shape, 0, filters, item};
 }
 
-BlockShape with_strips(const StripShape& shape, int64_t programs, int64_t filters, int64_t item) {
+BlockShape with_strips(const std::shared_ptr<StripCutter>& cutter, int64_t programs, int64_t filters, int64_t item) {
   require_positive("strips", {{"programs", programs}, {"filters", filters}, {"item", item}});
-  return {true, {}, shape, programs, filters, item};
+  return {cutter, {}, programs, filters, item};
 }
 
 // What a column's regions are laid out to: the tables that they lie in are kept until the next ones come.
@@ -140,8 +145,8 @@ class ColumnTablesOfArrays {
       const auto [p, piece_count] = rows_in<PieceRow>(pieces, "pieces");
       const auto [s, store_count] = rows_in<StoreRow>(stores, "stores");
       require_extents(r, region_count);
-      if (i < shapes_.size() && shapes_[i].strips) {
-        require_pieces(r, region_count, p, piece_count, shapes_[i].strip.pool_stride);
+      if (i < shapes_.size() && shapes_[i].strips != nullptr) {
+        require_pieces(r, region_count, p, piece_count, shapes_[i].strips->shape().pool_stride);
       }
       found.push_back({r, region_count, p, piece_count, s, store_count, outputs});
     }
@@ -183,16 +188,16 @@ class ColumnTablesOfArrays {
 void bind_launch(py::module_& m) {
   using namespace pybind11::literals;
   py::class_<TileShape>(m, "TileShape").def(py::init(&tile_shape), py::kw_only(), "height"_a, "width"_a, "flat"_a);
-  py::class_<StripShape>(m, "StripShape")
-      .def(py::init(&strip_shape), py::kw_only(), "outputs"_a, "ring"_a, "plane"_a, "fetched"_a, "span"_a, "steps"_a, "size"_a,
+  py::class_<StripCutter, std::shared_ptr<StripCutter>>(m, "StripCutter")
+      .def(py::init(&strip_cutter), py::kw_only(), "outputs"_a, "ring"_a, "plane"_a, "fetched"_a, "span"_a, "steps"_a, "size"_a,
            "stride"_a, "pool_size"_a, "pool_stride"_a)
-      .def("rows_of", [](const StripShape& shape, int64_t cols) {
+      .def("rows_of", [](const StripCutter& cutter, int64_t cols) {
         require_positive("strips", {{"cols", cols}});
-        return rows_of(shape, cols);
+        return cutter.rows_of(cols);
       }, "The most rows of a step in a strip of so many columns, 0 where none fits.");
   py::class_<BlockShape>(m, "BlockShape")
       .def_static("tiles", &with_tiles, "shape"_a, py::kw_only(), "filters"_a, "item"_a)
-      .def_static("strips", &with_strips, "shape"_a, py::kw_only(), "programs"_a, "filters"_a, "item"_a);
+      .def_static("strips", &with_strips, "cutter"_a, py::kw_only(), "programs"_a, "filters"_a, "item"_a);
   py::class_<ColumnTablesOfArrays>(m, "ColumnTables")
       .def(py::init<const std::vector<BlockShape>&, bool>(), "blocks"_a, "again"_a)
       .def("lay", &ColumnTablesOfArrays::lay, "blocks"_a, "source"_a)
@@ -205,7 +210,7 @@ void bind_launch(py::module_& m) {
       }, py::kw_only(), "size"_a, "stride"_a, "span"_a, "steps"_a, "cols"_a, "rows"_a,
       "16-byte units of a plane of the patch that a step's outputs see, and of all that is fetched for it.");
   m.def("tiles", &tiles, "regions"_a, "shape"_a, "The tiles that cover all regions, for Triton's programs.");
-  m.def("strips", &strips, "regions"_a, "pieces"_a, "shape"_a, "blocks"_a, "The strips that cover all regions, for CUDA C++.");
+  m.def("strips", &strips, "regions"_a, "pieces"_a, "cutter"_a, "blocks"_a, "The strips that cover all regions, for CUDA C++.");
 }
 
 }  // namespace dcnn

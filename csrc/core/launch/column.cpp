@@ -69,15 +69,15 @@ Layout ColumnTables::lay(const std::vector<BlockRegions>& blocks, const SourceRo
     block.sources = std::move(sources);
     const BlockRegions& r = blocks[i];
     const auto nothing = static_cast<int64_t>(r.region_count);
-    if (shape.strips) {
-      block.strips = strips_of(r.regions, r.region_count, r.pieces, shape.strip, shape.programs);
+    if (shape.strips != nullptr) {
+      block.strips = shape.strips->strips_of(r.regions, r.region_count, r.pieces, shape.programs);
       const auto count = static_cast<int64_t>(block.strips.size());
       if (again_) block.strips = shared_out(block.strips, std::min(shape.programs, power_of_two(count)), nothing);
     } else {
       block.tiles = tiles_of(r.regions, r.region_count, shape.tile);
       if (again_) add_idle(&block.tiles, nothing);
     }
-    layout.programs.push_back(static_cast<int64_t>(shape.strips ? block.strips.size() : block.tiles.size()));
+    layout.programs.push_back(static_cast<int64_t>(shape.strips != nullptr ? block.strips.size() : block.tiles.size()));
     int64_t& used = i + 1 < blocks.size() ? layout.maps : layout.last;
     sources.clear();
     for (const auto& [images, rows, cols] : r.outputs) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/launch/strips.h"
@@ -16,12 +17,11 @@
 
 namespace dcnn {
 
-// How one block's regions become programs. strips: for CUDA C++, in `strip`, of which the device runs `programs` thread blocks at a
-// time; otherwise Triton's tiles, in `tile`. filters, item: maps of its results, and bytes of a value.
+// How one block's regions become programs. strips: for CUDA C++, where the device runs `programs` thread blocks at a time; null: in
+// Triton's tiles, of the shape `tile`. filters, item: maps of its results, and bytes of a value.
 struct BlockShape {
-  bool strips;
+  std::shared_ptr<const StripCutter> strips;
   TileShape tile;
-  StripShape strip;
   int64_t programs;
   int64_t filters, item;
 };

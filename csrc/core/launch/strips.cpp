@@ -1,8 +1,10 @@
 #include "core/launch/strips.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <unordered_map>
+#include <utility>
 
 namespace dcnn {
 
@@ -11,7 +13,7 @@ namespace {
 constexpr int64_t kBelow[] = {2, 3, 4, 6, 8};  // strips below each other in a region
 constexpr int64_t kLeastRows = 4;              // of a strip below another, in sizes of the pool
 constexpr int64_t kMany = 8;                   // strips a thread block from which on no cut makes them end at one time
-constexpr int64_t kNarrowest = 8;              // columns that a strip beside another has about, at least
+constexpr int64_t kNarrowest = 12;             // columns that a strip beside another has about, at least
 
 int64_t over(int64_t count, int64_t part) { return (count + part - 1) / part; }
 
@@ -46,32 +48,56 @@ struct Part {
   int64_t first, count, own;
 };
 
-// Pool windows shared out evenly to as many parts; `extent` outputs are there.
-std::vector<Part> evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool, int64_t parts) {
+// Calls `use` with each part of pool windows that are shared out evenly to `parts`, part i from window windows * i / parts on;
+// `extent` outputs are there.
+template <typename Use>
+void for_evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool, int64_t parts, const Use& use) {
   const int64_t windows = static_cast<int64_t>(starts.size());
   parts = std::min(parts, windows);
-  std::vector<Part> found;
-  for (int64_t i = 0; i < parts; ++i) {
-    const int64_t first = starts[static_cast<size_t>(windows * i / parts)];
-    const int64_t last = starts[static_cast<size_t>(windows * (i + 1) / parts - 1)];
-    found.push_back({first, std::min(last + pool, extent) - first, last - first + 1});
+  if (parts == 0) return;
+  const int64_t each = windows / parts, rest = windows % parts;
+  for (int64_t i = 0, from = 0, carried = 0; i < parts; ++i) {
+    carried += rest;
+    const int64_t more = carried >= parts ? 1 : 0;
+    carried -= more * parts;
+    const int64_t first = starts[static_cast<size_t>(from)];
+    from += each + more;
+    const int64_t last = starts[static_cast<size_t>(from - 1)];
+    use(Part{first, std::min(last + pool, extent) - first, last - first + 1});
   }
+}
+
+std::vector<Part> evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool, int64_t parts) {
+  std::vector<Part> found;
+  for_evenly(starts, extent, pool, parts, [&](const Part& part) { found.push_back(part); });
   return found;
 }
 
-// Strips beside each other, and the rows of a step of each.
-struct Beside {
-  std::vector<Part> parts;
-  std::vector<int64_t> steps;
+// A way to share a region's columns out to strips beside each other: how many there are, and how many of them have a step of so many
+// rows.
+struct Way {
+  int64_t parts;
+  std::vector<std::pair<int64_t, int64_t>> steps;
 };
 
-// Every way to share a region's columns out to strips that fit.
-std::vector<Beside> ways_beside(const Starts& region, const StripShape& shape) {
-  std::vector<Beside> ways;
+// Every way whose strips fit.
+std::vector<Way> ways_beside(const Starts& region, const StripCutter& cutter) {
+  const int64_t pool = cutter.shape().pool_size;
+  std::vector<Way> ways;
   for (int64_t count = 1; count <= std::max<int64_t>(1, over(region.cols, kNarrowest)); ++count) {
-    Beside way{evenly(region.across, region.cols, shape.pool_size, count), {}};
-    for (const Part& part : way.parts) way.steps.push_back(rows_of(shape, part.count));
-    if (*std::min_element(way.steps.begin(), way.steps.end()) >= 1) ways.push_back(std::move(way));
+    Way way{count, {}};
+    int64_t least = cutter.shape().outputs;
+    for_evenly(region.across, region.cols, pool, count, [&](const Part& part) {
+      const int64_t step = cutter.rows_of(part.count);
+      least = std::min(least, step);
+      const auto same = std::find_if(way.steps.begin(), way.steps.end(), [&](const auto& known) { return known.first == step; });
+      if (same == way.steps.end()) {
+        way.steps.emplace_back(step, 1);
+      } else {
+        ++same->second;
+      }
+    });
+    if (least >= 1) ways.push_back(std::move(way));
   }
   return ways;
 }
@@ -83,39 +109,35 @@ int64_t steps_down(const std::vector<Part>& down, int64_t step) {
   return sum;
 }
 
-// A region's strips: beside each other as many as take the fewest steps, below each other `parts`.
-std::vector<StripRow> cut(const Starts& region, const std::vector<Beside>& ways, const StripShape& shape, int64_t parts) {
-  const int64_t below = std::max<int64_t>(1, region.rows / (kLeastRows * shape.pool_size));
-  const std::vector<Part> down = evenly(region.down, region.rows, shape.pool_size, std::min(parts, below));
-  const Beside* best = nullptr;
+// How a region is cut: strips beside each other, each in the parts `down`.
+struct Cut {
+  std::vector<Part> down, across;
+};
+
+// Beside each other as many strips as take the fewest steps, below each other `parts`.
+Cut cut_of(const Starts& region, const std::vector<Way>& ways, int64_t pool, int64_t parts) {
+  if (region.down.empty() || region.across.empty()) return {};  // a region without a result
+  if (ways.empty()) throw std::logic_error("strips: no strip of the region fits the kernel");
+  const int64_t below = std::max<int64_t>(1, region.rows / (kLeastRows * pool));
+  Cut found{evenly(region.down, region.rows, pool, std::min(parts, below)), {}};
+  const Way* best = nullptr;
   int64_t least = 0;
-  for (const Beside& way : ways) {
+  for (const Way& way : ways) {
     int64_t cost = 0;
-    for (const int64_t step : way.steps) cost += steps_down(down, step);
+    for (const auto& [step, count] : way.steps) cost += count * steps_down(found.down, step);
     if (best == nullptr || cost < least) {
       best = &way;
       least = cost;
     }
   }
-  std::vector<StripRow> strips;
-  if (best == nullptr) {
-    if (!region.down.empty() && !region.across.empty()) throw std::logic_error("strips: no strip of the region fits the kernel");
-    return strips;  // a region without a result
-  }
-  for (size_t i = 0; i < best->parts.size(); ++i) {
-    const Part& across = best->parts[i];
-    for (const Part& part : down) {
-      const int64_t step = std::min(best->steps[i], part.count);
-      strips.push_back({0, part.first, across.first, part.count, across.count, part.own, across.own, step});
-    }
-  }
-  return strips;
+  found.across = evenly(region.across, region.cols, pool, best->parts);
+  return found;
 }
 
 // Regions of one shape are cut alike: the shapes there are, and which of them each region has.
 class Shapes {
  public:
-  Shapes(const RegionRow* regions, size_t count, const PieceRow* pieces, const StripShape& shape) : of_(count) {
+  Shapes(const RegionRow* regions, size_t count, const PieceRow* pieces, const StripCutter& cutter) : cutter_(cutter), of_(count) {
     std::unordered_multimap<uint64_t, size_t> known;  // a shape's first region
     for (size_t i = 0; i < count; ++i) {
       const uint64_t hash = hash_of(regions[i], pieces);
@@ -127,27 +149,60 @@ class Shapes {
       of_[i] = found;
       if (found < starts_.size()) continue;
       known.emplace(hash, i);
-      starts_.push_back(starts_of(regions[i], pieces, shape.pool_stride));
-      const bool none = starts_.back().down.empty() || starts_.back().across.empty();
-      ways_.push_back(none ? std::vector<Beside>{} : ways_beside(starts_.back(), shape));
+      starts_.push_back(starts_of(regions[i], pieces, cutter.shape().pool_stride));
+      add_ways();
     }
   }
 
-  // Every region's strips, at most `parts` below each other.
-  std::vector<StripRow> strips(const StripShape& shape, int64_t parts) const {
-    std::vector<std::vector<StripRow>> cuts;
-    for (size_t i = 0; i < starts_.size(); ++i) cuts.push_back(cut(starts_[i], ways_[i], shape, parts));
+  // How each shape is cut, at most `parts` strips below each other.
+  std::vector<Cut> cuts(int64_t parts) const {
+    std::vector<Cut> found;
+    for (size_t i = 0; i < starts_.size(); ++i) found.push_back(cut_of(starts_[i], ways_[ways_of_[i]], cutter_.shape().pool_size, parts));
+    return found;
+  }
+
+  // The steps that each strip of all regions takes, in their order.
+  std::vector<int32_t> steps(const std::vector<Cut>& cuts) const {
+    std::vector<std::vector<int32_t>> own(cuts.size());
+    for (size_t i = 0; i < cuts.size(); ++i) {
+      for (const Part& across : cuts[i].across) {
+        const int64_t rows = cutter_.rows_of(across.count);
+        for (const Part& down : cuts[i].down) own[i].push_back(static_cast<int32_t>(over(down.count, std::min(rows, down.count))));
+      }
+    }
+    std::vector<int32_t> all;
+    for (const size_t shape : of_) all.insert(all.end(), own[shape].begin(), own[shape].end());
+    return all;
+  }
+
+  // Every region's strips.
+  std::vector<StripRow> strips(const std::vector<Cut>& cuts) const {
     std::vector<StripRow> all;
     for (size_t i = 0; i < of_.size(); ++i) {
-      for (StripRow strip : cuts[of_[i]]) {
-        strip.region = static_cast<int64_t>(i);
-        all.push_back(strip);
+      for (const Part& across : cuts[of_[i]].across) {
+        const int64_t rows = cutter_.rows_of(across.count);
+        for (const Part& down : cuts[of_[i]].down) {
+          all.push_back({static_cast<int64_t>(i), down.first, across.first, down.count, across.count, down.own, across.own,
+                         std::min(rows, down.count)});
+        }
       }
     }
     return all;
   }
 
  private:
+  // The ways of the shape that came last: those of an earlier one whose columns are the same, or new ones.
+  void add_ways() {
+    const Starts& last = starts_.back();
+    for (size_t i = 0; i + 1 < starts_.size(); ++i) {
+      if (starts_[i].cols != last.cols || starts_[i].across != last.across) continue;
+      ways_of_.push_back(ways_of_[i]);
+      return;
+    }
+    ways_of_.push_back(ways_.size());
+    ways_.push_back(ways_beside(last, cutter_));
+  }
+
   static uint64_t hash_of(const RegionRow& region, const PieceRow* pieces) {
     uint64_t hash = 1469598103934665603u;
     const auto add = [&](int64_t value) { hash = (hash ^ static_cast<uint64_t>(value)) * 1099511628211u; };
@@ -166,22 +221,21 @@ class Shapes {
     });
   }
 
+  const StripCutter& cutter_;
   std::vector<Starts> starts_;
-  std::vector<std::vector<Beside>> ways_;
+  std::vector<size_t> ways_of_;
+  std::vector<std::vector<Way>> ways_;
   std::vector<size_t> of_;
 };
 
 // Steps of the thread block that has most.
-int64_t longest(const std::vector<StripRow>& strips, int64_t blocks) {
-  const int64_t count = static_cast<int64_t>(strips.size());
+int64_t longest(const std::vector<int32_t>& steps, int64_t blocks) {
+  const int64_t count = static_cast<int64_t>(steps.size());
   blocks = std::min(blocks, count);
   int64_t most = 0;
   for (int64_t block = 0; block < blocks; ++block) {
-    int64_t steps = 0;
-    for (int64_t i = count * block / blocks; i < count * (block + 1) / blocks; ++i) {
-      steps += over(strips[static_cast<size_t>(i)].rows, strips[static_cast<size_t>(i)].step);
-    }
-    most = std::max(most, steps);
+    const auto first = steps.begin() + count * block / blocks, last = steps.begin() + count * (block + 1) / blocks;
+    most = std::max(most, std::accumulate(first, last, int64_t{0}));
   }
   return most;
 }
@@ -201,26 +255,30 @@ int64_t fetched_units(const StripShape& s, int64_t cols, int64_t rows) {
   return ((rows - 1) * s.stride + s.size) * (over(units, 8) * 8);
 }
 
-int64_t rows_of(const StripShape& s, int64_t cols) {
-  int64_t rows = std::min(s.outputs / cols, s.ring / cols - (s.pool_size - 1));
-  while (rows > 0 && (plane_units(s, cols, rows) > s.plane || fetched_units(s, cols, rows) > s.fetched)) --rows;
-  return std::max<int64_t>(rows, 0);
+StripCutter::StripCutter(const StripShape& s) : shape_(s) {
+  for (int64_t cols = 1; cols <= s.outputs; ++cols) {
+    int64_t rows = std::min(s.outputs / cols, s.ring / cols - (s.pool_size - 1));
+    while (rows > 0 && (plane_units(s, cols, rows) > s.plane || fetched_units(s, cols, rows) > s.fetched)) --rows;
+    rows_.push_back(std::max<int64_t>(rows, 0));
+  }
 }
 
-std::vector<StripRow> strips_of(const RegionRow* regions, size_t count, const PieceRow* pieces, const StripShape& shape,
-                                int64_t blocks) {
-  const Shapes shapes(regions, count, pieces, shape);
-  std::vector<StripRow> best = shapes.strips(shape, 1);
-  int64_t least = longest(best, blocks);
+std::vector<StripRow> StripCutter::strips_of(const RegionRow* regions, size_t count, const PieceRow* pieces, int64_t blocks) const {
+  const Shapes shapes(regions, count, pieces, *this);
+  std::vector<Cut> best = shapes.cuts(1);
+  std::vector<int32_t> steps = shapes.steps(best);
+  int64_t least = longest(steps, blocks);
   for (const int64_t parts : kBelow) {
-    if (static_cast<int64_t>(best.size()) >= kMany * blocks) break;
-    std::vector<StripRow> strips = shapes.strips(shape, parts);
-    const int64_t steps = longest(strips, blocks);
-    if (steps >= least) continue;
-    best = std::move(strips);
-    least = steps;
+    if (static_cast<int64_t>(steps.size()) >= kMany * blocks) break;
+    std::vector<Cut> cuts = shapes.cuts(parts);
+    std::vector<int32_t> other = shapes.steps(cuts);
+    const int64_t most = longest(other, blocks);
+    if (most >= least) continue;
+    best = std::move(cuts);
+    steps = std::move(other);
+    least = most;
   }
-  return best;
+  return shapes.strips(best);
 }
 
 std::vector<StripRow> shared_out(const std::vector<StripRow>& strips, int64_t blocks, int64_t nothing) {

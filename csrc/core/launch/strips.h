@@ -24,12 +24,23 @@ struct StripShape {
 int64_t plane_units(const StripShape& shape, int64_t cols, int64_t rows);
 int64_t fetched_units(const StripShape& shape, int64_t cols, int64_t rows);
 
-// The most rows of a step in a strip of `cols` columns, 0 where none fits.
-int64_t rows_of(const StripShape& shape, int64_t cols);
+// Cuts regions into strips of one shape.
+class StripCutter {
+ public:
+  explicit StripCutter(const StripShape& shape);
 
-// The strips that cover all regions, in their order. blocks: thread blocks, which share them out evenly and in order.
-std::vector<StripRow> strips_of(const RegionRow* regions, size_t count, const PieceRow* pieces, const StripShape& shape,
-                                int64_t blocks);
+  const StripShape& shape() const { return shape_; }
+
+  // The most rows of a step in a strip of `cols` columns, 0 where none fits.
+  int64_t rows_of(int64_t cols) const { return cols <= static_cast<int64_t>(rows_.size()) ? rows_[static_cast<size_t>(cols - 1)] : 0; }
+
+  // The strips that cover all regions, in their order. blocks: thread blocks, which share them out evenly and in order.
+  std::vector<StripRow> strips_of(const RegionRow* regions, size_t count, const PieceRow* pieces, int64_t blocks) const;
+
+ private:
+  StripShape shape_;
+  std::vector<int64_t> rows_;  // by columns, from 1 on
+};
 
 // The strips with others between them that have nothing to do, so that each of `blocks` thread blocks has as many and the strips that
 // it would have had. nothing: the region of those, which holds nothing: an output of theirs sees no pixel and has no piece, and takes

@@ -155,7 +155,7 @@ def _starts(pieces: bytes, pool: Pool) -> tuple[tuple[int, ...], tuple[int, ...]
 def _beside(starts: tuple[int, ...], extent: int, pool: int, config: CudaConfig) -> tuple[_Beside, ...]:
     """Every way to share columns out to strips that fit."""
     found = []
-    for count in range(1, max(1, -(-extent // 8)) + 1):
+    for count in range(1, max(1, -(-extent // 12)) + 1):
         across = _evenly(starts, extent, pool, count)
         steps = [rows_of(config, cols) for _, cols, _ in across]
         if min(steps) >= 1:

@@ -10,7 +10,7 @@ import torch
 
 from dcnn_fast import engine
 from dcnn_fast.ops import CrossMapNorm, Pool
-from dcnn_fast.ops.block.cuda.config import config_of, strip_shape, strips_of
+from dcnn_fast.ops.block.cuda.config import config_of, strip_cutter, strips_of
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.block.triton.config import ForwardConfig
 from dcnn_fast.ops.block.triton.forward_launch import tile_shape, tiles_of
@@ -107,7 +107,7 @@ def _shapes(kind):
             made.append((engine.load().BlockShape.tiles(tile_shape(config), filters=block.filters, item=2), config))
         else:
             config = next(of for of in _configs() if (of.pool > 1) == (block.pool is not None))
-            shape = engine.load().BlockShape.strips(strip_shape(config), programs=7, filters=block.filters, item=2)
+            shape = engine.load().BlockShape.strips(strip_cutter(config), programs=7, filters=block.filters, item=2)
             made.append((shape, config))
     return made
 
@@ -197,7 +197,7 @@ def test_programs_without_work_make_few_different_numbers_of_them():
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 23, 40])
 def test_every_thread_block_keeps_its_strips_when_idle_ones_come_between(count):
     config = next(iter(_configs()))
-    shape = engine.load().BlockShape.strips(strip_shape(config), programs=5, filters=16, item=2)
+    shape = engine.load().BlockShape.strips(strip_cutter(config), programs=5, filters=16, item=2)
     tables = engine.load().ColumnTables([shape], True)
     piece = Piece(0, 0, 2, 2, (Store(0, 0, 2, 2, 0, 0, 0, 0),))
     regions = RegionList.of([Region(0, 0, 0, 0, 20, 20, 0, 0, 5, 5, 0, 0, (piece,))] * count, [(1, 4, 4)])

@@ -89,14 +89,14 @@ class CudaConfig:
 
     def rows_of(self, cols: int) -> int:
         """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
-        rows: int = strip_shape(self).rows_of(cols)
+        rows: int = strip_cutter(self).rows_of(cols)
         return rows
 
 
 @lru_cache(maxsize=256)
-def strip_shape(config: CudaConfig) -> Any:
-    """The engine's record of the sizes that strips are cut by (csrc/core/launch/strips.h)."""
-    return engine.load().StripShape(
+def strip_cutter(config: CudaConfig) -> Any:
+    """What cuts regions into strips for this tile (csrc/core/launch/strips.h)."""
+    return engine.load().StripCutter(
         outputs=config.outputs, ring=config.ring, plane=config.plane, fetched=config.fetched, span=config.span,
         steps=config.steps, size=config.size, stride=config.stride, pool_size=config.pool, pool_stride=config.pool_stride,
     )  # fmt: skip
@@ -131,5 +131,5 @@ def strips_of(regions: RegionList, config: CudaConfig, blocks: int) -> Tensor:
     """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
     each other as let `blocks` thread blocks, which share them out in order, be done soonest.
     """
-    found = engine.load().strips(regions.regions.numpy(), regions.pieces.numpy(), strip_shape(config), blocks)
+    found = engine.load().strips(regions.regions.numpy(), regions.pieces.numpy(), strip_cutter(config), blocks)
     return torch.from_numpy(found)

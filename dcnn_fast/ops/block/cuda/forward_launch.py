@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
-from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_shape, strips_of
+from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_cutter, strips_of
 from dcnn_fast.ops.block.gpu.problem import norm_first
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
@@ -76,7 +76,7 @@ class Laid:
     def shape(self) -> Any:
         """As `BlockLaunches` says."""
         return engine.load().BlockShape.strips(
-            strip_shape(self.config), programs=_at_a_time(self), filters=self.params.filters,
+            strip_cutter(self.config), programs=_at_a_time(self), filters=self.params.filters,
             item=self.params.out_dtype.itemsize,
         )  # fmt: skip
 
