@@ -217,6 +217,7 @@ PYBIND11_MODULE(_engine, m) {
   m.attr("compiler") = __VERSION__;
   dcnn::bind_tables(m);
   dcnn::bind_launch(m);
+  dcnn::bind_regions(m);
   dcnn::bind_plan(m);
   m.def("isas", [] { return names_of(dcnn::available_isas()); }, "Instruction sets compiled in that run here, best first.");
   m.def("refusals", &refusals, "Why the others don't, by name.");
