@@ -11,4 +11,7 @@ void bind_tables(pybind11::module_& m);
 // Plans of core/plan, and the engine's tiles.
 void bind_plan(pybind11::module_& m);
 
+// Views: where windows lie, filters, cuts of photographs.
+void bind_views(pybind11::module_& m);
+
 }  // namespace dcnn
