@@ -17,4 +17,7 @@ void bind_plan(pybind11::module_& m);
 // Tables that launches on a GPU read.
 void bind_launch(pybind11::module_& m);
 
+// Views: where windows lie, filters, cuts of photographs.
+void bind_views(pybind11::module_& m);
+
 }  // namespace dcnn
