@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dcnn_fast.ops import dispatch, memory
 from dcnn_fast.ops.block import cpu, cuda, reference, triton
+from dcnn_fast.ops.block.autograd import DifferentiableBlock
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
@@ -67,7 +68,7 @@ def block(
     _require_operands(x, weight, bias, options, mean, scale)
     run: Any = torch.ops.dcnn_fast.block
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        run = _Block.apply
+        run = DifferentiableBlock.apply
     result: Tensor = run(x, weight, bias, *options.flat(), list(mean), float(scale))
     return result
 
@@ -149,26 +150,6 @@ def output_tile(
 def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:
     """Every backend's answer to one block problem, in order of preference."""
     return dispatch.explain(BACKENDS, params, torch.device(device))
-
-
-class _Block(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_pixels: Any) -> Tensor:
-        result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat_and_pixels)
-        *flat, mean, scale = flat_and_pixels
-        pool, norm = flat[4:6]
-        plain = not pool and not norm  # `kept.result`, which torch.compile cannot trace
-        ctx.save_for_backward(x, weight, bias, result if plain else values, hits)
-        ctx.flat, ctx.pixels = flat, (mean, scale)
-        return result  # type: ignore[no-any-return]
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        needs = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.dcnn_fast.block_backward(grad, *ctx.saved_tensors, *ctx.flat, needs, *ctx.pixels)
-        rest = (*ctx.flat, *ctx.pixels)
-        return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in rest))
 
 
 def _floats_of(x: Tensor, params: BlockParams, mean: Sequence[float], scale: float) -> Tensor:
