@@ -26,12 +26,12 @@ from torch import Tensor
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.ops.block.gpu.fixed import FixedBlock, fixed
-from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block import PreparedBlock, prepare
+from dcnn_fast.ops.block.backend import Work
+from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.device_tables import Room
 from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.recording import Recordings, Step
-from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.forward import Job, Maps, averaged
 from dcnn_fast.scoring.watch import Watch, WeightsError
@@ -159,13 +159,13 @@ class _ColumnWeights:
     def __init__(self, column: Column, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype, self._reduce = device, dtype, column.spec.reduce
         mean, scale = column.spec.mean, column.spec.scale
-        self._blocks: list[_BlockWeights] = []
+        self._blocks: list[PreparedBlock] = []
         for block, problem in zip(column.blocks, problems_of(column.spec), strict=True):
             assert isinstance(block, Block)
             source = dtype if self._blocks else torch.uint8
             params = replace(problem, dtype=source, weight_dtype=dtype, out_dtype=dtype)
             weight, bias = _placed(block.weight, device, dtype), _placed(block.bias, device, dtype)
-            self._blocks.append(_BlockWeights(params, weight, bias, mean, scale, fixed(params, weight, bias, mean, scale)))
+            self._blocks.append(prepare(params, weight, bias, mean=mean, scale=scale))
             mean, scale = (), 1.0
         layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
         if column.spec.reduce == "flatten":
@@ -185,7 +185,8 @@ class _ColumnWeights:
                 )
                 for images, rows, cols in regions.outputs
             ]
-            steps.append(block.step(sources, regions, out, room))
+            work = Work(sources, regions, out)
+            steps.append(block.launch_of(work, room) or partial(block.run, work))
             sources = out
         return steps, sources[0].permute(0, 2, 3, 1).flatten(1)
 
@@ -196,28 +197,6 @@ class _ColumnWeights:
         for weight, bias in self._fc:
             maps = ops.linear(maps, weight, bias, relu=True)
         return maps
-
-
-@dataclass(frozen=True)
-class _BlockWeights:
-    """A block's weights, and what its kernel makes of them, None where the backend that runs it launches no kernel."""
-
-    params: BlockParams
-    weight: Tensor
-    bias: Tensor
-    mean: tuple[float, ...]
-    scale: float
-    fixed: FixedBlock | None
-
-    def step(self, sources: Sequence[Tensor], regions: RegionList, out: Sequence[Tensor], room: Room) -> Step:
-        """What writes the regions' results to `out`."""
-        if self.fixed is not None:
-            return self.fixed.launch(sources, regions, out, room)
-        b = self.params.options
-        return partial(
-            ops.block_regions, sources, regions, self.weight, self.bias, stride=b.stride, padding=b.padding, groups=b.groups,
-            rounding=b.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=self.mean, scale=self.scale, out=out,
-        )  # fmt: skip
 
 
 def _plane(pixels: Tensor, view: ViewParams | None) -> Tensor:

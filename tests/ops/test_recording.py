@@ -10,9 +10,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcnn_fast.ops import CrossMapNorm, Pool, device_tables
+from dcnn_fast.ops.block import prepare
+from dcnn_fast.ops.block.backend import Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import shared_out
-from dcnn_fast.ops.block.gpu.fixed import fixed
 from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.device_tables import AtOnce, Room, with_idle
 from dcnn_fast.ops.launch import launched_by
@@ -43,12 +44,12 @@ def _blocks(dtype):
         params = replace(problem, dtype=dtype if made else torch.uint8, weight_dtype=dtype, out_dtype=dtype)
         weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator) * 0.1
         bias = torch.randn(params.filters, generator=generator) * 0.1
-        made.append(fixed(params, weight.to(dtype), bias.to(dtype), mean, scale))
+        made.append(prepare(params, weight.to(dtype), bias.to(dtype), mean=mean, scale=scale))
         mean, scale = (), 1.0
     return made
 
 
-def _planned(blocks, plan, plane, placer):
+def _launches_of(blocks, plan, plane, placer):
     """The launches of one image, and its last block's output between margins of NaN."""
     sources, launches = [plane], []
     for block, regions in zip(blocks, plan.blocks, strict=True):
@@ -58,7 +59,7 @@ def _planned(blocks, plan, plane, placer):
             buffer = torch.full((count + 128,), torch.nan, dtype=block.params.out_dtype)
             outputs.append(buffer[64:-64].view(images, rows, cols, -1).permute(0, 3, 1, 2))
             guards.append(buffer)
-        launches.append(block.launch(sources, regions, outputs, placer))
+        launches.append(block.launch_of(Work(sources, regions, outputs), placer))
         sources = outputs
     return launches, sources[0], guards
 
@@ -71,7 +72,7 @@ def _image(seed):
 
 
 def _alone(blocks, plan, plane):
-    launches, result, _ = _planned(blocks, plan, plane, AtOnce(CPU))
+    launches, result, _ = _launches_of(blocks, plan, plane, AtOnce(CPU))
     Recordings(CPU, kept=False).run(launches)
     return result
 
@@ -89,7 +90,7 @@ def test_a_replay_with_another_images_tables_gives_that_images_bits(backend, sha
             plane, windows = _image(seed)
             plan = share(COLUMN, windows, (40, 40), "triton") if sharing else brute_force(COLUMN, windows)
             room.begin()
-            launches, result, guards = _planned(blocks, plan, plane, room)
+            launches, result, guards = _launches_of(blocks, plan, plane, room)
             shapes.add(plan_shape(launches))
             room.send()
             recordings.run(launches)
@@ -113,7 +114,7 @@ def test_a_replay_runs_what_ran_the_second_time_and_nothing_of_the_later_list_bu
         for seed in range(3):
             plane, windows = _image(seed)
             room.begin()
-            launches, _, _ = _planned(blocks, brute_force(COLUMN, windows), plane, room)
+            launches, _, _ = _launches_of(blocks, brute_force(COLUMN, windows), plane, room)
             room.send()
             recordings.run(launches)
             lists.append(launches)
@@ -133,7 +134,7 @@ def test_nothing_is_allocated_copied_or_computed_between_the_first_launch_and_th
         for seed in (0, 0, 0, 1):
             plane, windows = _image(seed)
             room.begin()
-            launches, _, _ = _planned(blocks, share(COLUMN, windows, (40, 40), "triton"), plane, room)
+            launches, _, _ = _launches_of(blocks, share(COLUMN, windows, (40, 40), "triton"), plane, room)
             room.send()
             with Nothing():
                 recordings.run(launches)
@@ -146,7 +147,7 @@ def test_what_differs_outside_tables_is_another_shape_and_the_oldest_is_forgotte
         plane, windows = _image(0)
         blocks, room, recordings = _blocks(torch.float16), Room(CPU), Recordings(CPU)
         room.begin()
-        (first, _), *_ = _planned(blocks, brute_force(COLUMN, windows), plane, room)
+        (first, _), *_ = _launches_of(blocks, brute_force(COLUMN, windows), plane, room)
         other = [
             replace(first, grid=(first.grid[0] + 1, 1)), replace(first, constants={**first.constants, "SIZE": 7}),
             replace(first, args={**first.args, "scale": 0.5}), replace(first, args={**first.args, "bias": torch.zeros(16)}),
@@ -166,7 +167,7 @@ def test_steps_that_are_no_launches_run_in_order_and_are_not_kept():
     ran = []
     with launched_by(lambda what: ran.append("launch")):
         plane, windows = _image(0)
-        (first, second), *_ = _planned(_blocks(torch.float16), brute_force(COLUMN, windows), plane, AtOnce(CPU))
+        (first, second), *_ = _launches_of(_blocks(torch.float16), brute_force(COLUMN, windows), plane, AtOnce(CPU))
         recordings = Recordings(CPU)
         for _ in range(3):
             recordings.run([first, lambda: ran.append("step"), second])

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.computed_once import computed_once
+from dcnn_fast.ops.gpus import LEAST_SHARED
 from dcnn_fast.ops.records import PIECE, STRIP
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.spec import CrossMapNorm, Pool
 
-SHARED_BYTES = 99 * 1024  # of a thread block, on the GPUs that have least
 _BELOW = (2, 3, 4, 6, 8)  # strips below each other in a region
 _LEAST_ROWS = 4  # of a strip below another, in sizes of the pool
 _MANY = 8  # strips a thread block from which on no cut makes them end at one time
@@ -144,7 +144,7 @@ def config_of(params: BlockParams) -> CudaConfig | None:
     for tiles in (4, 2, 1) if part <= 64 else (2, 1):
         for cols in _BESIDE:
             config = CudaConfig(params.size, options.stride, pool, part, pixel_of(params), 4, tiles, cols)
-            if config.shared <= SHARED_BYTES and config.rows_of(pool) > 0:
+            if config.shared <= LEAST_SHARED and config.rows_of(pool) > 0:
                 return config
     return None
 

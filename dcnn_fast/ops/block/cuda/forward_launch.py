@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
 from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, shared_out, strips_of
 from dcnn_fast.ops.block.gpu.problem import norm_first, power_of_two
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import AtOnce, Placer
+from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
-from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, records
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -39,28 +39,12 @@ SIMPLE_KERNEL = CudaKernel(
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
 _RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
-_MULTIPROCESSORS, _SHARED = 108, 164 * 1024  # of an A100, where there is no device to ask
-_RESERVED = 1024  # bytes of shared memory that each thread block takes beside its own
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
 
 
-def run(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """Write every region's pieces to `outputs` (channels_last) in one launch. The regions must have been checked."""
-    launch(planned(lay(weight, bias, params, mean, scale), sources, regions, outputs, AtOnce(weight.device)))
-
-
 @dataclass(frozen=True)
-class Laid:
+class CudaPrepared(Prepared, Launches):
     """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
 
     params: BlockParams
@@ -71,35 +55,38 @@ class Laid:
     subtract: bool
     scale: float
 
+    @property
+    def launches(self) -> CudaPrepared:
+        """Itself: every work is one launch."""
+        return self
 
-def lay(
-    weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float,
-    config: CudaConfig | None = None,
-) -> Laid:  # fmt: skip
-    """The operands of `run`, packed for `planned`. config: the tile, None for the one chosen."""
+    def run(self, work: Work) -> None:
+        """Write every region's pieces to the work's outputs in one launch."""
+        launch(self.launch_of(work, AtOnce(self.weight.device)))
+
+    def launch_of(self, work: Work, placer: Placer, blocks: int | None = None) -> Launch:
+        """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
+        return _launch_of(self, work, placer, blocks or _blocks(self.weight.device, self.config))
+
+
+def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | None = None) -> CudaPrepared:
+    """The operands on the weights' device as the kernel takes them. config: the tile, None for the one chosen."""
     config = config or config_of(params)
     assert config is not None, "can_run refuses what has no tile"
+    weight, bias, mean, scale = operands.weight, operands.bias, operands.mean, operands.scale
     means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
     means[: len(mean)] = torch.tensor(list(mean))
     added = torch.zeros(-(-params.filters // config.part) * config.part, device=weight.device)
     if bias is not None:
         added[: params.filters] = bias.float()
     subtract = bool(mean) or scale != 1.0
-    return Laid(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
+    return CudaPrepared(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
 
 
-def planned(
-    laid: Laid,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    outputs: Sequence[Tensor],
-    placer: Placer,
-    blocks: int | None = None,
-) -> Launch:
-    """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
-    params, config, device = laid.params, laid.config, laid.weight.device
-    blocks = blocks or _blocks(device, config)
-    readable = [_readable(source) for source in sources]
+def _launch_of(laid: CudaPrepared, work: Work, placer: Placer, blocks: int) -> Launch:
+    """The launch of `CudaPrepared.run` for a device that runs so many thread blocks at a time."""
+    params, config, regions, outputs = laid.params, laid.config, work.regions, work.outputs
+    readable = [_readable(source) for source in work.sources]
     access = max(_access(source, params, config, laid.subtract) for source in readable)
     if access == _WORD:
         readable = [_with_fourth(source) for source in readable]
@@ -120,34 +107,9 @@ def planned(
     return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
 
 
-def plan_launch(
-    config: CudaConfig,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-    blocks: int,
-) -> Launch:
-    """The launch of `run`, with a tile of `config`, for a GPU that runs so many thread blocks at a time."""
-    laid = lay(weight, bias, params, mean, scale, config)
-    return planned(laid, sources, regions, outputs, AtOnce(weight.device), blocks)
-
-
-def run_simple(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """`run` by the simple kernel, which stages nothing: what the other is compared with."""
+def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
+    """`CudaPrepared.run` by the simple kernel, which stages nothing: what the other is compared with."""
+    weight, regions, sources, outputs = operands.weight, work.regions, work.sources, work.outputs
     device, pieces = weight.device, records(regions.pieces, PIECE)
     places = [
         (number, piece, row, col)
@@ -156,11 +118,12 @@ def run_simple(
         for row in range(pieces[piece]["rows"])
         for col in range(pieces[piece]["cols"])
     ]
-    added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
+    added = torch.zeros(params.filters, device=device) if operands.bias is None else operands.bias.float()
     tables = {"results": matrix(np.array(places, RESULT)), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
         **AtOnce(device).place(tables), "weight": weight.contiguous(), "bias": added,
-        "mean": copied(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
+        "mean": copied(torch.tensor(list(operands.mean) or [0.0] * params.channels), device),
+        "scale": float(operands.scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     warps = -(-params.filters // 32)
@@ -244,8 +207,9 @@ def _readable(source: Tensor) -> Tensor:
 
 def _blocks(device: torch.device, config: CudaConfig) -> int:
     """Thread blocks that the device runs at a time: two of a multiprocessor where their shared memory fits."""
-    multiprocessors, shared = _MULTIPROCESSORS, _SHARED
+    of = MULTIPROCESSORS[A100.capability]  # where there is no device to ask
+    multiprocessors, shared = A100.multiprocessors, of.shared
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         multiprocessors, shared = properties.multi_processor_count, properties.shared_memory_per_multiprocessor
-    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + _RESERVED)))
+    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + of.reserved)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
 from dcnn_fast.ops.block.gpu.problem import norm_first
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
@@ -25,37 +26,15 @@ from dcnn_fast.spec import CrossMapNorm, Pool
 _CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
-
-
-def run(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-    values: Tensor | None = None,
-    hits: Tensor | None = None,
-) -> None:
-    """Write every region's pieces to `outputs` (channels_last) in one launch; for whole images, also the norm's input
-    [N, F, H, W] in the result's dtype and the pool's hits int16, as `BlockParams.kept` says. The regions must have been
-    checked (`require_regions`).
-
-    A NaN or an infinity in the norm's input across maps makes all filters of its position NaN, where the formula would only
-    those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the source
-    enters every group's filters where more than two groups meet in a norm.
-    """
-    laid = lay(weight, bias, params, mean, scale, values is not None or hits is not None)
-    launch(planned(laid, sources, regions, outputs, AtOnce(weight.device), values, hits))
+_NOTHING = Saved()
 
 
 @dataclass(frozen=True)
-class Laid:
+class TritonPrepared(Prepared, Launches):
     """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
-    params: the problem that they pose. keeps: whether something is kept for the backward.
+    params: the problem that they pose. keeps: whether something is kept for the backward. tile: the one to compute in, None for
+    the one that is chosen.
     """
 
     params: BlockParams
@@ -65,53 +44,55 @@ class Laid:
     band: Tensor | None
     subtract: bool
     scale: float
-    keeps: bool = False
+    keeps: bool
+    tile: ForwardConfig | None
+
+    @property
+    def launches(self) -> TritonPrepared:
+        """Itself: every work is one launch."""
+        return self
+
+    def run(self, work: Work, saved: Saved = _NOTHING) -> None:
+        """Write every region's pieces to the work's outputs in one launch; for whole images, also what is to be saved: the
+        norm's input [N, F, H, W] in the result's dtype and the pool's hits int16, as `BlockParams.kept` says.
+
+        A NaN or an infinity in the norm's input across maps makes all filters of its position NaN, where the formula would only
+        those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the source
+        enters every group's filters where more than two groups meet in a norm.
+        """
+        launch(self.launch_of(work, AtOnce(self.weight.device), saved))
+
+    def launch_of(self, work: Work, placer: Placer, saved: Saved = _NOTHING) -> Launch:
+        """The launch of `run`, in the tile that is chosen for it."""
+        device = self.weight.device
+        of = capability(device)
+        if self.tile is not None:
+            config = self.tile
+        elif triton_tune.asked_for(device):
+            now = AtOnce(device)
+            config = triton_tune.tuned(
+                self.params, of, self.keeps, lambda tile: _seconds(_launch_of(tile, self, work, now, saved))
+            )  # fmt: skip
+        else:
+            config = forward_config(self.params, of, self.keeps)
+        return _launch_of(config, self, work, placer, saved)
 
 
-def lay(
-    weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float, keeps: bool = False
-) -> Laid:
-    """The operands of `run`, laid out for `planned`."""
+def prepared(
+    params: BlockParams, operands: Operands, *, keeps: bool = False, tile: ForwardConfig | None = None
+) -> TritonPrepared:
+    """The operands on the weights' device as the kernels take them. keeps, tile: as `TritonPrepared` has them."""
+    weight, device = operands.weight, operands.weight.device
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
-    config = forward_config(params, capability(weight.device), keeps)
-    return _laid(config, weight, bias, params, mean, scale, keeps)
-
-
-def _laid(
-    config: ForwardConfig, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float,
-    keeps: bool = False,
-) -> Laid:  # fmt: skip
-    device = weight.device
-    band = _band_of(config, params)
-    return Laid(
-        params, weight.contiguous(memory_format=torch.channels_last), None if bias is None else bias.contiguous(),
-        copied(torch.tensor(list(mean) or [0.0] * params.channels, dtype=torch.float32), device),
-        None if band is None else copied(band, device), bool(mean) or scale != 1.0, float(scale), keeps,
+    band = _band_of(tile or forward_config(params, capability(device), keeps), params)
+    return TritonPrepared(
+        params, weight.contiguous(memory_format=torch.channels_last),
+        None if operands.bias is None else operands.bias.contiguous(),
+        copied(torch.tensor(list(operands.mean) or [0.0] * params.channels, dtype=torch.float32), device),
+        None if band is None else copied(band, device), bool(operands.mean) or operands.scale != 1.0, float(operands.scale),
+        keeps, tile,
     )  # fmt: skip
-
-
-def planned(
-    laid: Laid,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    outputs: Sequence[Tensor],
-    placer: Placer,
-    values: Tensor | None = None,
-    hits: Tensor | None = None,
-) -> Launch:
-    """The launch of `run`, in the tile that is chosen for it."""
-    operands = (laid, sources, regions, outputs)
-    device = laid.weight.device
-    of = capability(device)
-    if triton_tune.asked_for(device):
-        now = AtOnce(device)
-        config = triton_tune.tuned(
-            laid.params, of, laid.keeps, lambda tile: _seconds(_launch(tile, *operands, now, values, hits))
-        )  # fmt: skip
-    else:
-        config = forward_config(laid.params, of, laid.keeps)
-    return _launch(config, *operands, placer, values, hits)
 
 
 def _seconds(what: Launch) -> float:
@@ -122,40 +103,14 @@ def _seconds(what: Launch) -> float:
     return milliseconds / 1e3
 
 
-def plan_launch(
-    config: ForwardConfig,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-    values: Tensor | None = None,
-    hits: Tensor | None = None,
-) -> Launch:
-    """The launch of `run`, with a tile of `config`."""
-    laid = _laid(config, weight, bias, params, mean, scale)
-    return _launch(config, laid, sources, regions, outputs, AtOnce(weight.device), values, hits)
-
-
-def _launch(
-    config: ForwardConfig,
-    laid: Laid,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    outputs: Sequence[Tensor],
-    placer: Placer,
-    values: Tensor | None,
-    hits: Tensor | None,
-) -> Launch:
+def _launch_of(config: ForwardConfig, laid: TritonPrepared, work: Work, placer: Placer, saved: Saved) -> Launch:
+    """The launch of `TritonPrepared.run` in a tile."""
     # Triton is imported on first use.
     from dcnn_fast.ops.block.triton.forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton.stream_kernels import block_stream_kernel  # noqa: PLC0415
 
-    params = laid.params
-    readable = [_readable(source, config, params) for source in sources]
+    params, regions, outputs, values, hits = laid.params, work.regions, work.outputs, saved.values, saved.hits
+    readable = [_readable(source, config, params) for source in work.sources]
     tiles = tiles_of(regions, config)
     if placer.again:
         tiles = with_idle(tiles, (len(regions), 0, 0))
