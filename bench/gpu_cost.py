@@ -9,9 +9,7 @@ seconds = the largest of these terms, each as if all multiprocessors had equal s
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 
 They are rounded up to whole programs a multiprocessor. PTX is not the machine's code, latencies are not hidden perfectly and
-clocks vary: a lower bound, to rank variants by and to see what binds. Rates are those of public data sheets and of the
-programming guide's table of instruction throughput; the L2's bandwidths are rounded figures of published micro-benchmarks. None
-was measured.
+clocks vary: a lower bound, to rank variants by and to see what binds. Rates are those of dcnn_fast/ops/gpus.py.
 """
 
 from __future__ import annotations
@@ -22,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcnn_fast.ops.gpus import SECTOR, Gpu
+
 COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by tools/choose_tiles.py
 IMAGES = 50  # windows that the counts are of
 STAGED = "staged"  # the tile of the CUDA C++ block, among the names of Triton's
@@ -30,35 +30,6 @@ MODEL = (
     f"seconds of {IMAGES} windows = the largest of tensor, issue, pipe, shared-memory, L2 and DRAM time, from what the PTX "
     "simulator counted of the kernel for sm_80 (bench/gpu_cost.py says what is assumed). The floor is the useful multiply-adds "
     "at the data sheet's peak or every byte once, whichever takes longer; share is floor over predicted. Nothing ran on a GPU"
-)
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """tensor, exact: multiply-adds a cycle of one multiprocessor, of 16 bits with fp32 sums and of fp32. l2, dram: GB/s."""
-
-    name: str
-    capability: int
-    multiprocessors: int
-    ghz: float
-    tensor: int
-    exact: int
-    l2: float
-    dram: float
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """Warp instructions a cycle of one multiprocessor, by pipe."""
-        return {"issue": 4, "fma": self.exact / 32, "alu": 2, "mufu": 0.5, "lsu": 1}
-
-
-GPUS = (
-    Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555),
-    Gpu("RTX 3090", 86, 82, 1.70, 256, 128, 2100, 936),
-    Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008),
-    Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350),
-    Gpu("B200", 100, 148, 1.85, 4096, 128, 10000, 8000),
-    Gpu("RTX 5090", 120, 170, 2.41, 256, 128, 6000, 1792),
 )
 
 
@@ -111,7 +82,7 @@ def terms(gpu: Gpu, counts: Counts) -> dict[str, float]:
     found = {name: cycle * count / gpu.rates[name] for name, count in lanes.items()}
     found["tensor"] = cycle * (counts.tensor_16 + 2 * counts.tensor_tf32) / gpu.tensor
     found["shared"] = cycle * counts.wavefronts
-    found["L2"] = counts.sectors * 32 * counts.programs / counts.simulated / (gpu.l2 * 1e9)
+    found["L2"] = counts.sectors * SECTOR * counts.programs / counts.simulated / (gpu.l2 * 1e9)
     found["DRAM"] = counts.bytes / (gpu.dram * 1e9)
     return found
 

@@ -25,16 +25,17 @@ from typing import TypeVar
 import torch
 from rich.progress import track
 
-from bench.gpu_cost import COUNTS, GPUS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
-from dcnn_fast.ops.block import cuda
+from bench.gpu_cost import COUNTS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Saved, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
-from dcnn_fast.ops.block.cuda.config import config_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
-from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
+from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.gpus import GPUS
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
 from tools.launches import collected, scoring_operands, scoring_problems, training_problems
@@ -51,12 +52,12 @@ _queue: list[tuple[BlockParams, str]] = []
 def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     """A problem's launch in the tile of that name."""
     config = triton_config.forward_candidates(params, keeps)[name]
-    x, weight, bias, mean = scoring_operands(params)
-    out = _empty(params, params.out_dtype)
+    x, operands = scoring_operands(params)
     values = _empty(params, params.out_dtype) if keeps and params.kept.values else None
     hits = _empty(params, torch.int16) if keeps and params.kept.hits else None
-    operands = ([x], whole_images(params), weight, bias, params, mean, 1.0, [out], values, hits)
-    return triton_forward.plan_launch(config, *operands)
+    work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
+    prepared = triton_forward.prepared(params, operands, tile=config)
+    return prepared.launch_of(work, Saved(values, hits))
 
 
 def staged_launch_of(params: BlockParams) -> Launch:
@@ -64,13 +65,12 @@ def staged_launch_of(params: BlockParams) -> Launch:
     pixels of four, as the views leave them.
     """
     params = replace(params, images=1)
-    config = config_of(params)
-    assert config is not None
-    x, weight, bias, mean = scoring_operands(params)
+    x, operands = scoring_operands(params)
     if params.channels == 3:
         x = torch.zeros(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
-    operands = [x], whole_images(params), weight, bias, params, mean, 1.0, [_empty(params, params.out_dtype)]
-    return cuda_forward.plan_launch(config, *operands, 2 * -(-params.filters // config.part))
+    work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
+    prepared = cuda_forward.prepared(params, operands)
+    return prepared.launch_of(work, 2 * -(-params.filters // prepared.config.part))
 
 
 def counted(what: Launch, params: BlockParams, programs: int = PROGRAMS) -> Counts:
@@ -160,7 +160,7 @@ def _staged() -> list[tuple[BlockParams, str]]:
         return [
             (params, STAGED)
             for params in _different(scoring_problems(IMAGES))
-            if cuda.can_run(params, torch.device("cpu")) is None
+            if BACKENDS["cuda"].can_run(params, torch.device("cpu")) is None
         ]
 
 

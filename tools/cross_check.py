@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block import triton
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.spec import Pool
@@ -42,11 +43,11 @@ def launches() -> dict[str, Launch]:
     for params in (plain, pooled):
         x = torch.empty(1, 16, 6, 6, dtype=torch.float16, memory_format=torch.channels_last)
         weight = torch.empty(16, 16, 3, 3, dtype=torch.float16, memory_format=torch.channels_last)
-        bias = torch.empty(16, dtype=torch.float16)
+        operands = Operands(weight, torch.empty(16, dtype=torch.float16))
+        triton = BACKENDS["triton"]
         with collected() as seen:
-            result, _, hits = triton.training(x, weight, bias, params)
-            kept = result if params.kept.result else None
-            triton.backward(torch.empty_like(result), x, weight, bias, kept, hits, params.gradient(), (True, True, True))
+            made = triton.training(params, operands, x)
+            triton.backward(params.gradient(), operands, x, made.saved(params), torch.empty_like(made.result), Needs())
         kind = "pooled" if params.options.pool else "plain"
         found |= {f"{what.kernel.__name__} {kind}": what for what in seen if not what.reads}
     return found

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
-from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.gpus import SECTOR
 from dcnn_fast.ops.launch import Launch, launch
 from tools.simulated import simulated
 
@@ -76,7 +78,7 @@ def problems() -> Iterator[tuple[BlockParams, str]]:
                 yield half, "channels_last"
 
 
-def planned(params: BlockParams, layout: str) -> tuple[Launch, int]:
+def launch_of(params: BlockParams, layout: str) -> tuple[Launch, int]:
     """A problem's launch, and the bytes of its source, weights and result."""
     generator = torch.Generator().manual_seed(0)
     channels = params.channels if layout == "channels_last" else 4
@@ -85,10 +87,9 @@ def planned(params: BlockParams, layout: str) -> tuple[Launch, int]:
     weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator).half()
     mean = (1.0,) * params.channels if params.dtype == torch.uint8 else ()
     out = torch.empty(params.out_shape, dtype=params.out_dtype, memory_format=torch.channels_last)
-    config = config_of(params)
-    assert config is not None
-    operands = [source], whole_images(params), weight, torch.zeros(params.filters).half(), params, mean, 1.0, [out]
-    return cuda_forward.plan_launch(config, *operands, THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
+    prepared = cuda_forward.prepared(params, Operands(weight, torch.zeros(params.filters).half(), mean))
+    work = Work([source], whole_images(params), [out])
+    return prepared.launch_of(work, THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
 
 
 def code_of(what: Launch) -> str:
@@ -99,14 +100,14 @@ def code_of(what: Launch) -> str:
 
 def counted(params: BlockParams, layout: str) -> Counts:
     """The counts of one problem."""
-    what, compulsory = planned(params, layout)
+    what, compulsory = launch_of(params, layout)
     with simulated(80) as launches:
         launch(what)
     report = launches[0][1]
     loop = list(_of_main_loop(report))
     issued = sum(line["instructions"] for line in loop)
     loaded, used = (sum(line.get(name, 0) for line in loop) for name in ("global_load_sectors", "global_load_bytes"))
-    moved = 32 * (report.unique_load_sectors + report.unique_store_sectors)
+    moved = SECTOR * (report.unique_load_sectors + report.unique_store_sectors)
     config = config_of(params)
     assert config is not None
     return Counts(
@@ -114,7 +115,7 @@ def counted(params: BlockParams, layout: str) -> Counts:
         round(report.mma_multiply_adds / params.macs, 3),
         round(moved / compulsory, 3),
         sum(line.get("shared_wavefronts", 0) - line.get("shared_ideal_wavefronts", 0) for line in loop),
-        round(used / (32 * loaded), 3),
+        round(used / (SECTOR * loaded), 3),
         round(sum(line["instructions"] for line in loop if _opcode(line).startswith(_USEFUL)) / issued, 3),
         round(sum(line["instructions"] for line in loop if _opcode(line).startswith("mma")) / issued, 3),
         round(issued / report.issued, 3),

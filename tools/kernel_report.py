@@ -30,21 +30,15 @@ import triton.language as tl
 from rich.progress import track
 
 from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY, MULTIPROCESSORS, WARP
 from dcnn_fast.ops.launch import CudaKernel, Launch
 from tools import aot, sass
 from tools.launches import Named, preset_launches
 
 TABLE = Path(__file__).with_suffix(".csv")
-CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
-JUDGED = tuple(capability for capability in CAPABILITIES if capability >= 80)
+JUDGED = tuple(capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY)
 _CHUNK = 200  # rows compiled before the table is written
 SAMPLE = 40  # --check compiles one unchanged row in so many
-
-# What a multiprocessor has and may hold at a time: CUDA C++ Programming Guide, compute capabilities.
-_SHARED = {75: 65536, 80: 167936, 86: 102400, 89: 102400, 90: 233472, 100: 233472, 120: 102400}
-_THREADS = {75: 1024, 80: 2048, 86: 1536, 89: 1536, 90: 2048, 100: 2048, 120: 1536}
-_BLOCKS = {75: 16, 80: 32, 86: 16, 89: 24, 90: 32, 100: 32, 120: 24}
-_REGISTERS, _RESERVED = 65536, 1024
 
 
 @dataclass(frozen=True)
@@ -72,13 +66,13 @@ class Row:
 
 def occupancy(capability: int, registers: int, shared: int, warps: int) -> float:
     """Resident warps over the most a multiprocessor can hold, 0 where a block does not fit. Registers come in 256 a warp."""
-    reserved = _RESERVED if capability >= 80 else 0
-    if shared + reserved > _SHARED[capability]:
+    of = MULTIPROCESSORS[capability]
+    taken = shared + of.reserved
+    if taken > of.shared:
         return 0.0
-    by_registers = _REGISTERS // (-(-registers * 32 // 256) * 256 * warps)
-    by_shared = _SHARED[capability] // (shared + reserved) if shared + reserved else _BLOCKS[capability]
-    most = _THREADS[capability] // 32
-    return min(by_registers, by_shared, _BLOCKS[capability], most // warps) * warps / most
+    by_registers = of.registers // (-(-registers * WARP // 256) * 256 * warps)
+    by_shared = of.shared // taken if taken else of.blocks
+    return min(by_registers, by_shared, of.blocks, of.warps // warps) * warps / of.warps
 
 
 @cache

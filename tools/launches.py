@@ -12,9 +12,10 @@ from torch import Tensor
 
 from dcnn_fast import ops, spec
 from dcnn_fast.ops import views
-from dcnn_fast.ops.block import cuda, triton
-from dcnn_fast.ops.block.gpu.tables import whole_images
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Needs, Operands, Work
 from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from tools import aot
@@ -63,15 +64,15 @@ def _of_cuda_blocks(capability: int) -> Iterator[Named]:
         for dtype, precision in TYPES[:2]:
             typed = _typed(problem, dtype, precision)
             for params in dict.fromkeys((typed, _of_bytes(typed))):
-                x, weight, bias, mean = scoring_operands(params)
+                x, operands = scoring_operands(params)
                 sources = {"": x}
                 if params.channels == 3:
                     sources[" in pixels of 4"] = _last((params.images, 4, params.height, params.width), params.dtype)[:, :3]
                 out = _last(params.out_shape, params.out_dtype)
                 for layout, source in sources.items():
                     with collected(capability) as found:
-                        if cuda.can_run(params, x.device) is None:
-                            cuda.regions([source], whole_images(params), weight, bias, params, mean, 1.0, [out])
+                        if BACKENDS["cuda"].can_run(params, x.device) is None:
+                            BACKENDS["cuda"].prepare(params, operands).run(Work([source], whole_images(params), [out]))
                     for launch in found:
                         yield Named(f"score {params}{layout} in {dtype}".replace("torch.", ""), launch, True, True)
 
@@ -89,10 +90,10 @@ def training_problems() -> Iterator[BlockParams]:
             yield _typed(problem, dtype, precision)
 
 
-def scoring_operands(params: BlockParams) -> tuple[Tensor, Tensor, Tensor, tuple[float, ...]]:
-    """Source, weight, bias and mean: block 1 takes the mean off its bytes."""
-    mean = (1.0,) * params.channels if params.dtype == torch.uint8 else ()
-    return (*_operands(params), mean)
+def scoring_operands(params: BlockParams) -> tuple[Tensor, Operands]:
+    """Source and operands: block 1 takes the mean off its bytes."""
+    x, operands = _operands(params)
+    return x, replace(operands, mean=(1.0,) * params.channels if params.dtype == torch.uint8 else ())
 
 
 def _of_bytes(params: BlockParams) -> BlockParams:
@@ -186,19 +187,20 @@ def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> Blo
 
 
 def _scoring(params: BlockParams, capability: int) -> list[Launch]:
-    x, weight, bias, mean = scoring_operands(params)
+    x, operands = scoring_operands(params)
     with collected(capability) as found:
-        triton.regions([x], whole_images(params), weight, bias, params, mean, 1.0, [_last(params.out_shape, bias.dtype)])
+        out = _last(params.out_shape, params.weight_dtype)
+        BACKENDS["triton"].prepare(params, operands).run(Work([x], whole_images(params), [out]))
     return found
 
 
 def _training(params: BlockParams, capability: int) -> list[Launch]:
-    x, weight, bias = _operands(params)
+    x, operands = _operands(params)
+    triton = BACKENDS["triton"]
     with collected(capability) as found:
-        result, values, hits = triton.training(x, weight, bias, params)
-        kept = result if params.kept.result else values
-        needs = (params.channels != 3, True, True)
-        triton.backward(torch.empty_like(result), x, weight, bias, kept, hits, params.gradient(), needs)
+        made = triton.training(params, operands, x)
+        needs = Needs(x=params.channels != 3)
+        triton.backward(params.gradient(), operands, x, made.saved(params), torch.empty_like(made.result), needs)
     return found
 
 
@@ -210,10 +212,10 @@ def collected(capability: int = DEFAULT_CAPABILITY) -> Iterator[list[Launch]]:
         yield found
 
 
-def _operands(params: BlockParams) -> tuple[Tensor, Tensor, Tensor]:
+def _operands(params: BlockParams) -> tuple[Tensor, Operands]:
     x = _last((params.images, params.channels, params.height, params.width), params.dtype)
     weight = _last((params.filters, params.channels // params.options.groups, params.size, params.size), params.weight_dtype)
-    return x, weight, torch.zeros(params.filters, dtype=params.weight_dtype)
+    return x, Operands(weight, torch.zeros(params.filters, dtype=params.weight_dtype))
 
 
 def _last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

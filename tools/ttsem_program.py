@@ -11,12 +11,12 @@ loads from tables, so this runs the kernels without tables, and prints how far t
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.block import reference
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import launched_by, on_device
 from dcnn_fast.spec import Pool
@@ -24,19 +24,19 @@ from dcnn_fast.spec import Pool
 
 def main(dev: str = "cpu") -> None:
     """One small backward with and without a pool; ttsem runs the launches on cpu tensors, whatever `dev` says."""
-    backend = import_module("dcnn_fast.ops.block.triton")
+    triton, reference = BACKENDS["triton"], BACKENDS["reference"]
     plain = BlockParams(1, 16, 6, 6, 16, 3, BlockOptions(padding=1), torch.float16, torch.float16, weight_dtype=torch.float16)
     for params in (plain, replace(plain, options=replace(plain.options, pool=Pool(3, 2)))):
         generator = torch.Generator().manual_seed(0)
         x, weight, grad = (_drawn(shape, generator) for shape in ((1, 16, 6, 6), (16, 16, 3, 3), params.out_shape))
-        bias = torch.randn(16, generator=generator).half()
-        result, _, hits = reference.training(x, weight, bias, params)
-        kept = result if params.kept.result else None
+        operands = Operands(weight, torch.randn(16, generator=generator).half())
+        saved = reference.training(params, operands, x).saved(params)
         with launched_by(on_device):
-            ours = backend.backward(grad, x, weight, bias, kept, hits, params.gradient(), (True, True, True))
-        theirs = reference.backward(grad, x, weight, bias, kept, hits, params.gradient(), (True, True, True))
-        for name, one, other in zip(("x", "weight", "bias"), ours, theirs, strict=True):
-            print(f"{params}: gradient of {name} differs by at most {(one.float() - other.float()).abs().max():.2g}")
+            ours = triton.backward(params.gradient(), operands, x, saved, grad, Needs())
+        theirs = reference.backward(params.gradient(), operands, x, saved, grad, Needs())
+        for name in ("x", "weight", "bias"):
+            apart = (getattr(ours, name).float() - getattr(theirs, name).float()).abs().max()
+            print(f"{params}: gradient of {name} differs by at most {apart:.2g}")
 
 
 def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import COUNTS, GPUS, IMAGES, STAGED, Counts, Gpu, counted_tiles, floor, predicted
+from bench.gpu_cost import COUNTS, IMAGES, STAGED, Counts, counted_tiles, floor, predicted
 from bench.row import Found, Refused, Row
 from dcnn_fast import spec
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.gpus import GPUS, Gpu
 from dcnn_fast.ops.precision import Precision
 
 COLUMN = "scnn-arch1"

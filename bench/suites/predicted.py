@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bench import cases
 from bench.effort import FULL
@@ -11,6 +11,7 @@ from bench.row import Row
 from bench.suites import score
 from bench.work import Work, work_of
 from dcnn_fast import spec
+from dcnn_fast.ops.gpus import GPUS, Sheet
 from dcnn_fast.plan import share
 from dcnn_fast.spec import View
 
@@ -22,25 +23,7 @@ MODEL = (
 )
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A data sheet: dense TFLOP/s in fp32 and of bf16 matrix products with fp32 sums, and the memory's GB/s."""
-
-    name: str
-    fp32: float
-    bf16: float
-    bandwidth: float
-
-    def peak(self, precision: str) -> float:
-        """TFLOP/s."""
-        return self.fp32 if precision == "fp32" else self.bf16
-
-
-GPUS = (
-    Gpu("RTX 4090", 82.6, 165.2, 1008),
-    Gpu("A100 SXM 80 GB", 19.5, 312.0, 2039),
-    Gpu("H100 SXM", 66.9, 989.4, 3350),
-)
+SHEETS = tuple(gpu.sheet for gpu in GPUS if gpu.sheet is not None)
 VIEWS = FULL.windows
 # Presets, and their views in place of their own, as the score suite has them.
 CASES: dict[str, tuple[str, tuple[View, ...] | None]] = {score.GRID_1: (cases.SCNN, ("warp",)), score.DCNN: (cases.DCNN, None)}
@@ -52,11 +35,11 @@ def rows() -> Iterator[Row]:
     for case in CASES:
         for precision in BYTES:
             layers = _layers(case, precision)
-            for gpu in GPUS:
-                seconds = predicted(gpu, precision, layers)
+            for sheet in SHEETS:
+                seconds = predicted(sheet, precision, layers)
                 gflops = sum(work.flops for work in layers) / seconds / 1e9
-                note = f"data sheet: {gpu.peak(precision):g} TFLOP/s, {gpu.bandwidth:g} GB/s"
-                name = f"{gpu.name} {precision} (predicted)"
+                note = f"data sheet: {sheet.peak(precision):g} TFLOP/s, {sheet.bandwidth:g} GB/s"
+                name = f"{sheet.product} {precision} (predicted)"
                 yield Row(
                     "predicted",
                     case,
@@ -65,14 +48,14 @@ def rows() -> Iterator[Row]:
                     precision,
                     seconds,
                     gflops=gflops,
-                    share=gflops / (gpu.peak(precision) * 1e3),
+                    share=gflops / (sheet.peak(precision) * 1e3),
                     note=note,
                 )
 
 
-def predicted(gpu: Gpu, precision: str, layers: list[Work]) -> float:
+def predicted(sheet: Sheet, precision: str, layers: list[Work]) -> float:
     """Seconds by the model: layers follow each other."""
-    peak, bandwidth = gpu.peak(precision) * 1e12 * SHARE_OF_PEAK, gpu.bandwidth * 1e9 * SHARE_OF_BANDWIDTH
+    peak, bandwidth = sheet.peak(precision) * 1e12 * SHARE_OF_PEAK, sheet.bandwidth * 1e9 * SHARE_OF_BANDWIDTH
     return sum(work.least_seconds(peak, bandwidth) for work in layers)
 
 

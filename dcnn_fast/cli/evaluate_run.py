@@ -27,7 +27,7 @@ from dcnn_fast.engine import EngineError
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model, second_task
-from dcnn_fast.ops.dispatch import BackendError
+from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
 from dcnn_fast.spec import Network
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcnn_fast.cli.console import fail, stdout
 from dcnn_fast.cli.describe import network_named
+
+if TYPE_CHECKING:
+    from dcnn_fast.ops.backend import Answer, Backend
 
 _PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
 
@@ -26,13 +29,13 @@ def explain(
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     from dcnn_fast import engine, plan  # noqa: PLC0415
-    from dcnn_fast.ops import dispatch  # noqa: PLC0415
+    from dcnn_fast.ops import backend as choice  # noqa: PLC0415
 
     try:
         network, where = network_named(name, geometry), torch.device(device)
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"dtype must be one of float32, float16, bfloat16; got {dtype!r}")
-        forced, about = dispatch.forced_backend(), engine.describe()
+        forced, about = choice.forced_backend(), engine.describe()
     except (ValueError, RuntimeError, OSError) as error:
         fail(str(error))
     out = stdout()
@@ -42,17 +45,17 @@ def explain(
     if brute := plan.reason():
         out.print(f"plans: {brute}")
     if forced:
-        out.print(f"{dispatch.BACKEND_VARIABLE}={forced} forces one backend in every operation that has it")
+        out.print(f"{choice.BACKEND_VARIABLE}={forced} forces one backend in every operation that has it")
     for key, column in zip(network.column_keys(), network.columns, strict=True):
         out.print(f"column {key}")
         for problem, backends in _problems(column, getattr(torch, dtype)):
-            _print_choice(str(problem), dispatch.explain(backends, problem, where), forced)
+            _print_choice(str(problem), choice.explain(backends, problem, where), forced)
     out.print("all columns together")
     for what, problem, backends in _of_network(network, getattr(torch, dtype)):
-        _print_choice(f"{what}: {problem}", dispatch.explain(backends, problem, where), forced)
+        _print_choice(f"{what}: {problem}", choice.explain(backends, problem, where), forced)
 
 
-def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Any]]]:
+def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[Any]]]]:
     """The view's and every layer's problem and the backends that may run it; the gradient of the blocks too."""
     import torch  # noqa: PLC0415
 
@@ -65,7 +68,7 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Any]]]:
     from dcnn_fast.ops.views.cuts import Cut, CutList  # noqa: PLC0415
 
     view = ViewParams(*_PHOTOGRAPH, column.view, column.plane)
-    found: list[tuple[Any, Mapping[str, Any]]] = [(CutList((Cut(0, view, 0, 0, *view.shape),)), view_backends)]
+    found: list[tuple[Any, Mapping[str, Backend[Any]]]] = [(CutList((Cut(0, view, 0, 0, *view.shape),)), view_backends)]
     trained = [replace(each, dtype=dtype, weight_dtype=dtype, out_dtype=dtype) for each in block_problems(column)]
     blocks = [replace(trained[0], dtype=torch.uint8), *trained[1:]] if dtype != torch.float32 else trained
     found += [(problem, block_backends) for problem in blocks]
@@ -74,7 +77,7 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Any]]]:
     return found
 
 
-def _of_network(network: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Any]]]:
+def _of_network(network: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:
     """Name, problem and backends of what all columns share: the head of one photograph's 50 views, and a training update.
 
     On the cpu, scoring takes the head's layers one by one; parameters are in float32 whatever a training step multiplies in.
@@ -96,7 +99,7 @@ def _of_network(network: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, A
     return [("head", head, head_backends), ("update", update, update_backends)]
 
 
-def _print_choice(problem: str, answers: list[Any], forced: str | None) -> None:
+def _print_choice(problem: str, answers: list[Answer], forced: str | None) -> None:
     out = stdout()
     lacking = forced is not None and forced not in {answer.backend for answer in answers}
     forced = None if lacking else forced

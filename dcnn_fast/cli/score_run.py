@@ -28,7 +28,7 @@ from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, inp
 from dcnn_fast.data.folders import Found, Passed, PatternError, Search
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.engine import EngineError
-from dcnn_fast.ops.dispatch import BackendError
+from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.viz.contact_sheet import contact_sheet

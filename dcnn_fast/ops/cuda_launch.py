@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.gpus import FREE_SHARED, WARP
 from dcnn_fast.ops.launch import CudaKernel, Launch
 
-_FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that need no permission
 _TYPES: dict[str, Any] = {
     "u64": np.uint64, "s64": np.int64, "b64": np.uint64, "u32": np.uint32, "s32": np.int32, "b32": np.uint32, "f32": np.float32,
     "f64": np.float64,
@@ -35,7 +35,7 @@ def launch(what: Launch) -> None:
         function, types = _function(what.kernel, tuple(sorted(what.constants.items())), device.index, what.shared)
         arguments = packed([what.args[name] for name in what.kernel.parameters], types)
         stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream)
-        function(tuple(what.grid), (32 * what.warps,), arguments, shared_mem=what.shared, stream=stream)
+        function(tuple(what.grid), (WARP * what.warps,), arguments, shared_mem=what.shared, stream=stream)
 
 
 def packed(values: Sequence[Tensor | int | float], types: Sequence[str]) -> tuple[Any, ...]:
@@ -71,6 +71,6 @@ def _function(
     module = function.Module()
     module.load(code.cubin)
     loaded = module.get_function(kernel.name)
-    if shared > _FREE_SHARED:
+    if shared > FREE_SHARED:
         driver.funcSetAttribute(loaded.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)
     return loaded, parameter_types(code.ptx, kernel.name)

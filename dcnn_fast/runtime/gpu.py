@@ -26,12 +26,12 @@ from torch import Tensor
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.ops.block.gpu.column import BlockLaunches, ColumnOnGpu
-from dcnn_fast.ops.block.gpu.fixed import fixed
-from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block import PreparedBlock, prepare
+from dcnn_fast.ops.block.backend import Launches, Work
+from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
+from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.recording import CudaGraph, Recordings
-from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.runtime.cpu import Job, Maps, averaged
@@ -153,7 +153,7 @@ class _Thread:
 class _Launcher:
     """A column's launches on one stream."""
 
-    def __init__(self, blocks: Sequence[BlockLaunches], device: torch.device, graphs: bool) -> None:
+    def __init__(self, blocks: Sequence[Launches], device: torch.device, graphs: bool) -> None:
         self._column = ColumnOnGpu(blocks, device, graphs)
         self._recordings = Recordings(partial(CudaGraph, device) if graphs and device.type == "cuda" else None)
 
@@ -174,13 +174,13 @@ class _ColumnWeights:
     def __init__(self, column: Column, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype, self._reduce = device, dtype, column.spec.reduce
         mean, scale = column.spec.mean, column.spec.scale
-        self._blocks: list[_BlockWeights] = []
+        self._blocks: list[PreparedBlock] = []
         for block, problem in zip(column.blocks, problems_of(column.spec), strict=True):
             assert isinstance(block, Block)
             source = dtype if self._blocks else torch.uint8
             params = replace(problem, dtype=source, weight_dtype=dtype, out_dtype=dtype)
             weight, bias = _placed(block.weight, device, dtype), _placed(block.bias, device, dtype)
-            self._blocks.append(_BlockWeights(params, weight, bias, mean, scale, fixed(params, weight, bias, mean, scale)))
+            self._blocks.append(prepare(params, weight, bias, mean=mean, scale=scale))
             mean, scale = (), 1.0
         layers = [(layer.weight.detach(), layer.bias.detach()) for layer in column.fc]  # type: ignore[operator]
         if column.spec.reduce == "flatten":
@@ -191,7 +191,8 @@ class _ColumnWeights:
 
     def launcher(self, device: torch.device, graphs: bool) -> _Launcher | None:
         """What launches the column's blocks on a stream of its own; None where one of them has no launches."""
-        blocks = [block.launches for block in self._blocks if block.launches is not None]
+        found = [block.prepared.launches for block in self._blocks]
+        blocks = [launches for launches in found if launches is not None]
         return _Launcher(blocks, device, graphs) if len(blocks) == len(self._blocks) else None
 
     def step(self, job: Job, plane: Tensor, launcher: _Launcher | None) -> Callable[[], Tensor]:
@@ -201,7 +202,14 @@ class _ColumnWeights:
     def _one_by_one(self, job: Job, plane: Tensor) -> Tensor:
         sources = [plane]
         for block, regions in zip(self._blocks, job.plan.blocks, strict=True):
-            sources = block.run(sources, regions)
+            out = [
+                torch.empty(images, rows, cols, block.params.filters, dtype=self._dtype, device=self._device).permute(
+                    0, 3, 1, 2
+                )
+                for images, rows, cols in regions.outputs
+            ]
+            block.run(Work(sources, regions, out))
+            sources = out
         return sources[0].permute(0, 2, 3, 1).flatten(1)
 
     def features(self, maps: Tensor) -> Tensor:
@@ -211,26 +219,6 @@ class _ColumnWeights:
         for weight, bias in self._fc:
             maps = ops.linear(maps, weight, bias, relu=True)
         return maps
-
-
-@dataclass(frozen=True)
-class _BlockWeights:
-    """A block's weights, and its launches, None where the backend that runs it launches no kernel."""
-
-    params: BlockParams
-    weight: Tensor
-    bias: Tensor
-    mean: tuple[float, ...]
-    scale: float
-    launches: BlockLaunches | None
-
-    def run(self, sources: Sequence[Tensor], regions: RegionList) -> list[Tensor]:
-        """The regions' results."""
-        b = self.params.options
-        return ops.block_regions(
-            sources, regions, self.weight, self.bias, stride=b.stride, padding=b.padding, groups=b.groups, rounding=b.rounding,
-            pool=b.pool, norm=b.norm, order=b.order, mean=self.mean, scale=self.scale, out_dtype=self.params.out_dtype,
-        )  # fmt: skip
 
 
 def _plane(pixels: Tensor, view: ViewParams | None) -> Tensor:

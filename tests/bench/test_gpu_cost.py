@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench import gpu_cost
-from bench.gpu_cost import Counts, Gpu
+from bench.gpu_cost import Counts
 from bench.suites import kernels
+from dcnn_fast.ops.gpus import GPUS, Gpu
 
 GPU = Gpu("small", 80, 10, 1.0, 1000, 64, 100.0, 10.0)
 COUNTS = Counts(20, 2, {"alu": 400, "fma": 200}, 8000, 1000, 900, 50, 60_000, 100)
@@ -41,6 +42,6 @@ def test_the_floor_is_the_work_or_the_bytes():
 
 def test_the_suite_predicts_every_block_on_every_gpu_above_its_floor_and_says_so():
     rows = list(kernels.rows())
-    assert len(rows) == 3 * 3 * len(gpu_cost.GPUS)
+    assert len(rows) == 3 * 3 * len(GPUS)
     assert all(row.name.endswith("(predicted)") and "floor" in row.note and "bound by" in row.note for row in rows)
     assert all(row.share is not None and 0 < row.share <= 1 for row in rows)

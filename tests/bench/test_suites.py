@@ -115,9 +115,9 @@ def test_a_plan_with_other_bits_gives_no_time(monkeypatch):
 
 def test_figures_of_gpus_are_labelled_predicted_and_follow_the_model():
     rows = list(predicted.rows())
-    assert len(rows) == 2 * 2 * len(predicted.GPUS)
+    assert len(rows) == 2 * 2 * len(predicted.SHEETS)
     assert all(row.suite == "predicted" and row.name.endswith("(predicted)") and "data sheet" in row.note for row in rows)
-    half = predicted.Gpu("half", 2.0, 4.0, 1000.0)
+    half = predicted.Sheet("half", 2.0, 4.0, 1000.0)
     compute, memory = predicted.Work("a", 6e11, 1.0), predicted.Work("b", 1.0, 4e9)
     assert predicted.predicted(half, "fp32", [compute, memory]) == pytest.approx(0.5 + 0.005)
     assert predicted.predicted(half, "bf16", [compute]) == pytest.approx(0.25)

@@ -10,13 +10,15 @@ import pytest
 import torch
 import triton
 
+from dcnn_fast.ops.gpus import CAPABILITIES, FREE_SHARED
 from dcnn_fast.ops.head import HeadParams
 from dcnn_fast.ops.head import triton as head
+from dcnn_fast.ops.head.backend import Operands, Results
 from dcnn_fast.ops.update import UpdateParams
 from dcnn_fast.ops.update import triton as update
+from dcnn_fast.ops.update.backend import Step
 from tools.aot import compiled
 
-CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 WIDE = re.compile(r"(?:ld|st)\.global[.\w:]*\.v4|cp\.async\.cg\.shared\.global|\.v2\.b64")
 
@@ -26,9 +28,9 @@ def _head(weight=torch.float32, feature=torch.float32, labels=2, inputs=1000):
     features = [torch.zeros(50, inputs, dtype=feature)] * 2
     weights, biases = [torch.zeros(256, inputs, dtype=weight)] * 2, [torch.zeros(256)] * 2
     params = HeadParams((50, 50), (inputs, inputs), (256, 256), 50, 1, labels, weight)
-    results = torch.zeros(50, labels), torch.zeros(1, labels), torch.zeros(1, labels)
+    results = Results(torch.zeros(50, labels), torch.zeros(1, labels), torch.zeros(1, labels))
     label = torch.zeros(labels, 512), torch.zeros(labels)
-    return head.planned(features, weights, biases, *label, [50], [None, None], params, results)
+    return head.launches_of(params, Operands(features, weights, biases, *label, [50], [None, None]), results)
 
 
 def _update(dtype=torch.float32, offset=0):
@@ -36,7 +38,7 @@ def _update(dtype=torch.float32, offset=0):
     weights = [torch.zeros(2048 + offset, dtype=dtype)[offset:], torch.zeros(5, dtype=dtype)]
     params = UpdateParams((2048, 5), dtype, step)
     options = [0.1, 0.1], [0.9, 0.9], [0.0, 0.0]
-    return update.planned(weights, weights, [w.to(step) for w in weights], *options, params)
+    return update.launch_of(params, Step(weights, weights, [w.to(step) for w in weights], *options))
 
 
 LAUNCHES = {
@@ -72,6 +74,6 @@ def test_nothing_is_spilled_and_rows_are_read_16_bytes_at_a_time(name, tmp_path)
     for capability in CAPABILITIES:
         code = compiled(what, capability)
         assert _stack(code, tmp_path) == 0, f"spills on sm_{capability}"
-        assert code.shared <= 48 * 1024
+        assert code.shared <= FREE_SHARED
         if not name.startswith("labels"):
             assert bool(WIDE.search(code.ptx)) == (not name.endswith("-odd")), f"on sm_{capability}"

@@ -10,9 +10,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcnn_fast.ops import CrossMapNorm, Pool
+from dcnn_fast.ops.block import prepare
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
-from dcnn_fast.ops.block.gpu.fixed import fixed
 from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import launch, launched_by
@@ -43,7 +43,7 @@ def _blocks(dtype):
         params = replace(problem, dtype=dtype if made else torch.uint8, weight_dtype=dtype, out_dtype=dtype)
         weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator) * 0.1
         bias = torch.randn(params.filters, generator=generator) * 0.1
-        made.append(fixed(params, weight.to(dtype), bias.to(dtype), mean, scale))
+        made.append(prepare(params, weight.to(dtype), bias.to(dtype), mean=mean, scale=scale).prepared.launches)
         mean, scale = (), 1.0
     return made
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import GPUS, STAGED, counted_tiles, predicted
-from dcnn_fast.ops import dispatch
+from bench.gpu_cost import STAGED, counted_tiles, predicted
+from dcnn_fast.ops.backend import choose, explain
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.gpus import GPUS
 from tools import choose_tiles, kernel_report
 from tools.launches import collected, scoring_problems
 
@@ -62,14 +63,14 @@ def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(
     for times, expected in (((3.0, 2.0), "triton"), ((2.0, 3.0), "cuda"), (None, "cuda")):
         monkeypatch.setattr(gpu_choice, "predicted", lambda *_, times=times: times)
         with collected():
-            assert dispatch.choose(BACKENDS, params, cpu) == expected
-            answer = dispatch.explain(BACKENDS, params, cpu)[0]
+            assert choose(BACKENDS, params, cpu) == expected
+            answer = explain(BACKENDS, params, cpu)[0]
         assert (answer.backend, answer.refusal) == ("cuda", None)
         said = "Triton's block is predicted to take 2 us of fifty windows, this one 3 us"
         assert answer.outpaced == (said if expected == "triton" else None)
         monkeypatch.setenv("DCNN_FAST_BACKEND", "cuda")
         with collected():
-            assert dispatch.choose(BACKENDS, params, cpu) == "cuda"
+            assert choose(BACKENDS, params, cpu) == "cuda"
         monkeypatch.delenv("DCNN_FAST_BACKEND")
 
 

@@ -16,8 +16,8 @@ ARCH1 = list(PROBLEMS)[:3]
 
 def test_the_table_is_of_the_code_there_is():
     assert list(ROWS) == list(PROBLEMS)
-    for key, problem in PROBLEMS.items():
-        assert ROWS[key]["code"] == cuda_counts.code_of(cuda_counts.planned(*problem)[0]), f"{key}: python -m tools.cuda_counts"
+    for key, problem in PROBLEMS.items():  # where one is stale: python -m tools.cuda_counts
+        assert ROWS[key]["code"] == cuda_counts.code_of(cuda_counts.launch_of(*problem)[0]), key
 
 
 @pytest.mark.parametrize("key", [ARCH1[0], ARCH1[2]], ids=str)

@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops import dispatch, memory
+from dcnn_fast.ops import backend as backends
+from dcnn_fast.ops import memory
 from dcnn_fast.ops.block import cpu, cuda, reference, triton
+from dcnn_fast.ops.block.autograd import DifferentiableBlock
+from dcnn_fast.ops.block.backend import BlockBackend, Needs, Operands, Saved, Work
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
+from dcnn_fast.ops.block.prepared import PreparedBlock, owned
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register, require_tensors
 from dcnn_fast.spec import Norm, Order, Pool, Rounding
 
-BACKENDS: dict[str, Any] = {"cuda": cuda, "triton": triton, "cpu": cpu, "reference": reference}
+BACKENDS: Mapping[str, BlockBackend] = {
+    "cuda": cuda.BACKEND, "triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND,
+}  # fmt: skip
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -67,7 +73,7 @@ def block(
     _require_operands(x, weight, bias, options, mean, scale)
     run: Any = torch.ops.dcnn_fast.block
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        run = _Block.apply
+        run = DifferentiableBlock.apply
     result: Tensor = run(x, weight, bias, *options.flat(), list(mean), float(scale))
     return result
 
@@ -109,7 +115,7 @@ def block_regions(
     require_regions(shapes, regions, size=weight.shape[2], stride=stride, padding=padding, rounding=rounding, pool=options.pool)
     if out is not None:
         _require_out(out, regions, weight, out_dtype or weight.dtype)
-        _execute(sources, regions, weight, bias, options, mean, scale, out)
+        _execute(Work(sources, regions, out), Operands(weight, bias, mean, scale), options)
         return list(out)
     outputs = [extent for shape in regions.outputs for extent in shape]
     result: list[Tensor] = torch.ops.dcnn_fast.block_regions(
@@ -143,32 +149,25 @@ def output_tile(
 
     channels, filters: of one group. The engine's answer is that of the instruction set in use.
     """
-    return cpu.output_tile(size, stride, channels, filters, precision) if backend == "cpu" else OutputTile(1, size, size**2)
+    return BACKENDS[backend].output_tile(size, stride, channels, filters, precision)
 
 
-def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[dispatch.Answer]:
+def prepare(
+    params: BlockParams, weight: Tensor, bias: Tensor | None = None, *, mean: Sequence[float] = (), scale: float = 1.0
+) -> PreparedBlock:
+    """The block of these operands on the device of `weight`, ready for any number of works by the backend that is chosen now.
+
+    params: the problem, whose extents are of no account. weight [F, C / groups, S, S], bias [F]: of params.weight_dtype; they
+    are copied, so what becomes of them does not matter. mean, scale: as in `block_regions`. Raises BackendError when no backend
+    can run it.
+    """
+    operands = Operands(owned(weight), None if bias is None else owned(bias), tuple(mean), float(scale))
+    return PreparedBlock(params, _backend_of(params, weight.device).prepare(params, operands))
+
+
+def explain(params: BlockParams, device: torch.device | str = "cpu") -> list[backends.Answer]:
     """Every backend's answer to one block problem, in order of preference."""
-    return dispatch.explain(BACKENDS, params, torch.device(device))
-
-
-class _Block(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_pixels: Any) -> Tensor:
-        result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat_and_pixels)
-        *flat, mean, scale = flat_and_pixels
-        pool, norm = flat[4:6]
-        plain = not pool and not norm  # `kept.result`, which torch.compile cannot trace
-        ctx.save_for_backward(x, weight, bias, result if plain else values, hits)
-        ctx.flat, ctx.pixels = flat, (mean, scale)
-        return result  # type: ignore[no-any-return]
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        needs = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.dcnn_fast.block_backward(grad, *ctx.saved_tensors, *ctx.flat, needs, *ctx.pixels)
-        rest = (*ctx.flat, *ctx.pixels)
-        return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in rest))
+    return backends.explain(BACKENDS, params, torch.device(device))
 
 
 def _floats_of(x: Tensor, params: BlockParams, mean: Sequence[float], scale: float) -> Tensor:
@@ -181,21 +180,26 @@ def _floats_of(x: Tensor, params: BlockParams, mean: Sequence[float], scale: flo
     return x if scale == 1 else x * scale
 
 
+def _backend_of(params: BlockParams, device: torch.device) -> BlockBackend:
+    """The backend that runs a problem."""
+    return BACKENDS[backends.choose(BACKENDS, params, device)]
+
+
 def _whole_images(
-    x: Tensor, weight: Tensor, flat: Sequence[Any], mean: Sequence[float], scale: float, *, backward: bool
-) -> tuple[Any, BlockParams, Tensor, dict[str, Any]]:
-    """The backend of a problem of whole images, the problem, x as that backend takes it, and what else it is told of pixels."""
+    x: Tensor, weight: Tensor, bias: Tensor | None, flat: Sequence[Any], mean: Sequence[float], scale: float, *, backward: bool
+) -> tuple[BlockBackend, BlockParams, Operands, Tensor]:
+    """The backend of a problem of whole images, the problem, and its operands and x as that backend takes them."""
     params = replace(params_of(x, weight, BlockOptions.from_flat(*flat)), dtype=weight.dtype)
-    backend = BACKENDS[dispatch.choose(BACKENDS, params.gradient() if backward else params, x.device)]
-    if backend is cpu:
-        return backend, params, x, {"mean": mean, "scale": scale}
-    return backend, params, _floats_of(x, params, mean, scale), {}
+    backend = _backend_of(params.gradient() if backward else params, x.device)
+    if backend.takes_bytes:
+        return backend, params, Operands(weight, bias, mean, scale), x
+    return backend, params, Operands(weight, bias), _floats_of(x, params, mean, scale)
 
 
 def _run_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
     *flat, mean, scale = rest
-    backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=False)
-    return _channels_last(backend.forward(x, weight, bias, params, **pixels))
+    backend, params, operands, x = _whole_images(x, weight, bias, flat, mean, scale, backward=False)
+    return _channels_last(backend.forward(params, operands, x))
 
 
 def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
@@ -206,12 +210,12 @@ def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> T
 
 def _run_training(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     *flat, mean, scale = rest
-    backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=True)
-    result, values, hits = backend.training(x, weight, bias, params, **pixels)
+    backend, params, operands, x = _whole_images(x, weight, bias, flat, mean, scale, backward=True)
+    made = backend.training(params, operands, x)
     return (
-        _channels_last(result),
-        weight.new_empty(0) if values is None else _channels_last(values),
-        weight.new_empty(0) if hits is None else _channels_last(hits),
+        _channels_last(made.result),
+        weight.new_empty(0) if made.values is None else _channels_last(made.values),
+        weight.new_empty(0) if made.hits is None else _channels_last(made.hits),
     )
 
 
@@ -230,17 +234,14 @@ def _run_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor, hits: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     *flat, needs, mean, scale = rest
-    backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=True)
+    backend, params, operands, x = _whole_images(x, weight, bias, flat, mean, scale, backward=True)
     kept = params.kept
-    grads = backend.backward(
-        grad, x, weight, bias, values if kept.values or kept.result else None, hits if kept.hits else None, params.gradient(),
-        needs, **pixels,
-    )  # fmt: skip
-    grad_x, grad_weight, grad_bias = grads
+    saved = Saved(values if kept.values or kept.result else None, hits if kept.hits else None)
+    made = backend.backward(params.gradient(), operands, x, saved, grad, Needs(*needs))
     return (
-        weight.new_empty(0) if grad_x is None else _channels_last(grad_x),
-        weight.new_empty(0) if grad_weight is None else _channels_last(grad_weight),
-        weight.new_empty(0) if grad_bias is None else grad_bias.contiguous(),
+        weight.new_empty(0) if made.x is None else _channels_last(made.x),
+        weight.new_empty(0) if made.weight is None else _channels_last(made.weight),
+        weight.new_empty(0) if made.bias is None else made.bias.contiguous(),
     )
 
 
@@ -263,20 +264,16 @@ def _run_regions(
     *flat, mean, scale, _ = rest
     results = _fake_regions(sources, regions, pieces, stores, outputs, weight, bias, *rest)
     table = RegionList(regions, pieces, stores, _triples(outputs))
-    _execute(sources, table, weight, bias, BlockOptions.from_flat(*flat), mean, scale, results)
+    _execute(Work(sources, table, results), Operands(weight, bias, mean, scale), BlockOptions.from_flat(*flat))
     return results
 
 
-def _execute(
-    sources: Sequence[Tensor], table: RegionList, weight: Tensor, bias: Tensor | None, options: BlockOptions,
-    mean: Sequence[float], scale: float, out: Sequence[Tensor],
-) -> None:  # fmt: skip
-    """Write the regions' results to `out` with the backend that can; nothing where there is nowhere to write to."""
-    if not out:
+def _execute(work: Work, operands: Operands, options: BlockOptions) -> None:
+    """Do the work with the backend that can; nothing where there is nowhere to write to."""
+    if not work.outputs:
         return
-    params = _regions_params(sources, weight, options, out[0].dtype)
-    backend = BACKENDS[dispatch.choose(BACKENDS, params, weight.device)]
-    backend.regions(sources, table, weight, bias, params, mean, scale, out)
+    params = _regions_params(work.sources, operands.weight, options, work.outputs[0].dtype)
+    _backend_of(params, operands.weight.device).prepare(params, operands).run(work)
 
 
 def _fake_regions(
@@ -411,10 +408,12 @@ __all__ = [
     "BlockParams",
     "OutputTile",
     "Precision",
+    "PreparedBlock",
     "Ties",
     "block",
     "block_regions",
     "explain",
     "output_tile",
     "params_of",
+    "prepare",
 ]

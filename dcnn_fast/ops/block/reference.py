@@ -7,112 +7,138 @@ float32 or float64.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.plain_torch import plainly
 from dcnn_fast.ops.pool import reference as pools
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.ops.region import Piece, Region, RegionList, Store
+from dcnn_fast.ops.region import Piece, Region, Store
 from dcnn_fast.spec import Pool
 
 
-def can_run(params: BlockParams, device: torch.device) -> str | None:
-    """The reference runs everything, everywhere."""
-    return None
+@dataclass(frozen=True)
+class ReferencePrepared(Prepared):
+    """The operands as they are."""
+
+    params: BlockParams
+    operands: Operands
+    launches = None
+
+    def run(self, work: Work) -> None:
+        """Write every region's pieces to the work's outputs, region by region."""
+        run(self.params, self.operands, work)
+
+
+class ReferenceBlock(BlockBackend):
+    """The block stated plainly."""
+
+    takes_bytes = False
+
+    def can_run(self, params: BlockParams, device: torch.device) -> str | None:
+        """The reference runs everything, everywhere."""
+        return None
+
+    def prepare(self, params: BlockParams, operands: Operands) -> ReferencePrepared:
+        """The operands as they are."""
+        return ReferencePrepared(params, operands)
+
+    def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
+        """The block's result, [N, F, H, W] in params.out_dtype."""
+        return forward(params, operands, x)
+
+    def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
+        """`forward`, and what `params.kept` says."""
+        return training(params, operands, x)
+
+    def backward(
+        self, params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs
+    ) -> Gradients:
+        """The gradients that are needed."""
+        return backward(params, operands, x, saved, grad, needs)
+
+
+BACKEND = ReferenceBlock()
 
 
 @plainly
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
+def forward(params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
     """The block's result, [N, F, H, W] in params.out_dtype."""
-    relu = _conv_relu(x, weight, bias, params)
+    relu = _conv_relu(x, operands, params)
     return _tail(relu, params.options)[-1].to(params.out_dtype)
 
 
 @plainly
-def training(
-    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def training(params: BlockParams, operands: Operands, x: Tensor) -> Training:
     """The block's result, and what `params.kept` says of the norm's input, in the result's dtype, and the pool's hits."""
     options, kept = params.options, params.kept
-    relu = _conv_relu(x, weight, bias, params)
+    relu = _conv_relu(x, operands, params)
     stages = _tail(relu, options)
     hits = pools.hits(relu, options.pool, options.rounding) if kept.hits and options.pool is not None else None
-    return stages[-1].to(params.out_dtype), stages[-2].to(params.out_dtype) if kept.values else None, hits
+    return Training(stages[-1].to(params.out_dtype), stages[-2].to(params.out_dtype) if kept.values else None, hits)
 
 
 @plainly
-def backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
-    params: BlockParams, needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients of x, weight and bias from `grad` of the result; None where `needs` is False.
+def backward(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs) -> Gradients:
+    """Gradients of x, weight and bias from `grad` of the result; None where not needed.
 
-    values: the norm's input or, where `params.kept` says so, the result. At a ReLU input of 0 the gradient is 0; `ties` decides
-    how the pool shares its gradient.
+    At a ReLU input of 0 the gradient is 0; `ties` decides how the pool shares its gradient.
     """
+    weight, bias = operands.weight, operands.bias
     options, kept = params.options, params.kept
     grad = grad.to(_compute_dtype(x.dtype))
     if kept.again:
-        relu = _conv_relu(x, weight, bias, params)
+        relu = _conv_relu(x, operands, params)
         grad = _tail_backward(grad, relu, options) * (relu > 0)
     else:
         if options.norm is not None:
-            assert values is not None
-            grad = norms.backward(grad, values.to(grad.dtype), options.norm)
+            assert saved.values is not None
+            grad = norms.backward(grad, saved.values.to(grad.dtype), options.norm)
         if options.pool is not None:
-            assert hits is not None
-            grad = pools.backward_of_hits(grad, hits, params.conv_shape, options.pool, options.rounding, options.ties)
+            assert saved.hits is not None
+            grad = pools.backward_of_hits(grad, saved.hits, params.conv_shape, options.pool, options.rounding, options.ties)
         else:
-            assert values is not None
-            grad = grad * (values > 0)
+            assert saved.values is not None
+            grad = grad * (saved.values > 0)
     padded = _pad(x.to(grad.dtype), params)
     operand, kernel = (_rounded(tensor, options.precision) for tensor in (padded, weight.to(grad.dtype)))
     grad_padded, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
         grad, operand, kernel, [params.filters], [options.stride] * 2, [0, 0], [1, 1], False, [0, 0], options.groups,
-        [needs[0], needs[1], needs[2] and bias is not None],
+        [needs.x, needs.weight, needs.bias and bias is not None],
     )  # fmt: skip
     grad_x = None
-    if needs[0]:
+    if needs.x:
         crop = grad_padded[:, :, options.padding :, options.padding :][:, :, : params.height, : params.width]
         missing = (0, params.width - crop.shape[3], 0, params.height - crop.shape[2])
         grad_x = F.pad(crop, missing).to(x.dtype)
-    return (
+    return Gradients(
         grad_x,
-        grad_weight.to(weight.dtype) if needs[1] else None,
-        grad_bias.to(bias.dtype) if needs[2] and bias is not None else None,
+        grad_weight.to(weight.dtype) if needs.weight else None,
+        grad_bias.to(bias.dtype) if needs.bias and bias is not None else None,
     )
 
 
 @plainly
-def regions(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """Write every region's pieces to `outputs`, region by region.
+def run(params: BlockParams, operands: Operands, work: Work) -> None:
+    """Write every region's pieces to the work's outputs, region by region.
 
     A pixel inside a region's window enters as (pixel - mean) * scale; outside it, as zero.
     """
-    dtype = _compute_dtype(weight.dtype)
-    for region in regions:
-        patch = _patch(sources[region.source][region.image], region, params, mean, scale, dtype)
-        relu = _conv_relu_padded(patch, weight, bias, params.options)
+    dtype = _compute_dtype(operands.weight.dtype)
+    for region in work.regions:
+        patch = _patch(work.sources[region.source][region.image], region, params, operands, dtype)
+        relu = _conv_relu_padded(patch, operands, params.options)
         for piece in region.pieces:
             values = _piece(relu, piece, params.options)
             for store in piece.stores:
-                _store(outputs[store.output], store, values)
+                _store(work.outputs[store.output], store, values)
 
 
 def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -150,12 +176,12 @@ def _pad(x: Tensor, params: BlockParams) -> Tensor:
     return F.pad(x, (pad, width - pad - x.shape[3], pad, height - pad - x.shape[2]))
 
 
-def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
-    return _conv_relu_padded(_pad(x.to(_compute_dtype(x.dtype)), params), weight, bias, params.options)
+def _conv_relu(x: Tensor, operands: Operands, params: BlockParams) -> Tensor:
+    return _conv_relu_padded(_pad(x.to(_compute_dtype(x.dtype)), params), operands, params.options)
 
 
-def _conv_relu_padded(x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> Tensor:
-    weight = weight.to(x.dtype)
+def _conv_relu_padded(x: Tensor, operands: Operands, options: BlockOptions) -> Tensor:
+    weight, bias = operands.weight.to(x.dtype), operands.bias
     with torch.backends.cudnn.flags(allow_tf32=False) if x.is_cuda else nullcontext():
         if options.precision == "bf16x3":
             (high, low), (weight_high, weight_low) = _split(x), _split(weight)
@@ -209,9 +235,7 @@ def _stages(options: BlockOptions) -> tuple[str, str]:
     return ("pool", "norm") if options.order == "conv-pool-norm" else ("norm", "pool")
 
 
-def _patch(
-    image: Tensor, region: Region, params: BlockParams, mean: Sequence[float], scale: float, dtype: torch.dtype
-) -> Tensor:
+def _patch(image: Tensor, region: Region, params: BlockParams, operands: Operands, dtype: torch.dtype) -> Tensor:
     """The pixels [1, C, H, W] that a region's convolutions read, zero outside its window."""
     stride, size = params.options.stride, params.size
     height, width = (region.rows - 1) * stride + size, (region.cols - 1) * stride + size
@@ -222,9 +246,9 @@ def _patch(
     if bottom <= top or right <= left:
         return patch
     pixels = image[:, top:bottom, left:right].to(dtype)
-    if mean:
-        pixels = pixels - torch.tensor(mean, dtype=dtype, device=image.device)[:, None, None]
-    patch[0, :, top - region.top : bottom - region.top, left - region.left : right - region.left] = pixels * scale
+    if operands.mean:
+        pixels = pixels - torch.tensor(operands.mean, dtype=dtype, device=image.device)[:, None, None]
+    patch[0, :, top - region.top : bottom - region.top, left - region.left : right - region.left] = pixels * operands.scale
     return patch
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.head import reference, triton
+from dcnn_fast.ops.head.backend import HeadBackend, Operands
 from dcnn_fast.ops.head.params import HeadParams
 from dcnn_fast.ops.registry import register, require_tensors
 
-BACKENDS: dict[str, Any] = {"triton": triton, "reference": reference}
+BACKENDS: Mapping[str, HeadBackend] = {"triton": triton.BACKEND, "reference": reference.BACKEND}
 
 _WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -72,11 +72,8 @@ def _run(
         tuple(x.shape[0] for x in features), tuple(x.shape[1] for x in features), tuple(w.shape[0] for w in weights),
         sum(counts), len(counts), label_weight.shape[0], weights[0].dtype, label_weight.dtype,
     )  # fmt: skip
-    backend = BACKENDS[dispatch.choose(BACKENDS, params, label_weight.device)]
-    result: tuple[Tensor, Tensor, Tensor] = backend.forward(
-        features, weights, biases, label_weight, label_bias, counts, window_of, params
-    )
-    return result
+    operands = Operands(features, weights, biases, label_weight, label_bias, counts, window_of)
+    return BACKENDS[choose(BACKENDS, params, label_weight.device)].forward(params, operands)
 
 
 def _fake(

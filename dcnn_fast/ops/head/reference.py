@@ -2,53 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.head.backend import HeadBackend, Operands, Results
 from dcnn_fast.ops.head.params import HeadParams
 from dcnn_fast.ops.linear import reference as linear
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.plain_torch import plainly
 
 
-def can_run(params: HeadParams, device: torch.device) -> str | None:
-    """The reference runs everything, everywhere."""
-    return None
+class ReferenceHead(HeadBackend):
+    """The head stated plainly."""
+
+    def can_run(self, params: HeadParams, device: torch.device) -> str | None:
+        """The reference runs everything, everywhere."""
+        return None
+
+    def forward(self, params: HeadParams, operands: Operands) -> Results:
+        """Probabilities [views, labels], their means and standard deviations [images, labels]."""
+        return forward(params, operands)
 
 
 @plainly
-def forward(
-    features: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    label_weight: Tensor,
-    label_bias: Tensor,
-    counts: Sequence[int],
-    window_of: Sequence[Tensor | None],
-    params: HeadParams,
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(params: HeadParams, operands: Operands) -> Results:
     """Probabilities [views, labels], their means and standard deviations [images, labels]."""
     columns = []
-    for x, weight, bias, rows in zip(features, weights, biases, window_of, strict=True):
+    for x, weight, bias, rows in zip(operands.features, operands.weights, operands.biases, operands.window_of, strict=True):
         rounded = x.to(weight.dtype).to(params.dtype)
         hidden = _linear(rounded, weight.to(params.dtype), bias, relu=True)
         columns.append(hidden if rows is None else _taken(hidden, rows))
-    logits = _linear(torch.cat(columns, dim=1), label_weight, label_bias, relu=False)
+    logits = _linear(torch.cat(columns, dim=1), operands.label_weight, operands.label_bias, relu=False)
     probs = logits.double().softmax(dim=1)
-    images = torch.split(probs, list(counts))
+    images = torch.split(probs, list(operands.counts))
     mean = torch.stack([image.mean(0) for image in images]) if images else probs
     std = torch.stack([image.std(0, correction=0) for image in images]) if images else probs
-    return probs.to(params.dtype), mean.to(params.dtype), std.to(params.dtype)
+    return Results(probs.to(params.dtype), mean.to(params.dtype), std.to(params.dtype))
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
     # A matrix whose rows are not in order would be summed in another one.
-    return linear.forward(x, weight.contiguous(), bias, LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype))
+    return linear.forward(LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype), x, weight.contiguous(), bias)
 
 
 def _taken(hidden: Tensor, rows: Tensor) -> Tensor:
     inside = (rows >= 0) & (rows < len(hidden))
     padded = torch.cat([hidden, hidden.new_full((1, hidden.shape[1]), torch.nan)])
     return padded[torch.where(inside, rows, len(hidden))]
+
+
+BACKEND = ReferenceHead()

@@ -6,66 +6,54 @@ column; the label layer waits for whole rows of all of them, which only a second
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
-from torch import Tensor
 
 from dcnn_fast.ops import launch
+from dcnn_fast.ops.head.backend import HeadBackend, Operands, Results
 from dcnn_fast.ops.head.params import HeadParams
 
 MAX_LABELS = 64  # a program holds all labels of its views
 
 
-def can_run(params: HeadParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := launch.refused(device):
-        return why
-    if params.dtype != torch.float32:
-        return f"the Triton kernel sums in float32, not in {params.dtype}"
-    if params.labels > MAX_LABELS:
-        return f"the Triton kernel takes up to {MAX_LABELS} labels, not {params.labels}"
-    return None
+class TritonHead(HeadBackend):
+    """The head on Triton."""
+
+    def can_run(self, params: HeadParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := launch.refused(device):
+            return why
+        if params.dtype != torch.float32:
+            return f"the Triton kernel sums in float32, not in {params.dtype}"
+        if params.labels > MAX_LABELS:
+            return f"the Triton kernel takes up to {MAX_LABELS} labels, not {params.labels}"
+        return None
+
+    def forward(self, params: HeadParams, operands: Operands) -> Results:
+        """Probabilities [views, labels], their means and standard deviations [images, labels]."""
+        like = operands.label_weight
+        mean, std = like.new_empty(2, params.images, params.labels)
+        results = Results(like.new_empty(params.views, params.labels), mean, std)
+        for what in launches_of(params, operands, results):
+            launch.launch(what)
+        return results
 
 
-def forward(
-    features: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    label_weight: Tensor,
-    label_bias: Tensor,
-    counts: Sequence[int],
-    window_of: Sequence[Tensor | None],
-    params: HeadParams,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities [views, labels], their means and standard deviations [images, labels]."""
-    probs = label_weight.new_empty(params.views, params.labels)
-    mean, std = label_weight.new_empty(2, params.images, params.labels)
-    operands = (features, weights, biases, label_weight, label_bias, counts, window_of)
-    for what in planned(*operands, params, (probs, mean, std)):
-        launch.launch(what)
-    return probs, mean, std
+BACKEND = TritonHead()
 
 
-def planned(
-    features: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    label_weight: Tensor,
-    label_bias: Tensor,
-    counts: Sequence[int],
-    window_of: Sequence[Tensor | None],
-    params: HeadParams,
-    results: tuple[Tensor, Tensor, Tensor],
-) -> tuple[launch.Launch, launch.Launch]:
-    """The two launches, which write to `results`: probs, mean and std, contiguous."""
+def launches_of(params: HeadParams, operands: Operands, results: Results) -> tuple[launch.Launch, launch.Launch]:
+    """The two launches, which write to `results`, each contiguous."""
     import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
 
     from dcnn_fast.ops.head.triton_kernels import label_kernel, layer_kernel  # noqa: PLC0415
 
-    features, weights, biases = ([each.contiguous() for each in tensors] for tensors in (features, weights, biases))
-    indices = [None if rows is None else rows.contiguous() for rows in window_of]
+    features, weights, biases = (
+        [each.contiguous() for each in tensors] for tensors in (operands.features, operands.weights, operands.biases)
+    )
+    label_weight, label_bias, counts = operands.label_weight, operands.label_bias, operands.counts
+    indices = [None if rows is None else rows.contiguous() for rows in operands.window_of]
     sizes = [r * o for r, o in zip(params.rows, params.outputs, strict=True)]
     hidden = label_weight.new_empty(sum(sizes))
     # A column in the table: the addresses of features, weight, bias and the views' rows (0: row i is view i's), the number of

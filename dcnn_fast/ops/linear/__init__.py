@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.linear import cpu, reference, triton
+from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register, require_tensors
 
-BACKENDS: dict[str, Any] = {"triton": triton, "cpu": cpu, "reference": reference}
+BACKENDS: Mapping[str, LinearBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
@@ -38,8 +39,7 @@ def _params_of(x: Tensor, weight: Tensor, relu: bool) -> LinearParams:
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
     params = _params_of(x, weight, relu)
-    result: Tensor = BACKENDS[dispatch.choose(BACKENDS, params, x.device)].forward(x, weight, bias, params)
-    return result
+    return BACKENDS[choose(BACKENDS, params, x.device)].forward(params, x, weight, bias)
 
 
 def _fake(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:

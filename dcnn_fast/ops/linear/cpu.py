@@ -6,28 +6,34 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.memory import contiguous, copied, empty
 
 
-def can_run(params: LinearParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := engine.reason():
-        return why
-    if device.type != "cpu":
-        return f"the C++ engine runs on the cpu, not on {device.type}"
-    if params.dtype != torch.float32:
-        return f"the C++ engine takes float32, not {params.dtype}"
-    if params.precision not in ("ieee", "bf16"):
-        return f"the C++ engine computes in ieee fp32 or bf16, not in {params.precision}"
-    return None
+class CpuLinear(LinearBackend):
+    """The layer on the C++ engine."""
+
+    def can_run(self, params: LinearParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := engine.reason():
+            return why
+        if device.type != "cpu":
+            return f"the C++ engine runs on the cpu, not on {device.type}"
+        if params.dtype != torch.float32:
+            return f"the C++ engine takes float32, not {params.dtype}"
+        if params.precision not in ("ieee", "bf16"):
+            return f"the C++ engine computes in ieee fp32 or bf16, not in {params.precision}"
+        return None
+
+    def forward(self, params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [rows, inputs] -> [rows, outputs], the outputs spread over `engine.threads()` threads."""
+        result = empty((params.rows, params.outputs))
+        run(engine.isa(), x, weight, bias, params, result, engine.threads())
+        return result
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
-    """x: [rows, inputs] -> [rows, outputs], the outputs spread over `engine.threads()` threads."""
-    result = empty((params.rows, params.outputs))
-    run(engine.isa(), x, weight, bias, params, result, engine.threads())
-    return result
+BACKEND = CpuLinear()
 
 
 def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams, result: Tensor, threads: int) -> None:

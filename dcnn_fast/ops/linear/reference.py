@@ -11,17 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.plain_torch import plainly
 
 
-def can_run(params: LinearParams, device: torch.device) -> str | None:
-    """The reference runs everything, everywhere."""
-    return None
+class ReferenceLinear(LinearBackend):
+    """The layer stated plainly."""
+
+    def can_run(self, params: LinearParams, device: torch.device) -> str | None:
+        """The reference runs everything, everywhere."""
+        return None
+
+    def forward(self, params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [rows, inputs] -> [rows, outputs]."""
+        return forward(params, x, weight, bias)
 
 
 @plainly
-def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
+def forward(params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x: [rows, inputs] -> [rows, outputs]. 16-bit operands are multiplied and summed in float32."""
     if params.precision == "bf16":
         x = x.bfloat16()
@@ -38,3 +46,6 @@ def _products(x: Tensor, weight: Tensor) -> Tensor:
     for row, out in zip(np.ascontiguousarray(x.detach().numpy()), result.numpy(), strict=True):
         np.einsum("oi,i->o", filters, row, out=out)
     return result
+
+
+BACKEND = ReferenceLinear()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops import launch
+from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 
 _ROWS, _OUTPUTS = 64, 64  # of a program
@@ -14,28 +15,35 @@ _BLOCK = 1024  # values of a program that adds slices
 _COUNTED = 2**31  # what is counted in 32 bits
 
 
-def can_run(params: LinearParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := launch.refused(device):
-        return why
-    if params.dtype == torch.float64:
-        return "the Triton kernel sums in float32, not in float64"
-    if params.precision not in ("ieee", "bf16"):
-        return f"the Triton kernel multiplies in ieee or bf16, not in {params.precision}"
-    if max(params.rows, params.inputs, params.outputs) > _COUNTED - _BLOCK:
-        return f"the Triton kernel counts rows, inputs and outputs below 2**31, not {params}"
-    return None
+class TritonLinear(LinearBackend):
+    """The layer on Triton."""
+
+    def can_run(self, params: LinearParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := launch.refused(device):
+            return why
+        if params.dtype == torch.float64:
+            return "the Triton kernel sums in float32, not in float64"
+        if params.precision not in ("ieee", "bf16"):
+            return f"the Triton kernel multiplies in ieee or bf16, not in {params.precision}"
+        if max(params.rows, params.inputs, params.outputs) > _COUNTED - _BLOCK:
+            return f"the Triton kernel counts rows, inputs and outputs below 2**31, not {params}"
+        return None
+
+    def forward(self, params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [rows, inputs] -> [rows, outputs], in x's dtype."""
+        out = torch.empty(params.rows, params.outputs, dtype=x.dtype, device=x.device)
+        for what in launches_of(params, x, weight, bias, out):
+            launch.launch(what)
+        return out
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams) -> Tensor:
-    """x: [rows, inputs] -> [rows, outputs], in x's dtype."""
-    out = torch.empty(params.rows, params.outputs, dtype=x.dtype, device=x.device)
-    for what in planned(x, weight, bias, params, out):
-        launch.launch(what)
-    return out
+BACKEND = TritonLinear()
 
 
-def planned(x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams, out: Tensor) -> tuple[launch.Launch, launch.Launch]:
+def launches_of(
+    params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor
+) -> tuple[launch.Launch, launch.Launch]:
     """The two launches, which write to `out` (contiguous)."""
     from dcnn_fast.ops.linear.triton_kernels import product_kernel, sum_kernel  # noqa: PLC0415 - Triton on first use
 

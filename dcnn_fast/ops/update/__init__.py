@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.registry import register, require_tensors
 from dcnn_fast.ops.update import cpu, reference, triton
+from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, dense, same_order
 
-BACKENDS: dict[str, Any] = {"triton": triton, "cpu": cpu, "reference": reference}
+BACKENDS: Mapping[str, UpdateBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
 
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -59,12 +59,13 @@ def _run(
     moving = [row for row in zip(parameters, gradients, increments, rates, momenta, decays, strict=True) if row[3] != 0]
     if not moving:
         return
-    weights, _, steps, *_ = columns = [list(column) for column in zip(*moving, strict=True)]
+    step = Step(*(list(column) for column in zip(*moving, strict=True)))
+    weights, steps = step.parameters, step.increments
     params = UpdateParams(
         tuple(w.numel() for w in weights), weights[0].dtype, steps[0].dtype,
-        all(dense(w) and same_order(w, step) for w, step in zip(weights, steps, strict=True)),
+        all(dense(w) and same_order(w, own) for w, own in zip(weights, steps, strict=True)),
     )  # fmt: skip
-    BACKENDS[dispatch.choose(BACKENDS, params, weights[0].device)].update(*columns, params)
+    BACKENDS[choose(BACKENDS, params, weights[0].device)].update(params, step)
 
 
 def _fake(

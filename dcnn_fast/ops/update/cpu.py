@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
 # csrc/cpu/update.h
@@ -18,32 +16,30 @@ _KINDS = {
 }
 
 
-def can_run(params: UpdateParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := engine.reason():
-        return why
-    if device.type != "cpu":
-        return f"the C++ engine runs on the cpu, not on {device.type}"
-    if (params.dtype, params.step_dtype) not in _KINDS:
-        return f"the C++ engine updates float32, float64 and bfloat16, not {str(params.dtype).removeprefix('torch.')}"
-    if not params.in_step:
-        return "the C++ engine takes parameters without gaps in memory, and increments that lie as their parameters do"
-    return None
+class CpuUpdate(UpdateBackend):
+    """The update on the C++ engine."""
+
+    def can_run(self, params: UpdateParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := engine.reason():
+            return why
+        if device.type != "cpu":
+            return f"the C++ engine runs on the cpu, not on {device.type}"
+        if (params.dtype, params.step_dtype) not in _KINDS:
+            return f"the C++ engine updates float32, float64 and bfloat16, not {str(params.dtype).removeprefix('torch.')}"
+        if not params.in_step:
+            return "the C++ engine takes parameters without gaps in memory, and increments that lie as their parameters do"
+        return None
+
+    def update(self, params: UpdateParams, step: Step) -> None:
+        """In place. A value's bits are its own, on any number of threads, and those of the reference."""
+        laid = [laid_like(g, w) for g, w in zip(step.gradients, step.parameters, strict=True)]
+        columns = step.parameters, laid, step.increments, step.rates, step.momenta, step.decays
+        rows = [
+            (w.data_ptr(), g.data_ptr(), own.data_ptr(), w.numel(), rate, momentum, decay * rate)
+            for w, g, own, rate, momentum, decay in zip(*columns, strict=True)
+        ]
+        engine.load().update(rows, _KINDS[params.dtype, params.step_dtype], engine.threads())
 
 
-def update(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    increments: Sequence[Tensor],
-    rates: Sequence[float],
-    momenta: Sequence[float],
-    decays: Sequence[float],
-    params: UpdateParams,
-) -> None:
-    """In place; every rate is positive. A value's bits are its own, on any number of threads, and those of the reference."""
-    laid = [laid_like(g, w) for g, w in zip(gradients, parameters, strict=True)]
-    rows = [
-        (w.data_ptr(), g.data_ptr(), step.data_ptr(), w.numel(), rate, momentum, decay * rate)
-        for w, g, step, rate, momentum, decay in zip(parameters, laid, increments, rates, momenta, decays, strict=True)
-    ]
-    engine.load().update(rows, _KINDS[params.dtype, params.step_dtype], engine.threads())
+BACKEND = CpuUpdate()

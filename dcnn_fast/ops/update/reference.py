@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 
+from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams
 
 
-def can_run(params: UpdateParams, device: torch.device) -> str | None:
-    """The reference runs everything, everywhere."""
-    return None
+class ReferenceUpdate(UpdateBackend):
+    """The update stated plainly."""
+
+    def can_run(self, params: UpdateParams, device: torch.device) -> str | None:
+        """The reference runs everything, everywhere."""
+        return None
+
+    def update(self, params: UpdateParams, step: Step) -> None:
+        """In place."""
+        columns = step.parameters, step.gradients, step.increments, step.rates, step.momenta, step.decays
+        with torch.no_grad():
+            for w, g, own, rate, momentum, decay in zip(*columns, strict=True):
+                own.copy_(momentum * own - rate * g.to(own.dtype) - decay * rate * w.to(own.dtype))
+                w.copy_(w.to(own.dtype) + own)
 
 
-def update(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    increments: Sequence[Tensor],
-    rates: Sequence[float],
-    momenta: Sequence[float],
-    decays: Sequence[float],
-    params: UpdateParams,
-) -> None:
-    """In place; every rate is positive."""
-    with torch.no_grad():
-        for w, g, step, rate, momentum, decay in zip(parameters, gradients, increments, rates, momenta, decays, strict=True):
-            step.copy_(momentum * step - rate * g.to(step.dtype) - decay * rate * w.to(step.dtype))
-            w.copy_(w.to(step.dtype) + step)
+BACKEND = ReferenceUpdate()

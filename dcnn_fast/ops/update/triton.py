@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from dcnn_fast.ops import launch
+from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
 BLOCK = 1024  # values per program
 
 
-def can_run(params: UpdateParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := launch.refused(device):
-        return why
-    if not params.in_step:
-        return "the Triton kernel takes parameters without gaps in memory, and increments that lie as their parameters do"
-    return None
+class TritonUpdate(UpdateBackend):
+    """The update on Triton."""
+
+    def can_run(self, params: UpdateParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := launch.refused(device):
+            return why
+        if not params.in_step:
+            return "the Triton kernel takes parameters without gaps in memory, and increments that lie as their parameters do"
+        return None
+
+    def update(self, params: UpdateParams, step: Step) -> None:
+        """In place."""
+        what = launch_of(params, step)
+        if what is not None:
+            launch.launch(what)
 
 
-def update(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    increments: Sequence[Tensor],
-    rates: Sequence[float],
-    momenta: Sequence[float],
-    decays: Sequence[float],
-    params: UpdateParams,
-) -> None:
-    """In place; every rate is positive."""
-    what = planned(parameters, gradients, increments, rates, momenta, decays, params)
-    if what is not None:
-        launch.launch(what)
+BACKEND = TritonUpdate()
 
 
-def planned(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    increments: Sequence[Tensor],
-    rates: Sequence[float],
-    momenta: Sequence[float],
-    decays: Sequence[float],
-    params: UpdateParams,
-) -> launch.Launch | None:
+def launch_of(params: UpdateParams, step: Step) -> launch.Launch | None:
     """The launch; None when no parameter has a value."""
     import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
 
@@ -56,18 +45,19 @@ def planned(
     reads: list[Tensor] = []
     writes: list[Tensor] = []
     blocks = 0
-    for w, g, step, rate, momentum, decay in zip(parameters, gradients, increments, rates, momenta, decays, strict=True):
+    columns = step.parameters, step.gradients, step.increments, step.rates, step.momenta, step.decays
+    for w, g, own, rate, momentum, decay in zip(*columns, strict=True):
         if not w.numel():
             continue
         laid = laid_like(g, w)
-        addresses = (w.data_ptr(), laid.data_ptr(), step.data_ptr())
+        addresses = (w.data_ptr(), laid.data_ptr(), own.data_ptr())
         rows.append((*addresses, w.numel(), blocks, _bits(rate), _bits(momentum), _bits(decay * rate)))
         reads.append(laid)
-        writes += [w, step]
+        writes += [w, own]
         blocks += -(-w.numel() // BLOCK)
     if not rows:
         return None
-    table = launch.copied(torch.tensor(rows, dtype=torch.int64), parameters[0].device)
+    table = launch.copied(torch.tensor(rows, dtype=torch.int64), step.parameters[0].device)
     names = {torch.float64: tl.float64, torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
     constants = {
         "VALUE": names[params.dtype],

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast.ops.dispatch import choose
+from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.views import cpu, cuda
+from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
 from dcnn_fast.spec import View
 
 MAX_PLANE_PIXELS = 2**28
-BACKENDS: Mapping[str, ModuleType] = {"cuda": cuda, "cpu": cpu}
+BACKENDS: Mapping[str, ViewsBackend] = {"cuda": cuda.BACKEND, "cpu": cpu.BACKEND}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _run(
         return
     backend = BACKENDS[choose(BACKENDS, CutList(tuple(cuts)), images[0].device)]
     dense = [image if image.stride()[1:] == (image.shape[2], 1) else image.contiguous() for image in images]
-    backend.run(dense, cuts, outputs, mean, scale, background)
+    backend.run(Cutting(dense, cuts, outputs, mean, scale, background))
 
 
 def _require_images(images: Sequence[Tensor], mean: Sequence[float], dtype: torch.dtype) -> None:

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from dcnn_fast import engine
-from dcnn_fast.ops.views.cuts import Cut, CutList
+from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
+from dcnn_fast.ops.views.cuts import CutList
 from dcnn_fast.ops.views.params import ViewParams
 
 
-def can_run(cuts: CutList, device: torch.device) -> str | None:
-    """None on the cpu, else one sentence."""
-    return None if device.type == "cpu" else f"these views are made on the cpu, not on {device.type}"
+class CpuViews(ViewsBackend):
+    """Views by the engine, or by Pillow."""
+
+    def can_run(self, params: CutList, device: torch.device) -> str | None:
+        """None on the cpu, else one sentence."""
+        return None if device.type == "cpu" else f"these views are made on the cpu, not on {device.type}"
+
+    def run(self, cutting: Cutting) -> None:
+        """Write every cut to its output."""
+        opaque: dict[int, np.ndarray] = {}
+        wholes: dict[tuple[int, ViewParams], Tensor] = {}
+        offset = torch.tensor(tuple(cutting.mean) or (0.0,), dtype=torch.float32)
+        for cut, output in zip(cutting.cuts, cutting.outputs, strict=True):
+            if cut.image not in opaque:
+                opaque[cut.image] = without_alpha(cutting.images[cut.image].numpy(), cutting.background)
+            if (cut.image, cut.params) not in wholes:
+                wholes[cut.image, cut.params] = torch.from_numpy(plane(opaque[cut.image], cut.params))
+            part = wholes[cut.image, cut.params][cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
+            part = part.flip(1) if cut.flip else part
+            output.zero_()
+            output[..., :3] = part if output.dtype == torch.uint8 else (part.float() - offset) * cutting.scale
 
 
-def run(
-    images: Sequence[Tensor],
-    cuts: Sequence[Cut],
-    outputs: Sequence[Tensor],
-    mean: Sequence[float] = (),
-    scale: float = 1.0,
-    background: tuple[int, int, int] = (255, 255, 255),
-) -> None:
-    """Write cut i to outputs[i], [height, width, 4], of uint8, float16 or bfloat16; images as in `views.planes`."""
-    opaque: dict[int, np.ndarray] = {}
-    wholes: dict[tuple[int, ViewParams], Tensor] = {}
-    offset = torch.tensor(tuple(mean) or (0.0,), dtype=torch.float32)
-    for cut, output in zip(cuts, outputs, strict=True):
-        if cut.image not in opaque:
-            opaque[cut.image] = without_alpha(images[cut.image].numpy(), background)
-        if (cut.image, cut.params) not in wholes:
-            wholes[cut.image, cut.params] = torch.from_numpy(plane(opaque[cut.image], cut.params))
-        part = wholes[cut.image, cut.params][cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
-        part = part.flip(1) if cut.flip else part
-        output.zero_()
-        output[..., :3] = part if output.dtype == torch.uint8 else (part.float() - offset) * scale
+BACKEND = CpuViews()
 
 
 def without_alpha(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:

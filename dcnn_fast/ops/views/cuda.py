@@ -13,9 +13,11 @@ from torch import Tensor
 
 from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.device_tables import placed
+from dcnn_fast.ops.gpus import LEAST_CAPABILITY, SECTOR, named
 from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
 from dcnn_fast.ops.records import CUT, CUT_CHUNK, CUT_TILE
 from dcnn_fast.ops.tables import Rows, matrix, zeros
+from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.filters import bilinear
 
@@ -24,7 +26,6 @@ KERNEL = CudaKernel(
     ("cuts", "tiles", "chunks", "filters", "weights", "mean_r", "mean_g", "mean_b", "scale", "background"),
 )  # fmt: skip
 OUTPUTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2}
-SECTOR = 32  # bytes that device memory moves at least
 
 # The kernel's own numbers: bytes of its stage and its ring, and the warps of a block.
 _STAGE, _RING, _WARPS = 32768, 14336, 8
@@ -36,53 +37,42 @@ _FEW = 4  # cuts of a launch whose tables are kept for the next one
 _MAX_SIDE = 2**24  # 32 bits hold the offsets inside an image's row in the kernel
 
 
-def can_run(cuts: CutList, device: torch.device) -> str | None:
-    """None when the kernel can make the cuts on the device, else one sentence that says why not."""
-    refusal = cuda_refused(device)
-    if refusal is None and capability(device) < 80:
-        refusal = f"the kernel needs compute capability 8.0, not {capability(device) / 10}"
-    if refusal is None:
-        for cut in cuts.cuts:
+class CudaViews(ViewsBackend):
+    """Views by one launch of the kernel."""
+
+    def can_run(self, params: CutList, device: torch.device) -> str | None:
+        """None when the kernel can make the cuts on the device, else one sentence that says why not."""
+        if why := cuda_refused(device):
+            return why
+        if (found := capability(device)) < LEAST_CAPABILITY:
+            return f"the kernel needs compute capability {named(LEAST_CAPABILITY)}, not {named(found)}"
+        for cut in params.cuts:
             if max(cut.params.height, cut.params.width) > _MAX_SIDE or not _fits(cut):
                 return f"a photograph of {cut.params.width} x {cut.params.height} is too long for a tile's memory"
-    return refusal
+        return None
+
+    def run(self, cutting: Cutting) -> None:
+        """Write every cut to its output; one launch."""
+        if cutting.cuts:
+            launch(launch_of(cutting))
 
 
-def run(
-    images: Sequence[Tensor],
-    cuts: Sequence[Cut],
-    outputs: Sequence[Tensor],
-    mean: Sequence[float] = (),
-    scale: float = 1.0,
-    background: tuple[int, int, int] = (255, 255, 255),
-) -> None:
-    """Write cut i to outputs[i], [height, width, 4] contiguous, of one dtype of `OUTPUTS`; one launch.
-
-    images: uint8 [H, W, C] each, C of 1, 3, 4, pixels and channels without gaps, rows of any pitch.
-    """
-    if cuts:
-        launch(plan_launch(images, cuts, outputs, mean, scale, background))
+BACKEND = CudaViews()
 
 
-def plan_launch(
-    images: Sequence[Tensor],
-    cuts: Sequence[Cut],
-    outputs: Sequence[Tensor],
-    mean: Sequence[float] = (),
-    scale: float = 1.0,
-    background: tuple[int, int, int] = (255, 255, 255),
-) -> Launch:
-    """The launch of `run`."""
+def launch_of(cutting: Cutting) -> Launch:
+    """The launch of `CudaViews.run`."""
+    images, cuts, outputs, background = cutting.images, cutting.cuts, cutting.outputs, cutting.background
     device = outputs[0].device
     asked = tuple((cut, images[cut.image].shape[2]) for cut in cuts)
     tables = _kept_tables(asked) if len(cuts) <= _FEW else _tables_of(asked)
     rows = tables.cuts.copy()
     for row, cut, output in zip(rows, cuts, outputs, strict=True):
         row["address"], row["pitch"], row["out"] = images[cut.image].data_ptr(), images[cut.image].stride(0), output.data_ptr()
-    red, green, blue = (float(value) for value in (tuple(mean) or (0.0, 0.0, 0.0)))
+    red, green, blue = (float(value) for value in (tuple(cutting.mean) or (0.0, 0.0, 0.0)))
     args: dict[str, Any] = {
         **placed({"cuts": matrix(rows), **tables.others}, device),
-        "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(scale),
+        "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(cutting.scale),
         "background": background[0] | background[1] << 8 | background[2] << 16,
     }  # fmt: skip
     read = {cut.image: images[cut.image] for cut in cuts}

@@ -7,6 +7,7 @@ import torch
 from dcnn_fast import spec
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
+from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
 
 POOL = Pool(3, 2)
 CROSS = CrossMapNorm(5, 0.3, 0.75, 1.0)
@@ -72,3 +73,26 @@ def keywords(options: BlockOptions) -> dict:
 def runnable(params: BlockParams, device: str = "cpu") -> list[str]:
     """The backends that run the problem here."""
     return [name for name, backend in BACKENDS.items() if backend.can_run(params, torch.device(device)) is None]
+
+
+def run_by(backend, sources, table, weight, bias, params, mean, scale, outputs):
+    """One backend's results of regions, written to `outputs`."""
+    prepared = BACKENDS[backend].prepare(params, Operands(weight, bias, mean, scale))
+    prepared.run(Work(sources, table, outputs))
+
+
+def stated(x, weight, bias, params):
+    """The reference's result."""
+    return BACKENDS["reference"].forward(params, Operands(weight, bias), x)
+
+
+def training_by(backend, x, weight, bias, params):
+    """One backend's result, values and hits."""
+    made = BACKENDS[backend].training(params, Operands(weight, bias), x)
+    return made.result, made.values, made.hits
+
+
+def gradients_by(backend, grad, x, weight, bias, values, hits, params, needs=(True, True, True)):
+    """One backend's gradients of x, weight and bias."""
+    made = BACKENDS[backend].backward(params, Operands(weight, bias), x, Saved(values, hits), grad, Needs(*needs))
+    return made.x, made.weight, made.bias

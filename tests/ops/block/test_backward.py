@@ -10,9 +10,21 @@ import torch
 
 from dcnn_fast import engine, ops
 from dcnn_fast.ops import Pool
-from dcnn_fast.ops.block import cpu, reference
+from dcnn_fast.ops.backend import BackendError
+from dcnn_fast.ops.block import cpu
+from dcnn_fast.ops.block.whole import whole_images
 from tests.ops import guarded
-from tests.ops.block.problems import CROSS, POOL, SAME, keywords, operands, preset_problems, problem
+from tests.ops.block.problems import (
+    CROSS,
+    POOL,
+    SAME,
+    gradients_by,
+    keywords,
+    operands,
+    preset_problems,
+    problem,
+    training_by,
+)  # fmt: skip
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
 NORMS = [None, CROSS, SAME, ops.CrossMapNorm(4, 0.3, 0.5, 2.0), ops.SameMapNorm(4, 0.3), ops.SameMapNorm(1000, 0.3)]
@@ -63,7 +75,7 @@ def _training(isa, x, weight, bias, params, threads=2):
     made.append(guarded.output(params.out_shape) if kept.values else (None, None))
     made.append(guarded.output(params.out_shape, torch.int16) if kept.hits else (None, None))
     (result, _), (values, _), (hits, _) = made
-    cpu.run(isa, [x], cpu._whole(params), weight, bias, params, (), 1.0, [result], threads, (hits, values))
+    cpu.run(isa, [x], whole_images(params), weight, bias, params, (), 1.0, [result], threads, (hits, values))
     guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
     return result, values, hits
 
@@ -86,9 +98,9 @@ def _stated(grad, x, weight, bias, params):
     """The reference's gradients in float64."""
     wide = _wide(params)
     x, weight, bias = (None if tensor is None else tensor.double() for tensor in (x, weight, bias))
-    result, values, hits = reference.training(x, weight, bias, wide)
+    result, values, hits = training_by("reference", x, weight, bias, wide)
     values = result if params.kept.result else values
-    return reference.backward(grad.double(), x, weight, bias, values, hits, wide, (True, True, True))
+    return gradients_by("reference", grad.double(), x, weight, bias, values, hits, wide, (True, True, True))
 
 
 @cache
@@ -145,7 +157,7 @@ TIED = [
 def _tied_case(params, seed):
     x, weight, bias = _integers(params, seed)
     grad = torch.randint(-3, 4, params.out_shape, generator=torch.Generator().manual_seed(seed)).float()
-    _, _, hits = reference.training(x, weight, bias, params)
+    _, _, hits = training_by("reference", x, weight, bias, params)
     return x, weight, bias, grad, hits, _stated(grad, x, weight, bias, params)
 
 
@@ -298,5 +310,5 @@ def test_what_the_engine_cannot_do_the_reference_does_or_an_error_names(isa, mon
     ops.block(x, weight).sum().backward()
     assert x.grad.dtype == torch.float64
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cpu")
-    with pytest.raises(ops.dispatch.BackendError, match="the C\\+\\+ engine takes float32 or uint8"):
+    with pytest.raises(BackendError, match="the C\\+\\+ engine takes float32 or uint8"):
         ops.block(x, weight)

@@ -9,9 +9,9 @@ import torch
 
 from dcnn_fast import engine, ops
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
-from dcnn_fast.ops.block import cpu, reference
+from dcnn_fast.ops.block import BACKENDS, cpu
 from dcnn_fast.ops.region import of_windows, whole
-from tests.ops.block.problems import CROSS, SAME, SMALL, operands, preset_problems, problem
+from tests.ops.block.problems import CROSS, SAME, SMALL, operands, preset_problems, problem, run_by, stated
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
 NORMS = [
@@ -102,7 +102,7 @@ def test_values_are_the_references(isa, params):
         with pytest.raises(ValueError, match="no tile unit for bf16x3"):
             _run(isa, [x], whole(params.images, params.height, params.width, **_geometry(params)), weight, bias, params)
         return
-    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
     table = whole(params.images, params.height, params.width, **_geometry(params))
     (result,) = _run(isa, [_poisoned(x)], table, weight, bias, params)
     error = (result.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-3)
@@ -139,7 +139,7 @@ def test_bytes_windows_and_mean(isa, norm, order):
     table = of_windows(windows, 21, 21, **_geometry(params))
     mean, scale = (120.25, 110.0, 99.5), 1 / 64
     expected = torch.empty(5, 20, *[table.outputs[0][1]] * 2, dtype=torch.float64)
-    reference.regions([pixels], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
+    run_by("reference", [pixels], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
     for source in (pixels, pixels.contiguous(memory_format=torch.channels_last)):
         (result,) = _run(isa, [source], table, weight, bias, params, mean, scale)
         assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
@@ -214,7 +214,7 @@ def test_a_nan_pixel_reaches_every_output_that_sees_it(isa, precision):
     if not _reaches(isa, params):
         return
     x[0, 0, 4, 4] = float("nan")
-    expected = reference.forward(x, weight, bias, params).isnan()
+    expected = stated(x, weight, bias, params).isnan()
     (result,) = _run(isa, [x], whole(1, 9, 9, **_geometry(params)), weight, bias, params)
     assert torch.equal(result.isnan(), expected)
 
@@ -226,8 +226,8 @@ def test_bf16x3_errs_by_no_more_than_its_products_may(isa):
         return
     x, weight, _ = operands(params)
     table = whole(1, 20, 17, **_geometry(params))
-    exact = reference.forward(x.double(), weight.double(), None, _in(_wide(params), "ieee"))
-    magnitudes = reference.forward(x.double().abs(), weight.double().abs(), None, _in(_wide(params), "ieee"))
+    exact = stated(x.double(), weight.double(), None, _in(_wide(params), "ieee"))
+    magnitudes = stated(x.double().abs(), weight.double().abs(), None, _in(_wide(params), "ieee"))
     (result,) = _run(isa, [x], table, weight, None, params)
     (rounded,) = _run(isa, [x], table, weight, None, _in(params, "bf16"))
     error = (result.double() - exact).abs()
@@ -278,7 +278,7 @@ def test_weights_of_another_dtype_are_refused(isa):
     params = problem(1, 3, 9, 9, 4, 3, torch.uint8)
     for weight_dtype in (torch.float64, torch.float16):
         asked = replace(params, out_dtype=torch.float32, weight_dtype=weight_dtype)
-        assert "weights in float32" in cpu.can_run(asked, torch.device("cpu"))
+        assert "weights in float32" in BACKENDS["cpu"].can_run(asked, torch.device("cpu"))
 
 
 def test_the_public_function_uses_the_forced_instruction_set(isa, monkeypatch):

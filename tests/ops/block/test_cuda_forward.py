@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ import torch.nn.functional as F
 
 from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
-from dcnn_fast.ops.block import cuda, reference
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.cuda import config as cuda_config
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.cuda_compile import sources
@@ -18,7 +20,7 @@ from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
 from dcnn_fast.plan import brute_force, share
-from tests.ops.block.problems import CROSS, POOL, operands, preset_problems, problem
+from tests.ops.block.problems import CROSS, POOL, operands, preset_problems, problem, run_by, stated
 from tests.ops.cuda_copy import COMPILERS, ptx_by
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.plan import networks
@@ -28,6 +30,7 @@ from tools.simulated import simulated
 
 HALVES = (torch.float16, torch.bfloat16)
 CPU = torch.device("cpu")
+_STAGED = partial(run_by, "cuda")
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +59,10 @@ def _whole(params):
     return whole(params.images, params.height, params.width, **_geometry(params))
 
 
-def _run(sources, table, weight, bias, params, mean=(), scale=1.0, run=cuda.regions):
+def _run(sources, table, weight, bias, params, mean=(), scale=1.0, run=_STAGED):
     """Outputs between canaries that must stay; what nothing is stored to stays NaN."""
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
-    assert cuda.can_run(params, CPU) is None
+    assert BACKENDS["cuda"].can_run(params, CPU) is None
     run(sources, table, weight, bias, params, mean, scale, [tensor for tensor, _ in made])
     assert_untouched(*(buffer for _, buffer in made))
     return [tensor for tensor, _ in made]
@@ -71,7 +74,7 @@ def _error(result, expected):
 
 
 def _expected(x, weight, bias, params):
-    return reference.forward(x.double(), weight.double(), None if bias is None else bias.double(), _wide(params))
+    return stated(x.double(), weight.double(), None if bias is None else bias.double(), _wide(params))
 
 
 VARIETY = [
@@ -92,7 +95,11 @@ VARIETY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("run", [cuda.regions, cuda_forward.run_simple], ids=["staged", "simple"])
+def _simply(sources, table, weight, bias, params, mean, scale, outputs):
+    cuda_forward.run_simple(params, Operands(weight, bias, mean, scale), Work(sources, table, outputs))
+
+
+@pytest.mark.parametrize("run", [_STAGED, _simply], ids=["staged", "simple"])
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("params", VARIETY, ids=str)
 def test_any_shape(params, dtype, run):
@@ -111,7 +118,7 @@ def _runs(params):
 def test_every_presets_blocks(params):
     params = _typed(params, torch.float16)
     x, weight, bias = operands(params)
-    if why := cuda.can_run(params, CPU):
+    if why := BACKENDS["cuda"].can_run(params, CPU):
         assert isinstance(params.options.norm, CrossMapNorm) and params.filters > 128, why
         return
     (result,) = _run([x], _whole(params), weight, bias, params)
@@ -153,7 +160,7 @@ def test_planes_enter_as_they_are_less_their_mean(dtype, layout):
     table = of_windows(windows, 23, 22, **_geometry(params))
     mean, scale = (120.5, 99.0, 80.25), 1 / 64
     expected = torch.empty(params.out_shape, dtype=torch.float64)
-    reference.regions([plane], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
+    run_by("reference", [plane], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
     (result,) = _run([layout(plane)], table, weight, bias, params, mean, scale)
     assert _error(result, expected) <= params.tolerance()
 
@@ -242,7 +249,8 @@ def test_strips_and_thread_blocks_do_not_change_a_bit(blocks):
     for columns in (28, 8):
         tile = replace(config, cols=columns, tiles=1 if columns == 8 else config.tiles)
         result, buffer = output(params.out_shape, torch.float16)
-        launch(cuda_forward.plan_launch(tile, [x], _whole(params), weight, bias, params, (), 1.0, [result], blocks))
+        prepared = cuda_forward.prepared(params, Operands(weight, bias), config=tile)
+        launch(prepared.launch_of(Work([x], _whole(params), [result]), blocks))
         assert_untouched(buffer)
         assert torch.equal(result, expected)
 
@@ -255,7 +263,7 @@ def test_outputs_may_start_anywhere(offset):
     n, c, h, w = params.out_shape
     buffer = torch.full((expected.numel() + 16,), float("nan"), dtype=torch.float16)
     out = buffer[offset : offset + expected.numel()].view(n, h, w, c).permute(0, 3, 1, 2)
-    cuda.regions([x], _whole(params), weight, bias, params, (), 1.0, [out])
+    run_by("cuda", [x], _whole(params), weight, bias, params, (), 1.0, [out])
     assert torch.equal(out, expected)
     assert buffer[:offset].isnan().all() and buffer[offset + expected.numel() :].isnan().all()
 
@@ -270,7 +278,7 @@ def test_a_nan_is_never_lost_nor_found_elsewhere(row, channels, dtype):
     x[0, 3, row, 6] = float("nan")
     result, _ = output(params.out_shape, dtype)
     result.zero_()
-    cuda.regions([x], _whole(params), weight, bias, params, (), 1.0, [result])
+    run_by("cuda", [x], _whole(params), weight, bias, params, (), 1.0, [result])
     expected = _expected(x, weight, bias, params)
     assert expected.isnan().any() and not expected.isnan().all()
     assert torch.equal(result.isnan(), expected.isnan())
@@ -307,8 +315,8 @@ def test_both_compilers_give_the_same(compiler, channels, tmp_path):
     x, weight, bias = operands(params)
     (expected,) = _run([x], _whole(params), weight, bias, params)
     result, buffer = output(params.out_shape, torch.float16)
-    config = cuda_config.config_of(params)
-    what = cuda_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [result], 4)
+    prepared = cuda_forward.prepared(params, Operands(weight, bias))
+    what = prepared.launch_of(Work([x], _whole(params), [result]), 4)
     code = ptx_by(compiler, sources(), what.kernel.source, what.constants, tmp_path)
     args = [what.args[name] for name in what.kernel.parameters]
     ptxsim.launch(
@@ -344,10 +352,10 @@ HALF = _typed(problem(1, 16, 9, 8, 16, 3, pool=POOL), torch.float16)
     ],
 )
 def test_what_it_cannot_do_it_refuses_in_a_sentence(change, sentence):
-    refusal = cuda.can_run(replace(HALF, **change), CPU)
+    refusal = BACKENDS["cuda"].can_run(replace(HALF, **change), CPU)
     assert refusal is not None and sentence in refusal
 
 
 def test_older_gpus_are_refused():
     with simulated(75):
-        assert "needs compute capability 8.0 or later, this is 7.5" in cuda.can_run(HALF, CPU)
+        assert "needs compute capability 8.0 or later, this is 7.5" in BACKENDS["cuda"].can_run(HALF, CPU)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dcnn_fast.ops.block import cuda
-from dcnn_fast.ops.block.gpu.tables import whole_images
-from tests.ops.block.problems import CROSS, POOL, problem
+from dcnn_fast.ops.block.whole import whole_images
+from tests.ops.block.problems import CROSS, POOL, problem, run_by
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
 from tests.ops.cuda_copy import copied, planted
 from tests.ops.guarded import output, poisoned
@@ -67,7 +66,7 @@ def _caught(params, folder):
     result, _ = output(params.out_shape, params.out_dtype)
     with simulated(80, sources=folder):
         try:
-            cuda.regions([poisoned(x)], whole_images(params), weight, bias, params, mean, scale, [result])
+            run_by("cuda", [poisoned(x)], whole_images(params), weight, bias, params, mean, scale, [result])
         except SimulationError as error:
             return error.findings[0].kind
     moved = (x.double() - torch.tensor(mean or [0.0] * params.channels).view(-1, 1, 1)) * scale

@@ -14,12 +14,14 @@ import torch
 
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import reference
+from dcnn_fast.ops.block.backend import Gradients, Operands, Saved
 from dcnn_fast.ops.block.triton import backward_launch as triton_backward
+from dcnn_fast.ops.gpus import LEAST_SHARED
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
 from tests.ops import guarded
-from tests.ops.block.problems import CROSS, POOL, SAME, operands, preset_problems, problem
+from tests.ops.block.problems import CROSS, POOL, SAME, gradients_by, operands, preset_problems, problem, training_by
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
 from tools import aot, sass
 
@@ -77,7 +79,7 @@ def _grad(params, seed=5):
 
 def _kept(x, weight, bias, params):
     """What a training forward keeps, by the reference, in the dtypes of `params`."""
-    result, values, hits = reference.training(x, weight, bias, params)
+    result, values, hits = training_by("reference", x, weight, bias, params)
     if params.kept.result:
         values = result
     return values, hits
@@ -92,7 +94,7 @@ def _gradients(grad, x, weight, bias, params, needs=(True, True, True), kept=Non
     ]
     wanted = tuple(tensor for tensor, _ in made)
     with kernels_on_cpu():
-        triton_backward.run_backward(grad, x, weight, bias, values, hits, params, wanted)
+        triton_backward.run(params, Operands(weight, bias), x, Saved(values, hits), grad, Gradients(*wanted))
     guarded.assert_untouched(*(buffer for _, buffer in made if buffer is not None))
     return wanted
 
@@ -105,7 +107,7 @@ def _stated(grad, x, weight, bias, params):
     """The reference's gradients in float64, from what was kept in float64."""
     wide = _wide(params)
     x, weight, bias = (None if t is None else t.double() for t in (x, weight, bias))
-    return reference.backward(grad.double(), x, weight, bias, *_kept(x, weight, bias, wide), wide, (True, True, True))
+    return gradients_by("reference", grad.double(), x, weight, bias, *_kept(x, weight, bias, wide), wide, (True, True, True))
 
 
 def _errors(found, expected):
@@ -141,7 +143,7 @@ def _plainly(grad, x, weight, bias, params, dot):
     values, hits = _kept(x, weight, bias, params)
     g = grad.float()
     if params.kept.again:
-        relu = reference._conv_relu(x, weight, bias, params)
+        relu = reference._conv_relu(x, Operands(weight, bias), params)
         g = reference._tail_backward(g, relu, options) * (relu > 0)
     else:
         if options.norm is not None:
@@ -154,7 +156,7 @@ def _plainly(grad, x, weight, bias, params, dot):
     rounded = [tensor.to(dot).float() for tensor in (g, x, weight)]
     open_ = torch.ones_like(g)
     wide = replace(_of(bare, torch.float32), options=replace(bare.options, precision="ieee"))
-    grads = reference.backward(rounded[0], *rounded[1:], bias.float(), open_, None, wide, (True, True, False))
+    grads = gradients_by("reference", rounded[0], *rounded[1:], bias.float(), open_, None, wide, (True, True, False))
     return grads[0].to(params.dtype), grads[1].to(params.weight_dtype), g.sum((0, 2, 3)).to(params.weight_dtype)
 
 
@@ -289,8 +291,8 @@ def test_what_backward_returns_has_the_operands_dtypes_and_layout():
     x, weight, bias = operands(params)
     values, hits = _kept(x, weight, bias, params)
     with kernels_on_cpu():
-        grads = triton_backward.backward(_grad(params), x, weight, bias, values, hits, params, (True, True, True))
-        nothing = triton_backward.backward(_grad(params), x, weight, None, values, hits, params, (False, False, True))
+        grads = gradients_by("triton", _grad(params), x, weight, bias, values, hits, params, (True, True, True))
+        nothing = gradients_by("triton", _grad(params), x, weight, None, values, hits, params, (False, False, True))
     assert nothing == (None, None, None)
     for mine, operand in zip(grads, (x, weight, bias), strict=True):
         assert mine.shape == operand.shape and mine.dtype == operand.dtype
@@ -364,16 +366,8 @@ def _launches(params):
     hits = empty(params.out_shape, torch.int16)
     found = []
     with launched_by(found.append):
-        triton_backward.backward(
-            empty(params.out_shape),
-            x,
-            weight,
-            torch.empty(params.filters, dtype=weight.dtype),
-            values,
-            hits,
-            params,
-            (True,) * 3,
-        )
+        bias = torch.empty(params.filters, dtype=weight.dtype)
+        gradients_by("triton", empty(params.out_shape), x, weight, bias, values, hits, params)
     return found
 
 
@@ -392,5 +386,5 @@ def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(
         code = aot.compiled(launch, capability)
         if "DOT" in launch.constants:
             assert re.search(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", code.ptx), code.kernel
-        assert code.shared <= 99 << 10, code.kernel  # what a program has on sm_86, sm_89 and sm_120
+        assert code.shared <= LEAST_SHARED, code.kernel
         assert sass.read(code.cubin).stack == 0, code.kernel

@@ -14,14 +14,26 @@ import torch.nn.functional as F
 
 from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
-from dcnn_fast.ops.block import reference, triton
+from dcnn_fast.ops.block import BACKENDS, reference
+from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
-from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
 from dcnn_fast.plan import brute_force, share
-from tests.ops.block.problems import CROSS, POOL, SAME, SMALL, keywords, operands, preset_problems, problem
+from tests.ops.block.problems import (
+    CROSS,
+    POOL,
+    SAME,
+    SMALL,
+    keywords,
+    operands,
+    preset_problems,
+    problem,
+    run_by,
+    stated,
+    training_by,
+)  # fmt: skip
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu, triton_on_cpu  # noqa: F401 - a fixture
 from tests.plan import networks
@@ -69,8 +81,8 @@ def _geometry(params):
 def _run(sources, table, weight, bias, params, mean=(), scale=1.0):
     """Triton's outputs between canaries that must stay; what nothing is stored to stays NaN."""
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
-    assert triton.can_run(params, torch.device("cpu")) is None
-    triton.regions(sources, table, weight, bias, params, mean, scale, [tensor for tensor, _ in made])
+    assert BACKENDS["triton"].can_run(params, torch.device("cpu")) is None
+    run_by("triton", sources, table, weight, bias, params, mean, scale, [tensor for tensor, _ in made])
     assert_untouched(*(buffer for _, buffer in made))
     return [tensor for tensor, _ in made]
 
@@ -89,7 +101,7 @@ def test_any_shape_in_fp32(params):
     params = _typed(params, torch.float32)
     x, weight, bias = operands(params)
     (result,) = _run([poisoned(x)], _whole(params), weight, bias, params)
-    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
     assert _error(result, expected) <= params.tolerance()
 
 
@@ -98,7 +110,7 @@ def test_every_presets_blocks_in_fp16(params):
     params = _typed(params, torch.float16)
     x, weight, bias = operands(params)
     (result,) = _run([x], _whole(params), weight, bias, params)
-    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
     assert _error(result, expected) <= params.tolerance()
 
 
@@ -118,7 +130,7 @@ def test_the_error_is_at_most_twice_that_of_torch_in_the_same_dtype(dtype, preci
     x, weight, bias = operands(params)
     (result,) = _run([x], _whole(params), weight, bias, params)
     wide = [tensor.double() for tensor in (x, weight, bias)]
-    expected = reference.forward(*wide, _wide(params))
+    expected = stated(*wide, _wide(params))
     plain = _plain(*(reference._rounded(tensor, precision) for tensor in (x, weight)), bias, params)
     assert _error(result, expected) <= 2 * _error(plain, expected) + torch.finfo(dtype).eps
 
@@ -128,7 +140,7 @@ def test_a_named_precision_rounds_the_operands_alone(precision):
     params = _typed(problem(1, 3, 11, 12, 8, 3, padding=1, pool=POOL, norm=CROSS), torch.float32, precision)
     x, weight, bias = operands(params)
     (result,) = _run([x], _whole(params), weight, bias, params)
-    expected = reference.forward(x, weight, bias, params)
+    expected = stated(x, weight, bias, params)
     assert _error(result, expected.double()) <= params.tolerance()
 
 
@@ -142,7 +154,7 @@ def test_planes_enter_as_they_are_less_their_mean(dtype):
     table = of_windows(windows, 13, 12, **_geometry(params))
     mean, scale = (120.5, 99.0, 80.25), 1 / 64
     expected = torch.empty(params.out_shape, dtype=torch.float64)
-    reference.regions([plane], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
+    run_by("reference", [plane], table, weight.double(), bias.double(), _wide(params), mean, scale, [expected])
     for source in (plane, poisoned(plane), poisoned(F.pad(plane, (0, 0, 0, 0, 0, 1)))[:, :3]):
         (result,) = _run([source], table, weight, bias, params, mean, scale)
         assert _error(result, expected) <= params.tolerance()
@@ -158,7 +170,7 @@ def test_several_sources_and_windows_at_their_corners():
     (result,) = _run([poisoned(source) for source in sources], table, weight, bias, params)
     for i, (source, image, top, left) in enumerate(windows.tolist()):
         cut = sources[source][image : image + 1, :, top : top + 9, left : left + 8].double()
-        expected = reference.forward(cut, weight.double(), bias.double(), replace(_wide(params), images=1))
+        expected = stated(cut, weight.double(), bias.double(), replace(_wide(params), images=1))
         assert _error(result[i : i + 1], expected) <= params.tolerance()
 
 
@@ -172,7 +184,7 @@ def test_alignment_is_that_of_every_source():
     table = of_windows(torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0]]), 9, 8, **_geometry(params))
     (result,) = _run([aligned.permute(0, 3, 1, 2), odd.permute(0, 3, 1, 2)], table, weight, bias, params)
     x = torch.cat([aligned, values]).permute(0, 3, 1, 2)
-    assert _error(result, reference.forward(x.double(), weight.double(), bias.double(), _wide(params))) <= params.tolerance()
+    assert _error(result, stated(x.double(), weight.double(), bias.double(), _wide(params))) <= params.tolerance()
 
 
 def test_one_region_emits_several_phases_to_several_places():
@@ -187,7 +199,7 @@ def test_one_region_emits_several_phases_to_several_places():
     results = _run([x], table, weight, bias, params)
     for result, (top, left) in zip(results, offsets, strict=True):
         cut = x[:, :, top : top + 9, left : left + 9].double()
-        expected = reference.forward(cut, weight.double(), bias.double(), replace(_wide(params), height=9, width=9))
+        expected = stated(cut, weight.double(), bias.double(), replace(_wide(params), height=9, width=9))
         assert _error(result[1:, :, 2:], expected) <= params.tolerance()
         assert torch.equal(result[0, :, :2, 1:], result[1, :, 3:, 1:])
         assert result[0, :, 2:].isnan().all() and result[0, :, :, 0].isnan().all() and result[1, :, :2].isnan().all()
@@ -212,8 +224,8 @@ def test_training_keeps_the_norms_input_and_the_pools_hits(params):
     x, weight, _ = operands(params)
     # Of small whole numbers every sum is exact: the ties are those of the reference.
     x, weight = (x / 2).round(), (weight * params.depth**0.5 / 2).round()
-    result, values, hits = triton.training(x, weight, None, params)
-    expected, wide_values, wide_hits = reference.training(x.double(), weight.double(), None, _wide(params))
+    result, values, hits = training_by("triton", x, weight, None, params)
+    expected, wide_values, wide_hits = training_by("reference", x.double(), weight.double(), None, _wide(params))
     assert _error(result, expected) <= params.tolerance()
     assert (values is None) == (wide_values is None) and (hits is None) == (wide_hits is None)
     if values is not None:
@@ -241,7 +253,7 @@ def test_streamed_it_has_the_same_bits(params, dtype):
     config = triton_config.forward_candidates(params)["strip"]
     (tiled,) = _run([x], _whole(params), weight, bias, params)
     streamed, buffer = output(params.out_shape, dtype)
-    launch(triton_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [streamed]))
+    triton_forward.prepared(params, Operands(weight, bias), tile=config).run(Work([x], _whole(params), [streamed]))
     assert_untouched(buffer)
     assert torch.equal(streamed, tiled)
 
@@ -262,7 +274,7 @@ def test_an_outputs_bits_depend_on_nothing_but_its_inputs():
 def test_what_other_gpus_compile_to_gives_the_same(capability, dtype):
     params = _typed(problem(1, 64, 9, 10, 64, 5, padding=2, pool=POOL, norm=CROSS), dtype)
     x, weight, bias = operands(params)
-    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
     with kernels_on_cpu(capability):
         (result,) = _run([x], _whole(params), weight, bias, params)
     assert _error(result, expected) <= params.tolerance()
@@ -276,7 +288,7 @@ def test_outputs_may_start_anywhere(offset):
     n, c, h, w = params.out_shape
     buffer = torch.full((expected.numel() + 16,), float("nan"), dtype=torch.float16)
     out = buffer[offset : offset + expected.numel()].view(n, h, w, c).permute(0, 3, 1, 2)
-    triton.regions([x], _whole(params), weight, bias, params, (), 1.0, [out])
+    run_by("triton", [x], _whole(params), weight, bias, params, (), 1.0, [out])
     assert torch.equal(out, expected)
     assert buffer[:offset].isnan().all() and buffer[offset + expected.numel() :].isnan().all()
 
@@ -291,8 +303,8 @@ def test_a_nan_is_never_lost(name, row):
     config = triton_config.forward_candidates(params)[name]
     result, _ = output(params.out_shape, torch.float16)
     result.zero_()
-    launch(triton_forward.plan_launch(config, [x], _whole(params), weight, bias, params, (), 1.0, [result]))
-    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    triton_forward.prepared(params, Operands(weight, bias), tile=config).run(Work([x], _whole(params), [result]))
+    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
     assert expected.isnan().any() and not expected.isnan().all()
     assert torch.equal(result.isnan(), expected.isnan())
 
@@ -308,7 +320,7 @@ def test_addresses_beyond_32_bits():
     corner.copy_(torch.randint(0, 256, corner.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
     table = of_windows(torch.tensor([[0, height - 8, width - 9]]), 8, 9, **_geometry(params))
     (result,) = _run([plane], table, weight, bias, replace(params, height=height, width=width))
-    expected = reference.forward(corner.double(), weight.double(), bias.double(), _wide(params))
+    expected = stated(corner.double(), weight.double(), bias.double(), _wide(params))
     assert _error(result, expected) <= params.tolerance()
 
 
@@ -320,7 +332,7 @@ def test_a_flat_tile_of_one_column_reaches_beyond_32_bits():
     x = torch.empty(128 * apart + 16, dtype=torch.uint8).as_strided((1, 16, 129, 1), (16, 1, apart, 16))
     x.copy_(torch.randint(0, 4, x.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
     (result,) = _run([x], _whole(params), weight, bias, params)
-    expected = reference.forward(x.double(), weight.double(), bias.double(), _wide(params))
+    expected = stated(x.double(), weight.double(), bias.double(), _wide(params))
     assert _error(result, expected) <= params.tolerance()
 
 
@@ -367,7 +379,7 @@ def test_opcheck_and_compile():
     ],
 )
 def test_what_it_cannot_do_it_refuses_in_a_sentence(change, sentence):
-    refusal = triton.can_run(replace(_typed(SMALL[2], torch.float32), **change), torch.device("cpu"))
+    refusal = BACKENDS["triton"].can_run(replace(_typed(SMALL[2], torch.float32), **change), torch.device("cpu"))
     assert refusal is not None and sentence in refusal
 
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
-from dcnn_fast.ops.block import reference, triton
+from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_candidates
 from dcnn_fast.spec import window_count
-from tests.ops.block.problems import operands, problem
+from tests.ops.block.problems import operands, problem, run_by, training_by
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
 
@@ -143,12 +143,12 @@ def _check(tile, params, drawn):
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
     results = [tensor for tensor, _ in made]
     with kernels_on_cpu(), mock.patch.object(triton_forward, "forward_config", lambda p, *_: forward_candidates(p)[tile]):
-        assert triton.can_run(params, torch.device("cpu")) is None
-        triton.regions([poisoned(source) for source in sources], table, weight, bias, params, mean, scale, results)
+        assert BACKENDS["triton"].can_run(params, torch.device("cpu")) is None
+        run_by("triton", [poisoned(source) for source in sources], table, weight, bias, params, mean, scale, results)
     assert_untouched(*(buffer for _, buffer in made))
     wide = replace(params, weight_dtype=torch.float64, out_dtype=torch.float64)
     expected = [torch.full(result.shape, float("nan"), dtype=torch.float64) for result in results]
-    reference.regions(sources, table, weight.double(), bias.double(), wide, mean, scale, expected)
+    run_by("reference", sources, table, weight.double(), bias.double(), wide, mean, scale, expected)
     for result, right in zip(results, expected, strict=True):
         assert torch.equal(result.isnan(), right.isnan())
         # Operands are made so that a convolution's output is about 1, which bounds the terms where a few outputs do not.
@@ -173,9 +173,9 @@ def _check_hits(tile, params, shape, seed):
     ).to(params.dtype)
     bias = torch.randint(-2, 3, (params.filters,), generator=generator).to(params.dtype)
     with kernels_on_cpu():
-        result, values, hits = triton.training(poisoned(x), weight, bias, params)
+        result, values, hits = training_by("triton", poisoned(x), weight, bias, params)
     wide = replace(params, dtype=torch.float64, weight_dtype=torch.float64, out_dtype=torch.float64)
-    right, wide_values, wide_hits = reference.training(x.double(), weight.double(), bias.double(), wide)
+    right, wide_values, wide_hits = training_by("reference", x.double(), weight.double(), bias.double(), wide)
     assert torch.equal(hits, wide_hits)
     assert (values is None) == (wide_values is None)
     if values is not None:

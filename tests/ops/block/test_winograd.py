@@ -9,9 +9,9 @@ import torch
 
 from dcnn_fast import engine
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
-from dcnn_fast.ops.block import cpu, output_tile, reference
+from dcnn_fast.ops.block import cpu, output_tile
 from dcnn_fast.ops.region import whole
-from tests.ops.block.problems import CROSS, operands, problem
+from tests.ops.block.problems import CROSS, operands, problem, stated
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
 TILED = [
@@ -53,9 +53,7 @@ def _run(isa, x, table, weight, bias, params):
 def test_values_are_the_references(isa, params):
     assert _tile(params).side > 1
     x, weight, bias = operands(params)
-    expected = reference.forward(
-        x.double(), weight.double(), bias.double(), replace(params, dtype=torch.float64, out_dtype=torch.float64)
-    )
+    expected = stated(x.double(), weight.double(), bias.double(), replace(params, dtype=torch.float64, out_dtype=torch.float64))
     (result,) = _run(isa, x, _whole(params), weight, bias, params)
     assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 

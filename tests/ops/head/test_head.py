@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from dcnn_fast import ops
-from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.head import BACKENDS, HeadParams, triton
+from dcnn_fast.ops.head.backend import Operands, Results
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.runtime import cpu as forward
 from dcnn_fast.scoring.score import summarise
@@ -166,7 +167,7 @@ def test_nothing_beside_the_operands_is_read_and_nothing_beside_the_results_writ
         buffers.append(torch.full((rows * params.labels + 130,), float("nan")))
         results.append(buffers[-1][65:-65].view(rows, params.labels))
     with kernels_on_cpu(80):
-        for what in triton.planned(*parts[:3], *parts[3], counts, window_of, params, tuple(results)):
+        for what in triton.launches_of(params, Operands(*parts[:3], *parts[3], counts, window_of), Results(*results)):
             assert what.constants.get("ALIGNED") in (False, None)
             launch(what)
         _check(problem, results)
@@ -283,11 +284,11 @@ def test_it_is_the_scorers_head(backend):
 def test_what_triton_does_not_do_is_the_references_work(monkeypatch):
     monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
     cpu = torch.device("cpu")
-    assert dispatch.choose(BACKENDS, PAPER.params, cpu) == "reference"
+    assert choose(BACKENDS, PAPER.params, cpu) == "reference"
     assert BACKENDS["triton"].can_run(PAPER.params, cpu) == "Triton's kernels run on cuda, not on cpu"
     many = Problem((2,), (3,), (4,), 65, (2,))
     with kernels_on_cpu(80) as done:
-        assert dispatch.choose(BACKENDS, PAPER.params, cpu) == "triton"
+        assert choose(BACKENDS, PAPER.params, cpu) == "triton"
         assert "up to 64 labels, not 65" in BACKENDS["triton"].can_run(many.params, cpu)
         assert "sums in float32, not in torch.float64" in BACKENDS["triton"].can_run(DOUBLE.params, cpu)
         _check(many, _run(many.operands()))

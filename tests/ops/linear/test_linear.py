@@ -31,11 +31,11 @@ def _ways():
 
 def _run(way, x, weight, bias, params, result, threads):
     if way == "reference":
-        result.copy_(BACKENDS["reference"].forward(x, weight, bias, params))
+        result.copy_(BACKENDS["reference"].forward(params, x, weight, bias))
     elif way == "triton":
-        assert triton.can_run(params, torch.device("cuda")) is None
+        assert BACKENDS["triton"].can_run(params, torch.device("cuda")) is None
         with kernels_on_cpu():
-            for what in triton.planned(x, weight, bias, params, result):
+            for what in triton.launches_of(params, x, weight, bias, result):
                 launch(what)
     else:
         cpu.run(way, x, weight, bias, params, result, threads)

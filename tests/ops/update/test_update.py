@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
-from dcnn_fast.ops import dispatch
+from dcnn_fast.ops.backend import BACKEND_VARIABLE, BackendError, choose
 from dcnn_fast.ops.update import BACKENDS, UpdateParams, triton
 from dcnn_fast.ops.update.params import dense, same_order
 from tests.ops import statements
@@ -28,7 +28,7 @@ def _on(backend):
             yield done
     else:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(dispatch.BACKEND_VARIABLE, backend)
+            patch.setenv(BACKEND_VARIABLE, backend)
             yield []
 
 
@@ -94,7 +94,7 @@ def test_values_are_those_of_the_rule(backend, offset):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_other_dtypes(backend, dtype):
     if (backend, dtype) == ("cpu", torch.float16):
-        with pytest.raises(dispatch.BackendError, match="updates float32, float64 and bfloat16, not float16"):
+        with pytest.raises(BackendError, match="updates float32, float64 and bfloat16, not float16"):
             _check(backend, [(7,)], dtype, 0)
         return
     _check(backend, [(1025,), (7,)], dtype, 0)
@@ -195,12 +195,12 @@ def test_axes_of_one_value_do_not_make_another_order():
 def test_the_fastest_backend_that_runs_is_chosen(monkeypatch):
     monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
     params, cpu = UpdateParams((3,)), torch.device("cpu")
-    assert dispatch.choose(BACKENDS, params, cpu) == "cpu"
+    assert choose(BACKENDS, params, cpu) == "cpu"
     assert BACKENDS["cpu"].can_run(params, torch.device("cuda")) == "the C++ engine runs on the cpu, not on cuda"
-    assert dispatch.choose(BACKENDS, UpdateParams((3,), torch.float16), cpu) == "reference"
+    assert choose(BACKENDS, UpdateParams((3,), torch.float16), cpu) == "reference"
     assert BACKENDS["triton"].can_run(params, cpu) == "Triton's kernels run on cuda, not on cpu"
     with kernels_on_cpu(80):
-        assert dispatch.choose(BACKENDS, params, cpu) == "triton"
+        assert choose(BACKENDS, params, cpu) == "triton"
     assert UpdateParams((3, 4)).bytes == 7 * 20
     assert str(UpdateParams((3, 4))) == "2 parameters of 7 values-float32-float32"
 

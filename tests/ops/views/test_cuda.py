@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from dcnn_fast.ops import views
+from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.cuda_compile import sources
-from dcnn_fast.ops.dispatch import BackendError
+from dcnn_fast.ops.gpus import SECTOR
 from dcnn_fast.ops.launch import launch, launched_by
 from dcnn_fast.ops.views import ViewParams, cpu, cuda
+from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.spec import VIEWS
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
@@ -70,7 +72,7 @@ def _vertical_first(params):
 
 def _assert_pillows(images, cuts, outputs, background=(255, 255, 255), mean=(), scale=1.0):
     expected = [torch.empty_like(output) for output in outputs]
-    cpu.run(images, cuts, expected, mean, scale, background)
+    cpu.BACKEND.run(Cutting(images, cuts, expected, mean, scale, background))
     for cut, output, right in zip(cuts, outputs, expected, strict=True):
         assert (output[..., 3] == 0).all()
         if output.dtype == torch.uint8 and _vertical_first(cut.params):
@@ -91,7 +93,7 @@ def test_planes_of_a_batch_of_every_size_are_pillows_bytes(view, channels):
     cuts = _whole(images, view)
     outputs, guards = _outputs(cuts)
     with simulated(80) as launches:
-        cuda.run(images, cuts, outputs, background=(10, 200, 30))
+        cuda.BACKEND.run(Cutting(images, cuts, outputs, background=(10, 200, 30)))
     assert len(launches) == 1
     _assert_pillows(images, cuts, outputs, (10, 200, 30))
     _assert_margins(guards)
@@ -104,7 +106,7 @@ def test_planes_of_256_and_of_all_kinds_at_once():
     cuts = [Cut(i, one, 0, 0, *one.shape) for (i, _), one in zip(kinds, params, strict=True)]
     outputs, guards = _outputs(cuts)
     with simulated(89):
-        cuda.run(images, cuts, outputs)
+        cuda.BACKEND.run(Cutting(images, cuts, outputs))
     _assert_pillows(images, cuts, outputs)
     _assert_margins(guards)
 
@@ -115,7 +117,7 @@ def test_slivers_whose_filters_are_longer_than_a_part_of_a_row(shape):
     cuts = _whole([image], "warp", 32)
     outputs, guards = _outputs(cuts)
     with simulated(80) as launches:
-        cuda.run([image], cuts, outputs)
+        cuda.BACKEND.run(Cutting([image], cuts, outputs))
     groups = launches[0][0].args["tiles"][:, 5]
     assert shape[1] < 6000 or groups[0] < 32
     _assert_pillows([image], cuts, outputs)
@@ -128,7 +130,7 @@ def test_mean_and_scale_on_the_way(dtype):
     cuts = [*_whole(images, "pad"), *_whole(images, "warp")]
     outputs, guards = _outputs(cuts, dtype)
     with simulated(80):
-        cuda.run(images, cuts, outputs, (120.5, 115.25, 99.0), 1 / 57)
+        cuda.BACKEND.run(Cutting(images, cuts, outputs, (120.5, 115.25, 99.0), 1 / 57))
     _assert_pillows(images, cuts, outputs, mean=(120.5, 115.25, 99.0), scale=1 / 57)
     _assert_margins(guards)
     assert outputs[0][0, 0, 0] == torch.tensor(-120.5 / 57).to(dtype)
@@ -185,7 +187,7 @@ def test_rows_with_gaps_and_offsets_beyond_31_bits(narrow, tmp_path):
     outputs, guards = _outputs(cuts)
     change = ("static_cast<u64>(y + row) * cut.pitch", "static_cast<i32>((y + row) * cut.pitch)")
     folder = planted(tmp_path / "sources", "views/planes.cu", *change) if narrow else sources()
-    what = cuda.plan_launch([apart], cuts, outputs)
+    what = cuda.launch_of(Cutting([apart], cuts, outputs))
     args = [what.args[name] for name in what.kernel.parameters]
     code = ptx_by("nvrtc", folder, what.kernel.source, what.constants, tmp_path)
     with pytest.raises(SimulationError, match="out of bounds") if narrow else nullcontext():
@@ -200,7 +202,7 @@ def test_both_compilers_give_the_same_bytes(compiler, tmp_path):
     images = [_photo(100, 61), _photo(61, 100, 4), _photo(40, 40, 1)]
     cuts = _whole(images, "pad")
     outputs, _ = _outputs(cuts)
-    what = cuda.plan_launch(images, cuts, outputs)
+    what = cuda.launch_of(Cutting(images, cuts, outputs))
     args = [what.args[name] for name in what.kernel.parameters]
     code = ptx_by(compiler, sources(), what.kernel.source, what.constants, tmp_path)
     ptxsim.launch(code, what.kernel.name, what.grid, 256, args, buffers=[*what.reads, *what.writes], uninitialised=outputs)
@@ -214,9 +216,9 @@ def test_each_byte_of_a_photograph_is_read_about_once(shape, channels, view):
     cuts = _whole([image], view, 128)
     outputs, _ = _outputs(cuts)
     with simulated(80) as launches:
-        cuda.run([image], cuts, outputs)
+        cuda.BACKEND.run(Cutting([image], cuts, outputs))
     _, report = launches[0]
-    ratio = report.unique_load_sectors * cuda.SECTOR / image.numel()
+    ratio = report.unique_load_sectors * SECTOR / image.numel()
     print(f"{view} of {shape} x {channels}: {report.blocks} blocks read {ratio:.3f} of the photograph")
     assert ratio <= 1.25
 
@@ -227,7 +229,7 @@ def test_each_byte_of_a_photograph_of_50_megapixels_is_read_about_once(channels,
     image = torch.from_numpy(np.zeros((5773, 8660, channels), np.uint8))
     params = ViewParams(5773, 8660, view)
     (output,), _ = _outputs([Cut(0, params, 0, 0, 256, 256)])
-    what = cuda.plan_launch([image], [Cut(0, params, 0, 0, 256, 256)], [output])
+    what = cuda.launch_of(Cutting([image], [Cut(0, params, 0, 0, 256, 256)], [output]))
     tiles = what.args["tiles"]
     middle = tiles[len(tiles) // 2 : len(tiles) // 2 + 1].clone()
     with simulated(80) as launches:
@@ -235,7 +237,7 @@ def test_each_byte_of_a_photograph_of_50_megapixels_is_read_about_once(channels,
     _, report = launches[0]
     side = min(params.width, 5773) if view == "center" else params.width
     share = 5773 * side * channels * int(middle[0, 2] * middle[0, 4]) / 256**2
-    ratio = report.unique_load_sectors * cuda.SECTOR / share
+    ratio = report.unique_load_sectors * SECTOR / share
     used = _staged_share(report)
     print(f"{view} of 50 megapixels x {channels}: {len(tiles)} blocks read {ratio:.3f} of their share, {used:.3f} of sectors")
     assert 1 < ratio <= 1.25
@@ -249,8 +251,8 @@ def _staged_share(report):
     (line,) = [i for i, code in enumerate(text, 1) if "kInside ? from[32 * i]" in code]
     loads = [counts for source, counts in report.by_source().items() if f"planes.cu:{line}" in source.split(" called")[0]]
     read, sectors = (sum(counts.get(name, 0) for counts in loads) for name in ("global_load_bytes", "global_load_sectors"))
-    assert read > 0.5 * report.unique_load_sectors * cuda.SECTOR
-    return read / (sectors * cuda.SECTOR)
+    assert read > 0.5 * report.unique_load_sectors * SECTOR
+    return read / (sectors * SECTOR)
 
 
 def test_the_main_loop_has_no_bank_conflicts():
@@ -258,7 +260,7 @@ def test_the_main_loop_has_no_bank_conflicts():
     cuts = _whole([image], "warp", SIZE)
     outputs, _ = _outputs(cuts)
     with simulated(80) as launches:
-        cuda.run([image], cuts, outputs)
+        cuda.BACKEND.run(Cutting([image], cuts, outputs))
     _, report = launches[0]
     print(f"{report.shared_wavefronts} wavefronts, {report.shared_ideal_wavefronts} without conflicts; {report.instructions}")
     assert report.shared_wavefronts <= 1.02 * report.shared_ideal_wavefronts
@@ -299,7 +301,7 @@ def test_planted_bugs_are_caught(bug, tmp_path):
     caught = False
     try:
         with simulated(80, sources):
-            cuda.run(images, cuts, outputs, (7.0, 8.0, 9.0), 0.5)
+            cuda.BACKEND.run(Cutting(images, cuts, outputs, (7.0, 8.0, 9.0), 0.5))
         _assert_pillows(images, cuts, outputs, mean=(7.0, 8.0, 9.0), scale=0.5)
         _assert_margins(guards)
     except (SimulationError, AssertionError, ValueError) as error:
@@ -312,12 +314,12 @@ def test_extreme_sides_have_tiles_and_what_has_none_is_refused():
     with launched_by(lambda _: None):
         for shape in ((1, 2**20), (2**20, 1), (65535, 20), (20, 65535), (5773, 8660), (200_000, 3)):
             cuts = CutList(tuple(Cut(0, ViewParams(*shape, view), 0, 0, 256, 256) for view in ("warp", "center", "pad")))
-            refusal = cuda.can_run(cuts, torch.device("cpu"))
+            refusal = cuda.BACKEND.can_run(cuts, torch.device("cpu"))
             assert refusal is None or "too long" in refusal, refusal
             assert (refusal is None) == (max(shape) < 2**20), shape
-    assert cuda.can_run(cuts, torch.device("cpu")) == "CUDA C++ kernels run on cuda, not on cpu"
+    assert cuda.BACKEND.can_run(cuts, torch.device("cpu")) == "CUDA C++ kernels run on cuda, not on cpu"
     with launched_by(lambda _: None, 75):
-        assert "compute capability" in cuda.can_run(cuts, torch.device("cpu"))
+        assert "compute capability" in cuda.BACKEND.can_run(cuts, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from dcnn_fast.ops import views
 from dcnn_fast.ops.views import ViewParams, cpu, reference
+from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut
 from dcnn_fast.spec import VIEWS
 
@@ -99,7 +100,7 @@ def test_one_photograph_may_be_cut_from_several_views_at_once():
     params = [ViewParams(70, 51, view, 64) for view in ("warp", "pad", "center")]
     cuts = [Cut(0, one, 3, 5, 40, 48) for one in params]
     together = [torch.empty(40, 48, 4, dtype=torch.uint8) for _ in cuts]
-    cpu.run([pixels], cuts, together)
+    cpu.BACKEND.run(Cutting([pixels], cuts, together))
     for cut, found in zip(cuts, together, strict=True):
         expected = views.plane(pixels.numpy(), cut.params.view, 64).pixels[3:43, 5:53]
         assert np.array_equal(found[..., :3].numpy(), expected), cut.params.view

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
+from dcnn_fast.ops.block.whole import result_of, whole_images
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
 # csrc/cpu/kernel.h, csrc/core/tile.h
@@ -20,19 +23,99 @@ _NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2
 PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
 
-def can_run(params: BlockParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := engine.reason():
-        return why
-    if device.type != "cpu":
-        return f"the C++ engine runs on the cpu, not on {device.type}"
-    dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
-    if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
-        source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
-        return f"the C++ engine takes float32 or uint8 with weights in float32 and gives float32, not {source}, {weight}, {out}"
-    if params.backward and params.options.precision == "bf16x3":
-        return "the C++ engine has no backward in bf16x3"
-    return _precision_refused(params.options.precision)
+@dataclass(frozen=True)
+class CpuPrepared(Prepared):
+    """The operands as they are: the engine packs the weights at each call (csrc/cpu/pack.h), into memory of its own."""
+
+    params: BlockParams
+    operands: Operands
+    launches = None
+
+    def run(self, work: Work) -> None:
+        """Write every region's pieces to the work's outputs; the regions are spread over `engine.threads()` threads."""
+        of = self.operands
+        run(
+            engine.isa(), work.sources, work.regions, of.weight, of.bias, self.params, of.mean, of.scale, work.outputs,
+            engine.threads(),
+        )  # fmt: skip
+
+
+class CpuBlock(BlockBackend):
+    """The block on the C++ engine."""
+
+    takes_bytes = True
+
+    def can_run(self, params: BlockParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := engine.reason():
+            return why
+        if device.type != "cpu":
+            return f"the C++ engine runs on the cpu, not on {device.type}"
+        dtypes = (params.dtype, params.weight_dtype, params.out_dtype)
+        if dtypes not in ((torch.float32,) * 3, (torch.uint8, torch.float32, torch.float32)):
+            source, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+            taken = "float32 or uint8 with weights in float32 and gives float32"
+            return f"the C++ engine takes {taken}, not {source}, {weight}, {out}"
+        if params.backward and params.options.precision == "bf16x3":
+            return "the C++ engine has no backward in bf16x3"
+        return _precision_refused(params.options.precision)
+
+    def output_tile(self, size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
+        """Winograd's tiles where the engine computes in them (csrc/core/tile.h), without it sums over taps. A precision that
+        the engine does not have counts as bf16, whose values are as short.
+        """
+        if engine.reason():
+            return super().output_tile(size, stride, channels, filters, precision)
+        known = precision if precision in PRECISIONS else "bf16"
+        return OutputTile(*engine.load().output_tile(engine.isa(), size, stride, channels, filters, PRECISIONS.index(known)))
+
+    def prepare(self, params: BlockParams, operands: Operands) -> CpuPrepared:
+        """The operands as `CpuPrepared` has them."""
+        return CpuPrepared(params, operands)
+
+    def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
+        """One region per image: [N, F, H, W] in channels_last memory."""
+        return result_of(self.prepare(params, operands), params, x)
+
+    def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
+        """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
+
+        With hits, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give equal
+        outputs.
+        """
+        kept = params.kept
+        result = empty_channels_last(params.out_shape)
+        values = empty_channels_last(params.out_shape) if kept.values else None
+        hits = empty_channels_last(params.out_shape, torch.int16) if kept.hits else None
+        run(
+            engine.isa(), [x], whole_images(params), operands.weight, operands.bias, params, operands.mean, operands.scale,
+            [result], engine.threads(), (hits, values),
+        )  # fmt: skip
+        return Training(result, values, hits)
+
+    def backward(
+        self, params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs
+    ) -> Gradients:
+        """The gradients that are needed, in channels_last memory. The same bits for any number of threads; an image's share of
+        that of x does not depend on the batch.
+
+        Images are done one after another on each thread, so that the gradient of the convolution's outputs never exists for
+        the batch.
+        """
+        weight, bias = operands.weight, operands.bias
+        wanted = (
+            empty_channels_last(x.shape) if needs.x else None,
+            empty_channels_last(weight.shape) if needs.weight else None,
+            empty((params.filters,)) if needs.bias and bias is not None else None,
+        )
+        run_backward(
+            engine.isa(), grad, x, weight, bias, saved.values, saved.hits, params, wanted, engine.threads(), operands.mean,
+            operands.scale,
+        )  # fmt: skip
+        return Gradients(*wanted)
+
+
+BACKEND = CpuBlock()
 
 
 def _precision_refused(precision: Precision) -> str | None:
@@ -41,74 +124,6 @@ def _precision_refused(precision: Precision) -> str | None:
     if precision == "bf16x3" and not engine.has_tile_unit():
         return f"{engine.isa()} has no tile unit for bf16x3, which costs more than ieee without one and errs more"
     return None
-
-
-def output_tile(size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
-    """Winograd's tiles where the engine computes in them (csrc/core/tile.h), without it sums over taps. channels, filters: of
-    one group. A precision that the engine does not have counts as bf16, whose values are as short.
-    """
-    if engine.reason():
-        return OutputTile(1, size, size**2)
-    known = precision if precision in PRECISIONS else "bf16"
-    return OutputTile(*engine.load().output_tile(engine.isa(), size, stride, channels, filters, PRECISIONS.index(known)))
-
-
-def forward(
-    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float] = (), scale: float = 1.0
-) -> Tensor:
-    """One region per image: [N, F, H, W] in channels_last memory."""
-    result = empty_channels_last(params.out_shape)
-    regions([x], _whole(params), weight, bias, params, mean, scale, [result])
-    return result
-
-
-def training(
-    x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float] = (), scale: float = 1.0
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
-
-    With hits, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give equal outputs.
-    """
-    kept = params.kept
-    result = empty_channels_last(params.out_shape)
-    values = empty_channels_last(params.out_shape) if kept.values else None
-    hits = empty_channels_last(params.out_shape, torch.int16) if kept.hits else None
-    recorded = (hits, values)
-    run(engine.isa(), [x], _whole(params), weight, bias, params, mean, scale, [result], engine.threads(), recorded)
-    return result, values, hits
-
-
-def backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
-    params: BlockParams, needs: Sequence[bool], mean: Sequence[float] = (), scale: float = 1.0,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients of x, weight and bias from `grad` of the result, all [N, C, H, W] in channels_last memory; None where `needs`
-    is False. The same bits for any number of threads; an image's share of grad_x does not depend on the batch.
-
-    values: the norm's input or, where `params.kept` says so, the result. Images are done one after another on each thread, so
-    that the gradient of the convolution's outputs never exists for the batch.
-    """
-    wanted = (
-        empty_channels_last(x.shape) if needs[0] else None,
-        empty_channels_last(weight.shape) if needs[1] else None,
-        empty((params.filters,)) if needs[2] and bias is not None else None,
-    )
-    run_backward(engine.isa(), grad, x, weight, bias, values, hits, params, wanted, engine.threads(), mean, scale)
-    return wanted
-
-
-def regions(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """Write every region's pieces to `outputs`; the regions are spread over `engine.threads()` threads."""
-    run(engine.isa(), sources, regions, weight, bias, params, mean, scale, outputs, engine.threads())
 
 
 def run(
@@ -215,14 +230,6 @@ def _for_input(weight: Tensor, params: BlockParams) -> Tensor:
     more = taps * stride - size
     split = F.pad(weight, (0, more, 0, more)).view(groups, filters // groups, channels, taps, stride, taps, stride)
     return split.flip(3, 5).permute(0, 4, 6, 2, 1, 3, 5).reshape(-1, filters // groups, taps, taps).contiguous()
-
-
-def _whole(params: BlockParams) -> RegionList:
-    options = params.options
-    return whole(
-        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
-        rounding=options.rounding, pool=options.pool,
-    )  # fmt: skip
 
 
 def _laid(weight: Tensor) -> tuple[Tensor, bool]:

@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.ops.backend import Outpaced
+from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM, config_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
-from dcnn_fast.ops.block.gpu.tables import whole_images
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.whole import result_of
+from dcnn_fast.ops.gpus import LEAST_CAPABILITY, named
 from dcnn_fast.ops.launch import capability, cuda_refused
-from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
-_LEAST_CAPABILITY = 80
 _HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+_NO_BACKWARD = "the CUDA C++ block has no backward"
 
 
-def can_run(params: BlockParams, device: torch.device) -> str | None:
-    """None, or the sentence that says why not."""
-    if why := engine.reason() or cuda_refused(device):  # the engine lays out the tables
-        return why
-    if (found := capability(device)) < _LEAST_CAPABILITY:
-        return f"the CUDA C++ block needs compute capability 8.0 or later, this is {found // 10}.{found % 10}"
-    return _refused_types(params) or _refused_shapes(params)
+class CudaBlock(BlockBackend):
+    """The block in CUDA C++."""
 
+    takes_bytes = False
 
-def outpaced(params: BlockParams, device: torch.device) -> tuple[str, str] | None:
-    """None, or "triton" and the sentence that says that the cost model has it faster."""
-    times = gpu_choice.predicted(params, capability(device))
-    if times is None or times[0] <= times[1]:
-        return None
-    return "triton", f"Triton's block is predicted to take {times[1]:.0f} us of fifty windows, this one {times[0]:.0f} us"
+    def can_run(self, params: BlockParams, device: torch.device) -> str | None:
+        """None, or the sentence that says why not."""
+        if why := engine.reason() or cuda_refused(device):  # the engine lays out the tables
+            return why
+        if (found := capability(device)) < LEAST_CAPABILITY:
+            return f"the CUDA C++ block needs compute capability {named(LEAST_CAPABILITY)} or later, this is {named(found)}"
+        return _refused_types(params) or _refused_shapes(params)
+
+    def outpaced(self, params: BlockParams, device: torch.device) -> Outpaced | None:
+        """Triton's block, where the cost model has it faster."""
+        times = gpu_choice.predicted(params, capability(device))
+        if times is None or times[0] <= times[1]:
+            return None
+        why = f"Triton's block is predicted to take {times[1]:.0f} us of fifty windows, this one {times[0]:.0f} us"
+        return Outpaced("triton", why)
+
+    def prepare(self, params: BlockParams, operands: Operands) -> cuda_forward.CudaPrepared:
+        """The weights packed as the kernel's matrices."""
+        return cuda_forward.prepared(params, operands)
+
+    def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
+        """One region per image: [N, F, H, W] in channels_last memory."""
+        return result_of(self.prepare(params, operands), params, x)
+
+    def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
+        """Raises NotImplementedError: `can_run` refuses every problem with a backward."""
+        raise NotImplementedError(_NO_BACKWARD)
+
+    def backward(
+        self, params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs
+    ) -> Gradients:
+        """Raises NotImplementedError: `can_run` refuses every problem with a backward."""
+        raise NotImplementedError(_NO_BACKWARD)
 
 
 def _refused_types(params: BlockParams) -> str | None:
@@ -51,7 +74,7 @@ def _refused_types(params: BlockParams) -> str | None:
 def _refused_shapes(params: BlockParams) -> str | None:
     options = params.options
     if params.backward:
-        return "the CUDA C++ block has no backward"
+        return _NO_BACKWARD
     if options.groups > 1:
         return f"the CUDA C++ block has no groups, this has {options.groups}"
     if isinstance(options.norm, SameMapNorm):
@@ -66,27 +89,4 @@ def _refused_shapes(params: BlockParams) -> str | None:
     return None
 
 
-def lay(weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float) -> cuda_forward.Laid:
-    """What does not depend on sources and regions, laid out on the weights' device once for all (`FixedBlock`)."""
-    return cuda_forward.lay(weight, bias, params, mean, scale)
-
-
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams) -> Tensor:
-    """One region per image: [N, F, H, W] in channels_last memory."""
-    result = torch.empty(params.out_shape, dtype=params.out_dtype, device=x.device, memory_format=torch.channels_last)
-    regions([x], whole_images(params), weight, bias, params, (), 1.0, [result])
-    return result
-
-
-def regions(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """Write every region's pieces to `outputs`, in one launch."""
-    cuda_forward.run(sources, regions, weight, bias, params, mean, scale, outputs)
+BACKEND = CudaBlock()

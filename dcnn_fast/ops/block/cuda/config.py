@@ -12,10 +12,10 @@ from torch import Tensor
 from dcnn_fast import engine
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.computed_once import computed_once
+from dcnn_fast.ops.gpus import LEAST_SHARED
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
-SHARED_BYTES = 99 * 1024  # of a thread block, on the GPUs that have least
 MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
 MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side
 _BESIDE = (28, 20, 16, 12, 8, 4)  # columns of a strip for which shared memory is laid out, from the one that wastes least
@@ -122,7 +122,7 @@ def config_of(params: BlockParams) -> CudaConfig | None:
     for tiles in (4, 2, 1) if part <= 64 else (2, 1):
         for cols in _BESIDE:
             config = CudaConfig(params.size, options.stride, pool.size, pool.stride, part, pixel_of(params), 4, tiles, cols)
-            if config.shared <= SHARED_BYTES and config.rows_of(pool.size) > 0:
+            if config.shared <= LEAST_SHARED and config.rows_of(pool.size) > 0:
                 return config
     return None
 

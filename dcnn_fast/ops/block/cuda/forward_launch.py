@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
 from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_cutter, strips_of
 from dcnn_fast.ops.block.gpu.problem import norm_first
-from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
+from dcnn_fast.ops.block.gpu.tables import OUT_ALIGNMENT, norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import placed
+from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
-from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, records
 from dcnn_fast.spec import CrossMapNorm, Pool
+
+if TYPE_CHECKING:
+    from dcnn_fast._engine import BlockShape
 
 KERNEL = CudaKernel(
     "block/forward.cu",
@@ -40,29 +44,12 @@ SIMPLE_KERNEL = CudaKernel(
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
 _RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
-_MULTIPROCESSORS, _SHARED = 108, 164 * 1024  # of an A100, where there is no device to ask
-_RESERVED = 1024  # bytes of shared memory that each thread block takes beside its own
-_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
 
 
-def run(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """Write every region's pieces to `outputs` (channels_last) in one launch. The regions must have been checked."""
-    launch(planned(lay(weight, bias, params, mean, scale), sources, regions, outputs))
-
-
 @dataclass(frozen=True)
-class Laid:
+class CudaPrepared(Prepared, Launches):
     """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
 
     params: BlockParams
@@ -73,74 +60,66 @@ class Laid:
     subtract: bool
     scale: float
 
-    def shape(self) -> Any:
-        """As `BlockLaunches` says."""
+    @property
+    def launches(self) -> CudaPrepared:
+        """Itself: every work is one launch."""
+        return self
+
+    def run(self, work: Work) -> None:
+        """Write every region's pieces to the work's outputs in one launch."""
+        launch(self.launch_of(work))
+
+    def launch_of(self, work: Work, blocks: int | None = None) -> Launch:
+        """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
+        readable = [self.readable(source) for source in work.sources]
+        access = max(_access(source, self) for source in readable)
+        at_a_time = _at_a_time(self, blocks)
+        strips = strips_of(work.regions, self.config, at_a_time)
+        tables = placed({"programs": strips, **tables_of(work.regions, readable, work.outputs)}, self.weight.device)
+        return _launch_over(self, tables, len(strips), at_a_time, access, out_alignment(work.outputs), readable, work.outputs)
+
+    def shape(self) -> BlockShape:
+        """As `Launches` says."""
+        of = self.params
         return engine.load().BlockShape.strips(
-            strip_cutter(self.config), programs=_at_a_time(self), filters=self.params.filters,
-            item=self.params.out_dtype.itemsize,
-        )  # fmt: skip
+            strip_cutter(self.config), programs=_at_a_time(self), filters=of.filters, item=of.out_dtype.itemsize
+        )
 
     def readable(self, source: Tensor) -> Tensor:
-        """As `BlockLaunches` says."""
+        """As `Launches` says."""
         source = _readable(source)
         return _with_fourth(source) if _access(source, self) == _WORD else source
 
     def access(self, source: Tensor) -> int:
-        """As `BlockLaunches` says: one of `ACCESS` in csrc/cuda/block/forward.cu."""
+        """As `Launches` says: `ACCESS` of csrc/cuda/block/forward.cu."""
         return _access(source, self)
 
-    def launch(
+    def launch_over(
         self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
     ) -> Launch:
-        """As `BlockLaunches` says."""
-        return _launch_with(self, tables, programs, _at_a_time(self), access, _OUT_ALIGNMENT, reads, writes)
+        """As `Launches` says."""
+        return _launch_over(self, tables, programs, _at_a_time(self), access, OUT_ALIGNMENT, reads, writes)
 
 
-def lay(
-    weight: Tensor, bias: Tensor | None, params: BlockParams, mean: Sequence[float], scale: float,
-    config: CudaConfig | None = None,
-) -> Laid:  # fmt: skip
-    """The operands of `run`, packed for `planned`. config: the tile, None for the one chosen."""
+def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | None = None) -> CudaPrepared:
+    """The operands on the weights' device as the kernel takes them. config: the tile, None for the one chosen."""
     config = config or config_of(params)
     assert config is not None, "can_run refuses what has no tile"
+    weight, bias, mean, scale = operands.weight, operands.bias, operands.mean, operands.scale
     means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
     means[: len(mean)] = torch.tensor(list(mean))
     added = torch.zeros(-(-params.filters // config.part) * config.part, device=weight.device)
     if bias is not None:
         added[: params.filters] = bias.float()
     subtract = bool(mean) or scale != 1.0
-    return Laid(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
+    return CudaPrepared(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
 
 
-def planned(
-    laid: Laid,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    outputs: Sequence[Tensor],
-    blocks: int | None = None,
-) -> Launch:
-    """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
-    readable = [_readable(source) for source in sources]
-    access = max(_access(source, laid) for source in readable)
-    if access == _WORD:
-        readable = [_with_fourth(source) for source in readable]
-    at_a_time = _at_a_time(laid, blocks)
-    strips = strips_of(regions, laid.config, at_a_time)
-    tables = placed({"programs": strips, **tables_of(regions, readable, outputs)}, laid.weight.device)
-    return _launch_with(laid, tables, len(strips), at_a_time, access, out_alignment(outputs), readable, outputs)
-
-
-def _launch_with(
-    laid: Laid,
-    tables: Mapping[str, Tensor],
-    strips: int,
-    at_a_time: int,
-    access: int,
-    out_align: int,
-    reads: Sequence[Tensor],
-    writes: Sequence[Tensor],
-) -> Launch:
-    """The launch over tables that are on the device, of so many strips. out_align: of outputs, in bytes."""
+def _launch_over(
+    laid: CudaPrepared, tables: Mapping[str, Tensor], strips: int, at_a_time: int, access: int, out_align: int,
+    reads: Sequence[Tensor], writes: Sequence[Tensor],
+) -> Launch:  # fmt: skip
+    """The launch over tables that are on the device. out_align: of outputs, in bytes."""
     params, config = laid.params, laid.config
     args: dict[str, Any] = {
         "strips": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},
@@ -154,44 +133,19 @@ def _launch_with(
     return Launch(KERNEL, grid, args, constants, config.warps, reads=reads, writes=writes, shared=config.shared)
 
 
-def _parts(laid: Laid) -> int:
+def _parts(laid: CudaPrepared) -> int:
     """Thread blocks that share out a strip's filters."""
     return -(-laid.params.filters // laid.config.part)
 
 
-def _at_a_time(laid: Laid, blocks: int | None = None) -> int:
+def _at_a_time(laid: CudaPrepared, blocks: int | None = None) -> int:
     """Strips that the device computes at a time. blocks: thread blocks that it runs at a time, None to ask it."""
     return max(1, (blocks or _blocks(laid.weight.device, laid.config)) // _parts(laid))
 
 
-def plan_launch(
-    config: CudaConfig,
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-    blocks: int,
-) -> Launch:
-    """The launch of `run`, with a tile of `config`, for a GPU that runs so many thread blocks at a time."""
-    laid = lay(weight, bias, params, mean, scale, config)
-    return planned(laid, sources, regions, outputs, blocks)
-
-
-def run_simple(
-    sources: Sequence[Tensor],
-    regions: RegionList,
-    weight: Tensor,
-    bias: Tensor | None,
-    params: BlockParams,
-    mean: Sequence[float],
-    scale: float,
-    outputs: Sequence[Tensor],
-) -> None:
-    """`run` by the simple kernel, which stages nothing: what the other is compared with."""
+def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
+    """`CudaPrepared.run` by the simple kernel, which stages nothing: what the other is compared with."""
+    weight, regions, sources, outputs = operands.weight, work.regions, work.sources, work.outputs
     device, pieces = weight.device, records(regions.pieces, PIECE)
     places = [
         (number, piece, row, col)
@@ -200,11 +154,12 @@ def run_simple(
         for row in range(pieces[piece]["rows"])
         for col in range(pieces[piece]["cols"])
     ]
-    added = torch.zeros(params.filters, device=device) if bias is None else bias.float()
+    added = torch.zeros(params.filters, device=device) if operands.bias is None else operands.bias.float()
     tables = {"results": matrix(np.array(places, RESULT)), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
         **placed(tables, device), "weight": weight.contiguous(), "bias": added,
-        "mean": copied(torch.tensor(list(mean) or [0.0] * params.channels), device), "scale": float(scale),
+        "mean": copied(torch.tensor(list(operands.mean) or [0.0] * params.channels), device),
+        "scale": float(operands.scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     warps = -(-params.filters // 32)
@@ -246,7 +201,7 @@ def _of_tile(config: CudaConfig) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _access(source: Tensor, laid: Laid) -> int:
+def _access(source: Tensor, laid: CudaPrepared) -> int:
     """How the kernel can read a source's pixels, the larger the slower."""
     params, config = laid.params, laid.config
     image, channel, row, col = source.stride()
@@ -289,8 +244,9 @@ def _readable(source: Tensor) -> Tensor:
 
 def _blocks(device: torch.device, config: CudaConfig) -> int:
     """Thread blocks that the device runs at a time: two of a multiprocessor where their shared memory fits."""
-    multiprocessors, shared = _MULTIPROCESSORS, _SHARED
+    of = MULTIPROCESSORS[A100.capability]  # where there is no device to ask
+    multiprocessors, shared = A100.multiprocessors, of.shared
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         multiprocessors, shared = properties.multi_processor_count, properties.shared_memory_per_multiprocessor
-    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + _RESERVED)))
+    return multiprocessors * max(1, min(_RESIDENT, shared // (config.shared + of.reserved)))

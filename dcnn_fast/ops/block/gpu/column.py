@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.ops.block.backend import Launches
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import part
 from dcnn_fast.ops.launch import Launch
@@ -23,29 +23,6 @@ from dcnn_fast.ops.region import RegionList, require_regions
 
 MOST = 256  # lists of launches that are kept; the one that came first goes first
 _TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out
-_ALIGNMENT = 16  # bytes that every output's address is a multiple of
-
-
-class BlockLaunches(Protocol):
-    """A block's operands on the device as its kernel reads them, of which launches are made."""
-
-    @property
-    def params(self) -> BlockParams:
-        """The problem, whatever the extents."""
-
-    def shape(self) -> Any:
-        """The engine's record of how its regions become programs (csrc/core/launch/column.h)."""
-
-    def readable(self, source: Tensor) -> Tensor:
-        """The source itself where the kernel can read it in place, else a copy."""
-
-    def access(self, source: Tensor) -> int:
-        """How the kernel can read a source's pixels: what it is compiled for."""
-
-    def launch(
-        self, tables: dict[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
-    ) -> Launch:
-        """The launch over tables that are on the device. reads, writes: what it reaches through them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +44,7 @@ class ColumnOnGpu:
     as many as there are.
     """
 
-    def __init__(self, blocks: Sequence[BlockLaunches], device: torch.device, again: bool = True) -> None:
+    def __init__(self, blocks: Sequence[Launches], device: torch.device, again: bool = True) -> None:
         self._blocks, self._device = blocks, device
         self._tables = engine.load().ColumnTables([block.shape() for block in blocks], again)
         self._inner = [block.access(_map(before.params)) for before, block in pairwise(blocks)]
@@ -135,7 +112,7 @@ class ColumnOnGpu:
         if found is None:
             accesses = [shape[-1], *self._inner]  # type: ignore[index]
             found = tuple(
-                block.launch(tables, count, access, (), ())
+                block.launch_over(tables, count, access, (), ())
                 for block, tables, count, access in zip(self._blocks, self._placed, programs, accesses, strict=True)
             )
             if len(self._known) >= MOST:

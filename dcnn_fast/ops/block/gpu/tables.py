@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dcnn_fast.ops.block.gpu.problem import per_term
-from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.records import OUTPUT, SOURCE
-from dcnn_fast.ops.region import RegionList, whole
+from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, zeros
 from dcnn_fast.spec import CrossMapNorm, Norm
+
+OUT_ALIGNMENT = 16  # bytes that the address of every output in a column is a multiple of
 
 
 def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -41,12 +42,3 @@ def norm_numbers(norm: Norm | None) -> dict[str, float]:
         "norm_power": 0.0 if norm is None else float(norm.power),
         "norm_k": float(norm.k) if isinstance(norm, CrossMapNorm) else 1.0,
     }
-
-
-def whole_images(params: BlockParams) -> RegionList:
-    """One region per image."""
-    options = params.options
-    return whole(
-        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
-        rounding=options.rounding, pool=options.pool,
-    )  # fmt: skip

@@ -8,7 +8,7 @@ share of the gradient of x does not depend on the batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block.backend import Gradients, Needs, Operands, Saved
 from dcnn_fast.ops.block.gpu.problem import per_term, power_of_two
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.launch import Launch, launch
@@ -92,42 +93,34 @@ def refused(params: BlockParams) -> str | None:
     return None
 
 
-def backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
-    params: BlockParams, needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
-    """Gradients of x, weight and bias from `grad` of the result, in their dtypes and channels_last; None where not needed.
-
-    values: the norm's input or, where `params.kept` says so, the result.
-    """
+def gradients(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs) -> Gradients:
+    """Gradients of x, weight and bias from `grad` of the result, in their dtypes and channels_last; None where not needed."""
     last = torch.channels_last
-    wanted = (
-        torch.empty_like(x, memory_format=last) if needs[0] else None,
-        torch.empty_like(weight, memory_format=last) if needs[1] else None,
-        torch.empty_like(bias, memory_format=torch.contiguous_format) if needs[2] and bias is not None else None,
+    weight, bias = operands.weight, operands.bias
+    wanted = Gradients(
+        torch.empty_like(x, memory_format=last) if needs.x else None,
+        torch.empty_like(weight, memory_format=last) if needs.weight else None,
+        torch.empty_like(bias, memory_format=torch.contiguous_format) if needs.bias and bias is not None else None,
     )
-    run_backward(grad, x, weight, bias, values, hits, params, wanted)
+    run(params, operands, x, saved, grad, wanted)
     return wanted
 
 
-def run_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, hits: Tensor | None,
-    params: BlockParams, wanted: tuple[Tensor | None, Tensor | None, Tensor | None],
-) -> None:  # fmt: skip
-    """`backward` into the tensors `wanted` (channels_last). Raises ValueError for more positions or pixels than are counted."""
+def run(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, wanted: Gradients) -> None:
+    """`gradients` into the tensors `wanted` (channels_last). Raises ValueError for more positions or pixels than it counts."""
     if why := refused(params):
         raise ValueError(why)
     if params.images == 0:
-        for tensor in wanted:
+        for tensor in (wanted.x, wanted.weight, wanted.bias):
             if tensor is not None:
                 tensor.zero_()
         return
     options = params.options
-    grad, x, weight = (_dense(tensor) for tensor in (grad, x, weight))
-    grad_x, grad_weight, grad_bias = wanted
+    grad, x, weight = (_dense(tensor) for tensor in (grad, x, operands.weight))
     if params.kept.again:
-        _backward_in_chunks(grad, x, weight, bias, params, wanted)
+        _run_in_chunks(params, replace(operands, weight=weight), x, grad, wanted)
         return
+    values, hits = saved.values, saved.hits
     u = grad
     if options.norm is not None:
         assert values is not None
@@ -141,19 +134,16 @@ def run_backward(
     else:
         assert values is not None
         gradient = Gradient(u, _dense(values), "mask")
-    if grad_x is not None:
-        _input_gradient(gradient, weight, grad_x, params)
-    if grad_weight is not None:
-        _WeightSum(params, x.device).add(gradient, x, grad_weight, params)
-    if grad_bias is not None:
-        _BiasSum(params, gradient, x.device).add(gradient, grad_bias)
+    if wanted.x is not None:
+        _input_gradient(gradient, weight, wanted.x, params)
+    if wanted.weight is not None:
+        _WeightSum(params, x.device).add(gradient, x, wanted.weight, params)
+    if wanted.bias is not None:
+        _BiasSum(params, gradient, x.device).add(gradient, wanted.bias)
 
 
-def _backward_in_chunks(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, params: BlockParams,
-    wanted: tuple[Tensor | None, Tensor | None, Tensor | None],
-) -> None:  # fmt: skip
-    """The backward where the convolution is computed again, for so many images at a time as `_CHUNK_BYTES` hold, at least one.
+def _run_in_chunks(params: BlockParams, operands: Operands, x: Tensor, grad: Tensor, wanted: Gradients) -> None:
+    """`run` where the convolution is computed again, for so many images at a time as `_CHUNK_BYTES` hold, at least one.
 
     A norm between the convolution and the pool makes every gradient depend on a neighbourhood of the convolution's outputs, and
     a pool without hits on the maxima of its windows. Both need the outputs several times over, and each is a sum of thousands
@@ -161,24 +151,23 @@ def _backward_in_chunks(
     """
     chunk = _images_of_chunk(params)
     whole = replace(params, images=min(chunk, params.images))
-    grad_x, grad_weight, grad_bias = wanted
-    weight_sum = None if grad_weight is None else _WeightSum(whole, x.device)
+    weight_sum = None if wanted.weight is None else _WeightSum(whole, x.device)
     bias_sum: _BiasSum | None = None
     for start in range(0, params.images, chunk):
         images = slice(start, start + chunk)
         part = replace(params, images=len(range(params.images)[images]))
         last = start + chunk >= params.images
         relu = _plane(part, x.device)
-        _conv_relu(x[images], weight, bias, relu, part)
+        _conv_relu(x[images], operands, relu, part)
         u = _tail_gradient(grad[images], relu, part)
         gradient = Gradient(u, u, "direct")
-        if grad_x is not None:
-            _input_gradient(gradient, weight, grad_x[images], part)
+        if wanted.x is not None:
+            _input_gradient(gradient, operands.weight, wanted.x[images], part)
         if weight_sum is not None:
-            weight_sum.add(gradient, x[images], grad_weight if last else None, part)
-        if grad_bias is not None:
+            weight_sum.add(gradient, x[images], wanted.weight if last else None, part)
+        if wanted.bias is not None:
             bias_sum = bias_sum or _BiasSum(whole, gradient, x.device)
-            bias_sum.add(gradient, grad_bias if last else None)
+            bias_sum.add(gradient, wanted.bias if last else None)
 
 
 def _images_of_chunk(params: BlockParams) -> int:
@@ -231,7 +220,7 @@ class _Sum:
             "slices": 1 + slices,
             "count": count,
         }
-        _launch("add_slices_kernel", (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
+        _run("add_slices_kernel", (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
         self.chunks += 1
 
 
@@ -259,7 +248,7 @@ class _WeightSum:
             "ONE_TAP": _group_channels(params) % tile.columns == 0,
         }  # fmt: skip
         grid = (self.tiles, slices, params.options.groups)
-        _launch("weight_gradient_kernel", grid, args, constants, tile)
+        _run("weight_gradient_kernel", grid, args, constants, tile)
         self.sum.finish(slices, out)
 
 
@@ -286,7 +275,7 @@ class _BiasSum:
             "FILTERS": filters, "MODE": gradient.mode, "FIRST": self.first, "COLUMNS": self.tile.columns,
             "DEPTH": self.tile.depth,
         }  # fmt: skip
-        _launch("bias_gradient_kernel", (self.tiles, slices), args, constants, self.tile)
+        _run("bias_gradient_kernel", (self.tiles, slices), args, constants, self.tile)
         self.sum.finish(slices, out)
 
 
@@ -306,11 +295,12 @@ def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: 
     constants = {**_convolution(params), **_tail(gradient, params), **_dot(params), **_sides(tile, depth=True)}
     channels = _cdiv(_group_channels(params), tile.columns)
     grid = (_cdiv(pixels, tile.rows), channels * options.stride**2, options.groups)
-    _launch("input_gradient_kernel", grid, args, constants, tile)
+    _run("input_gradient_kernel", grid, args, constants, tile)
 
 
-def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: Tensor, params: BlockParams) -> None:
+def _conv_relu(x: Tensor, operands: Operands, relu: Tensor, params: BlockParams) -> None:
     """relu [N, F, rows, cols] = the convolution's output after the ReLU, in float32."""
+    weight, bias = operands.weight, operands.bias
     tile, groups, positions = conv_tile(params), params.options.groups, _positions(params)
     args: dict[str, Any] = {
         "x": x, "weight": weight, "bias": weight if bias is None else bias.contiguous(), "relu": relu, "positions": positions,
@@ -321,7 +311,7 @@ def _conv_relu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: Tensor, par
         "ONE_TAP": _group_channels(params) % tile.depth == 0,
     }  # fmt: skip
     grid = (_cdiv(positions, tile.rows), _cdiv(params.filters // groups, tile.columns), groups)
-    _launch("conv_relu_kernel", grid, args, constants, tile)
+    _run("conv_relu_kernel", grid, args, constants, tile)
 
 
 def _pool_maximum(values: Tensor, pool: Pool, params: BlockParams) -> tuple[Tensor, Tensor]:
@@ -339,7 +329,7 @@ def _pool_maximum(values: Tensor, pool: Pool, params: BlockParams) -> tuple[Tens
     tile = _plane_tile(filters)
     constants = {"FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "FIRST": first, **_sides(tile)}
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    _launch("pool_maximum_kernel", grid, args, constants, tile)
+    _run("pool_maximum_kernel", grid, args, constants, tile)
     return top, index
 
 
@@ -361,7 +351,7 @@ def _pool_gradient(
         "MASKED": masked, **_sides(tile),
     }  # fmt: skip
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    _launch("pool_gradient_kernel", grid, args, constants, tile)
+    _run("pool_gradient_kernel", grid, args, constants, tile)
 
 
 def _norm(values: Tensor, out: Tensor, norm: Norm) -> None:
@@ -374,7 +364,7 @@ def _norm(values: Tensor, out: Tensor, norm: Norm) -> None:
     args: dict[str, Any] = {"values": values, "out": out, "positions": positions, "k": float(norm.k), **_norm_numbers(norm)}
     tile = _maps_tile(filters)
     constants = {**_maps_window(norm, filters), **_sides(tile)}
-    _launch("cross_map_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
+    _run("cross_map_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
 
 
 def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: bool) -> None:
@@ -389,7 +379,7 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
         tile = _maps_tile(filters)
         args |= {"grad": grad, "k": float(norm.k)}
         constants = {**_maps_window(norm, filters), "MASKED": masked, **_sides(tile)}
-        _launch("cross_map_gradient_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
+        _run("cross_map_gradient_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
         return
     scaled, terms = torch.empty_like(values), torch.empty_like(values)
     _same_map(grad, values, scaled, terms, norm, terms=True)
@@ -398,7 +388,7 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
     args |= {"scaled": scaled, "terms": terms, **_plane_window(norm.size - 1 - before, before, rows, cols)}
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
     constants = {"FILTERS": filters, "MASKED": masked, **_sides(tile)}
-    _launch("same_map_gradient_kernel", grid, args, constants, tile)
+    _run("same_map_gradient_kernel", grid, args, constants, tile)
 
 
 def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: SameMapNorm, terms: bool) -> None:
@@ -413,7 +403,7 @@ def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: 
     tile = _plane_tile(filters)
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
     constants = {"FILTERS": filters, "TERMS": terms, **_sides(tile)}
-    _launch("same_map_kernel", grid, args, constants, tile)
+    _run("same_map_kernel", grid, args, constants, tile)
 
 
 def weight_tile(params: BlockParams) -> Tile:
@@ -453,7 +443,7 @@ def conv_tile(params: BlockParams) -> Tile:
     return Tile(64, columns, _depth(params, params.weight_dtype), 8)
 
 
-def _launch(
+def _run(
     kernel: str, grid: tuple[int, ...], args: Mapping[str, Tensor | int | float], constants: Mapping[str, Any], tile: Tile
 ) -> None:
     """Launch a kernel of backward_kernels.py, which is imported where Triton is used and no earlier."""

@@ -1,0 +1,110 @@
+"""The contract of every operation's backends, and the choice between them.
+
+Every backend is asked, in order of preference, and each refusal is a sentence.
+
+`DCNN_FAST_BACKEND` forces one of `BACKENDS` wherever an operation has it; there, a forced backend that cannot run is an error,
+never a silent change. On a GPU no backend has every operation (views are not in Triton, the head not in CUDA C++), so one that
+an operation lacks forces nothing there: else no network could run with its blocks forced. `dcnn-fast explain` says so.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+
+BACKENDS: tuple[str, ...] = ("cuda", "triton", "cpu", "reference")
+BACKEND_VARIABLE = "DCNN_FAST_BACKEND"
+
+Problem = TypeVar("Problem")
+_Asked_contra = TypeVar("_Asked_contra", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Outpaced:
+    """Another backend is to be preferred where it can run. backend: its name. why: one sentence."""
+
+    backend: str
+    why: str
+
+
+class Backend(Protocol[_Asked_contra]):
+    """What every backend of every operation says of a problem; an operation's own protocol adds what its backends compute.
+
+    A backend is an instance of a class that names its operation's protocol as its base, so that one that lacks a member cannot
+    be made.
+    """
+
+    @abstractmethod
+    def can_run(self, params: _Asked_contra, device: torch.device) -> str | None:
+        """None when this backend can run the problem on the device, else one sentence that says why not."""
+
+    def outpaced(self, params: _Asked_contra, device: torch.device) -> Outpaced | None:
+        """Which other one is to be preferred for a problem that this one can run; None where the order of `BACKENDS` holds."""
+        return None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None."""
+
+    backend: str
+    refusal: str | None
+    outpaced: str | None = None
+
+
+class BackendError(RuntimeError):
+    """No backend, or not the forced one, can run a problem."""
+
+
+def forced_backend() -> str | None:
+    """The backend named by DCNN_FAST_BACKEND, or None. Raises BackendError when it names none of `BACKENDS`."""
+    name = os.environ.get(BACKEND_VARIABLE, "").strip()
+    if not name:
+        return None
+    if name not in BACKENDS:
+        raise BackendError(f"{BACKEND_VARIABLE} must be one of {', '.join(BACKENDS)}; got {name!r}")
+    return name
+
+
+def explain(backends: Mapping[str, Backend[Problem]], params: Problem, device: torch.device) -> list[Answer]:
+    """Every backend's answer for one problem, in order of preference."""
+    answers = []
+    for name in BACKENDS:
+        if name in backends:
+            refusal = backends[name].can_run(params, device)
+            better = None if refusal is not None else _better(backends, name, params, device)
+            answers.append(Answer(name, refusal, None if better is None else better.why))
+    return answers
+
+
+def choose(backends: Mapping[str, Backend[Problem]], params: Problem, device: torch.device) -> str:
+    """The name of the backend to run: the forced one if the operation has it, or the first in `BACKENDS` that can and that no
+    other outpaces.
+
+    Raises BackendError with every refusal when none can, or with the forced one's when that cannot.
+    """
+    forced = forced_backend()
+    if forced is not None and forced in backends:
+        refusal = backends[forced].can_run(params, device)
+        if refusal is not None:
+            raise BackendError(f"{BACKEND_VARIABLE}={forced} cannot run {params}: {refusal}")
+        return forced
+    for name in BACKENDS:  # those after the chosen one are not asked: this is on the way of every call
+        runs = name in backends and backends[name].can_run(params, device) is None
+        if runs and _better(backends, name, params, device) is None:
+            return name
+    reasons = "; ".join(f"{answer.backend}: {answer.refusal}" for answer in explain(backends, params, device))
+    raise BackendError(f"no backend can run {params} on {device}: {reasons}")
+
+
+def _better(backends: Mapping[str, Backend[Problem]], name: str, params: Problem, device: torch.device) -> Outpaced | None:
+    """What outpaces a backend that can run, where it is there and can run too."""
+    better = backends[name].outpaced(params, device)
+    if better is None or better.backend not in backends or backends[better.backend].can_run(params, device) is not None:
+        return None
+    return better

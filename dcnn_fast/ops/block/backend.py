@@ -1,0 +1,181 @@
+"""The contract of the block's backends: the records that they are given and give back, and what each of them does with them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from torch import Tensor
+
+from dcnn_fast.ops.backend import Backend
+from dcnn_fast.ops.block.params import BlockParams, OutputTile
+from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops.precision import Precision
+from dcnn_fast.ops.region import RegionList
+
+if TYPE_CHECKING:
+    from dcnn_fast._engine import BlockShape
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a block is made of, besides its `BlockParams`.
+
+    weight: [F, C / groups, S, S]. bias: [F] in weight's dtype, or None. mean, scale: a pixel enters as (pixel - mean) * scale,
+    mean per channel or empty for none.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    mean: Sequence[float] = ()
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """Regions to compute. sources: images [N, C, H, W] each. outputs: [images, F, height, width] in channels_last memory, one
+    for each of regions.outputs. Backends trust the regions: whoever makes a Work has checked them (`require_regions`).
+    """
+
+    sources: Sequence[Tensor]
+    regions: RegionList
+    outputs: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a training forward keeps for the backward, as `BlockParams.kept` says.
+
+    values: the norm's input or, where that is kept, the result. hits: int16, of each pooled result.
+    """
+
+    values: Tensor | None = None
+    hits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training forward. result: [N, F, H, W]. values, hits: the norm's input and the pool's hits, where `BlockParams.kept`
+    says so; where it says that the result is kept, that is `result` itself.
+    """
+
+    result: Tensor
+    values: Tensor | None
+    hits: Tensor | None
+
+    def saved(self, params: BlockParams) -> Saved:
+        """What the backward is to be given."""
+        return Saved(self.result if params.kept.result else self.values, self.hits)
+
+
+class Needs(NamedTuple):
+    """Which gradients are asked for."""
+
+    x: bool = True
+    weight: bool = True
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of x, weight and bias, each as large as that and in its dtype; None where it is not asked for."""
+
+    x: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+
+class Launches(Protocol):
+    """A prepared block as one launch of a kernel: of a work by itself, or over tables that `ColumnOnGpu` (gpu/column.py)
+    lays out for all blocks of a column.
+    """
+
+    @property
+    @abstractmethod
+    def params(self) -> BlockParams:
+        """The problem, whatever the extents."""
+
+    @abstractmethod
+    def launch_of(self, work: Work) -> Launch:
+        """The launch that does the work, with tables of its own on the device; nothing is run."""
+
+    @abstractmethod
+    def shape(self) -> BlockShape:
+        """How its regions become programs."""
+
+    @abstractmethod
+    def readable(self, source: Tensor) -> Tensor:
+        """The source itself where the kernel can read it in place, else a copy."""
+
+    @abstractmethod
+    def access(self, source: Tensor) -> int:
+        """How the kernel can read a source's pixels, for which it is compiled."""
+
+    @abstractmethod
+    def launch_over(
+        self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
+    ) -> Launch:
+        """The launch of so many programs over tables that are on the device, for outputs at multiples of 16 bytes; nothing is
+        run. reads, writes: the memory that it reaches through the tables.
+        """
+
+
+class Prepared(Protocol):
+    """A block's operands as one backend reads them, made once for any number of works.
+
+    It may share memory with the operands it was made of: where it outlives the call, these must belong to whoever had it made
+    (`dcnn_fast.ops.block.prepare` sees to that).
+    """
+
+    @property
+    @abstractmethod
+    def launches(self) -> Launches | None:
+        """The same as launches of a kernel; None where the backend has none."""
+
+    @abstractmethod
+    def run(self, work: Work) -> None:
+        """Write every region's pieces to the work's outputs."""
+
+
+class BlockBackend(Backend[BlockParams], Protocol):
+    """One way to compute the block. In what a method is given, dtypes, shapes and devices are those of the `BlockParams`.
+
+    Whole images are what `forward`, `training` and `backward` take: x [N, C, H, W] in the weights' dtype, or in bytes where
+    `takes_bytes` says so, whatever params.dtype is; operands have a mean or a scale only for bytes. What they return lies in
+    channels_last memory.
+    """
+
+    @property
+    @abstractmethod
+    def takes_bytes(self) -> bool:
+        """Whether whole images may be uint8; else they are made floating point before."""
+
+    def output_tile(self, size: int, stride: int, channels: int, filters: int, precision: Precision) -> OutputTile:
+        """How the convolution of filters of `size` computes its outputs, which plans keep to; by default one by one.
+
+        channels, filters: of one group.
+        """
+        return OutputTile(1, size, size**2)
+
+    @abstractmethod
+    def prepare(self, params: BlockParams, operands: Operands) -> Prepared:
+        """The operands as this backend reads them. The extents in `params` are of no account."""
+
+    @abstractmethod
+    def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
+        """The block of whole images: [N, F, H, W] in params.out_dtype."""
+
+    @abstractmethod
+    def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
+        """`forward`, and what `params.kept` says."""
+
+    @abstractmethod
+    def backward(
+        self, params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs
+    ) -> Gradients:
+        """The gradients that are needed, from `grad` of the result.
+
+        At a ReLU input of 0 the gradient is 0; `ties` decides how the pool shares its gradient.
+        """

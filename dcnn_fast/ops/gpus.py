@@ -1,0 +1,105 @@
+"""What GPUs have, stated once: by compute capability what a multiprocessor holds, by product how fast it is.
+
+Sources: the CUDA C++ Programming Guide's tables of compute capabilities and of instruction throughput, and public data sheets;
+the L2's bandwidths are rounded figures of published micro-benchmarks. Nothing here was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+WARP = 32  # threads
+FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that a thread block has without asking
+SECTOR = 32  # bytes that device memory moves at least
+
+
+@dataclass(frozen=True)
+class Multiprocessor:
+    """What a multiprocessor has, and what may be resident on it.
+
+    shared: bytes of shared memory. threads, blocks: that may be resident. reserved: bytes of shared memory that each thread
+    block takes beside its own. registers: of 32 bits.
+    """
+
+    shared: int
+    threads: int
+    blocks: int
+    reserved: int = 1024
+    registers: int = 65536
+
+    @property
+    def shared_of_block(self) -> int:
+        """Bytes of shared memory that one thread block may have."""
+        return self.shared - self.reserved
+
+    @property
+    def warps(self) -> int:
+        """That may be resident."""
+        return self.threads // WARP
+
+
+# By compute capability, ten times the major number plus the minor one.
+MULTIPROCESSORS: Mapping[int, Multiprocessor] = {
+    75: Multiprocessor(65536, 1024, 16, reserved=0),
+    80: Multiprocessor(167936, 2048, 32),
+    86: Multiprocessor(102400, 1536, 16),
+    89: Multiprocessor(102400, 1536, 24),
+    90: Multiprocessor(233472, 2048, 32),
+    100: Multiprocessor(233472, 2048, 32),
+    120: Multiprocessor(102400, 1536, 24),
+}
+CAPABILITIES = tuple(MULTIPROCESSORS)  # that kernels are compiled for
+LEAST_CAPABILITY = 80  # of the kernels in CUDA C++; for less, Triton emits no tensor-core instructions
+LEAST_SHARED = min(each.shared_of_block for capability, each in MULTIPROCESSORS.items() if capability >= LEAST_CAPABILITY)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A product's data sheet: dense TFLOP/s in fp32 and of bf16 matrix products with fp32 sums, and the memory's GB/s."""
+
+    product: str
+    fp32: float
+    bf16: float
+    bandwidth: float
+
+    def peak(self, precision: str) -> float:
+        """TFLOP/s."""
+        return self.fp32 if precision == "fp32" else self.bf16
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """tensor, exact: multiply-adds a cycle of one multiprocessor, of 16 bits with fp32 sums and of fp32. l2, dram: GB/s.
+
+    sheet: of the product whose peaks are quoted, where one is; its clock and memory need not be those of this record.
+    """
+
+    name: str
+    capability: int
+    multiprocessors: int
+    ghz: float
+    tensor: int
+    exact: int
+    l2: float
+    dram: float
+    sheet: Sheet | None = None
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Warp instructions a cycle of one multiprocessor, by pipe."""
+        return {"issue": 4, "fma": self.exact / WARP, "alu": 2, "mufu": 0.5, "lsu": 1}
+
+
+A100 = Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555, Sheet("A100 SXM 80 GB", 19.5, 312.0, 2039))  # itself of 40 GB
+RTX_3090 = Gpu("RTX 3090", 86, 82, 1.70, 256, 128, 2100, 936)
+RTX_4090 = Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008, Sheet("RTX 4090", 82.6, 165.2, 1008))
+H100 = Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350, Sheet("H100 SXM", 66.9, 989.4, 3350))
+B200 = Gpu("B200", 100, 148, 1.85, 4096, 128, 10000, 8000)
+RTX_5090 = Gpu("RTX 5090", 120, 170, 2.41, 256, 128, 6000, 1792)
+GPUS = (A100, RTX_3090, RTX_4090, H100, B200, RTX_5090)  # one for each capability from LEAST_CAPABILITY on
+
+
+def named(capability: int) -> str:
+    """A compute capability as NVIDIA writes it: "8.0"."""
+    return f"{capability // 10}.{capability % 10}"

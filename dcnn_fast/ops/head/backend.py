@@ -1,0 +1,44 @@
+"""The contract of the head's backends."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from dcnn_fast.ops.backend import Backend
+from dcnn_fast.ops.head.params import HeadParams
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a head is computed from, as `ops.head` takes it: its columns' rows and layers, the label layer, and which views each
+    image has. window_of: for each column the row of each view, None where row i is view i's.
+    """
+
+    features: Sequence[Tensor]
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    label_weight: Tensor
+    label_bias: Tensor
+    counts: Sequence[int]
+    window_of: Sequence[Tensor | None]
+
+
+class Results(NamedTuple):
+    """probs: [views, labels]. mean, std: [images, labels]."""
+
+    probs: Tensor
+    mean: Tensor
+    std: Tensor
+
+
+class HeadBackend(Backend[HeadParams], Protocol):
+    """One way to compute the head."""
+
+    @abstractmethod
+    def forward(self, params: HeadParams, operands: Operands) -> Results:
+        """Probabilities, and their means and standard deviations, in params.dtype."""
