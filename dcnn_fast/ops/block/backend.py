@@ -92,11 +92,6 @@ class Launches(Protocol):
     lays out for all blocks of a column.
     """
 
-    @property
-    @abstractmethod
-    def params(self) -> BlockParams:
-        """The problem, whatever the extents."""
-
     @abstractmethod
     def launch_of(self, work: Work) -> Launch:
         """The launch that does the work, with tables of its own on the device; nothing is run."""
