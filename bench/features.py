@@ -11,7 +11,7 @@ from bench.cases import Cut, columns
 from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan, brute_force, share
-from dcnn_fast.scoring.forward import Job, column_features, column_maps
+from dcnn_fast.runtime.cpu import Job, column_features, column_maps
 from dcnn_fast.spec import Column
 
 Planner = Callable[[Column, np.ndarray, tuple[int, int], Precision], ColumnPlan]

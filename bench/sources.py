@@ -20,7 +20,7 @@ Digests = Mapping[str, str]  # by file or folder
 
 ENGINE = ("CMakeLists.txt", "csrc", "dcnn_fast/engine.py")
 NETWORKS = ("dcnn_fast/spec", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
-SCORING = ("dcnn_fast/scoring", "dcnn_fast/nets/weights.py")
+SCORING = ("dcnn_fast/runtime", "dcnn_fast/scoring", "dcnn_fast/nets/weights.py")
 READING = (
     "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py", "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py",
     "bench/photos.py", "bench/pipeline.py",

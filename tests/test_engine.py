@@ -72,3 +72,22 @@ def test_features_agree_with_the_kernels_account():
         return
     for name, there in engine.features().items():
         assert there == (name in flags), name
+
+
+WRONG_TABLE = (
+    WITHOUT_ENGINE
+    + """
+from dcnn_fast.ops.region import whole
+table = whole(1, 5, 5, size=3, stride=1, padding=0, rounding="up", pool=None)
+table.regions[0, 2:4] = -1  # its window's corner: a slice from there would wrap around
+try:
+    ops.block_regions([torch.ones(1, 3, 5, 5)], table, torch.ones(2, 3, 3, 3))
+except ValueError as error:
+    print(error)
+"""
+)
+
+
+def test_without_the_engine_wrong_tables_are_refused_all_the_same():
+    result = subprocess.run([sys.executable, "-c", WRONG_TABLE], capture_output=True, text=True, check=True)
+    assert "region 0: window must lie in its source" in result.stdout.splitlines()[-1]

@@ -35,7 +35,6 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
-from dcnn_fast.ops.device_tables import AtOnce
 from dcnn_fast.ops.gpus import GPUS
 from dcnn_fast.ops.launch import Launch
 from tools import aot, kernel_report, ptxsim, sass
@@ -58,7 +57,7 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     hits = _empty(params, torch.int16) if keeps and params.kept.hits else None
     work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
     prepared = triton_forward.prepared(params, operands, tile=config)
-    return prepared.launch_of(work, AtOnce(x.device), Saved(values, hits))
+    return prepared.launch_of_work(work, Saved(values, hits))
 
 
 def staged_launch_of(params: BlockParams) -> Launch:
@@ -71,7 +70,7 @@ def staged_launch_of(params: BlockParams) -> Launch:
         x = torch.zeros(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
     work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
     prepared = cuda_forward.prepared(params, operands)
-    return prepared.launch_of(work, AtOnce(x.device), 2 * -(-params.filters // prepared.config.part))
+    return prepared.launch_of_work(work, 2 * -(-params.filters // prepared.config.part))
 
 
 def counted(what: Launch, params: BlockParams, programs: int = PROGRAMS) -> Counts:

@@ -28,7 +28,6 @@ from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.whole import whole_images
-from dcnn_fast.ops.device_tables import AtOnce
 from dcnn_fast.ops.gpus import SECTOR
 from dcnn_fast.ops.launch import Launch, launch
 from tools.simulated import simulated
@@ -90,7 +89,7 @@ def launch_of(params: BlockParams, layout: str) -> tuple[Launch, int]:
     out = torch.empty(params.out_shape, dtype=params.out_dtype, memory_format=torch.channels_last)
     prepared = cuda_forward.prepared(params, Operands(weight, torch.zeros(params.filters).half(), mean))
     work = Work([source], whole_images(params), [out])
-    return prepared.launch_of(work, AtOnce(x.device), THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
+    return prepared.launch_of_work(work, THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
 
 
 def code_of(what: Launch) -> str:

@@ -21,7 +21,7 @@ from dcnn_fast.data.reading import Photo
 from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.launch import Launch, launched_by
 from dcnn_fast.plan import share
-from dcnn_fast.scoring.gpu import GpuNetwork
+from dcnn_fast.runtime.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import prepared
 from dcnn_fast.spec import Pool
 

@@ -8,7 +8,16 @@ namespace dcnn {
 // The records of core/tables.h as numpy dtypes.
 void bind_tables(pybind11::module_& m);
 
+// The rules of core/regions.
+void bind_regions(pybind11::module_& m);
+
 // Plans of core/plan, and the engine's tiles.
 void bind_plan(pybind11::module_& m);
+
+// Tables that launches on a GPU read.
+void bind_launch(pybind11::module_& m);
+
+// Views: where windows lie, filters, cuts of photographs.
+void bind_views(pybind11::module_& m);
 
 }  // namespace dcnn

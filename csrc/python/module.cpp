@@ -216,7 +216,10 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::emulated_isas();
   m.attr("compiler") = __VERSION__;
   dcnn::bind_tables(m);
+  dcnn::bind_launch(m);
+  dcnn::bind_regions(m);
   dcnn::bind_plan(m);
+  dcnn::bind_views(m);
   m.def("isas", [] { return names_of(dcnn::available_isas()); }, "Instruction sets compiled in that run here, best first.");
   m.def("refusals", &refusals, "Why the others don't, by name.");
   m.def("emulated_isas", [] { return names_of(dcnn::emulated_isas()); },

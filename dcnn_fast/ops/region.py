@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
+from dcnn_fast.ops import region_rules
 from dcnn_fast.ops.records import PIECE, REGION, STORE
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.spec import Pool, Rounding, window_count
@@ -130,6 +132,15 @@ class RegionList:
         """[R], the table of regions by the names of its fields. Shares its memory."""
         return records(self.regions, REGION)
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tables as matrices without gaps, of their own memory where it has none. Raises ValueError naming one that is no
+        table.
+        """
+        return (
+            _matrix("regions", self.regions, REGION), _matrix("pieces", self.pieces, PIECE),
+            _matrix("stores", self.stores, STORE),
+        )  # fmt: skip
+
     def conv_outputs(self) -> int:
         """Convolution outputs computed per filter, over all regions."""
         rows = self.rows()
@@ -211,104 +222,20 @@ def require_regions(
     asked = (*sources, size, stride, padding, rounding, pool, *(table._version for table in tables if tracked))
     if tracked and asked in regions.passed:
         return
-    table, pieces, stores = (
-        _checked(name, of, record)
-        for name, of, record in (
-            ("regions", regions.regions, REGION), ("pieces", regions.pieces, PIECE), ("stores", regions.stores, STORE),
-        )
+    pooled = pool or Pool(1, 1)
+    judge = region_rules.require_regions if engine.reason() else engine.load().require_regions
+    judge(
+        *regions.arrays(), sources=sources, outputs=regions.outputs, size=size, stride=stride, padding=padding,
+        rounding=rounding, pool=(pooled.size, pooled.stride),
     )  # fmt: skip
-    extents = np.array(sources, dtype=np.int64).reshape(-1, 3)
-    _require_rows(table, "region", _region_rules(table, extents, len(pieces), size, stride, padding, rounding))
-    owner, taken = _members(table)
-    pieces = pieces[taken]
-    _require_rows(pieces, "piece", _piece_rules(pieces, table[owner], len(stores), pool or Pool(1, 1)))
-    owner, taken = _members(pieces)
-    outputs = np.array(regions.outputs, dtype=np.int64).reshape(-1, 3)
-    _require_rows(stores[taken], "store", _store_rules(stores[taken], pieces[owner], outputs))
     if tracked:
         regions.passed.add(asked)
 
 
-def _checked(name: str, table: Tensor, record: np.dtype[np.void]) -> Rows:
-    """The table's records. Raises ValueError naming it where it is no such table, or a sum of its values could overflow."""
-    fields = record.names or ()
-    if table.dim() != 2 or table.shape[1] != len(fields) or table.dtype != torch.int64:
+def _matrix(name: str, table: Tensor, record: np.dtype[np.void]) -> np.ndarray:
+    """The table in memory without gaps. Raises ValueError naming it where it is no such table."""
+    fields = len(record.names or ())
+    if table.dim() != 2 or table.shape[1] != fields or table.dtype != torch.int64:
         got = f"{str(table.dtype).removeprefix('torch.')} {list(table.shape)}"
-        raise ValueError(f"regions: the table of {name} must be int64 [n, {len(fields)}], got {got}")
-    values = table.numpy()
-    if values.size and not (values.min() > -(2**31) and values.max() < 2**31):
-        raise ValueError(f"regions: the table of {name} must hold values of less than 2**31")
-    return records(table, record)
-
-
-def _members(table: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that `table`'s rows name by `first` and `count`: whose each is, and which."""
-    first, count = table["first"], table["count"]
-    owner = np.repeat(np.arange(len(table)), count)
-    return owner, np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner]
-
-
-Rule = tuple[str, np.ndarray]
-
-
-def _require_rows(table: Rows, kind: str, rules: Iterable[Rule]) -> None:
-    for rule, holds in rules:
-        bad = np.flatnonzero(~holds)
-        if bad.size:
-            row = dict(zip(table.dtype.names or (), table[bad[0]].tolist(), strict=True))
-            raise ValueError(f"regions: {kind} {bad[0]}: {rule}, got {row}")
-
-
-def _region_rules(
-    table: Rows, sources: np.ndarray, pieces: int, size: int, stride: int, padding: int, rounding: Rounding
-) -> Iterator[Rule]:
-    source, image, top, left, rows, cols = (table[name] for name in ("source", "image", "top", "left", "rows", "cols"))
-    wt, wl, wh, ww = (table[f"window_{name}"] for name in ("top", "left", "height", "width"))
-    first, count = table["first"], table["count"]
-    yield f"source must be 0 to {len(sources) - 1}", (source >= 0) & (source < len(sources))
-    images, height, width = sources[source].T
-    yield "image must lie in its source", (image >= 0) & (image < images)
-    yield (
-        "window must lie in its source",
-        (wt >= 0) & (wl >= 0) & (wh > 0) & (ww > 0) & (wt + wh <= height) & (wl + ww <= width),
-    )
-    yield "rows and cols must be at least 1", (rows > 0) & (cols > 0)
-    yield (
-        f"top and left must not pass the window by more than the padding {padding}",
-        (top >= wt - padding) & (left >= wl - padding),
-    )
-    over = stride - 1 if rounding == "up" else 0
-    bottom, right = top + (rows - 1) * stride + size, left + (cols - 1) * stride + size
-    yield (
-        f"the last receptive field must not pass the window by more than padding {padding} and, rounding up, stride - 1",
-        (bottom <= wt + wh + padding + over) & (right <= wl + ww + padding + over),
-    )
-    yield f"pieces must lie in the table of {pieces}", (first >= 0) & (count >= 0) & (first + count <= pieces)
-
-
-def _piece_rules(pieces: Rows, owners: Rows, stores: int, pool: Pool) -> Iterator[Rule]:
-    top, left, rows, cols, first, count = (pieces[name] for name in ("top", "left", "rows", "cols", "first", "count"))
-    conv_rows, conv_cols = owners["rows"], owners["cols"]
-    yield "rows and cols must be at least 1", (rows > 0) & (cols > 0)
-    last_row, last_col = top + (rows - 1) * pool.stride, left + (cols - 1) * pool.stride
-    yield (
-        "every pool window must start inside its region",
-        (top >= 0) & (left >= 0) & (last_row < conv_rows) & (last_col < conv_cols),
-    )
-    yield f"stores must lie in the table of {stores}", (first >= 0) & (count >= 0) & (first + count <= stores)
-
-
-def _store_rules(stores: Rows, owners: Rows, outputs: np.ndarray) -> Iterator[Rule]:
-    st, sl, height, width = (stores[name] for name in ("skip_top", "skip_left", "height", "width"))
-    output, image, ot, ol = (stores[name] for name in ("output", "image", "out_top", "out_left"))
-    yield "height and width must be at least 1", (height > 0) & (width > 0)
-    yield (
-        "the rectangle must lie in its piece",
-        (st >= 0) & (sl >= 0) & (st + height <= owners["rows"]) & (sl + width <= owners["cols"]),
-    )
-    yield f"output must be 0 to {len(outputs) - 1}", (output >= 0) & (output < len(outputs))
-    images, out_height, out_width = outputs[output].T
-    yield (
-        "the rectangle must lie in its output",
-        (image >= 0) & (image < images) & (ot >= 0) & (ol >= 0) & (ot + height <= out_height) & (ol + width <= out_width),
-    )
+        raise ValueError(f"regions: the table of {name} must be int64 [n, {fields}], got {got}")
+    return table.contiguous().numpy()

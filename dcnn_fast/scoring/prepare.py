@@ -12,7 +12,7 @@ from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import share
-from dcnn_fast.scoring.forward import Job
+from dcnn_fast.runtime.cpu import Job
 from dcnn_fast.spec import Column, Network
 
 

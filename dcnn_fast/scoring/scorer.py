@@ -16,8 +16,8 @@ from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, MultiColumn, load_model
 from dcnn_fast.ops import launch
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.scoring.forward import CpuNetwork, Job
-from dcnn_fast.scoring.gpu import GpuNetwork
+from dcnn_fast.runtime.cpu import CpuNetwork, Job
+from dcnn_fast.runtime.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import Prepared, prepare
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.scoring.shipped import caution_of, shipped_model
@@ -71,7 +71,7 @@ class Scorer:
     its own.
 
     `model` holds the weights. On the cpu a scorer follows them: weights that were changed between scores count from the next
-    one on (which changes are noticed: `scoring.watch`); those that change while a picture is being scored are refused
+    one on (which changes are noticed: `runtime.watch`); those that change while a picture is being scored are refused
     (WeightsError). On "cuda" they are laid out once; changed ones are refused.
 
     Raises ValueError naming the argument; ModelError for the model.

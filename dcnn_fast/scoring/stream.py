@@ -16,7 +16,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from dcnn_fast import engine
-from dcnn_fast.scoring.forward import Maps
+from dcnn_fast.runtime.cpu import Maps
 from dcnn_fast.scoring.prepare import Prepared
 from dcnn_fast.scoring.score import Score
 

@@ -52,7 +52,7 @@ MEASURED = {"block", "score", "roofline", "paper", "jpeg", "scaling", "training"
         ("CMakeLists.txt", MEASURED),
         ("csrc/core/plan/rim.cpp", MEASURED | {"predicted"}),
         ("dcnn_fast/spec/presets.py", set(suites.NAMES)),
-        ("dcnn_fast/scoring/forward.py", {"score", "roofline", "paper", "jpeg", "scaling", "host"}),
+        ("dcnn_fast/runtime/cpu.py", {"score", "roofline", "paper", "jpeg", "scaling", "host"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling"}),
         ("dcnn_fast/training/update_rule.py", {"training"}),
         ("bench/suites/score.py", {"score"}),

@@ -9,18 +9,17 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dcnn_fast.ops import CrossMapNorm, Pool, device_tables
+from dcnn_fast.ops import CrossMapNorm, Pool
 from dcnn_fast.ops.block import prepare
-from dcnn_fast.ops.block.backend import Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
-from dcnn_fast.ops.block.cuda.config import shared_out
+from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
 from dcnn_fast.ops.block.params import problems_of
-from dcnn_fast.ops.device_tables import AtOnce, Room, with_idle
-from dcnn_fast.ops.launch import launched_by
-from dcnn_fast.ops.recording import MOST, Recordings, plan_shape
+from dcnn_fast.ops.device_tables import placed
+from dcnn_fast.ops.launch import launch, launched_by
+from dcnn_fast.ops.recording import MOST, Recordings
+from dcnn_fast.ops.records import STRIP, TILE
 from dcnn_fast.plan import brute_force, share
 from dcnn_fast.spec import Block, Column
-from tests.ops.guarded import assert_untouched
 from tests.ops.on_cpu import kernels_on_cpu
 
 CPU = torch.device("cpu")
@@ -44,84 +43,91 @@ def _blocks(dtype):
         params = replace(problem, dtype=dtype if made else torch.uint8, weight_dtype=dtype, out_dtype=dtype)
         weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator) * 0.1
         bias = torch.randn(params.filters, generator=generator) * 0.1
-        made.append(prepare(params, weight.to(dtype), bias.to(dtype), mean=mean, scale=scale))
+        block = prepare(params, weight.to(dtype), bias.to(dtype), mean=mean, scale=scale)
+        made.append(block.launches)
         mean, scale = (), 1.0
     return made
 
 
-def _launches_of(blocks, plan, plane, placer):
-    """The launches of one image, and its last block's output between margins of NaN."""
-    sources, launches = [plane], []
-    for block, regions in zip(blocks, plan.blocks, strict=True):
-        outputs, guards = [], []
-        for images, rows, cols in regions.outputs:
-            count = images * rows * cols * block.params.filters
-            buffer = torch.full((count + 128,), torch.nan, dtype=block.params.out_dtype)
-            outputs.append(buffer[64:-64].view(images, rows, cols, -1).permute(0, 3, 1, 2))
-            guards.append(buffer)
-        launches.append(block.launch_of(Work(sources, regions, outputs), placer))
-        sources = outputs
-    return launches, sources[0], guards
-
-
-def _image(seed):
-    """A plane of random pixels and three random windows of it."""
+def _image(seed, count=3):
+    """A plane of random pixels and random windows of it."""
     rng = np.random.default_rng(seed)
     plane = torch.from_numpy(rng.integers(0, 256, (1, 40, 40, 3)).astype(np.uint8)).permute(0, 3, 1, 2)
-    return plane, rng.integers(0, 17, (3, 2))
+    return plane, rng.integers(0, 17, (count, 2))
+
+
+class _OneByOne:
+    """What a CUDA graph does, without one: the launches as they were when they were recorded."""
+
+    def __init__(self, launches):
+        self._launches = launches
+
+    def replay(self):
+        for what in self._launches:
+            launch(what)
 
 
 def _alone(blocks, plan, plane):
-    launches, result, _ = _launches_of(blocks, plan, plane, AtOnce(CPU))
-    Recordings(CPU, kept=False).run(launches)
-    return result
+    found = ColumnOnGpu(blocks, CPU, again=False).launches(plane, plan.blocks)
+    Recordings(None).run(found.launches, found.shape)
+    return found.result
 
 
 @pytest.mark.parametrize("backend", ["cuda", "triton"])
 @pytest.mark.parametrize("sharing", [False, True], ids=["brute-force", "sharing"])
 def test_a_replay_with_another_images_tables_gives_that_images_bits(backend, sharing, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
-    monkeypatch.setattr(device_tables, "_STEPS", 1)  # so that few programs have idle ones beside them, too
     monkeypatch.setattr(cuda_forward, "_blocks", lambda *_: 5)
-    idle = 0
+    idle, memory = 0, []
+
+    def simulated(what):
+        """On the memory of the image that is at hand, also where an earlier one's launch is replayed."""
+        with kernels_on_cpu():
+            launch(replace(what, reads=memory, writes=memory))
+
     with kernels_on_cpu():
-        blocks, room, recordings, shapes = _blocks(torch.float16), Room(CPU), Recordings(CPU), set()
-        for seed in range(6):
-            plane, windows = _image(seed)
-            plan = share(COLUMN, windows, (40, 40), "triton") if sharing else brute_force(COLUMN, windows)
-            room.begin()
-            launches, result, guards = _launches_of(blocks, plan, plane, room)
-            shapes.add(plan_shape(launches))
-            room.send()
-            recordings.run(launches)
-            assert_untouched(*guards)
-            assert torch.equal(result, _alone(blocks, plan, plane)), seed
-            for what, regions in zip(launches, plan.blocks, strict=True):
-                programs = (
-                    what.args["strips"][: what.args["count"]] if backend == "cuda" else what.args["tiles"][: what.grid[0]]
-                )
-                idle += int((programs[:, 0] == len(regions)).sum())
-    assert idle
-    assert len(shapes) <= (4 if sharing else 1)
+        blocks, recordings, shapes = _blocks(torch.float16), Recordings(_OneByOne), set()
+        column = ColumnOnGpu(blocks, CPU)
+    drawn = 17 if (backend, sharing) == ("triton", False) else 3  # so many that there are idle programs
+    for seed in range(6):
+        plane, windows = _image(seed, drawn)
+        if sharing:  # two sets of windows, whose numbers of regions differ
+            windows = _image(seed % 2, drawn)[1]
+        plan = share(COLUMN, windows, (40, 40), "triton", always=True) if sharing else brute_force(COLUMN, windows)
+        with launched_by(simulated):
+            found = column.launches(plane, plan.blocks)
+            shapes.add(found.shape)
+            memory[:] = [plane, found.result, *(tensor for what in found.launches for tensor in (*what.reads, *what.writes))]
+            recordings.run(found.launches, found.shape)
+        with kernels_on_cpu():
+            assert torch.equal(found.result, _alone(blocks, plan, plane)), seed
+        for what, regions in zip(found.launches, plan.blocks, strict=True):
+            table, record = (what.args["strips"], STRIP) if backend == "cuda" else (what.args["tiles"], TILE)
+            count, fields = what.args["count"] if backend == "cuda" else what.grid[0], len(record.names)
+            idle += int((table[: count * fields].view(count, fields)[:, 0] == len(regions)).sum())
+    assert idle or (backend, sharing) == ("triton", True)
+    assert len(shapes) <= (4 if sharing else 2)  # 16 or 17 different windows
     assert 1 <= len(recordings) <= len(shapes)
 
 
-def test_a_replay_runs_what_ran_the_second_time_and_nothing_of_the_later_list_but_its_tables():
-    ran = []
+def test_a_list_is_recorded_when_it_has_run_twice_and_replayed_from_then_on():
+    ran, recorded = [], []
+
+    def record(launches):
+        recorded.append(launches)
+        return _OneByOne(launches)
+
     with launched_by(ran.append):
-        blocks, room, recordings = _blocks(torch.float16), Room(CPU), Recordings(CPU)
-        lists = []
+        column, recordings, lists = ColumnOnGpu(_blocks(torch.float16), CPU), Recordings(record), []
         for seed in range(3):
             plane, windows = _image(seed)
-            room.begin()
-            launches, _, _ = _launches_of(blocks, brute_force(COLUMN, windows), plane, room)
-            room.send()
-            recordings.run(launches)
-            lists.append(launches)
-    assert all(a is b for a, b in zip(ran[:4], lists[0] + lists[1], strict=True))
-    for kept, replayed, own in zip(lists[1], ran[4:], lists[2], strict=True):
-        assert replayed.args is kept.args and replayed.args is not own.args
-        assert list(map(id, replayed.writes)) == list(map(id, own.writes))
+            found = column.launches(plane, brute_force(COLUMN, windows).blocks)
+            recordings.run(found.launches, found.shape)
+            lists.append(found.launches)
+    assert recorded == [lists[1]] and len(recordings) == 1
+    assert all(a is b for a, b in zip(ran, (*lists[0], *lists[1], *lists[1]), strict=True))
+    for first, later in zip(lists[0], lists[2], strict=True):  # nothing but the memory that tables lead to is another
+        assert first.args is later.args and first.grid == later.grid and first.constants is later.constants
 
 
 def test_nothing_is_allocated_copied_or_computed_between_the_first_launch_and_the_last():
@@ -130,113 +136,59 @@ def test_nothing_is_allocated_copied_or_computed_between_the_first_launch_and_th
             raise AssertionError(f"{func} between launches")
 
     with launched_by(lambda _: None):
-        blocks, room, recordings = _blocks(torch.float32), Room(CPU), Recordings(CPU)
+        column, recordings = ColumnOnGpu(_blocks(torch.float32), CPU), Recordings(_OneByOne)
         for seed in (0, 0, 0, 1):
             plane, windows = _image(seed)
-            room.begin()
-            launches, _, _ = _launches_of(blocks, share(COLUMN, windows, (40, 40), "triton"), plane, room)
-            room.send()
+            found = column.launches(plane, share(COLUMN, windows, (40, 40), "triton").blocks)
             with Nothing():
-                recordings.run(launches)
+                recordings.run(found.launches, found.shape)
     assert len(recordings) == 1
 
 
-def test_what_differs_outside_tables_is_another_shape_and_the_oldest_is_forgotten():
+def test_other_programs_places_and_pixels_are_another_shape():
+    with launched_by(lambda _: None):
+        column = ColumnOnGpu(_blocks(torch.float16), CPU)
+        plane, windows = _image(0)
+        wide = torch.zeros(1, 40, 40, 4, dtype=torch.uint8).permute(0, 3, 1, 2)[:, :3]  # the fourth channel is there
+        one = column.launches(plane, brute_force(COLUMN, windows).blocks)
+        again = column.launches(plane, brute_force(COLUMN, windows + 1).blocks)
+        pixels = column.launches(wide, brute_force(COLUMN, windows).blocks)
+        fewer = column.launches(plane, brute_force(COLUMN, windows[:1]).blocks)
+        more = column.launches(plane, brute_force(COLUMN, np.stack([np.arange(17)] * 2, axis=1)).blocks)
+        back = column.launches(plane, brute_force(COLUMN, windows).blocks)
+    assert one.shape == again.shape
+    assert len({one.shape, pixels.shape, fewer.shape, more.shape}) == 4
+    assert back.shape != one.shape  # the tables have moved, and launches hold their addresses
+
+
+def test_the_shape_that_came_first_is_forgotten_first():
     ran = []
     with launched_by(ran.append):
+        recordings = Recordings(_OneByOne)
         plane, windows = _image(0)
-        blocks, room, recordings = _blocks(torch.float16), Room(CPU), Recordings(CPU)
-        room.begin()
-        (first, _), *_ = _launches_of(blocks, brute_force(COLUMN, windows), plane, room)
-        other = [
-            replace(first, grid=(first.grid[0] + 1, 1)), replace(first, constants={**first.constants, "SIZE": 7}),
-            replace(first, args={**first.args, "scale": 0.5}), replace(first, args={**first.args, "bias": torch.zeros(16)}),
-            replace(first, shared=first.shared + 16), replace(first, warps=8),
-        ]  # fmt: skip
-        shapes = {plan_shape([what]) for what in (first, *other)}
-        assert len(shapes) == 7
-        assert plan_shape([replace(first, reads=(), writes=())]) in shapes
+        (first, _) = ColumnOnGpu(_blocks(torch.float16), CPU).launches(plane, brute_force(COLUMN, windows).blocks).launches
         for number in range(MOST + 5):
             for _ in range(2):
-                recordings.run([replace(first, args={**first.args, "scale": float(number)})])
-        assert len(recordings) == MOST
-        assert len(ran) == 2 * (MOST + 5)
+                recordings.run([first], number)
+    assert len(recordings) == MOST
+    assert len(ran) == 2 * (MOST + 5)
 
 
-def test_steps_that_are_no_launches_run_in_order_and_are_not_kept():
-    ran = []
-    with launched_by(lambda what: ran.append("launch")):
-        plane, windows = _image(0)
-        (first, second), *_ = _launches_of(_blocks(torch.float16), brute_force(COLUMN, windows), plane, AtOnce(CPU))
-        recordings = Recordings(CPU)
-        for _ in range(3):
-            recordings.run([first, lambda: ran.append("step"), second])
-    assert ran == ["launch", "step", "launch"] * 3
-    assert len(recordings) == 0
+def test_regions_that_leave_their_source_are_refused_before_anything_is_launched():
+    with launched_by(lambda _: pytest.fail("launched")):
+        column = ColumnOnGpu(_blocks(torch.float16), CPU)
+        plane, _ = _image(0)
+        with pytest.raises(ValueError, match="regions: region 0"):
+            column.launches(plane, brute_force(COLUMN, np.array([[30, 30]])).blocks)
 
 
-def test_tables_lie_where_the_last_ones_lay_unless_they_are_larger():
-    room, places = Room(CPU), []
-    for rows in (96, 90, 3, 97, 128, 129, 1):
-        room.begin()
-        tables = {
-            "tiles": torch.arange(4 * rows).reshape(rows, 4), "wide": torch.full((rows, 4), 7, dtype=torch.int32),
-            "odd": torch.arange(rows, dtype=torch.uint8).reshape(-1, 1),
-        }  # fmt: skip
-        placed = room.place(tables)
-        room.send()
-        places.append([table.data_ptr() for table in placed.values()])
-        for name, table in tables.items():
-            assert placed[name].dtype == table.dtype and torch.equal(placed[name][:rows], table), name
-    assert all(place == places[0] for place in places[:5])
-    assert places[5] != places[0] and places[6] == places[5]
-    assert all((place - places[0][0]) % 128 == 0 for place in places[0])
-
-
-def test_a_room_grows_by_further_memory_and_leaves_what_is_there_where_it_is():
-    room = Room(CPU)
-    room.begin()
-    small = room.place({"a": torch.arange(1000)})["a"]
-    large = room.place({"b": torch.arange(2**21)})["b"]  # 16 MiB: larger than the next few pieces
-    after = room.place({"c": torch.arange(5)})["c"]
-    room.send()
-    assert torch.equal(small[:1000], torch.arange(1000)) and torch.equal(large, torch.arange(2**21))
-    assert torch.equal(after[:5], torch.arange(5))
-    room.begin()
-    again = room.place({"a": torch.arange(1000, 2000)})["a"]
-    room.send()
-    assert again.data_ptr() == small.data_ptr() and torch.equal(small[:1000], torch.arange(1000, 2000))
-
-
-def test_tables_at_once_are_as_long_as_they_are_and_aligned():
+def test_tables_of_one_launch_are_as_long_as_they_are_and_aligned():
     tables = {
         "a": torch.arange(7).reshape(7, 1),
         "none": torch.zeros(0, 8, dtype=torch.int64),
         "b": torch.ones(3, dtype=torch.uint8),
     }
-    placed = AtOnce(CPU).place(tables)
+    found = placed(tables, CPU)
     for name, table in tables.items():
-        assert torch.equal(placed[name], table), name
-    assert (placed["b"].data_ptr() - placed["a"].data_ptr()) % 128 == 0
-
-
-def test_programs_without_work_make_few_different_numbers_of_them():
-    counts = []
-    for count in range(1, 3000):
-        programs = with_idle(torch.ones(count, 3, dtype=torch.int64), (9, 0, 0))
-        assert count <= len(programs) < max(1.125 * count, count + 1)
-        assert (programs[:count] == 1).all() and (programs[count:] == torch.tensor([9, 0, 0])).all()
-        counts.append(len(programs))
-    assert counts == sorted(counts) and len(set(counts)) <= 16 + 8 * 8
-    assert len(with_idle(torch.ones(0, 3, dtype=torch.int64), (9, 0, 0))) == 0
-
-
-@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 23, 40])
-def test_every_thread_block_keeps_its_strips_when_idle_ones_come_between(count):
-    strips = torch.arange(8 * count).reshape(count, 8) % 7
-    found = shared_out(strips, 5, 7)
-    assert len(found) % 5 == 0
-    for block in range(5):
-        own = found[len(found) * block // 5 : len(found) * (block + 1) // 5]
-        assert torch.equal(own[own[:, 0] != 7], strips[count * block // 5 : count * (block + 1) // 5])
-        assert (own[:, 0] == 7).sum() <= 1 or count < 5
+        assert torch.equal(found[name], table), name
+    assert (found["b"].data_ptr() - found["a"].data_ptr()) % 128 == 0

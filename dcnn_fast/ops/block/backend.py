@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dcnn_fast.ops.backend import Backend
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
-from dcnn_fast.ops.device_tables import Placer
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
@@ -86,11 +85,32 @@ class Gradients:
 
 
 class Launches(Protocol):
-    """A prepared block that is one launch of a kernel."""
+    """A block's operands on a device as its kernel reads them, of which launches are made over tables that are there already:
+    what a column's blocks are launched by (gpu/column.py).
+    """
+
+    @property
+    @abstractmethod
+    def params(self) -> BlockParams:
+        """The problem, whatever the extents."""
 
     @abstractmethod
-    def launch_of(self, work: Work, placer: Placer) -> Launch:
-        """The launch that does the work, its tables given to `placer`; nothing is run."""
+    def shape(self) -> object:
+        """The engine's record of how its regions become programs (csrc/core/launch/column.h)."""
+
+    @abstractmethod
+    def readable(self, source: Tensor) -> Tensor:
+        """The source itself where the kernel can read it in place, else a copy."""
+
+    @abstractmethod
+    def access(self, source: Tensor) -> int:
+        """How the kernel can read a source's pixels: what it is compiled for."""
+
+    @abstractmethod
+    def launch_of(
+        self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
+    ) -> Launch:
+        """The launch of so many programs over tables that are on the device. reads, writes: what it reaches through them."""
 
 
 class Prepared(Protocol):
@@ -103,7 +123,7 @@ class Prepared(Protocol):
     @property
     @abstractmethod
     def launches(self) -> Launches | None:
-        """The same as launches of a kernel; None where the backend has none."""
+        """The same as launches of a kernel; None where the backend launches none."""
 
     @abstractmethod
     def run(self, work: Work) -> None:

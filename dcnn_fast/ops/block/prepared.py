@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dcnn_fast.ops import memory
-from dcnn_fast.ops.block.backend import Prepared, Work
+from dcnn_fast.ops.block.backend import Launches, Prepared, Work
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.device_tables import Placer
-from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.region import require_regions
 
 
@@ -21,31 +19,22 @@ class PreparedBlock:
     params: BlockParams
     prepared: Prepared
 
+    @property
+    def launches(self) -> Launches | None:
+        """The same as launches of a kernel; None where the backend launches none."""
+        return self.prepared.launches
+
     def run(self, work: Work) -> None:
         """Write the regions' results to the work's outputs, as `ops.block_regions` does.
 
         Raises ValueError as that does for regions that leave their sources or outputs.
         """
-        self._require(work)
-        self.prepared.run(work)
-
-    def launch_of(self, work: Work, placer: Placer) -> Launch | None:
-        """The launch that does what `run` does, for which only tables are made; None where the backend has no launches.
-
-        Raises ValueError as `run` does.
-        """
-        launches = self.prepared.launches
-        if launches is None:
-            return None
-        self._require(work)
-        return launches.launch_of(work, placer)
-
-    def _require(self, work: Work) -> None:
         options = self.params.options
         require_regions(
             [(source.shape[0], source.shape[2], source.shape[3]) for source in work.sources], work.regions,
             size=self.params.size, stride=options.stride, padding=options.padding, rounding=options.rounding, pool=options.pool,
         )  # fmt: skip
+        self.prepared.run(work)
 
 
 def owned(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Planes on the CPU: Pillow resamples."""
+"""Planes on the CPU, to Pillow's bytes: the engine makes them (csrc/core/resample.h), or Pillow where it was not built."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
 from dcnn_fast.ops.views.cuts import CutList
 from dcnn_fast.ops.views.params import ViewParams
 
 
 class CpuViews(ViewsBackend):
-    """Views by Pillow."""
+    """Views on the cpu."""
 
     def can_run(self, params: CutList, device: torch.device) -> str | None:
         """None on the cpu, else one sentence."""
-        return None if device.type == "cpu" else f"Pillow works on the cpu, not on {device.type}"
+        return None if device.type == "cpu" else f"these views are made on the cpu, not on {device.type}"
 
     def run(self, cutting: Cutting) -> None:
         """Write every cut to its output."""
@@ -50,22 +51,29 @@ def without_alpha(pixels: np.ndarray, background: tuple[int, int, int]) -> np.nd
 
 
 def plane(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
-    """The plane of `pixels` [H, W, 3] uint8, as params.shape says: [h, w, 3] uint8."""
-    resized = resize(pixels, params.resized)
+    """The plane of `pixels` [H, W, 3] uint8, as params.shape says: [h, w, 3] uint8; it may be the same array."""
+    dense = np.ascontiguousarray(pixels)
+    if pixels.shape[:2] == params.resized == params.shape:
+        return dense
+    if engine.reason():
+        return by_pillow(dense, params)
+    made: np.ndarray = engine.load().cut_picture(engine.isa(), dense, params.resized, params.origin, params.shape)
+    return made
+
+
+def by_pillow(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
+    """`plane` without the engine."""
+    height, width = params.resized
+    image = Image.fromarray(pixels)
+    # Pillow does so by itself since version 13, and bytes must not depend on its version.
+    if image.height > height and image.height - height > 2 * (image.width - width):
+        image = image.resize((image.width, height), Image.Resampling.BILINEAR)
+    resized = np.array(image.resize((width, height), Image.Resampling.BILINEAR))
     top, left = params.offset
     if params.view == "center":
         return np.ascontiguousarray(resized[top : top + params.plane, left : left + params.plane])
     if params.view == "pad":
-        height, width = params.resized
         padded = np.zeros((params.plane, params.plane, 3), np.uint8)
         padded[top : top + height, left : left + width] = resized
         return padded
     return resized
-
-
-def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`pixels` resized to (height, width) by Pillow's antialiased bilinear filter; the same array when it has that size."""
-    if pixels.shape[:2] == size:
-        return pixels
-    height, width = size
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))

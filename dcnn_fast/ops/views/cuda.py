@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.computed_once import computed_once
-from dcnn_fast.ops.device_tables import AtOnce
+from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY, SECTOR, named
 from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
 from dcnn_fast.ops.records import CUT, CUT_CHUNK, CUT_TILE
@@ -33,6 +33,7 @@ _GROUPS = (32, 16, 8, 4, 2, 1)  # source rows staged at a time; fewer of them ma
 _WIDTHS, _HEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128, 256), (8, 16, 32, 64, 128, 256)
 _LEAST = 256  # outputs of a tile, one a thread, where the image has them
 _ALLOWED, _MOST = 1.2, 1.25  # bytes read over those there are: the smallest tile within the first, or the second, is taken
+_FEW = 4  # cuts of a launch whose tables are kept for the next one
 _MAX_SIDE = 2**24  # 32 bits hold the offsets inside an image's row in the kernel
 
 
@@ -62,13 +63,15 @@ BACKEND = CudaViews()
 def launch_of(cutting: Cutting) -> Launch:
     """The launch of `CudaViews.run`."""
     images, cuts, outputs, background = cutting.images, cutting.cuts, cutting.outputs, cutting.background
-    tables = _Tables()
-    for cut, output in zip(cuts, outputs, strict=True):
-        tables.add(images[cut.image], cut, output)
     device = outputs[0].device
+    asked = tuple((cut, images[cut.image].shape[2]) for cut in cuts)
+    tables = _kept_tables(asked) if len(cuts) <= _FEW else _tables_of(asked)
+    rows = tables.cuts.copy()
+    for row, cut, output in zip(rows, cuts, outputs, strict=True):
+        row["address"], row["pitch"], row["out"] = images[cut.image].data_ptr(), images[cut.image].stride(0), output.data_ptr()
     red, green, blue = (float(value) for value in (tuple(cutting.mean) or (0.0, 0.0, 0.0)))
     args: dict[str, Any] = {
-        **AtOnce(device).place(tables.tensors()),
+        **placed({"cuts": matrix(rows), **tables.others}, device),
         "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(cutting.scale),
         "background": background[0] | background[1] << 8 | background[2] << 16,
     }  # fmt: skip
@@ -79,45 +82,64 @@ def launch_of(cutting: Cutting) -> Launch:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class _Tables:
-    """The kernel's tables as they grow: records of csrc/core/tables.h."""
+    """The kernel's tables, records of csrc/core/tables.h: cuts, without addresses, and the others as matrices by name."""
+
+    cuts: Rows
+    others: dict[str, Tensor]
+
+
+def _tables_of(cuts: tuple[tuple[Cut, int], ...]) -> _Tables:
+    """The tables of cuts, each with its photograph's channels."""
+    growing = _Growing()
+    for cut, channels in cuts:
+        growing.add(cut, channels)
+    return growing.tables()
+
+
+_kept_tables = lru_cache(maxsize=64)(_tables_of)  # photographs come in few sizes, and whole planes have nothing drawn
+
+
+class _Growing:
+    """The kernel's tables as cuts are added."""
 
     def __init__(self) -> None:
-        self.cuts: list[tuple[int, ...]] = []
-        self.tiles: list[Rows] = []
-        self.chunks: list[Rows] = []
-        self.filters: list[Rows] = []
-        self.weights: list[np.ndarray[Any, Any]] = []
+        self._cuts: list[tuple[int, ...]] = []
+        self._tiles: list[Rows] = []
+        self._chunks: list[Rows] = []
+        self._filters: list[Rows] = []
+        self._weights: list[np.ndarray[Any, Any]] = []
         self._known: dict[tuple[int, int, int, int, bool], int] = {}
         self._counts = {"chunks": 0, "filters": 0, "weights": 0}
 
-    def add(self, image: Tensor, cut: Cut, output: Tensor) -> None:
-        channels = image.shape[2]
+    def add(self, cut: Cut, channels: int) -> None:
         (height, width), (top, left) = cut.params.resized, cut.origin
         rows, cols = _wanted(cut)
         axis_y = self._axis(cut.params.height, height, rows, False)
         axis_x = self._axis(cut.params.width, width, cols, True)
-        number = len(self.cuts)
-        self.cuts.append(
-            (image.data_ptr(), image.stride(0), channels, *image.shape[:2], output.data_ptr(), cut.width, axis_x + left,
-             axis_y + top, int(cut.flip))
-        )  # fmt: skip
+        number = len(self._cuts)
+        self._cuts.append(
+            (0, 0, channels, cut.params.height, cut.params.width, 0, cut.width, axis_x + left, axis_y + top, int(cut.flip))
+        )
         tiles = _tiles(cut, channels)
         assert tiles is not None, cut
         own = tiles.rows.copy()
         own["cut"] = number
         own["first"] += self._counts["chunks"]
-        self.tiles.append(own)
+        self._tiles.append(own)
         self._counts["chunks"] += len(tiles.chunks)
-        self.chunks.append(tiles.chunks)
-        self.tiles.append(np.array([(number, *rectangle, 0, 0, 0) for rectangle in _outside(cut)], CUT_TILE))
+        self._chunks.append(tiles.chunks)
+        self._tiles.append(np.array([(number, *rectangle, 0, 0, 0) for rectangle in _outside(cut)], CUT_TILE))
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Each table as a matrix, by the name that the kernel has for it."""
-        return {
-            "cuts": matrix(np.array(self.cuts, CUT)), "tiles": _joined(self.tiles), "chunks": _joined(self.chunks),
-            "filters": _joined(self.filters), "weights": torch.from_numpy(np.concatenate(self.weights)),
-        }  # fmt: skip
+    def tables(self) -> _Tables:
+        return _Tables(
+            np.array(self._cuts, CUT),
+            {
+                "tiles": _joined(self._tiles), "chunks": _joined(self._chunks), "filters": _joined(self._filters),
+                "weights": torch.from_numpy(np.concatenate(self._weights)),
+            },
+        )  # fmt: skip
 
     def _axis(self, size: int, target: int, outputs: range, across: bool) -> int:
         """Where output 0 of a filter would be, across or down; one that is there already is not entered again."""
@@ -132,8 +154,8 @@ class _Tables:
             self._known[key] = self._counts["filters"] - start
             self._counts["filters"] += len(entries)
             self._counts["weights"] += len(weights)
-            self.filters.append(entries)
-            self.weights.append(weights)
+            self._filters.append(entries)
+            self._weights.append(weights)
         return self._known[key]
 
 

@@ -26,9 +26,8 @@ class Cut:
     @property
     def origin(self) -> tuple[int, int]:
         """(row, column) of the cut's first pixel in the resized photograph: negative where `pad` put black before it."""
-        top, left = self.params.offset
-        sign = -1 if self.params.view == "pad" else 1
-        return self.top + sign * top, self.left + sign * left
+        top, left = self.params.origin
+        return self.top + top, self.left + left
 
     @property
     def inside(self) -> tuple[range, range]:

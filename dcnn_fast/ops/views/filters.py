@@ -1,7 +1,8 @@
 """The weights of Pillow's antialiased bilinear filter, in its own fixed point: one axis, from `size` pixels to `target`.
 
 Pillow computes in doubles, one operation after the other, and rounds to 22 bits behind the point (libImaging/Resample.c); the
-same steps here give the same integers, and with them the same bytes.
+same steps give the same integers, and with them the same bytes. The engine takes them (csrc/core/resample.h), or numpy where it
+was not built.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast import engine
 from dcnn_fast.ops.records import FILTER
 from dcnn_fast.ops.tables import Rows, zeros
 
@@ -64,7 +66,14 @@ def bilinear(size: int, target: int, outputs: range) -> tuple[Filter, int]:
 
 @lru_cache(maxsize=256)
 def _bilinear(size: int, target: int, start: int, stop: int) -> Filter:
-    scale = size / target
+    if engine.reason():
+        return by_numpy(size, target, start, stop)
+    return Filter(*engine.load().bilinear_filter(size, target, start, stop))
+
+
+def by_numpy(size: int, target: int, start: int, stop: int) -> Filter:
+    """The filter of outputs `start` to before `stop` without the engine."""
+    scale = float(np.float32(size)) / target  # Pillow's box is of floats
     support = max(scale, 1.0)
     inverse = 1.0 / support
     centres = (np.arange(start, stop) + 0.5) * scale

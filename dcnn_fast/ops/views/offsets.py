@@ -1,4 +1,7 @@
-"""Where windows lie: draws from a counter-based generator keyed by seed, picture and column (design.md section 3)."""
+"""Where windows lie: draws from a counter-based generator keyed by seed, picture and column (design.md section 3).
+
+The generator is csrc/core/offsets.h. Where the engine was not built, numpy draws the same.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import hashlib
 
 import numpy as np
 
+from dcnn_fast import engine
 from dcnn_fast.spec import VIEWS, View
 
-_WORDS = 4  # 64-bit words a view uses: window row and column, crop row and column
+_END = 2**31 - 1  # the most that a side, and with it a draw, may be
 
 
 def draw_windows(
@@ -36,13 +40,26 @@ def draw_windows(
     Raises ValueError naming the argument.
     """
     _require(views, seed, view, plane_shape, plane, window, grid)
-    key = hashlib.sha256(f"dcnn_fast views 1|{seed}|{digest}|{column_key}".encode()).digest()[:16]
-    generator = np.random.Philox(key=np.frombuffer(key, dtype="<u8").astype(np.uint64))
-    words = generator.random_raw(views * _WORDS).reshape(views, _WORDS)
-    offsets = np.stack([_bounded(words[:, axis], plane - window, grid) for axis in (0, 1)], axis=1)
-    if view == "local":
-        crops = [_bounded(words[:, 2 + axis], plane_shape[axis] - plane, grid) for axis in (0, 1)]
-        offsets = offsets + np.stack(crops, axis=1)
+    key = hashlib.sha256(f"dcnn_fast views 1|{seed}|{digest}|{column_key}".encode()).digest()
+    words = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
+    windows = plane - window, plane - window
+    crops = (plane_shape[0] - plane, plane_shape[1] - plane) if view == "local" else (0, 0)
+    grid = min(grid, _END)  # no draw reaches the next multiple
+    if engine.reason():
+        return by_numpy(words, views, windows, crops, grid)
+    drawn: np.ndarray = engine.load().window_offsets(words, views, windows, crops, grid)
+    return drawn
+
+
+def by_numpy(key: tuple[int, int], views: int, windows: tuple[int, int], crops: tuple[int, int], grid: int) -> np.ndarray:
+    """The offsets without the engine: [views, 2] int64.
+
+    key: two words of 64 bits. windows, crops: the most that either draw may be, along rows and columns.
+    """
+    limits = *windows, *crops
+    words = np.random.Philox(key=np.array(key, np.uint64)).random_raw(views * len(limits)).reshape(views, len(limits))
+    draws = np.stack([_bounded(words[:, i], most, grid) for i, most in enumerate(limits)], axis=1)
+    offsets: np.ndarray = draws[:, :2] + draws[:, 2:]
     return offsets
 
 
@@ -67,5 +84,5 @@ def _require(views: int, seed: int, view: str, plane_shape: tuple[int, int], pla
         raise ValueError(f"plane_shape must be at least plane = {plane} on both sides, got {plane_shape}")
     if view != "local" and tuple(plane_shape) != (plane, plane):
         raise ValueError(f"plane_shape must be ({plane}, {plane}) for view {view}, got {plane_shape}")
-    if max(plane_shape) >= 2**31:
+    if max(plane_shape) > _END:
         raise ValueError(f"plane_shape must be below 2**31, got {plane_shape}")

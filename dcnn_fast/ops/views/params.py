@@ -56,6 +56,12 @@ class ViewParams:
         return 0, 0
 
     @property
+    def origin(self) -> tuple[int, int]:
+        """(row, column) of the plane's first pixel in the resized image: negative where `pad` puts black before it."""
+        top, left = self.offset
+        return (-top, -left) if self.view == "pad" else (top, left)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of what windows are cut from: the plane, or for local the whole (enlarged) image."""
         return self.resized if self.view == "local" else (self.plane, self.plane)

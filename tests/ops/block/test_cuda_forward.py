@@ -16,7 +16,6 @@ from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.cuda import config as cuda_config
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.cuda_compile import sources
-from dcnn_fast.ops.device_tables import AtOnce
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
@@ -251,7 +250,7 @@ def test_strips_and_thread_blocks_do_not_change_a_bit(blocks):
         tile = replace(config, cols=columns, tiles=1 if columns == 8 else config.tiles)
         result, buffer = output(params.out_shape, torch.float16)
         prepared = cuda_forward.prepared(params, Operands(weight, bias), config=tile)
-        launch(prepared.launch_of(Work([x], _whole(params), [result]), AtOnce(CPU), blocks))
+        launch(prepared.launch_of_work(Work([x], _whole(params), [result]), blocks))
         assert_untouched(buffer)
         assert torch.equal(result, expected)
 
@@ -317,7 +316,7 @@ def test_both_compilers_give_the_same(compiler, channels, tmp_path):
     (expected,) = _run([x], _whole(params), weight, bias, params)
     result, buffer = output(params.out_shape, torch.float16)
     prepared = cuda_forward.prepared(params, Operands(weight, bias))
-    what = prepared.launch_of(Work([x], _whole(params), [result]), AtOnce(CPU), 4)
+    what = prepared.launch_of_work(Work([x], _whole(params), [result]), 4)
     code = ptx_by(compiler, sources(), what.kernel.source, what.constants, tmp_path)
     args = [what.args[name] for name in what.kernel.parameters]
     ptxsim.launch(

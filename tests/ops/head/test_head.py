@@ -14,7 +14,7 @@ from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.head import BACKENDS, HeadParams, triton
 from dcnn_fast.ops.head.backend import Operands, Results
 from dcnn_fast.ops.launch import launch
-from dcnn_fast.scoring import forward
+from dcnn_fast.runtime import cpu as forward
 from dcnn_fast.scoring.score import summarise
 from tests import small
 from tests.ops import statements
@@ -250,7 +250,7 @@ def test_no_images_and_strided_operands(backend):
 
 @BACKEND
 def test_it_is_the_scorers_head(backend):
-    """What `scoring.forward.head` and `summarise` make of two images, from features of its own first layers."""
+    """What `runtime.cpu.head` and `summarise` make of two images, from features of its own first layers."""
     net = small.model().net
     generator = torch.Generator().manual_seed(0)
     counts, distinct = [7, 5], [[4, 7], [5, 2]]  # windows of each image, of each column

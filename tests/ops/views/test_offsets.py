@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from dcnn_fast.ops.views import cut, draw_windows
+from dcnn_fast import engine
+from dcnn_fast.ops.views import cut, draw_windows, offsets
 
 DIGEST = "ab" * 32
 GOLDEN_WARP = [[8, 18], [29, 19], [9, 11], [29, 18]]  # computed once with Python integers from the definition
@@ -89,3 +92,83 @@ def test_cut_gives_the_windows():
 def test_bad_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         _draw(**change)
+
+
+def _block(key, counter):
+    """Four words of Philox4x64-10, in Python's integers (Salmon et al. 2011)."""
+    key, words, mask = list(key), [counter, 0, 0, 0], 2**64 - 1
+    for _ in range(10):
+        a, b = 0xD2E7470EE14C6C93 * words[0], 0xCA5A826395121157 * words[2]
+        words = [b >> 64 ^ words[1] ^ key[0], b & mask, a >> 64 ^ words[3] ^ key[1], a & mask]
+        key = [key[0] + 0x9E3779B97F4A7C15 & mask, key[1] + 0xBB67AE8584CAA73B & mask]
+    return words
+
+
+def _stated(key, samples, windows, crops, grid):
+    """The offsets as design.md has them, draw by draw."""
+    found = []
+    for i in range(samples):
+        words = _block(key, i + 1)
+        draws = [word * (most // grid + 1) // 2**64 * grid for word, most in zip(words, (*windows, *crops), strict=True)]
+        found.append([draws[0] + draws[2], draws[1] + draws[3]])
+    return found
+
+
+def _problems(count):
+    """Keys of every kind, limits and grids small and as large as can be, and where both meet."""
+    random = np.random.default_rng(5)
+    for case in range(count):
+        key = tuple(int(word) for word in random.integers(0, 2**64, 2, dtype=np.uint64))
+        key = [key, (0, 0), (2**64 - 1, 2**64 - 1), (0, 2**63)][case % 4 if case < 8 else 0]
+        limits = [int(2 ** random.uniform(0, 31)) - 1 if random.random() < 0.8 else 2**31 - 1 for _ in range(4)]
+        grids = [1, 2, 3, 4, 8, 1000, int(2 ** random.uniform(0, 31)), limits[0] or 1, limits[0] + 1, 2**31 - 1]
+        grid = grids[random.integers(len(grids))]
+        yield key, int(random.integers(1, 80)), tuple(limits[:2]), tuple(limits[2:]), min(grid, 2**31 - 1)
+
+
+@pytest.mark.needs_engine
+def test_the_engine_and_numpy_draw_what_the_definition_says():
+    for number, problem in enumerate(_problems(600)):
+        drawn = engine.load().window_offsets(*problem)
+        assert (drawn.dtype, drawn.shape) == (np.int64, (problem[1], 2))
+        np.testing.assert_array_equal(drawn, offsets.by_numpy(*problem), str(problem))
+        if number % 10 == 0:
+            assert drawn.tolist() == _stated(*problem), problem
+
+
+def test_the_public_draws_are_of_the_key_that_is_documented():
+    random = np.random.default_rng(6)
+    for i in range(60):
+        height, width = (int(side) for side in random.integers(256, 9000, 2)) if i % 2 else (256, 256)
+        seed, samples, grid = (
+            int(random.integers(2**62)) ** (i % 5),
+            int(random.integers(1, 90)),
+            [1, 2, 4, 8, 1000, 10**30][i % 6],
+        )
+        drawn = _draw(samples, seed=seed, key=f"k{i}", view="local" if i % 2 else "warp", shape=(height, width), grid=grid)
+        key = hashlib.sha256(f"dcnn_fast views 1|{seed}|{DIGEST}|k{i}".encode()).digest()
+        words = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:16], "little")
+        assert drawn.tolist() == _stated(words, samples, (32, 32), (height - 256, width - 256), grid)
+
+
+@pytest.mark.needs_engine
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (((1, 2), 0, (0, 0), (0, 0), 1), ValueError, "number of samples"),
+        (((1, 2), -(2**63), (0, 0), (0, 0), 1), ValueError, "number of samples"),
+        (((1, 2), 2**62, (0, 0), (0, 0), 1), ValueError, "number of samples"),
+        (((1, 2), 3, (-1, 0), (0, 0), 1), ValueError, "a limit must be from 0"),
+        (((1, 2), 3, (0, 0), (0, 2**31), 1), ValueError, "a limit must be from 0"),
+        (((1, 2), 3, (0, 2**63 - 1), (0, 0), 1), ValueError, "a limit must be from 0"),
+        (((1, 2), 3, (0, 0), (0, 0), 0), ValueError, "the grid must be from 1"),
+        (((1, 2), 3, (0, 0), (0, 0), 2**31), ValueError, "the grid must be from 1"),
+        (((-1, 2), 3, (0, 0), (0, 0), 1), TypeError, "incompatible"),
+        (((2**64, 2), 3, (0, 0), (0, 0), 1), TypeError, "incompatible"),
+        (((1, 2), 3.5, (0, 0), (0, 0), 1), TypeError, "incompatible"),
+        (((1, 2), 3, (0,), (0, 0), 1), TypeError, "incompatible"),
+    ],
+)
+def test_the_engine_refuses_what_is_out_of_range(arguments, error, message):
+    with pytest.raises(error, match=message):
+        engine.load().window_offsets(*arguments)

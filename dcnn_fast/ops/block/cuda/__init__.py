@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.backend import Outpaced
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
@@ -27,7 +28,7 @@ class CudaBlock(BlockBackend):
 
     def can_run(self, params: BlockParams, device: torch.device) -> str | None:
         """None, or the sentence that says why not."""
-        if why := cuda_refused(device):
+        if why := engine.reason() or cuda_refused(device):  # the engine lays out the tables
             return why
         if (found := capability(device)) < LEAST_CAPABILITY:
             return f"the CUDA C++ block needs compute capability {named(LEAST_CAPABILITY)} or later, this is {named(found)}"

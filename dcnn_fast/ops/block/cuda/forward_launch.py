@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
-from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, shared_out, strips_of
-from dcnn_fast.ops.block.gpu.problem import norm_first, power_of_two
+from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_cutter, strips_of
+from dcnn_fast.ops.block.gpu.problem import norm_first
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.device_tables import AtOnce, Placer
+from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
@@ -39,6 +41,7 @@ SIMPLE_KERNEL = CudaKernel(
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
 _RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
+_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
 
@@ -62,11 +65,40 @@ class CudaPrepared(Prepared, Launches):
 
     def run(self, work: Work) -> None:
         """Write every region's pieces to the work's outputs in one launch."""
-        launch(self.launch_of(work, AtOnce(self.weight.device)))
+        launch(self.launch_of_work(work))
 
-    def launch_of(self, work: Work, placer: Placer, blocks: int | None = None) -> Launch:
+    def launch_of_work(self, work: Work, blocks: int | None = None) -> Launch:
         """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
-        return _launch_of(self, work, placer, blocks or _blocks(self.weight.device, self.config))
+        readable = [_readable(source) for source in work.sources]
+        access = max(_access(source, self) for source in readable)
+        if access == _WORD:
+            readable = [_with_fourth(source) for source in readable]
+        at_a_time = _at_a_time(self, blocks)
+        strips = strips_of(work.regions, self.config, at_a_time)
+        tables = placed({"programs": strips, **tables_of(work.regions, readable, work.outputs)}, self.weight.device)
+        return _launch_of(self, tables, len(strips), at_a_time, access, out_alignment(work.outputs), readable, work.outputs)
+
+    def shape(self) -> object:
+        """As `Launches` says."""
+        return engine.load().BlockShape.strips(
+            strip_cutter(self.config), programs=_at_a_time(self), filters=self.params.filters,
+            item=self.params.out_dtype.itemsize,
+        )  # fmt: skip
+
+    def readable(self, source: Tensor) -> Tensor:
+        """As `Launches` says."""
+        source = _readable(source)
+        return _with_fourth(source) if _access(source, self) == _WORD else source
+
+    def access(self, source: Tensor) -> int:
+        """As `Launches` says: one of `ACCESS` in csrc/cuda/block/forward.cu."""
+        return _access(source, self)
+
+    def launch_of(
+        self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
+    ) -> Launch:
+        """As `Launches` says."""
+        return _launch_of(self, tables, programs, _at_a_time(self), access, _OUT_ALIGNMENT, reads, writes)
 
 
 def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | None = None) -> CudaPrepared:
@@ -83,28 +115,38 @@ def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | No
     return CudaPrepared(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
 
 
-def _launch_of(laid: CudaPrepared, work: Work, placer: Placer, blocks: int) -> Launch:
-    """The launch of `CudaPrepared.run` for a device that runs so many thread blocks at a time."""
-    params, config, regions, outputs = laid.params, laid.config, work.regions, work.outputs
-    readable = [_readable(source) for source in work.sources]
-    access = max(_access(source, params, config, laid.subtract) for source in readable)
-    if access == _WORD:
-        readable = [_with_fourth(source) for source in readable]
-    parts = -(-params.filters // config.part)
-    at_a_time = max(1, blocks // parts)
-    strips = strips_of(regions, params, config, at_a_time)
-    if placer.again:
-        strips = shared_out(strips, min(at_a_time, power_of_two(len(strips))), len(regions))
-    placed = placer.place({"strips": strips, **tables_of(regions, readable, outputs)})
+def _launch_of(
+    laid: CudaPrepared,
+    tables: Mapping[str, Tensor],
+    strips: int,
+    at_a_time: int,
+    access: int,
+    out_align: int,
+    reads: Sequence[Tensor],
+    writes: Sequence[Tensor],
+) -> Launch:
+    """The launch over tables that are on the device, of so many strips. out_align: of outputs, in bytes."""
+    params, config = laid.params, laid.config
     args: dict[str, Any] = {
-        **placed, "count": len(strips), "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
+        "strips": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},
+        "count": strips, "weight": laid.weight, "bias": laid.bias, "mean": laid.means, "scale": laid.scale,
         **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _of_problem(params) | _of_tile(config) | {
-        "ACCESS": access, "SUBTRACT": int(laid.subtract), "WIDE_STORES": int(out_alignment(outputs) == 16),
+        "ACCESS": access, "SUBTRACT": int(laid.subtract), "WIDE_STORES": int(out_align == 16),
     }  # fmt: skip
-    grid = min(len(strips), at_a_time), parts
-    return Launch(KERNEL, grid, args, constants, config.warps, reads=readable, writes=list(outputs), shared=config.shared)
+    grid = min(strips, at_a_time), _parts(laid)
+    return Launch(KERNEL, grid, args, constants, config.warps, reads=reads, writes=writes, shared=config.shared)
+
+
+def _parts(laid: CudaPrepared) -> int:
+    """Thread blocks that share out a strip's filters."""
+    return -(-laid.params.filters // laid.config.part)
+
+
+def _at_a_time(laid: CudaPrepared, blocks: int | None = None) -> int:
+    """Strips that the device computes at a time. blocks: thread blocks that it runs at a time, None to ask it."""
+    return max(1, (blocks or _blocks(laid.weight.device, laid.config)) // _parts(laid))
 
 
 def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
@@ -121,7 +163,7 @@ def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
     added = torch.zeros(params.filters, device=device) if operands.bias is None else operands.bias.float()
     tables = {"results": matrix(np.array(places, RESULT)), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
-        **AtOnce(device).place(tables), "weight": weight.contiguous(), "bias": added,
+        **placed(tables, device), "weight": weight.contiguous(), "bias": added,
         "mean": copied(torch.tensor(list(operands.mean) or [0.0] * params.channels), device),
         "scale": float(operands.scale),
         **norm_numbers(params.options.norm),
@@ -165,8 +207,9 @@ def _of_tile(config: CudaConfig) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _access(source: Tensor, params: BlockParams, config: CudaConfig, subtract: bool) -> int:
+def _access(source: Tensor, laid: CudaPrepared) -> int:
     """How the kernel can read a source's pixels, the larger the slower."""
+    params, config = laid.params, laid.config
     image, channel, row, col = source.stride()
     item = min(config.pixel, 8)
     apart = 4 if item == 4 else 8
@@ -178,7 +221,7 @@ def _access(source: Tensor, params: BlockParams, config: CudaConfig, subtract: b
 
     if channel != 1:
         return _SINGLE
-    if params.channels % item == 0 and source.dtype != torch.uint8 and not subtract and aligned(apart):
+    if params.channels % item == 0 and source.dtype != torch.uint8 and not laid.subtract and aligned(apart):
         return _WHOLE
     if config.pixel == 4 and col == 4 and aligned(4) and _fourth_exists(source):
         return _WORD

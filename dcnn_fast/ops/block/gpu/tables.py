@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.gpu.problem import per_term
-from dcnn_fast.ops.records import OUTPUT, REGION, SOURCE
+from dcnn_fast.ops.records import OUTPUT, SOURCE
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, zeros
 from dcnn_fast.spec import CrossMapNorm, Norm
 
-# A region with nothing in it, and no column short of one: what programs are given that have nothing to do.
-_EMPTY_REGION = zeros(1, REGION)
-_EMPTY_REGION["cols"] = 1
-
 
 def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The tables that every kernel of the block reads, by name; the regions end with one that is empty."""
+    """The tables that every kernel of the block reads, by name."""
     from_, to = zeros(len(sources), SOURCE), zeros(len(outputs), OUTPUT)
     for row, source in zip(from_, sources, strict=True):
         row["address"] = source.data_ptr()
@@ -28,8 +23,8 @@ def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[
         row["address"] = out.data_ptr()
         row["rows"], row["cols"] = out.shape[2:]
     return {
-        "regions": torch.cat([regions.regions, matrix(_EMPTY_REGION)]), "pieces": regions.pieces,
-        "stores": regions.stores, "sources": matrix(from_), "outputs": matrix(to),
+        "regions": regions.regions, "pieces": regions.pieces, "stores": regions.stores, "sources": matrix(from_),
+        "outputs": matrix(to),
     }  # fmt: skip
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
 from dcnn_fast.ops.block.gpu.problem import norm_first
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forward_config
-from dcnn_fast.ops.device_tables import AtOnce, Placer, with_idle
+from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
-from dcnn_fast.ops.records import TILE
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.ops.tables import matrix, zeros
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 _CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
+_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
 _NOTHING = Saved()
 
@@ -33,10 +32,12 @@ _NOTHING = Saved()
 class TritonPrepared(Prepared, Launches):
     """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
-    params: the problem that they pose. keeps: whether something is kept for the backward. tile: the one to compute in, None for
-    the one that is chosen.
+    params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether something
+    is kept for the backward.
     """
 
+    config: ForwardConfig
+    named: bool
     params: BlockParams
     weight: Tensor
     bias: Tensor | None
@@ -45,7 +46,6 @@ class TritonPrepared(Prepared, Launches):
     subtract: bool
     scale: float
     keeps: bool
-    tile: ForwardConfig | None
 
     @property
     def launches(self) -> TritonPrepared:
@@ -60,38 +60,56 @@ class TritonPrepared(Prepared, Launches):
         those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the source
         enters every group's filters where more than two groups meet in a norm.
         """
-        launch(self.launch_of(work, AtOnce(self.weight.device), saved))
+        launch(self.launch_of_work(work, saved))
 
-    def launch_of(self, work: Work, placer: Placer, saved: Saved = _NOTHING) -> Launch:
-        """The launch of `run`, in the tile that is chosen for it."""
-        device = self.weight.device
-        of = capability(device)
-        if self.tile is not None:
-            config = self.tile
-        elif triton_tune.asked_for(device):
-            now = AtOnce(device)
+    def launch_of_work(self, work: Work, saved: Saved = _NOTHING) -> Launch:
+        """The launch of `run`."""
+        device, config = self.weight.device, self.config
+        if triton_tune.asked_for(device) and not self.named:
             config = triton_tune.tuned(
-                self.params, of, self.keeps, lambda tile: _seconds(_launch_of(tile, self, work, now, saved))
+                self.params, capability(device), self.keeps,
+                lambda tile: _seconds(_launch_of_work(replace(self, config=tile), work, saved)),
             )  # fmt: skip
-        else:
-            config = forward_config(self.params, of, self.keeps)
-        return _launch_of(config, self, work, placer, saved)
+        return _launch_of_work(replace(self, config=config), work, saved)
+
+    def shape(self) -> object:
+        """As `Launches` says."""
+        return engine.load().BlockShape.tiles(
+            tile_shape(self.config), filters=self.params.filters, item=self.params.out_dtype.itemsize
+        )
+
+    def readable(self, source: Tensor) -> Tensor:
+        """As `Launches` says."""
+        return _readable(source, self.config, self.params)
+
+    def access(self, source: Tensor) -> int:
+        """As `Launches` says: elements of 16 bytes, or 1."""
+        return _alignment(source, self.config)
+
+    def launch_of(
+        self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
+    ) -> Launch:
+        """As `Launches` says."""
+        return _launch_of(self, tables, programs, access, _OUT_ALIGNMENT, reads, writes)
 
 
 def prepared(
     params: BlockParams, operands: Operands, *, keeps: bool = False, tile: ForwardConfig | None = None
 ) -> TritonPrepared:
-    """The operands on the weights' device as the kernels take them. keeps, tile: as `TritonPrepared` has them."""
+    """The operands on the weights' device as the kernels take them. tile: None for the one that is chosen for the problem.
+    keeps: whether something is kept for the backward.
+    """
     weight, device = operands.weight, operands.weight.device
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
-    band = _band_of(tile or forward_config(params, capability(device), keeps), params)
+    config = tile or forward_config(params, capability(device), keeps)
+    band = _band_of(config, params)
     return TritonPrepared(
-        params, weight.contiguous(memory_format=torch.channels_last),
+        config, tile is not None, params, weight.contiguous(memory_format=torch.channels_last),
         None if operands.bias is None else operands.bias.contiguous(),
         copied(torch.tensor(list(operands.mean) or [0.0] * params.channels, dtype=torch.float32), device),
         None if band is None else copied(band, device), bool(operands.mean) or operands.scale != 1.0, float(operands.scale),
-        keeps, tile,
+        keeps,
     )  # fmt: skip
 
 
@@ -103,38 +121,53 @@ def _seconds(what: Launch) -> float:
     return milliseconds / 1e3
 
 
-def _launch_of(config: ForwardConfig, laid: TritonPrepared, work: Work, placer: Placer, saved: Saved) -> Launch:
-    """The launch of `TritonPrepared.run` in a tile."""
+def _launch_of_work(laid: TritonPrepared, work: Work, saved: Saved) -> Launch:
+    """The launch of `TritonPrepared.run` in the tile that is `laid`'s."""
+    readable = [laid.readable(source) for source in work.sources]
+    tiles = tiles_of(work.regions, laid.config)
+    tables = placed({"programs": tiles, **tables_of(work.regions, readable, work.outputs)}, laid.weight.device)
+    align = min(laid.access(source) for source in readable)
+    return _launch_of(laid, tables, len(tiles), align, out_alignment(work.outputs), readable, work.outputs, saved)
+
+
+def _launch_of(
+    laid: TritonPrepared,
+    tables: Mapping[str, Tensor],
+    programs: int,
+    align: int,
+    out_align: int,
+    reads: Sequence[Tensor],
+    writes: Sequence[Tensor],
+    saved: Saved = _NOTHING,
+) -> Launch:
+    """The launch of so many programs over tables that are on the device. align: of sources, as `_alignment` says; out_align:
+    of outputs, in bytes.
+    """
     # Triton is imported on first use.
     from dcnn_fast.ops.block.triton.forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton.stream_kernels import block_stream_kernel  # noqa: PLC0415
 
-    params, regions, outputs, values, hits = laid.params, work.regions, work.outputs, saved.values, saved.hits
-    readable = [_readable(source, config, params) for source in work.sources]
-    tiles = tiles_of(regions, config)
-    if placer.again:
-        tiles = with_idle(tiles, (len(regions), 0, 0))
-    placed = placer.place({"tiles": tiles, **tables_of(regions, readable, outputs)})
+    params, config, values, hits = laid.params, laid.config, saved.values, saved.hits
     args: dict[str, Any] = {
-        **placed, "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
+        "tiles": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},
+        "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
         "scale": laid.scale, "band": laid.means if laid.band is None else laid.band, **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _constants(config, params) | {
-        "SUBTRACT": laid.subtract, "BIAS": laid.bias is not None, "BANDED": laid.band is not None,
-        "ALIGN": _alignment(readable) if not config.gather else 1, "OUT_ALIGN": out_alignment(outputs),
-        "SOURCE_TYPE": kernel_type(readable[0].dtype), "OUT_TYPE": kernel_type(outputs[0].dtype),
-        "EXACT": outputs[0].dtype == torch.float32,
+        "SUBTRACT": laid.subtract, "BIAS": laid.bias is not None, "BANDED": laid.band is not None, "ALIGN": align,
+        "OUT_ALIGN": out_align, "SOURCE_TYPE": kernel_type(params.dtype), "OUT_TYPE": kernel_type(params.out_dtype),
+        "EXACT": params.out_dtype == torch.float32,
     }  # fmt: skip
     kernel = block_stream_kernel
     if not config.streamed:
         kernel = block_tile_kernel
         constants |= {"BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat}
         constants |= {"KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None}
-        args |= {"values": laid.means if values is None else values, "hits": placed["stores"] if hits is None else hits}
+        args |= {"values": laid.means if values is None else values, "hits": tables["stores"] if hits is None else hits}
     groups = params.options.groups
     parts = -(-(params.filters // groups) // config.filters) * (groups // config.joined)
-    written = [tensor for tensor in (*outputs, values, hits) if tensor is not None]
-    return Launch(kernel, (len(tiles), parts), args, constants, config.warps, config.stages, readable, written)
+    written = [tensor for tensor in (*writes, values, hits) if tensor is not None]
+    return Launch(kernel, (programs, parts), args, constants, config.warps, config.stages, reads, written)
 
 
 def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
@@ -163,26 +196,16 @@ def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
 
 def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
     """The tiles that cover all regions: records `TileRow` of csrc/core/tables.h."""
-    table = regions.rows()
-    rows, cols = table["rows"], table["cols"]
+    return torch.from_numpy(engine.load().tiles(regions.regions.numpy(), tile_shape(config)))
+
+
+def tile_shape(config: ForwardConfig) -> Any:
+    """The engine's record of what a program owns (csrc/core/launch/tiles.h)."""
     if config.flat:
-        owner, down, right = _cut(rows * cols, np.ones_like(rows), config.rows * config.cols, 1)
-    else:
-        overlap = config.before + config.after
-        height = config.rows if config.streamed else config.rows - overlap
-        owner, down, right = _cut(rows, cols, height, config.cols - overlap)
-    tiles = zeros(len(owner), TILE)
-    tiles["region"], tiles["row"], tiles["col"] = owner, down, right
-    return matrix(tiles)
-
-
-def _cut(rows: np.ndarray, cols: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rectangles rows x cols cut into tiles of height x width: each tile's rectangle, first row and first column."""
-    down, across = -(-rows // height), -(-cols // width)
-    count = down * across
-    owner = np.repeat(np.arange(len(rows)), count)
-    index = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    return owner, index // across[owner] * height, index % across[owner] * width
+        return engine.load().TileShape(height=config.rows * config.cols, width=1, flat=True)
+    overlap = config.before + config.after
+    height = config.rows if config.streamed else config.rows - overlap
+    return engine.load().TileShape(height=height, width=config.cols - overlap, flat=False)
 
 
 def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
@@ -234,11 +257,10 @@ def _readable(source: Tensor, config: ForwardConfig, params: BlockParams) -> Ten
     return source.contiguous(memory_format=torch.channels_last)
 
 
-def _alignment(sources: Sequence[Tensor]) -> int:
-    """Elements of 16 bytes where every pixel of every source starts at a multiple of them, else 1."""
-    size = sources[0].element_size()
-    for source in sources:
-        image, _, row, col = source.stride()
-        if source.data_ptr() % 16 or any(stride * size % 16 for stride in (image, row, col)):
-            return 1
+def _alignment(source: Tensor, config: ForwardConfig) -> int:
+    """Elements of 16 bytes where every pixel of the source starts at a multiple of them, else 1, as for a gather."""
+    size = source.element_size()
+    image, _, row, col = source.stride()
+    if config.gather or source.data_ptr() % 16 or any(stride * size % 16 for stride in (image, row, col)):
+        return 1
     return 16 // size

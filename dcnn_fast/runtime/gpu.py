@@ -5,15 +5,15 @@ the device, for the blocks of its images. Weights are laid out once: features en
 leaves them, in (H, W, C) order.
 
 Of one image, the photograph is copied and its views made; then memory for all maps is taken and the tables of all blocks are
-copied, a column's at once, and from the first block's launch to the last one's nothing is allocated or copied. A column's
-launches are kept by their plan shape and replayed, as a CUDA graph on a GPU, for the next image that has it
+copied, a column's at once (ops/block/gpu/column.py), and from the first block's launch to the last one's nothing is allocated
+or copied. A column's launches are recorded by their shape and replayed, as a CUDA graph, for the next image that has it
 (ops/recording.py). This path has run in the PTX simulator and not on a GPU.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,14 +27,15 @@ from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.block import PreparedBlock, prepare
-from dcnn_fast.ops.block.backend import Work
+from dcnn_fast.ops.block.backend import Launches, Work
+from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
 from dcnn_fast.ops.block.params import problems_of
-from dcnn_fast.ops.device_tables import Room
 from dcnn_fast.ops.launch import copied
-from dcnn_fast.ops.recording import Recordings, Step
+from dcnn_fast.ops.recording import CudaGraph, Recordings
 from dcnn_fast.ops.views import ViewParams
-from dcnn_fast.scoring.forward import Job, Maps, averaged
-from dcnn_fast.scoring.watch import Watch, WeightsError
+from dcnn_fast.plan import ColumnPlan
+from dcnn_fast.runtime.cpu import Job, Maps, averaged
+from dcnn_fast.runtime.watch import Watch, WeightsError
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,12 @@ class GpuNetwork:
         own = self._own()
         with self._stream():
             planes = self._planes(jobs)
-            work = [
-                column.planned(job, plane, room)
-                for column, job, plane, room in zip(self._columns, jobs, planes, own.rooms, strict=True)
+            steps = [
+                column.step(job, plane, launcher)
+                for column, job, plane, launcher in zip(self._columns, jobs, planes, own.columns, strict=True)
             ]
-            for room in own.rooms:
-                room.send()
-            for steps, _ in work:
-                own.recordings.run(steps)
-            return DeviceMaps(tuple(maps for _, maps in work), tuple(job.plan.window_of for job in jobs), self._reached())
+            maps = tuple(step() for step in steps)
+            return DeviceMaps(maps, tuple(job.plan.window_of for job in jobs), self._reached())
 
     @torch.no_grad()
     def head(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
@@ -120,8 +118,8 @@ class GpuNetwork:
         """What belongs to the calling thread."""
         if not hasattr(self._threads, "own"):
             stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-            rooms = tuple(Room(self._device, self._graphs) for _ in self._columns)
-            self._threads.own = _Thread(stream, rooms, Recordings(self._device, self._graphs))
+            columns = tuple(column.launcher(self._device, self._graphs) for column in self._columns)
+            self._threads.own = _Thread(stream, columns)
         own: _Thread = self._threads.own
         return own
 
@@ -144,13 +142,30 @@ class GpuNetwork:
 
 @dataclass(frozen=True)
 class _Thread:
-    """stream: None where launches do not run beside the host. rooms: of each column's tables, apart lest the sizes of one move
-    those of another. recordings: of what it launched.
+    """stream: None where launches do not run beside the host. columns: how each column's launches come about, None for one with
+    a block that launches nothing.
     """
 
     stream: Any
-    rooms: tuple[Room, ...]
-    recordings: Recordings
+    columns: tuple[_Launcher | None, ...]
+
+
+class _Launcher:
+    """A column's launches on one stream."""
+
+    def __init__(self, blocks: Sequence[Launches], device: torch.device, graphs: bool) -> None:
+        self._column = ColumnOnGpu(blocks, device, graphs)
+        self._recordings = Recordings(partial(CudaGraph, device) if graphs and device.type == "cuda" else None)
+
+    def step(self, plane: Tensor, plan: ColumnPlan) -> Callable[[], Tensor]:
+        """What launches the blocks of one image, whose tables are on their way, and returns [windows, features]."""
+        found = self._column.launches(plane, plan.blocks)
+
+        def run() -> Tensor:
+            self._recordings.run(found.launches, found.shape)
+            return found.result
+
+        return run
 
 
 class _ColumnWeights:
@@ -174,21 +189,26 @@ class _ColumnWeights:
         weight, bias = layers[-1]
         self.last = _placed(weight, device, dtype), _placed(bias, device, torch.float32)
 
-    def planned(self, job: Job, plane: Tensor, room: Room) -> tuple[list[Step], Tensor]:
-        """What computes the last block's output of every distinct window, [windows, features] in (H, W, C) order, and that."""
-        sources, steps = [plane], list[Step]()
-        room.begin()
+    def launcher(self, device: torch.device, graphs: bool) -> _Launcher | None:
+        """What launches the column's blocks on a stream of its own; None where one of them has no launches."""
+        blocks = [block.launches for block in self._blocks if block.launches is not None]
+        return _Launcher(blocks, device, graphs) if len(blocks) == len(self._blocks) else None
+
+    def step(self, job: Job, plane: Tensor, launcher: _Launcher | None) -> Callable[[], Tensor]:
+        """What computes the last block's output of every distinct window, [windows, features] in (H, W, C) order."""
+        return partial(self._one_by_one, job, plane) if launcher is None else launcher.step(plane, job.plan)
+
+    def _one_by_one(self, job: Job, plane: Tensor) -> Tensor:
+        sources = [plane]
         for block, regions in zip(self._blocks, job.plan.blocks, strict=True):
+            filters = block.params.filters
             out = [
-                torch.empty(images, rows, cols, block.params.filters, dtype=self._dtype, device=self._device).permute(
-                    0, 3, 1, 2
-                )
+                torch.empty(images, rows, cols, filters, dtype=self._dtype, device=self._device).permute(0, 3, 1, 2)
                 for images, rows, cols in regions.outputs
             ]
-            work = Work(sources, regions, out)
-            steps.append(block.launch_of(work, room) or partial(block.run, work))
+            block.run(Work(sources, regions, out))
             sources = out
-        return steps, sources[0].permute(0, 2, 3, 1).flatten(1)
+        return sources[0].permute(0, 2, 3, 1).flatten(1)
 
     def features(self, maps: Tensor) -> Tensor:
         """What the last layer is given: [windows, inputs]."""

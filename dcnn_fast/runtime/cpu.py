@@ -20,8 +20,8 @@ from dcnn_fast.ops.memory import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.scoring.memory import Memory
-from dcnn_fast.scoring.watch import Watch, require_float32_on_cpu, written
+from dcnn_fast.runtime.memory import Memory
+from dcnn_fast.runtime.watch import Watch, require_float32_on_cpu, written
 
 _MEMORY = Memory()
 

@@ -16,7 +16,8 @@ from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import launch
 from dcnn_fast.plan import brute_force
-from dcnn_fast.scoring import gpu, prepare
+from dcnn_fast.runtime import gpu
+from dcnn_fast.scoring import prepare
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.scoring.test_scorer import PHOTOS, numbers

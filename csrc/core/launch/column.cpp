@@ -1,0 +1,133 @@
+#include "core/launch/column.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+namespace dcnn {
+
+namespace {
+
+constexpr int64_t kTableAlignment = 128;  // bytes
+constexpr int64_t kMapAlignment = 256;
+
+int64_t aligned(int64_t bytes, int64_t to) { return (bytes + to - 1) / to * to; }
+
+// A region with nothing in it, and no column short of one: what programs are given that have nothing to do. It follows the others.
+RegionRow empty_region() {
+  RegionRow row{};
+  row.cols = 1;
+  return row;
+}
+
+int64_t power_of_two(int64_t count) { return rounded(std::max<int64_t>(count, 1), 1); }
+
+template <typename Row>
+int64_t bytes_of(size_t count) {
+  return static_cast<int64_t>(count * sizeof(Row));
+}
+
+// The bytes of a map. Throws std::invalid_argument where there are more than 63 bits hold.
+int64_t map_bytes(int64_t images, int64_t rows, int64_t cols, int64_t filters, int64_t item) {
+  int64_t bytes = item;
+  for (const int64_t extent : {images, rows, cols, filters}) {
+    if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) throw std::invalid_argument("tables: an output is too large");
+  }
+  return bytes;
+}
+
+template <typename Row>
+char* copied(char* to, const Row* rows, size_t count) {
+  if (count > 0) std::memcpy(to, rows, count * sizeof(Row));
+  return to + count * sizeof(Row);
+}
+
+// Rows whose addresses count from `base`.
+template <typename Row>
+void copied_from(char* to, const std::vector<Row>& rows, int64_t base) {
+  for (Row row : rows) {
+    row.address += base;
+    to = copied(to, &row, 1);
+  }
+}
+
+}  // namespace
+
+ColumnTables::ColumnTables(std::vector<BlockShape> blocks, bool again)
+    : shapes_(std::move(blocks)), again_(again), places_(shapes_.size()) {}
+
+Layout ColumnTables::lay(const std::vector<BlockRegions>& blocks, const SourceRow& source) {
+  if (blocks.size() != shapes_.size()) throw std::invalid_argument("tables: the plan has another number of blocks than the column");
+  Layout layout{};
+  blocks_.assign(blocks.size(), {});
+  std::vector<SourceRow> sources{source};
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const BlockShape& shape = shapes_[i];
+    Block& block = blocks_[i];
+    block.regions = blocks[i];
+    block.sources = std::move(sources);
+    const BlockRegions& r = blocks[i];
+    const auto nothing = static_cast<int64_t>(r.region_count);
+    if (shape.strips != nullptr) {
+      block.strips = shape.strips->strips_of(r.regions, r.region_count, r.pieces, shape.programs);
+      const auto count = static_cast<int64_t>(block.strips.size());
+      if (again_) block.strips = shared_out(block.strips, std::min(shape.programs, power_of_two(count)), nothing);
+    } else {
+      block.tiles = tiles_of(r.regions, r.region_count, shape.tile);
+      if (again_) add_idle(&block.tiles, nothing);
+    }
+    layout.programs.push_back(static_cast<int64_t>(shape.strips != nullptr ? block.strips.size() : block.tiles.size()));
+    int64_t& used = i + 1 < blocks.size() ? layout.maps : layout.last;
+    sources.clear();
+    for (const auto& [images, rows, cols] : r.outputs) {
+      block.outputs.push_back({used, rows, cols});
+      sources.push_back({used, rows * cols * shape.filters, cols * shape.filters, shape.filters, 1});
+      used += aligned(map_bytes(images, rows, cols, shape.filters, shape.item), kMapAlignment);
+    }
+  }
+  place(&layout);
+  return layout;
+}
+
+std::array<int64_t, kTables> ColumnTables::sizes(const Block& block) const {
+  std::array<int64_t, kTables> found{};
+  found[kPrograms] = bytes_of<StripRow>(block.strips.size()) + bytes_of<TileRow>(block.tiles.size());
+  found[kRegions] = bytes_of<RegionRow>(block.regions.region_count + 1);
+  found[kPieces] = bytes_of<PieceRow>(block.regions.piece_count);
+  found[kStores] = bytes_of<StoreRow>(block.regions.store_count);
+  found[kSources] = bytes_of<SourceRow>(block.sources.size());
+  found[kOutputs] = bytes_of<OutputRow>(block.outputs.size());
+  return found;
+}
+
+void ColumnTables::place(Layout* layout) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const std::array<int64_t, kTables> needed = sizes(blocks_[i]);
+    for (size_t t = 0; t < kTables; ++t) {
+      const int64_t room = again_ ? std::max(places_[i][t].bytes, power_of_two(needed[t])) : needed[t];
+      const Place place{layout->tables, room};
+      layout->moved = layout->moved || place.first != places_[i][t].first || place.bytes != places_[i][t].bytes;
+      places_[i][t] = place;
+      layout->tables += aligned(room, kTableAlignment);
+    }
+  }
+}
+
+void ColumnTables::write(char* to, int64_t maps, int64_t last) const {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& block = blocks_[i];
+    const BlockRegions& r = block.regions;
+    const auto at = [&](Table table) { return to + places_[i][table].first; };
+    copied(at(kPrograms), block.tiles.data(), block.tiles.size());
+    copied(at(kPrograms), block.strips.data(), block.strips.size());
+    const RegionRow empty = empty_region();
+    copied(copied(at(kRegions), r.regions, r.region_count), &empty, 1);
+    copied(at(kPieces), r.pieces, r.piece_count);
+    copied(at(kStores), r.stores, r.store_count);
+    copied_from(at(kSources), block.sources, i > 0 ? maps : 0);
+    copied_from(at(kOutputs), block.outputs, i + 1 < blocks_.size() ? maps : last);
+  }
+}
+
+}  // namespace dcnn

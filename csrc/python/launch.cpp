@@ -1,0 +1,216 @@
+// What GPU launches read in tables, for Python: tiles and strips of regions, and all tables of a column in one pass.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "core/launch/column.h"
+
+namespace py = pybind11;
+
+namespace dcnn {
+
+namespace {
+
+constexpr int64_t kMostOutputs = int64_t{1} << 16;  // of a step; a thread block has no registers for more
+
+using Matrix = py::array_t<int64_t, py::array::c_style>;
+
+// A table's rows, as they lie in a matrix [n, fields].
+template <typename Row>
+std::pair<const Row*, size_t> rows_in(const Matrix& table, const char* name) {
+  constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
+  if (table.ndim() != 2 || table.shape(1) != kFields) {
+    throw py::value_error("the table of " + std::string(name) + " must be int64 [n, " + std::to_string(kFields) + "]");
+  }
+  return {reinterpret_cast<const Row*>(table.data()), static_cast<size_t>(table.shape(0))};
+}
+
+template <typename Row>
+Matrix matrix_of(const std::vector<Row>& rows) {
+  constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
+  Matrix found({static_cast<py::ssize_t>(rows.size()), kFields});
+  std::copy(rows.begin(), rows.end(), reinterpret_cast<Row*>(found.mutable_data()));
+  return found;
+}
+
+void require_positive(const char* what, std::initializer_list<std::pair<const char*, int64_t>> values) {
+  for (const auto& [name, value] : values) {
+    if (value < 1 || value >= (int64_t{1} << 31)) {
+      throw py::value_error(std::string(what) + ": " + name + " must be from 1 to 2**31 - 1, got " + std::to_string(value));
+    }
+  }
+}
+
+// No extent of a region is so large that cutting it would take long, nor any of them together.
+void require_extents(const RegionRow* regions, size_t count) {
+  constexpr int64_t kLongest = int64_t{1} << 24, kMost = int64_t{1} << 28;
+  int64_t sum = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const RegionRow& r = regions[i];
+    const bool small = r.rows >= 0 && r.cols >= 0 && r.rows <= kLongest && r.cols <= kLongest;
+    if (!small || (sum += r.rows + r.cols) > kMost) {
+      throw py::value_error("tables: region " + std::to_string(i) + " is too large, or has no extents");
+    }
+  }
+}
+
+// The pieces that a region names are there, and their windows start inside the region.
+void require_pieces(const RegionRow* regions, size_t count, const PieceRow* pieces, size_t piece_count, int64_t stride) {
+  const auto last = static_cast<int64_t>(piece_count);
+  for (size_t i = 0; i < count; ++i) {
+    const RegionRow& r = regions[i];
+    bool inside = r.first >= 0 && r.count >= 0 && r.first <= last && r.count <= last - r.first;
+    for (int64_t k = r.first; inside && k < r.first + r.count; ++k) {
+      const PieceRow& p = pieces[k];
+      inside = p.top >= 0 && p.left >= 0 && p.rows >= 0 && p.cols >= 0 && p.top <= r.rows && p.left <= r.cols &&
+               p.rows <= r.rows && p.cols <= r.cols && (p.rows == 0 || p.top + (p.rows - 1) * stride < r.rows) &&
+               (p.cols == 0 || p.left + (p.cols - 1) * stride < r.cols);
+    }
+    if (!inside) throw py::value_error("tables: region " + std::to_string(i) + " has pieces that are not there or lie outside it");
+  }
+}
+
+TileShape tile_shape(int64_t height, int64_t width, bool flat) {
+  require_positive("tiles", {{"height", height}, {"width", width}});
+  return {height, width, flat};
+}
+
+std::shared_ptr<StripCutter> strip_cutter(int64_t outputs, int64_t ring, int64_t plane, int64_t fetched, int64_t span, int64_t steps, int64_t size,
+                       int64_t stride, int64_t pool_size, int64_t pool_stride) {
+  require_positive("strips", {{"outputs", outputs}, {"ring", ring}, {"plane", plane}, {"fetched", fetched}, {"span", span},
+                              {"steps", steps}, {"size", size}, {"stride", stride}, {"pool_size", pool_size},
+                              {"pool_stride", pool_stride}});
+  if (outputs > kMostOutputs) throw py::value_error("strips: outputs must be at most 2**16");
+  return std::make_shared<StripCutter>(
+      StripShape{outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride});
+}
+
+Matrix tiles(const Matrix& regions, const TileShape& shape) {
+  const auto [rows, count] = rows_in<RegionRow>(regions, "regions");
+  require_extents(rows, count);
+  std::vector<TileRow> found;
+  {
+    const py::gil_scoped_release unlocked;
+    found = tiles_of(rows, count, shape);
+  }
+  return matrix_of(found);
+}
+
+Matrix strips(const Matrix& regions, const Matrix& pieces, const StripCutter& cutter, int64_t blocks) {
+  const auto [rows, count] = rows_in<RegionRow>(regions, "regions");
+  const auto [piece_rows, piece_count] = rows_in<PieceRow>(pieces, "pieces");
+  require_positive("strips", {{"blocks", blocks}});
+  require_extents(rows, count);
+  require_pieces(rows, count, piece_rows, piece_count, cutter.shape().pool_stride);
+  std::vector<StripRow> found;
+  {
+    const py::gil_scoped_release unlocked;
+    found = cutter.strips_of(rows, count, piece_rows, blocks);
+  }
+  return matrix_of(found);
+}
+
+BlockShape with_tiles(const TileShape& shape, int64_t filters, int64_t item) {
+  require_positive("tiles", {{"filters", filters}, {"item", item}});
+  return {nullptr, shape, 0, filters, item};
+}
+
+BlockShape with_strips(const std::shared_ptr<StripCutter>& cutter, int64_t programs, int64_t filters, int64_t item) {
+  require_positive("strips", {{"programs", programs}, {"filters", filters}, {"item", item}});
+  return {cutter, {}, programs, filters, item};
+}
+
+// What a column's regions are laid out to: the tables that they lie in are kept until the next ones come.
+class ColumnTablesOfArrays {
+ public:
+  ColumnTablesOfArrays(const std::vector<BlockShape>& blocks, bool again) : shapes_(blocks), tables_(blocks, again) {}
+
+  // blocks: regions, pieces, stores and outputs of each; source: address and the strides of image, row, column and channel.
+  py::tuple lay(const std::vector<std::tuple<Matrix, Matrix, Matrix, std::vector<std::array<int64_t, 3>>>>& blocks,
+                const std::array<int64_t, 5>& source) {
+    laid_ = false;
+    std::vector<BlockRegions> found;
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      const auto& [regions, pieces, stores, outputs] = blocks[i];
+      const auto [r, region_count] = rows_in<RegionRow>(regions, "regions");
+      const auto [p, piece_count] = rows_in<PieceRow>(pieces, "pieces");
+      const auto [s, store_count] = rows_in<StoreRow>(stores, "stores");
+      require_extents(r, region_count);
+      if (i < shapes_.size() && shapes_[i].strips != nullptr) {
+        require_pieces(r, region_count, p, piece_count, shapes_[i].strips->shape().pool_stride);
+      }
+      found.push_back({r, region_count, p, piece_count, s, store_count, outputs});
+    }
+    Layout layout;
+    {
+      const py::gil_scoped_release unlocked;
+      layout = tables_.lay(found, {source[0], source[1], source[2], source[3], source[4]});
+    }
+    kept_ = blocks;
+    bytes_ = layout.tables;
+    laid_ = true;
+    return py::make_tuple(layout.tables, layout.maps, layout.last, layout.programs, layout.moved);
+  }
+
+  void write(py::array_t<uint8_t, py::array::c_style>& to, int64_t maps, int64_t last) const {
+    if (!laid_) throw py::value_error("tables: nothing has been laid out");
+    if (to.size() < bytes_) throw py::value_error("tables: the memory that they are to be written to is too small");
+    char* memory = reinterpret_cast<char*>(to.mutable_data());
+    const py::gil_scoped_release unlocked;
+    tables_.write(memory, maps, last);
+  }
+
+  std::vector<std::pair<int64_t, int64_t>> places(size_t block) const {
+    std::vector<std::pair<int64_t, int64_t>> found;
+    for (const Place& place : tables_.places(block)) found.emplace_back(place.first, place.bytes);
+    return found;
+  }
+
+ private:
+  std::vector<BlockShape> shapes_;
+  ColumnTables tables_;
+  std::vector<std::tuple<Matrix, Matrix, Matrix, std::vector<std::array<int64_t, 3>>>> kept_;
+  int64_t bytes_ = 0;
+  bool laid_ = false;
+};
+
+}  // namespace
+
+void bind_launch(py::module_& m) {
+  using namespace pybind11::literals;
+  py::class_<TileShape>(m, "TileShape").def(py::init(&tile_shape), py::kw_only(), "height"_a, "width"_a, "flat"_a);
+  py::class_<StripCutter, std::shared_ptr<StripCutter>>(m, "StripCutter")
+      .def(py::init(&strip_cutter), py::kw_only(), "outputs"_a, "ring"_a, "plane"_a, "fetched"_a, "span"_a, "steps"_a, "size"_a,
+           "stride"_a, "pool_size"_a, "pool_stride"_a)
+      .def("rows_of", [](const StripCutter& cutter, int64_t cols) {
+        require_positive("strips", {{"cols", cols}});
+        return cutter.rows_of(cols);
+      }, "The most rows of a step in a strip of so many columns, 0 where none fits.");
+  py::class_<BlockShape>(m, "BlockShape")
+      .def_static("tiles", &with_tiles, "shape"_a, py::kw_only(), "filters"_a, "item"_a)
+      .def_static("strips", &with_strips, "cutter"_a, py::kw_only(), "programs"_a, "filters"_a, "item"_a);
+  py::class_<ColumnTablesOfArrays>(m, "ColumnTables")
+      .def(py::init<const std::vector<BlockShape>&, bool>(), "blocks"_a, "again"_a)
+      .def("lay", &ColumnTablesOfArrays::lay, "blocks"_a, "source"_a)
+      .def("write", &ColumnTablesOfArrays::write, py::arg("to").noconvert(), "maps"_a, "last"_a)
+      .def("places", &ColumnTablesOfArrays::places, "block"_a);
+  m.def("patch_units", [](int64_t size, int64_t stride, int64_t span, int64_t steps, int64_t cols, int64_t rows) {
+        require_positive("strips", {{"size", size}, {"stride", stride}, {"span", span}, {"steps", steps}, {"cols", cols}, {"rows", rows}});
+        const StripShape shape{0, 0, 0, 0, span, steps, size, stride, 0, 0};
+        return py::make_tuple(plane_units(shape, cols, rows), fetched_units(shape, cols, rows));
+      }, py::kw_only(), "size"_a, "stride"_a, "span"_a, "steps"_a, "cols"_a, "rows"_a,
+      "16-byte units of a plane of the patch that a step's outputs see, and of all that is fetched for it.");
+  m.def("tiles", &tiles, "regions"_a, "shape"_a, "The tiles that cover all regions, for Triton's programs.");
+  m.def("strips", &strips, "regions"_a, "pieces"_a, "cutter"_a, "blocks"_a, "The strips that cover all regions, for CUDA C++.");
+}
+
+}  // namespace dcnn

@@ -1,0 +1,1 @@
+"""Executing networks: from planes and plans to probabilities."""
