@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dcnn_fast.ops.block.gpu.problem import per_term
+from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.records import OUTPUT, SOURCE
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, zeros

@@ -13,6 +13,7 @@ from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
 from dcnn_fast.ops.block.gpu.problem import norm_first
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
+from dcnn_fast.ops.block.norms import kind_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forward_config
@@ -21,7 +22,6 @@ from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
-_CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
@@ -32,8 +32,8 @@ _NOTHING = Saved()
 class TritonPrepared(Prepared, Launches):
     """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
-    params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether something
-    is kept for the backward.
+    params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether
+    something is kept for the backward.
     """
 
     config: ForwardConfig
@@ -178,7 +178,7 @@ def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
         "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
         "GROUPS": groups, "CG": params.channels // groups, "FG": params.filters // groups, "SIZE": params.size,
         "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
-        "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
+        "NORM": kind_of(norm),
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
         "OPERAND": operand_type(params), "PRECISION": _products(params),
     }  # fmt: skip
