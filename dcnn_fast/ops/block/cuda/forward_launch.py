@@ -47,7 +47,7 @@ _REACH = 1024  # no patch has as many columns
 
 
 @dataclass(frozen=True)
-class CudaPrepared(Prepared, Launches):
+class CudaPrepared(Prepared):
     """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
 
     params: BlockParams
@@ -59,7 +59,7 @@ class CudaPrepared(Prepared, Launches):
     scale: float
 
     @property
-    def launches(self) -> CudaPrepared:
+    def launches(self) -> Launches:
         """Itself: every work is one launch."""
         return self
 

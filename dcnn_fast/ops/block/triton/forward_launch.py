@@ -29,7 +29,7 @@ _NOTHING = Saved()
 
 
 @dataclass(frozen=True)
-class TritonPrepared(Prepared, Launches):
+class TritonPrepared(Prepared):
     """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
     params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether
@@ -48,7 +48,7 @@ class TritonPrepared(Prepared, Launches):
     keeps: bool
 
     @property
-    def launches(self) -> TritonPrepared:
+    def launches(self) -> Launches:
         """Itself: every work is one launch."""
         return self
 
