@@ -13,6 +13,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
 from dcnn_fast.ops import cuda_compile
+from dcnn_fast.ops.gpus import WARP
 from dcnn_fast.ops.launch import CudaKernel, Launch
 
 _POINTERS = {
@@ -107,7 +108,7 @@ def _compiled(
         constexprs=dict(constants),
         attrs={(index,): [["tt.divisibility", 16]] for index in aligned},
     )
-    target = GPUTarget("cuda", capability, 32)
+    target = GPUTarget("cuda", capability, WARP)
     result = compile(source, target=target, options={"num_warps": warps, "num_stages": stages})
     ptx = result.asm["ptx"]
     entry = re.search(r"\.entry\s+(\w+)", ptx)

@@ -57,7 +57,7 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     hits = _empty(params, torch.int16) if keeps and params.kept.hits else None
     work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
     prepared = triton_forward.prepared(params, operands, tile=config)
-    return prepared.launch_of(work, Saved(values, hits))
+    return prepared.launch_of_work(work, Saved(values, hits))
 
 
 def staged_launch_of(params: BlockParams) -> Launch:
@@ -70,7 +70,7 @@ def staged_launch_of(params: BlockParams) -> Launch:
         x = torch.zeros(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
     work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
     prepared = cuda_forward.prepared(params, operands)
-    return prepared.launch_of(work, 2 * -(-params.filters // prepared.config.part))
+    return prepared.launch_of_work(work, 2 * -(-params.filters // prepared.config.part))
 
 
 def counted(what: Launch, params: BlockParams, programs: int = PROGRAMS) -> Counts:

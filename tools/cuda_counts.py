@@ -89,7 +89,7 @@ def launch_of(params: BlockParams, layout: str) -> tuple[Launch, int]:
     out = torch.empty(params.out_shape, dtype=params.out_dtype, memory_format=torch.channels_last)
     prepared = cuda_forward.prepared(params, Operands(weight, torch.zeros(params.filters).half(), mean))
     work = Work([source], whole_images(params), [out])
-    return prepared.launch_of(work, THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
+    return prepared.launch_of_work(work, THREAD_BLOCKS), _bytes(x) + _bytes(weight) + _bytes(out)
 
 
 def code_of(what: Launch) -> str:

@@ -27,8 +27,8 @@ from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.block import PreparedBlock, prepare
-from dcnn_fast.ops.block.backend import Work
-from dcnn_fast.ops.block.gpu.column import ColumnOnGpu, launches_of
+from dcnn_fast.ops.block.backend import Launches, Work
+from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
 from dcnn_fast.ops.block.params import problems_of
 from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.recording import CudaGraph, Recordings
@@ -153,7 +153,7 @@ class _Thread:
 class _Launcher:
     """A column's launches on one stream."""
 
-    def __init__(self, blocks: Sequence[PreparedBlock], device: torch.device, graphs: bool) -> None:
+    def __init__(self, blocks: Sequence[Launches], device: torch.device, graphs: bool) -> None:
         self._column = ColumnOnGpu(blocks, device, graphs)
         self._recordings = Recordings(partial(CudaGraph, device) if graphs and device.type == "cuda" else None)
 
@@ -191,7 +191,8 @@ class _ColumnWeights:
 
     def launcher(self, device: torch.device, graphs: bool) -> _Launcher | None:
         """What launches the column's blocks on a stream of its own; None where one of them has no launches."""
-        return None if launches_of(self._blocks) is None else _Launcher(self._blocks, device, graphs)
+        blocks = [block.launches for block in self._blocks if block.launches is not None]
+        return _Launcher(blocks, device, graphs) if len(blocks) == len(self._blocks) else None
 
     def step(self, job: Job, plane: Tensor, launcher: _Launcher | None) -> Callable[[], Tensor]:
         """What computes the last block's output of every distinct window, [windows, features] in (H, W, C) order."""
@@ -200,10 +201,9 @@ class _ColumnWeights:
     def _one_by_one(self, job: Job, plane: Tensor) -> Tensor:
         sources = [plane]
         for block, regions in zip(self._blocks, job.plan.blocks, strict=True):
+            filters = block.params.filters
             out = [
-                torch.empty(images, rows, cols, block.params.filters, dtype=self._dtype, device=self._device).permute(
-                    0, 3, 1, 2
-                )
+                torch.empty(images, rows, cols, filters, dtype=self._dtype, device=self._device).permute(0, 3, 1, 2)
                 for images, rows, cols in regions.outputs
             ]
             block.run(Work(sources, regions, out))

@@ -154,7 +154,7 @@ def test_what_is_prepared_once_computes_what_each_call_does_and_keeps_its_operan
                 if name != "reference":  # whose whole images and regions are padded in different places
                     assert torch.equal(work.outputs[0], expected), name
                 torch.testing.assert_close(work.outputs[0], expected)
-            assert prepared.prepared.launches is None
+            assert prepared.launches is None
 
 
 def test_regions_that_leave_their_source_are_refused_by_what_is_prepared():
@@ -165,17 +165,16 @@ def test_regions_that_leave_their_source_are_refused_by_what_is_prepared():
 
 
 @pytest.mark.parametrize("name", ["cuda", "triton"])
-def test_the_launch_of_a_work_is_the_one_that_runs_and_reads_the_same_weights_every_time(name, monkeypatch):
+def test_every_work_of_what_is_prepared_is_one_launch_that_reads_the_same_weights(name, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", name)
     half = replace(PREPARED, dtype=torch.float16, weight_dtype=torch.float16, out_dtype=torch.float16)
     x, weight, bias = operands(half)
     with collected() as ran:
         prepared = prepare(half, weight, bias)
-        works = [Work([x], whole_images(half), [_result(half).half()]) for _ in range(2)]
-        launches = [prepared.prepared.launches.launch_of(work) for work in works]
-        assert not ran
-        prepared.run(works[0])
-    assert len(ran) == 1
-    for what in (*launches, *ran):
-        assert what.args["weight"] is launches[0].args["weight"]
-        assert (what.kernel, what.grid, what.constants) == (ran[0].kernel, ran[0].grid, ran[0].constants)
+        assert prepared.launches is not None and prepared.launches.params == half
+        for _ in range(2):
+            prepared.run(Work([x], whole_images(half), [_result(half).half()]))
+        own = prepared.launches.launch_of(ran[0].args | {"programs": x}, 1, prepared.launches.access(x), [x], [])
+    assert len(ran) == 2
+    for what in (*ran, own):
+        assert what.args["weight"] is ran[0].args["weight"] and what.kernel == ran[0].kernel

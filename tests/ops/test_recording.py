@@ -43,7 +43,8 @@ def _blocks(dtype):
         params = replace(problem, dtype=dtype if made else torch.uint8, weight_dtype=dtype, out_dtype=dtype)
         weight = torch.randn(params.filters, params.channels, params.size, params.size, generator=generator) * 0.1
         bias = torch.randn(params.filters, generator=generator) * 0.1
-        made.append(prepare(params, weight.to(dtype), bias.to(dtype), mean=mean, scale=scale))
+        block = prepare(params, weight.to(dtype), bias.to(dtype), mean=mean, scale=scale)
+        made.append(block.launches)
         mean, scale = (), 1.0
     return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -14,9 +14,6 @@ from dcnn_fast.ops.block.params import BlockParams, OutputTile
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
-
-if TYPE_CHECKING:
-    from dcnn_fast._engine import BlockShape
 
 
 @dataclass(frozen=True)
@@ -88,17 +85,18 @@ class Gradients:
 
 
 class Launches(Protocol):
-    """A prepared block as one launch of a kernel: of a work by itself, or over tables that `ColumnOnGpu` (gpu/column.py)
-    lays out for all blocks of a column.
+    """A block's operands on a device as its kernel reads them, of which launches are made over tables that are there already:
+    what a column's blocks are launched by (gpu/column.py).
     """
 
+    @property
     @abstractmethod
-    def launch_of(self, work: Work) -> Launch:
-        """The launch that does the work, with tables of its own on the device; nothing is run."""
+    def params(self) -> BlockParams:
+        """The problem, whatever the extents."""
 
     @abstractmethod
-    def shape(self) -> BlockShape:
-        """How its regions become programs."""
+    def shape(self) -> object:
+        """The engine's record of how its regions become programs (csrc/core/launch/column.h)."""
 
     @abstractmethod
     def readable(self, source: Tensor) -> Tensor:
@@ -106,15 +104,13 @@ class Launches(Protocol):
 
     @abstractmethod
     def access(self, source: Tensor) -> int:
-        """How the kernel can read a source's pixels, for which it is compiled."""
+        """How the kernel can read a source's pixels: what it is compiled for."""
 
     @abstractmethod
-    def launch_over(
+    def launch_of(
         self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
     ) -> Launch:
-        """The launch of so many programs over tables that are on the device, for outputs at multiples of 16 bytes; nothing is
-        run. reads, writes: the memory that it reaches through the tables.
-        """
+        """The launch of so many programs over tables that are on the device. reads, writes: what it reaches through them."""
 
 
 class Prepared(Protocol):
@@ -127,7 +123,7 @@ class Prepared(Protocol):
     @property
     @abstractmethod
     def launches(self) -> Launches | None:
-        """The same as launches of a kernel; None where the backend has none."""
+        """The same as launches of a kernel; None where the backend launches none."""
 
     @abstractmethod
     def run(self, work: Work) -> None:

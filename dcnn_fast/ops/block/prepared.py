@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dcnn_fast.ops import memory
-from dcnn_fast.ops.block.backend import Prepared, Work
+from dcnn_fast.ops.block.backend import Launches, Prepared, Work
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.region import require_regions
 
@@ -18,6 +18,11 @@ class PreparedBlock:
 
     params: BlockParams
     prepared: Prepared
+
+    @property
+    def launches(self) -> Launches | None:
+        """The same as launches of a kernel; None where the backend launches none."""
+        return self.prepared.launches
 
     def run(self, work: Work) -> None:
         """Write the regions' results to the work's outputs, as `ops.block_regions` does.

@@ -14,7 +14,7 @@ from dcnn_fast.ops.views.params import ViewParams
 
 
 class CpuViews(ViewsBackend):
-    """Views by the engine, or by Pillow."""
+    """Views on the cpu."""
 
     def can_run(self, params: CutList, device: torch.device) -> str | None:
         """None on the cpu, else one sentence."""

@@ -250,7 +250,7 @@ def test_strips_and_thread_blocks_do_not_change_a_bit(blocks):
         tile = replace(config, cols=columns, tiles=1 if columns == 8 else config.tiles)
         result, buffer = output(params.out_shape, torch.float16)
         prepared = cuda_forward.prepared(params, Operands(weight, bias), config=tile)
-        launch(prepared.launch_of(Work([x], _whole(params), [result]), blocks))
+        launch(prepared.launch_of_work(Work([x], _whole(params), [result]), blocks))
         assert_untouched(buffer)
         assert torch.equal(result, expected)
 
@@ -316,7 +316,7 @@ def test_both_compilers_give_the_same(compiler, channels, tmp_path):
     (expected,) = _run([x], _whole(params), weight, bias, params)
     result, buffer = output(params.out_shape, torch.float16)
     prepared = cuda_forward.prepared(params, Operands(weight, bias))
-    what = prepared.launch_of(Work([x], _whole(params), [result]), 4)
+    what = prepared.launch_of_work(Work([x], _whole(params), [result]), 4)
     code = ptx_by(compiler, sources(), what.kernel.source, what.constants, tmp_path)
     args = [what.args[name] for name in what.kernel.parameters]
     ptxsim.launch(

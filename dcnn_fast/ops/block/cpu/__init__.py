@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
+from dcnn_fast.ops.block.norms import kind_of, per_term
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
 from dcnn_fast.ops.block.whole import result_of, whole_images
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
@@ -18,8 +19,7 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
-# csrc/cpu/kernel.h, csrc/core/tile.h
-_NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2
+# csrc/core/tile.h
 PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
 
@@ -257,7 +257,5 @@ def _source(source: Tensor) -> tuple[int, int, int, int, int, int]:
 def _norm(norm: Norm | None) -> tuple[int, int, float, float, float]:
     """(kind, size, scale per term, power, k)."""
     if norm is None:
-        return _NORM_NONE, 1, 0.0, 0.0, 1.0
-    if isinstance(norm, CrossMapNorm):
-        return _NORM_CROSS_MAP, norm.size, norm.scale / norm.size, norm.power, norm.k
-    return _NORM_SAME_MAP, norm.size, norm.scale / norm.size**2, norm.power, 1.0
+        return kind_of(norm), 1, 0.0, 0.0, 1.0
+    return kind_of(norm), norm.size, per_term(norm), norm.power, norm.k if isinstance(norm, CrossMapNorm) else 1.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from dcnn_fast import engine
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.computed_once import computed_once
-from dcnn_fast.ops.gpus import LEAST_SHARED
+from dcnn_fast.ops.gpus import LEAST_SHARED, WARP
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -46,7 +46,7 @@ class CudaConfig:
 
     @property
     def threads(self) -> int:
-        return 32 * self.warps
+        return WARP * self.warps
 
     @property
     def steps(self) -> int:

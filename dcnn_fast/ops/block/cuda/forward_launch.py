@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
 from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_cutter, strips_of
 from dcnn_fast.ops.block.gpu.problem import norm_first
-from dcnn_fast.ops.block.gpu.tables import OUT_ALIGNMENT, norm_numbers, out_alignment, tables_of
+from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
@@ -22,9 +22,6 @@ from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
 from dcnn_fast.ops.tables import matrix, records
 from dcnn_fast.spec import CrossMapNorm, Pool
-
-if TYPE_CHECKING:
-    from dcnn_fast._engine import BlockShape
 
 KERNEL = CudaKernel(
     "block/forward.cu",
@@ -44,12 +41,13 @@ SIMPLE_KERNEL = CudaKernel(
 )  # fmt: skip
 _WHOLE, _WORD, _SINGLE = 0, 1, 2  # how the kernel reads pixels: ACCESS
 _RESIDENT = 2  # thread blocks of a multiprocessor, by their registers
+_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a patch they are 32 bits wide
 _REACH = 1024  # no patch has as many columns
 
 
 @dataclass(frozen=True)
-class CudaPrepared(Prepared, Launches):
+class CudaPrepared(Prepared):
     """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
 
     params: BlockParams
@@ -61,29 +59,31 @@ class CudaPrepared(Prepared, Launches):
     scale: float
 
     @property
-    def launches(self) -> CudaPrepared:
+    def launches(self) -> Launches:
         """Itself: every work is one launch."""
         return self
 
     def run(self, work: Work) -> None:
         """Write every region's pieces to the work's outputs in one launch."""
-        launch(self.launch_of(work))
+        launch(self.launch_of_work(work))
 
-    def launch_of(self, work: Work, blocks: int | None = None) -> Launch:
+    def launch_of_work(self, work: Work, blocks: int | None = None) -> Launch:
         """The launch of `run`. blocks: thread blocks that the device runs at a time, None to ask it."""
-        readable = [self.readable(source) for source in work.sources]
+        readable = [_readable(source) for source in work.sources]
         access = max(_access(source, self) for source in readable)
+        if access == _WORD:
+            readable = [_with_fourth(source) for source in readable]
         at_a_time = _at_a_time(self, blocks)
         strips = strips_of(work.regions, self.config, at_a_time)
         tables = placed({"programs": strips, **tables_of(work.regions, readable, work.outputs)}, self.weight.device)
-        return _launch_over(self, tables, len(strips), at_a_time, access, out_alignment(work.outputs), readable, work.outputs)
+        return _launch_of(self, tables, len(strips), at_a_time, access, out_alignment(work.outputs), readable, work.outputs)
 
-    def shape(self) -> BlockShape:
+    def shape(self) -> object:
         """As `Launches` says."""
-        of = self.params
         return engine.load().BlockShape.strips(
-            strip_cutter(self.config), programs=_at_a_time(self), filters=of.filters, item=of.out_dtype.itemsize
-        )
+            strip_cutter(self.config), programs=_at_a_time(self), filters=self.params.filters,
+            item=self.params.out_dtype.itemsize,
+        )  # fmt: skip
 
     def readable(self, source: Tensor) -> Tensor:
         """As `Launches` says."""
@@ -91,14 +91,14 @@ class CudaPrepared(Prepared, Launches):
         return _with_fourth(source) if _access(source, self) == _WORD else source
 
     def access(self, source: Tensor) -> int:
-        """As `Launches` says: `ACCESS` of csrc/cuda/block/forward.cu."""
+        """As `Launches` says: one of `ACCESS` in csrc/cuda/block/forward.cu."""
         return _access(source, self)
 
-    def launch_over(
+    def launch_of(
         self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
     ) -> Launch:
         """As `Launches` says."""
-        return _launch_over(self, tables, programs, _at_a_time(self), access, OUT_ALIGNMENT, reads, writes)
+        return _launch_of(self, tables, programs, _at_a_time(self), access, _OUT_ALIGNMENT, reads, writes)
 
 
 def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | None = None) -> CudaPrepared:
@@ -115,11 +115,17 @@ def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | No
     return CudaPrepared(params, config, packed(weight, config), added, copied(means, weight.device), subtract, float(scale))
 
 
-def _launch_over(
-    laid: CudaPrepared, tables: Mapping[str, Tensor], strips: int, at_a_time: int, access: int, out_align: int,
-    reads: Sequence[Tensor], writes: Sequence[Tensor],
-) -> Launch:  # fmt: skip
-    """The launch over tables that are on the device. out_align: of outputs, in bytes."""
+def _launch_of(
+    laid: CudaPrepared,
+    tables: Mapping[str, Tensor],
+    strips: int,
+    at_a_time: int,
+    access: int,
+    out_align: int,
+    reads: Sequence[Tensor],
+    writes: Sequence[Tensor],
+) -> Launch:
+    """The launch over tables that are on the device, of so many strips. out_align: of outputs, in bytes."""
     params, config = laid.params, laid.config
     args: dict[str, Any] = {
         "strips": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor
@@ -17,13 +17,13 @@ from torch import Tensor
 from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.block.prepared import PreparedBlock
 from dcnn_fast.ops.device_tables import part
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.region import RegionList, require_regions
 
 MOST = 256  # lists of launches that are kept; the one that came first goes first
 _TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out
+_ALIGNMENT = 16  # bytes that every output's address is a multiple of
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,10 @@ class ColumnOnGpu:
     as many as there are.
     """
 
-    def __init__(self, blocks: Sequence[PreparedBlock], device: torch.device, again: bool = True) -> None:
-        found = launches_of(blocks)
-        if found is None:
-            raise ValueError("blocks must all be of a backend that launches kernels")
-        self._blocks, self._params, self._device = found, [block.params for block in blocks], device
-        self._tables = engine.load().ColumnTables([block.shape() for block in found], again)
-        self._inner = [block.access(_map(params)) for params, block in zip(self._params, found[1:], strict=False)]
+    def __init__(self, blocks: Sequence[Launches], device: torch.device, again: bool = True) -> None:
+        self._blocks, self._device = blocks, device
+        self._tables = engine.load().ColumnTables([block.shape() for block in blocks], again)
+        self._inner = [block.access(_map(before.params)) for before, block in pairwise(blocks)]
         self._memory = torch.empty(0, dtype=torch.uint8, device=device)
         self._placed: list[dict[str, Tensor]] = []
         self._times = 0  # that tables have moved
@@ -76,16 +73,16 @@ class ColumnOnGpu:
         reads, writes = chain([plane], [inner] * len(kept)), [*[inner] * (len(kept) - 1), result]
         found = tuple(replace(of, reads=(read,), writes=(write,)) for of, read, write in zip(kept, reads, writes, strict=False))
         images, rows, cols = regions[-1].outputs[0]
-        params = self._params[-1]
+        params = self._blocks[-1].params
         values = rows * cols * params.filters
         return ColumnLaunches(found, shape, part(result, 0, (images, values), params.out_dtype))
 
     def _require(self, plane: Tensor, regions: Sequence[RegionList]) -> None:
         sources: Sequence[tuple[int, int, int]] = [(plane.shape[0], plane.shape[2], plane.shape[3])]
-        for params, of in zip(self._params, regions, strict=True):
-            options = params.options
+        for block, of in zip(self._blocks, regions, strict=True):
+            options = block.params.options
             require_regions(
-                sources, of, size=params.size, stride=options.stride, padding=options.padding, rounding=options.rounding,
+                sources, of, size=block.params.size, stride=options.stride, padding=options.padding, rounding=options.rounding,
                 pool=options.pool,
             )  # fmt: skip
             sources = of.outputs
@@ -116,20 +113,13 @@ class ColumnOnGpu:
         if found is None:
             accesses = [shape[-1], *self._inner]  # type: ignore[index]
             found = tuple(
-                block.launch_over(tables, count, access, (), ())
+                block.launch_of(tables, count, access, (), ())
                 for block, tables, count, access in zip(self._blocks, self._placed, programs, accesses, strict=True)
             )
             if len(self._known) >= MOST:
                 del self._known[next(iter(self._known))]
             self._known[shape] = found
         return found
-
-
-def launches_of(blocks: Sequence[PreparedBlock]) -> list[Launches] | None:
-    """The blocks' launches; None where the backend of one has none."""
-    found = [block.prepared.launches for block in blocks]
-    launches = [each for each in found if each is not None]
-    return launches if len(launches) == len(found) else None
 
 
 def _map(params: BlockParams) -> Tensor:

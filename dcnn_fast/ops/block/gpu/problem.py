@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.spec import CrossMapNorm, Norm
 
 
 def problem_key(params: BlockParams, keeps: bool = False) -> str:
@@ -19,11 +18,6 @@ def norm_first(params: BlockParams) -> bool:
     """Whether a pool follows the norm."""
     options = params.options
     return options.norm is not None and options.pool is not None and options.order == "conv-norm-pool"
-
-
-def per_term(norm: Norm) -> float:
-    """What a norm multiplies its sum of squares by."""
-    return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)
 
 
 def operand_bytes(params: BlockParams) -> int:

@@ -25,6 +25,7 @@ class TritonBlock(BlockBackend):
 
     def can_run(self, params: BlockParams, device: torch.device) -> str | None:
         """None, or the sentence that says why not."""
+        # The engine lays out the tables.
         return engine.reason() or refused(device) or _refused_types(params) or _refused_sizes(params)
 
     def prepare(self, params: BlockParams, operands: Operands) -> triton_forward.TritonPrepared:

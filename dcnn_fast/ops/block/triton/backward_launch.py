@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.backend import Gradients, Needs, Operands, Saved
-from dcnn_fast.ops.block.gpu.problem import per_term, power_of_two
+from dcnn_fast.ops.block.gpu.problem import power_of_two
+from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.launch import Launch, launch
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm

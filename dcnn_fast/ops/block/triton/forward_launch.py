@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,34 +12,32 @@ from torch import Tensor
 from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
 from dcnn_fast.ops.block.gpu.problem import norm_first
-from dcnn_fast.ops.block.gpu.tables import OUT_ALIGNMENT, norm_numbers, out_alignment, tables_of
+from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
+from dcnn_fast.ops.block.norms import kind_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forward_config
-from dcnn_fast.ops.block.whole import empty_result, whole_images
-from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
-if TYPE_CHECKING:
-    from dcnn_fast._engine import BlockShape, TileShape
-
-_CROSS_MAP, _SAME_MAP = 1, 2
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
+_OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
 _NOTHING = Saved()
 
 
 @dataclass(frozen=True)
-class TritonPrepared(Prepared, Launches):
+class TritonPrepared(Prepared):
     """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
-    params: the problem that they pose. keeps: whether something is kept for the backward. tile: the one to compute in, None for
-    the one that is chosen.
+    params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether
+    something is kept for the backward.
     """
 
+    config: ForwardConfig
+    named: bool
     params: BlockParams
     weight: Tensor
     bias: Tensor | None
@@ -48,10 +46,9 @@ class TritonPrepared(Prepared, Launches):
     subtract: bool
     scale: float
     keeps: bool
-    tile: ForwardConfig | None
 
     @property
-    def launches(self) -> TritonPrepared:
+    def launches(self) -> Launches:
         """Itself: every work is one launch."""
         return self
 
@@ -63,67 +60,56 @@ class TritonPrepared(Prepared, Launches):
         those whose windows hold it: its sums are products with a matrix of zeros and ones. In the same way one in the source
         enters every group's filters where more than two groups meet in a norm.
         """
-        launch(self.launch_of(work, saved))
+        launch(self.launch_of_work(work, saved))
 
-    def launch_of(self, work: Work, saved: Saved = _NOTHING) -> Launch:
-        """The launch of `run`, in the tile that is chosen for it."""
-        return _launch_of(self._tile_for(work, saved), self, work, saved)
+    def launch_of_work(self, work: Work, saved: Saved = _NOTHING) -> Launch:
+        """The launch of `run`."""
+        device, config = self.weight.device, self.config
+        if triton_tune.asked_for(device) and not self.named:
+            config = triton_tune.tuned(
+                self.params, capability(device), self.keeps,
+                lambda tile: _seconds(_launch_of_work(replace(self, config=tile), work, saved)),
+            )  # fmt: skip
+        return _launch_of_work(replace(self, config=config), work, saved)
 
-    def shape(self) -> BlockShape:
+    def shape(self) -> object:
         """As `Launches` says."""
-        of = self.params
-        return engine.load().BlockShape.tiles(tile_shape(self._chosen), filters=of.filters, item=of.out_dtype.itemsize)
+        return engine.load().BlockShape.tiles(
+            tile_shape(self.config), filters=self.params.filters, item=self.params.out_dtype.itemsize
+        )
 
     def readable(self, source: Tensor) -> Tensor:
         """As `Launches` says."""
-        return _readable(source, self._chosen, self.params)
+        return _readable(source, self.config, self.params)
 
     def access(self, source: Tensor) -> int:
         """As `Launches` says: elements of 16 bytes, or 1."""
-        return _alignment(source, self._chosen)
+        return _alignment(source, self.config)
 
-    def launch_over(
+    def launch_of(
         self, tables: Mapping[str, Tensor], programs: int, access: int, reads: Sequence[Tensor], writes: Sequence[Tensor]
     ) -> Launch:
         """As `Launches` says."""
-        return _launch_over(self._chosen, self, tables, programs, access, OUT_ALIGNMENT, reads, writes, _NOTHING)
-
-    @computed_once
-    def _chosen(self) -> ForwardConfig:
-        """The tile for whatever regions come; where tiles are timed, on fifty whole images of zeros."""
-        if self.tile is not None or not triton_tune.asked_for(self.weight.device):
-            return self._tile_for(None, _NOTHING)
-        images = replace(self.params, images=50)
-        device = self.weight.device
-        x = torch.zeros(50, images.channels, images.height, images.width, dtype=images.dtype, device=device)
-        work = Work([x.contiguous(memory_format=torch.channels_last)], whole_images(images), [empty_result(images, device)])
-        return self._tile_for(work, _NOTHING)
-
-    def _tile_for(self, work: Work | None, saved: Saved) -> ForwardConfig:
-        """The tile to compute in. work: of which tiles are timed where someone asks for it."""
-        device = self.weight.device
-        of = capability(device)
-        if self.tile is not None:
-            return self.tile
-        if work is None or not triton_tune.asked_for(device):
-            return forward_config(self.params, of, self.keeps)
-        return triton_tune.tuned(self.params, of, self.keeps, lambda tile: _seconds(_launch_of(tile, self, work, saved)))
+        return _launch_of(self, tables, programs, access, _OUT_ALIGNMENT, reads, writes)
 
 
 def prepared(
     params: BlockParams, operands: Operands, *, keeps: bool = False, tile: ForwardConfig | None = None
 ) -> TritonPrepared:
-    """The operands on the weights' device as the kernels take them. keeps, tile: as `TritonPrepared` has them."""
+    """The operands on the weights' device as the kernels take them. tile: None for the one that is chosen for the problem.
+    keeps: whether something is kept for the backward.
+    """
     weight, device = operands.weight, operands.weight.device
     if isinstance(params.options.norm, CrossMapNorm) and params.options.groups > JOINED_GROUPS:
         weight, params = _dense(weight, params)
-    band = _band_of(tile or forward_config(params, capability(device), keeps), params)
+    config = tile or forward_config(params, capability(device), keeps)
+    band = _band_of(config, params)
     return TritonPrepared(
-        params, weight.contiguous(memory_format=torch.channels_last),
+        config, tile is not None, params, weight.contiguous(memory_format=torch.channels_last),
         None if operands.bias is None else operands.bias.contiguous(),
         copied(torch.tensor(list(operands.mean) or [0.0] * params.channels, dtype=torch.float32), device),
         None if band is None else copied(band, device), bool(operands.mean) or operands.scale != 1.0, float(operands.scale),
-        keeps, tile,
+        keeps,
     )  # fmt: skip
 
 
@@ -135,27 +121,33 @@ def _seconds(what: Launch) -> float:
     return milliseconds / 1e3
 
 
-def _launch_of(config: ForwardConfig, laid: TritonPrepared, work: Work, saved: Saved) -> Launch:
-    """The launch of `TritonPrepared.run` in a tile."""
-    readable = [_readable(source, config, laid.params) for source in work.sources]
-    tiles = tiles_of(work.regions, config)
+def _launch_of_work(laid: TritonPrepared, work: Work, saved: Saved) -> Launch:
+    """The launch of `TritonPrepared.run` in the tile that is `laid`'s."""
+    readable = [laid.readable(source) for source in work.sources]
+    tiles = tiles_of(work.regions, laid.config)
     tables = placed({"programs": tiles, **tables_of(work.regions, readable, work.outputs)}, laid.weight.device)
-    align = min(_alignment(source, config) for source in readable)
-    return _launch_over(
-        config, laid, tables, len(tiles), align, out_alignment(work.outputs), readable, work.outputs, saved
-    )  # fmt: skip
+    align = min(laid.access(source) for source in readable)
+    return _launch_of(laid, tables, len(tiles), align, out_alignment(work.outputs), readable, work.outputs, saved)
 
 
-def _launch_over(
-    config: ForwardConfig, laid: TritonPrepared, tables: Mapping[str, Tensor], programs: int, align: int, out_align: int,
-    reads: Sequence[Tensor], writes: Sequence[Tensor], saved: Saved,
-) -> Launch:  # fmt: skip
-    """The launch over tables that are on the device. align: of sources, as `_alignment` says; out_align: of outputs, bytes."""
+def _launch_of(
+    laid: TritonPrepared,
+    tables: Mapping[str, Tensor],
+    programs: int,
+    align: int,
+    out_align: int,
+    reads: Sequence[Tensor],
+    writes: Sequence[Tensor],
+    saved: Saved = _NOTHING,
+) -> Launch:
+    """The launch of so many programs over tables that are on the device. align: of sources, as `_alignment` says; out_align:
+    of outputs, in bytes.
+    """
     # Triton is imported on first use.
     from dcnn_fast.ops.block.triton.forward_kernels import block_tile_kernel  # noqa: PLC0415
     from dcnn_fast.ops.block.triton.stream_kernels import block_stream_kernel  # noqa: PLC0415
 
-    params, values, hits = laid.params, saved.values, saved.hits
+    params, config, values, hits = laid.params, laid.config, saved.values, saved.hits
     args: dict[str, Any] = {
         "tiles": tables["programs"], **{name: tables[name] for name in ("regions", "pieces", "stores", "sources", "outputs")},
         "weight": laid.weight, "bias": laid.weight if laid.bias is None else laid.bias, "mean": laid.means,
@@ -186,7 +178,7 @@ def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
         "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
         "GROUPS": groups, "CG": params.channels // groups, "FG": params.filters // groups, "SIZE": params.size,
         "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
-        "NORM": 0 if norm is None else _CROSS_MAP if isinstance(norm, CrossMapNorm) else _SAME_MAP,
+        "NORM": kind_of(norm),
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
         "OPERAND": operand_type(params), "PRECISION": _products(params),
     }  # fmt: skip
@@ -207,8 +199,8 @@ def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
     return torch.from_numpy(engine.load().tiles(regions.regions.numpy(), tile_shape(config)))
 
 
-def tile_shape(config: ForwardConfig) -> TileShape:
-    """What a program owns."""
+def tile_shape(config: ForwardConfig) -> Any:
+    """The engine's record of what a program owns (csrc/core/launch/tiles.h)."""
     if config.flat:
         return engine.load().TileShape(height=config.rows * config.cols, width=1, flat=True)
     overlap = config.before + config.after

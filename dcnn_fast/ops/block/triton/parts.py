@@ -5,8 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-CROSS_MAP = tl.constexpr(1)
-SAME_MAP = tl.constexpr(2)
+from dcnn_fast.ops.block import norms
+
+CROSS_MAP = tl.constexpr(norms.CROSS_MAP)
+SAME_MAP = tl.constexpr(norms.SAME_MAP)
 
 
 @triton.jit

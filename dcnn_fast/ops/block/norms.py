@@ -1,0 +1,19 @@
+"""Norms as numbers: which one, as every kernel has it, and what it multiplies its sum of squares by."""
+
+from __future__ import annotations
+
+from dcnn_fast.spec import CrossMapNorm, Norm
+
+NO_NORM, CROSS_MAP, SAME_MAP = 0, 1, 2  # enum Norm of csrc/cpu/kernel.h
+
+
+def kind_of(norm: Norm | None) -> int:
+    """`NO_NORM`, `CROSS_MAP` or `SAME_MAP`."""
+    if norm is None:
+        return NO_NORM
+    return CROSS_MAP if isinstance(norm, CrossMapNorm) else SAME_MAP
+
+
+def per_term(norm: Norm) -> float:
+    """What a norm multiplies its sum of squares by."""
+    return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)
