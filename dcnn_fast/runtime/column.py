@@ -1,7 +1,7 @@
 """One column on the cpu, from a plane and a plan to what the network's head is given.
 
-Blocks run image by image, so that an image's maps stay in cache; fully-connected layers run over all windows of a batch, so that
-their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
+Blocks run image by image, so that an image's maps stay in cache; the fully-connected layers run over all windows of a batch, so
+that their weights are read once. `ops.linear` gives every row the same bits whatever its neighbours are.
 What is copied here numpy copies: torch would do it on its own threads, which then spin for milliseconds beside the engine's.
 """
 

@@ -149,7 +149,7 @@ class Scorer:
 
     @property
     def stages(self) -> PhotoStages:
-        """What is done with one photograph, for programs that order the work by themselves; `score_many` does it by a Stream."""
+        """What is done with one photograph, step by step, for programs that order the work by themselves."""
         return self._stages
 
     def score(self, image: Any) -> Score:

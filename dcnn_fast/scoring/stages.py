@@ -35,7 +35,7 @@ class PhotoStages:
         return self._executor
 
     def read(self, image: Any) -> Read:
-        """Read the image, make its views, draw its windows and plan them; one that cannot be read has its error as its score."""
+        """Read the image, make its views, draw and plan its windows. One that cannot be read has its error as its score."""
         try:
             return self.read_or_raise(image)
         except reading.ReadError as error:

@@ -68,7 +68,7 @@ class HeadParams:
 
 
 def problem_of(network: Network, dtype: torch.dtype, out_dtype: torch.dtype | None = None, views: int = 50) -> HeadParams:
-    """The problem that a network's head poses for one image, whose views all differ. dtype, out_dtype: of weights, of results."""
+    """The problem of a network's head for one image whose views all differ. dtype: of weights, out_dtype: of results."""
     last = [(column.features, *column.fc)[-2:] for column in network.columns]
     inputs, outputs = zip(*last, strict=True)
     wide = torch.promote_types(dtype, torch.float32)
