@@ -8,6 +8,7 @@ from importlib import import_module
 import pytest
 import torch
 
+from dcnn_fast.ops.gpus import MULTIPROCESSORS
 from tools import aot, kernel_report, sass
 from tools.launches import Named, preset_launches
 
@@ -78,7 +79,7 @@ def test_the_source_hash_sees_constants_types_and_the_target(launches):
 )
 def test_occupancy_is_that_of_nvidias_formula(capability, registers, shared, blocks):
     """Of blocks of 128 threads, from cuda_occupancy.h of the toolkit."""
-    most = kernel_report._THREADS[capability] // 32
+    most = MULTIPROCESSORS[capability].warps
     assert kernel_report.occupancy(capability, registers, shared, 4) == blocks * 4 / most
 
 
