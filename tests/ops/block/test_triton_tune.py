@@ -7,8 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dcnn_fast.ops.block import prepare
+from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
+from dcnn_fast.ops.block.triton import forward_launch
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.block.triton.config import forward_candidates
+from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.launch import launched_by
 from tests.ops.block.problems import CROSS, POOL, problem
 
 PARAMS = replace(problem(1, 16, 20, 20, 32, 3, torch.float16, pool=POOL, norm=CROSS), weight_dtype=torch.float16)
@@ -75,3 +80,23 @@ def test_a_place_that_cannot_be_written_to_is_no_error(tmp_path, monkeypatch):
     file.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     assert triton_tune.tuned(PARAMS, 80, False, lambda config: 1.0) == forward_candidates(PARAMS)["small"]
+
+
+def test_a_columns_launches_are_in_the_tile_that_was_timed(monkeypatch):
+    candidates, times = forward_candidates(PARAMS), []
+
+    def seconds(what):  # a clock needs a GPU; the launches are what would be timed
+        times.append(what.constants["ROWS"] * what.constants["COLS"])
+        return -times[-1] + what.warps / 100
+
+    monkeypatch.setenv("DCNN_FAST_BACKEND", "triton")
+    monkeypatch.setattr(triton_tune, "asked_for", lambda device: True)
+    monkeypatch.setattr(forward_launch, "_seconds", seconds)
+    largest = max(candidates.values(), key=lambda tile: (tile.rows * tile.cols, -tile.warps))
+    assert largest != candidates["small"]
+    with launched_by(lambda what: None):
+        block = prepare(PARAMS, torch.ones(32, 16, 3, 3).half(), torch.zeros(32).half())
+        column = ColumnOnGpu([block.launches], torch.device("cpu"))
+        (what,) = column.launches(torch.zeros(1, 20, 20, 16).half().permute(0, 3, 1, 2), [whole_images(PARAMS)]).launches
+    assert (what.constants["ROWS"], what.constants["COLS"], what.warps) == (largest.rows, largest.cols, largest.warps)
+    assert len(times) == len(candidates)

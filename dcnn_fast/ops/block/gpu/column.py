@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +24,6 @@ from dcnn_fast.ops.region import RegionList, require_regions
 
 MOST = 256  # lists of launches that are kept; the one that came first goes first
 _TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out
-_ALIGNMENT = 16  # bytes that every output's address is a multiple of
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,16 @@ class ColumnLaunches:
     launches: tuple[Launch, ...]
     shape: Hashable
     result: Tensor
+
+
+class _Shape(NamedTuple):
+    """What decides a column's launches beside its blocks: how often tables have moved, each block's number of programs, and how
+    block 1 can read the plane.
+    """
+
+    times: int
+    programs: tuple[int, ...]
+    access: int
 
 
 class ColumnOnGpu:
@@ -52,7 +62,7 @@ class ColumnOnGpu:
         self._memory = torch.empty(0, dtype=torch.uint8, device=device)
         self._placed: list[dict[str, Tensor]] = []
         self._times = 0  # that tables have moved
-        self._known: dict[Hashable, tuple[Launch, ...]] = {}
+        self._known: dict[_Shape, tuple[Launch, ...]] = {}
 
     def launches(self, plane: Tensor, regions: Sequence[RegionList]) -> ColumnLaunches:
         """What computes the regions of every block from a plane [1, C, H, W] on the device. The tables are on their way there
@@ -68,8 +78,8 @@ class ColumnOnGpu:
         )
         inner, result = (torch.empty(size, dtype=torch.uint8, device=self._device) for size in (maps, last))
         self._send(tables, moved, inner, result)
-        shape = self._times, tuple(programs), self._blocks[0].access(plane)
-        kept = self._kept(shape, programs)
+        shape = _Shape(self._times, tuple(programs), self._blocks[0].access(plane))
+        kept = self._kept(shape)
         reads, writes = chain([plane], [inner] * len(kept)), [*[inner] * (len(kept) - 1), result]
         found = tuple(replace(of, reads=(read,), writes=(write,)) for of, read, write in zip(kept, reads, writes, strict=False))
         images, rows, cols = regions[-1].outputs[0]
@@ -107,14 +117,14 @@ class ColumnOnGpu:
             for name, (first, size) in zip(_TABLES, self._tables.places(block), strict=True)
         }
 
-    def _kept(self, shape: Hashable, programs: Sequence[int]) -> tuple[Launch, ...]:
+    def _kept(self, shape: _Shape) -> tuple[Launch, ...]:
         """The launches of that shape, without the memory of an image, which nothing but the image's own may keep."""
         found = self._known.get(shape)
         if found is None:
-            accesses = [shape[-1], *self._inner]  # type: ignore[index]
+            accesses = [shape.access, *self._inner]
             found = tuple(
                 block.launch_of(tables, count, access, (), ())
-                for block, tables, count, access in zip(self._blocks, self._placed, programs, accesses, strict=True)
+                for block, tables, count, access in zip(self._blocks, self._placed, shape.programs, accesses, strict=True)
             )
             if len(self._known) >= MOST:
                 del self._known[next(iter(self._known))]

@@ -17,6 +17,7 @@ from dcnn_fast.ops.block.norms import kind_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forward_config
+from dcnn_fast.ops.block.whole import empty_result, whole_images
 from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.region import RegionList
@@ -25,6 +26,7 @@ from dcnn_fast.spec import CrossMapNorm, Pool
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OUT_ALIGNMENT = 16  # bytes, of the maps of a column
 _OFFSETS = 2**31  # inside a tile they are 32 bits wide
+_TIMED_IMAGES = 50  # an image's views
 _NOTHING = Saved()
 
 
@@ -49,8 +51,14 @@ class TritonPrepared(Prepared):
 
     @property
     def launches(self) -> Launches:
-        """Itself: every work is one launch."""
-        return self
+        """Itself, every work being one launch; where tiles are timed, in the one that is fastest for fifty whole images."""
+        if self.named or not triton_tune.asked_for(self.weight.device):
+            return self
+        params, device = replace(self.params, images=_TIMED_IMAGES), self.weight.device
+        shape = params.images, params.channels, params.height, params.width
+        x = torch.zeros(shape, dtype=params.dtype, device=device).contiguous(memory_format=torch.channels_last)
+        work = Work([x], whole_images(params), [empty_result(params, device)])
+        return replace(self, config=self._fastest(work, _NOTHING), named=True)
 
     def run(self, work: Work, saved: Saved = _NOTHING) -> None:
         """Write every region's pieces to the work's outputs in one launch; for whole images, also what is to be saved: the
@@ -64,13 +72,16 @@ class TritonPrepared(Prepared):
 
     def launch_of_work(self, work: Work, saved: Saved = _NOTHING) -> Launch:
         """The launch of `run`."""
-        device, config = self.weight.device, self.config
-        if triton_tune.asked_for(device) and not self.named:
-            config = triton_tune.tuned(
-                self.params, capability(device), self.keeps,
-                lambda tile: _seconds(_launch_of_work(replace(self, config=tile), work, saved)),
-            )  # fmt: skip
-        return _launch_of_work(replace(self, config=config), work, saved)
+        if self.named or not triton_tune.asked_for(self.weight.device):
+            return _launch_of_work(self, work, saved)
+        return _launch_of_work(replace(self, config=self._fastest(work, saved)), work, saved)
+
+    def _fastest(self, work: Work, saved: Saved) -> ForwardConfig:
+        """The tile that is fastest by the clock."""
+        return triton_tune.tuned(
+            self.params, capability(self.weight.device), self.keeps,
+            lambda tile: _seconds(_launch_of_work(replace(self, config=tile), work, saved)),
+        )  # fmt: skip
 
     def shape(self) -> object:
         """As `Launches` says."""
