@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from dcnn_fast.ops import dispatch, memory
 from dcnn_fast.ops.block import autograd, cpu, cuda, reference, triton
+from dcnn_fast.ops.block.calls import call_of, problem_of, signature
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
@@ -66,12 +66,18 @@ def block(
     torch's own layers give there, is widened to it. vmap and the reverse-mode transforms of torch.func work; forward mode and
     second derivatives raise RuntimeError (docs/training.md). Source: design.md sections 3 and 4, facts.md 2.3.
     """
-    options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
+    call = call_of(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
     require_tensors(x=x, weight=weight)
+    if bias is not None:
+        require_tensors(bias=bias)
     x = widened(x, weight)
-    _require_operands(x, weight, bias, options, mean, scale)
+    operands = signature(x, weight, bias, mean, scale)
+    if operands is None or operands not in call.right:
+        _require_operands(x, weight, bias, call.options, mean, scale)
+        if operands is not None:
+            call.note(operands)
     refuse_tangents("block", x, weight, bias)
-    return autograd.run(x, weight, bias, *options.flat(), list(mean), float(scale))
+    return autograd.run(x, weight, bias, *call.flat, list(mean), float(scale))
 
 
 def block_regions(
@@ -170,8 +176,9 @@ def _whole_images(
     x: Tensor, weight: Tensor, flat: Sequence[Any], mean: Sequence[float], scale: float, *, backward: bool
 ) -> tuple[Any, BlockParams, Tensor, dict[str, Any]]:
     """The backend of a problem of whole images, the problem, x as that backend takes it, and what else it is told of pixels."""
-    params = replace(params_of(x, weight, BlockOptions.from_flat(*flat)), dtype=weight.dtype)
-    backend = BACKENDS[dispatch.choose(BACKENDS, params.gradient() if backward else params, x.device)]
+    problem = problem_of(x, weight, flat)
+    params = problem.result
+    backend = BACKENDS[dispatch.choose(BACKENDS, problem.gradient if backward else params, x.device)]
     if backend is cpu:
         return backend, params, x, {"mean": mean, "scale": scale}
     return backend, params, _floats_of(x, params, mean, scale), {}
@@ -218,8 +225,8 @@ def _run_backward(
     backend, params, x, pixels = _whole_images(x, weight, flat, mean, scale, backward=True)
     kept = params.kept
     grads = backend.backward(
-        grad, x, weight, bias, values if kept.values or kept.result else None, hits if kept.hits else None, params.gradient(),
-        needs, **pixels,
+        grad, x, weight, bias, values if kept.values or kept.result else None, hits if kept.hits else None,
+        problem_of(x, weight, flat).gradient, needs, **pixels,
     )  # fmt: skip
     grad_x, grad_weight, grad_bias = grads
     return (
@@ -295,8 +302,6 @@ def _channels_last(tensor: Tensor) -> Tensor:
 def _require_operands(
     x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions, mean: Sequence[float], scale: float
 ) -> None:
-    if bias is not None:
-        require_tensors(bias=bias)
     if x.dtype == torch.uint8:
         if weight.dtype not in _FLOATS:
             raise TypeError(f"weight must be float64, float32, bfloat16 or float16, got {weight.dtype}")

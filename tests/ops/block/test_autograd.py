@@ -29,7 +29,16 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["reference", pytest.param("cpu", marks=pytest.mark.needs_engine), "triton"])
+_FAST = ["reference", pytest.param("cpu", marks=pytest.mark.needs_engine)]
+EVERY_KIND = [(kind, backend) for kind in KINDS for backend in ("reference", "cpu")] + [("pool, then norm", "triton")]
+every_kind = pytest.mark.parametrize(
+    ("kind", "backend"),
+    [pytest.param(*each, marks=[pytest.mark.needs_engine] if each[1] == "cpu" else []) for each in EVERY_KIND],
+    indirect=["backend"],
+)  # of the simulator's, the one that has every kernel
+
+
+@pytest.fixture(params=[*_FAST, "triton"])
 def backend(request, monkeypatch):
     """The backend by which the test's blocks are computed; Triton's kernels run in the simulator."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", request.param)
@@ -41,7 +50,7 @@ def backend(request, monkeypatch):
         yield request.param
 
 
-@pytest.fixture(params=["reference", pytest.param("cpu", marks=pytest.mark.needs_engine)])
+@pytest.fixture(params=_FAST)
 def fast(request, monkeypatch):
     """The backends that need no simulator, for what is the same with it and would take it long."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", request.param)
@@ -135,7 +144,7 @@ def test_between_torchs_layers_under_autocast(backend):
 # --- loss scaling -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_a_scaled_loss_gives_scaled_gradients(kind, backend):
     """A power of two changes no digit."""
     operands = _operands()
@@ -147,7 +156,7 @@ def test_a_scaled_loss_gives_scaled_gradients(kind, backend):
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_a_gradient_that_is_not_finite_makes_the_scaler_skip_the_step(kind, bad, backend):
     """One such value, at a result that is not zero, is enough."""
     x, weight, bias = _operands()
@@ -172,7 +181,7 @@ def test_a_gradient_that_is_not_finite_makes_the_scaler_skip_the_step(kind, bad,
 # --- the transforms of torch.func -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_vmap_over_images_is_the_block_of_each(kind, backend):
     x, weight, bias = (tensor.detach() for tensor in _operands(images=6))
     x = x.view(3, 2, *x.shape[1:])
@@ -284,7 +293,7 @@ def test_forward_mode_is_refused_by_name(number, fast):
         jvp(vmap(of), (operands[number][None],), (tangent[None],))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_a_second_derivative_is_refused_by_name(kind, backend):
     x, weight, bias = _operands()
     result = ops.block(x, weight, bias, **KINDS[kind])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from dcnn_fast.ops.block.params import BlockParams, OutputTile
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, whole
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool
+from dcnn_fast.spec import CrossMapNorm, Norm, Pool, Rounding
 
 # csrc/cpu/kernel.h, csrc/core/tile.h
 _NORM_NONE, _NORM_CROSS_MAP, _NORM_SAME_MAP = 0, 1, 2
@@ -219,10 +220,19 @@ def _for_input(weight: Tensor, params: BlockParams) -> Tensor:
 
 def _whole(params: BlockParams) -> RegionList:
     options = params.options
-    return whole(
-        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
-        rounding=options.rounding, pool=options.pool,
-    )  # fmt: skip
+    make = _kept_whole if params.images <= _KEPT_IMAGES else _made_whole
+    return make(params.images, params.height, params.width, params.size, options.stride, options.padding, options.rounding,
+                options.pool)  # fmt: skip
+
+
+def _made_whole(
+    images: int, height: int, width: int, size: int, stride: int, padding: int, rounding: Rounding, pool: Pool | None
+) -> RegionList:
+    return whole(images, height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool)
+
+
+_KEPT_IMAGES = 1024  # of which the tables take a quarter of a megabyte
+_kept_whole = lru_cache(128)(_made_whole)  # the engine reads them and nothing else sees them
 
 
 def _laid(weight: Tensor) -> tuple[Tensor, bool]:
