@@ -13,7 +13,7 @@ from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
 from dcnn_fast.ops.block.norms import kind_of, per_term
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
-from dcnn_fast.ops.block.whole import result_of, whole_images
+from dcnn_fast.ops.block.whole import kept_whole_images, result_of
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
@@ -88,7 +88,7 @@ class CpuBlock(BlockBackend):
         values = empty_channels_last(params.out_shape) if kept.values else None
         hits = empty_channels_last(params.out_shape, torch.int16) if kept.hits else None
         run(
-            engine.isa(), [x], whole_images(params), operands.weight, operands.bias, params, operands.mean, operands.scale,
+            engine.isa(), [x], kept_whole_images(params), operands.weight, operands.bias, params, operands.mean, operands.scale,
             [result], engine.threads(), (hits, values),
         )  # fmt: skip
         return Training(result, values, hits)
