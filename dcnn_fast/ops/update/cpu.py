@@ -10,12 +10,7 @@ from torch import Tensor
 from dcnn_fast import engine
 from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
-# csrc/cpu/update.h
-_KINDS = {
-    (torch.float32, torch.float32): 0,
-    (torch.float64, torch.float64): 1,
-    (torch.bfloat16, torch.float32): 2,
-}
+_KINDS = ((torch.float32, torch.float32), (torch.float64, torch.float64), (torch.bfloat16, torch.float32))  # csrc/cpu/update.h
 
 
 def can_run(params: UpdateParams, device: torch.device) -> str | None:
@@ -42,8 +37,12 @@ def update(
 ) -> None:
     """In place; every rate is positive. A value's bits are its own, on any number of threads, and those of the reference."""
     laid = [laid_like(g, w) for g, w in zip(gradients, parameters, strict=True)]
-    rows = [
-        (w.data_ptr(), g.data_ptr(), step.data_ptr(), w.numel(), rate, momentum, decay * rate)
-        for w, g, step, rate, momentum, decay in zip(parameters, laid, increments, rates, momenta, decays, strict=True)
-    ]
-    engine.load().update(rows, _KINDS[params.dtype, params.step_dtype], engine.threads())
+    engine.native.update(
+        parameters=[engine.array_of(tensor) for tensor in parameters],
+        gradients=[engine.array_of(tensor) for tensor in laid],
+        increments=[engine.array_of(tensor) for tensor in increments],
+        rates=rates,
+        momenta=momenta,
+        pulls=[decay * rate for decay, rate in zip(decays, rates, strict=True)],
+        threads=engine.threads(),
+    )
