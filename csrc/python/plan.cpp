@@ -87,7 +87,8 @@ void bind_plan(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(BlockRow, filters, size, stride, padding, groups, pool_size, pool_stride, norm_size, norm_first, tile_side,
                        tile_size, tile_macs);
   m.attr("block_dtype") = py::dtype::of<BlockRow>();
-  m.def("plan", &plan, py::arg("blocks"), py::arg("channels"), py::arg("window"), py::arg("round_up"), py::arg("windows"),
+  // noconvert: a copy of an array whose strides repeat its memory could be of any size.
+  m.def("plan", &plan, py::arg("blocks").noconvert(), py::arg("channels"), py::arg("window"), py::arg("round_up"), py::arg("windows").noconvert(),
         py::arg("plane"), py::arg("macs_per_byte"), py::arg("always"), "The regions that every block computes for a column's windows.");
   m.def("output_tile", &output_tile, py::arg("isa"), py::kw_only(), py::arg("size"), py::arg("stride"), py::arg("channels"),
         py::arg("filters"), py::arg("precision"), "How an instruction set computes a convolution's outputs: one by one, or in tiles.");
