@@ -16,7 +16,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,6 +199,34 @@ def regions(engine: Any, call: Call) -> None:
     engine.block_regions(weights, work, sources=sources, outputs=outputs, hits=None, values=None, threads=call.up_to(1, 3))
     if call.rng.random() < 0.1:
         _require_agreement(right, fields, sources, weight, bias, outputs)
+    for given in (sources, outputs):
+        for i, array in enumerate(given):
+            for wrong in _wrong(array):
+                changed = [*given[:i], wrong, *given[i + 1 :]]
+                arrays = (
+                    {"sources": changed, "outputs": outputs} if given is sources else {"sources": sources, "outputs": changed}
+                )
+                with _refused():
+                    engine.block_regions(weights, work, **arrays, hits=None, values=None, threads=1)
+    for wrong in _wrong(weight):
+        with _refused():
+            packing(isa, block, weight=wrong, bias=bias, taps_only=False)
+
+
+def _wrong(array: np.ndarray) -> list[np.ndarray]:
+    """What cannot stand for an array of four axes: too small, or of another kind."""
+    smaller = [array[tuple(slice(-1 if axis == cut else None) for axis in range(4))] for cut in range(4)]
+    return [*smaller, array[0], array.astype(np.float64)]
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Only a refusal is right inside: an engine that runs has not looked at what it was given."""
+    try:
+        yield
+    except REFUSALS:
+        return
+    raise AssertionError("a wrong call ran")
 
 
 def whole(engine: Any, call: Call) -> None:

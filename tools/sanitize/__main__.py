@@ -38,8 +38,8 @@ def build() -> Path:
 
 
 def runtime(engine: Path) -> str:
-    """The libraries that must be in the process before anything asks for memory: the sanitizer's, and C++'s, whose exceptions it
-    looks for when it starts.
+    """The libraries that must be in the process before anything asks for memory: the sanitizer's, and C++'s, whose exceptions
+    it looks for when it starts.
     """
     needed = subprocess.run(["ldd", str(engine)], capture_output=True, text=True, check=True).stdout
     paths = {line.split()[0].split(".")[0]: line.split()[2] for line in needed.splitlines() if "=>" in line}
