@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -11,38 +9,15 @@ from dcnn_fast.ops import memory
 from dcnn_fast.ops.block.backend import Prepared, Work
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.region import RegionList, whole
-from dcnn_fast.spec import Pool, Rounding
 
 
 def whole_images(params: BlockParams) -> RegionList:
     """One region per image."""
-    return _made(*_geometry(params))
-
-
-def kept_whole_images(params: BlockParams) -> RegionList:
-    """`whole_images`, the same ones for the same problem: for backends, which read them and nothing else."""
-    return (_kept if params.images <= _KEPT_IMAGES else _made)(*_geometry(params))
-
-
-_Geometry = tuple[int, int, int, int, int, int, Rounding, Pool | None]
-
-
-def _geometry(params: BlockParams) -> _Geometry:
     options = params.options
-    return (
-        params.images, params.height, params.width, params.size, options.stride, options.padding, options.rounding,
-        options.pool,
+    return whole(
+        params.images, params.height, params.width, size=params.size, stride=options.stride, padding=options.padding,
+        rounding=options.rounding, pool=options.pool,
     )  # fmt: skip
-
-
-def _made(
-    images: int, height: int, width: int, size: int, stride: int, padding: int, rounding: Rounding, pool: Pool | None
-) -> RegionList:
-    return whole(images, height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool)
-
-
-_KEPT_IMAGES = 1024  # of which the tables take a quarter of a megabyte
-_kept = lru_cache(128)(_made)
 
 
 def empty_result(params: BlockParams, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
@@ -55,5 +30,5 @@ def empty_result(params: BlockParams, device: torch.device, dtype: torch.dtype |
 def result_of(prepared: Prepared, params: BlockParams, x: Tensor) -> Tensor:
     """The block of whole images x: [N, F, H, W]."""
     result = empty_result(params, x.device)
-    prepared.run(Work([x], kept_whole_images(params), [result]))
+    prepared.run(Work([x], whole_images(params), [result]))
     return result

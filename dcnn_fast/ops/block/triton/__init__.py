@@ -11,7 +11,7 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import backward_launch as triton_backward
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_config
-from dcnn_fast.ops.block.whole import empty_result, kept_whole_images, result_of
+from dcnn_fast.ops.block.whole import empty_result, result_of, whole_images
 from dcnn_fast.ops.launch import refused
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -43,7 +43,7 @@ class TritonBlock(BlockBackend):
         values = empty_result(params, x.device) if kept.values else None
         hits = empty_result(params, x.device, torch.int16) if kept.hits else None
         prepared = triton_forward.prepared(params, operands, keeps=kept.values or kept.hits)
-        prepared.run(Work([x], kept_whole_images(params), [result]), Saved(values, hits))
+        prepared.run(Work([x], whole_images(params), [result]), Saved(values, hits))
         return Training(result, values, hits)
 
     def backward(
