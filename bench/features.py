@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from bench.cases import Cut, columns
+from bench.cases import Cut, columns, layers
+from dcnn_fast import ops
 from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan, brute_force, share
-from dcnn_fast.runtime.cpu import Job, column_features, column_maps
+from dcnn_fast.runtime import PlaneJob, column_maps, head_rows
 from dcnn_fast.spec import Column
 
 Planner = Callable[[Column, np.ndarray, tuple[int, int], Precision], ColumnPlan]
@@ -34,7 +35,8 @@ def features(net: MultiColumn, cuts: Sequence[Cut], planner: Planner = sharing, 
     for column, cut in zip(columns(net), cuts, strict=True):
         rows, cols = cut.plane.shape[:2]
         plan = planner(column.spec, cut.offsets, (rows, cols), precision)
-        maps = column_maps(column, Job(cut.plane, cut.offsets, plan), precision)
-        parts.append(column_features(column, [maps], [plan.window_of]))
-    result: np.ndarray = torch.cat(parts, dim=1).numpy()
-    return result
+        maps = column_maps(column, PlaneJob(cut.offsets, plan, cut.plane), precision)
+        last = layers(column)[-1]
+        of_distinct = ops.linear(head_rows(column, [maps]), last.weight, last.bias, relu=True)
+        parts.append(of_distinct.numpy()[plan.window_of])
+    return np.concatenate(parts, axis=1)

@@ -15,8 +15,9 @@ from bench import cases, peers
 from bench.timing import Rival
 from bench.timing import agreement as agreement_of
 from dcnn_fast.nets import Model, MultiColumn
+from dcnn_fast.runtime import PlaneJob, require_kind
 from dcnn_fast.scoring import Score, Scorer
-from dcnn_fast.scoring.stream import Read, Stream
+from dcnn_fast.scoring.stream import Read, Stages, Stream
 
 BATCH = 4  # images whose fully-connected layers are computed together: scoring's default
 
@@ -29,15 +30,26 @@ def whole(scorer: Scorer, images: Sequence[Any], workers: int, batch: int = BATC
 def read(scorer: Scorer, images: Sequence[Any], workers: int) -> list[Read]:
     """What the network is given: files decoded, views made, windows drawn and planned. Raises RuntimeError as `whole` does."""
     with ThreadPoolExecutor(workers) as pool:
-        given = list(pool.map(scorer._try_prepare, images))
-    _all_scored([known for known, _ in given])
+        given = list(pool.map(scorer.stages.read, images))
+    _all_scored([image.known for image in given])
     return given
 
 
 def network(scorer: Scorer, prepared: Sequence[Read], workers: int, batch: int = BATCH) -> list[Score]:
     """The scores of what `read` gave."""
-    stream = Stream(lambda given: given, scorer._blocks, scorer._finish, batch=batch, workers=workers)
+    stream = Stream(_AfterReading(scorer.stages), batch=batch, workers=workers)
     return _all_scored(list(stream.scores(prepared)))
+
+
+class _AfterReading:
+    """A scorer's stages of images that have been read."""
+
+    def __init__(self, stages: Stages) -> None:
+        self.begin, self.finish = stages.begin, stages.finish
+
+    def read(self, image: Read) -> Read:
+        """What is there."""
+        return image
 
 
 def agreement(scorer: Scorer, photo: Path, by: str, expected: np.ndarray) -> tuple[float, str]:
@@ -59,8 +71,9 @@ def _probabilities(scorer: Scorer, prepared: Sequence[Read]) -> np.ndarray:
 @torch.inference_mode()
 def in_torch(net: MultiColumn, photo: Path, views: int) -> np.ndarray:
     """The mean probability of each label by torch's own operators, over the windows that a scorer with seed 0 draws."""
-    (_, prepared), features = read(Scorer(Model(net), views=views), [photo], 1)[0], []
-    for index, (column, job) in enumerate(zip(cases.columns(net), prepared.jobs, strict=True)):
+    (given,), features = read(Scorer(Model(net), views=views), [photo], 1), []
+    jobs = require_kind("jobs", given.prepared.jobs, PlaneJob)
+    for index, (column, job) in enumerate(zip(cases.columns(net), jobs, strict=True)):
         cut = cases.Cut(column.spec, job.plane, job.windows)
         of_distinct = cases.plain(net, index)(cut.tensor(torch.contiguous_format))
         features.append(of_distinct[torch.from_numpy(cut.given()[1])])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import dcnn_fast
 
@@ -39,3 +41,36 @@ def test_everything_public_can_be_imported_and_has_a_docstring():
 
 def test_the_version_is_that_of_the_installed_package():
     assert dcnn_fast.__version__ == version("dcnn-fast")
+
+
+# A package imports from those before it only; the others that it may import are those beside it.
+LAYERS = (
+    {"engine", "locking", "printable", "spec"}, {"ops"}, {"plan"}, {"nets"}, {"runtime"},
+    {"data", "scoring", "training", "evaluation", "viz"}, {"cli"},
+)  # fmt: skip
+ROOT = Path(dcnn_fast.__file__).parent
+
+
+def imported(source):
+    """The modules and packages of the project that a source names in its imports, wherever they stand."""
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from (name.split(".")[1] for name in names if name.startswith("dcnn_fast."))
+
+
+def test_imports_point_one_way():
+    layer_of = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    files = [path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in layer_of]
+    assert {path.relative_to(ROOT).with_suffix("").parts[0] for path in files} == set(layer_of)
+    upward = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in imported(path.read_text())
+        if layer_of[name] > layer_of[path.relative_to(ROOT).with_suffix("").parts[0]]
+    ]
+    assert not upward

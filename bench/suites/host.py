@@ -21,7 +21,7 @@ from dcnn_fast.data.reading import Photo
 from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops.launch import Launch, launched_by
 from dcnn_fast.plan import share
-from dcnn_fast.runtime.gpu import GpuNetwork
+from dcnn_fast.runtime import Executor, executor_of
 from dcnn_fast.scoring.prepare import prepared
 from dcnn_fast.spec import Pool
 
@@ -58,8 +58,8 @@ def _gpu(net: MultiColumn, precision: str, effort: Effort) -> Iterator[Row]:
     dtype = PRECISIONS[precision]
     photos = [(Photo(cases.photograph(*PHOTOGRAPH, seed=0)), f"photograph {seed}") for seed in range(_SHAPES)]
     with launched_by(_not_run):
-        once = GpuNetwork(net, torch.device("cpu"), dtype, graphs=False)
-        kept = GpuNetwork(net, torch.device("cpu"), dtype, graphs=True)
+        once = executor_of(net, "cuda", dtype, graphs=False)
+        kept = executor_of(net, "cuda", dtype, graphs=True)
     runs = [partial(_host_side, once, net, photo, digest, effort.windows) for photo, digest in photos]
     alone = _times(runs, effort)
     yield _row(FIRST, precision, 1, alone)
@@ -84,10 +84,10 @@ def _calls(effort: Effort) -> Iterator[Row]:
     yield _row(WITH_BACKWARD, "fp32", 1, _times([with_backward] * _SHAPES, effort))
 
 
-def _host_side(network: GpuNetwork, net: MultiColumn, photo: Photo, digest: str, windows: int) -> None:
+def _host_side(network: Executor, net: MultiColumn, photo: Photo, digest: str, windows: int) -> None:
     """All of a score after decoding and hashing, but for the kernels and the probabilities."""
     with launched_by(_not_run):
-        found = prepared(photo, digest, net.spec, views=windows, grid=1, seed=0, backend="triton")
+        found = prepared(photo, digest, net.spec, views=windows, grid=1, seed=0, intake=network.intake)
         network.blocks(found.jobs)
 
 

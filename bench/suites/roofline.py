@@ -20,7 +20,7 @@ from dcnn_fast import ops
 from dcnn_fast.nets import Column
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.runtime.cpu import averaged, with_bf16_layers
+from dcnn_fast.runtime import averaged, with_bf16_layers
 
 WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in either
 

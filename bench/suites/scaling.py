@@ -15,7 +15,7 @@ from bench.features import alone, features, sharing
 from bench.row import OURS, OURS_BF16, Found, Refused, Row
 from bench.timing import median_and_spread, seconds
 from dcnn_fast.nets import Model, MultiColumn
-from dcnn_fast.runtime.cpu import with_bf16_layers
+from dcnn_fast.runtime import with_bf16_layers
 from dcnn_fast.scoring import Scorer
 
 PHOTOGRAPH = (600, 800)

@@ -16,7 +16,7 @@ from bench.measure import Case, compare
 from bench.row import OURS, OURS_BF16, Found
 from bench.timing import Rival
 from dcnn_fast.nets import MultiColumn
-from dcnn_fast.runtime.cpu import with_bf16_layers
+from dcnn_fast.runtime import with_bf16_layers
 
 GRID_1 = "SCNN, grid 1"
 GRID_8 = "SCNN, grid 8"

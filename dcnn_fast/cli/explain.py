@@ -51,12 +51,14 @@ def explain(
         for problem, backends in _problems(column, getattr(torch, dtype)):
             _print_choice(str(problem), choice.explain(backends, problem, where), forced)
     out.print("all columns together")
-    for what, problem, backends in _of_network(network, getattr(torch, dtype)):
+    for what, problem, backends in _of_network(network, where, getattr(torch, dtype)):
         _print_choice(f"{what}: {problem}", choice.explain(backends, problem, where), forced)
 
 
 def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[Any]]]]:
-    """The view's and every layer's problem and the backends that may run it; the gradient of the blocks too."""
+    """The view's and every layer's problem and the backends that may run it, but for the last layer, which is the head's; the
+    gradient of the blocks too.
+    """
     import torch  # noqa: PLC0415
 
     from dcnn_fast.ops.block import BACKENDS as block_backends  # noqa: N811, PLC0415
@@ -73,28 +75,26 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
     blocks = [replace(trained[0], dtype=torch.uint8), *trained[1:]] if dtype != torch.float32 else trained
     found += [(problem, block_backends) for problem in blocks]
     found += [(problem.gradient(), block_backends) for problem in trained]
-    found += [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)]
+    found += [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)[:-1]]
     return found
 
 
-def _of_network(network: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:
+def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:
     """Name, problem and backends of what all columns share: the head of one photograph's 50 views, and a training update.
 
-    On the cpu, scoring takes the head's layers one by one; parameters are in float32 whatever a training step multiplies in.
+    Parameters are in float32 whatever a training step multiplies in.
     """
     import torch  # noqa: PLC0415
 
     from dcnn_fast.nets import MultiColumn  # noqa: PLC0415
     from dcnn_fast.ops.head import BACKENDS as head_backends  # noqa: N811, PLC0415
-    from dcnn_fast.ops.head import HeadParams  # noqa: PLC0415
     from dcnn_fast.ops.update import BACKENDS as update_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.update import UpdateParams  # noqa: PLC0415
+    from dcnn_fast.runtime import head_problem  # noqa: PLC0415
 
     with torch.device("meta"):
         net = MultiColumn(network)
-    last = [column.fc[-1] for column in net.columns]  # type: ignore[index]
-    inputs, outputs = (tuple(getattr(layer, name) for layer in last) for name in ("in_features", "out_features"))
-    head = HeadParams((50,) * len(last), inputs, outputs, 50, 1, len(network.labels), dtype)
+    head = head_problem(network, where, dtype)
     update = UpdateParams(tuple(parameter.numel() for parameter in net.parameters() if parameter.requires_grad))
     return [("head", head, head_backends), ("update", update, update_backends)]
 

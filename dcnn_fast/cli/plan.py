@@ -35,6 +35,7 @@ def plan(
     from dcnn_fast.cli.describe import network_named  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.cli.writing import write_failed  # noqa: PLC0415
     from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
+    from dcnn_fast.runtime import PlaneJob, require_kind  # noqa: PLC0415
     from dcnn_fast.scoring.prepare import prepare  # noqa: PLC0415
     from dcnn_fast.scoring.scorer import require_draws  # noqa: PLC0415
     from dcnn_fast.scoring.shipped import shipped_model  # noqa: PLC0415
@@ -48,10 +49,11 @@ def plan(
         require_draws(views, grid, seed)
         network = network_named(str(shipped_model()) if model is None else model, "convnet")
         prepared = prepare(str(image), network, views=views, grid=grid, seed=seed)
-        for key, column, job in zip(network.column_keys(), network.columns, prepared.jobs, strict=True):
+        jobs = require_kind("jobs", prepared.jobs, PlaneJob)
+        for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
             _print_column(key, column, job, stderr() if any(each.is_standard_output for each in targets) else stdout())
         for target in targets:
-            failed = write_failed(target, plan_picture(network, prepared.jobs).encode())
+            failed = write_failed(target, plan_picture(network, jobs).encode())
     except StreamError:
         raise
     except (ValueError, OSError, ReadError) as error:

@@ -34,13 +34,14 @@ from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.recording import CudaGraph, Recordings
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.runtime.cpu import Job, Maps, averaged
+from dcnn_fast.runtime.column import averaged
+from dcnn_fast.runtime.executor import Intake, Job, Maps, PhotoJob, require_kind
 from dcnn_fast.runtime.watch import Watch, WeightsError
 
 
 @dataclass(frozen=True)
 class DeviceMaps(Maps):
-    """Maps on the device, there once `ready` has been reached (None where nothing runs beside the host)."""
+    """Maps on the device in (H, W, C) order, there once `ready` has been reached (None where nothing runs beside the host)."""
 
     ready: Any = None
 
@@ -51,6 +52,8 @@ class GpuNetwork:
     graphs: replay launches that come again instead of launching them one by one. The weights are laid out once; when the
     network's are no longer those, `head` raises WeightsError.
     """
+
+    intake = Intake("triton", makes_views=True)
 
     def __init__(self, net: MultiColumn, device: torch.device, dtype: torch.dtype, graphs: bool = True) -> None:
         self._device, self._graphs, self._threads = device, graphs, threading.local()
@@ -63,56 +66,66 @@ class GpuNetwork:
 
     @torch.no_grad()
     def blocks(self, jobs: Sequence[Job]) -> DeviceMaps:
-        """The blocks of one image: a Job for each column of the network."""
-        own = self._own()
+        """The blocks of one image: a PhotoJob for each column of the network. Raises TypeError for another job."""
+        photos, own = require_kind("jobs", jobs, PhotoJob), self._own()
         with self._stream():
-            planes = self._planes(jobs)
+            planes = self._planes(photos)
             steps = [
                 column.step(job, plane, launcher)
-                for column, job, plane, launcher in zip(self._columns, jobs, planes, own.columns, strict=True)
+                for column, job, plane, launcher in zip(self._columns, photos, planes, own.columns, strict=True)
             ]
             maps = tuple(step() for step in steps)
             return DeviceMaps(maps, tuple(job.plan.window_of for job in jobs), self._reached())
 
     @torch.no_grad()
-    def head(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities, of all images together; waits for them."""
+    def head(self, images: Sequence[Maps]) -> list[np.ndarray]:
+        """Each image's [views, labels] float64 probabilities, of all images together; waits for them.
+
+        Raises WeightsError and TypeError.
+        """
         if not images:
             return []
-        self._require_same_weights()
-        counts = [len(maps.window_of[0]) for maps in images]
+        found = require_kind("images", images, DeviceMaps)
+        if not self._same_weights():
+            raise WeightsError("the model's weights have changed since they were laid out on the GPU: make a new Scorer")
+        counts = [image.views for image in found]
         with self._stream():
-            self._wait_for(images)
+            self._wait_for(found)
             features, rows = [], []
             for i, column in enumerate(self._columns):
-                maps = [image.columns[i] for image in images]
+                maps = [image.columns[i] for image in found]
                 first = np.cumsum([0] + [len(each) for each in maps])
                 features.append(column.features(torch.cat(maps) if len(maps) > 1 else maps[0]))
-                of = np.concatenate([image.window_of[i] + start for image, start in zip(images, first, strict=False)])
+                of = np.concatenate([image.window_of[i] + start for image, start in zip(found, first, strict=False)])
                 rows.append(copied(torch.from_numpy(of), self._device))
             weights, biases = zip(*(column.last for column in self._columns), strict=True)
             probs, _, _ = ops.head(features, weights, biases, self._label_weight, self._label_bias, counts, window_of=rows)
             result = probs.cpu().numpy().astype(np.float64)
         return np.split(result, np.cumsum(counts)[:-1])
 
-    def _require_same_weights(self) -> None:
-        if not self._watch.changed():
-            return
-        if Model(self._net).digest != self._digest:
-            raise WeightsError("the model's weights have changed since they were laid out on the GPU: make a new Scorer")
-        self._watch = Watch(self._net)  # they have moved, and are the same
+    def current(self, maps: Maps) -> bool:
+        """Whether the network's weights are still those that were laid out. Raises TypeError for another executor's maps."""
+        require_kind("maps", [maps], DeviceMaps)
+        return self._same_weights()
 
-    def _planes(self, jobs: Sequence[Job]) -> list[Tensor]:
+    def _same_weights(self) -> bool:
+        if self._watch.changed():
+            if Model(self._net).digest != self._digest:
+                return False
+            self._watch = Watch(self._net)  # they have moved, and are the same
+        return True
+
+    def _planes(self, jobs: Sequence[PhotoJob]) -> list[Tensor]:
         """Each job's plane, [1, 3, H, W] uint8 on the device: its photograph is copied there, and each view made, once."""
         pixels: dict[int, Tensor] = {}
-        planes: dict[tuple[int, ViewParams | None], Tensor] = {}
+        planes: dict[tuple[int, ViewParams], Tensor] = {}
         for job in jobs:
-            source = id(job.plane)
+            source = id(job.photo)
             if source not in pixels:
-                pixels[source] = copied(torch.from_numpy(job.plane), self._device)
+                pixels[source] = copied(torch.from_numpy(job.photo), self._device)
             if (source, job.view) not in planes:
                 planes[source, job.view] = _plane(pixels[source], job.view)
-        return [planes[id(job.plane), job.view] for job in jobs]
+        return [planes[id(job.photo), job.view] for job in jobs]
 
     def _own(self) -> _Thread:
         """What belongs to the calling thread."""
@@ -194,11 +207,11 @@ class _ColumnWeights:
         blocks = [block.launches for block in self._blocks if block.launches is not None]
         return _Launcher(blocks, device, graphs) if len(blocks) == len(self._blocks) else None
 
-    def step(self, job: Job, plane: Tensor, launcher: _Launcher | None) -> Callable[[], Tensor]:
+    def step(self, job: PhotoJob, plane: Tensor, launcher: _Launcher | None) -> Callable[[], Tensor]:
         """What computes the last block's output of every distinct window, [windows, features] in (H, W, C) order."""
         return partial(self._one_by_one, job, plane) if launcher is None else launcher.step(plane, job.plan)
 
-    def _one_by_one(self, job: Job, plane: Tensor) -> Tensor:
+    def _one_by_one(self, job: PhotoJob, plane: Tensor) -> Tensor:
         sources = [plane]
         for block, regions in zip(self._blocks, job.plan.blocks, strict=True):
             filters = block.params.filters
@@ -219,9 +232,9 @@ class _ColumnWeights:
         return maps
 
 
-def _plane(pixels: Tensor, view: ViewParams | None) -> Tensor:
-    """[1, 3, H, W] uint8 of a photograph or plane [h, w, 3]; what a view makes has a fourth channel beside them in memory."""
-    if view is None or view.resized == tuple(pixels.shape[:2]) == view.shape:
+def _plane(pixels: Tensor, view: ViewParams) -> Tensor:
+    """[1, 3, H, W] uint8 of a photograph [h, w, 3]; what a view makes has a fourth channel beside them in memory."""
+    if view.resized == tuple(pixels.shape[:2]) == view.shape:
         return pixels.permute(2, 0, 1)[None]
     (made,) = ops_views.planes([pixels], view.view, size=view.plane)
     return made[None, :3]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import ViewParams
-from dcnn_fast.plan import share
-from dcnn_fast.runtime.cpu import Job
+from dcnn_fast.plan import ColumnPlan, share
+from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
 from dcnn_fast.spec import Column, Network
+
+_FINISHED_PLANES = Intake()
 
 
 @dataclass(frozen=True)
@@ -31,60 +32,90 @@ class Prepared:
     @property
     def bytes(self) -> int:
         """What the pixels hold in memory."""
-        return sum({id(job.plane): job.plane.nbytes for job in self.jobs}.values())
+        held = (job.plane if isinstance(job, PlaneJob) else job.photo for job in self.jobs)
+        return sum({id(pixels): pixels.nbytes for pixels in held}.values())
 
 
 def prepare(
     source: Any, network: Network, options: reading.ReadOptions | None = None, *, views: int, grid: int, seed: int,
-    backend: str = "cpu", precision: Precision = "ieee",
+    intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
-    backend, precision: of the blocks' products, which decide what windows share; on another backend than the cpu's, planes are
-    left to the device. options: of reading.
+    intake: of the executor that the jobs are for. options: of reading.
     """
     chosen = options or reading.ReadOptions()
     photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background)
-    return prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, backend=backend, precision=precision)
+    return prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, intake=intake)
 
 
 def prepared(
-    photo: reading.Photo, digest: str, network: Network, *, views: int, grid: int, seed: int, backend: str = "cpu",
-    precision: Precision = "ieee",
+    photo: reading.Photo, digest: str, network: Network, *, views: int, grid: int, seed: int,
+    intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
     """`prepare` for a photograph that has been read and hashed."""
     jobs, notes = [], list(photo.notes)
-    planes: dict[tuple[str, int], _Plane] = {}  # columns with the same view share a plane
+    sources: dict[tuple[str, int], _Source] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)
-        if wanted not in planes:
-            planes[wanted] = _plane(photo.pixels, column, make=backend == "cpu")
-            notes += planes[wanted].notes
-        plane = planes[wanted]
+        if wanted not in sources:
+            sources[wanted] = _source(photo.pixels, column, intake.makes_views)
+            notes += sources[wanted].notes
+        source = sources[wanted]
         windows = ops_views.draw_windows(
-            digest, seed, key, views, view=column.view, plane_shape=plane.shape, plane=column.plane,
+            digest, seed, key, views, view=column.view, plane_shape=source.shape, plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
-        jobs.append(Job(plane.pixels, windows, share(column, windows, plane.shape, backend, precision), plane.view))
+        jobs.append(source.job(windows, share(column, windows, source.shape, intake.backend, intake.precision)))
     return Prepared(tuple(jobs), tuple(notes))
+
+
+class _Source(Protocol):
+    """What windows are cut from. shape: rows and columns of the plane. notes: what a user should know about the view."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    def job(self, windows: np.ndarray, plan: ColumnPlan) -> Job: ...
 
 
 @dataclass(frozen=True)
 class _Plane:
-    """pixels, view: as a Job's. shape: the plane's rows and columns."""
+    """A view that was made here."""
 
     pixels: np.ndarray
-    view: ViewParams | None
-    shape: tuple[int, int]
     notes: tuple[str, ...]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
 
-def _plane(pixels: np.ndarray, column: Column, make: bool) -> _Plane:
+    def job(self, windows: np.ndarray, plan: ColumnPlan) -> PlaneJob:
+        return PlaneJob(windows, plan, self.pixels)
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A view that the executor makes."""
+
+    pixels: np.ndarray
+    view: ViewParams
+    notes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.view.shape
+
+    def job(self, windows: np.ndarray, plan: ColumnPlan) -> PhotoJob:
+        return PhotoJob(windows, plan, self.pixels, self.view)
+
+
+def _source(pixels: np.ndarray, column: Column, left_to_executor: bool) -> _Source:
     try:
-        if make:
-            made = ops_views.plane(pixels, column.view, column.plane)
-            return _Plane(made.pixels, None, made.pixels.shape[:2], made.notes)
-        params, notes = ops_views.planned(pixels, column.view, column.plane)
-        return _Plane(pixels, params, params.shape, notes)
+        if left_to_executor:
+            return _Photo(pixels, *ops_views.planned(pixels, column.view, column.plane))
+        made = ops_views.plane(pixels, column.view, column.plane)
+        return _Plane(made.pixels, made.notes)
     except ValueError as error:
         raise reading.ReadError(str(error)) from None

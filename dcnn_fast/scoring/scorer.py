@@ -1,43 +1,30 @@
-"""Scoring photographs: read, views, plan, network, score."""
+"""A scorer of photographs: its options, and that a copy of it has the same."""
 
 from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from dcnn_fast.data import reading
-from dcnn_fast.nets import Model, MultiColumn, load_model
-from dcnn_fast.ops import launch
-from dcnn_fast.ops.precision import Precision
-from dcnn_fast.runtime.cpu import CpuNetwork, Job
-from dcnn_fast.runtime.gpu import GpuNetwork
-from dcnn_fast.scoring.prepare import Prepared, prepare
-from dcnn_fast.scoring.score import Score, summarise
+from dcnn_fast.nets import Model, load_model
+from dcnn_fast.runtime import executor_of
+from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.shipped import caution_of, shipped_model
-from dcnn_fast.scoring.stream import Begun, Read, Stream
+from dcnn_fast.scoring.stages import PhotoStages
+from dcnn_fast.scoring.stream import Stream
 
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "bfloat16", "float16")
 GRIDS = (1, 2, 4, 8)
 MAX_SEED = 2**63 - 1
 _MOST_WORKERS = 256
-
-
-class _Network(Protocol):
-    """What takes one image through the blocks, and the maps of a batch through the head."""
-
-    def blocks(self, jobs: Sequence[Job]) -> Any:
-        """The maps of one image: a Job for each column."""
-
-    def head(self, images: Sequence[Any]) -> list[np.ndarray]:
-        """Each image's [views, labels] float64 probabilities."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,7 @@ class _Chosen:
     dtype: str
 
 
-_OWN = ("_model", "_chosen", "_graphs", "_network", "_plans", "_read_options")  # what `Scorer.__init__` sets
+_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_stages")  # what `Scorer.__init__` sets
 
 
 class Scorer:
@@ -106,16 +93,10 @@ class Scorer:
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
         self._chosen = _Chosen("cuda" if device == "cuda" else "cpu", views, grid, seed, dtype)
         self._graphs = graphs
-        self._network: _Network
-        if device == "cuda":
-            self._network = _on_gpu(self.model.net, dtype, graphs)
-            self._plans: dict[str, Any] = {"backend": "triton"}
-        else:
-            precision: Precision = "ieee" if dtype == "float32" else "bf16"
-            self._network = CpuNetwork(self.model.net, precision)
-            self._plans = {"precision": precision}
         red, green, blue = background
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue))
+        executor = executor_of(self.model.net, self.device, getattr(torch, dtype), graphs=graphs)
+        self._stages = PhotoStages(self.model, executor, self._read_options, views=views, grid=grid, seed=seed)
 
     def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...], dict[str, Any]]:
         more = {name: value for name, value in vars(self).items() if name not in _OWN}  # a subclass's
@@ -166,12 +147,18 @@ class Scorer:
         """What transparent pixels are laid over, RGB."""
         return self._read_options.background
 
+    @property
+    def stages(self) -> PhotoStages:
+        """What is done with one photograph, step by step, for programs that order the work by themselves."""
+        return self._stages
+
     def score(self, image: Any) -> Score:
         """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W].
 
         Raises ReadError when it cannot be read; `score_many` reports that in the result instead.
         """
-        return self._finish([self._blocks(self._prepare(image))])[0]
+        stages = self._stages
+        return stages.finish([stages.begin(stages.read_or_raise(image))])[0]
 
     def score_many(self, images: Iterable[Any], *, batch: int = 4, workers: int | None = None) -> Iterator[Score]:
         """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
@@ -190,48 +177,7 @@ class Scorer:
         batch, workers = _plain(batch), min(_MOST_WORKERS, torch.get_num_threads()) if workers is None else _plain(workers)
         _require_range("batch", batch, 1, 4096)
         _require_range("workers", workers, 1, _MOST_WORKERS)
-        return Stream(self._try_prepare, self._blocks, self._finish, batch=batch, workers=workers).scores(images)
-
-    def _try_prepare(self, image: Any) -> Read:
-        try:
-            return self._prepare(image)
-        except reading.ReadError as error:
-            return Score(
-                views=self.views, seed=self.seed, path=_path_of(image), error=str(error), notes=error.notes
-            ), Prepared()
-
-    def _prepare(self, image: Any) -> Read:
-        # The program may have numpy raise what it would ignore.
-        with np.errstate(all="ignore"):
-            return self._prepared(image)
-
-    def _prepared(self, image: Any) -> Read:
-        prepared = prepare(
-            image, self.model.spec, self._read_options, views=self.views, grid=self.grid, seed=self.seed, **self._plans,
-        )  # fmt: skip
-        return Score(seed=self.seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared
-
-    def _blocks(self, read: Read) -> Begun:
-        known, prepared = read
-        return known, self._network.blocks(prepared.jobs) if prepared.jobs else None
-
-    def _finish(self, batch: Sequence[Begun]) -> list[Score]:
-        with np.errstate(all="ignore"):
-            results = iter(self._network.head([maps for _, maps in batch if maps is not None]))
-            return [known if maps is None else self._summary(known, next(results)) for known, maps in batch]
-
-    def _summary(self, known: Score, result: np.ndarray) -> Score:
-        if not np.isfinite(result).all():
-            return replace(known, views=self.views, error="the model gives numbers that are not finite for this image")
-        measured = summarise(result, self.model.spec.labels)
-        return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
-
-
-def _on_gpu(net: MultiColumn, dtype: str, graphs: bool) -> GpuNetwork:
-    try:
-        return GpuNetwork(net, launch.gpu(), getattr(torch, dtype), graphs)
-    except RuntimeError as error:
-        raise ValueError(f"device must be one that is there: {error}") from None
+        return Stream(self._stages, batch=batch, workers=workers).scores(images)
 
 
 def require_draws(views: int, grid: int, seed: int) -> None:
@@ -248,11 +194,6 @@ def _made(of: type[Scorer], model: Model, chosen: _Chosen, options: reading.Read
         max_pixels=options.max_pixels, background=options.background, graphs=graphs,
     )  # fmt: skip
     return scorer
-
-
-def _path_of(image: Any) -> str | None:
-    """Plain text, whatever subclass of it came."""
-    return str.__str__(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else None
 
 
 def _plain(value: Any) -> Any:

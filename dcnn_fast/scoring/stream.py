@@ -13,18 +13,47 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from dcnn_fast import engine
-from dcnn_fast.runtime.cpu import Maps
+from dcnn_fast.runtime import Maps
 from dcnn_fast.scoring.prepare import Prepared
 from dcnn_fast.scoring.score import Score
 
-Read = tuple[Score, Prepared]  # what is known of an image before the network, and what the network is given
-Begun = tuple[Score, Maps | None]  # the same after the blocks; None for an image that could not be read
-
 _BYTES_OF_PLANES = 2**29  # pixels that are held at a time, by the size of the largest of late
 _BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
+
+
+@dataclass(frozen=True)
+class Read:
+    """An image before the network. known: its score as far as it is known. prepared: what the network is given, empty where
+    the image could not be read.
+    """
+
+    known: Score
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An image after the network's blocks. maps: their results, None where it could not be read; then `known` is its score."""
+
+    known: Score
+    maps: Maps | None
+
+
+class Stages(Protocol):
+    """What is done with an image, in the order of the methods; several threads call them at a time."""
+
+    def read(self, image: Any) -> Read:
+        """All that looks at the image. One that cannot be read has its error as its score."""
+
+    def begin(self, read: Read) -> Begun:
+        """What is done for each image alone."""
+
+    def finish(self, batch: Sequence[Begun]) -> Sequence[Score]:
+        """What is done for several images together: their scores, in their order."""
 
 
 class _Item:
@@ -48,21 +77,12 @@ class _Item:
 class Stream:
     """Scores of images in their order, for one iteration.
 
-    read: of one image, gives an unreadable one's error as its score. blocks, finish: the network before and after its maps
-    are joined to a batch. batch, workers: at least 1. An exception of one of the three is raised in place of that image's
-    score, and ends the stream.
+    stages: of one image; an exception of theirs is raised in place of that image's score, and ends the stream. batch: images
+    that are finished together, workers: images in work at a time, both at least 1.
     """
 
-    def __init__(
-        self,
-        read: Callable[[Any], Read],
-        blocks: Callable[[Read], Begun],
-        finish: Callable[[Sequence[Begun]], Sequence[Score]],
-        *,
-        batch: int,
-        workers: int,
-    ) -> None:
-        self._read, self._blocks, self._finish = read, blocks, finish
+    def __init__(self, stages: Stages, *, batch: int, workers: int) -> None:
+        self._stages = stages
         self._batch, self._workers, self._process = batch, workers, 0
         self._changed = threading.Condition()  # guards all that follows
         self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images that no worker has taken yet
@@ -176,15 +196,16 @@ class Stream:
             self._holding += 1
 
     def _begin(self, item: _Item, image: Any) -> Begun | None:
-        read = self._read(image)
+        """The stages of the image alone; None where the stream ends meanwhile."""
+        read = self._stages.read(image)
         with self._changed:
-            self._late.append(read[1].bytes)
+            self._late.append(read.prepared.bytes)
             item.read = True
             self._changed.notify_all()
         if self._stopped:
             return None
         with engine.use_threads(self._threads()):
-            return self._blocks(read)
+            return self._stages.begin(read)
 
     def _threads(self) -> int:
         """Of the engine for one image or batch: one while there are more to come; of the last ones, each has its share.
@@ -200,12 +221,12 @@ class Stream:
             item.read = True
             self._holding -= 1
             self._before_head -= 1
-            if item.begun is not None and item.begun[1] is None:
-                item.score = item.begun[0]
+            if item.begun is not None and item.begun.maps is None:
+                item.score = item.begun.known
             elif item.begun is not None:
                 self._filling.append(item)
             self._changed.notify_all()
-            size = sum(maps.bytes for _, maps in map(_begun, self._filling) if maps is not None)
+            size = sum(maps.bytes for each in self._filling if (maps := _begun(each).maps) is not None)
             if len(self._filling) < self._batch and size <= _BYTES_OF_MAPS and self._before_head:
                 return []
             batch, self._filling = self._filling, []
@@ -214,7 +235,7 @@ class Stream:
     def _complete(self, batch: list[_Item]) -> None:
         try:
             with engine.use_threads(self._threads()):
-                scores = self._finish([_begun(item) for item in batch])
+                scores = self._stages.finish([_begun(item) for item in batch])
         except BaseException as failure:
             with self._changed:
                 for item in batch:

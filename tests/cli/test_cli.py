@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from dcnn_fast import Scorer, engine
 from dcnn_fast.cli.main import app
+from dcnn_fast.ops.head import BACKENDS
 from tests.cli.command import FIELDS, MAIN, environment, rows, run, score
 
 
@@ -253,13 +254,40 @@ def test_explain_prints_the_choice_and_every_refusal():
 def test_explain_lists_views_head_and_update_and_what_lacks_a_forced_backend():
     found = run("explain", "dcnn").stdout
     assert found.count("  1 cut of 1 photograph: cpu\n    not cuda: CUDA C++ kernels run on cuda, not on cpu") == 2
-    assert "  head: 50x1000-256+50x1000-256-2 labels-50 views-1 images-float32: reference" in found
-    update = "cpu" if engine.isas() else "reference"
-    assert f"  update: 26 parameters of 94226770 values-float32-float32: {update}" in found
+    best = "cpu" if engine.isas() else "reference"
+    assert f"  head: 50x1000-256+50x1000-256-2 labels-50 views-1 images-float32-float64: {best}" in found
+    assert f"  update: 26 parameters of 94226770 values-float32-float32: {best}" in found
     on_gpu = run("explain", "scnn", "--device", "cuda", env={"DCNN_FAST_BACKEND": "triton"}).stdout
     view = on_gpu.split("column local:0\n")[1].split("\n  1x3x224")[0]
     assert "chooses for itself" in view and "not cpu: these views are made on the cpu, not on cuda" in view
     assert "head: 50x1000-256-2 labels-50 views-1 images-float32: triton" in on_gpu
+
+
+class Noted:
+    """A backend that notes each call of its `forward`."""
+
+    def __init__(self, name, backend, ran):
+        self._name, self._backend, self._ran = name, backend, ran
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def forward(self, *operands):
+        self._ran.append(self._name)
+        return self._backend.forward(*operands)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("forced", ["", "reference"])
+def test_explain_names_the_head_that_runs(forced, dtype, model, folder, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", forced)
+    ran = []
+    for name, backend in BACKENDS.items():
+        monkeypatch.setitem(BACKENDS, name, Noted(name, backend, ran))
+    Scorer(model, views=3, dtype=dtype).score(folder / "a.png")
+    said = CliRunner().invoke(app, ["explain", str(model), "--dtype", dtype]).output
+    (head,) = [line for line in said.splitlines() if line.startswith("  head: ")]
+    assert ran == [head.rpartition(": ")[2]]
 
 
 @pytest.mark.needs_engine

@@ -110,7 +110,7 @@ def test_replayed_launches_give_the_same_scores(simulated_gpu):
     scorer = Scorer(small.model(), "cuda", views=3, dtype="float16")
     for _ in range(2):  # what comes for the second time is kept, for the third time replayed
         assert [numbers(scorer.score(photo)) for photo in photos] == expected
-    assert 1 <= len(scorer._network._own().recordings) < 2 * len(photos)
+    assert 1 <= len(scorer.stages.executor._own().recordings) < 2 * len(photos)
 
 
 def test_an_interrupt_ends_the_work_at_once_and_leaves_no_thread(tmp_path):

@@ -497,7 +497,8 @@ def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
     """An image's blocks would have seen others than its head: they change when the first of a batch has been through them."""
     scorer = Scorer(small.model(), views=3, dtype=dtype)
     expected = numbers(scorer.score(PHOTO))
-    blocks, first_done = scorer._network.blocks, threading.Event()
+    executor, first_done = scorer.stages.executor, threading.Event()
+    blocks = executor.blocks
 
     def watched(jobs):
         found = blocks(jobs)
@@ -515,7 +516,7 @@ def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
             self._im = Image.new("RGB", self._size).im
             return super().load()
 
-    scorer._network.blocks = watched
+    executor.blocks = watched
     with pytest.raises(WeightsError, match="were changed while a picture was being scored"):
         list(scorer.score_many([PHOTO, Second(io.BytesIO(b"second"))], batch=2, workers=2))
     assert numbers(scorer.score(PHOTO)) != expected

@@ -13,7 +13,7 @@ import torch
 from dcnn_fast import Scorer, engine
 from dcnn_fast.scoring import stream as stream_module
 from dcnn_fast.scoring.score import Score
-from dcnn_fast.scoring.stream import Stream
+from dcnn_fast.scoring.stream import Begun, Read, Stream
 from tests import small
 
 SIZES = [(40, 50), (33, 90), (128, 96), (32, 32), (90, 70), (20, 64), (64, 64), (200, 45)]
@@ -50,28 +50,27 @@ class Work:
         if image.get("raises"):
             raise image["raises"]
         error = "cannot be read" if image.get("unreadable") else None
-        return Score(path=image["name"], error=error), SimpleNamespace(bytes=self.planes)
+        return Read(Score(path=image["name"], error=error), SimpleNamespace(bytes=self.planes))
 
-    def blocks(self, read):
-        known, _ = read
+    def begin(self, read):
         try:
-            if known.error:
-                return known, None
+            if read.known.error:
+                return Begun(read.known, None)
             self.use(0.002)
-            return known, SimpleNamespace(bytes=self.maps)
+            return Begun(read.known, SimpleNamespace(bytes=self.maps))
         finally:
             with self.lock:
                 self.reading -= 1
-                self.finished.append(known.path)
+                self.finished.append(read.known.path)
 
     def finish(self, batch):
         self.use(0.002)
         with self.lock:
-            self.batches.append([known.path for known, _ in batch])
-        return [known for known, _ in batch]
+            self.batches.append([begun.known.path for begun in batch])
+        return [begun.known for begun in batch]
 
     def stream(self, batch, workers):
-        return Stream(self.read, self.blocks, self.finish, batch=batch, workers=workers)
+        return Stream(self, batch=batch, workers=workers)
 
 
 def images(count, **special):
@@ -105,9 +104,9 @@ def test_the_last_images_share_all_threads(last, threads):
                     time.sleep(0.001)
             return super().read(image)
 
-        def blocks(self, read):
-            seen.append((read[0].path, engine.threads()))
-            return super().blocks(read)
+        def begin(self, read):
+            seen.append((read.known.path, engine.threads()))
+            return super().begin(read)
 
     work = Seen()
     work_stream = work.stream(1, 4)
@@ -166,14 +165,15 @@ def wait_for(condition):
 def test_a_slow_image_holds_up_only_its_place():
     work = Work()
     first = threading.Event()
-    plain = work.blocks
+    plain = work.begin
 
-    def blocks(read):
-        if read[0].path == "0":
+    def begin(read):
+        if read.known.path == "0":
             assert first.wait(10)
         return plain(read)
 
-    scores = Stream(work.read, blocks, work.finish, batch=2, workers=2).scores(images(12))
+    work.begin = begin
+    scores = work.stream(2, 2).scores(images(12))
     watcher = threading.Thread(target=lambda: (wait_for(lambda: len(work.finished) == 7), first.set()))
     watcher.start()
     assert [score.path for score in scores] == [str(i) for i in range(12)]
@@ -182,7 +182,7 @@ def test_a_slow_image_holds_up_only_its_place():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize("stage", ["read", "blocks", "finish", "images"])
+@pytest.mark.parametrize("stage", ["read", "begin", "finish", "images"])
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_an_exception_anywhere_is_raised_and_leaves_no_thread(stage, failure, workers):
     work = Work()
@@ -200,10 +200,11 @@ def test_an_exception_anywhere_is_raised_and_leaves_no_thread(stage, failure, wo
                 raise failure
             yield {"name": str(i)}
 
-    stages = {name: fails if name == stage else getattr(work, name) for name in ("read", "blocks", "finish")}
+    if plain is not None:
+        setattr(work, stage, fails)
     before = torch.get_num_threads()
     got = []
-    scores = Stream(**stages, batch=2, workers=workers).scores(endless())
+    scores = work.stream(2, workers).scores(endless())
     with pytest.raises(type(failure)):
         got.extend(score.path for score in scores)
     assert got == [str(i) for i in range(len(got))]

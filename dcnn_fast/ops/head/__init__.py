@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.backend import choose
-from dcnn_fast.ops.head import reference, triton
+from dcnn_fast.ops.head import cpu, reference, triton
 from dcnn_fast.ops.head.backend import HeadBackend, Operands
 from dcnn_fast.ops.head.params import HeadParams
 from dcnn_fast.ops.registry import register, require_tensors
 
-BACKENDS: Mapping[str, HeadBackend] = {"triton": triton.BACKEND, "reference": reference.BACKEND}
+BACKENDS: Mapping[str, HeadBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
 
 _WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -27,6 +27,7 @@ def head(
     counts: Sequence[int],
     *,
     window_of: Sequence[Tensor | None] | None = None,
+    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Every view's probabilities [views, labels], and over each image's views their mean and deviation, both [images, labels].
 
@@ -40,6 +41,7 @@ def head(
 
     Weights all in float32 (precision "ieee"), or in float16 or bfloat16: features, in float32 or the weights' dtype, are
     rounded to it and products summed in float32, in which are biases, label layer and results. Or everything in float64.
+    out_dtype: of the results: float64 beside float32 sums for the probabilities of the logits as they are; None: of the sums.
     The bits of a view's probabilities depend on its rows alone, not on other views, images or its place; those of a mean and
     deviation on the image's own views, in their order.
 
@@ -54,7 +56,8 @@ def head(
     tensors = (*features, *weights, *biases, label_weight, label_bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         raise RuntimeError("head has no backward: call it under torch.no_grad()")
-    operands = (list(features), list(weights), list(biases), label_weight, label_bias, list(counts), rows)
+    _require_results(label_weight.dtype, out_dtype)
+    operands = (list(features), list(weights), list(biases), label_weight, label_bias, list(counts), rows, out_dtype)
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.head(*operands)
     return result
 
@@ -67,10 +70,12 @@ def _run(
     label_bias: Tensor,
     counts: list[int],
     window_of: list[Tensor | None],
+    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     params = HeadParams(
         tuple(x.shape[0] for x in features), tuple(x.shape[1] for x in features), tuple(w.shape[0] for w in weights),
         sum(counts), len(counts), label_weight.shape[0], weights[0].dtype, label_weight.dtype,
+        None if out_dtype == label_weight.dtype else out_dtype,
     )  # fmt: skip
     operands = Operands(features, weights, biases, label_weight, label_bias, counts, window_of)
     return BACKENDS[choose(BACKENDS, params, label_weight.device)].forward(params, operands)
@@ -84,9 +89,12 @@ def _fake(
     label_bias: Tensor,
     counts: list[int],
     window_of: list[Tensor | None],
+    out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     labels = label_weight.shape[0]
-    probs, mean, std = (label_weight.new_empty(rows, labels) for rows in (sum(counts), len(counts), len(counts)))
+    probs, mean, std = (
+        label_weight.new_empty(rows, labels, dtype=out_dtype) for rows in (sum(counts), len(counts), len(counts))
+    )
     return probs, mean, std
 
 
@@ -143,6 +151,11 @@ def _require_labels(weights: Sequence[Tensor], label_weight: Tensor, label_bias:
         raise ValueError(f"counts must be at least 1 each, got {list(counts)}")
 
 
+def _require_results(sums: torch.dtype, results: torch.dtype | None) -> None:
+    if results not in (None, sums, torch.float64):
+        raise TypeError(f"out_dtype must be {sums}, as the sums are, or torch.float64, got {results}")
+
+
 def _require_alike(features: Sequence[Tensor], weights: Sequence[Tensor], others: dict[str, Tensor]) -> None:
     """Biases and the label layer have the dtype of the sums, and everything is on one device."""
     wide, device = _wide(weights[0].dtype), features[0].device
@@ -165,7 +178,7 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 register(
     "head(Tensor[] features, Tensor[] weights, Tensor[] biases, Tensor label_weight, Tensor label_bias, int[] counts, "
-    "Tensor?[] window_of) -> (Tensor, Tensor, Tensor)",
+    "Tensor?[] window_of, ScalarType? out_dtype=None) -> (Tensor, Tensor, Tensor)",
     _run,
     _fake,
 )

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
+from dcnn_fast.spec import Network
+
 
 @dataclass(frozen=True)
 class HeadParams:
     """Columns of `rows` rows of `inputs` values through `outputs` weights each, joined for `views` views of `images` images.
 
-    weight_dtype: of the columns' weights, to which their rows are rounded. dtype: of everything summed and of the results.
+    weight_dtype: of the columns' weights, to which their rows are rounded. dtype: of everything summed. out_dtype: of the
+    results, `dtype` where None.
     """
 
     rows: tuple[int, ...]
@@ -22,6 +25,12 @@ class HeadParams:
     labels: int
     weight_dtype: torch.dtype = torch.float32
     dtype: torch.dtype = torch.float32
+    out_dtype: torch.dtype | None = None
+
+    @property
+    def results(self) -> torch.dtype:
+        """The dtype of the results."""
+        return self.out_dtype or self.dtype
 
     @property
     def joined(self) -> int:
@@ -39,8 +48,9 @@ class HeadParams:
         """Bytes that must move: rows, weights, biases and results, each once."""
         columns = zip(self.rows, self.inputs, self.outputs, strict=True)
         narrow = sum((r + o) * i for r, i, o in columns)
-        wide = self.joined + self.labels * (self.joined + 1 + self.views + 2 * self.images)
-        return narrow * self.weight_dtype.itemsize + wide * self.dtype.itemsize
+        wide = self.joined + self.labels * (self.joined + 1)
+        results = self.labels * (self.views + 2 * self.images)
+        return narrow * self.weight_dtype.itemsize + wide * self.dtype.itemsize + results * self.results.itemsize
 
     def tolerances(self) -> tuple[float, float]:
         """Largest allowed errors of a column's output and, beside what those bring, of a logit.
@@ -53,5 +63,13 @@ class HeadParams:
 
     def __str__(self) -> str:
         columns = "+".join(f"{r}x{i}-{o}" for r, i, o in zip(self.rows, self.inputs, self.outputs, strict=True))
-        dtype = str(self.weight_dtype).removeprefix("torch.")
-        return f"{columns}-{self.labels} labels-{self.views} views-{self.images} images-{dtype}"
+        dtypes = "-".join(str(dtype).removeprefix("torch.") for dtype in (self.weight_dtype, self.out_dtype) if dtype)
+        return f"{columns}-{self.labels} labels-{self.views} views-{self.images} images-{dtypes}"
+
+
+def problem_of(network: Network, dtype: torch.dtype, out_dtype: torch.dtype | None = None, views: int = 50) -> HeadParams:
+    """The problem of a network's head for one image whose views all differ. dtype: of weights, out_dtype: of results."""
+    last = [(column.features, *column.fc)[-2:] for column in network.columns]
+    inputs, outputs = zip(*last, strict=True)
+    wide = torch.promote_types(dtype, torch.float32)
+    return HeadParams((views,) * len(last), inputs, outputs, views, 1, len(network.labels), dtype, wide, out_dtype)

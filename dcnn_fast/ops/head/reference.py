@@ -1,4 +1,4 @@
-"""The head in plain PyTorch; softmax, mean and standard deviation in float64."""
+"""The head in plain PyTorch, on the cpu with numpy's exponential; softmax, mean and standard deviation in float64."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dcnn_fast.ops.head.backend import HeadBackend, Operands, Results
 from dcnn_fast.ops.head.params import HeadParams
+from dcnn_fast.ops.head.softmax import softmax
 from dcnn_fast.ops.linear import reference as linear
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.plain_torch import plainly
@@ -33,16 +34,22 @@ def forward(params: HeadParams, operands: Operands) -> Results:
         hidden = _linear(rounded, weight.to(params.dtype), bias, relu=True)
         columns.append(hidden if rows is None else _taken(hidden, rows))
     logits = _linear(torch.cat(columns, dim=1), operands.label_weight, operands.label_bias, relu=False)
-    probs = logits.double().softmax(dim=1)
+    probs = _softmax(logits)
     images = torch.split(probs, list(operands.counts))
     mean = torch.stack([image.mean(0) for image in images]) if images else probs
     std = torch.stack([image.std(0, correction=0) for image in images]) if images else probs
-    return Results(probs.to(params.dtype), mean.to(params.dtype), std.to(params.dtype))
+    return Results(probs.to(params.results), mean.to(params.results), std.to(params.results))
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
     # A matrix whose rows are not in order would be summed in another one.
     return linear.forward(LinearParams(x.shape[0], x.shape[1], weight.shape[0], relu, x.dtype), x, weight.contiguous(), bias)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    if logits.device.type != "cpu":
+        return logits.double().softmax(dim=1)
+    return torch.from_numpy(softmax(logits.numpy()))  # the same exponential as beside the engine
 
 
 def _taken(hidden: Tensor, rows: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class TritonHead(HeadBackend):
             return why
         if params.dtype != torch.float32:
             return f"the Triton kernel sums in float32, not in {params.dtype}"
+        if params.results != torch.float32:
+            return f"the Triton kernel gives results in float32, not in {params.results}"
         if params.labels > MAX_LABELS:
             return f"the Triton kernel takes up to {MAX_LABELS} labels, not {params.labels}"
         return None

@@ -1,26 +1,30 @@
-"""The head: against numpy, on the reference and, in the PTX simulator, on Triton."""
+"""The head: against numpy, on the reference, the C++ engine and, in the PTX simulator, Triton."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import ops
-from dcnn_fast.ops.backend import choose
+from dcnn_fast import engine, ops
+from dcnn_fast.ops.backend import BackendError, choose
 from dcnn_fast.ops.head import BACKENDS, HeadParams, triton
 from dcnn_fast.ops.head.backend import Operands, Results
+from dcnn_fast.ops.head.params import problem_of
 from dcnn_fast.ops.launch import launch
-from dcnn_fast.runtime import cpu as forward
+from dcnn_fast.runtime import executor_of, head_rows
+from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.scoring.score import summarise
+from dcnn_fast.spec import Network
 from tests import small
 from tests.ops import statements
 from tests.ops.on_cpu import kernels_on_cpu
 
-BACKEND = pytest.mark.parametrize("backend", ["reference", "triton"])
+ON_CPU = ["cpu", "reference"] if engine.isas() else ["reference"]
+BACKEND = pytest.mark.parametrize("backend", [*ON_CPU, "triton"])
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,17 @@ DOUBLE = Problem((5, 9), (20, 63), (7, 16), 3, (1, 8), (0,), torch.float64, torc
 PAPER = Problem((5, 5), (1000, 1000), (64, 64), 2, (5,))
 
 
+@contextmanager
 def _on(backend):
-    return kernels_on_cpu(80) if backend == "triton" else nullcontext()
+    """Within it that backend runs, or refuses."""
+    with pytest.MonkeyPatch.context() as patch, kernels_on_cpu(80) if backend == "triton" else nullcontext():
+        patch.setenv("DCNN_FAST_BACKEND", backend)
+        yield
 
 
-def _run(operands):
+def _run(operands, out_dtype=None):
     *tensors, window_of = operands
-    return ops.head(*tensors, window_of=window_of)
+    return ops.head(*tensors, window_of=window_of, out_dtype=out_dtype)
 
 
 def _expected(operands):
@@ -133,9 +141,46 @@ def _check(problem, results):
         first += count
 
 
+@pytest.mark.parametrize("out_dtype", [None, torch.float64], ids=str)
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
-def test_the_reference_gives_the_statements_values(problem):
-    _check(problem, _run(problem.operands()))
+def test_the_reference_gives_the_statements_values(problem, out_dtype):
+    with _on("reference"):
+        results = _run(problem.operands(), out_dtype)
+    assert {result.dtype for result in results} == {out_dtype or torch.float32}
+    _check(problem, results)
+
+
+@pytest.mark.needs_engine
+@pytest.mark.parametrize("out_dtype", [None, torch.float64], ids=str)
+@pytest.mark.parametrize("problem", [p for p in PROBLEMS if p.weight != torch.float16] + [PAPER], ids=str)
+@pytest.mark.parametrize("isa", engine.isas())
+def test_the_engine_gives_the_statements_values(isa, problem, out_dtype, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_CPU_ISA", isa)
+    with _on("cpu"):
+        results = _run(problem.operands(), out_dtype)
+    assert {result.dtype for result in results} == {out_dtype or torch.float32}
+    _check(problem, results)
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_results_in_float64_are_those_that_float32_rounds(backend):
+    """With probabilities that sum to 1 as float64 does: the logits are float32's, and nothing after them."""
+    with _on(backend):
+        exact, rounded = (_run(PROBLEMS[3].operands(), dtype) for dtype in (torch.float64, torch.float32))
+    assert all(torch.equal(wide.float(), narrow) for wide, narrow in zip(exact, rounded, strict=True))
+    assert ((exact[0].sum(dim=1) - 1).abs() < 1e-15).all()
+    assert not torch.equal(exact[0], rounded[0].double())
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_bits_do_not_depend_on_threads(backend):
+    operands = Problem((70, 70), (1000, 300), (256, 64), 2, (50, 20)).operands()
+    with _on(backend):
+        with engine.use_threads(1):
+            expected = _run(operands, torch.float64)
+        for threads in (2, 3, 8):
+            with engine.use_threads(threads):
+                assert all(map(torch.equal, _run(operands, torch.float64), expected))
 
 
 @pytest.mark.parametrize(("problem", "capability"), COMPILED, ids=str)
@@ -177,8 +222,9 @@ def test_nothing_beside_the_operands_is_read_and_nothing_beside_the_results_writ
 
 
 @BACKEND
-@pytest.mark.parametrize("weight", [torch.float32, torch.float16], ids=str)
-def test_an_images_bits_do_not_depend_on_its_neighbours_or_its_place(backend, weight):
+@pytest.mark.parametrize("half", [False, True])
+def test_an_images_bits_do_not_depend_on_its_neighbours_or_its_place(backend, half):
+    weight = (torch.bfloat16 if backend == "cpu" else torch.float16) if half else torch.float32
     counts = (3, 40, 1, 7)
     problem = Problem((51, 51), (70, 33), (20, 40), 2, counts, weight=weight)
     *operands, _, _ = problem.operands()
@@ -250,29 +296,25 @@ def test_no_images_and_strided_operands(backend):
 
 @BACKEND
 def test_it_is_the_scorers_head(backend):
-    """What `runtime.cpu.head` and `summarise` make of two images, from features of its own first layers."""
-    net = small.model().net
-    generator = torch.Generator().manual_seed(0)
-    counts, distinct = [7, 5], [[4, 7], [5, 2]]  # windows of each image, of each column
-    images, window_of = [], []
-    for image, count in enumerate(counts):
-        maps = tuple(torch.randn(column[image], net.columns[0].fc[0].in_features, generator=generator) for column in distinct)
-        rows = tuple(torch.randint(column[image], (count,), generator=generator).numpy() for column in distinct)
-        images.append(forward.Maps(maps, rows))
-    expected = forward.head(net, images)
-    features = []
+    """What the cpu's executor and `summarise` make of two images, from what its columns give for the head."""
+    model = small.model()
+    net, executor = model.net, executor_of(model.net)
+    photos = [np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3)).astype(np.uint8) for i in range(2)]
+    images = [executor.blocks(prepare(photo, model.spec, views=7 - i, grid=1, seed=0).jobs) for i, photo in enumerate(photos)]
+    expected = executor.head(images)
+    features, window_of = [], []
     for i, column in enumerate(net.columns):
-        x = torch.cat([maps.columns[i] for maps in images])
-        for layer in column.fc[:-1]:
-            x = ops.linear(x, layer.weight.detach(), layer.bias.detach(), relu=True)
-        features.append(x)
-        shifted = [images[0].window_of[i], images[1].window_of[i] + distinct[i][0]]
+        features.append(head_rows(column, [maps.columns[i] for maps in images]))
+        shifted = [images[0].window_of[i], images[1].window_of[i] + len(images[0].columns[i])]
         window_of.append(torch.from_numpy(np.concatenate(shifted)))
     weights, biases = ([getattr(column.fc[-1], name) for column in net.columns] for name in ("weight", "bias"))
     with torch.no_grad(), _on(backend):
         probs, mean, std = ops.head(
-            features, weights, biases, net.label.weight, net.label.bias, counts, window_of=window_of
+            features, weights, biases, net.label.weight, net.label.bias, [7, 6], window_of=window_of,
+            out_dtype=None if backend == "triton" else torch.float64,
         )  # fmt: skip
+    if backend == ON_CPU[0]:
+        assert np.array_equal(probs.numpy(), np.concatenate(expected))
     np.testing.assert_allclose(probs.numpy(), np.concatenate(expected), rtol=1e-5)
     for i, image in enumerate(expected):
         score = summarise(image, ("low", "high"))
@@ -281,14 +323,17 @@ def test_it_is_the_scorers_head(backend):
         assert mean[i].tolist() == pytest.approx(list(score.probs.values()), rel=1e-5)
 
 
-def test_what_triton_does_not_do_is_the_references_work(monkeypatch):
+def test_what_triton_does_not_do_is_another_backends_work(monkeypatch):
     monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
     cpu = torch.device("cpu")
-    assert choose(BACKENDS, PAPER.params, cpu) == "reference"
+    assert choose(BACKENDS, PAPER.params, cpu) == ON_CPU[0]
+    wide = replace(PAPER.params, out_dtype=torch.float64)
     assert BACKENDS["triton"].can_run(PAPER.params, cpu) == "Triton's kernels run on cuda, not on cpu"
     many = Problem((2,), (3,), (4,), 65, (2,))
     with kernels_on_cpu(80) as done:
         assert choose(BACKENDS, PAPER.params, cpu) == "triton"
+        assert choose(BACKENDS, wide, cpu) == ON_CPU[0]
+        assert "results in float32, not in torch.float64" in BACKENDS["triton"].can_run(wide, cpu)
         assert "up to 64 labels, not 65" in BACKENDS["triton"].can_run(many.params, cpu)
         assert "sums in float32, not in torch.float64" in BACKENDS["triton"].can_run(DOUBLE.params, cpu)
         _check(many, _run(many.operands()))
@@ -296,16 +341,40 @@ def test_what_triton_does_not_do_is_the_references_work(monkeypatch):
     assert not done
 
 
+@pytest.mark.needs_engine
+def test_what_the_engine_does_not_do_is_refused_by_name(monkeypatch):
+    monkeypatch.delenv("DCNN_FAST_BACKEND", raising=False)
+    cpu = torch.device("cpu")
+    halves = replace(PAPER.params, weight_dtype=torch.float16)
+    assert "float32 or bfloat16, not in torch.float16" in BACKENDS["cpu"].can_run(halves, cpu)
+    assert "takes float32, not torch.float64" in BACKENDS["cpu"].can_run(DOUBLE.params, cpu)
+    assert "runs on the cpu, not on cuda" in BACKENDS["cpu"].can_run(PAPER.params, torch.device("cuda"))
+    assert {choose(BACKENDS, params, cpu) for params in (halves, DOUBLE.params)} == {"reference"}
+    with _on("cpu"), pytest.raises(BackendError, match="not in torch.float16"):
+        _run(PROBLEMS[5].operands())
+
+
 def test_a_problem_knows_its_work():
     params = HeadParams((3, 2), (10, 20), (4, 5), views=6, images=2, labels=7)
     assert params.joined == 9
     assert params.macs == 3 * 10 * 4 + 2 * 20 * 5 + 6 * 9 * 7
     assert params.bytes == 4 * (3 * 10 + 4 * 10 + 2 * 20 + 5 * 20 + 9 + 7 * 9 + 7 + 6 * 7 + 2 * 2 * 7)
+    wide = replace(params, out_dtype=torch.float64)
+    assert wide.bytes - params.bytes == 4 * (6 * 7 + 2 * 2 * 7)
+    assert str(wide) == f"{params}-float64"
+
+
+def test_a_networks_problem_is_of_its_last_layers():
+    found = problem_of(small.network(), torch.bfloat16, torch.float64, views=7)
+    assert found == HeadParams((7, 7), (20, 20), (16, 16), 7, 1, 2, torch.bfloat16, torch.float32, torch.float64)
+    alone = Network("one", (replace(small.column("warp"), fc=(5,)),), ("a", "b", "c"))
+    assert problem_of(alone, torch.float32) == HeadParams((50,), (alone.columns[0].features,), (5,), 50, 1, 3)
 
 
 def test_the_registration():
     operands = PROBLEMS[3].operands()
     torch.library.opcheck(torch.ops.dcnn_fast.head, operands)
+    torch.library.opcheck(torch.ops.dcnn_fast.head, (*operands, torch.float64))
     compiled = torch.compile(lambda *tensors: _run([*tensors, *operands[5:]]), fullgraph=True, backend="aot_eager")
     assert all(map(torch.equal, compiled(*operands[:5]), _run(operands)))
 
@@ -355,6 +424,10 @@ def test_bad_operands_are_named():
         given(label_bias=label_bias.double())
     with pytest.raises(ValueError, match=r"weights\[1\] must be on cpu, as features\[0\] is, got meta"):
         given(weights=[weights[0], weights[1].to("meta")])
+    with pytest.raises(
+        TypeError, match="out_dtype must be torch.float32, as the sums are, or torch.float64, got torch.float16"
+    ):
+        given(out_dtype=torch.float16)
     with pytest.raises(RuntimeError, match="head has no backward"):
         given(label_bias=label_bias.requires_grad_())
     assert counts == [1, 3]

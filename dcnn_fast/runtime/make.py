@@ -1,0 +1,45 @@
+"""The executor of a network, and what it asks the operations for."""
+
+from __future__ import annotations
+
+import torch
+
+from dcnn_fast.nets import MultiColumn
+from dcnn_fast.ops import launch
+from dcnn_fast.ops.head import HeadParams
+from dcnn_fast.ops.head.params import problem_of
+from dcnn_fast.runtime.cpu import RESULTS, CpuNetwork
+from dcnn_fast.runtime.executor import Executor
+from dcnn_fast.runtime.gpu import GpuNetwork
+from dcnn_fast.spec import Network
+
+CPU_DTYPES = (torch.float32, torch.bfloat16)
+GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def executor_of(net: MultiColumn, device: str = "cpu", dtype: torch.dtype = torch.float32, *, graphs: bool = True) -> Executor:
+    """What executes `net` on "cpu" or "cuda" (the current GPU, or the simulator that stands in for one).
+
+    dtype: of the products' operands: float32, bfloat16 or, on "cuda", float16; sums are in float32. graphs: on "cuda", replay
+    launches that come again as CUDA graphs; it changes no result.
+    Raises ValueError naming the argument, WeightsError for weights that it cannot use.
+    """
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu or cuda, got {device!r}")
+    dtypes = CPU_DTYPES if device == "cpu" else GPU_DTYPES
+    if dtype not in dtypes:
+        raise ValueError(f"dtype must be one of {', '.join(map(str, dtypes))} on {device}; got {dtype}")
+    if device == "cpu":
+        return CpuNetwork(net, "bf16" if dtype == torch.bfloat16 else "ieee")
+    try:
+        where = launch.gpu()
+    except RuntimeError as error:
+        raise ValueError(f"device must be one that is there: {error}") from None
+    return GpuNetwork(net, where, dtype, graphs)
+
+
+def head_problem(network: Network, device: torch.device, dtype: torch.dtype, views: int = 50) -> HeadParams:
+    """The head of one image, whose views all differ, as the executor for the device poses it: who asks the operation's backends
+    with it learns which one runs.
+    """
+    return problem_of(network, dtype, RESULTS if device.type == "cpu" else None, views)

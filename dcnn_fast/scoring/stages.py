@@ -1,0 +1,76 @@
+"""What is done with one photograph on its way to a score: read, run through the blocks, and finished with its batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dcnn_fast.data import reading
+from dcnn_fast.nets import Model
+from dcnn_fast.runtime import Executor
+from dcnn_fast.scoring.prepare import Prepared, prepare
+from dcnn_fast.scoring.score import Score, summarise
+from dcnn_fast.scoring.stream import Begun, Read
+
+
+class PhotoStages:
+    """The `Stages` of a photograph, each of which may run on any thread.
+
+    model: whose network the executor runs. options: of reading. views, grid, seed: as `Scorer` says.
+    """
+
+    def __init__(
+        self, model: Model, executor: Executor, options: reading.ReadOptions, *, views: int, grid: int, seed: int
+    ) -> None:
+        self._model, self._executor, self._options = model, executor, options
+        self._views, self._grid, self._seed = views, grid, seed
+
+    @property
+    def executor(self) -> Executor:
+        """What runs the network."""
+        return self._executor
+
+    def read(self, image: Any) -> Read:
+        """Read the image, make its views, draw and plan its windows. One that cannot be read has its error as its score."""
+        try:
+            return self.read_or_raise(image)
+        except reading.ReadError as error:
+            known = Score(views=self._views, seed=self._seed, path=_path_of(image), error=str(error), notes=error.notes)
+            return Read(known, Prepared())
+
+    def read_or_raise(self, image: Any) -> Read:
+        """`read`, which raises ReadError for an image that cannot be read."""
+        # The program may have numpy raise what it would ignore.
+        with np.errstate(all="ignore"):
+            prepared = prepare(
+                image, self._model.spec, self._options, views=self._views, grid=self._grid, seed=self._seed,
+                intake=self._executor.intake,
+            )  # fmt: skip
+            return Read(Score(seed=self._seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared)
+
+    def begin(self, read: Read) -> Begun:
+        """The network's blocks."""
+        return Begun(read.known, self._executor.blocks(read.prepared.jobs) if read.prepared.jobs else None)
+
+    def finish(self, batch: Sequence[Begun]) -> list[Score]:
+        """The network's head, for all images together, and their scores."""
+        with np.errstate(all="ignore"):
+            results = iter(self._executor.head([begun.maps for begun in batch if begun.maps is not None]))
+            return [
+                begun.known if begun.maps is None else self._summary(begun.known, next(results)) for begun in batch
+            ]  # fmt: skip
+
+    def _summary(self, known: Score, result: np.ndarray) -> Score:
+        if not np.isfinite(result).all():
+            return replace(known, views=self._views, error="the model gives numbers that are not finite for this image")
+        measured = summarise(result, self._model.spec.labels)
+        return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
+
+
+def _path_of(image: Any) -> str | None:
+    """Plain text, whatever subclass of it came."""
+    return str.__str__(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else None
