@@ -120,7 +120,7 @@ def test_explain_prints_every_refusal():
     column = spec.preset("scnn-arch1").columns[0]
     blocks = block_problems(column)
     asked = [(BLOCK, params) for each in blocks for params in (each, each.gradient())]
-    asked += [(LINEAR, params) for params in linear_problems(column)]
+    asked += [(LINEAR, params) for params in linear_problems(column)[:-1]]  # the last layer is the head's
     for backends, params in asked:
         chosen, reasons = printed[str(params)]
         answers = explain(backends, params, CPU)
