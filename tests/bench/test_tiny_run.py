@@ -106,7 +106,7 @@ def test_every_case_has_its_rows_and_every_peer_agrees(whole):
     for suite in ("roofline", "paper", "jpeg"):
         assert {row.name for row in found.rows if row.suite == suite} == {OURS, OURS_BF16}
     assert {row.name for row in found.rows if row.suite == "training"} == {OURS, "torch eager"}
-    assert len([row for row in found.rows if row.suite == "predicted"]) == 2 * 2 * len(predicted.GPUS)
+    assert len([row for row in found.rows if row.suite == "predicted"]) == 2 * 2 * len(predicted.SHEETS)
     assert {row.threads for row in found.rows if row.suite in suites.PER_THREADS} == {THREADS}
 
 
