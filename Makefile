@@ -6,7 +6,7 @@ PHOTOS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint release-check setup clean
+.PHONY: demo test lint sanitize release-check setup clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The engine under AddressSanitizer and UndefinedBehaviorSanitizer: builds it once more, into build/sanitize.
+sanitize: $(STAMP)
+	$(BIN)/python -m tools.sanitize
 
 # Refuses results that are of other sources than these; `python -m bench --out bench/results/NAME.json` measures anew.
 release-check: $(STAMP)

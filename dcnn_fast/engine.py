@@ -5,22 +5,26 @@ Where it was not built everything runs on torch operations; a line of the log sa
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 ISA_VARIABLE = "DCNN_FAST_CPU_ISA"
 
-with suppress(ImportError):  # now: a fork while a thread first asks for it would leave its import locked in the child
-    importlib.import_module("dcnn_fast._engine")
-
+_refusal: ImportError | None = None
+try:  # now: a fork while a thread first asks for it would leave its import locked in the child
+    import dcnn_fast._engine as native
+except ImportError as error:
+    _refusal = error
 
 _threads: ContextVar[int | None] = ContextVar("dcnn_fast_threads", default=None)
 
@@ -30,43 +34,48 @@ class EngineError(RuntimeError):
 
 
 @lru_cache(maxsize=1)
-def _loaded() -> tuple[ModuleType | None, str | None]:
-    try:
-        return importlib.import_module("dcnn_fast._engine"), None
-    except ModuleNotFoundError:
-        why = "the C++ engine was not built: install again with a C++ compiler at hand"
-    except ImportError as error:
-        why = f"the C++ engine does not load: {' '.join(str(error).split())}"
-    logging.getLogger(__name__).warning("%s; torch operations are used, which are slower", why)
-    return None, why
-
-
 def reason() -> str | None:
     """None when the engine is there, else one sentence that says why not."""
-    return _loaded()[1]
+    if _refusal is None:
+        return None
+    why = "the C++ engine was not built: install again with a C++ compiler at hand"
+    if not isinstance(_refusal, ModuleNotFoundError):
+        why = f"the C++ engine does not load: {' '.join(str(_refusal).split())}"
+    logging.getLogger(__name__).warning("%s; torch operations are used, which are slower", why)
+    return why
 
 
 def load() -> ModuleType:
-    """The engine's module. Raises EngineError with `reason()` when there is none."""
-    module, why = _loaded()
-    if module is None:
+    """The engine's module, which is `native` to those who want its types (_engine.pyi). Raises EngineError with `reason()` when
+    there is none.
+    """
+    if why := reason():
         raise EngineError(why)
-    return module
+    return native
 
 
+def __getattr__(name: str) -> Any:
+    """Where there is no engine, `native` raises as `load` does."""
+    if name == "native":
+        load()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@lru_cache(maxsize=1)
 def isas() -> tuple[str, ...]:
     """The instruction sets this processor can run the engine with, best first; empty without the engine."""
-    return () if reason() else tuple(load().isas())
+    return () if reason() else tuple(native.isas())
 
 
 def refusals() -> dict[str, str]:
     """Why the engine's other instruction sets do not run here, one sentence for each; empty without the engine."""
-    return {} if reason() else dict(load().refusals())
+    return {} if reason() else dict(native.refusals())
 
 
+@lru_cache(maxsize=1)
 def emulated_isas() -> tuple[str, ...]:
     """Instruction sets that run here in software: slow, for tests; only DCNN_FAST_CPU_ISA chooses one."""
-    return () if reason() else tuple(load().emulated_isas())
+    return () if reason() else tuple(native.emulated_isas())
 
 
 def isa() -> str:
@@ -88,7 +97,7 @@ def isa() -> str:
 
 def has_tile_unit() -> bool:
     """Whether the instruction set in use multiplies bfloat16 in a tile unit; False without the engine."""
-    return reason() is None and bool(load().has_tiles(isa()))
+    return reason() is None and native.has_tiles(isa())
 
 
 def threads() -> int:
@@ -107,15 +116,39 @@ def use_threads(count: int) -> Iterator[None]:
         _threads.reset(token)
 
 
+def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """The memory of a tensor of the cpu as the engine takes it: numpy's view of it, of bfloat16 the bits in int16."""
+    plain = tensor.detach() if tensor.requires_grad else tensor
+    return (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
 def features() -> dict[str, bool]:
     """What the processor and the operating system offer, by name; empty without the engine."""
-    return {} if reason() else dict(load().features())
+    return {} if reason() else dict(native.features())
 
 
 def describe() -> str:
     """One line about the engine, for reports."""
     if why := reason():
         return f"none ({why}); torch operations are used"
-    module = load()
     offered = ", ".join(name for name, there in features().items() if there) or "nothing it knows"
-    return f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {module.compiler}"
+    return f"{isa()} of {', '.join(isas())}; processor: {offered}; compiler {native.compiler}"
+
+
+__all__ = [
+    "ISA_VARIABLE",
+    "EngineError",
+    "array_of",
+    "describe",
+    "emulated_isas",
+    "features",
+    "has_tile_unit",
+    "isa",
+    "isas",
+    "load",
+    "native",
+    "reason",
+    "refusals",
+    "threads",
+    "use_threads",
+]

@@ -224,14 +224,42 @@ Cache& cache = *new Cache;
 
 }  // namespace
 
-std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const Weights& weights) {
-  if (auto found = cache.find(isa, p, weights)) return found;
+std::shared_ptr<const Packed> pack_weights(const Isa& isa, const BlockProblem& p, const Weights& weights) {
   std::vector<float> ordered;
   if (weights.channels_last) ordered = channels_first(p, weights.weight);
   const float* weight = weights.channels_last ? ordered.data() : weights.weight;
-  auto made = std::make_shared<const Packed>(Packed{pack_weight(isa, p, weight), pack_bias(isa, p, weights.bias)});
+  return std::make_shared<const Packed>(Packed{pack_weight(isa, p, weight), pack_bias(isa, p, weights.bias)});
+}
+
+std::shared_ptr<const Packed> packed_weights(const Isa& isa, const BlockProblem& p, const Weights& weights) {
+  if (auto found = cache.find(isa, p, weights)) return found;
+  auto made = pack_weights(isa, p, weights);
   cache.keep(isa, p, weights, made);
   return made;
+}
+
+std::vector<float> input_filters(const BlockProblem& p, const Weights& weights) {
+  const int64_t channels = p.group_channels(), filters = p.group_filters(), size = p.size, stride = p.stride;
+  const int64_t taps = (size + stride - 1) / stride;
+  const bool bf16 = p.precision == Precision::bf16;
+  std::vector<float> ordered;
+  if (weights.channels_last) ordered = channels_first(p, weights.weight);
+  const float* from = weights.channels_last ? ordered.data() : weights.weight;
+  std::vector<float> found(static_cast<size_t>(p.channels * stride * stride * filters * taps * taps), 0.0f);
+  for (int64_t f = 0; f < p.filters; ++f) {
+    const int64_t group = f / filters;
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t y = 0; y < size; ++y) {
+        for (int64_t x = 0; x < size; ++x, ++from) {
+          const int64_t phase = (group * stride + y % stride) * stride + x % stride;
+          const int64_t row = taps - 1 - y / stride, col = taps - 1 - x / stride;
+          const int64_t at = ((phase * channels + c) * filters + f % filters) * taps * taps + row * taps + col;
+          found[static_cast<size_t>(at)] = bf16 ? from_bf16(to_bf16(*from)) : *from;
+        }
+      }
+    }
+  }
+  return found;
 }
 
 void lock_packed_weights() { cache.lock(); }

@@ -53,6 +53,7 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
 
   float* at_least(size_t floats) {
+    if (floats > kMost) throw std::invalid_argument("one piece of the work takes more than 64 GiB of memory: cut it up");
     if (buffer_.size() < floats) {
       buffer_ = Buffer();
       buffer_ = Buffer(floats);
@@ -61,6 +62,7 @@ class Scratch {
   }
 
  private:
+  static constexpr size_t kMost = size_t{1} << 34;
   Buffer buffer_;
 };
 
@@ -82,8 +84,9 @@ void spread(int64_t count, int threads, const Work& work) {
       if (!failure) failure = std::current_exception();
     }
   };
+  constexpr int64_t kMostThreads = 1024;
   std::vector<std::thread> others;
-  const int64_t wanted = std::min<int64_t>(threads, count) - 1;
+  const int64_t wanted = std::min(std::min<int64_t>(threads, kMostThreads), count) - 1;
   try {
     for (int64_t i = 0; i < wanted; ++i) others.emplace_back(loop);
   } catch (...) {
@@ -188,14 +191,14 @@ std::vector<const Isa*> emulated_isas() {
 }
 
 const Isa& isa_named(const std::string& name) {
+  static const std::vector<const Isa*> available = available_isas(), emulated = emulated_isas();
+  for (const auto* isas : {&available, &emulated}) {
+    for (const Isa* isa : *isas) {
+      if (name == isa->name) return *isa;
+    }
+  }
   std::string known;
-  for (const Isa* isa : emulated_isas()) {
-    if (name == isa->name) return *isa;
-  }
-  for (const Isa* isa : available_isas()) {
-    if (name == isa->name) return *isa;
-    known += (known.empty() ? "" : ", ") + std::string(isa->name);
-  }
+  for (const Isa* isa : available) known += (known.empty() ? "" : ", ") + std::string(isa->name);
   throw std::invalid_argument("instruction set must be one of " + known + "; got '" + name + "'");
 }
 

@@ -39,9 +39,9 @@ inline bool contiguous(const pybind11::array& array) { return (array.flags() & p
 
 // Whether values lie without gaps, the axes in this order from the outermost on; strides along an axis of one value do not matter.
 inline bool lies_in_order(const pybind11::array& array, const std::vector<int>& axes) {
+  if (array.size() == 0) return true;
   pybind11::ssize_t expected = array.itemsize();
   for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-    if (array.shape(*axis) == 0) return true;
     if (array.shape(*axis) > 1 && array.strides(*axis) != expected) return false;
     expected *= array.shape(*axis);
   }

@@ -11,6 +11,12 @@ void bind_tables(pybind11::module_& m);
 // The rules of core/regions.
 void bind_regions(pybind11::module_& m);
 
+// The block: its records and calls.
+void bind_block(pybind11::module_& m);
+
+// The fully-connected layer and the update of parameters.
+void bind_products(pybind11::module_& m);
+
 // Plans of core/plan, and the engine's tiles.
 void bind_plan(pybind11::module_& m);
 

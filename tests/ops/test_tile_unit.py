@@ -27,7 +27,7 @@ def _config(shapes, palette=1):
 def _product(config, a, b, c):
     """C + A * B of uint16, uint16 and float32 arrays with rows of 64 bytes."""
     result = c.copy()
-    engine.load().emulated_tile_product(config.ctypes.data, a.ctypes.data, b.ctypes.data, result.ctypes.data)
+    engine.native.emulated_tile_product(config, a, b, result)
     return result
 
 

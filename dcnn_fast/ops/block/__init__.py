@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,14 +13,15 @@ from torch import Tensor
 
 from dcnn_fast.ops import backend as backends
 from dcnn_fast.ops import memory
-from dcnn_fast.ops.block import cpu, cuda, reference, triton
-from dcnn_fast.ops.block.autograd import DifferentiableBlock
+from dcnn_fast.ops.block import autograd, cpu, cuda, reference, triton
 from dcnn_fast.ops.block.backend import BlockBackend, Needs, Operands, Saved, Work
+from dcnn_fast.ops.block.calls import call_of, problem_of, signature
 from dcnn_fast.ops.block.params import FLAT_SCHEMA, BlockOptions, BlockParams, OutputTile, Ties
 from dcnn_fast.ops.block.prepared import PreparedBlock, owned
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register, require_tensors
+from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, one_by_one, refuse_tangents, widened
 from dcnn_fast.spec import Norm, Order, Pool, Rounding
 
 BACKENDS: Mapping[str, BlockBackend] = {
@@ -67,15 +67,22 @@ def block(
     of a pool may differ in its last bits from the one without: equal inputs must give equal outputs, lest ties be lost.
 
     Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
-    Second derivatives are not provided. Source: design.md sections 3 and 4, facts.md 2.3.
+    Under torch.autocast the block computes in weight's dtype and the named precision as without; an x in a narrower format, as
+    torch's own layers give there, is widened to it. vmap and the reverse-mode transforms of torch.func work; forward mode and
+    second derivatives raise RuntimeError (docs/training.md). Source: design.md sections 3 and 4, facts.md 2.3.
     """
-    options = BlockOptions(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
-    _require_operands(x, weight, bias, options, mean, scale)
-    run: Any = torch.ops.dcnn_fast.block
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        run = DifferentiableBlock.apply
-    result: Tensor = run(x, weight, bias, *options.flat(), list(mean), float(scale))
-    return result
+    call = call_of(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
+    require_tensors(x=x, weight=weight)
+    if bias is not None:
+        require_tensors(bias=bias)
+    x = widened(x, weight)
+    operands = signature(x, weight, bias, mean, scale)
+    if operands is None or operands not in call.right:
+        _require_operands(x, weight, bias, call.options, mean, scale)
+        if operands is not None:
+            call.note(operands)
+    refuse_tangents("block", x, weight, bias)
+    return autograd.run(x, weight, bias, *call.flat, list(mean), float(scale))
 
 
 def block_regions(
@@ -111,6 +118,9 @@ def block_regions(
     _require_sources(sources, weight, bias, options, mean)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*sources, weight, bias)):
         raise RuntimeError("block_regions has no backward: call it under torch.no_grad(), or use block")
+    if in_transform():
+        raise RuntimeError("block_regions does not run under vmap and other transforms of torch.func: use block")
+    refuse_tangents("block_regions", *sources, weight, bias)
     shapes = [(s.shape[0], s.shape[2], s.shape[3]) for s in sources]
     require_regions(shapes, regions, size=weight.shape[2], stride=stride, padding=padding, rounding=rounding, pool=options.pool)
     if out is not None:
@@ -189,8 +199,9 @@ def _whole_images(
     x: Tensor, weight: Tensor, bias: Tensor | None, flat: Sequence[Any], mean: Sequence[float], scale: float, *, backward: bool
 ) -> tuple[BlockBackend, BlockParams, Operands, Tensor]:
     """The backend of a problem of whole images, the problem, and its operands and x as that backend takes them."""
-    params = replace(params_of(x, weight, BlockOptions.from_flat(*flat)), dtype=weight.dtype)
-    backend = _backend_of(params.gradient() if backward else params, x.device)
+    problem = problem_of(x, weight, flat)
+    params = problem.result
+    backend = _backend_of(problem.gradient if backward else params, x.device)
     if backend.takes_bytes:
         return backend, params, Operands(weight, bias, mean, scale), x
     return backend, params, Operands(weight, bias), _floats_of(x, params, mean, scale)
@@ -237,7 +248,7 @@ def _run_backward(
     backend, params, operands, x = _whole_images(x, weight, bias, flat, mean, scale, backward=True)
     kept = params.kept
     saved = Saved(values if kept.values or kept.result else None, hits if kept.hits else None)
-    made = backend.backward(params.gradient(), operands, x, saved, grad, Needs(*needs))
+    made = backend.backward(problem_of(x, weight, flat).gradient, operands, x, saved, grad, Needs(*needs))
     return (
         weight.new_empty(0) if made.x is None else _channels_last(made.x),
         weight.new_empty(0) if made.weight is None else _channels_last(made.weight),
@@ -299,15 +310,14 @@ def _triples(outputs: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    return memory.channels_last(tensor) if tensor.device.type == "cpu" else tensor.contiguous(memory_format=torch.channels_last)
+    """The values in channels_last memory, as no view of a tensor: torch lets nobody write to views that a function made."""
+    laid = memory.channels_last(tensor) if tensor.is_cpu else tensor.contiguous(memory_format=torch.channels_last)
+    return laid.data
 
 
 def _require_operands(
     x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions, mean: Sequence[float], scale: float
 ) -> None:
-    require_tensors(x=x, weight=weight)
-    if bias is not None:
-        require_tensors(bias=bias)
     if x.dtype == torch.uint8:
         if weight.dtype not in _FLOATS:
             raise TypeError(f"weight must be float64, float32, bfloat16 or float16, got {weight.dtype}")
@@ -383,17 +393,21 @@ def _require_shapes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, o
 
 _PIXELS = "float[] mean, float scale"
 
-register(f"block(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, {_PIXELS}) -> Tensor", _run_block, _fake_block)
+register(
+    f"block(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, {_PIXELS}) -> Tensor", _run_block, _fake_block, in_one_batch
+)
 register(
     f"block_training(Tensor x, Tensor weight, Tensor? bias, {FLAT_SCHEMA}, {_PIXELS}) -> (Tensor, Tensor, Tensor)",
     _run_training,
     _fake_training,
+    in_one_batch,
 )
 register(
     f"block_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, Tensor values, Tensor hits, {FLAT_SCHEMA}, "
     f"bool[] needs, {_PIXELS}) -> (Tensor, Tensor, Tensor)",
     _run_backward,
     _fake_backward,
+    one_by_one,
 )
 register(
     "block_regions(Tensor[] sources, Tensor regions, Tensor pieces, Tensor stores, int[] outputs, Tensor weight, Tensor? bias, "

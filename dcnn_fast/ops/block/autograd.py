@@ -1,33 +1,126 @@
-"""The block's derivative, as torch.autograd asks for it."""
+"""The block's derivative: how torch.autograd and the transforms of torch.func come by it, and which ones are refused.
+
+The registered operators compute: `block` a result, `block_training` a result and what its backward needs, `block_backward` the
+gradients. What is here is thin: it keeps operands and says no by name.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dcnn_fast.ops.block.params import keeps_result
+from dcnn_fast.ops.torch_tools import in_transform, no_forward_mode
+
+_NO_SECOND = (
+    "block has no second derivative: its gradients cannot be differentiated again (create_graph=True, torch.func.hessian); "
+    "the same of torch.nn.functional.conv2d and relu, ops.max_pool and ops.response_norm can"
+)
+
+
+def run(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
+    """The block of checked operands, with a way back to those that ask for a gradient. rest: flat options, mean and scale."""
+    result: Tensor
+    if in_transform():  # its tensors do not always say that they want a derivative
+        result, _, _ = TransformedBlock.apply(x, weight, bias, _Plain(rest))  # type: ignore[no-untyped-call]
+    elif torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        result = DifferentiableBlock.apply(x, weight, bias, *rest)  # type: ignore[no-untyped-call]
+    else:
+        result = torch.ops.dcnn_fast.block(x, weight, bias, *rest)
+    return result
+
 
 class DifferentiableBlock(torch.autograd.Function):
-    """`torch.ops.dcnn_fast.block`, and its gradients from what the training forward keeps (`BlockParams.kept`)."""
+    """The block where no transform is at work. torch is quicker with a `forward` that keeps what it needs by itself."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *flat_and_pixels: Any) -> Tensor:
-        result, values, hits = torch.ops.dcnn_fast.block_training(x, weight, bias, *flat_and_pixels)
-        *flat, mean, scale = flat_and_pixels
-        pool, norm = flat[4:6]
-        plain = not pool and not norm  # `kept.result`, which torch.compile cannot trace
-        ctx.save_for_backward(x, weight, bias, result if plain else values, hits)
-        ctx.flat, ctx.pixels = flat, (mean, scale)
-        return result  # type: ignore[no-any-return]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
+        outputs: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.block_training(x, weight, bias, *rest)
+        _keep(ctx, (x, weight, bias, *rest), outputs)
+        return outputs[0]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        needs = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.dcnn_fast.block_backward(grad, *ctx.saved_tensors, *ctx.flat, needs, *ctx.pixels)
-        rest = (*ctx.flat, *ctx.pixels)
-        return (*(g if need else None for g, need in zip(grads, needs, strict=True)), *(None for _ in rest))
+        return _gradients(ctx, grad)
 
 
-__all__ = ["DifferentiableBlock"]
+@dataclass(frozen=True)
+class _Plain:
+    """Arguments that are no tensors: one thing to a transform, which takes lists apart and then miscounts."""
+
+    values: tuple[Any, ...]
+
+
+class TransformedBlock(torch.autograd.Function):
+    """The block as transforms take it apart: its result and, for them alone, what is kept."""
+
+    generate_vmap_rule = True  # of those of the registered operators
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, rest: _Plain) -> tuple[Tensor, Tensor, Tensor]:
+        outputs: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.block_training(x, weight, bias, *rest.values)
+        return outputs
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        *operands, rest = inputs
+        kept = _keep(ctx, (*operands, *rest.values), output)
+        ctx.save_for_forward(*kept)  # vmap's own `jvp` wants as many, before it asks the one below
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
+        return *_gradients(ctx, grad)[:3], None
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(no_forward_mode("block"))
+
+
+class _Gradients(torch.autograd.Function):
+    """`block_backward` where its gradients may be differentiated again, which is refused."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rest: _Plain, *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.dcnn_fast.block_backward(*tensors, *rest.values)
+        return gradients
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(_NO_SECOND)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(_NO_SECOND)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor | None, ...]:
+    """Keep what the backward needs; returns its tensors."""
+    x, weight, bias, *flat, mean, scale = inputs
+    result, values, hits = outputs
+    tensors = (x, weight, bias, result if keeps_result(flat) else values, hits)
+    ctx.save_for_backward(*tensors)
+    ctx.flat, ctx.pixels = flat, (mean, scale)
+    return tensors
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    needs = list(ctx.needs_input_grad[:3])
+    tensors, rest = (grad, *ctx.saved_tensors), (*ctx.flat, needs, *ctx.pixels)
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # a compiled graph says by itself that it ends here
+        found = _Gradients.apply(_Plain(rest), *tensors)  # type: ignore[no-untyped-call]
+    else:
+        found = torch.ops.dcnn_fast.block_backward(*tensors, *rest)
+    others = len(ctx.flat) + len(ctx.pixels)
+    return *(g if need else None for g, need in zip(found, needs, strict=True)), *[None] * others
+
+
+__all__ = ["DifferentiableBlock", "TransformedBlock", "run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -76,6 +77,12 @@ class BlockOptions:
         elif kind == "same_map":
             norm = SameMapNorm(int(values[0]), *values[1:])
         return cls(stride, padding, groups, rounding, Pool(*pool) if pool else None, norm, order, ties, precision)
+
+
+def keeps_result(flat: Sequence[Any]) -> bool:
+    """`BlockParams.kept.result` of options as `BlockOptions.flat` has them, which torch.compile can trace."""
+    _stride, _padding, _groups, _rounding, pool, norm, *_rest = flat
+    return not pool and not norm
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register, require_tensors
+from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, no_forward_mode, refuse_tangents, widened
 
 BACKENDS: Mapping[str, LinearBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
+_NO_BACKWARD = "linear has no backward: call it under torch.no_grad(), or use torch.nn.functional.linear"
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
@@ -22,14 +25,41 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Te
 
     A bfloat16 weight with x and bias in float32 names the precision "bf16": x is rounded to it, sums are in float32.
     A row gives the same bits alone, in any batch, at any place in it, and on any number of threads (design.md section 3).
-    Not differentiable: raises RuntimeError when gradients are asked for (train with torch's linear). Raises ValueError or
-    TypeError naming the argument.
+    Under torch.autocast it computes as without, and an x in a narrower format than weight's is widened to it; vmap works.
+    Not differentiable: raises RuntimeError when gradients are asked for, or in forward mode (train with torch's linear). Raises
+    ValueError or TypeError naming the argument.
     """
+    require_tensors(x=x, weight=weight, bias=bias)
+    x = widened(x, weight)
     _require(x, weight, bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, bias)):
-        raise RuntimeError("linear has no backward: call it under torch.no_grad(), or use torch.nn.functional.linear")
-    result: Tensor = torch.ops.dcnn_fast.linear(x, weight, bias, relu)
-    return result
+        raise RuntimeError(_NO_BACKWARD)
+    refuse_tangents("linear", x, weight, bias)
+    operator: Callable[..., Tensor] = _TransformedLinear.apply if in_transform() else torch.ops.dcnn_fast.linear
+    return operator(x, weight, bias, relu)
+
+
+class _TransformedLinear(torch.autograd.Function):
+    """Says no to the derivatives that transforms of torch.func ask for; they see through operators that nothing says of."""
+
+    generate_vmap_rule = True  # that of the registered operator
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        result: Tensor = torch.ops.dcnn_fast.linear(x, weight, bias, relu)
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        raise RuntimeError(_NO_BACKWARD)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(no_forward_mode("linear"))
 
 
 def _params_of(x: Tensor, weight: Tensor, relu: bool) -> LinearParams:
@@ -47,7 +77,6 @@ def _fake(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
 
 
 def _require(x: Tensor, weight: Tensor, bias: Tensor) -> None:
-    require_tensors(x=x, weight=weight, bias=bias)
     if x.ndim != 2:
         raise ValueError(f"x must have shape [rows, inputs], got {list(x.shape)}")
     if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
@@ -64,6 +93,6 @@ def _require(x: Tensor, weight: Tensor, bias: Tensor) -> None:
         raise ValueError(f"x, weight and bias must be on one device, got {x.device}, {weight.device} and {bias.device}")
 
 
-register("linear(Tensor x, Tensor weight, Tensor bias, bool relu) -> Tensor", _run, _fake)
+register("linear(Tensor x, Tensor weight, Tensor bias, bool relu) -> Tensor", _run, _fake, in_one_batch)
 
 __all__ = ["BACKENDS", "LinearParams", "linear"]

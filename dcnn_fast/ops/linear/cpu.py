@@ -40,10 +40,14 @@ def run(isa: str, x: Tensor, weight: Tensor, bias: Tensor, params: LinearParams,
     """Write the product to `result` (contiguous), with one instruction set."""
     bf16 = params.precision == "bf16"
     x = copied(x, torch.bfloat16) if bf16 else x
-    if bf16 and not engine.load().has_bf16(isa):
-        x, weight, bf16 = copied(x, torch.float32), copied(weight, torch.float32), False
-    x, weight, bias = contiguous(x), contiguous(weight), contiguous(bias)
-    engine.load().linear(
-        isa, x.data_ptr(), weight.data_ptr(), bias.data_ptr(), result.data_ptr(), params.rows, params.inputs,
-        params.outputs, params.relu, bf16, threads,
-    )  # fmt: skip
+    if bf16 and not engine.native.has_bf16(isa):
+        x, weight = copied(x, torch.float32), copied(weight, torch.float32)
+    engine.native.linear(
+        isa,
+        x=engine.array_of(contiguous(x)),
+        weight=engine.array_of(contiguous(weight)),
+        bias=engine.array_of(contiguous(bias)),
+        y=engine.array_of(result),
+        relu=params.relu,
+        threads=threads,
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.norm import reference
+from dcnn_fast.ops.torch_tools import has_tangent, in_transform, without_autocast
 from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
 
 
@@ -16,27 +17,34 @@ def response_norm(x: Tensor, norm: Norm) -> Tensor:
 
     norm: CrossMapNorm (a window of maps) or SameMapNorm (a spatial window in each map); both are clipped at the border
     without renormalising. Raises ValueError naming the argument. In a network, `block` does this fused. Source: facts.md 2.3.
+    Under torch.autocast it computes in x's dtype. Second derivatives, forward mode and torch.func's transforms work.
     """
     if x.ndim != 4:
         raise ValueError(f"x must have shape [N, C, H, W], got {list(x.shape)}")
     if not isinstance(norm, (CrossMapNorm, SameMapNorm)):
         raise ValueError(f"norm must be CrossMapNorm or SameMapNorm, got {norm!r}")
+    if in_transform() or has_tangent(x):  # which torch's operations all know
+        with without_autocast(x.device):
+            return reference.forward(x, norm)
     result: Tensor = _ResponseNorm.apply(x, norm)  # type: ignore[no-untyped-call]
     return result
 
 
 class _ResponseNorm(torch.autograd.Function):
+    """Keeps x alone; its backward is made of torch's operations, which can be differentiated again."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, norm: Norm) -> Tensor:
         ctx.save_for_backward(x)
         ctx.norm = norm
-        return reference.forward(x, norm)
+        with without_autocast(x.device):
+            return reference.forward(x, norm)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
-        return reference.backward(grad, x, ctx.norm), None
+        with without_autocast(x.device):
+            return reference.backward(grad, x, ctx.norm), None
 
 
 __all__ = ["response_norm"]

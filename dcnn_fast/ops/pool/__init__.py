@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dcnn_fast.ops.block.params import TIES, Ties
 from dcnn_fast.ops.pool import reference
+from dcnn_fast.ops.torch_tools import in_transform, no_forward_mode, refuse_tangents, without_autocast
 from dcnn_fast.spec import ROUNDINGS, Pool, Rounding
 
 
@@ -18,6 +19,8 @@ def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ti
     rounding "up" adds a last window that hangs over the right or bottom edge and ignores what lies outside; "down" drops
     it. ties: the gradient goes to "all" equal maxima (cuda-convnet) or to the "first" in row order (torch).
     Raises ValueError naming the argument. In a network, `block` does this fused. Source: facts.md 2.3.
+    Under torch.autocast it computes in x's dtype. Second derivatives, vmap and the reverse-mode transforms of torch.func work;
+    forward mode raises RuntimeError.
     """
     pool = Pool(size, stride)
     if x.ndim != 4:
@@ -27,22 +30,40 @@ def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ti
             raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
     if min(x.shape[2:]) < size:
         raise ValueError(f"x must be at least size {size} high and wide, got {list(x.shape)}")
-    result: Tensor = _MaxPool.apply(x, pool, rounding, ties)  # type: ignore[no-untyped-call]
+    refuse_tangents("max_pool", x)
+    function = _TransformedMaxPool if in_transform() else _MaxPool
+    result: Tensor = function.apply(x, pool, rounding, ties)  # type: ignore[no-untyped-call]
     return result
 
 
 class _MaxPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pool: Pool, rounding: Rounding, ties: Ties) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.arguments = pool, rounding, ties
-        return reference.forward(x, pool, rounding)
+    """Keeps x alone; its backward is made of torch's operations, which can be differentiated again."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def forward(x: Tensor, pool: Pool, rounding: Rounding, ties: Ties) -> Tensor:
+        with without_autocast(x.device):
+            return reference.forward(x, pool, rounding)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, *ctx.arguments = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
-        return reference.backward(grad, x, *ctx.arguments), None, None, None
+        with without_autocast(x.device):
+            return reference.backward(grad, x, *ctx.arguments), None, None, None
+
+
+class _TransformedMaxPool(_MaxPool):
+    """With a word about tangents that only a transform sees; torch.compile takes no function that has one."""
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(no_forward_mode("max_pool"))
 
 
 __all__ = ["max_pool"]

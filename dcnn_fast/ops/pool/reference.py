@@ -25,7 +25,7 @@ def backward(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding, ties: Lite
     """
     top = forward(x, pool, rounding)
     padded = _padded(x, pool, rounding)
-    result = torch.zeros_like(padded)
+    result = grad.new_zeros(padded.shape)
     taken = torch.zeros_like(top, dtype=torch.bool)
     for rows, cols in _taps(pool, top.shape[2], top.shape[3]):
         hit = padded[:, :, rows, cols] == top

@@ -8,12 +8,7 @@ from dcnn_fast import engine
 from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, laid_like
 
-# csrc/cpu/update.h
-_KINDS = {
-    (torch.float32, torch.float32): 0,
-    (torch.float64, torch.float64): 1,
-    (torch.bfloat16, torch.float32): 2,
-}
+_KINDS = ((torch.float32, torch.float32), (torch.float64, torch.float64), (torch.bfloat16, torch.float32))  # csrc/cpu/update.h
 
 
 class CpuUpdate(UpdateBackend):
@@ -34,12 +29,15 @@ class CpuUpdate(UpdateBackend):
     def update(self, params: UpdateParams, step: Step) -> None:
         """In place. A value's bits are its own, on any number of threads, and those of the reference."""
         laid = [laid_like(g, w) for g, w in zip(step.gradients, step.parameters, strict=True)]
-        columns = step.parameters, laid, step.increments, step.rates, step.momenta, step.decays
-        rows = [
-            (w.data_ptr(), g.data_ptr(), own.data_ptr(), w.numel(), rate, momentum, decay * rate)
-            for w, g, own, rate, momentum, decay in zip(*columns, strict=True)
-        ]
-        engine.load().update(rows, _KINDS[params.dtype, params.step_dtype], engine.threads())
+        engine.native.update(
+            parameters=[engine.array_of(tensor) for tensor in step.parameters],
+            gradients=[engine.array_of(tensor) for tensor in laid],
+            increments=[engine.array_of(tensor) for tensor in step.increments],
+            rates=step.rates,
+            momenta=step.momenta,
+            pulls=[decay * rate for decay, rate in zip(step.decays, step.rates, strict=True)],
+            threads=engine.threads(),
+        )
 
 
 BACKEND = CpuUpdate()

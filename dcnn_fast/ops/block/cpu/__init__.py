@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypedDict
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Prepared, Saved, Training, Work
-from dcnn_fast.ops.block.norms import kind_of, per_term
+from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
-from dcnn_fast.ops.block.whole import result_of, whole_images
+from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
@@ -25,19 +27,14 @@ PRECISIONS: tuple[Precision, ...] = ("ieee", "bf16", "bf16x3")
 
 @dataclass(frozen=True)
 class CpuPrepared(Prepared):
-    """The operands as they are: the engine packs the weights at each call (csrc/cpu/pack.h), into memory of its own."""
+    """The weights as the kernels of the instruction set that was in use read them: a copy, whatever becomes of the operands."""
 
-    params: BlockParams
-    operands: Operands
+    weights: engine.native.PackedWeights
     launches = None
 
     def run(self, work: Work) -> None:
         """Write every region's pieces to the work's outputs; the regions are spread over `engine.threads()` threads."""
-        of = self.operands
-        run(
-            engine.isa(), work.sources, work.regions, of.weight, of.bias, self.params, of.mean, of.scale, work.outputs,
-            engine.threads(),
-        )  # fmt: skip
+        run_packed(self.weights, work.sources, work.regions, work.outputs, engine.threads())
 
 
 class CpuBlock(BlockBackend):
@@ -67,15 +64,24 @@ class CpuBlock(BlockBackend):
         if engine.reason():
             return super().output_tile(size, stride, channels, filters, precision)
         known = precision if precision in PRECISIONS else "bf16"
-        return OutputTile(*engine.load().output_tile(engine.isa(), size, stride, channels, filters, PRECISIONS.index(known)))
+        return OutputTile(
+            *engine.native.output_tile(
+                engine.isa(), size=size, stride=stride, channels=channels, filters=filters, precision=known
+            )
+        )
 
     def prepare(self, params: BlockParams, operands: Operands) -> CpuPrepared:
-        """The operands as `CpuPrepared` has them."""
-        return CpuPrepared(params, operands)
+        """The operands packed, which of the same values is done once while the engine remembers them."""
+        block = _block(params, tuple(operands.mean), operands.scale, _norm_first(params))
+        laid = _operands(operands.weight, operands.bias)
+        return CpuPrepared(engine.native.packed_weights(engine.isa(), block, **laid, taps_only=False))
 
     def forward(self, params: BlockParams, operands: Operands, x: Tensor) -> Tensor:
         """One region per image: [N, F, H, W] in channels_last memory."""
-        return result_of(self.prepare(params, operands), params, x)
+        result = empty_channels_last(params.out_shape)
+        block, work = _whole_images(params, tuple(operands.mean), operands.scale, _norm_first(params))
+        _execute(engine.isa(), block, work, [x], operands.weight, operands.bias, [result], engine.threads())
+        return result
 
     def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
         """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
@@ -87,10 +93,10 @@ class CpuBlock(BlockBackend):
         result = empty_channels_last(params.out_shape)
         values = empty_channels_last(params.out_shape) if kept.values else None
         hits = empty_channels_last(params.out_shape, torch.int16) if kept.hits else None
-        run(
-            engine.isa(), [x], whole_images(params), operands.weight, operands.bias, params, operands.mean, operands.scale,
-            [result], engine.threads(), (hits, values),
-        )  # fmt: skip
+        block, work = _whole_images(
+            params, tuple(operands.mean), operands.scale, _norm_first(params) and values is None
+        )  # a norm's input is kept only where no pool follows it
+        _execute(engine.isa(), block, work, [x], operands.weight, operands.bias, [result], engine.threads(), (hits, values))
         return Training(result, values, hits)
 
     def backward(
@@ -141,33 +147,23 @@ def run(
 ) -> None:
     """Write every region's pieces to `outputs` (float32, channels_last), with one instruction set.
 
-    recorded: for whole images, where to write the pool's hits and the norm's input. The regions must have been checked
-    (`require_regions`): from here on there are only addresses.
+    recorded: for whole images, where to write the pool's hits and the norm's input.
     """
-    options = params.options
-    sources = [source.resolve_neg() for source in sources]
-    weight, in_channels_last = _laid(weight)
-    bias = None if bias is None else contiguous(bias)
-    table, pieces, stores = (t.contiguous() for t in (regions.regions, regions.pieces, regions.stores))
-    engine.load().block_regions(
-        isa,
-        [_source(source) for source in sources],
-        table.data_ptr(),
-        len(regions),
-        pieces.data_ptr(),
-        stores.data_ptr(),
-        [(output.data_ptr(), output.shape[0], output.shape[2], output.shape[3]) for output in outputs],
-        weight.data_ptr(),
-        _address(bias),
-        in_channels_last,
-        _sizes(params),
-        *_norm(options.norm),
-        options.order == "conv-norm-pool" and recorded[1] is None,  # its input is kept only where no pool follows it
-        PRECISIONS.index(options.precision),
-        list(mean) or [0.0] * params.channels,
-        scale,
-        *map(_address, recorded),
-        threads,
+    block = _block(params, tuple(mean), scale, _norm_first(params) and recorded[1] is None)
+    _execute(isa, block, _checked(block, sources, regions), sources, weight, bias, outputs, threads, recorded)
+
+
+def run_packed(
+    weights: engine.native.PackedWeights,
+    sources: Sequence[Tensor],
+    regions: RegionList,
+    outputs: Sequence[Tensor],
+    threads: int,
+) -> None:
+    """`run` with weights that were packed before."""
+    work = _checked(weights.block, sources, regions)
+    engine.native.block_regions(
+        weights, work, sources=_arrays(sources), outputs=_arrays(outputs), hits=None, values=None, threads=threads
     )
 
 
@@ -186,76 +182,100 @@ def run_backward(
     scale: float = 1.0,
 ) -> None:
     """Write the gradients of x, weight and bias to those of `wanted` that are not None, with one instruction set."""
-    options = params.options
-    x = x.resolve_neg()
-    kept = [None if tensor is None else channels_last(tensor) for tensor in (grad, values, hits)]
-    weight = contiguous(weight)
-    bias = None if bias is None else contiguous(bias)
-    for_input = _for_input(weight, params) if wanted[0] is not None else None
-    _, _, rows, cols = params.conv_shape
-    _, _, out_rows, out_cols = params.out_shape
-    engine.load().block_gradients(
+    laid_grad, laid_values, laid_hits = (_array(None if t is None else channels_last(t)) for t in (grad, values, hits))
+    grad_x, grad_weight, grad_bias = (_array(tensor) for tensor in wanted)
+    assert laid_grad is not None
+    engine.native.block_gradients(
         isa,
-        _source(x),
-        (params.images, params.height, params.width, options.padding, rows, cols, out_rows, out_cols),
-        _sizes(params),
-        *_norm(options.norm),
-        options.order == "conv-norm-pool",
-        PRECISIONS.index(options.precision),
-        options.ties == "first",
-        params.kept.again,
-        list(mean) or [0.0] * params.channels,
-        scale,
-        weight.data_ptr(),
-        _address(bias),
-        _address(for_input),
-        [_address(tensor) for tensor in kept],
-        [_address(tensor) for tensor in wanted],
-        threads,
+        _block(params, tuple(mean), scale, _norm_first(params)),
+        x=engine.array_of(x.resolve_neg()),
+        **_operands(weight, bias),
+        grad=laid_grad,
+        values=laid_values,
+        hits=laid_hits,
+        ties=params.options.ties,
+        grad_x=grad_x,
+        grad_weight=grad_weight,
+        grad_bias=grad_bias,
+        threads=threads,
     )
 
 
-def _for_input(weight: Tensor, params: BlockParams) -> Tensor:
-    """The filters that give the gradient of x from that of the convolution's outputs, at stride 1.
-
-    Pixel s * i + phase (padding counted) meets taps phase, phase + s, ... of the outputs i, i - 1, ...: [groups * s * s *
-    channels of a group, filters of a group, taps, taps], zeros for the taps that a phase lacks.
-    """
-    options = params.options
-    groups, stride = options.groups, options.stride
-    filters, channels, size, _ = weight.shape
-    if options.precision == "bf16":
-        weight = weight.bfloat16().float()
-    taps = -(-size // stride)
-    more = taps * stride - size
-    split = F.pad(weight, (0, more, 0, more)).view(groups, filters // groups, channels, taps, stride, taps, stride)
-    return split.flip(3, 5).permute(0, 4, 6, 2, 1, 3, 5).reshape(-1, filters // groups, taps, taps).contiguous()
+def _execute(
+    isa: str, block: engine.native.Block, work: engine.native.Regions, sources: Sequence[Tensor], weight: Tensor,
+    bias: Tensor | None, outputs: Sequence[Tensor], threads: int, recorded: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> None:  # fmt: skip
+    """`run` with what is known of it before its tensors are. With hits, every output is a sum over its taps."""
+    hits, values = (_array(tensor) for tensor in recorded)
+    weights = engine.native.packed_weights(isa, block, **_operands(weight, bias), taps_only=hits is not None)
+    engine.native.block_regions(
+        weights, work, sources=_arrays(sources), outputs=_arrays(outputs), hits=hits, values=values, threads=threads
+    )
 
 
-def _laid(weight: Tensor) -> tuple[Tensor, bool]:
-    """The filters in memory that the engine reads, their own where possible, and whether that is channels_last."""
-    if not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_neg():
-        return weight, True
-    return contiguous(weight), False
+@lru_cache(maxsize=256)
+def _block(params: BlockParams, mean: tuple[float, ...], scale: float, norm_first: bool) -> engine.native.Block:
+    """The engine's record of a block; of images and extents it says nothing."""
+    options, pool = params.options, params.options.pool or Pool(1, 1)
+    return engine.native.Block(
+        channels=params.channels, filters=params.filters, size=params.size, stride=options.stride, padding=options.padding,
+        groups=options.groups, rounding=options.rounding, pool=(pool.size, pool.stride), norm=_norm(options.norm),
+        norm_first=norm_first, precision=options.precision, mean=mean, scale=scale,
+    )  # fmt: skip
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _whole_images(
+    params: BlockParams, mean: tuple[float, ...], scale: float, norm_first: bool
+) -> tuple[engine.native.Block, engine.native.Regions]:
+    """The record of a block, and one region for each image; kept, as for small blocks they take longer than the products."""
+    made = _kept_whole_images if params.images <= _KEPT_IMAGES else _made_whole_images
+    return made(params, mean, scale, norm_first)
 
 
-def _sizes(params: BlockParams) -> tuple[int, ...]:
-    options = params.options
-    pool = options.pool or Pool(1, 1)
-    return params.channels, params.filters, params.size, options.stride, options.groups, pool.size, pool.stride
+def _made_whole_images(
+    params: BlockParams, mean: tuple[float, ...], scale: float, norm_first: bool
+) -> tuple[engine.native.Block, engine.native.Regions]:
+    block, table = _block(params, mean, scale, norm_first), whole_images(params)
+    shape = (params.images, params.height, params.width)
+    return block, engine.native.Regions(block, *table.arrays(), sources=[shape], outputs=table.outputs)
 
 
-def _source(source: Tensor) -> tuple[int, int, int, int, int, int]:
-    image, channel, row, col = source.stride()
-    return source.data_ptr(), int(source.dtype == torch.uint8), image, channel, row, col
+_KEPT_IMAGES = 1024  # of which the tables take a quarter of a megabyte
+_kept_whole_images = lru_cache(maxsize=128)(_made_whole_images)
 
 
-def _norm(norm: Norm | None) -> tuple[int, int, float, float, float]:
-    """(kind, size, scale per term, power, k)."""
+def _checked(block: engine.native.Block, sources: Sequence[Tensor], regions: RegionList) -> engine.native.Regions:
+    """The tables, which the engine copies. Raises ValueError where they do not fit the sources and outputs."""
+    shapes = [(images, rows, cols) for images, _, rows, cols in (source.shape for source in sources)]
+    return engine.native.Regions(block, *regions.arrays(), sources=shapes, outputs=regions.outputs)
+
+
+def _norm_first(params: BlockParams) -> bool:
+    return params.options.order == "conv-norm-pool"
+
+
+class _Operands(TypedDict):
+    weight: np.ndarray[Any, Any]
+    bias: np.ndarray[Any, Any] | None
+
+
+def _operands(weight: Tensor, bias: Tensor | None) -> _Operands:
+    """Filters and biases in memory that the engine reads, their own where possible."""
+    plain = not weight.is_neg() and (weight.is_contiguous() or weight.is_contiguous(memory_format=torch.channels_last))
+    weight = weight if plain else contiguous(weight)
+    return {"weight": engine.array_of(weight), "bias": None if bias is None else engine.array_of(contiguous(bias))}
+
+
+def _array(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
+    return None if tensor is None else engine.array_of(tensor)
+
+
+def _arrays(tensors: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
+    return [engine.array_of(tensor.resolve_neg()) for tensor in tensors]
+
+
+def _norm(norm: Norm | None) -> engine.native.Norm | None:
     if norm is None:
-        return kind_of(norm), 1, 0.0, 0.0, 1.0
-    return kind_of(norm), norm.size, per_term(norm), norm.power, norm.k if isinstance(norm, CrossMapNorm) else 1.0
+        return None
+    kind, k = ("cross_map", norm.k) if isinstance(norm, CrossMapNorm) else ("same_map", 1.0)
+    return engine.native.Norm(kind=kind, size=norm.size, scale=per_term(norm), power=norm.power, k=k)

@@ -1,0 +1,148 @@
+"""The C++ engine (csrc/python) as Python sees it; tests/test_engine_stub.py holds this to the compiled module.
+
+Arrays are numpy's, of exactly these types: a view of a tensor's memory, whose extents and strides the engine checks. What does
+not fit is a ValueError that names the argument.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+# (images, rows, columns) of a source or an output.
+_Shape = tuple[int, int, int]
+
+compiler: str
+sanitized: bool
+block_dtype: np.dtype[np.void]
+records: dict[str, np.dtype[np.void]]
+
+class Norm:
+    """A response norm; kind: cross_map or same_map. scale: of one term, the window's size already divided by."""
+
+    def __init__(self, *, kind: str, size: int, scale: float, power: float, k: float) -> None: ...
+
+class Block:
+    """conv, bias, ReLU, then pool and norm in either order. pool: (size, stride), (1, 1) for none. rounding: up or down.
+    precision: ieee, bf16 or bf16x3. Pixels enter as (pixel - mean) * scale; mean: one value a channel, or none.
+    """
+
+    def __init__(
+        self, *, channels: int, filters: int, size: int, stride: int, padding: int, groups: int, rounding: str,
+        pool: tuple[int, int], norm: Norm | None, norm_first: bool, precision: str, mean: Sequence[float], scale: float,
+    ) -> None: ...  # fmt: skip
+
+class Regions:
+    """A copy of tables of regions that keep the rules (`require_regions`) for a block, its sources and its outputs."""
+
+    def __init__(
+        self, block: Block, regions: NDArray[np.int64], pieces: NDArray[np.int64], stores: NDArray[np.int64], *,
+        sources: Sequence[_Shape], outputs: Sequence[_Shape],
+    ) -> None: ...  # fmt: skip
+
+class PackedWeights:
+    """A block's weights as an instruction set's kernels read them: a copy, which whoever made it owns. Threads and forked
+    children may use it; it cannot be pickled. weight: [filters, channels / groups, size, size], contiguous or in channels_last
+    memory. taps_only: every output a sum over its taps, as where hits are kept.
+    """
+
+    def __init__(
+        self, isa: str, block: Block, *, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, taps_only: bool
+    ) -> None: ...
+    @property
+    def block(self) -> Block: ...
+
+class TileShape:
+    """What a Triton program owns of a region (csrc/core/launch/tiles.h)."""
+
+    def __init__(self, *, height: int, width: int, flat: bool) -> None: ...
+
+class StripCutter:
+    """What cuts regions into strips for a tile of the CUDA C++ block (csrc/core/launch/strips.h)."""
+
+    def __init__(
+        self, *, outputs: int, ring: int, plane: int, fetched: int, span: int, steps: int, size: int, stride: int,
+        pool_size: int, pool_stride: int,
+    ) -> None: ...  # fmt: skip
+    def rows_of(self, arg0: int) -> int: ...
+
+class BlockShape:
+    """How a block's regions become programs, and what its maps take (csrc/core/launch/column.h). item: bytes of a value."""
+
+    @staticmethod
+    def tiles(shape: TileShape, *, filters: int, item: int) -> BlockShape: ...
+    @staticmethod
+    def strips(cutter: StripCutter, *, programs: int, filters: int, item: int) -> BlockShape: ...
+
+class ColumnTables:
+    """The tables of a column's launches, for one image after the other, laid out where the last one's lay
+    (csrc/core/launch/column.h).
+    """
+
+    def __init__(self, blocks: Sequence[BlockShape], again: bool) -> None: ...
+    def lay(
+        self, blocks: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Sequence[Sequence[int]]]],
+        source: Sequence[int],
+    ) -> tuple[int, int, int, list[int], bool]: ...  # fmt: skip
+    def write(self, to: NDArray[np.uint8], maps: int, last: int) -> None: ...
+    def places(self, block: int) -> list[tuple[int, int]]: ...
+
+def isas() -> list[str]: ...
+def refusals() -> dict[str, str]: ...
+def emulated_isas() -> list[str]: ...
+def features() -> dict[str, bool]: ...
+def has_bf16(isa: str) -> bool: ...
+def has_tiles(isa: str) -> bool: ...
+def peak(isa: str, rounds: int) -> float: ...
+def require_regions(
+    regions: NDArray[np.int64], pieces: NDArray[np.int64], stores: NDArray[np.int64], *, sources: Sequence[_Shape],
+    outputs: Sequence[_Shape], size: int, stride: int, padding: int, rounding: str, pool: tuple[int, int],
+) -> None: ...  # fmt: skip
+def plan(
+    blocks: NDArray[np.void], channels: int, window: int, round_up: bool, windows: NDArray[np.int64], plane: tuple[int, int],
+    macs_per_byte: float, always: bool,
+) -> tuple[
+    bool, NDArray[np.int64],
+    tuple[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[_Shape, ...]], ...],
+]: ...  # fmt: skip
+def output_tile(isa: str, *, size: int, stride: int, channels: int, filters: int, precision: str) -> tuple[int, int, float]: ...
+def patch_units(*, size: int, stride: int, span: int, steps: int, cols: int, rows: int) -> tuple[int, int]: ...
+def tiles(regions: NDArray[np.int64], shape: TileShape) -> NDArray[np.int64]: ...
+def strips(regions: NDArray[np.int64], pieces: NDArray[np.int64], cutter: StripCutter, blocks: int) -> NDArray[np.int64]: ...
+def window_offsets(
+    arg0: tuple[int, int], arg1: int, arg2: tuple[int, int], arg3: tuple[int, int], arg4: int
+) -> NDArray[np.int64]:
+    """(key, views, the most of a window's draws, the most of a crop's, grid)."""
+
+def bilinear_filter(arg0: int, arg1: int, arg2: int, arg3: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(size, target, first output, after the last)."""
+
+def cut_picture(
+    arg0: str, arg1: np.ndarray, arg2: tuple[int, int], arg3: tuple[int, int], arg4: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """(instruction set, pixels, resized to, origin, shape)."""
+
+def packed_weights(
+    isa: str, block: Block, *, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, taps_only: bool
+) -> PackedWeights: ...
+def block_regions(
+    weights: PackedWeights, regions: Regions, *, sources: Sequence[NDArray[np.float32] | NDArray[np.uint8]],
+    outputs: Sequence[NDArray[np.float32]], hits: NDArray[np.int16] | None, values: NDArray[np.float32] | None, threads: int,
+) -> None: ...  # fmt: skip
+def block_gradients(
+    isa: str, block: Block, *, x: NDArray[np.float32] | NDArray[np.uint8], weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None, grad: NDArray[np.float32], values: NDArray[np.float32] | None,
+    hits: NDArray[np.int16] | None, ties: str, grad_x: NDArray[np.float32] | None, grad_weight: NDArray[np.float32] | None,
+    grad_bias: NDArray[np.float32] | None, threads: int,
+) -> None: ...  # fmt: skip
+def linear(
+    isa: str, *, x: NDArray[np.float32] | NDArray[np.int16], weight: NDArray[np.float32] | NDArray[np.int16],
+    bias: NDArray[np.float32], y: NDArray[np.float32], relu: bool, threads: int,
+) -> None: ...  # fmt: skip
+def update(
+    *, parameters: Sequence[np.ndarray], gradients: Sequence[np.ndarray], increments: Sequence[np.ndarray],
+    rates: Sequence[float], momenta: Sequence[float], pulls: Sequence[float], threads: int,
+) -> None: ...  # fmt: skip
+def emulated_tile_product(
+    config: NDArray[np.uint8], a: NDArray[np.uint16], b: NDArray[np.uint16], c: NDArray[np.float32]
+) -> None: ...

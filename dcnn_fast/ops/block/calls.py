@@ -1,0 +1,90 @@
+"""What calls of `ops.block` say again and again, kept: options that were checked, operands that go with them, problems.
+
+The kernel of a small block takes a few microseconds, and to check the same arguments anew would take many times that. What is
+kept is keyed by all that decides it, and bounded; inside torch.compile, which sees through no cache, and for symbolic sizes
+everything is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.block.params import BlockOptions, BlockParams, Flat
+
+_CALLS, _OPERANDS, _PROBLEMS = 256, 256, 1024  # how many are kept; of operands, for each call
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The options of a call, as such and flat, and the operands that were found right for them (`signature`)."""
+
+    options: BlockOptions
+    flat: Flat
+    right: set[Hashable] = field(default_factory=set, repr=False)
+
+    def note(self, operands: Hashable) -> None:
+        """Remember that these operands are right."""
+        if len(self.right) >= _OPERANDS:
+            self.right.clear()
+        self.right.add(operands)
+
+
+def call_of(*options: Any) -> Call:
+    """The call with these options, in the order of `BlockOptions`. Raises ValueError as that does."""
+    if torch.compiler.is_compiling():
+        return _call(*options)
+    try:
+        return _kept_call(*options)
+    except TypeError:  # something that cannot be a key, which is wrong for an option
+        return _call(*options)
+
+
+def signature(x: Tensor, weight: Tensor, bias: Tensor | None, mean: Sequence[float], scale: float) -> Hashable | None:
+    """All that decides whether operands are right for a call's options; None where it cannot be kept."""
+    if torch.compiler.is_compiling():
+        return None
+    of_bias = None if bias is None else (bias.shape, bias.dtype, bias.device)
+    found = (x.shape, x.dtype, x.device, weight.shape, weight.dtype, weight.device, of_bias, len(mean), scale != 1)
+    try:
+        hash(found)
+    except TypeError:  # symbolic sizes
+        return None
+    return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem of whole images in the weights' dtype: that of the result, and that of the gradients."""
+
+    result: BlockParams
+    gradient: BlockParams
+
+
+def problem_of(x: Tensor, weight: Tensor, flat: Sequence[Any]) -> Problem:
+    """The problem that operands, with the options `flat`, pose."""
+    stride, padding, groups, rounding, pool, norm, values, order, ties, precision = flat
+    return _problem(
+        tuple(x.shape), tuple(weight.shape), weight.dtype, stride, padding, groups, rounding, tuple(pool), norm, tuple(values),
+        order, ties, precision,
+    )  # fmt: skip
+
+
+def _call(*options: Any) -> Call:
+    made = BlockOptions(*options)
+    return Call(made, made.flat())
+
+
+_kept_call = lru_cache(_CALLS, typed=True)(_call)  # typed: 1 is not True
+
+
+@lru_cache(_PROBLEMS)
+def _problem(x: tuple[int, int, int, int], weight: tuple[int, ...], dtype: torch.dtype, *flat: Any) -> Problem:
+    options = BlockOptions.from_flat(*flat)
+    result = BlockParams(*x, weight[0], weight[2], options, dtype, dtype, weight_dtype=dtype)
+    return Problem(result, replace(result, backward=True))

@@ -1,0 +1,407 @@
+"""Random calls of the compiled engine: right ones, and ones with wrong sizes, types, strides and tables.
+
+    python -m tests.fuzz.binding ENGINE PROGRESS FIRST LAST
+
+Loads the engine from the file ENGINE, makes the calls of seeds FIRST ... LAST - 1, writes each seed to the file PROGRESS before
+its call, and prints how many calls of each kind ran and were refused, as JSON. A refusal is a ValueError or a TypeError;
+anything else ends the program. Right calls must run; results of some are compared with the reference's. Memory around what is
+written to must stay as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+def load(path: str) -> Any:
+    """The engine in that file, which the package uses too."""
+    spec = importlib.util.spec_from_file_location("dcnn_fast._engine", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["dcnn_fast._engine"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+ENGINE = load(sys.argv[1])
+
+import torch  # noqa: E402 - the package is imported with that engine
+
+from dcnn_fast.ops.block import BlockOptions, BlockParams, reference  # noqa: E402
+from dcnn_fast.ops.block.backend import Operands, Work  # noqa: E402
+from dcnn_fast.ops.region import RegionList  # noqa: E402
+from dcnn_fast.ops.region import whole as whole_images  # noqa: E402
+from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm  # noqa: E402
+from tests.ops.random_tables import Tables, damaged, random_tables  # noqa: E402
+
+REFUSALS = (ValueError, TypeError)
+MARGIN = 64  # values around an array that is written to
+SIZES = (-(2**63), -1, 0, 1, 3, 17, 2**16, 2**31 - 1, 2**31, 2**40, 2**63 - 1, 2**64)
+WORDS = ("", "up", "ieee", "cross_map", "mmx", "\0", "x" * 1000)
+
+
+@dataclass
+class Call:
+    """A call in the making. `right` until something wrong is put into it."""
+
+    rng: np.random.Generator
+    right: bool = True
+    wrongness: float = 0.0  # how likely each of its values is a wrong one
+    buffers: list[np.ndarray] = field(default_factory=list)
+
+    def spoils(self) -> bool:
+        spoilt = bool(self.rng.random() < self.wrongness)
+        self.right &= not spoilt
+        return spoilt
+
+    def up_to(self, least: int, most: int) -> int:
+        return int(self.rng.integers(least, most + 1))
+
+    def size(self, value: int) -> Any:
+        if not self.spoils():
+            return value
+        choice = self.up_to(0, len(SIZES) + 2)
+        return (*SIZES, None, 1.5, "3")[choice]
+
+    def word(self, value: str) -> Any:
+        return WORDS[self.up_to(0, len(WORDS) - 1)] if self.spoils() else value
+
+    def array(self, shape: tuple[int, ...], dtype: Any = np.float32, order: tuple[int, ...] | None = None) -> Any:
+        """Random values between margins that `untouched` looks at. order: the axes from the outermost in memory on."""
+        axes = order or tuple(range(len(shape)))
+        count = int(np.prod(shape))
+        buffer = np.full(count + 2 * MARGIN, 77, dtype)
+        inside = buffer[MARGIN : MARGIN + count]
+        inside[:] = self.rng.integers(0, 100, count) if np.dtype(dtype).kind in "iu" else self.rng.standard_normal(count)
+        self.buffers.append(buffer)
+        array = inside.reshape([shape[axis] for axis in axes]).transpose(np.argsort(axes))
+        return self.spoilt(array) if self.spoils() else array
+
+    def last(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
+        return self.array(shape, dtype, (0, 2, 3, 1))
+
+    def maybe(self, array: Any) -> Any:
+        """The array or None, which is right or not as the others decide."""
+        return array if self.rng.random() < 0.5 else None
+
+    def spoilt(self, array: np.ndarray) -> Any:
+        array = np.atleast_1d(array)
+        misaligned = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        readable = array.view()
+        readable.flags.writeable = False
+        huge = np.broadcast_to(np.zeros(1, array.dtype), (*array.shape[:-2], 2**20, 2**20)) if array.ndim > 1 else array[:0]
+        choices: list[Any] = [
+            None, array.tolist(), array.astype(np.float64), array.astype(np.int8), array.astype(array.dtype.newbyteorder()),
+            misaligned, readable, array[..., :-1], array[..., ::-1], array[:0], array.T, array.reshape(-1), array[None], huge,
+            np.repeat(array, 2, -1)[..., ::2], np.broadcast_to(array[..., :1], array.shape),
+            np.concatenate([array, array[:1]]),
+        ]  # fmt: skip
+        return choices[self.up_to(0, len(choices) - 1)]
+
+    def untouched(self) -> bool:
+        return all((buffer[:MARGIN] == 77).all() and (buffer[-MARGIN:] == 77).all() for buffer in self.buffers)
+
+
+def _isa(engine: Any, call: Call) -> Any:
+    names = [*engine.isas(), *engine.emulated_isas()]
+    return call.word(names[call.up_to(0, len(names) - 1)])
+
+
+def _norm(engine: Any, call: Call) -> tuple[Any, Any]:
+    """The engine's record and the spec's."""
+    if call.rng.random() < 0.3:
+        return None, None
+    kind, size = ("cross_map", "same_map")[call.up_to(0, 1)], call.up_to(1, 5)
+    spec = CrossMapNorm(size, 0.1 * size) if kind == "cross_map" else SameMapNorm(size, 0.1 * size**2)
+    return engine.Norm(kind=call.word(kind), size=call.size(size), scale=0.1, power=0.75, k=1.0), spec
+
+
+def _block(engine: Any, call: Call, tables: Any, precision: str) -> tuple[Any, dict[str, Any]]:
+    groups = call.up_to(1, 3)
+    fields = {
+        "channels": groups * call.up_to(1, 5), "filters": groups * call.up_to(1, 9), "size": tables.size,
+        "stride": tables.stride, "padding": tables.padding, "groups": groups, "rounding": tables.rounding, "pool": tables.pool,
+        "precision": precision, "norm_first": bool(call.up_to(0, 1)), "scale": 0.5,
+    }  # fmt: skip
+    norm, spec = _norm(engine, call)
+    mean = [float(c) for c in range(fields["channels"])] if call.up_to(0, 1) else []
+    given = {
+        name: value
+        if name in ("pool", "norm_first", "scale")
+        else call.word(value)
+        if isinstance(value, str)
+        else call.size(value)
+        for name, value in fields.items()
+    }
+    if call.spoils():
+        given["pool"] = (call.size(1), call.size(1))
+    if call.spoils():
+        mean = [0.0] * call.up_to(0, 9)
+    return engine.Block(**given, norm=norm, mean=mean), {**fields, "mean": mean, "norm": spec}
+
+
+def _precision(engine: Any, call: Call, isa: Any) -> str:
+    known = ["ieee", "bf16"]
+    if isa in engine.isas() + engine.emulated_isas() and engine.has_tiles(isa):
+        known.append("bf16x3")
+    return known[call.up_to(0, len(known) - 1)]
+
+
+def _source(call: Call, shape: tuple[int, ...], dtype: Any) -> Any:
+    """In one of several orders in memory, or with gaps."""
+    order = ((0, 1, 2, 3), (0, 2, 3, 1), (3, 1, 0, 2))[call.up_to(0, 2)]
+    if call.rng.random() < 0.2:
+        images, channels, rows, cols = shape
+        return (
+            call.array((images, channels, rows, 2 * cols), dtype, order)[..., ::2]
+            if not call.wrongness
+            else call.array(shape, dtype)
+        )
+    return call.array(shape, dtype, order)
+
+
+def regions(engine: Any, call: Call) -> None:
+    """Tables, a block, weights and the call that executes them."""
+    tables = right = random_tables(call.rng)
+    if call.spoils():
+        tables = damaged(call.rng, right)
+    isa = _isa(engine, call)
+    block, fields = _block(engine, call, right, _precision(engine, call, isa))
+    channels, filters, groups = fields["channels"], fields["filters"], fields["groups"]
+    shape = (filters, channels // groups, right.size, right.size)
+    weight = call.array(shape, np.float32, ((0, 1, 2, 3), (0, 2, 3, 1))[call.up_to(0, 1)])
+    bias = call.maybe(call.array((filters,)))
+    work = engine.Regions(block, tables.regions, tables.pieces, tables.stores, sources=tables.sources, outputs=tables.outputs)
+    dtype = (np.float32, np.uint8)[call.up_to(0, 1)]
+    sources = [_source(call, (images, channels, rows, cols), dtype) for images, rows, cols in right.sources]
+    outputs = [call.last((images, filters, rows, cols)) for images, rows, cols in right.outputs]
+    hits = values = None
+    if call.spoils():
+        hits, values = call.maybe(call.last((2, filters, 3, 3), np.int16)), call.maybe(call.last((2, filters, 3, 3)))
+    packing = (engine.PackedWeights, engine.packed_weights)[call.up_to(0, 1)]
+    weights = packing(isa, block, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)))
+    if not call.right:
+        engine.block_regions(
+            weights, work, sources=sources, outputs=outputs, hits=hits, values=values, threads=call.size(call.up_to(1, 3))
+        )
+        return
+    for output in outputs:
+        output[...] = np.nan
+    engine.block_regions(weights, work, sources=sources, outputs=outputs, hits=None, values=None, threads=call.up_to(1, 3))
+    if call.rng.random() < 0.1:
+        _require_agreement(right, fields, sources, weight, bias, outputs)
+    for given in (sources, outputs):
+        for i, array in enumerate(given):
+            for wrong in _wrong(array):
+                changed = [*given[:i], wrong, *given[i + 1 :]]
+                arrays = (
+                    {"sources": changed, "outputs": outputs} if given is sources else {"sources": sources, "outputs": changed}
+                )
+                with _refused():
+                    engine.block_regions(weights, work, **arrays, hits=None, values=None, threads=1)
+    for wrong in _wrong(weight):
+        with _refused():
+            packing(isa, block, weight=wrong, bias=bias, taps_only=False)
+
+
+def _wrong(array: np.ndarray) -> list[np.ndarray]:
+    """What cannot stand for an array of four axes: too small, or of another kind."""
+    smaller = [array[tuple(slice(-1 if axis == cut else None) for axis in range(4))] for cut in range(4)]
+    return [*smaller, array[0], array.astype(np.float64)]
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Only a refusal is right inside: an engine that runs has not looked at what it was given."""
+    try:
+        yield
+    except REFUSALS:
+        return
+    raise AssertionError("a wrong call ran")
+
+
+def whole(engine: Any, call: Call) -> None:
+    """A training forward of whole images and the gradients."""
+    shape = random_tables(call.rng)
+    isa = _isa(engine, call)
+    block, fields = _block(engine, call, shape, ("ieee", "bf16")[call.up_to(0, 1)])
+    channels, filters, groups = fields["channels"], fields["filters"], fields["groups"]
+    least = shape.size + (shape.pool[0] - 1) * shape.stride  # of which a pool's window is made
+    images, rows, cols = call.up_to(0, 3), call.up_to(least, least + 7), call.up_to(least, least + 7)
+    table = whole_images(
+        images, rows, cols, size=shape.size, stride=shape.stride, padding=shape.padding, rounding=shape.rounding,  # type: ignore[arg-type]
+        pool=Pool(*shape.pool),
+    )  # fmt: skip
+    ((_, out_rows, out_cols),) = table.outputs
+    x = _source(call, (images, channels, rows, cols), (np.float32, np.uint8)[call.up_to(0, 1)])
+    weight, bias = call.array((filters, channels // groups, shape.size, shape.size)), call.maybe(call.array((filters,)))
+    kept = (images, filters, out_rows, out_cols)
+    result, values, hits = call.last(kept), call.last(kept), call.last(kept, np.int16)
+    work = engine.Regions(block, *table.arrays(), sources=[(images, rows, cols)], outputs=table.outputs)
+    weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=True)
+    engine.block_regions(weights, work, sources=[x], outputs=[result], hits=hits, values=values, threads=call.up_to(1, 3))
+    given = call.up_to(0, 2)  # both kept, neither, or only one of them, which is right where it is all that is needed
+    if given == 2:
+        call.right = False
+        values, hits = (values, None) if call.up_to(0, 1) else (None, hits)
+    elif given == 1:
+        values = hits = None
+    engine.block_gradients(
+        isa, block, x=x, weight=weight, bias=bias, grad=call.last(kept), values=values, hits=hits,
+        ties=call.word(("all", "first")[call.up_to(0, 1)]), grad_x=call.maybe(call.last((images, channels, rows, cols))),
+        grad_weight=call.maybe(call.last((filters, channels // groups, shape.size, shape.size))),
+        grad_bias=call.maybe(call.array((filters,))), threads=call.size(call.up_to(1, 3)),
+    )  # fmt: skip
+
+
+def linear(engine: Any, call: Call) -> None:
+    isa = _isa(engine, call)
+    bf16 = isa in engine.isas() + engine.emulated_isas() and engine.has_bf16(isa) and bool(call.up_to(0, 1))
+    rows, inputs, outputs = call.up_to(0, 70), call.up_to(0, 90), call.up_to(0, 60)
+    dtype = np.int16 if bf16 else np.float32
+    x, weight, bias = call.array((rows, inputs), dtype), call.array((outputs, inputs), dtype), call.array((outputs,))
+    y = call.array((rows, outputs))
+    engine.linear(isa, x=x, weight=weight, bias=bias, y=y, relu=False, threads=call.size(call.up_to(1, 3)))
+    if call.right and not bf16:
+        np.testing.assert_allclose(y, x.astype(np.float64) @ weight.T.astype(np.float64) + bias, rtol=1e-4, atol=1e-3)
+
+
+def update(engine: Any, call: Call) -> None:
+    dtype, step = ((np.float32, np.float32), (np.float64, np.float64), (np.int16, np.float32))[call.up_to(0, 2)]
+    shapes = [tuple(int(n) for n in call.rng.integers(0, 9, call.up_to(0, 4))) for _ in range(call.up_to(0, 3))]
+    orders = [tuple(int(axis) for axis in call.rng.permutation(len(shape))) for shape in shapes]
+    arrays = [
+        [call.array(shape, of, order) for shape, order in zip(shapes, orders, strict=True)] for of in (dtype, dtype, step)
+    ]
+    numbers = [[0.5] * (len(shapes) + (1 if call.spoils() else 0)) for _ in range(3)]
+    before = [np.array(each, copy=True) for each in arrays[0]] if call.right and dtype != np.int16 else None
+    steps = [np.array(each, copy=True) for each in arrays[2]] if before is not None else []
+    engine.update(
+        parameters=arrays[0], gradients=arrays[1], increments=arrays[2], rates=numbers[0], momenta=numbers[1], pulls=numbers[2],
+        threads=call.size(call.up_to(1, 3)),
+    )  # fmt: skip
+    for was, weight, gradient, old in zip(before or (), *arrays[:2], steps, strict=True) if before else ():
+        np.testing.assert_allclose(weight, was + 0.5 * old - 0.5 * gradient - 0.5 * was, rtol=1e-5, atol=1e-5)
+
+
+def plan(engine: Any, call: Call) -> None:
+    blocks = np.zeros(call.up_to(1, 3), engine.block_dtype)
+    for row in blocks:
+        size, pool = call.up_to(1, 5), call.up_to(1, 3)
+        fields = {
+            "filters": 4, "size": size, "stride": call.up_to(1, size), "padding": call.up_to(0, size - 1), "groups": 1,
+            "pool_size": pool, "pool_stride": call.up_to(1, pool), "norm_size": call.up_to(1, 3),
+            "norm_first": call.up_to(0, 1), "tile_side": call.up_to(1, 4), "tile_size": size,
+        }  # fmt: skip
+        for name, value in fields.items():
+            row[name] = SIZES[call.up_to(0, len(SIZES) - 2)] if call.spoils() else value
+        row["tile_macs"] = float(size * size)
+    call.right = False  # the blocks may be too large for the window
+    windows = call.rng.integers(0, 40, (call.up_to(0, 12), 2))
+    if call.spoils() and windows.size:
+        windows.reshape(-1)[call.up_to(0, windows.size - 1)] = SIZES[call.up_to(0, len(SIZES) - 2)]
+    engine.plan(
+        call.spoilt(blocks) if call.spoils() else blocks, call.size(3), call.size(call.up_to(1, 60)), True,
+        call.spoilt(windows) if call.spoils() else windows, (call.size(60), call.size(50)), 9.0, bool(call.up_to(0, 1)),
+    )  # fmt: skip
+
+
+def small(engine: Any, call: Call) -> None:
+    """Calls of a few numbers."""
+    isa = _isa(engine, call)
+    engine.output_tile(
+        isa, size=call.size(5), stride=call.size(1), channels=call.size(64), filters=call.size(64), precision=call.word("ieee")
+    )
+    engine.peak(isa, 1000 if call.right else SIZES[call.up_to(0, 4)])
+    engine.has_bf16(isa)
+    engine.has_tiles(isa)
+
+
+def tile_product(engine: Any, call: Call) -> None:
+    if not engine.emulated_isas():
+        return
+    config = call.array((64,), np.uint8)
+    call.right = False  # most configurations fault
+    a, b = call.array((16, 32), np.uint16), call.array((16, 32), np.uint16)
+    with contextlib.suppress(RuntimeError):  # where a processor would fault
+        engine.emulated_tile_product(config, a, b, call.array((16, 16)))
+
+
+KINDS: tuple[Callable[[Any, Call], None], ...] = (regions, regions, whole, linear, update, plan, small, tile_product)
+
+
+def _require_agreement(
+    tables: Tables, fields: dict[str, Any], sources: list[np.ndarray], weight: np.ndarray, bias: np.ndarray | None,
+    outputs: list[np.ndarray],
+) -> None:  # fmt: skip
+    """Results are the reference's in float64, where they are stored once."""
+    options = BlockOptions(
+        fields["stride"], fields["padding"], fields["groups"], fields["rounding"], Pool(*fields["pool"]), fields["norm"],
+        "conv-norm-pool" if fields["norm_first"] else "conv-pool-norm", "all", fields["precision"],
+    )  # fmt: skip
+    params = BlockParams(
+        1, fields["channels"], 1, 1, fields["filters"], fields["size"], options, torch.float64, torch.float64,
+        weight_dtype=torch.float64,
+    )  # fmt: skip
+    matrices = (torch.from_numpy(matrix) for matrix in (tables.regions, tables.pieces, tables.stores))
+    regions = RegionList(*matrices, tuple(tables.outputs))
+    expected = [torch.full(output.shape, torch.nan, dtype=torch.float64) for output in outputs]
+    pixels = [torch.from_numpy(np.ascontiguousarray(source)).double() for source in sources]
+    laid = torch.from_numpy(np.ascontiguousarray(weight)).double(), None if bias is None else torch.from_numpy(bias).double()
+    reference.run(params, Operands(*laid, fields["mean"], fields["scale"]), Work(pixels, regions, expected))
+    for output, theirs, times in zip(outputs, expected, _stored(tables), strict=True):
+        once = np.broadcast_to((times == 1)[:, None], output.shape)
+        largest = float(np.abs(theirs.numpy()[once]).max(initial=1.0))
+        np.testing.assert_allclose(output[once], theirs.numpy()[once], rtol=0, atol=1e-3 * largest)
+        assert np.isnan(output[np.broadcast_to((times == 0)[:, None], output.shape)]).all()
+
+
+def _stored(tables: Tables) -> list[np.ndarray]:
+    """How often each place of every output is stored to, [images, rows, cols]."""
+    times = [np.zeros(shape, int) for shape in tables.outputs]
+    for *_, first, count in tables.regions.tolist():
+        for *_, start, number in tables.pieces[first : first + count].tolist():
+            for _, _, height, width, output, image, top, left in tables.stores[start : start + number].tolist():
+                times[output][image, top : top + height, left : left + width] += 1
+    return times
+
+
+def run(engine: Any, seed: int) -> tuple[str, bool]:
+    """The kind of the call, and whether it ran; otherwise it was refused."""
+    rng = np.random.default_rng(seed)
+    make = KINDS[seed % len(KINDS)]
+    call = Call(rng, wrongness=float(rng.choice([0.0, 0.02, 0.1])))
+    try:
+        make(engine, call)
+    except REFUSALS as refusal:
+        assert not call.right, f"a right call was refused: {refusal}"
+        assert call.untouched(), "memory around an array was written to"
+        return make.__name__, False
+    assert call.untouched(), "memory around an array was written to"
+    return make.__name__, True
+
+
+def main() -> None:
+    progress, first, last = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    torch.set_num_threads(1)
+    counts = Counter[str]()
+    with open(progress, "w") as file:
+        for seed in range(first, last):
+            os.pwrite(file.fileno(), f"{seed:12}\n".encode(), 0)
+            kind, ran = run(ENGINE, seed)
+            counts[f"{kind} {'ran' if ran else 'refused'}"] += 1
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()
