@@ -52,6 +52,29 @@ class PackedWeights:
     @property
     def block(self) -> Block: ...
 
+class RegionGeometry:
+    """A convolution, and the pool that follows: (1, 1) for none. rounding: up or down."""
+
+    def __init__(self, *, size: int, stride: int, padding: int, rounding: str, pool: tuple[int, int]) -> None: ...
+
+class ColumnRegions:
+    """The regions of a column's blocks. blocks: tables of regions, pieces and stores of each, which are copied, and the shapes
+    of its outputs.
+    """
+
+    def __init__(
+        self, blocks: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Sequence[_Shape]]]
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def tables(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[_Shape, ...]]:
+        """In the memory that they have here."""
+
+    def outputs(self, block: int) -> list[_Shape]:
+        """The shapes alone."""
+
+    def require(self, geometries: Sequence[RegionGeometry], plane: _Shape) -> None:
+        """Raises ValueError as `require_regions` does for the first block whose regions leave what they take from or go to."""
+
 class TileShape:
     """What a Triton program owns of a region (csrc/core/launch/tiles.h)."""
 
@@ -80,10 +103,11 @@ class ColumnTables:
     """
 
     def __init__(self, blocks: Sequence[BlockShape], again: bool) -> None: ...
-    def lay(
-        self, blocks: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Sequence[Sequence[int]]]],
-        source: Sequence[int],
-    ) -> tuple[int, int, int, list[int], bool]: ...  # fmt: skip
+    def lay(self, regions: ColumnRegions, source: Sequence[int]) -> tuple[int, int, int, list[int], bool]:
+        """Bytes of the tables, of all maps but the last block's, and of those; each block's programs; whether tables moved.
+        source: of block 1, its address and the strides of image, row, column and channel.
+        """
+
     def write(self, to: NDArray[np.uint8], maps: int, last: int) -> None: ...
     def places(self, block: int) -> list[tuple[int, int]]: ...
 
@@ -99,12 +123,15 @@ def require_regions(
     outputs: Sequence[_Shape], size: int, stride: int, padding: int, rounding: str, pool: tuple[int, int],
 ) -> None: ...  # fmt: skip
 def plan(
-    blocks: NDArray[np.void], channels: int, window: int, round_up: bool, windows: NDArray[np.int64], plane: tuple[int, int],
-    macs_per_byte: float, always: bool,
-) -> tuple[
-    bool, NDArray[np.int64],
-    tuple[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[_Shape, ...]], ...],
-]: ...  # fmt: skip
+    blocks: NDArray[np.void],
+    channels: int,
+    window: int,
+    round_up: bool,
+    windows: NDArray[np.int64],
+    plane: tuple[int, int],
+    macs_per_byte: float,
+    always: bool,
+) -> tuple[bool, NDArray[np.int64], ColumnRegions]: ...
 def output_tile(isa: str, *, size: int, stride: int, channels: int, filters: int, precision: str) -> tuple[int, int, float]: ...
 def patch_units(*, size: int, stride: int, span: int, steps: int, cols: int, rows: int) -> tuple[int, int]: ...
 def tiles(regions: NDArray[np.int64], shape: TileShape) -> NDArray[np.int64]: ...

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "column_regions.h"
 #include "core/launch/column.h"
 
 namespace py = pybind11;
@@ -129,33 +130,26 @@ BlockShape with_strips(const std::shared_ptr<StripCutter>& cutter, int64_t progr
   return {cutter, {}, programs, filters, item};
 }
 
-// What a column's regions are laid out to: the tables that they lie in are kept until the next ones come.
-class ColumnTablesOfArrays {
+// What a column's regions are laid out to, and whether they have been.
+class HeldTables {
  public:
-  ColumnTablesOfArrays(const std::vector<BlockShape>& blocks, bool again) : shapes_(blocks), tables_(blocks, again) {}
+  HeldTables(const std::vector<BlockShape>& blocks, bool again) : shapes_(blocks), tables_(blocks, again) {}
 
-  // blocks: regions, pieces, stores and outputs of each; source: address and the strides of image, row, column and channel.
-  py::tuple lay(const std::vector<std::tuple<Matrix, Matrix, Matrix, std::vector<std::array<int64_t, 3>>>>& blocks,
-                const std::array<int64_t, 5>& source) {
+  // source: address and the strides of image, row, column and channel.
+  py::tuple lay(const HeldRegions& regions, const std::array<int64_t, 5>& source) {
     laid_ = false;
-    std::vector<BlockRegions> found;
-    for (size_t i = 0; i < blocks.size(); ++i) {
-      const auto& [regions, pieces, stores, outputs] = blocks[i];
-      const auto [r, region_count] = rows_in<RegionRow>(regions, "regions");
-      const auto [p, piece_count] = rows_in<PieceRow>(pieces, "pieces");
-      const auto [s, store_count] = rows_in<StoreRow>(stores, "stores");
-      require_extents(r, region_count);
-      if (i < shapes_.size() && shapes_[i].strips != nullptr) {
-        require_pieces(r, region_count, p, piece_count, shapes_[i].strips->shape().pool_stride);
-      }
-      found.push_back({r, region_count, p, piece_count, s, store_count, outputs});
-    }
     Layout layout;
     {
       const py::gil_scoped_release unlocked;
-      layout = tables_.lay(found, {source[0], source[1], source[2], source[3], source[4]});
+      for (size_t i = 0; i < regions.blocks->size(); ++i) {
+        const BlockTables& r = (*regions.blocks)[i];
+        require_extents(r.regions.data(), r.regions.size());
+        if (i < shapes_.size() && shapes_[i].strips != nullptr) {
+          require_pieces(r.regions.data(), r.regions.size(), r.pieces.data(), r.pieces.size(), shapes_[i].strips->shape().pool_stride);
+        }
+      }
+      layout = tables_.lay(regions.blocks, {source[0], source[1], source[2], source[3], source[4]});
     }
-    kept_ = blocks;
     bytes_ = layout.tables;
     laid_ = true;
     return py::make_tuple(layout.tables, layout.maps, layout.last, layout.programs, layout.moved);
@@ -178,7 +172,6 @@ class ColumnTablesOfArrays {
  private:
   std::vector<BlockShape> shapes_;
   ColumnTables tables_;
-  std::vector<std::tuple<Matrix, Matrix, Matrix, std::vector<std::array<int64_t, 3>>>> kept_;
   int64_t bytes_ = 0;
   bool laid_ = false;
 };
@@ -198,11 +191,11 @@ void bind_launch(py::module_& m) {
   py::class_<BlockShape>(m, "BlockShape")
       .def_static("tiles", &with_tiles, "shape"_a, py::kw_only(), "filters"_a, "item"_a)
       .def_static("strips", &with_strips, "cutter"_a, py::kw_only(), "programs"_a, "filters"_a, "item"_a);
-  py::class_<ColumnTablesOfArrays>(m, "ColumnTables")
+  py::class_<HeldTables>(m, "ColumnTables")
       .def(py::init<const std::vector<BlockShape>&, bool>(), "blocks"_a, "again"_a)
-      .def("lay", &ColumnTablesOfArrays::lay, "blocks"_a, "source"_a)
-      .def("write", &ColumnTablesOfArrays::write, py::arg("to").noconvert(), "maps"_a, "last"_a)
-      .def("places", &ColumnTablesOfArrays::places, "block"_a);
+      .def("lay", &HeldTables::lay, "regions"_a, "source"_a)
+      .def("write", &HeldTables::write, py::arg("to").noconvert(), "maps"_a, "last"_a)
+      .def("places", &HeldTables::places, "block"_a);
   m.def("patch_units", [](int64_t size, int64_t stride, int64_t span, int64_t steps, int64_t cols, int64_t rows) {
         require_positive("strips", {{"size", size}, {"stride", stride}, {"span", span}, {"steps", steps}, {"cols", cols}, {"rows", rows}});
         const StripShape shape{0, 0, 0, 0, span, steps, size, stride, 0, 0};

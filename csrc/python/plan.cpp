@@ -1,4 +1,4 @@
-// Plans for Python: a column's blocks and windows as arrays in, the tables of all blocks out, without a copy of them.
+// Plans for Python: a column's blocks and windows as arrays in, the regions of all blocks out.
 #include "core/plan/plan.h"
 
 #include <pybind11/numpy.h>
@@ -13,6 +13,7 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "block_spec.h"
+#include "column_regions.h"
 #include "plain_arithmetic.h"
 #include "run.h"
 
@@ -22,29 +23,8 @@ namespace dcnn {
 
 namespace {
 
-// The rows as an int64 matrix, whose memory is freed with it.
-template <typename Row>
-py::array matrix(std::vector<Row>&& rows) {
-  constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
-  auto owned = std::make_unique<std::vector<Row>>(std::move(rows));
-  const auto count = static_cast<py::ssize_t>(owned->size());
-  const auto* data = reinterpret_cast<const int64_t*>(owned->data());
-  const py::capsule free(owned.get(), [](void* vector) { delete static_cast<std::vector<Row>*>(vector); });
-  owned.release();
-  return py::array_t<int64_t>({count, kFields}, data, free);
-}
-
-py::tuple tables_of(BlockTables&& block) {
-  py::tuple outputs(block.outputs.size());
-  for (size_t i = 0; i < block.outputs.size(); ++i) {
-    const OutputShape& shape = block.outputs[i];
-    outputs[i] = py::make_tuple(shape.images, shape.rows, shape.cols);
-  }
-  return py::make_tuple(matrix(std::move(block.regions)), matrix(std::move(block.pieces)), matrix(std::move(block.stores)), outputs);
-}
-
 // blocks: rows of block_dtype; windows: [n, 2], (top, left) of each; plane: rows and columns. Returns whether any windows share, which
-// distinct window each is, and for each block its tables of regions, pieces and stores and the shapes of its outputs.
+// distinct window each is, and the regions of all blocks.
 py::tuple plan(const py::array_t<BlockRow, py::array::c_style>& blocks, int64_t channels, int64_t window, bool round_up,
                const py::array_t<int64_t, py::array::c_style>& windows, const std::pair<int64_t, int64_t>& plane, double macs_per_byte,
                bool always) {
@@ -60,10 +40,8 @@ py::tuple plan(const py::array_t<BlockRow, py::array::c_style>& blocks, int64_t 
     const PlainArithmetic plain;
     made = plan_of(column, places, {plane.first, plane.second}, {macs_per_byte, always});
   }
-  py::tuple tables(made.blocks.size());
-  for (size_t i = 0; i < made.blocks.size(); ++i) tables[i] = tables_of(std::move(made.blocks[i]));
   return py::make_tuple(made.shares, py::array_t<int64_t>(static_cast<py::ssize_t>(made.window_of.size()), made.window_of.data()),
-                        tables);
+                        HeldRegions{std::make_shared<ColumnRegions>(std::move(made.blocks))});
 }
 
 // channels, filters: of one group. Returns side, size and multiply-adds, as OutputTile of dcnn_fast/ops/block/params.py.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -20,9 +21,13 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops import region_rules
+from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.records import PIECE, REGION, STORE
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.spec import Pool, Rounding, window_count
+
+if TYPE_CHECKING:
+    from dcnn_fast import _engine as native
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,44 @@ class RegionList:
         """Convolution outputs computed per filter, over all regions."""
         rows = self.rows()
         return int((rows["rows"] * rows["cols"]).sum())
+
+
+class ColumnRegions(Sequence[RegionList]):
+    """The regions of a column's blocks in the engine's memory, as a sequence of one RegionList a block.
+
+    Lists are made when one is asked for, and share that memory; pickled, they are a tuple of lists.
+    """
+
+    def __init__(self, held: native.ColumnRegions) -> None:
+        self.held = held
+
+    @overload
+    def __getitem__(self, index: int) -> RegionList: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RegionList]: ...
+    def __getitem__(self, index: int | slice) -> RegionList | Sequence[RegionList]:
+        return self._lists[index]
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __reduce__(self) -> tuple[type[tuple[RegionList, ...]], tuple[tuple[RegionList, ...]]]:
+        return tuple, (self._lists,)
+
+    @computed_once
+    def _lists(self) -> tuple[RegionList, ...]:
+        made = (self.held.tables(block) for block in range(len(self.held)))
+        return tuple(
+            RegionList(torch.from_numpy(regions), torch.from_numpy(pieces), torch.from_numpy(stores), outputs)
+            for regions, pieces, stores, outputs in made
+        )
+
+
+def held(regions: Sequence[RegionList]) -> native.ColumnRegions:
+    """A column's regions, one list a block, in the engine's memory: a copy, but of those that are there already."""
+    if isinstance(regions, ColumnRegions):
+        return regions.held
+    return engine.native.ColumnRegions([(*of.arrays(), of.outputs) for of in regions])
 
 
 def whole(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ class ColumnPlan:
     """
 
     name: str
-    blocks: tuple[RegionList, ...]
+    blocks: Sequence[RegionList]
     window_of: np.ndarray
 
 

@@ -9,12 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import torch
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.ops.region import RegionList
+from dcnn_fast.ops.region import ColumnRegions
 from dcnn_fast.plan.brute import ColumnPlan, brute_force
 from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
 from dcnn_fast.spec import Column, Pool, SameMapNorm
@@ -60,14 +59,10 @@ def planned(
     column: Column, windows: np.ndarray, plane: tuple[int, int], blocks: np.ndarray, macs_per_byte: float, always: bool = False
 ) -> ColumnPlan:
     """The plan that the engine makes. blocks: `records` of the column. always: as `share` says."""
-    shares, window_of, tables = engine.load().plan(
+    shares, window_of, regions = engine.load().plan(
         blocks, column.channels, column.window, column.rounding == "up", windows, plane, macs_per_byte, always
     )
-    found = (
-        RegionList(torch.from_numpy(regions), torch.from_numpy(pieces), torch.from_numpy(stores), outputs)
-        for regions, pieces, stores, outputs in tables
-    )
-    return ColumnPlan("sharing" if shares else "brute-force", tuple(found), window_of)
+    return ColumnPlan("sharing" if shares else "brute-force", ColumnRegions(regions), window_of)
 
 
 @lru_cache(maxsize=64)

@@ -57,28 +57,28 @@ void copied_from(char* to, const std::vector<Row>& rows, int64_t base) {
 ColumnTables::ColumnTables(std::vector<BlockShape> blocks, bool again)
     : shapes_(std::move(blocks)), again_(again), places_(shapes_.size()) {}
 
-Layout ColumnTables::lay(const std::vector<BlockRegions>& blocks, const SourceRow& source) {
-  if (blocks.size() != shapes_.size()) throw std::invalid_argument("tables: the plan has another number of blocks than the column");
+Layout ColumnTables::lay(std::shared_ptr<const ColumnRegions> regions, const SourceRow& source) {
+  if (regions->size() != shapes_.size()) throw std::invalid_argument("tables: the plan has another number of blocks than the column");
   Layout layout{};
-  blocks_.assign(blocks.size(), {});
+  regions_ = std::move(regions);
+  blocks_.assign(regions_->size(), {});
   std::vector<SourceRow> sources{source};
-  for (size_t i = 0; i < blocks.size(); ++i) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
     const BlockShape& shape = shapes_[i];
     Block& block = blocks_[i];
-    block.regions = blocks[i];
     block.sources = std::move(sources);
-    const BlockRegions& r = blocks[i];
-    const auto nothing = static_cast<int64_t>(r.region_count);
+    const BlockTables& r = (*regions_)[i];
+    const auto nothing = static_cast<int64_t>(r.regions.size());
     if (shape.strips != nullptr) {
-      block.strips = shape.strips->strips_of(r.regions, r.region_count, r.pieces, shape.programs);
+      block.strips = shape.strips->strips_of(r.regions.data(), r.regions.size(), r.pieces.data(), shape.programs);
       const auto count = static_cast<int64_t>(block.strips.size());
       if (again_) block.strips = shared_out(block.strips, std::min(shape.programs, power_of_two(count)), nothing);
     } else {
-      block.tiles = tiles_of(r.regions, r.region_count, shape.tile);
+      block.tiles = tiles_of(r.regions.data(), r.regions.size(), shape.tile);
       if (again_) add_idle(&block.tiles, nothing);
     }
     layout.programs.push_back(static_cast<int64_t>(shape.strips != nullptr ? block.strips.size() : block.tiles.size()));
-    int64_t& used = i + 1 < blocks.size() ? layout.maps : layout.last;
+    int64_t& used = i + 1 < blocks_.size() ? layout.maps : layout.last;
     sources.clear();
     for (const auto& [images, rows, cols] : r.outputs) {
       block.outputs.push_back({used, rows, cols});
@@ -90,12 +90,14 @@ Layout ColumnTables::lay(const std::vector<BlockRegions>& blocks, const SourceRo
   return layout;
 }
 
-std::array<int64_t, kTables> ColumnTables::sizes(const Block& block) const {
+std::array<int64_t, kTables> ColumnTables::sizes(size_t i) const {
+  const Block& block = blocks_[i];
+  const BlockTables& r = (*regions_)[i];
   std::array<int64_t, kTables> found{};
   found[kPrograms] = bytes_of<StripRow>(block.strips.size()) + bytes_of<TileRow>(block.tiles.size());
-  found[kRegions] = bytes_of<RegionRow>(block.regions.region_count + 1);
-  found[kPieces] = bytes_of<PieceRow>(block.regions.piece_count);
-  found[kStores] = bytes_of<StoreRow>(block.regions.store_count);
+  found[kRegions] = bytes_of<RegionRow>(r.regions.size() + 1);
+  found[kPieces] = bytes_of<PieceRow>(r.pieces.size());
+  found[kStores] = bytes_of<StoreRow>(r.stores.size());
   found[kSources] = bytes_of<SourceRow>(block.sources.size());
   found[kOutputs] = bytes_of<OutputRow>(block.outputs.size());
   return found;
@@ -103,7 +105,7 @@ std::array<int64_t, kTables> ColumnTables::sizes(const Block& block) const {
 
 void ColumnTables::place(Layout* layout) {
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    const std::array<int64_t, kTables> needed = sizes(blocks_[i]);
+    const std::array<int64_t, kTables> needed = sizes(i);
     for (size_t t = 0; t < kTables; ++t) {
       const int64_t room = again_ ? std::max(places_[i][t].bytes, power_of_two(needed[t])) : needed[t];
       const Place place{layout->tables, room};
@@ -117,14 +119,14 @@ void ColumnTables::place(Layout* layout) {
 void ColumnTables::write(char* to, int64_t maps, int64_t last) const {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
-    const BlockRegions& r = block.regions;
+    const BlockTables& r = (*regions_)[i];
     const auto at = [&](Table table) { return to + places_[i][table].first; };
     copied(at(kPrograms), block.tiles.data(), block.tiles.size());
     copied(at(kPrograms), block.strips.data(), block.strips.size());
     const RegionRow empty = empty_region();
-    copied(copied(at(kRegions), r.regions, r.region_count), &empty, 1);
-    copied(at(kPieces), r.pieces, r.piece_count);
-    copied(at(kStores), r.stores, r.store_count);
+    copied(copied(at(kRegions), r.regions.data(), r.regions.size()), &empty, 1);
+    copied(at(kPieces), r.pieces.data(), r.pieces.size());
+    copied(at(kStores), r.stores.data(), r.stores.size());
     copied_from(at(kSources), block.sources, i > 0 ? maps : 0);
     copied_from(at(kOutputs), block.outputs, i + 1 < blocks_.size() ? maps : last);
   }

@@ -13,6 +13,7 @@
 
 #include "core/launch/strips.h"
 #include "core/launch/tiles.h"
+#include "core/plan/tables.h"
 #include "core/tables.h"
 
 namespace dcnn {
@@ -24,17 +25,6 @@ struct BlockShape {
   TileShape tile;
   int64_t programs;
   int64_t filters, item;
-};
-
-// The tables of one block of a plan, and the extents of its outputs: images, rows, columns.
-struct BlockRegions {
-  const RegionRow* regions;
-  size_t region_count;
-  const PieceRow* pieces;
-  size_t piece_count;
-  const StoreRow* stores;
-  size_t store_count;
-  std::vector<std::array<int64_t, 3>> outputs;
 };
 
 // The tables of a block in the order in which they lie.
@@ -59,9 +49,9 @@ class ColumnTables {
   ColumnTables(std::vector<BlockShape> blocks, bool again);
 
   // Lay out what the regions of all blocks take. source: what block 1 reads.
-  Layout lay(const std::vector<BlockRegions>& blocks, const SourceRow& source);
+  Layout lay(std::shared_ptr<const ColumnRegions> regions, const SourceRow& source);
 
-  // Write what was laid out last to `to`. maps, last: where the blocks' results go on the device. The regions must still be there.
+  // Write what was laid out last to `to`. maps, last: where the blocks' results go on the device.
   void write(char* to, int64_t maps, int64_t last) const;
 
   // The places of a block's tables, by `Table`.
@@ -69,18 +59,18 @@ class ColumnTables {
 
  private:
   struct Block {
-    BlockRegions regions;
     std::vector<TileRow> tiles;
     std::vector<StripRow> strips;
     std::vector<SourceRow> sources;  // addresses from the start of the maps, but for block 1's
     std::vector<OutputRow> outputs;
   };
 
-  std::array<int64_t, kTables> sizes(const Block& block) const;
+  std::array<int64_t, kTables> sizes(size_t block) const;
   void place(Layout* layout);
 
   std::vector<BlockShape> shapes_;
   bool again_;
+  std::shared_ptr<const ColumnRegions> regions_;  // laid out last
   std::vector<Block> blocks_;
   std::vector<std::array<Place, kTables>> places_;
 };

@@ -1,6 +1,7 @@
 #include "core/launch/strips.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <unordered_map>
@@ -17,30 +18,59 @@ constexpr int64_t kNarrowest = 12;             // columns that a strip beside an
 
 int64_t over(int64_t count, int64_t part) { return (count + part - 1) / part; }
 
+// Calls `use` with the first of each of `parts` shares of `count` things and with the one behind its last: share i begins with thing
+// count * i / parts.
+template <typename Use>
+void for_shares(int64_t count, int64_t parts, const Use& use) {
+  if (parts == 0) return;
+  const int64_t each = count / parts, rest = count % parts;
+  for (int64_t i = 0, first = 0, carried = 0; i < parts; ++i) {
+    carried += rest;
+    const int64_t more = carried >= parts ? 1 : 0;
+    carried -= more * parts;
+    const int64_t last = first + each + more;
+    use(first, last);
+    first = last;
+  }
+}
+
 // The extents of a region and, in order, the rows and the columns in which its pool windows start.
 struct Starts {
   int64_t rows, cols;
   std::vector<int64_t> down, across;
 };
 
-void add_starts(std::vector<int64_t>* starts, int64_t first, int64_t count, int64_t stride) {
-  for (int64_t i = 0; i < count; ++i) starts->push_back(first + stride * i);
-}
+// A set of numbers from 0 to `extent` - 1.
+class Marks {
+ public:
+  void reset(int64_t extent) { words_.assign(static_cast<size_t>(over(extent, 64)), 0); }
 
-void sort_unique(std::vector<int64_t>* values) {
-  std::sort(values->begin(), values->end());
-  values->erase(std::unique(values->begin(), values->end()), values->end());
-}
+  void add(int64_t value) { words_[static_cast<size_t>(value / 64)] |= uint64_t{1} << (value % 64); }
 
-Starts starts_of(const RegionRow& region, const PieceRow* pieces, int64_t stride) {
-  Starts found{region.rows, region.cols, {}, {}};
-  for (int64_t i = region.first; i < region.first + region.count; ++i) {
-    add_starts(&found.down, pieces[i].top, pieces[i].rows, stride);
-    add_starts(&found.across, pieces[i].left, pieces[i].cols, stride);
+  std::vector<int64_t> in_order() const {
+    std::vector<int64_t> values;
+    for (size_t i = 0; i < words_.size(); ++i) {
+      for (uint64_t rest = words_[i]; rest != 0; rest &= rest - 1) {
+        values.push_back(static_cast<int64_t>(64 * i) + __builtin_ctzll(rest));
+      }
+    }
+    return values;
   }
-  sort_unique(&found.down);
-  sort_unique(&found.across);
-  return found;
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+Starts starts_of(const RegionRow& region, const PieceRow* pieces, int64_t stride, Marks* marks) {
+  const auto along = [&](int64_t extent, int64_t PieceRow::*first, int64_t PieceRow::*count) {
+    marks->reset(extent);
+    for (int64_t i = region.first; i < region.first + region.count; ++i) {
+      for (int64_t k = 0; k < pieces[i].*count; ++k) marks->add(pieces[i].*first + stride * k);
+    }
+    return marks->in_order();
+  };
+  return {region.rows, region.cols, along(region.rows, &PieceRow::top, &PieceRow::rows),
+          along(region.cols, &PieceRow::left, &PieceRow::cols)};
 }
 
 // A strip's outputs along one axis, and the first of them, in which its windows start.
@@ -48,36 +78,42 @@ struct Part {
   int64_t first, count, own;
 };
 
-// Calls `use` with each part of pool windows that are shared out evenly to `parts`, part i from window windows * i / parts on;
-// `extent` outputs are there.
+// Calls `use` with each part of pool windows that are shared out evenly to `parts`; `extent` outputs are there.
 template <typename Use>
 void for_evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool, int64_t parts, const Use& use) {
   const int64_t windows = static_cast<int64_t>(starts.size());
-  parts = std::min(parts, windows);
-  if (parts == 0) return;
-  const int64_t each = windows / parts, rest = windows % parts;
-  for (int64_t i = 0, from = 0, carried = 0; i < parts; ++i) {
-    carried += rest;
-    const int64_t more = carried >= parts ? 1 : 0;
-    carried -= more * parts;
-    const int64_t first = starts[static_cast<size_t>(from)];
-    from += each + more;
-    const int64_t last = starts[static_cast<size_t>(from - 1)];
+  for_shares(windows, std::min(parts, windows), [&](int64_t from, int64_t to) {
+    const int64_t first = starts[static_cast<size_t>(from)], last = starts[static_cast<size_t>(to - 1)];
     use(Part{first, std::min(last + pool, extent) - first, last - first + 1});
-  }
+  });
 }
 
-std::vector<Part> evenly(const std::vector<int64_t>& starts, int64_t extent, int64_t pool, int64_t parts) {
-  std::vector<Part> found;
-  for_evenly(starts, extent, pool, parts, [&](const Part& part) { found.push_back(part); });
-  return found;
-}
+// Numbers that occur, each with how often it does; few are different.
+class Counts {
+ public:
+  void clear() { found_.clear(); }
+
+  void add(int64_t value) {
+    const auto same = std::find_if(found_.begin(), found_.end(), [&](const auto& known) { return known.first == value; });
+    if (same == found_.end()) {
+      found_.emplace_back(value, 1);
+    } else {
+      ++same->second;
+    }
+  }
+
+  auto begin() const { return found_.begin(); }
+  auto end() const { return found_.end(); }
+
+ private:
+  std::vector<std::pair<int64_t, int64_t>> found_;
+};
 
 // A way to share a region's columns out to strips beside each other: how many there are, and how many of them have a step of so many
 // rows.
 struct Way {
   int64_t parts;
-  std::vector<std::pair<int64_t, int64_t>> steps;
+  Counts steps;
 };
 
 // Every way whose strips fit.
@@ -90,48 +126,36 @@ std::vector<Way> ways_beside(const Starts& region, const StripCutter& cutter) {
     for_evenly(region.across, region.cols, pool, count, [&](const Part& part) {
       const int64_t step = cutter.rows_of(part.count);
       least = std::min(least, step);
-      const auto same = std::find_if(way.steps.begin(), way.steps.end(), [&](const auto& known) { return known.first == step; });
-      if (same == way.steps.end()) {
-        way.steps.emplace_back(step, 1);
-      } else {
-        ++same->second;
-      }
+      way.steps.add(step);
     });
     if (least >= 1) ways.push_back(std::move(way));
   }
   return ways;
 }
 
-// Steps down all parts of a strip, by the rows of one.
-int64_t steps_down(const std::vector<Part>& down, int64_t step) {
-  int64_t sum = 0;
-  for (const Part& part : down) sum += over(part.count, step);
-  return sum;
-}
-
-// How a region is cut: strips beside each other, each in the parts `down`.
+// How a region is cut: into so many strips below each other, and beside each other. None of them for one without a result.
 struct Cut {
-  std::vector<Part> down, across;
+  int64_t down = 0, across = 0;
 };
 
-// Beside each other as many strips as take the fewest steps, below each other `parts`.
-Cut cut_of(const Starts& region, const std::vector<Way>& ways, int64_t pool, int64_t parts) {
-  if (region.down.empty() || region.across.empty()) return {};  // a region without a result
-  if (ways.empty()) throw std::logic_error("strips: no strip of the region fits the kernel");
-  const int64_t below = std::max<int64_t>(1, region.rows / (kLeastRows * pool));
-  Cut found{evenly(region.down, region.rows, pool, std::min(parts, below)), {}};
+// The strips beside each other that take the fewest steps where `down` are below each other.
+int64_t best_across(const Starts& region, const std::vector<Way>& ways, int64_t pool, int64_t down, Counts* rows) {
+  rows->clear();
+  for_evenly(region.down, region.rows, pool, down, [&](const Part& part) { rows->add(part.count); });
   const Way* best = nullptr;
   int64_t least = 0;
   for (const Way& way : ways) {
     int64_t cost = 0;
-    for (const auto& [step, count] : way.steps) cost += count * steps_down(found.down, step);
+    for (const auto& [step, strips] : way.steps) {
+      for (const auto& [count, parts] : *rows) cost += strips * parts * over(count, step);
+    }
     if (best == nullptr || cost < least) {
       best = &way;
       least = cost;
     }
   }
-  found.across = evenly(region.across, region.cols, pool, best->parts);
-  return found;
+  if (best == nullptr) throw std::logic_error("strips: no strip of the region fits the kernel");
+  return best->parts;
 }
 
 // Regions of one shape are cut alike: the shapes there are, and which of them each region has.
@@ -139,6 +163,7 @@ class Shapes {
  public:
   Shapes(const RegionRow* regions, size_t count, const PieceRow* pieces, const StripCutter& cutter) : cutter_(cutter), of_(count) {
     std::unordered_multimap<uint64_t, size_t> known;  // a shape's first region
+    Marks marks;
     for (size_t i = 0; i < count; ++i) {
       const uint64_t hash = hash_of(regions[i], pieces);
       size_t found = starts_.size();
@@ -149,48 +174,72 @@ class Shapes {
       of_[i] = found;
       if (found < starts_.size()) continue;
       known.emplace(hash, i);
-      starts_.push_back(starts_of(regions[i], pieces, cutter.shape().pool_stride));
+      starts_.push_back(starts_of(regions[i], pieces, cutter.shape().pool_stride, &marks));
       add_ways();
     }
   }
 
-  // How each shape is cut, at most `parts` strips below each other.
-  std::vector<Cut> cuts(int64_t parts) const {
-    std::vector<Cut> found;
-    for (size_t i = 0; i < starts_.size(); ++i) found.push_back(cut_of(starts_[i], ways_[ways_of_[i]], cutter_.shape().pool_size, parts));
-    return found;
+  // Cut each shape anew, into at most `parts` strips below each other. Returns whether that changes any cut.
+  bool cut(int64_t parts, std::vector<Cut>* cuts) const {
+    const int64_t pool = cutter_.shape().pool_size;
+    bool changed = false;
+    Counts rows;
+    cuts->resize(starts_.size());
+    for (size_t i = 0; i < starts_.size(); ++i) {
+      const Starts& region = starts_[i];
+      if (region.down.empty() || region.across.empty()) continue;
+      const int64_t most = std::max<int64_t>(1, region.rows / (kLeastRows * pool));
+      const int64_t down = std::min({parts, most, static_cast<int64_t>(region.down.size())});
+      if (down == (*cuts)[i].down) continue;
+      (*cuts)[i] = {down, best_across(region, ways_[ways_of_[i]], pool, down, &rows)};
+      changed = true;
+    }
+    return changed;
   }
 
   // The steps that each strip of all regions takes, in their order.
-  std::vector<int32_t> steps(const std::vector<Cut>& cuts) const {
-    std::vector<std::vector<int32_t>> own(cuts.size());
-    for (size_t i = 0; i < cuts.size(); ++i) {
-      for (const Part& across : cuts[i].across) {
-        const int64_t rows = cutter_.rows_of(across.count);
-        for (const Part& down : cuts[i].down) own[i].push_back(static_cast<int32_t>(over(down.count, std::min(rows, down.count))));
+  void steps(const std::vector<Cut>& cuts, std::vector<int32_t>* all) const {
+    all->clear();
+    std::vector<std::pair<size_t, size_t>> known(cuts.size());  // where those of a shape's first region are, and their number
+    for (const size_t shape : of_) {
+      auto& [first, count] = known[shape];
+      if (count > 0) {
+        all->resize(all->size() + count);
+        std::copy_n(all->begin() + static_cast<int64_t>(first), count, all->end() - static_cast<int64_t>(count));
+        continue;
       }
+      first = all->size();
+      for_strips(shape, cuts[shape], [&](const Part& down, const Part&, int64_t rows) {
+        all->push_back(static_cast<int32_t>(over(down.count, rows)));
+      });
+      count = all->size() - first;
     }
-    std::vector<int32_t> all;
-    for (const size_t shape : of_) all.insert(all.end(), own[shape].begin(), own[shape].end());
-    return all;
   }
 
-  // Every region's strips.
-  std::vector<StripRow> strips(const std::vector<Cut>& cuts) const {
+  // Every region's strips, `count` of them.
+  std::vector<StripRow> strips(const std::vector<Cut>& cuts, size_t count) const {
     std::vector<StripRow> all;
+    all.reserve(count);
     for (size_t i = 0; i < of_.size(); ++i) {
-      for (const Part& across : cuts[of_[i]].across) {
-        const int64_t rows = cutter_.rows_of(across.count);
-        for (const Part& down : cuts[of_[i]].down) {
-          all.push_back({static_cast<int64_t>(i), down.first, across.first, down.count, across.count, down.own, across.own,
-                         std::min(rows, down.count)});
-        }
-      }
+      for_strips(of_[i], cuts[of_[i]], [&](const Part& down, const Part& across, int64_t rows) {
+        all.push_back({static_cast<int64_t>(i), down.first, across.first, down.count, across.count, down.own, across.own, rows});
+      });
     }
     return all;
   }
 
  private:
+  // Calls `use` with each strip of a shape: its rows, its columns and the rows of a step. From the left, then from the top.
+  template <typename Use>
+  void for_strips(size_t shape, const Cut& cut, const Use& use) const {
+    const Starts& region = starts_[shape];
+    const int64_t pool = cutter_.shape().pool_size;
+    for_evenly(region.across, region.cols, pool, cut.across, [&](const Part& across) {
+      const int64_t rows = cutter_.rows_of(across.count);
+      for_evenly(region.down, region.rows, pool, cut.down, [&](const Part& down) { use(down, across, std::min(rows, down.count)); });
+    });
+  }
+
   // The ways of the shape that came last: those of an earlier one whose columns are the same, or new ones.
   void add_ways() {
     const Starts& last = starts_.back();
@@ -228,15 +277,14 @@ class Shapes {
   std::vector<size_t> of_;
 };
 
-// Steps of the thread block that has most.
-int64_t longest(const std::vector<int32_t>& steps, int64_t blocks) {
+// Steps of the thread block that has most; `enough` or more where it has as many.
+int64_t longest(const std::vector<int32_t>& steps, int64_t blocks, int64_t enough) {
   const int64_t count = static_cast<int64_t>(steps.size());
   blocks = std::min(blocks, count);
   int64_t most = 0;
-  for (int64_t block = 0; block < blocks; ++block) {
-    const auto first = steps.begin() + count * block / blocks, last = steps.begin() + count * (block + 1) / blocks;
-    most = std::max(most, std::accumulate(first, last, int64_t{0}));
-  }
+  for_shares(count, blocks, [&](int64_t first, int64_t last) {
+    if (most < enough) most = std::max(most, std::accumulate(steps.begin() + first, steps.begin() + last, int64_t{0}));
+  });
   return most;
 }
 
@@ -265,20 +313,26 @@ StripCutter::StripCutter(const StripShape& s) : shape_(s) {
 
 std::vector<StripRow> StripCutter::strips_of(const RegionRow* regions, size_t count, const PieceRow* pieces, int64_t blocks) const {
   const Shapes shapes(regions, count, pieces, *this);
-  std::vector<Cut> best = shapes.cuts(1);
-  std::vector<int32_t> steps = shapes.steps(best);
-  int64_t least = longest(steps, blocks);
+  std::vector<Cut> cuts;
+  std::vector<int32_t> steps;
+  shapes.cut(1, &cuts);
+  shapes.steps(cuts, &steps);
+  std::vector<Cut> best = cuts;
+  int64_t least = longest(steps, blocks, std::numeric_limits<int64_t>::max());
+  const int64_t total = std::accumulate(steps.begin(), steps.end(), int64_t{0});
+  const int64_t ideal = over(total, blocks);  // strips below each other take no fewer steps together
+  int64_t strips = static_cast<int64_t>(steps.size());
   for (const int64_t parts : kBelow) {
-    if (static_cast<int64_t>(steps.size()) >= kMany * blocks) break;
-    std::vector<Cut> cuts = shapes.cuts(parts);
-    std::vector<int32_t> other = shapes.steps(cuts);
-    const int64_t most = longest(other, blocks);
+    if (strips >= kMany * blocks || least <= ideal) break;
+    if (!shapes.cut(parts, &cuts)) break;
+    shapes.steps(cuts, &steps);
+    const int64_t most = longest(steps, blocks, least);
     if (most >= least) continue;
-    best = std::move(cuts);
-    steps = std::move(other);
+    best = cuts;
+    strips = static_cast<int64_t>(steps.size());
     least = most;
   }
-  return shapes.strips(best);
+  return shapes.strips(best, static_cast<size_t>(strips));
 }
 
 std::vector<StripRow> shared_out(const std::vector<StripRow>& strips, int64_t blocks, int64_t nothing) {

@@ -36,7 +36,7 @@ struct PlanOptions {
 struct Plan {
   bool shares;
   std::vector<int64_t> window_of;
-  std::vector<BlockTables> blocks;
+  ColumnRegions blocks;
 };
 
 // A plan that costs less than brute force by BlockCost, block by block, or as much where nothing is gained by sharing. Throws

@@ -1,4 +1,4 @@
-// The tables of one block, as planning fills them.
+// The tables of a column's blocks, as planning fills them.
 #pragma once
 
 #include <cstddef>
@@ -44,5 +44,7 @@ struct BlockTables {
     return stores.emplace_back();
   }
 };
+
+using ColumnRegions = std::vector<BlockTables>;  // one a block
 
 }  // namespace dcnn

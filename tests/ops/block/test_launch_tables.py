@@ -15,7 +15,7 @@ from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.block.triton.config import ForwardConfig
 from dcnn_fast.ops.block.triton.forward_launch import tile_shape, tiles_of
 from dcnn_fast.ops.records import OUTPUT, PIECE, REGION, SOURCE, STORE, STRIP, TILE
-from dcnn_fast.ops.region import Piece, Region, RegionList, Store
+from dcnn_fast.ops.region import Piece, Region, RegionList, Store, held
 from dcnn_fast.ops.tables import records
 from dcnn_fast.plan import brute_force, share
 from dcnn_fast.spec import Block, Column
@@ -113,7 +113,7 @@ def _shapes(kind):
 
 
 def _laid(tables, plan, source=(4096, 5, 6, 7, 8)):
-    return tables.lay([(of.regions.numpy(), of.pieces.numpy(), of.stores.numpy(), of.outputs) for of in plan.blocks], source)
+    return tables.lay(held(plan.blocks), source)
 
 
 def _read(memory, tables, block):
@@ -188,7 +188,7 @@ def test_programs_without_work_make_few_different_numbers_of_them():
     counts = []
     for count in range(1, 600):
         regions = RegionList.of([Region(0, 0, 0, 0, 9, 9, 0, 0, 4, 4, 0, 0, ())] * count, [(1, 4, 4)])
-        *_, (programs,), _ = tables.lay([(regions.regions, regions.pieces, regions.stores, regions.outputs)], (0,) * 5)
+        *_, (programs,), _ = tables.lay(held([regions]), (0,) * 5)
         assert count <= programs < max(1.125 * count, count + 1)
         counts.append(programs)
     assert counts == sorted(counts) and len(set(counts)) <= 16 + 6 * 8
@@ -201,7 +201,7 @@ def test_every_thread_block_keeps_its_strips_when_idle_ones_come_between(count):
     tables = engine.load().ColumnTables([shape], True)
     piece = Piece(0, 0, 2, 2, (Store(0, 0, 2, 2, 0, 0, 0, 0),))
     regions = RegionList.of([Region(0, 0, 0, 0, 20, 20, 0, 0, 5, 5, 0, 0, (piece,))] * count, [(1, 4, 4)])
-    size, _, _, (programs,), _ = tables.lay([(regions.regions, regions.pieces, regions.stores, regions.outputs)], (0,) * 5)
+    size, _, _, (programs,), _ = tables.lay(held([regions]), (0,) * 5)
     memory = np.zeros(size, np.uint8)
     tables.write(memory, 0, 0)
     found = torch.from_numpy(memory[: programs * STRIP.itemsize].view(np.int64).reshape(programs, len(STRIP.names)))
@@ -239,8 +239,8 @@ def test_bad_tables_are_refused():
     with pytest.raises(ValueError, match="nothing has been laid out"):
         tables.write(np.zeros(10**6, np.uint8), 0, 0)
     one = [(good.regions.numpy(), good.pieces.numpy(), good.stores.numpy(), good.outputs)]
-    size, *_ = tables.lay(one, (0,) * 5)
+    size, *_ = tables.lay(load.ColumnRegions(one), (0,) * 5)
     with pytest.raises(ValueError, match="too small"):
         tables.write(np.zeros(size - 1, np.uint8), 0, 0)
     with pytest.raises(ValueError, match="too large"):
-        tables.lay([(*one[0][:3], ((2**40, 2**40, 1),))], (0,) * 5)
+        tables.lay(load.ColumnRegions([(*one[0][:3], ((2**40, 2**40, 1),))]), (0,) * 5)

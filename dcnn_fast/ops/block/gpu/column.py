@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
-from typing import NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,11 @@ from dcnn_fast.ops.block.backend import Launches
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import part
 from dcnn_fast.ops.launch import Launch
-from dcnn_fast.ops.region import RegionList, require_regions
+from dcnn_fast.ops.region import RegionList, held
+from dcnn_fast.spec import Pool
+
+if TYPE_CHECKING:
+    from dcnn_fast import _engine as native
 
 MOST = 256  # lists of launches that are kept; the one that came first goes first
 _TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out
@@ -59,7 +63,8 @@ class ColumnOnGpu:
         self._blocks, self._device = blocks, device
         self._tables = engine.load().ColumnTables([block.shape() for block in blocks], again)
         self._inner = [block.access(_map(before.params)) for before, block in pairwise(blocks)]
-        self._memory = torch.empty(0, dtype=torch.uint8, device=device)
+        self._geometries = [_geometry(block.params) for block in blocks]
+        self._memory, self._maps = (torch.empty(0, dtype=torch.uint8, device=device) for _ in range(2))
         self._placed: list[dict[str, Tensor]] = []
         self._times = 0  # that tables have moved
         self._known: dict[_Shape, tuple[Launch, ...]] = {}
@@ -70,44 +75,40 @@ class ColumnOnGpu:
 
         Raises ValueError as `ops.block_regions` does for regions that leave their sources or outputs.
         """
-        self._require(plane, regions)
+        tables = held(regions)
+        tables.require(self._geometries, (plane.shape[0], plane.shape[2], plane.shape[3]))
         plane = self._blocks[0].readable(plane)
-        tables, maps, last, programs, moved = self._tables.lay(
-            [(of.regions.numpy(), of.pieces.numpy(), of.stores.numpy(), of.outputs) for of in regions],
-            (plane.data_ptr(), *(plane.stride(axis) for axis in (0, 2, 3, 1))),
-        )
-        inner, result = (torch.empty(size, dtype=torch.uint8, device=self._device) for size in (maps, last))
-        self._send(tables, moved, inner, result)
+        image, channel, row, col = plane.stride()
+        size, maps, last, programs, moved = self._tables.lay(tables, (plane.data_ptr(), image, row, col, channel))
+        result = torch.empty(last, dtype=torch.uint8, device=self._device)
+        self._make_room(size, maps, moved)
+        self._send(size, result)
         shape = _Shape(self._times, tuple(programs), self._blocks[0].access(plane))
-        kept = self._kept(shape)
-        reads, writes = chain([plane], [inner] * len(kept)), [*[inner] * (len(kept) - 1), result]
-        found = tuple(replace(of, reads=(read,), writes=(write,)) for of, read, write in zip(kept, reads, writes, strict=False))
-        images, rows, cols = regions[-1].outputs[0]
+        found = self._kept(shape)
+        found[0] = replace(found[0], reads=(plane, *found[0].reads))
+        found[-1] = replace(found[-1], writes=(result, *found[-1].writes))
+        images, rows, cols = tables.outputs(len(tables) - 1)[0]
         params = self._blocks[-1].params
         values = rows * cols * params.filters
-        return ColumnLaunches(found, shape, part(result, 0, (images, values), params.out_dtype))
+        return ColumnLaunches(tuple(found), shape, part(result, 0, (images, values), params.out_dtype))
 
-    def _require(self, plane: Tensor, regions: Sequence[RegionList]) -> None:
-        sources: Sequence[tuple[int, int, int]] = [(plane.shape[0], plane.shape[2], plane.shape[3])]
-        for block, of in zip(self._blocks, regions, strict=True):
-            options = block.params.options
-            require_regions(
-                sources, of, size=block.params.size, stride=options.stride, padding=options.padding, rounding=options.rounding,
-                pool=options.pool,
-            )  # fmt: skip
-            sources = of.outputs
-
-    def _send(self, size: int, moved: bool, maps: Tensor, last: Tensor) -> None:
-        """Copy the tables, which were laid out last, to the device; the host does not wait."""
+    def _make_room(self, tables: int, maps: int, moved: bool) -> None:
+        """Room for so many bytes of tables and of maps. Launches that reach the old ones are forgotten."""
+        if maps > len(self._maps):
+            self._maps = torch.empty(maps, dtype=torch.uint8, device=self._device)
+            self._known.clear()
         if moved or not self._placed:
             self._times += 1
-            if size > len(self._memory):
-                self._memory = torch.empty(size, dtype=torch.uint8, device=self._device)
+            if tables > len(self._memory):
+                self._memory = torch.empty(tables, dtype=torch.uint8, device=self._device)
             self._placed = [self._views(block) for block in range(len(self._blocks))]
             self._known.clear()
+
+    def _send(self, size: int, result: Tensor) -> None:
+        """Copy the tables, which were laid out last, to the device; the host does not wait."""
         # Pinned memory comes from torch's cache, which gives none out again before its copy is done.
         staged = torch.empty(size, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
-        self._tables.write(staged.numpy(), maps.data_ptr(), last.data_ptr())
+        self._tables.write(staged.numpy(), self._maps.data_ptr(), result.data_ptr())
         self._memory[:size].copy_(staged, non_blocking=True)
 
     def _views(self, block: int) -> dict[str, Tensor]:
@@ -117,19 +118,35 @@ class ColumnOnGpu:
             for name, (first, size) in zip(_TABLES, self._tables.places(block), strict=True)
         }
 
-    def _kept(self, shape: _Shape) -> tuple[Launch, ...]:
-        """The launches of that shape, without the memory of an image, which nothing but the image's own may keep."""
+    def _kept(self, shape: _Shape) -> list[Launch]:
+        """The launches of that shape, without an image's plane and result, which nothing but the image's own may keep."""
         found = self._known.get(shape)
         if found is None:
             accesses = [shape.access, *self._inner]
+            own = (self._maps,)  # they stay, as an image's launches follow those of the image before
+            reads, writes = [(), *[own] * len(self._inner)], [*[own] * len(self._inner), ()]
             found = tuple(
-                block.launch_of(tables, count, access, (), ())
-                for block, tables, count, access in zip(self._blocks, self._placed, shape.programs, accesses, strict=True)
+                block.launch_of(tables, *rest)
+                for block, tables, *rest in zip(
+                    self._blocks, self._placed, shape.programs, accesses, reads, writes, strict=True
+                )
             )
             if len(self._known) >= MOST:
                 del self._known[next(iter(self._known))]
             self._known[shape] = found
-        return found
+        return list(found)
+
+
+def _geometry(params: BlockParams) -> native.RegionGeometry:
+    options = params.options
+    pool = options.pool or Pool(1, 1)
+    return engine.native.RegionGeometry(
+        size=params.size,
+        stride=options.stride,
+        padding=options.padding,
+        rounding=options.rounding,
+        pool=(pool.size, pool.stride),
+    )
 
 
 def _map(params: BlockParams) -> Tensor:
