@@ -159,8 +159,7 @@ class HeldTables {
     if (!laid_) throw py::value_error("tables: nothing has been laid out");
     if (to.size() < bytes_) throw py::value_error("tables: the memory that they are to be written to is too small");
     char* memory = reinterpret_cast<char*>(to.mutable_data());
-    const py::gil_scoped_release unlocked;
-    tables_.write(memory, maps, last);
+    tables_.write(memory, maps, last);  // a copy of a few KB: to get the interpreter's lock back could take longer
   }
 
   std::vector<std::pair<int64_t, int64_t>> places(size_t block) const {

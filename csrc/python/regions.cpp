@@ -83,11 +83,11 @@ Rows<Row> rows_in(const std::vector<Row>& rows) {
   return {rows.data(), static_cast<int64_t>(rows.size())};
 }
 
-// Each block of the column is of the geometry beside it; the first reads the plane (images, rows, columns).
+// Each block of the column is of the geometry beside it; the first reads the plane (images, rows, columns). Takes microseconds: to get
+// the interpreter's lock back from another thread could take longer.
 void require_column_regions(const HeldRegions& held, const std::vector<RegionGeometry>& geometries,
                             const std::tuple<int64_t, int64_t, int64_t>& plane) {
   if (held.blocks->size() != geometries.size()) refuse("geometries", "one a block", std::to_string(geometries.size()));
-  const py::gil_scoped_release unlocked;
   std::vector<ImagesShape> sources{{std::get<0>(plane), std::get<1>(plane), std::get<2>(plane)}};
   for (size_t i = 0; i < geometries.size(); ++i) {
     const BlockTables& block = (*held.blocks)[i];

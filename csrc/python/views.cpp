@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -30,13 +31,16 @@ void require(bool holds, const char* message) {
   if (!holds) throw py::value_error(message);
 }
 
+constexpr int64_t kFewSamples = 4096;  // take less time than it takes to get the interpreter's lock back from another thread
+
 // key: 64 bits each, the low ones first. Returns [samples, 2] int64, (row, column) each.
 py::array_t<int64_t> window_offsets(const std::pair<uint64_t, uint64_t>& key, int64_t samples, const Pair& window, const Pair& crop,
                                     int64_t grid) {
   require(samples >= 1 && samples <= kMostBytes / 16, "window_offsets: the number of samples must be at least 1 and fit memory");
   py::array_t<int64_t> offsets({static_cast<py::ssize_t>(samples), py::ssize_t{2}});
   int64_t* to = offsets.mutable_data();
-  const py::gil_scoped_release unlocked;
+  std::optional<py::gil_scoped_release> unlocked;
+  if (samples > kFewSamples) unlocked.emplace();
   draw_offsets({key.first, key.second}, samples, {window.first, crop.first}, {window.second, crop.second}, grid, to);
   return offsets;
 }

@@ -163,8 +163,18 @@ def _write(file: Path, code: CudaCode) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+_found: Path | None = None  # the library that was found last
+
+
 def _library_file() -> Path | None:
-    """The newest libnvrtc among the wheels that share the package `nvidia`."""
+    """The newest libnvrtc among the wheels that share the package `nvidia`: looked for until found, and when it has gone."""
+    global _found  # noqa: PLW0603 - asked before every launch, where a search takes longer than the rest
+    if _found is None or not os.path.exists(_found):
+        _found = _searched()
+    return _found
+
+
+def _searched() -> Path | None:
     try:
         import nvidia  # noqa: PLC0415 - a namespace that NVIDIA's wheels share
     except ImportError:

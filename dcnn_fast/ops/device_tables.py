@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,16 +14,42 @@ from dcnn_fast.ops.launch import copied
 _ALIGNMENT = 128  # bytes
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Tables [rows, ...] behind each other in the host's memory, [bytes] uint8, and where each of them begins."""
+
+    host: Tensor
+    places: Mapping[str, tuple[int, Sequence[int], torch.dtype]]
+
+    def copy(self) -> Packed:
+        """The same in memory of its own."""
+        return Packed(self.host.clone(), self.places)
+
+    def table(self, name: str) -> Tensor:
+        """One of them, where it lies."""
+        return part(self.host, *self.places[name])
+
+    def placed(self, device: torch.device) -> dict[str, Tensor]:
+        """The tables on the device, by name."""
+        there = copied(self.host, device)
+        return {name: part(there, *place) for name, place in self.places.items()}
+
+
+def packed(tables: Mapping[str, Tensor]) -> Packed:
+    """The tables [rows, ...], copied behind each other."""
+    size, places = 0, {}
+    for name, table in tables.items():
+        places[name] = size, tuple(table.shape), table.dtype
+        size += -(-table.nbytes // _ALIGNMENT) * _ALIGNMENT
+    found = Packed(torch.empty(size, dtype=torch.uint8), places)
+    for name, table in tables.items():
+        found.table(name).copy_(table)
+    return found
+
+
 def placed(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The tables [rows, ...] on the device, by name."""
-    starts = [0]
-    for table in tables.values():
-        starts.append(starts[-1] + -(-table.nbytes // _ALIGNMENT) * _ALIGNMENT)
-    host = torch.empty(starts[-1], dtype=torch.uint8)
-    for start, table in zip(starts, tables.values(), strict=False):
-        part(host, start, table.shape, table.dtype).copy_(table)
-    there = copied(host, device)
-    return {name: part(there, start, of.shape, of.dtype) for start, (name, of) in zip(starts, tables.items(), strict=False)}
+    return packed(tables).placed(device)
 
 
 def part(memory: Tensor, start: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.computed_once import computed_once
-from dcnn_fast.ops.device_tables import placed
+from dcnn_fast.ops.device_tables import Packed, packed
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY, SECTOR, named
 from dcnn_fast.ops.launch import CudaKernel, Launch, capability, cuda_refused, launch
 from dcnn_fast.ops.records import CUT, CUT_CHUNK, CUT_TILE
-from dcnn_fast.ops.tables import Rows, matrix, zeros
+from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.filters import bilinear
@@ -66,12 +66,13 @@ def launch_of(cutting: Cutting) -> Launch:
     device = outputs[0].device
     asked = tuple((cut, images[cut.image].shape[2]) for cut in cuts)
     tables = _kept_tables(asked) if len(cuts) <= _FEW else _tables_of(asked)
-    rows = tables.cuts.copy()
+    tables = tables.copy()
+    rows = records(tables.table("cuts"), CUT)
     for row, cut, output in zip(rows, cuts, outputs, strict=True):
         row["address"], row["pitch"], row["out"] = images[cut.image].data_ptr(), images[cut.image].stride(0), output.data_ptr()
     red, green, blue = (float(value) for value in (tuple(cutting.mean) or (0.0, 0.0, 0.0)))
     args: dict[str, Any] = {
-        **placed({"cuts": matrix(rows), **tables.others}, device),
+        **tables.placed(device),
         "mean_r": red, "mean_g": green, "mean_b": blue, "scale": float(cutting.scale),
         "background": background[0] | background[1] << 8 | background[2] << 16,
     }  # fmt: skip
@@ -82,16 +83,8 @@ def launch_of(cutting: Cutting) -> Launch:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """The kernel's tables, records of csrc/core/tables.h: cuts, without addresses, and the others as matrices by name."""
-
-    cuts: Rows
-    others: dict[str, Tensor]
-
-
-def _tables_of(cuts: tuple[tuple[Cut, int], ...]) -> _Tables:
-    """The tables of cuts, each with its photograph's channels."""
+def _tables_of(cuts: tuple[tuple[Cut, int], ...]) -> Packed:
+    """The kernel's tables, records of csrc/core/tables.h, of cuts, each with its photograph's channels, without addresses."""
     growing = _Growing()
     for cut, channels in cuts:
         growing.add(cut, channels)
@@ -132,14 +125,11 @@ class _Growing:
         self._chunks.append(tiles.chunks)
         self._tiles.append(np.array([(number, *rectangle, 0, 0, 0) for rectangle in _outside(cut)], CUT_TILE))
 
-    def tables(self) -> _Tables:
-        return _Tables(
-            np.array(self._cuts, CUT),
-            {
-                "tiles": _joined(self._tiles), "chunks": _joined(self._chunks), "filters": _joined(self._filters),
-                "weights": torch.from_numpy(np.concatenate(self._weights)),
-            },
-        )  # fmt: skip
+    def tables(self) -> Packed:
+        return packed({
+            "cuts": matrix(np.array(self._cuts, CUT)), "tiles": _joined(self._tiles), "chunks": _joined(self._chunks),
+            "filters": _joined(self._filters), "weights": torch.from_numpy(np.concatenate(self._weights)),
+        })  # fmt: skip
 
     def _axis(self, size: int, target: int, outputs: range, across: bool) -> int:
         """Where output 0 of a filter would be, across or down; one that is there already is not entered again."""
@@ -163,6 +153,7 @@ def _joined(tables: Sequence[Rows]) -> Tensor:
     return matrix(np.concatenate(tables))
 
 
+@lru_cache(maxsize=1024)
 def _fits(cut: Cut) -> bool:
     """Whether tiles of one column have a stage and a ring, whatever the photograph's channels, for the cut and for one in the
     middle, by which their sides are chosen.
