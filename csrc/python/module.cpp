@@ -83,8 +83,8 @@ PYBIND11_MODULE(_engine, m) {
   m.attr("compiler") = __VERSION__;
   m.attr("sanitized") = DCNN_SANITIZED != 0;
   dcnn::bind_tables(m);
-  dcnn::bind_launch(m);
   dcnn::bind_regions(m);
+  dcnn::bind_launch(m);
   dcnn::bind_plan(m);
   dcnn::bind_views(m);
   dcnn::bind_block(m);
