@@ -141,7 +141,7 @@ def window_offsets(
 ) -> NDArray[np.int64]:
     """(key, views, the most of a window's draws, the most of a crop's, grid)."""
 
-def bilinear_filter(arg0: int, arg1: int, arg2: int, arg3: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def bilinear_filter(arg0: int, arg1: int, arg2: int, arg3: int) -> tuple[NDArray[np.void], NDArray[np.int32]]:
     """(size, target, first output, after the last)."""
 
 def cut_picture(

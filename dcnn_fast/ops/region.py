@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.records import PIECE, REGION, STORE
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
 from dcnn_fast.spec import Pool, Rounding, window_count
-
-if TYPE_CHECKING:
-    from dcnn_fast import _engine as native
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ class ColumnRegions(Sequence[RegionList]):
     Lists are made when one is asked for, and share that memory; pickled, they are a tuple of lists.
     """
 
-    def __init__(self, held: native.ColumnRegions) -> None:
+    def __init__(self, held: engine.native.ColumnRegions) -> None:
         self.held = held
 
     @overload
@@ -183,7 +180,7 @@ class ColumnRegions(Sequence[RegionList]):
         )
 
 
-def held(regions: Sequence[RegionList]) -> native.ColumnRegions:
+def held(regions: Sequence[RegionList]) -> engine.native.ColumnRegions:
     """A column's regions, one list a block, in the engine's memory: a copy, but of those that are there already."""
     if isinstance(regions, ColumnRegions):
         return regions.held
@@ -266,7 +263,7 @@ def require_regions(
     if tracked and asked in regions.passed:
         return
     pooled = pool or Pool(1, 1)
-    judge = region_rules.require_regions if engine.reason() else engine.load().require_regions
+    judge = region_rules.require_regions if engine.reason() else engine.native.require_regions
     judge(
         *regions.arrays(), sources=sources, outputs=regions.outputs, size=size, stride=stride, padding=padding,
         rounding=rounding, pool=(pooled.size, pooled.stride),

@@ -59,7 +59,7 @@ def planned(
     column: Column, windows: np.ndarray, plane: tuple[int, int], blocks: np.ndarray, macs_per_byte: float, always: bool = False
 ) -> ColumnPlan:
     """The plan that the engine makes. blocks: `records` of the column. always: as `share` says."""
-    shares, window_of, regions = engine.load().plan(
+    shares, window_of, regions = engine.native.plan(
         blocks, column.channels, column.window, column.rounding == "up", windows, plane, macs_per_byte, always
     )
     return ColumnPlan("sharing" if shares else "brute-force", ColumnRegions(regions), window_of)
@@ -73,7 +73,7 @@ def _blocks(column: Column, backend: str, precision: Precision, isa: str) -> np.
 
 def records(column: Column, tiles: tuple[OutputTile, ...]) -> np.ndarray:
     """The column's blocks as the engine's records (csrc/core/plan/column.h), their convolutions computed in these tiles."""
-    found = np.zeros(len(column.blocks), engine.load().block_dtype)
+    found = np.zeros(len(column.blocks), engine.native.block_dtype)
     for row, block, tile in zip(found, column.blocks, tiles, strict=True):
         pool = block.pool or Pool(1, 1)
         for name in ("filters", "size", "stride", "padding", "groups"):

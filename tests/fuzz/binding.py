@@ -316,6 +316,35 @@ def plan(engine: Any, call: Call) -> None:
     )  # fmt: skip
 
 
+def column_tables(engine: Any, call: Call) -> None:
+    """Regions of a column of one block, and the tables of its launches."""
+    right = random_tables(call.rng)
+    tables = damaged(call.rng, right) if call.spoils() else right
+    pool = right.pool
+    held = engine.ColumnRegions([(*(call.spoilt(of) if call.spoils() else of for of in tables.arrays()), tables.outputs)])
+    if len(right.sources) == 1:
+        geometry = engine.RegionGeometry(
+            size=call.size(right.size), stride=call.size(right.stride), padding=call.size(right.padding),
+            rounding=call.word(right.rounding), pool=(call.size(pool[0]), call.size(pool[1])),
+        )  # fmt: skip
+        held.require([geometry] * (1 + call.spoils()), tuple(call.size(extent) for extent in right.sources[0]))
+    counts = {"filters": call.size(call.up_to(1, 40)), "item": call.size(2)}
+    if call.up_to(0, 1):
+        cutter = engine.StripCutter(
+            outputs=256, ring=308, plane=920, fetched=1408, span=1, steps=3, size=right.size, stride=right.stride,
+            pool_size=pool[0], pool_stride=pool[1],
+        )  # fmt: skip
+        shape = engine.BlockShape.strips(cutter, programs=call.up_to(1, 300), **counts)
+    else:
+        shape = engine.BlockShape.tiles(engine.TileShape(height=call.size(8), width=call.size(16), flat=False), **counts)
+    laid = engine.ColumnTables([shape] * (1 + call.spoils()), bool(call.up_to(0, 1)))
+    for _ in range(2):
+        size, *_ = laid.lay(held, (0, 1, 2, 3, 4))
+        laid.write(call.array((size,), np.uint8), 1 << 40, 1 << 41)
+        with _refused():
+            laid.write(np.zeros(size - 1, np.uint8), 0, 0)
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -337,7 +366,17 @@ def tile_product(engine: Any, call: Call) -> None:
         engine.emulated_tile_product(config, a, b, call.array((16, 16)))
 
 
-KINDS: tuple[Callable[[Any, Call], None], ...] = (regions, regions, whole, linear, update, plan, small, tile_product)
+KINDS: tuple[Callable[[Any, Call], None], ...] = (
+    regions,
+    regions,
+    whole,
+    linear,
+    update,
+    plan,
+    small,
+    tile_product,
+    column_tables,
+)
 
 
 def _require_agreement(

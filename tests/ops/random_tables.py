@@ -29,6 +29,9 @@ class Tables:
     rounding: str
     pool: tuple[int, int]
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.regions, self.pieces, self.stores
+
     def arguments(self) -> dict[str, Any]:
         return dict(vars(self))
 

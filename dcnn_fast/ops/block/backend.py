@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops.backend import Backend
 from dcnn_fast.ops.block.params import BlockParams, OutputTile
 from dcnn_fast.ops.launch import Launch
@@ -95,7 +96,7 @@ class Launches(Protocol):
         """The problem, whatever the extents."""
 
     @abstractmethod
-    def shape(self) -> object:
+    def shape(self) -> engine.native.BlockShape:
         """The engine's record of how its regions become programs (csrc/core/launch/column.h)."""
 
     @abstractmethod

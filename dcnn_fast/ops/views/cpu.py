@@ -57,7 +57,7 @@ def plane(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
         return dense
     if engine.reason():
         return by_pillow(dense, params)
-    made: np.ndarray = engine.load().cut_picture(engine.isa(), dense, params.resized, params.origin, params.shape)
+    made: np.ndarray = engine.native.cut_picture(engine.isa(), dense, params.resized, params.origin, params.shape)
     return made
 
 

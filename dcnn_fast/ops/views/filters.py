@@ -68,7 +68,7 @@ def bilinear(size: int, target: int, outputs: range) -> tuple[Filter, int]:
 def _bilinear(size: int, target: int, start: int, stop: int) -> Filter:
     if engine.reason():
         return by_numpy(size, target, start, stop)
-    return Filter(*engine.load().bilinear_filter(size, target, start, stop))
+    return Filter(*engine.native.bilinear_filter(size, target, start, stop))
 
 
 def by_numpy(size: int, target: int, start: int, stop: int) -> Filter:

@@ -47,7 +47,7 @@ def draw_windows(
     grid = min(grid, _END)  # no draw reaches the next multiple
     if engine.reason():
         return by_numpy(words, views, windows, crops, grid)
-    drawn: np.ndarray = engine.load().window_offsets(words, views, windows, crops, grid)
+    drawn: np.ndarray = engine.native.window_offsets(words, views, windows, crops, grid)
     return drawn
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ class CudaConfig:
     @computed_once
     def plane(self) -> int:
         """16-byte units of a plane of the patch: whole groups of banks apart, so that a pixel's planes lie in others."""
-        units: tuple[int, int] = engine.load().patch_units(
+        units: tuple[int, int] = engine.native.patch_units(
             size=self.size, stride=self.stride, span=self.span, steps=self.steps, cols=self.cols, rows=self.outputs // self.cols
         )
         needed = units[0]
@@ -94,9 +93,9 @@ class CudaConfig:
 
 
 @lru_cache(maxsize=256)
-def strip_cutter(config: CudaConfig) -> Any:
+def strip_cutter(config: CudaConfig) -> engine.native.StripCutter:
     """What cuts regions into strips for this tile (csrc/core/launch/strips.h)."""
-    return engine.load().StripCutter(
+    return engine.native.StripCutter(
         outputs=config.outputs, ring=config.ring, plane=config.plane, fetched=config.fetched, span=config.span,
         steps=config.steps, size=config.size, stride=config.stride, pool_size=config.pool, pool_stride=config.pool_stride,
     )  # fmt: skip
@@ -131,5 +130,5 @@ def strips_of(regions: RegionList, config: CudaConfig, blocks: int) -> Tensor:
     """The strips that cover all regions: records `StripRow` of csrc/core/tables.h. Regions are cut into as many strips below
     each other as let `blocks` thread blocks, which share them out in order, be done soonest.
     """
-    found = engine.load().strips(regions.regions.numpy(), regions.pieces.numpy(), strip_cutter(config), blocks)
+    found = engine.native.strips(regions.regions.numpy(), regions.pieces.numpy(), strip_cutter(config), blocks)
     return torch.from_numpy(found)

@@ -78,9 +78,9 @@ class CudaPrepared(Prepared):
         tables = placed({"programs": strips, **tables_of(work.regions, readable, work.outputs)}, self.weight.device)
         return _launch_of(self, tables, len(strips), at_a_time, access, out_alignment(work.outputs), readable, work.outputs)
 
-    def shape(self) -> object:
+    def shape(self) -> engine.native.BlockShape:
         """As `Launches` says."""
-        return engine.load().BlockShape.strips(
+        return engine.native.BlockShape.strips(
             strip_cutter(self.config), programs=_at_a_time(self), filters=self.params.filters,
             item=self.params.out_dtype.itemsize,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ from dcnn_fast.ops.device_tables import part
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.ops.region import RegionList, held
 from dcnn_fast.spec import Pool
-
-if TYPE_CHECKING:
-    from dcnn_fast import _engine as native
 
 MOST = 256  # lists of launches that are kept; the one that came first goes first
 _TABLES = ("programs", "regions", "pieces", "stores", "sources", "outputs")  # as csrc/core/launch/column.h lays them out
@@ -61,7 +58,7 @@ class ColumnOnGpu:
 
     def __init__(self, blocks: Sequence[Launches], device: torch.device, again: bool = True) -> None:
         self._blocks, self._device = blocks, device
-        self._tables = engine.load().ColumnTables([block.shape() for block in blocks], again)
+        self._tables = engine.native.ColumnTables([block.shape() for block in blocks], again)
         self._inner = [block.access(_map(before.params)) for before, block in pairwise(blocks)]
         self._geometries = [_geometry(block.params) for block in blocks]
         self._memory, self._maps = (torch.empty(0, dtype=torch.uint8, device=device) for _ in range(2))
@@ -137,7 +134,7 @@ class ColumnOnGpu:
         return list(found)
 
 
-def _geometry(params: BlockParams) -> native.RegionGeometry:
+def _geometry(params: BlockParams) -> engine.native.RegionGeometry:
     options = params.options
     pool = options.pool or Pool(1, 1)
     return engine.native.RegionGeometry(

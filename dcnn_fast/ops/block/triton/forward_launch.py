@@ -83,9 +83,9 @@ class TritonPrepared(Prepared):
             lambda tile: _seconds(_launch_of_work(replace(self, config=tile), work, saved)),
         )  # fmt: skip
 
-    def shape(self) -> object:
+    def shape(self) -> engine.native.BlockShape:
         """As `Launches` says."""
-        return engine.load().BlockShape.tiles(
+        return engine.native.BlockShape.tiles(
             tile_shape(self.config), filters=self.params.filters, item=self.params.out_dtype.itemsize
         )
 
@@ -207,16 +207,16 @@ def _dense(weight: Tensor, params: BlockParams) -> tuple[Tensor, BlockParams]:
 
 def tiles_of(regions: RegionList, config: ForwardConfig) -> Tensor:
     """The tiles that cover all regions: records `TileRow` of csrc/core/tables.h."""
-    return torch.from_numpy(engine.load().tiles(regions.regions.numpy(), tile_shape(config)))
+    return torch.from_numpy(engine.native.tiles(regions.regions.numpy(), tile_shape(config)))
 
 
 def tile_shape(config: ForwardConfig) -> Any:
     """The engine's record of what a program owns (csrc/core/launch/tiles.h)."""
     if config.flat:
-        return engine.load().TileShape(height=config.rows * config.cols, width=1, flat=True)
+        return engine.native.TileShape(height=config.rows * config.cols, width=1, flat=True)
     overlap = config.before + config.after
     height = config.rows if config.streamed else config.rows - overlap
-    return engine.load().TileShape(height=height, width=config.cols - overlap, flat=False)
+    return engine.native.TileShape(height=height, width=config.cols - overlap, flat=False)
 
 
 def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
