@@ -30,7 +30,7 @@ from tools.launches import collected
 
 # The sum over the positions of a tile ends in copies of one value in several warps, which all store it to the same place: two
 # writes without an order, of equal values, which the simulator tells apart from a race and SentryWard does not.
-EXPECTED = {"bias_gradient_kernel": "potential_race"}
+EXPECTED = {"block_bwd_bias_kernel": "potential_race"}
 RACE_FREE = "race_free"
 SECONDS = 180
 

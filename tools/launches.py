@@ -54,7 +54,7 @@ def _of_blocks(capability: int) -> Iterator[Named]:
             ("train", _training(params, capability)),
         ):
             for launch in launches:
-                tensor = params.dtype.itemsize == 2 and bool({"OPERAND", "DOT"} & set(launch.constants))
+                tensor = params.dtype.itemsize == 2 and "OPERAND" in launch.constants
                 yield Named(f"{purpose} {params}", launch, tensor, tensor and params.channels != 3)
 
 

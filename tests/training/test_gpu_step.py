@@ -69,8 +69,8 @@ def test_a_step_from_photographs_gives_the_references_gradients_and_weights(capa
         windows = cut_batch(photos, ours.inputs, places)
         gradients = _step(ours, windows)
     kernels = [what.kernel.name if isinstance(what.kernel, CudaKernel) else what.kernel.__name__ for what, _ in launches]
-    assert kernels[:2] == ["planes_kernel"] * 2
-    assert kernels[2:6] == ["block_tile_kernel"] * 4
+    assert kernels[:2] == ["views_planes_kernel"] * 2
+    assert kernels[2:6] == ["block_fwd_tile_kernel"] * 4
     assert kernels[-1] == "update_kernel"
     assert kernels.count("update_kernel") == 1
     assert len(set(kernels[6:-1])) >= 3  # of the fused backward

@@ -31,8 +31,8 @@
 #ifndef POOL_STRIDE
 #define POOL_STRIDE 2
 #endif
-#ifndef NORM  // maps that the norm sums over; 0: no norm
-#define NORM 5
+#ifndef NORM_SIZE  // maps that the norm sums over; 0: no norm
+#define NORM_SIZE 5
 #endif
 #ifndef NORM_FIRST  // whether the norm comes before the pool
 #define NORM_FIRST 0
@@ -382,8 +382,8 @@ __device__ __forceinline__ void multiply(float (&sums)[TILES][PART / 8][4], cons
 
 // Eight filters of an output under the norm; the lanes beside have the others. All lanes of the warp take part.
 __device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float power, float k) {
-    constexpr int BEFORE = NORM / 2, AFTER = NORM - 1 - NORM / 2;  // maps
-    constexpr int FAR = ((BEFORE > AFTER ? BEFORE : AFTER) + 7) / 8;  // lanes
+    constexpr int MAPS_BEFORE = NORM_SIZE / 2, MAPS_AFTER = NORM_SIZE - 1 - NORM_SIZE / 2;
+    constexpr int FAR = ((MAPS_BEFORE > MAPS_AFTER ? MAPS_BEFORE : MAPS_AFTER) + 7) / 8;  // lanes
     const int lane = threadIdx.x % 32, octet = lane % LANES;
     float squares[8 * (2 * FAR + 1)], own[8];
 #pragma unroll
@@ -404,7 +404,7 @@ __device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float
     for (int i = 0; i < 8; ++i) {
         float sum = 0.0f;
 #pragma unroll
-        for (int map = -BEFORE; map <= AFTER; ++map) sum += squares[8 * FAR + i + map];
+        for (int map = -MAPS_BEFORE; map <= MAPS_AFTER; ++map) sum += squares[8 * FAR + i + map];
         own[i] *= exp2_approximate(-power * log2_approximate(k + scale * sum));
     }
 #pragma unroll
@@ -455,7 +455,7 @@ __device__ __forceinline__ void emit(const StripRow& strip, const RegionRow& reg
                     for (int n = 0; n < 4; ++n) values[n] = x + y == 0 ? other[n] : larger<BF16>(values[n], other[n]);
                 }
             }
-            if constexpr (NORM > 0 && !NORM_FIRST) normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
+            if constexpr (NORM_SIZE > 0 && !NORM_FIRST) normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
             if (!taken || filter >= FILTERS) continue;
             for (int s = 0; s < narrow(piece.count); ++s) {
                 const StoreRow& store = rest.stores[piece.first + s];
@@ -481,7 +481,7 @@ __device__ __forceinline__ void emit(const StripRow& strip, const RegionRow& reg
 
 using namespace dcnn;
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) block_fwd_strip_kernel(
     const StripRow* __restrict__ strips, int count,  // shared out between the thread blocks in order
     const RegionRow* __restrict__ regions, const PieceRow* __restrict__ pieces, const StoreRow* __restrict__ stores,
     const SourceRow* __restrict__ sources, const OutputRow* __restrict__ outputs,
@@ -581,7 +581,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_kernel(
             }
         }
         __syncthreads();
-        if constexpr (NORM > 0 && NORM_FIRST) {
+        if constexpr (NORM_SIZE > 0 && NORM_FIRST) {
             for (int base = 0; base < rows * cols; base += THREADS / LANES) {
                 const int output = base + static_cast<int>(threadIdx.x) / LANES, octet = lane % LANES;
                 const bool own = output < rows * cols && octet < OCTETS;

@@ -21,8 +21,8 @@
 #ifndef POOL_STRIDE
 #define POOL_STRIDE 2
 #endif
-#ifndef NORM  // maps that the norm sums over; 0: no norm
-#define NORM 5
+#ifndef NORM_SIZE  // maps that the norm sums over; 0: no norm
+#define NORM_SIZE 5
 #endif
 #ifndef NORM_FIRST  // whether the norm comes before the pool
 #define NORM_FIRST 0
@@ -68,12 +68,12 @@ __device__ float normalised(float value, float* maps, float scale, float power, 
     if (filter < FILTERS) maps[filter] = value;
     __syncthreads();
     float sum = 0.0f;
-    const int end = min(FILTERS, filter - NORM / 2 + NORM);
-    for (int map = max(0, filter - NORM / 2); map < end; ++map) sum += maps[map] * maps[map];
+    const int end = min(FILTERS, filter - NORM_SIZE / 2 + NORM_SIZE);
+    for (int map = max(0, filter - NORM_SIZE / 2); map < end; ++map) sum += maps[map] * maps[map];
     return value * exp2_approximate(-power * log2_approximate(k + scale * sum));
 }
 
-extern "C" __global__ void simple_block_kernel(
+extern "C" __global__ void block_fwd_simple_kernel(
     const ResultRow* results,  // a thread block's each
     const RegionRow* regions, const PieceRow* pieces, const StoreRow* stores, const SourceRow* sources,
     const OutputRow* outputs,
@@ -96,11 +96,11 @@ extern "C" __global__ void simple_block_kernel(
             if (exists) {
                 value = output_of(region, source, weight + filter * (CHANNELS * SIZE * SIZE), bias[filter], mean, scale, i, j);
             }
-            if (NORM > 0 && NORM_FIRST) value = normalised(value, maps, norm_scale, norm_power, norm_k);
+            if (NORM_SIZE > 0 && NORM_FIRST) value = normalised(value, maps, norm_scale, norm_power, norm_k);
             if (result == result && !(value <= result)) result = value;  // a NaN is taken and stays
         }
     }
-    if (NORM > 0 && !NORM_FIRST) result = normalised(result, maps, norm_scale, norm_power, norm_k);
+    if (NORM_SIZE > 0 && !NORM_FIRST) result = normalised(result, maps, norm_scale, norm_power, norm_k);
     if (!exists) return;
     for (int64_t s = piece.first; s < piece.first + piece.count; ++s) {
         const StoreRow store = stores[s];

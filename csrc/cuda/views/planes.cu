@@ -248,8 +248,8 @@ __device__ void fill(const CutRow& cut, const CutTileRow& tile, const Normalisat
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(256, 4)
-planes_kernel(const CutRow* cuts, const CutTileRow* tiles, const CutChunkRow* chunks, const FilterRow* filters, const i32* weights,
-              float mean_r, float mean_g, float mean_b, float scale, u32 background) {
+views_planes_kernel(const CutRow* cuts, const CutTileRow* tiles, const CutChunkRow* chunks, const FilterRow* filters,
+                    const i32* weights, float mean_r, float mean_g, float mean_b, float scale, u32 background) {
     __shared__ u32 stage[kStageWords + kStagePadding];
     __shared__ u32 ring[kRingWords];
     const CutTileRow tile = tiles[blockIdx.x];

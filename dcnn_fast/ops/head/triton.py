@@ -49,7 +49,7 @@ def launches_of(params: HeadParams, operands: Operands, results: Results) -> tup
     """The two launches, which write to `results`, each contiguous."""
     import triton.language as tl  # noqa: PLC0415 - importing the package must not need Triton
 
-    from dcnn_fast.ops.head.triton_kernels import label_kernel, layer_kernel  # noqa: PLC0415
+    from dcnn_fast.ops.head.triton_kernels import head_label_kernel, head_layer_kernel  # noqa: PLC0415
 
     features, weights, biases = (
         [each.contiguous() for each in tensors] for tensors in (operands.features, operands.weights, operands.biases)
@@ -74,7 +74,7 @@ def launches_of(params: HeadParams, operands: Operands, results: Results) -> tup
     item = params.weight_dtype.itemsize
     block = {"BM": 32, "BN": 32, "BK": 32}
     layer = launch.Launch(
-        layer_kernel,
+        head_layer_kernel,
         (_tiles(max(params.rows), block["BM"]), _tiles(max(params.outputs), block["BN"]), len(table)),
         {"table": columns, "hidden": hidden},
         {
@@ -89,7 +89,7 @@ def launches_of(params: HeadParams, operands: Operands, results: Results) -> tup
     probs, mean, std = results
     wide = max(16, 1 << (params.labels - 1).bit_length())
     label = launch.Launch(
-        label_kernel,
+        head_label_kernel,
         (params.images,),
         {
             "table": columns, "columns": len(table), "first": first, "hidden": hidden,

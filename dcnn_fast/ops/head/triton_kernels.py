@@ -11,7 +11,7 @@ import triton.language as tl
 
 
 @triton.jit
-def layer_kernel(
+def head_layer_kernel(
     table,
     hidden,  # one column after the other, each [rows, outputs] float32
     FEATURE: tl.constexpr,  # dtypes of features and weights
@@ -54,7 +54,7 @@ def layer_kernel(
 
 
 @triton.jit
-def label_kernel(
+def head_label_kernel(
     table,
     columns,
     first,  # [images + 1] int64: each image's first view

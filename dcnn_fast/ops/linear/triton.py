@@ -45,7 +45,7 @@ def launches_of(
     params: LinearParams, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor
 ) -> tuple[launch.Launch, launch.Launch]:
     """The two launches, which write to `out` (contiguous)."""
-    from dcnn_fast.ops.linear.triton_kernels import product_kernel, sum_kernel  # noqa: PLC0415 - Triton on first use
+    from dcnn_fast.ops.linear.triton_kernels import linear_product_kernel, linear_sum_kernel  # noqa: PLC0415 - Triton on first use
 
     x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
     depth = 64 if weight.dtype.itemsize == 2 else 32
@@ -54,7 +54,7 @@ def launches_of(
     slices = _tiles(params.inputs, share)
     partial = torch.empty(slices, params.rows, params.outputs, dtype=torch.float32, device=x.device)
     product = launch.Launch(
-        product_kernel,
+        linear_product_kernel,
         (_tiles(params.rows, _ROWS), _tiles(params.outputs, _OUTPUTS), slices),
         {
             "x": x, "weight": weight, "partial": partial, "rows": params.rows, "inputs": params.inputs,
@@ -66,7 +66,7 @@ def launches_of(
     )  # fmt: skip
     count = params.rows * params.outputs
     total = launch.Launch(
-        sum_kernel,
+        linear_sum_kernel,
         (_tiles(count, _BLOCK),),
         {"partial": partial, "bias": bias, "out": out, "slices": slices, "count": count, "outputs": params.outputs},
         {"RELU": params.relu, "BLOCK": _BLOCK},

@@ -12,7 +12,7 @@ import triton.language as tl
 
 
 @triton.jit
-def product_kernel(
+def linear_product_kernel(
     x,  # [rows, inputs]
     weight,  # [outputs, inputs]
     partial,  # [slices, rows, outputs] float32
@@ -38,7 +38,7 @@ def product_kernel(
 
 
 @triton.jit
-def sum_kernel(
+def linear_sum_kernel(
     partial,  # [slices, rows, outputs] float32
     bias,  # [outputs]
     out,  # [rows, outputs]

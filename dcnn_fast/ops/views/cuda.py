@@ -22,7 +22,7 @@ from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.filters import bilinear
 
 KERNEL = CudaKernel(
-    "views/planes.cu", "planes_kernel",
+    "views/planes.cu", "views_planes_kernel",
     ("cuts", "tiles", "chunks", "filters", "weights", "mean_r", "mean_g", "mean_b", "scale", "background"),
 )  # fmt: skip
 OUTPUTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2}

@@ -25,7 +25,7 @@ BUGS = {
         STAGED, "wait_copies();\n                __syncthreads();", "__syncthreads();", "asynchronous copy read before wait",
     ),
     "no barrier before the pool": (
-        STAGED, "        __syncthreads();\n        if constexpr (NORM > 0", "        if constexpr (NORM > 0", RACE,
+        STAGED, "        __syncthreads();\n        if constexpr (NORM_SIZE > 0", "        if constexpr (NORM_SIZE > 0", RACE,
     ),
     "no barrier between norm and pool": (
         WORDS, "            }\n            __syncthreads();\n        }", "            }\n        }", RACE,

@@ -384,7 +384,7 @@ WHOLE = [
 def test_products_are_those_of_matrix_units_in_shared_memory_and_nothing_spills(capability, params):
     for launch in _launches(_of(params, params.dtype)):
         code = aot.compiled(launch, capability)
-        if "DOT" in launch.constants:
+        if "OPERAND" in launch.constants:
             assert re.search(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", code.ptx), code.kernel
         assert code.shared <= LEAST_SHARED, code.kernel
         assert sass.read(code.cubin).stack == 0, code.kernel

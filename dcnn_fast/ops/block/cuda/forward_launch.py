@@ -25,7 +25,7 @@ from dcnn_fast.spec import CrossMapNorm, Pool
 
 KERNEL = CudaKernel(
     "block/forward.cu",
-    "block_kernel",
+    "block_fwd_strip_kernel",
     (
         "strips", "count", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
         "norm_power", "norm_k",
@@ -33,7 +33,7 @@ KERNEL = CudaKernel(
 )  # fmt: skip
 SIMPLE_KERNEL = CudaKernel(
     "block/simple.cu",
-    "simple_block_kernel",
+    "block_fwd_simple_kernel",
     (
         "results", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",
         "norm_power", "norm_k",
@@ -194,7 +194,7 @@ def _of_problem(params: BlockParams) -> dict[str, int]:
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
         "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride,
-        "POOL": pool.size, "POOL_STRIDE": pool.stride, "NORM": norm.size if isinstance(norm, CrossMapNorm) else 0,
+        "POOL": pool.size, "POOL_STRIDE": pool.stride, "NORM_SIZE": norm.size if isinstance(norm, CrossMapNorm) else 0,
         "NORM_FIRST": int(norm_first(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
         "BYTES": int(params.dtype == torch.uint8),
     }  # fmt: skip

@@ -221,7 +221,7 @@ class _Sum:
             "slices": 1 + slices,
             "count": count,
         }
-        _run("add_slices_kernel", (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
+        _run("block_bwd_add_slices_kernel", (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
         self.chunks += 1
 
 
@@ -246,10 +246,10 @@ class _WeightSum:
         tile = self.tile
         constants = {
             **_convolution(params), **_tail(gradient, params), **_dot(params), **_sides(tile, depth=True),
-            "ONE_TAP": _group_channels(params) % tile.columns == 0,
+            "GATHER": _group_channels(params) % tile.columns != 0,
         }  # fmt: skip
         grid = (self.tiles, slices, params.options.groups)
-        _run("weight_gradient_kernel", grid, args, constants, tile)
+        _run("block_bwd_weight_kernel", grid, args, constants, tile)
         self.sum.finish(slices, out)
 
 
@@ -273,10 +273,9 @@ class _BiasSum:
             "share": self.sum.share,
         }  # fmt: skip
         constants = {
-            "FILTERS": filters, "MODE": gradient.mode, "FIRST": self.first, "COLUMNS": self.tile.columns,
-            "DEPTH": self.tile.depth,
+            "FILTERS": filters, "MODE": gradient.mode, "TIES_FIRST": self.first, "BN": self.tile.columns, "BK": self.tile.depth,
         }  # fmt: skip
-        _run("bias_gradient_kernel", (self.tiles, slices), args, constants, self.tile)
+        _run("block_bwd_bias_kernel", (self.tiles, slices), args, constants, self.tile)
         self.sum.finish(slices, out)
 
 
@@ -296,7 +295,7 @@ def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: 
     constants = {**_convolution(params), **_tail(gradient, params), **_dot(params), **_sides(tile, depth=True)}
     channels = _cdiv(_group_channels(params), tile.columns)
     grid = (_cdiv(pixels, tile.rows), channels * options.stride**2, options.groups)
-    _run("input_gradient_kernel", grid, args, constants, tile)
+    _run("block_bwd_input_kernel", grid, args, constants, tile)
 
 
 def _conv_relu(x: Tensor, operands: Operands, relu: Tensor, params: BlockParams) -> None:
@@ -309,10 +308,10 @@ def _conv_relu(x: Tensor, operands: Operands, relu: Tensor, params: BlockParams)
     }  # fmt: skip
     constants = {
         **_convolution(params), "BIASED": bias is not None, **_dot(params), **_sides(tile, depth=True),
-        "ONE_TAP": _group_channels(params) % tile.depth == 0,
+        "GATHER": _group_channels(params) % tile.depth != 0,
     }  # fmt: skip
     grid = (_cdiv(positions, tile.rows), _cdiv(params.filters // groups, tile.columns), groups)
-    _run("conv_relu_kernel", grid, args, constants, tile)
+    _run("block_bwd_conv_again_kernel", grid, args, constants, tile)
 
 
 def _pool_maximum(values: Tensor, pool: Pool, params: BlockParams) -> tuple[Tensor, Tensor]:
@@ -328,9 +327,9 @@ def _pool_maximum(values: Tensor, pool: Pool, params: BlockParams) -> tuple[Tens
         "top_rows": top.shape[2], "top_cols": top.shape[3],
     }  # fmt: skip
     tile = _plane_tile(filters)
-    constants = {"FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "FIRST": first, **_sides(tile)}
+    constants = {"FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "TIES_FIRST": first, **_sides(tile)}
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    _run("pool_maximum_kernel", grid, args, constants, tile)
+    _run("block_bwd_pool_again_kernel", grid, args, constants, tile)
     return top, index
 
 
@@ -348,11 +347,11 @@ def _pool_gradient(
     }  # fmt: skip
     tile = _plane_tile(filters)
     constants = {
-        "FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "FIRST": params.options.ties == "first",
+        "FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "TIES_FIRST": params.options.ties == "first",
         "MASKED": masked, **_sides(tile),
     }  # fmt: skip
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    _run("pool_gradient_kernel", grid, args, constants, tile)
+    _run("block_bwd_pool_kernel", grid, args, constants, tile)
 
 
 def _norm(values: Tensor, out: Tensor, norm: Norm) -> None:
@@ -362,10 +361,10 @@ def _norm(values: Tensor, out: Tensor, norm: Norm) -> None:
         return
     filters = values.shape[1]
     positions = values.numel() // filters
-    args: dict[str, Any] = {"values": values, "out": out, "positions": positions, "k": float(norm.k), **_norm_numbers(norm)}
+    args: dict[str, Any] = {"values": values, "out": out, "positions": positions, **_norm_numbers(norm)}
     tile = _maps_tile(filters)
     constants = {**_maps_window(norm, filters), **_sides(tile)}
-    _run("cross_map_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
+    _run("block_bwd_cross_map_again_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
 
 
 def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: bool) -> None:
@@ -378,9 +377,9 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
     args: dict[str, Any] = {"values": values, "u": u, "positions": positions, **_norm_numbers(norm)}
     if isinstance(norm, CrossMapNorm):
         tile = _maps_tile(filters)
-        args |= {"grad": grad, "k": float(norm.k)}
+        args["grad"] = grad
         constants = {**_maps_window(norm, filters), "MASKED": masked, **_sides(tile)}
-        _run("cross_map_gradient_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
+        _run("block_bwd_cross_map_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
         return
     scaled, terms = torch.empty_like(values), torch.empty_like(values)
     _same_map(grad, values, scaled, terms, norm, terms=True)
@@ -389,7 +388,7 @@ def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: 
     args |= {"scaled": scaled, "terms": terms, **_plane_window(norm.size - 1 - before, before, rows, cols)}
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
     constants = {"FILTERS": filters, "MASKED": masked, **_sides(tile)}
-    _run("same_map_gradient_kernel", grid, args, constants, tile)
+    _run("block_bwd_same_map_kernel", grid, args, constants, tile)
 
 
 def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: SameMapNorm, terms: bool) -> None:
@@ -403,8 +402,8 @@ def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: 
     }  # fmt: skip
     tile = _plane_tile(filters)
     grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    constants = {"FILTERS": filters, "TERMS": terms, **_sides(tile)}
-    _run("same_map_kernel", grid, args, constants, tile)
+    constants = {"FILTERS": filters, "KEEP_TERMS": terms, **_sides(tile)}
+    _run("block_bwd_same_map_terms_kernel", grid, args, constants, tile)
 
 
 def weight_tile(params: BlockParams) -> Tile:
@@ -504,28 +503,30 @@ def _tail(gradient: Gradient, params: BlockParams) -> Mapping[str, Any]:
     """What `conv_gradient` takes."""
     pool = params.options.pool if gradient.mode == "hits" else None
     size, stride = (1, 1) if pool is None else (pool.size, pool.stride)
-    return {"MODE": gradient.mode, "POOL": size, "POOL_STRIDE": stride, "FIRST": params.options.ties == "first"}
+    return {"MODE": gradient.mode, "POOL": size, "POOL_STRIDE": stride, "TIES_FIRST": params.options.ties == "first"}
 
 
 def _dot(params: BlockParams) -> Mapping[str, Any]:
     products = Products.of(params)
     dtype = getattr(import_module("triton.language"), str(products.dtype).removeprefix("torch."))
-    return {"DOT": dtype, "PRECISION": products.precision}
+    return {"OPERAND": dtype, "PRECISION": products.precision}
 
 
 def _sides(tile: Tile, depth: bool = False) -> Mapping[str, int]:
-    sides = {"ROWS": tile.rows, "COLUMNS": tile.columns}
-    return {**sides, "DEPTH": tile.depth} if depth else sides
+    sides = {"BM": tile.rows, "BN": tile.columns}
+    return {**sides, "BK": tile.depth} if depth else sides
 
 
 def _norm_numbers(norm: Norm) -> Mapping[str, float]:
-    return {"per_term": per_term(norm), "exponent": float(norm.power)}
+    numbers = {"norm_scale": per_term(norm), "norm_power": float(norm.power)}
+    return {**numbers, "norm_k": float(norm.k)} if isinstance(norm, CrossMapNorm) else numbers
 
 
 def _maps_window(norm: CrossMapNorm, filters: int) -> Mapping[str, int]:
     """Maps of a window before and after its own, no more than there are."""
     before = norm.size // 2
-    return {"FILTERS": filters, "BEFORE": min(before, filters - 1), "AFTER": min(norm.size - 1 - before, filters - 1)}
+    after = norm.size - 1 - before
+    return {"FILTERS": filters, "MAPS_BEFORE": min(before, filters - 1), "MAPS_AFTER": min(after, filters - 1)}
 
 
 def _plane_window(before: int, after: int, rows: int, cols: int) -> Mapping[str, int]:

@@ -26,36 +26,37 @@ def conv_tile(
     computed,  # [BM]: whether it is wanted
     height, width,  # of the window
     row_stride, col_stride, channel_stride,
-    weight,  # [filters of the group, SIZE * SIZE * CG] from filter `first` on
+    weight,  # [GROUP_FILTERS, TERMS] of the group, read from filter `first` on
     first, mean, scale,
-    BM: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr, SIZE: tl.constexpr,
-    GATHER: tl.constexpr, SUBTRACT: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, GROUP_CHANNELS: tl.constexpr, GROUP_FILTERS: tl.constexpr,
+    SIZE: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Sums of products of one group: [BM, BG] float32, the taps in row-major order, a tap's channels in ascending order."""
+    """Sums of products of one group: [BM, BN] float32, the taps in row-major order, a tap's channels in ascending order."""
+    TERMS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS
     k = tl.arange(0, BK)
-    filter = first + tl.arange(0, BG)
-    filters = weight + filter[None, :] * (SIZE * SIZE * CG)  # [1, BG]
-    exists = (filter < FG)[None, :]
-    acc = tl.zeros([BM, BG], tl.float32)
+    filter = first + tl.arange(0, BN)
+    filters = weight + filter[None, :] * TERMS  # [1, BN]
+    exists = (filter < GROUP_FILTERS)[None, :]
+    acc = tl.zeros([BM, BN], tl.float32)
     if GATHER:
-        for step in range(tl.cdiv(SIZE * SIZE * CG, BK)):
+        for step in range(tl.cdiv(TERMS, BK)):
             term = step * BK + k
-            tap = term // CG
-            channel = term % CG
+            tap = term // GROUP_CHANNELS
+            channel = term % GROUP_CHANNELS
             row, col = tap // SIZE, tap % SIZE
-            inside = (term < SIZE * SIZE * CG)[None, :] & computed[:, None]
+            inside = (term < TERMS)[None, :] & computed[:, None]
             inside &= within(y[:, None] + row[None, :], height) & within(x[:, None] + col[None, :], width)
             offset = row * row_stride + col * col_stride + channel * channel_stride
             a = tl.load(base + (origin[:, None] + offset[None, :]), mask=inside, other=0)  # [BM, BK]
             if SUBTRACT:
                 a = (a.to(tl.float32) - tl.load(mean + channel)[None, :]) * scale
                 a = tl.where(inside, a, 0.0)
-            b = tl.load(filters + term[:, None], mask=exists & (term < SIZE * SIZE * CG)[:, None], other=0)  # [BK, BG]
+            b = tl.load(filters + term[:, None], mask=exists & (term < TERMS)[:, None], other=0)  # [BK, BN]
             acc = tl.dot(operand(a, OPERAND, PRECISION), operand(b, OPERAND, PRECISION), acc, input_precision=PRECISION)
     else:
-        for step in range(SIZE * SIZE * (CG // BK)):
-            tap = step // (CG // BK)
-            channel = step % (CG // BK) * BK + k
+        for step in range(SIZE * SIZE * (GROUP_CHANNELS // BK)):
+            tap = step // (GROUP_CHANNELS // BK)
+            channel = step % (GROUP_CHANNELS // BK) * BK + k
             row, col = tap // SIZE, tap % SIZE
             inside = computed & within(y + row, height) & within(x + col, width)
             offset = origin + (row * row_stride + col * col_stride)
@@ -63,7 +64,7 @@ def conv_tile(
             if SUBTRACT:
                 a = (a.to(tl.float32) - tl.load(mean + channel)[None, :]) * scale
                 a = tl.where(inside[:, None], a, 0.0)
-            b = tl.load(filters + (tap * CG + channel)[:, None], mask=exists, other=0)  # [BK, BG]
+            b = tl.load(filters + (tap * GROUP_CHANNELS + channel)[:, None], mask=exists, other=0)  # [BK, BN]
             acc = tl.dot(operand(a, OPERAND, PRECISION), operand(b, OPERAND, PRECISION), acc, input_precision=PRECISION)
     return acc
 
@@ -75,11 +76,11 @@ def within(place, extent):
 
 
 @triton.jit
-def side_by_side(a, b):  # [BM, BG] each
-    """[a, b]: [BM, 2 * BG]."""
-    BM: tl.constexpr = a.shape[0]
-    BG: tl.constexpr = a.shape[1]
-    return tl.reshape(tl.permute(tl.join(a, b), (0, 2, 1)), [BM, 2 * BG])
+def side_by_side(a, b):  # [M, F] each
+    """[a, b]: [M, 2 * F]."""
+    M: tl.constexpr = a.shape[0]
+    F: tl.constexpr = a.shape[1]
+    return tl.reshape(tl.permute(tl.join(a, b), (0, 2, 1)), [M, 2 * F])
 
 
 @triton.jit
@@ -89,11 +90,11 @@ def relu_of_conv(
     first_row, first_col,  # the least of them, from where offsets are counted
     computed,  # [BM]: whether an output is wanted
     sources, weight, bias, mean, scale, group, first,
-    BM: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr, JOINED: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
-    SIZE: tl.constexpr, STRIDE: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr,
-    ALIGN: tl.constexpr, SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, JOINED: tl.constexpr, GROUP_CHANNELS: tl.constexpr,
+    GROUP_FILTERS: tl.constexpr, SIZE: tl.constexpr, STRIDE: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr,
+    BIASED: tl.constexpr, ALIGN: tl.constexpr, SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """[BM, JOINED * BG] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted.
+    """[BM, JOINED * BN] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted.
 
     The source's address is 64 bits wide, offsets from the region's first pixel here are 32.
     """
@@ -111,35 +112,37 @@ def relu_of_conv(
     origin = (i - first_row) * STRIDE * row_stride + (j - first_col) * STRIDE * col_stride
     y, x = top - window_top + i * STRIDE, left - window_left + j * STRIDE
 
-    TAPS: tl.constexpr = SIZE * SIZE * CG
+    TERMS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS
     if GATHER:
-        base += (group * CG).to(tl.int64) * channel_stride
+        base += (group * GROUP_CHANNELS).to(tl.int64) * channel_stride
     else:
-        base += group * CG
+        base += group * GROUP_CHANNELS
         channel_stride = 1
-    grown = weight + (group * FG).to(tl.int64) * TAPS
+    grown = weight + (group * GROUP_FILTERS).to(tl.int64) * TERMS
     v = conv_tile(
         base, origin, y, x, computed, height, width, row_stride, col_stride, channel_stride, grown, first,
-        mean + group * CG, scale, BM, BK, BG, CG, FG, SIZE, GATHER, SUBTRACT, OPERAND, PRECISION,
+        mean + group * GROUP_CHANNELS, scale,
+        BM, BK, BN, GROUP_CHANNELS, GROUP_FILTERS, SIZE, GATHER, SUBTRACT, OPERAND, PRECISION,
     )  # fmt: skip
     if JOINED == 2:
         second = conv_tile(
-            base + CG * channel_stride, origin, y, x, computed, height, width, row_stride, col_stride, channel_stride,
-            grown + FG * TAPS, first, mean + CG, scale, BM, BK, BG, CG, FG, SIZE, GATHER, SUBTRACT, OPERAND, PRECISION,
+            base + GROUP_CHANNELS * channel_stride, origin, y, x, computed, height, width,
+            row_stride, col_stride, channel_stride, grown + GROUP_FILTERS * TERMS, first, mean + GROUP_CHANNELS, scale,
+            BM, BK, BN, GROUP_CHANNELS, GROUP_FILTERS, SIZE, GATHER, SUBTRACT, OPERAND, PRECISION,
         )  # fmt: skip
         v = side_by_side(v, second)
-    part = tl.arange(0, JOINED * BG)
-    exists = first + part % BG < FG
-    if BIAS:
-        filter = filters_of(group, first, BG, FG, JOINED)
+    part = tl.arange(0, JOINED * BN)
+    exists = first + part % BN < GROUP_FILTERS
+    if BIASED:
+        filter = filters_of(group, first, BN, GROUP_FILTERS, JOINED)
         v += tl.load(bias + filter, mask=exists, other=0).to(tl.float32)[None, :]
     v = tl.maximum(v, 0.0, propagate_nan=tl.PropagateNan.ALL)
     return tl.where(computed[:, None] & exists[None, :], v, 0.0)
 
 
 @triton.jit
-def filters_of(group, first, BG: tl.constexpr, FG: tl.constexpr, JOINED: tl.constexpr):
-    """[JOINED * BG] int32: the block's filter at each place of a tile."""
+def filters_of(group, first, BN: tl.constexpr, GROUP_FILTERS: tl.constexpr, JOINED: tl.constexpr):
+    """[JOINED * BN] int32: the block's filter at each place of a tile."""
     if JOINED == 1:
-        return group * FG + first + tl.arange(0, BG)
-    return filter_of(tl.arange(0, JOINED * BG), FG, BG)
+        return group * GROUP_FILTERS + first + tl.arange(0, BN)
+    return filter_of(tl.arange(0, JOINED * BN), GROUP_FILTERS, BN)

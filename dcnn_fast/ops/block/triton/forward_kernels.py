@@ -33,21 +33,21 @@ from dcnn_fast.ops.block.triton.records import (  # isort: skip
 
 
 @triton.jit
-def block_tile_kernel(
+def block_fwd_tile_kernel(
     tiles,  # one a program
     regions, pieces, stores, sources, outputs,  # tables of csrc/core/tables.h, int64
-    weight,  # [filters, SIZE, SIZE, CG]
-    bias,  # [filters], or anything where BIAS is not set
+    weight,  # [filters, SIZE, SIZE, GROUP_CHANNELS]
+    bias,  # [filters], or anything where BIASED is not set
     mean,  # [channels] float32, or anything where SUBTRACT is not set
-    band,  # [JOINED * BG, JOINED * BG] float32, or anything where BANDED is not set: cross_map_normed
+    band,  # [JOINED * BN, JOINED * BN] float32, or anything where BANDED is not set: cross_map_normed
     scale, norm_scale, norm_power, norm_k,
     values,  # the norm's input, shaped like the result of whole images, where KEEP_VALUES is set
     hits,  # int16 of the same shape, where KEEP_HITS is set
-    ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr,
-    JOINED: tl.constexpr, GROUPS: tl.constexpr, CG: tl.constexpr, FG: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
+    JOINED: tl.constexpr, GROUPS: tl.constexpr, GROUP_CHANNELS: tl.constexpr, GROUP_FILTERS: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
     NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
-    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIAS: tl.constexpr, BANDED: tl.constexpr,
+    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIASED: tl.constexpr, BANDED: tl.constexpr,
     EXACT: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, OUT_ALIGN: tl.constexpr, PRECISION: tl.constexpr,
@@ -57,8 +57,7 @@ def block_tile_kernel(
     The tile owns the pool windows that start at least BEFORE behind its first and AFTER before its last row and column.
     """
     BM: tl.constexpr = ROWS * COLS
-    BF: tl.constexpr = JOINED * BG
-    PARTS: tl.constexpr = (FG + BG - 1) // BG  # tiles of a group's filters
+    PARTS: tl.constexpr = (GROUP_FILTERS + BN - 1) // BN  # tiles of a group's filters
 
     tile = tiles + tl.program_id(0).to(tl.int64) * TILE
     region = regions + tl.load(tile + TILE_REGION) * REGION
@@ -79,17 +78,18 @@ def block_tile_kernel(
     computed = (i >= 0) & (i < rows) & (j >= 0) & (j < cols)
 
     group = tl.program_id(1) // PARTS * JOINED
-    first = tl.program_id(1) % PARTS * BG
+    first = tl.program_id(1) % PARTS * BN
     v = relu_of_conv(
         region, i, j, first_row, first_col, computed, sources, weight, bias, mean, scale, group, first,
-        BM, BK, BG, JOINED, CG, FG, SIZE, STRIDE, GATHER, SUBTRACT, BIAS, ALIGN, SOURCE_TYPE, OPERAND, PRECISION,
+        BM, BK, BN, JOINED, GROUP_CHANNELS, GROUP_FILTERS, SIZE, STRIDE, GATHER, SUBTRACT, BIASED,
+        ALIGN, SOURCE_TYPE, OPERAND, PRECISION,
     )  # fmt: skip
-    filter = filters_of(group, first, BG, FG, JOINED)
-    exists = first + tl.arange(0, BF) % BG < FG
+    filter = filters_of(group, first, BN, GROUP_FILTERS, JOINED)
+    exists = first + tl.arange(0, JOINED * BN) % BN < GROUP_FILTERS
 
     if NORM_FIRST:
         if NORM == CROSS_MAP:
-            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
+            v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, GROUP_FILTERS, BN, BANDED, EXACT)
         else:
             v *= power(norm_k + norm_scale * same_map_sum(v * v, 1, NORM_SIZE, ROWS, COLS), -norm_power)
     if POOL > 1:
@@ -100,14 +100,14 @@ def block_tile_kernel(
         for step in tl.static_range(1, POOL):
             pooled = tl.maximum(pooled, shifted(across, step, 0, ROWS, COLS), propagate_nan=tl.PropagateNan.ALL)
         if KEEP_HITS:
-            bits = tl.zeros([BM, BF], tl.int32)
+            bits = tl.zeros([BM, JOINED * BN], tl.int32)
             for bit in range(POOL * POOL):  # not unrolled: shifts are long
                 neighbour = shifted(shifted(v, bit // POOL, 0, ROWS, COLS), bit % POOL, 1, ROWS, COLS)
                 bits |= ((neighbour == pooled) & (pooled > 0)).to(tl.int32) << bit
         v = pooled
     kept = v
     if NORM == CROSS_MAP and not NORM_FIRST:
-        v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, FG, BG, BANDED, EXACT)
+        v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, GROUP_FILTERS, BN, BANDED, EXACT)
 
     piece = pieces + tl.load(region + REGION_FIRST) * PIECE
     for _ in range(field(region, REGION_COUNT)):
@@ -130,7 +130,7 @@ def block_tile_kernel(
             out_rows, out_cols = tl.load(output + OUTPUT_ROWS), tl.load(output + OUTPUT_COLS)
             top = tl.load(store + STORE_IMAGE) * out_rows + field(store, STORE_OUT_TOP)
             start = top * out_cols + field(store, STORE_OUT_LEFT)  # of the store's rectangle
-            place = (start + at_row.to(tl.int64) * out_cols + at_col) * (GROUPS * FG)  # [BM]
+            place = (start + at_row.to(tl.int64) * out_cols + at_col) * (GROUPS * GROUP_FILTERS)  # [BM]
             mask = taken[:, None] & exists[None, :]
             address = tl.multiple_of(tl.load(output + OUTPUT_ADDRESS).to(tl.pointer_type(OUT_TYPE)), OUT_ALIGN)
             tl.store((address + place)[:, None] + filter[None, :], result.to(OUT_TYPE), mask=mask)

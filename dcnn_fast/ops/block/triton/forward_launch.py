@@ -155,8 +155,8 @@ def _launch_of(
     of outputs, in bytes.
     """
     # Triton is imported on first use.
-    from dcnn_fast.ops.block.triton.forward_kernels import block_tile_kernel  # noqa: PLC0415
-    from dcnn_fast.ops.block.triton.stream_kernels import block_stream_kernel  # noqa: PLC0415
+    from dcnn_fast.ops.block.triton.forward_kernels import block_fwd_tile_kernel  # noqa: PLC0415
+    from dcnn_fast.ops.block.triton.stream_kernels import block_fwd_stream_kernel  # noqa: PLC0415
 
     params, config, values, hits = laid.params, laid.config, saved.values, saved.hits
     args: dict[str, Any] = {
@@ -165,13 +165,13 @@ def _launch_of(
         "scale": laid.scale, "band": laid.means if laid.band is None else laid.band, **norm_numbers(params.options.norm),
     }  # fmt: skip
     constants = _constants(config, params) | {
-        "SUBTRACT": laid.subtract, "BIAS": laid.bias is not None, "BANDED": laid.band is not None, "ALIGN": align,
+        "SUBTRACT": laid.subtract, "BIASED": laid.bias is not None, "BANDED": laid.band is not None, "ALIGN": align,
         "OUT_ALIGN": out_align, "SOURCE_TYPE": kernel_type(params.dtype), "OUT_TYPE": kernel_type(params.out_dtype),
         "EXACT": params.out_dtype == torch.float32,
     }  # fmt: skip
-    kernel = block_stream_kernel
+    kernel = block_fwd_stream_kernel
     if not config.streamed:
-        kernel = block_tile_kernel
+        kernel = block_fwd_tile_kernel
         constants |= {"BEFORE": config.before, "AFTER": config.after, "FLAT": config.flat}
         constants |= {"KEEP_VALUES": values is not None, "KEEP_HITS": hits is not None}
         args |= {"values": laid.means if values is None else values, "hits": tables["stores"] if hits is None else hits}
@@ -186,9 +186,9 @@ def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
     options = params.options
     pool, norm, groups = options.pool or Pool(1, 1), options.norm, options.groups
     return {
-        "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BG": config.filters, "JOINED": config.joined,
-        "GROUPS": groups, "CG": params.channels // groups, "FG": params.filters // groups, "SIZE": params.size,
-        "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
+        "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BN": config.filters, "JOINED": config.joined,
+        "GROUPS": groups, "GROUP_CHANNELS": params.channels // groups, "GROUP_FILTERS": params.filters // groups,
+        "SIZE": params.size, "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
         "NORM": kind_of(norm),
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
         "OPERAND": operand_type(params), "PRECISION": _products(params),

@@ -1,4 +1,31 @@
-"""What the block's Triton kernels share: operands, shifts within a tile, a norm's sums and power."""
+"""What the block's Triton kernels share: the names of their constants, operands, shifts within a tile, a norm's sums and power.
+
+Constants, the same in forward and backward (csrc/cuda/block has those of the problem, too):
+
+BM, BN, BK                   a program's tile: BM by BN results, BK products of each at a time
+ROWS, COLS                   a forward tile in the plane, in outputs of the convolution: BM = ROWS * COLS
+JOINED                       groups that a forward program computes side by side: [BM, JOINED * BN]
+PARTS                        tiles of BN side by side, STEPS of BK one after another
+M, F                         of a tensor that a function is given: positions, filters
+CHANNELS, FILTERS, GROUPS    of the block; GROUP_CHANNELS, GROUP_FILTERS: of a group
+SIZE, STRIDE, PADDING        of the convolution
+TERMS                        products of an output: SIZE * SIZE taps, each of GROUP_CHANNELS, in this order; COUNT: some of them
+GATHER                       whether a step's terms are any, each fetched by itself; otherwise they are channels of one tap
+OPERAND, PRECISION           what `tl.dot` multiplies: its dtype and, of float32, how
+SOURCE_TYPE, OUT_TYPE        dtypes behind addresses; ALIGN: elements, OUT_ALIGN: bytes, that these are multiples of
+SUBTRACT, BIASED             whether a mean is taken off and a scale applied; whether a bias is added
+POOL, POOL_STRIDE            of the pool, 1 and 1 without one; COVERING: its windows along an axis that an output can be in
+TIES_FIRST                   whether the first of equal maxima gets the gradient, otherwise all do
+NORM, NORM_SIZE, NORM_FIRST  its kind (norms.py), its window, whether it comes before the pool
+MAPS_BEFORE, MAPS_AFTER      maps of a norm's window before and after its own
+FIRST, APART                 of a norm's window: where it begins, seen from its own place; places from one to the next
+BANDED, EXACT                whether the norm's sums are products with a matrix; whether these are of all bits of float32
+BEFORE, AFTER                rows and columns by which a forward tile overlaps its neighbours; FLAT: a tile in row-major order
+KEEP_VALUES, KEEP_HITS       whether the norm's input and the pool's hits are written beside the result; so KEEP_TERMS
+MASKED                       whether a gradient passes only where the ReLU was positive; MODE: see `conv_gradient`
+AXIS, SQUARED                0 down, 1 to the right; whether squares are summed
+BLOCK                        values of a program that goes through memory in order
+"""
 
 from __future__ import annotations
 
@@ -19,31 +46,31 @@ def field(row, column):
 
 @triton.jit
 def cross_map_sum(
-    values,  # [M, J * BG] float32: J groups of FG filters, each padded to BG with zeros
+    values,  # [M, JOINED * BN] float32: JOINED groups of GROUP_FILTERS filters, each padded to BN with zeros
     FIRST: tl.constexpr,
-    SIZE: tl.constexpr,
-    FG: tl.constexpr,
-    BG: tl.constexpr,
+    NORM_SIZE: tl.constexpr,
+    GROUP_FILTERS: tl.constexpr,
+    BN: tl.constexpr,
 ):
-    """Of every filter f, the sum of `values` over filters f + FIRST ... f + FIRST + SIZE - 1, clipped, in ascending order."""
-    BM: tl.constexpr = values.shape[0]
-    BF: tl.constexpr = values.shape[1]
-    lane = filter_of(tl.arange(0, BF), FG, BG)
-    filters: tl.constexpr = BF // BG * FG
-    total = tl.zeros([BM, BF], tl.float32)
-    for step in tl.static_range(SIZE):
+    """Of every filter f, the sum of `values` over f + FIRST ... f + FIRST + NORM_SIZE - 1, clipped, in ascending order."""
+    M: tl.constexpr = values.shape[0]
+    F: tl.constexpr = values.shape[1]
+    lane = filter_of(tl.arange(0, F), GROUP_FILTERS, BN)
+    filters: tl.constexpr = F // BN * GROUP_FILTERS
+    total = tl.zeros([M, F], tl.float32)
+    for step in tl.static_range(NORM_SIZE):
         other = lane + (FIRST + step)
         inside = (other >= 0) & (other < filters)
-        source = tl.where(inside, other // FG * BG + other % FG, 0)
-        taken = tl.gather(values, tl.broadcast_to(source[None, :], [BM, BF]), 1)
+        source = tl.where(inside, other // GROUP_FILTERS * BN + other % GROUP_FILTERS, 0)
+        taken = tl.gather(values, tl.broadcast_to(source[None, :], [M, F]), 1)
         total += tl.where(inside[None, :], taken, 0.0)
     return total
 
 
 @triton.jit
-def filter_of(lane, FG: tl.constexpr, BG: tl.constexpr):
-    """The filter at place `lane` of groups padded from FG to BG."""
-    return lane // BG * FG + lane % BG
+def filter_of(lane, GROUP_FILTERS: tl.constexpr, BN: tl.constexpr):
+    """The filter at place `lane` of groups padded from GROUP_FILTERS to BN."""
+    return lane // BN * GROUP_FILTERS + lane % BN
 
 
 @triton.jit
@@ -53,12 +80,12 @@ def power(d, exponent):
 
 
 @triton.jit
-def operand(values, DOT: tl.constexpr, PRECISION: tl.constexpr):
+def operand(values, OPERAND: tl.constexpr, PRECISION: tl.constexpr):
     """`values`, of any shape, as `tl.dot` is to multiply them: rounded to nearest even.
 
     The matrix units take float32 for tf32 and drop the low bits, which would make every product too small.
     """
-    values = values.to(DOT)
+    values = values.to(OPERAND)
     if PRECISION == "tf32":
         bits = values.to(tl.int32, bitcast=True)
         rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000
@@ -88,24 +115,24 @@ def shifted(values, by, AXIS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constex
 
 
 @triton.jit
-def same_map_sum(values, APART: tl.constexpr, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """Of a tile's every position, the sum of `values` [ROWS * COLS, F] over SIZE x SIZE positions that lie APART."""
-    FIRST: tl.constexpr = -(SIZE // 2) * APART
+def same_map_sum(values, APART: tl.constexpr, NORM_SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """Of a tile's every position, the sum of `values` [ROWS * COLS, F] over NORM_SIZE x NORM_SIZE positions that lie APART."""
+    FIRST: tl.constexpr = -(NORM_SIZE // 2) * APART
     columns = tl.zeros_like(values)
-    for step in tl.static_range(SIZE):
+    for step in tl.static_range(NORM_SIZE):
         columns += shifted(values, FIRST + step * APART, 0, ROWS, COLS)
     total = tl.zeros_like(values)
-    for step in tl.static_range(SIZE):
+    for step in tl.static_range(NORM_SIZE):
         total += shifted(columns, FIRST + step * APART, 1, ROWS, COLS)
     return total
 
 
 @triton.jit
 def cross_map_normed(
-    v,  # [M, J * BG] float32
-    band,  # [J * BG, J * BG] float32: 1 where row f counts in the sum of column g, else 0; or anything where BANDED is not set
+    v,  # [M, JOINED * BN] float32
+    band,  # float32 as square: 1 where row f counts in the sum of column g, else 0; or anything where BANDED is not set
     norm_scale, norm_power, norm_k,
-    SIZE: tl.constexpr, FG: tl.constexpr, BG: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr,
+    NORM_SIZE: tl.constexpr, GROUP_FILTERS: tl.constexpr, BN: tl.constexpr, BANDED: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     """v under the norm across maps."""
     if BANDED:
@@ -114,7 +141,7 @@ def cross_map_normed(
         ones = tl.load(band + lane[:, None] * v.shape[1] + lane[None, :])
         squares = product_with_ones(v * v, ones, EXACT)
     else:
-        squares = cross_map_sum(v * v, -(SIZE // 2), SIZE, FG, BG)
+        squares = cross_map_sum(v * v, -(NORM_SIZE // 2), NORM_SIZE, GROUP_FILTERS, BN)
     return v * power(norm_k + norm_scale * squares, -norm_power)
 
 
