@@ -43,7 +43,7 @@ def test_the_version_is_that_of_the_installed_package():
     assert dcnn_fast.__version__ == version("dcnn-fast")
 
 
-# A package imports from those before it only; the others that it may import are those beside it. The compiled module is engine.py's.
+# A package imports from those before it only; the others that it may import are those beside it.
 LAYERS = (
     {"engine", "locking", "printable", "spec"}, {"ops"}, {"plan"}, {"nets"}, {"runtime"},
     {"data", "scoring", "training", "evaluation", "viz"}, {"cli"},
@@ -63,6 +63,10 @@ def imported(source):
         yield from (name.split(".")[1] for name in names if name.startswith("dcnn_fast."))
 
 
+def test_the_compiled_module_is_imported_by_one_file():
+    assert [path.name for path in ROOT.rglob("*.py") if "_engine" in imported(path.read_text())] == ["engine.py"]
+
+
 def test_imports_point_one_way():
     layer_of = {name: number for number, layer in enumerate(LAYERS) for name in layer}
     files = [path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in layer_of]
@@ -71,10 +75,6 @@ def test_imports_point_one_way():
         f"{path.relative_to(ROOT)} imports {name}"
         for path in files
         for name in imported(path.read_text())
-        if (
-            path.stem != "engine"
-            if name == "_engine"
-            else layer_of[name] > layer_of[path.relative_to(ROOT).with_suffix("").parts[0]]
-        )
+        if name != "_engine" and layer_of[name] > layer_of[path.relative_to(ROOT).with_suffix("").parts[0]]
     ]
     assert not upward
