@@ -13,6 +13,7 @@ from bench.effort import Effort
 from bench.result import Result
 from bench.row import Failed, Found, Refused, Row
 from bench.sources import Digests
+from dcnn_fast import engine
 from dcnn_fast.cli.targets import Target
 
 
@@ -25,6 +26,7 @@ def measure(
     not a file (standard output) is written at the end.
     """
     start = time.monotonic()
+    isa = "" if engine.reason() else engine.isa()
     digests = {suite: sources.digests(suite) for suite in names}  # before: a source may be edited while this runs
     begun = Result(
         machine.describe(), machine.limits(sorted({1, *threads})), sources.state(), effort.as_dict(), tuple(threads),
@@ -37,7 +39,7 @@ def measure(
     ended: dict[str, Digests] = {}
 
     def result() -> Result:
-        return _with(begun, found, ended, lambda rows: floors.judge(rows, names, threads, effort))
+        return _with(begun, found, ended, lambda rows: floors.judge(rows, names, threads, effort, isa))
 
     try:
         for number, table in enumerate(tables):

@@ -15,7 +15,7 @@ from bench.floors import FLOORS, judge
 from bench.row import OURS, OURS_BF16, Row
 from bench.suites import PER_THREADS, block, host, jpeg, score, training
 
-EAGER = "torch eager"
+EAGER, AMX = "torch eager", "amx"
 
 
 def _row(suite, case, seconds, ratio, name=OURS, **fields):
@@ -71,14 +71,14 @@ MISSES = [
 
 
 def test_floors_that_are_reached_are_silent():
-    assert judge(_reached(), SUITES, [1], FULL) == floors.Judgement()
+    assert judge(_reached(), SUITES, [1], FULL, AMX) == floors.Judgement()
 
 
 @pytest.mark.parametrize(("suite", "case", "name", "fields", "said"), MISSES, ids=[miss[-1] for miss in MISSES])
 def test_a_floor_that_is_missed_is_said(suite, case, name, fields, said):
     rows = [replace(row, **fields) if (row.suite, row.case, row.name) == (suite, case, name) else row for row in _reached()]
-    assert judge(rows, SUITES, [1], FULL) == floors.Judgement(missed=(said,))
-    assert judge(rows, SUITES, [1], TINY) == floors.Judgement()  # times of tiny sizes mean nothing
+    assert judge(rows, SUITES, [1], FULL, AMX) == floors.Judgement(missed=(said,))
+    assert judge(rows, SUITES, [1], TINY, AMX) == floors.Judgement()  # times of tiny sizes mean nothing
 
 
 @pytest.mark.parametrize("floor", FLOORS, ids=lambda floor: f"{floor.case}, {floor.precision}, {floor.said}")
@@ -86,20 +86,35 @@ def test_a_floor_that_is_missed_is_said(suite, case, name, fields, said):
 def test_a_floor_without_a_row_is_said(floor, effort):
     """A case that was given another name, a peer that was refused, a measure that was not taken."""
     rows = [replace(row, case="renamed") if row.case == floor.case else row for row in _reached()]
-    unjudged = judge(rows, SUITES, [1], effort).unjudged
+    isa = (floor.isas or (AMX,))[0]
+    unjudged = judge(rows, SUITES, [1], effort, isa).unjudged
     assert any(floor.case in line and floor.precision in line and floor.limit in line for line in unjudged)
     if floor.suite == "host" and floor.case != host.TWO:
         return  # a time is in every row
     bare = [replace(row, ratio=None, share=None, peak_bytes=None) for row in _reached() if row.name != EAGER]
-    assert any(line.startswith(floor.case) for line in judge(bare, SUITES, [1], effort).unjudged)
+    assert any(line.startswith(floor.case) for line in judge(bare, SUITES, [1], effort, isa).unjudged)
 
 
 def test_only_floors_of_what_was_asked_for_are_judged():
-    assert judge([], ["roofline"], [1], FULL) == floors.Judgement()
-    assert {line.split(",")[0] for line in judge([], ["block"], [1], FULL).unjudged} == {"block 1", "block 2"}
-    assert {line.split(",")[0] for line in judge([], ["block"], [1], replace(FULL, quick=True)).unjudged} == {"block 1"}
+    assert judge([], ["roofline"], [1], FULL, AMX) == floors.Judgement()
+    assert {line.split(",")[0] for line in judge([], ["block"], [1], FULL, AMX).unjudged} == {"block 1", "block 2"}
+    assert {line.split(",")[0] for line in judge([], ["block"], [1], replace(FULL, quick=True), AMX).unjudged} == {"block 1"}
 
 
 def test_every_number_of_threads_is_judged():
-    unjudged = judge(_reached(), SUITES, [1, 2], FULL).unjudged
+    unjudged = judge(_reached(), SUITES, [1, 2], FULL, AMX).unjudged
     assert unjudged and all(", 2 threads, " in line for line in unjudged)
+
+
+def test_a_floor_holds_for_its_instruction_sets():
+    slow = [replace(row, ratio=1.0) if row.case == score.GRID_1 else row for row in _reached()]
+    said = {isa: judge(slow, SUITES, [1], FULL, isa).missed for isa in ("amx", "avx512_bf16", "avx512", "avx2")}
+    limits = {isa: [line.rsplit(" ", 1)[1] for line in lines] for isa, lines in said.items()}
+    assert limits == {"amx": ["2.8", "7"], "avx512_bf16": ["2.8", "3.5", "2.5"], "avx512": ["2.8", "3.5"], "avx2": ["2.8"]}
+    unjudged = judge([], SUITES, [1], FULL, "avx2").unjudged
+    assert unjudged and all("bf16" not in line for line in unjudged)
+
+
+def test_instruction_sets_that_floors_name_are_the_engines():
+    named = {isa for floor in FLOORS for isa in floor.isas or ()}
+    assert named <= {"amx", "avx512_bf16", "avx512", "avx2", "portable"}
