@@ -156,6 +156,13 @@ def block_regions(
     weights: PackedWeights, regions: Regions, *, sources: Sequence[NDArray[np.float32] | NDArray[np.uint8]],
     outputs: Sequence[NDArray[np.float32]], hits: NDArray[np.int16] | None, values: NDArray[np.float32] | None, threads: int,
 ) -> None: ...  # fmt: skip
+def looked_up_block_regions(
+    isa: str, block: Block, regions: Regions, *, weight: NDArray[np.float32], bias: NDArray[np.float32] | None,
+    taps_only: bool, sources: Sequence[NDArray[np.float32] | NDArray[np.uint8]], outputs: Sequence[NDArray[np.float32]],
+    hits: NDArray[np.int16] | None, values: NDArray[np.float32] | None, threads: int,
+) -> None:  # fmt: skip
+    """`block_regions` with what `packed_weights` finds."""
+
 def block_gradients(
     isa: str, block: Block, *, x: NDArray[np.float32] | NDArray[np.uint8], weight: NDArray[np.float32],
     bias: NDArray[np.float32] | None, grad: NDArray[np.float32], values: NDArray[np.float32] | None,

@@ -139,19 +139,24 @@ void require_precision(const Isa& isa, const BlockSpec& block) {
   throw std::invalid_argument(std::string(isa.name) + " has no tile unit for bf16x3");
 }
 
+PackedWeights unpacked(const std::string& isa_name, const BlockSpec& block, bool taps_only) {
+  const Isa& isa = isa_named(isa_name);
+  require_precision(isa, block);
+  PackedWeights found{&isa, block, taps_only, nullptr};
+  found.block.mean.resize(static_cast<size_t>(block.channels));  // of no mean zeros
+  return found;
+}
+
 using Pack = std::shared_ptr<const Packed> (*)(const Isa&, const BlockProblem&, const Weights&);
 
 template <Pack pack>
 PackedWeights packed(const std::string& isa_name, const BlockSpec& block, const py::array& weight,
                      const std::optional<py::array>& bias, bool taps_only) {
-  const Isa& isa = isa_named(isa_name);
-  require_precision(isa, block);
+  PackedWeights found = unpacked(isa_name, block, taps_only);
   const Weights weights = weights_of(block, weight, bias);
-  PackedWeights found{&isa, block, taps_only, nullptr};
-  found.block.mean.resize(static_cast<size_t>(block.channels));  // of no mean zeros
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
-  found.packed = pack(isa, found.problem(), weights);
+  found.packed = pack(*found.isa, found.problem(), weights);
   return found;
 }
 
@@ -201,9 +206,17 @@ void require_hits(const BlockSpec& block) {
 
 // ---- Calls.
 
-void block_regions(const PackedWeights& weights, const CheckedRegions& work, const std::vector<py::array>& sources,
-                   const std::vector<py::array>& outputs, const std::optional<py::array>& hits,
-                   const std::optional<py::array>& values, int threads) {
+// What a call of the block is given beside its weights.
+struct Operands {
+  const CheckedRegions& work;
+  const std::vector<py::array>&sources, &outputs;
+  const std::optional<py::array>&hits, &values;
+  int threads;
+};
+
+// raw: weights that are still to be looked up, without the interpreter's lock; null where they are packed.
+void run_regions(const PackedWeights& weights, const Weights* raw, const Operands& given) {
+  const auto& [work, sources, outputs, hits, values, threads] = given;
   require_threads(threads);
   const BlockSpec& block = weights.block;
   if (!same(work.geometry, block.geometry())) throw std::invalid_argument("regions must have been checked for the weights' block");
@@ -238,7 +251,28 @@ void block_regions(const PackedWeights& weights, const CheckedRegions& work, con
   p.stores = work.stores.data();
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
+  std::shared_ptr<const Packed> found;
+  if (raw != nullptr) {
+    found = packed_weights(*weights.isa, p, *raw);
+    p.weight = found->weight.data();
+    p.bias = found->bias.data();
+  }
   run_block(*weights.isa, p, work.regions.data(), static_cast<int64_t>(work.regions.size()), threads);
+}
+
+void block_regions(const PackedWeights& weights, const CheckedRegions& work, const std::vector<py::array>& sources,
+                   const std::vector<py::array>& outputs, const std::optional<py::array>& hits,
+                   const std::optional<py::array>& values, int threads) {
+  run_regions(weights, nullptr, {work, sources, outputs, hits, values, threads});
+}
+
+// One call, as every call that gives the interpreter's lock away may wait to get it back.
+void looked_up_block_regions(const std::string& isa_name, const BlockSpec& block, const CheckedRegions& work, const py::array& weight,
+                             const std::optional<py::array>& bias, bool taps_only, const std::vector<py::array>& sources,
+                             const std::vector<py::array>& outputs, const std::optional<py::array>& hits,
+                             const std::optional<py::array>& values, int threads) {
+  const Weights raw = weights_of(block, weight, bias);
+  run_regions(unpacked(isa_name, block, taps_only), &raw, {work, sources, outputs, hits, values, threads});
 }
 
 int64_t count_of(int64_t extent, const char* what, int64_t size, int64_t stride, bool round_up) {
@@ -382,6 +416,9 @@ void bind_block(py::module_& m) {
         py::arg("taps_only"), "The same, looked up by their values among those that the engine packed last.");
   m.def("block_regions", &block_regions, py::arg("weights"), py::arg("regions"), py::kw_only(), py::arg("sources"),
         py::arg("outputs"), py::arg("hits"), py::arg("values"), py::arg("threads"), "The fused block over regions.");
+  m.def("looked_up_block_regions", &looked_up_block_regions, py::arg("isa"), py::arg("block"), py::arg("regions"), py::kw_only(),
+        py::arg("weight"), py::arg("bias"), py::arg("taps_only"), py::arg("sources"), py::arg("outputs"), py::arg("hits"),
+        py::arg("values"), py::arg("threads"), "block_regions with what packed_weights finds.");
   m.def("block_gradients", &block_gradients, py::arg("isa"), py::arg("block"), py::kw_only(), py::arg("x"), py::arg("weight"),
         py::arg("bias"), py::arg("grad"), py::arg("values"), py::arg("hits"), py::arg("ties"), py::arg("grad_x"),
         py::arg("grad_weight"), py::arg("grad_bias"), py::arg("threads"), "The gradients of the fused block over whole images.");

@@ -278,4 +278,4 @@ def _matrix(name: str, table: Tensor, record: np.dtype[np.void]) -> np.ndarray:
     if table.dim() != 2 or table.shape[1] != fields or table.dtype != torch.int64:
         got = f"{str(table.dtype).removeprefix('torch.')} {list(table.shape)}"
         raise ValueError(f"regions: the table of {name} must be int64 [n, {fields}], got {got}")
-    return table.contiguous().numpy()
+    return (table if table.is_contiguous() else table.contiguous()).numpy()

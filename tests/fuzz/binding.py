@@ -190,6 +190,11 @@ def regions(engine: Any, call: Call) -> None:
         hits, values = call.maybe(call.last((2, filters, 3, 3), np.int16)), call.maybe(call.last((2, filters, 3, 3)))
     packing = (engine.PackedWeights, engine.packed_weights)[call.up_to(0, 1)]
     weights = packing(isa, block, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)))
+    if call.up_to(0, 1):
+        engine.looked_up_block_regions(
+            isa, block, work, weight=weight, bias=bias, taps_only=hits is not None, sources=sources, outputs=outputs, hits=hits,
+            values=values, threads=call.size(1),
+        )  # fmt: skip
     if not call.right:
         engine.block_regions(
             weights, work, sources=sources, outputs=outputs, hits=hits, values=values, threads=call.size(call.up_to(1, 3))

@@ -207,10 +207,10 @@ def _execute(
 ) -> None:  # fmt: skip
     """`run` with what is known of it before its tensors are. With hits, every output is a sum over its taps."""
     hits, values = (_array(tensor) for tensor in recorded)
-    weights = engine.native.packed_weights(isa, block, **_operands(weight, bias), taps_only=hits is not None)
-    engine.native.block_regions(
-        weights, work, sources=_arrays(sources), outputs=_arrays(outputs), hits=hits, values=values, threads=threads
-    )
+    engine.native.looked_up_block_regions(
+        isa, block, work, **_operands(weight, bias), taps_only=hits is not None, sources=_arrays(sources),
+        outputs=_arrays(outputs), hits=hits, values=values, threads=threads,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -271,7 +271,7 @@ def _array(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
 
 
 def _arrays(tensors: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
-    return [engine.array_of(tensor.resolve_neg()) for tensor in tensors]
+    return [engine.array_of(tensor.resolve_neg() if tensor.is_neg() else tensor) for tensor in tensors]
 
 
 def _norm(norm: Norm | None) -> engine.native.Norm | None:
