@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= demo-out
-JOBS   ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 4 ? n : 4)))
+JOBS   ?= 1
 PHOTOS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -26,9 +26,9 @@ else
 	$(BIN)/dcnn-fast score '$(patsubst ~/%,$(HOME)/%,$(PHOTOS))' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html --overwrite || test $$? -eq 1
 endif
 
-# In as many processes as there are cores, four at most. Threads that wait do not spin: the processes share the cores.
+# JOBS: processes that share the tests. Threads that wait do not spin then, as processes share the cores.
 test: $(STAMP)
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(if $(filter 1,$(JOBS)),,OMP_WAIT_POLICY=passive )$(BIN)/python -m pytest$(if $(filter 1,$(JOBS)),, -n $(JOBS) --dist worksteal)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
