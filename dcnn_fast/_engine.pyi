@@ -163,6 +163,12 @@ def looked_up_block_regions(
 ) -> None:  # fmt: skip
     """`block_regions` with what `packed_weights` finds."""
 
+def column(
+    isa: str, blocks: Sequence[Block], regions: ColumnRegions, *, weights: Sequence[NDArray[np.float32]],
+    biases: Sequence[NDArray[np.float32] | None], plane: NDArray[np.float32] | NDArray[np.uint8], threads: int,
+) -> NDArray[np.float32]:  # fmt: skip
+    """The last block's output 0, [windows, filters, rows, cols]."""
+
 def block_gradients(
     isa: str, block: Block, *, x: NDArray[np.float32] | NDArray[np.uint8], weight: NDArray[np.float32],
     bias: NDArray[np.float32] | None, grad: NDArray[np.float32], values: NDArray[np.float32] | None,

@@ -14,6 +14,9 @@ void bind_regions(pybind11::module_& m);
 // The block: its records and calls.
 void bind_block(pybind11::module_& m);
 
+// A column's blocks in one call.
+void bind_column(pybind11::module_& m);
+
 // The fully-connected layer and the update of parameters.
 void bind_products(pybind11::module_& m);
 

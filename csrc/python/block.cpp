@@ -16,6 +16,7 @@
 #include "core/plan/column.h"
 #include "core/regions.h"
 #include "gradient.h"
+#include "operands.h"
 #include "pack.h"
 #include "plain_arithmetic.h"
 #include "run.h"
@@ -120,31 +121,10 @@ struct PackedWeights {
   }
 };
 
-// [filters, channels of a group, size, size], contiguous or in channels_last memory, and [filters].
-Weights weights_of(const BlockSpec& b, const py::array& weight, const std::optional<py::array>& bias) {
-  require_values<float>("weight", weight, "float32");
-  require_shape("weight", weight, {b.filters, b.channels / b.groups, b.size, b.size});
-  const bool last = !contiguous(weight);
-  if (last && !channels_last(weight)) refuse("weight", "contiguous or in channels_last memory", "other strides");
-  if (bias) {
-    require_values<float>("bias", *bias, "float32");
-    require_shape("bias", *bias, {b.filters});
-    if (!contiguous(*bias)) refuse("bias", "contiguous", "other strides");
-  }
-  return {static_cast<const float*>(weight.data()), bias ? static_cast<const float*>(bias->data()) : nullptr, last};
-}
-
-void require_precision(const Isa& isa, const BlockSpec& block) {
-  if (block.precision != Precision::bf16x3 || isa.bf16 == Bf16::tiles) return;
-  throw std::invalid_argument(std::string(isa.name) + " has no tile unit for bf16x3");
-}
-
 PackedWeights unpacked(const std::string& isa_name, const BlockSpec& block, bool taps_only) {
   const Isa& isa = isa_named(isa_name);
   require_precision(isa, block);
-  PackedWeights found{&isa, block, taps_only, nullptr};
-  found.block.mean.resize(static_cast<size_t>(block.channels));  // of no mean zeros
-  return found;
+  return {&isa, with_mean(block), taps_only, nullptr};
 }
 
 using Pack = std::shared_ptr<const Packed> (*)(const Isa&, const BlockProblem&, const Weights&);
@@ -161,15 +141,6 @@ PackedWeights packed(const std::string& isa_name, const BlockSpec& block, const 
 }
 
 // ---- Operands.
-
-// [images, channels, rows, cols] of bytes or floats, any strides.
-Source source_of(const std::string& name, const py::array& array, const ImagesShape& shape, int64_t channels) {
-  const bool bytes = holds<uint8_t>(array);
-  if (!bytes) require_values<float>(name, array, "uint8 or float32");
-  require_shape(name, array, {shape.images, channels, shape.rows, shape.cols});
-  const int64_t size = array.itemsize();
-  return {array.data(), bytes, array.strides(1) / size, array.strides(2) / size, array.strides(3) / size, array.strides(0) / size};
-}
 
 // [images, filters, rows, cols] in channels_last memory.
 template <typename Value>
@@ -371,8 +342,7 @@ void block_gradients(const std::string& isa_name, const BlockSpec& block, const 
     if (!contiguous(*grad_bias)) refuse("grad_bias", "contiguous", "other strides");
     q.grad_bias = written<float>("grad_bias", *grad_bias);
   }
-  PackedWeights forward{&isa, block, true, nullptr};
-  forward.block.mean.resize(static_cast<size_t>(block.channels));
+  PackedWeights forward{&isa, with_mean(block), true, nullptr};
   q.block = forward.problem();
   q.block.sources = &source;
   const std::vector<float> zeros(static_cast<size_t>(block.filters), 0.0f);

@@ -8,18 +8,20 @@ What is copied here numpy copies: torch would do it on its own threads, which th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast import ops
+from dcnn_fast import ops, spec
 from dcnn_fast.nets import Block, Column
+from dcnn_fast.ops.block import column_blocks
+from dcnn_fast.ops.block.backend import Operands
+from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.runtime.executor import PlaneJob
-from dcnn_fast.runtime.memory import Memory
-
-_MEMORY = Memory()
 
 
 @torch.no_grad()
@@ -28,25 +30,21 @@ def column_maps(column: Column, job: PlaneJob, precision: Precision = "ieee") ->
 
     precision: of the blocks' products.
     """
-    sources = [torch.from_numpy(job.plane).permute(2, 0, 1)[None]]
-    mean, scale = column.spec.mean, column.spec.scale
-    for number, (block, regions) in enumerate(zip(column.blocks, job.plan.blocks, strict=True)):
+    operands, mean, scale = [], column.spec.mean, column.spec.scale
+    for block in column.blocks:
         assert isinstance(block, Block)
-        b = block.spec
-        # A block reads what the one before wrote: two sets of buffers take turns.
-        out = [
-            _MEMORY.channels_last(f"{number % 2}.{i}", (images, b.filters, rows, cols))
-            for i, (images, rows, cols) in enumerate(regions.outputs)
-        ]
-        sources = ops.block_regions(
-            sources, regions, block.weight, block.bias, stride=b.stride, padding=b.padding, groups=b.groups,
-            rounding=block.rounding, pool=b.pool, norm=b.norm, order=b.order, mean=mean, scale=scale, precision=precision,
-            out=out,
-        )  # fmt: skip
+        operands.append(Operands(block.weight, block.bias, mean, scale))
         mean, scale = (), 1.0
-    # A copy, as the buffer is used again.
-    maps = torch.from_numpy(np.array(sources[0].numpy(), order="C"))
+    plane = torch.from_numpy(job.plane).permute(2, 0, 1)[None]
+    maps = column_blocks(_problems(column.spec, precision), operands, plane, job.plan.blocks)
     return maps.flatten(1) if column.spec.reduce == "flatten" else averaged(maps)
+
+
+@lru_cache(maxsize=64)
+def _problems(column: spec.Column, precision: Precision) -> list[BlockParams]:
+    """The problems of a column's blocks over a plane of bytes, whatever its extents."""
+    problems = [replace(each, options=replace(each.options, precision=precision)) for each in problems_of(column)]
+    return [replace(problems[0], dtype=torch.uint8), *problems[1:]]
 
 
 @torch.no_grad()

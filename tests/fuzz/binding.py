@@ -350,6 +350,39 @@ def column_tables(engine: Any, call: Call) -> None:
             laid.write(np.zeros(size - 1, np.uint8), 0, 0)
 
 
+def column(engine: Any, call: Call) -> None:
+    """A column of one block: of right calls, the bits of the block by itself."""
+    right = random_tables(call.rng)
+    tables = damaged(call.rng, right) if call.spoils() else right
+    isa = _isa(engine, call)
+    block, fields = _block(engine, call, right, _precision(engine, call, isa))
+    shape = (fields["filters"], fields["channels"] // fields["groups"], right.size, right.size)
+    weight = call.array(shape, np.float32, ((0, 1, 2, 3), (0, 2, 3, 1))[call.up_to(0, 1)])
+    bias = call.maybe(call.array((fields["filters"],)))
+    images, rows, cols = right.sources[0]
+    call.right &= len(right.sources) == 1  # a column's first block has no more
+    plane = _source(call, (images, fields["channels"], rows, cols), (np.float32, np.uint8)[call.up_to(0, 1)])
+    held = engine.ColumnRegions([(*tables.arrays(), [tuple(call.size(n) for n in shape) for shape in tables.outputs])])
+    found = engine.column(
+        isa, [block] * (1 + call.spoils()), held, weights=[weight], biases=[bias] * (1 + call.spoils()), plane=plane,
+        threads=call.size(call.up_to(1, 3)),
+    )  # fmt: skip
+    if not call.right:
+        return
+    work = engine.Regions(block, *right.arrays(), sources=right.sources, outputs=right.outputs)
+    outputs = [call.last((n, fields["filters"], *extents)) for n, *extents in right.outputs]
+    weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=False)
+    engine.block_regions(weights, work, sources=[plane], outputs=outputs, hits=None, values=None, threads=1)
+    stored = np.broadcast_to((_stored(right)[0] == 1)[:, None], found.shape)
+    assert np.array_equal(found[stored], outputs[0][stored], equal_nan=True)
+    for wrong in (plane[:, :-1], plane[0], plane.astype(np.float64)):  # fewer images or rows may be enough
+        with _refused():
+            engine.column(isa, [block], held, weights=[weight], biases=[bias], plane=wrong, threads=1)
+    for wrong in _wrong(weight):
+        with _refused():
+            engine.column(isa, [block], held, weights=[wrong], biases=[bias], plane=plane, threads=1)
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -381,6 +414,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
     small,
     tile_product,
     column_tables,
+    column,
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast import engine
 from dcnn_fast.ops import backend as backends
 from dcnn_fast.ops import memory
 from dcnn_fast.ops.block import autograd, cpu, cuda, reference, triton
@@ -133,6 +134,35 @@ def block_regions(
         scale, out_dtype or weight.dtype,
     )  # fmt: skip
     return result
+
+
+@torch.no_grad()
+def column_blocks(
+    params: Sequence[BlockParams], operands: Sequence[Operands], plane: Tensor, regions: Sequence[RegionList]
+) -> Tensor:
+    """A column's blocks one after another over a plan's regions: what scoring on a cpu runs for every photograph.
+
+    params: each block's problem, whose extents are of no account. operands: each block's, on the device of `plane`. plane:
+    [1, C, H, W] in the first block's params.dtype. regions: each block's, the first of the plane, the others of the outputs of
+    the block before. Returns [windows, F, rows, cols] of the last block's output 0, in memory of its own.
+
+    The bits of `block_regions` block by block; where the C++ engine runs all blocks, one call of it, which gives the
+    interpreter's lock away once. Not differentiable.
+
+    Raises ValueError as `block_regions` does, and BackendError when no backend can run a block.
+    """
+    backend = [_backend_of(each, of.weight.device) for each, of in zip(params, operands, strict=True)]
+    if all(each is cpu.BACKEND for each in backend):
+        return cpu.run_column(params, operands, plane, regions, engine.threads())
+    sources = [plane]
+    for each, of, table in zip(params, operands, regions, strict=True):
+        o = each.options
+        sources = block_regions(
+            sources, table, of.weight, of.bias, stride=o.stride, padding=o.padding, groups=o.groups, rounding=o.rounding,
+            pool=o.pool, norm=o.norm, order=o.order, mean=of.mean, scale=of.scale, precision=o.precision,
+            out_dtype=each.out_dtype,
+        )  # fmt: skip
+    return sources[0]
 
 
 def _pool_of(pool: Pool | tuple[int, int] | None) -> Pool | None:

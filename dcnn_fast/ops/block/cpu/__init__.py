@@ -18,7 +18,7 @@ from dcnn_fast.ops.block.params import BlockParams, OutputTile
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.memory import channels_last, contiguous, empty, empty_channels_last
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.ops.region import RegionList
+from dcnn_fast.ops.region import RegionList, held
 from dcnn_fast.spec import CrossMapNorm, Norm, Pool
 
 # csrc/core/tile.h
@@ -165,6 +165,26 @@ def run_packed(
     engine.native.block_regions(
         weights, work, sources=_arrays(sources), outputs=_arrays(outputs), hits=None, values=None, threads=threads
     )
+
+
+def run_column(
+    params: Sequence[BlockParams],
+    operands: Sequence[Operands],
+    plane: Tensor,
+    regions: Sequence[RegionList],
+    threads: int,
+) -> Tensor:
+    """A column's blocks one after another, in one call of the engine: [windows, filters, rows, cols] of the last's output 0.
+
+    params, operands, regions: of each block; the regions need not have been checked. plane: [1, C, H, W], bytes or float32.
+    """
+    blocks = [_block(each, tuple(of.mean), of.scale, _norm_first(each)) for each, of in zip(params, operands, strict=True)]
+    laid = [_operands(of.weight, of.bias) for of in operands]
+    made = engine.native.column(
+        engine.isa(), blocks, held(regions), weights=[of["weight"] for of in laid], biases=[of["bias"] for of in laid],
+        plane=engine.array_of(plane), threads=threads,
+    )  # fmt: skip
+    return torch.from_numpy(made)
 
 
 def run_backward(
