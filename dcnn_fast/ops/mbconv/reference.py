@@ -1,0 +1,70 @@
+"""The inverted residual block stated plainly, so that an output's bits depend on nothing but what it sees and the weights.
+
+A pixel's products are those of `ops.linear`'s reference, one pixel at a time; the depthwise filters are summed tap by tap, in
+row order, then the bias is added. The zeros that pad the maps lie behind the expansion: an expanded zero would be the bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops.linear import LinearParams
+from dcnn_fast.ops.linear import reference as linear
+from dcnn_fast.ops.mbconv.params import MbConvParams
+from dcnn_fast.ops.plain_torch import plainly
+
+MOST = 6.0  # ReLU6: min(max(x, 0), 6)
+
+
+@dataclass(frozen=True)
+class MbConvWeights:
+    """Weights and biases of the three layers. Batch norms are folded into them.
+
+    expand: [expanded, channels] and [expanded], None without an expansion. depthwise: [expanded, size, size] and [expanded].
+    project: [filters, expanded] and [filters].
+    """
+
+    expand: tuple[Tensor, Tensor] | None
+    depthwise: tuple[Tensor, Tensor]
+    project: tuple[Tensor, Tensor]
+
+
+@plainly
+def forward(params: MbConvParams, x: Tensor, weights: MbConvWeights) -> Tensor:
+    """x: [N, channels, height, width] -> [N, filters, out_height, out_width] in channels_last memory."""
+    summed = torch.float64 if x.dtype == torch.float64 else torch.float32
+    maps = x.to(summed)
+    if weights.expand is not None:
+        maps = _at_each_pixel(maps, *weights.expand).clamp(0, MOST)
+    maps = _depthwise(params, maps, *(of.to(summed) for of in weights.depthwise)).clamp(0, MOST)
+    maps = _at_each_pixel(maps, *weights.project)
+    if params.residual:
+        maps = maps + x.to(summed)
+    return maps.to(x.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _at_each_pixel(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution of 1 x 1."""
+    images, channels, height, width = maps.shape
+    rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+    params = LinearParams(len(rows), channels, len(weight), dtype=maps.dtype)
+    made = linear.forward(params, rows, weight.to(maps.dtype), bias.to(maps.dtype))
+    return made.reshape(images, height, width, len(weight)).permute(0, 3, 1, 2)
+
+
+def _depthwise(params: MbConvParams, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Every map with its own filter."""
+    above, below, left, right = params.padding
+    images, channels, height, width = maps.shape
+    padded = maps.new_zeros(images, channels, above + height + below, left + width + right)
+    padded[:, :, above : above + height, left : left + width] = maps
+    rows, cols = (params.stride * (extent - 1) + 1 for extent in (params.out_height, params.out_width))
+    total = maps.new_zeros(images, channels, params.out_height, params.out_width)
+    for i in range(params.size):
+        for j in range(params.size):
+            seen = padded[:, :, i : i + rows : params.stride, j : j + cols : params.stride]
+            total = total + seen * weight[None, :, i, j, None, None]
+    return total + bias[None, :, None, None]
