@@ -1,0 +1,89 @@
+"""EfficientNet-Lite's weights as those of our blocks: batch norms are folded into the convolutions before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.nets.modelfile import ModelError
+from dcnn_fast.ops.mbconv import MbConvWeights
+from dcnn_fast.spec.efficientnet import HEAD, STEM, InvertedResidual, Lite, lite_stages
+
+EPSILON = 1e-3  # of the batch norms
+
+
+@dataclass(frozen=True)
+class LiteWeights:
+    """stem: [32, 3, 3, 3] and [32]. stages: each block's. head: [1280, channels] and [1280]."""
+
+    stem: tuple[Tensor, Tensor]
+    stages: tuple[tuple[MbConvWeights, ...], ...]
+    head: tuple[Tensor, Tensor]
+
+
+def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> LiteWeights:
+    """The weights of a variant in float32.
+
+    weights: a state dict with the names of the package efficientnet_lite_pytorch, or a file of one as torch saves it, of which
+    nothing but tensors is read: a file that asks for anything else is refused. Raises ModelError when the file cannot be read,
+    a tensor is missing, has another shape or holds what is no number.
+    """
+    state = weights if isinstance(weights, Mapping) else _read(Path(weights))
+    number, stages = 0, []
+    for stage in lite_stages(lite):
+        blocks = []
+        for block in stage:
+            blocks.append(_block(state, f"_blocks.{number}", block))
+            number += 1
+        stages.append(tuple(blocks))
+    last = stages[-1][-1].project[1].numel()
+    head, bias = _folded(state, "_conv_head", "_bn1", (HEAD, last, 1, 1))
+    return LiteWeights(_folded(state, "_conv_stem", "_bn0", (STEM, 3, 3, 3)), tuple(stages), (head.flatten(1), bias))
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of something else makes torch's reader fail in any way
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path}: not a readable file of tensors: {why}") from None
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{path}: holds a {type(found).__name__} and no tensors by name")
+    return found
+
+
+def _block(state: Mapping[str, Tensor], name: str, block: InvertedResidual) -> MbConvWeights:
+    expanded, size = block.expanded, block.size
+    expand = None
+    if block.expansion > 1:
+        weight, bias = _folded(state, f"{name}._expand_conv", f"{name}._bn0", (expanded, block.channels, 1, 1))
+        expand = weight.flatten(1), bias
+    depthwise, bias = _folded(state, f"{name}._depthwise_conv", f"{name}._bn1", (expanded, 1, size, size))
+    project, last = _folded(state, f"{name}._project_conv", f"{name}._bn2", (block.filters, expanded, 1, 1))
+    return MbConvWeights(expand, (depthwise[:, 0], bias), (project.flatten(1), last))
+
+
+def _folded(state: Mapping[str, Tensor], conv: str, norm: str, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """(weight, bias) of a convolution and the batch norm behind it, folded in float64."""
+    weight = _tensor(state, f"{conv}.weight", shape)
+    gain, shift, mean, variance = (
+        _tensor(state, f"{norm}.{name}", shape[:1]) for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    if (variance < 0).any():
+        raise ModelError(f"{norm}.running_var must not be negative")
+    factor = gain / (variance + EPSILON).sqrt()
+    return (weight * factor.reshape(-1, 1, 1, 1)).float(), (shift - mean * factor).float()
+
+
+def _tensor(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    found = state.get(name)
+    if not isinstance(found, Tensor) or tuple(found.shape) != shape or not found.is_floating_point():
+        got = f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}" if isinstance(found, Tensor) else "nothing"
+        raise ModelError(f"{name} must be a floating tensor of shape {list(shape)}, got {got}")
+    if not found.isfinite().all():
+        raise ModelError(f"{name} holds values that are no finite numbers")
+    return found.double()
