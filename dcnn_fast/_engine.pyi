@@ -57,6 +57,13 @@ class RegionGeometry:
 
     def __init__(self, *, size: int, stride: int, padding: int, rounding: str, pool: tuple[int, int]) -> None: ...
 
+class PackedMbConv:
+    def __init__(
+        self, isa: str, *, channels: int, expanded: int, filters: int, size: int, stride: int, residual: bool, bf16: bool,
+        expand: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+        depthwise: tuple[NDArray[np.float32], NDArray[np.float32]], project: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ) -> None: ...  # fmt: skip
+
 class ColumnRegions:
     """The regions of a column's blocks. blocks: tables of regions, pieces and stores of each, which are copied, and the shapes
     of its outputs.
@@ -169,6 +176,7 @@ def column(
 ) -> NDArray[np.float32]:  # fmt: skip
     """The last block's output 0, [windows, filters, rows, cols]."""
 
+def mbconv(weights: PackedMbConv, *, x: NDArray[np.float32], out: NDArray[np.float32], threads: int) -> None: ...
 def block_gradients(
     isa: str, block: Block, *, x: NDArray[np.float32] | NDArray[np.uint8], weight: NDArray[np.float32],
     bias: NDArray[np.float32] | None, grad: NDArray[np.float32], values: NDArray[np.float32] | None,

@@ -12,6 +12,7 @@
 #include "amx_linear_impl.h"
 #include "backward_impl.h"
 #include "block_impl.h"
+#include "mbconv_impl.h"
 #include "peak_impl.h"
 
 namespace dcnn {
@@ -27,7 +28,7 @@ const char* refusal() {
 }  // namespace
 
 const Isa& amx_isa() {
-  static const Isa isa{"amx", refusal, kBlock, kBf16, region_scratch, run_region, gradients, tile_linear_scratch, tile_run_linear, run_peak,
+  static const Isa isa{"amx", refusal, kBlock, kBf16, region_scratch, run_region, gradients, mbconv, tile_linear_scratch, tile_run_linear, run_peak,
                        tile_rows_floats, tile_pack_rows};
   return isa;
 }

@@ -11,13 +11,14 @@
 #include "amx_linear_impl.h"
 #include "backward_impl.h"
 #include "block_impl.h"
+#include "mbconv_impl.h"
 #include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& amx_emulated_isa() {
   static const Isa isa{"amx_emulated", [] { return features().avx512f ? nullptr : "the processor has no AVX-512"; },
-                       kBlock, kBf16, region_scratch, run_region, gradients, tile_linear_scratch, tile_run_linear, run_peak,
+                       kBlock, kBf16, region_scratch, run_region, gradients, mbconv, tile_linear_scratch, tile_run_linear, run_peak,
                        tile_rows_floats, tile_pack_rows};
   return isa;
 }

@@ -29,6 +29,13 @@ struct Vec {
     return {_mm256_blendv_ps(_mm256_max_ps(b.v, a.v), b.v, _mm256_cmp_ps(b.v, b.v, _CMP_UNORD_Q))};
   }
   static Vec relu(Vec a) { return {_mm256_max_ps(_mm256_setzero_ps(), a.v)}; }  // the second operand when one is a NaN
+  static Vec smaller(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }  // the second operand when one is a NaN
+  // The first `count` values, of what is there; the others are zero.
+  static Vec load_first(const float* from, int64_t count) { return {_mm256_maskload_ps(from, first(count))}; }
+  void store_first(float* to, int64_t count) const { _mm256_maskstore_ps(to, first(count), v); }
+  static __m256i first(int64_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
 };
 
 }  // namespace
@@ -37,13 +44,14 @@ struct Vec {
 #include "block_impl.h"
 #include "backward_impl.h"
 #include "linear_impl.h"
+#include "mbconv_impl.h"
 #include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& avx2_isa() {
   static const Isa isa{"avx2", [] { return features().avx2 && features().fma ? nullptr : "the processor has no AVX2 with FMA"; },
-                       kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
+                       kBlock, kBf16, region_scratch, run_region, gradients, mbconv, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

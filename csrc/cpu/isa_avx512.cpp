@@ -8,13 +8,14 @@
 #include "block_impl.h"
 #include "backward_impl.h"
 #include "linear_impl.h"
+#include "mbconv_impl.h"
 #include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& avx512_isa() {
   static const Isa isa{"avx512", [] { return features().avx512f ? nullptr : "the processor has no AVX-512"; },
-                       kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
+                       kBlock, kBf16, region_scratch, run_region, gradients, mbconv, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -10,6 +10,7 @@
 #include "block_impl.h"
 #include "backward_impl.h"
 #include "linear_impl.h"
+#include "mbconv_impl.h"
 #include "peak_impl.h"
 
 namespace dcnn {
@@ -18,7 +19,7 @@ const Isa& avx512_bf16_isa() {
   static const Isa isa{
       "avx512_bf16",
       [] { return features().avx512f && features().avx512_bf16 ? nullptr : "the processor has no AVX-512 with bfloat16"; },
-      kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
+      kBlock, kBf16, region_scratch, run_region, gradients, mbconv, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

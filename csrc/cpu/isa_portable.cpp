@@ -1,5 +1,8 @@
 // Kernels for any processor: four-wide vectors that the compiler lowers to what there is; product and sum round separately.
 
+#include <stddef.h>
+#include <stdint.h>
+
 namespace dcnn {
 namespace {
 
@@ -34,6 +37,14 @@ struct Vec {
     const Lanes nothing{0, 0, 0, 0};
     return {a.v < nothing ? nothing : a.v};
   }
+  static Vec smaller(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }  // the second where one is a NaN
+  // The first `count` values, of what is there; the others are zero.
+  static Vec load_first(const float* from, int64_t count) {
+    Vec result = zero();
+    __builtin_memcpy(&result.v, from, static_cast<size_t>(count) * sizeof(float));
+    return result;
+  }
+  void store_first(float* to, int64_t count) const { __builtin_memcpy(to, &v, static_cast<size_t>(count) * sizeof(float)); }
 };
 
 }  // namespace
@@ -42,13 +53,14 @@ struct Vec {
 #include "block_impl.h"
 #include "backward_impl.h"
 #include "linear_impl.h"
+#include "mbconv_impl.h"
 #include "peak_impl.h"
 
 namespace dcnn {
 
 const Isa& portable_isa() {
   static const Isa isa{"portable", []() -> const char* { return nullptr; },
-                       kBlock, kBf16, region_scratch, run_region, gradients, linear_scratch, run_linear, run_peak};
+                       kBlock, kBf16, region_scratch, run_region, gradients, mbconv, linear_scratch, run_linear, run_peak};
   return isa;
 }
 

@@ -71,6 +71,7 @@ struct LinearProblem {
 };
 
 struct GradientKernels;  // gradient.h
+struct MbConvKernels;    // mbconv.h
 
 // The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
 // output lies in, the number of threads, or the other rows of a product.
@@ -86,6 +87,7 @@ struct Isa {
   size_t (*region_scratch)(const BlockProblem&, const RegionRow&);
   void (*region)(const BlockProblem&, const RegionRow&, float* scratch);
   const GradientKernels& (*gradients)();
+  const MbConvKernels& (*mbconv)();
   // Floats of scratch for outputs [first, last) of a product.
   size_t (*linear_scratch)(const LinearProblem&, int64_t first, int64_t last);
   void (*linear)(const LinearProblem&, int64_t first, int64_t last, float* scratch);

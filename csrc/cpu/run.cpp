@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "buffer.h"
+#include "mbconv_pack.h"
 #include "pack.h"
 #include "plain_arithmetic.h"
 
@@ -265,6 +266,19 @@ void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
   spread((p.outputs + kSlice - 1) / kSlice, threads, [&](int64_t i, Scratch& scratch) {
     const int64_t first = i * kSlice, last = std::min(first + kSlice, p.outputs);
     isa.linear(packed, first, last, scratch.at_least(isa.linear_scratch(packed, first, last)));
+  });
+}
+
+void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64_t width, const float* x, float* out, int threads) {
+  const MbConvProblem p = block.over(height, width);
+  const MbConvKernels& kernels = block.isa().mbconv();
+  const int64_t in_floats = height * width * p.shape.channels, out_floats = p.out_height * p.out_width * p.shape.filters;
+  // An image is cut where there are fewer than threads: rows that two bands read are expanded twice.
+  const int64_t bands = images == 0 ? 1 : std::min(p.out_height, (threads + images - 1) / images);
+  spread(images * bands, threads, [&](int64_t i, Scratch& scratch) {
+    const int64_t image = i / bands, band = i % bands;
+    const int64_t first = band * p.out_height / bands, last = (band + 1) * p.out_height / bands;
+    kernels.rows(p, x + image * in_floats, out + image * out_floats, first, last, scratch.at_least(kernels.scratch(p, last - first)));
   });
 }
 

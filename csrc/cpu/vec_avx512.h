@@ -28,8 +28,14 @@ struct Vec {
     return {_mm512_mask_mov_ps(_mm512_max_ps(b.v, a.v), _mm512_cmp_ps_mask(b.v, b.v, _CMP_UNORD_Q), b.v)};
   }
   static Vec relu(Vec a) { return {_mm512_max_ps(_mm512_setzero_ps(), a.v)}; }  // the second operand when one is a NaN
+  static Vec smaller(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }  // the second operand when one is a NaN
+  // The first `count` values, of what is there; the others are zero.
+  static Vec load_first(const float* from, int64_t count) { return {_mm512_maskz_loadu_ps(first(count), from)}; }
+  void store_first(float* to, int64_t count) const { _mm512_mask_storeu_ps(to, first(count), v); }
+  static __mmask16 first(int64_t count) { return static_cast<__mmask16>((1u << count) - 1u); }
 #ifdef DCNN_BF16_PAIRS
   static Vec broadcast_bits(uint32_t bits) { return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits)))}; }
+  void store_bf16(uint16_t* to) const { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(v)); }
   // Sixteen sums of two products each, of bfloat16.
   static Vec dot(Vec a, Vec b, Vec c) { return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)}; }
 #endif

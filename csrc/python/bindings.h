@@ -17,6 +17,9 @@ void bind_block(pybind11::module_& m);
 // A column's blocks in one call.
 void bind_column(pybind11::module_& m);
 
+// The inverted residual block.
+void bind_mbconv(pybind11::module_& m);
+
 // The fully-connected layer and the update of parameters.
 void bind_products(pybind11::module_& m);
 

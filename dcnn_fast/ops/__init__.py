@@ -3,6 +3,7 @@
 from dcnn_fast.ops.block import block, block_regions
 from dcnn_fast.ops.head import head
 from dcnn_fast.ops.linear import linear
+from dcnn_fast.ops.mbconv import MbConvWeights, mbconv
 from dcnn_fast.ops.norm import response_norm
 from dcnn_fast.ops.pool import max_pool
 from dcnn_fast.ops.region import Piece, Region, RegionList, Store
@@ -11,6 +12,7 @@ from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm
 
 __all__ = [
     "CrossMapNorm",
+    "MbConvWeights",
     "Piece",
     "Pool",
     "Region",
@@ -22,6 +24,7 @@ __all__ = [
     "head",
     "linear",
     "max_pool",
+    "mbconv",
     "response_norm",
     "update",
 ]

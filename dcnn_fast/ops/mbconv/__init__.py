@@ -1,6 +1,153 @@
-"""The inverted residual block: expand, filter each channel, project, add (reference alone so far)."""
+"""The inverted residual block: maps expanded at each pixel, filtered one by one, projected at each pixel, and x added."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast.ops import backend as backends
+from dcnn_fast.ops.backend import choose
+from dcnn_fast.ops.mbconv import cpu, reference
+from dcnn_fast.ops.mbconv.backend import MbConvBackend, MbConvWeights, PreparedMbConv
 from dcnn_fast.ops.mbconv.params import MbConvParams, same_padding
-from dcnn_fast.ops.mbconv.reference import MbConvWeights
+from dcnn_fast.ops.precision import PRECISIONS, Precision
+from dcnn_fast.ops.registry import register, require_tensors
+from dcnn_fast.ops.torch_tools import refuse_tangents, widened
 
-__all__ = ["MbConvParams", "MbConvWeights", "same_padding"]
+BACKENDS: Mapping[str, MbConvBackend] = {"cpu": cpu.BACKEND, "reference": reference.BACKEND}
+_FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def mbconv(
+    x: Tensor, weights: MbConvWeights, *, stride: int = 1, residual: bool = False, precision: Precision = "ieee"
+) -> Tensor:
+    """One inverted residual block: ReLU6 behind the expansion and behind the filters, nothing behind the projection.
+
+    x: [N, channels, height, width], floating point, any strides (channels_last is fastest). weights: of x's dtype and device; the
+    filters' input is padded as `same_padding` says. stride: of the filters. residual: x is added to the result, whose shape must
+    be x's. precision: "ieee", or "bf16": the operands of the products at each pixel are rounded to bfloat16 and summed in float32.
+    Returns [N, filters, ceil(height / stride), ceil(width / stride)] in x's dtype and in channels_last memory.
+
+    A result's bits depend on what it sees and the weights alone: not on the batch, its place or the threads (design.md section
+    3). Weights are packed anew in every call; `prepare` packs them once. Not differentiable: raises RuntimeError when gradients
+    are asked for. Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can
+    run it. Source: Sandler et al. 2018, section 3; Tan and Le 2019.
+    """
+    named = _named(weights)
+    require_tensors(x=x, **named)
+    x = widened(x, weights.project[0])
+    params = _checked(x, weights, stride, residual, precision)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *named.values())):
+        raise RuntimeError("mbconv has no backward: call it under torch.no_grad()")
+    refuse_tangents("mbconv", x, *named.values())
+    expand = (None, None) if weights.expand is None else weights.expand
+    made: Tensor = torch.ops.dcnn_fast.mbconv(
+        x, *expand, *weights.depthwise, *weights.project, params.stride, params.residual, params.precision
+    )
+    return made
+
+
+def prepare(params: MbConvParams, weights: MbConvWeights, device: torch.device | str = "cpu") -> PreparedMbConv:
+    """The block as the backend that is chosen now reads its weights, ready for any number of inputs of any extents.
+
+    params: the problem, whose extents are of no account. weights: on `device`; whoever prepares leaves them as they are from then
+    on. Raises BackendError when no backend can run it.
+    """
+    return BACKENDS[choose(BACKENDS, params, torch.device(device))].prepare(params, weights)
+
+
+def explain(params: MbConvParams, device: torch.device | str = "cpu") -> list[backends.Answer]:
+    """Every backend's answer to one problem, in order of preference."""
+    return backends.explain(BACKENDS, params, torch.device(device))
+
+
+def _named(weights: MbConvWeights) -> dict[str, Tensor]:
+    """Each tensor by its name in messages."""
+    layers = {"expand": weights.expand, "depthwise": weights.depthwise, "project": weights.project}
+    return {
+        f"weights.{name}{part}": tensor
+        for name, layer in layers.items()
+        if layer is not None
+        for part, tensor in zip(("", "'s bias"), layer, strict=True)
+    }
+
+
+def _params_of(x: Tensor, weights: MbConvWeights, stride: int, residual: bool, precision: Precision) -> MbConvParams:
+    expanded, size, _ = weights.depthwise[0].shape
+    images, channels, height, width = x.shape
+    return MbConvParams(
+        images, channels, height, width, expanded, weights.project[0].shape[0], size, stride, weights.expand is not None,
+        residual, x.dtype, precision,
+    )  # fmt: skip
+
+
+def _checked(x: Tensor, weights: MbConvWeights, stride: int, residual: bool, precision: Precision) -> MbConvParams:
+    if x.ndim != 4 or min(x.shape[1:]) < 1:
+        raise ValueError(f"x must have shape [N, channels, height, width], got {list(x.shape)}")
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"x must be float64, float32, bfloat16 or float16, got {x.dtype}")
+    depthwise, project = weights.depthwise[0], weights.project[0]
+    if depthwise.ndim != 3 or depthwise.shape[1] != depthwise.shape[2] or min(depthwise.shape) < 1:
+        raise ValueError(f"weights.depthwise must have shape [expanded, size, size], got {list(depthwise.shape)}")
+    if project.ndim != 2 or min(project.shape) < 1:
+        raise ValueError(f"weights.project must have shape [filters, expanded], got {list(project.shape)}")
+    params = _params_of(x, weights, stride, residual, precision)
+    shapes = {
+        "weights.depthwise's bias": [params.expanded],
+        "weights.project": [params.filters, params.expanded], "weights.project's bias": [params.filters],
+    }  # fmt: skip
+    if params.expands:
+        shapes |= {"weights.expand": [params.expanded, params.channels], "weights.expand's bias": [params.expanded]}
+    elif params.expanded != params.channels:
+        raise ValueError(f"weights.depthwise must have x's {params.channels} channels where nothing is expanded, got {params.expanded}")
+    named = _named(weights)
+    for name, shape in shapes.items():
+        if list(named[name].shape) != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {list(named[name].shape)}")
+    for name, tensor in named.items():
+        if tensor.dtype != x.dtype:
+            raise TypeError(f"{name} must have x's dtype {x.dtype}, got {tensor.dtype}")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} must be on x's device {x.device}, got {tensor.device}")
+    if isinstance(stride, bool) or not isinstance(stride, int) or not 1 <= stride <= params.size:
+        raise ValueError(f"stride must be 1 to the filters' size {params.size}, got {stride!r}")
+    if residual and (params.stride != 1 or params.filters != params.channels):
+        raise ValueError(
+            f"residual needs a result of x's shape: stride 1 and {params.channels} filters, got {params.stride} and {params.filters}"
+        )
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    if precision not in ("ieee", "bf16"):
+        raise ValueError(f"precision must be ieee or bf16 for mbconv, got {precision!r}")
+    return params
+
+
+def _run(
+    x: Tensor, expand: Tensor | None, expand_bias: Tensor | None, depthwise: Tensor, depthwise_bias: Tensor, project: Tensor,
+    project_bias: Tensor, *rest: Any,
+) -> Tensor:  # fmt: skip
+    first = None if expand is None or expand_bias is None else (expand, expand_bias)
+    weights = MbConvWeights(first, (depthwise, depthwise_bias), (project, project_bias))
+    return prepare(_params_of(x, weights, *rest), weights, x.device).run(x)
+
+
+def _fake(
+    x: Tensor, expand: Tensor | None, expand_bias: Tensor | None, depthwise: Tensor, depthwise_bias: Tensor, project: Tensor,
+    project_bias: Tensor, stride: int, *_: Any,
+) -> Tensor:  # fmt: skip
+    images, _channels, height, width = x.shape
+    shape = (images, project.shape[0], -(-height // stride), -(-width // stride))
+    return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
+
+
+register(
+    "mbconv(Tensor x, Tensor? expand, Tensor? expand_bias, Tensor depthwise, Tensor depthwise_bias, Tensor project, "
+    "Tensor project_bias, int stride, bool residual, str precision) -> Tensor",
+    _run,
+    _fake,
+)
+
+__all__ = ["BACKENDS", "MbConvParams", "MbConvWeights", "PreparedMbConv", "explain", "mbconv", "prepare", "same_padding"]

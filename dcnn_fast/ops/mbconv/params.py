@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from dcnn_fast.ops.precision import Precision
+
 
 def same_padding(extent: int, size: int, stride: int) -> tuple[int, int]:
     """Zeros before and after an axis of `extent` inputs so that ceil(extent / stride) windows of `size`, `stride` apart, fit.
@@ -22,7 +24,8 @@ class MbConvParams:
     """`images` maps of `channels` x `height` x `width`: expanded to `expanded` channels, filtered one by one, projected.
 
     size, stride: of the depthwise filters, whose input is padded as `same_padding` says. expands: False where a block has no
-    expansion (then `expanded` is `channels`). residual: x is added to the result, which has its shape then.
+    expansion (then `expanded` is `channels`). residual: x is added to the result, which has its shape then. precision: "ieee", or
+    "bf16", where the operands of the products at each pixel are rounded to it and summed in float32.
     """
 
     images: int
@@ -36,6 +39,7 @@ class MbConvParams:
     expands: bool = True
     residual: bool = False
     dtype: torch.dtype = torch.float32
+    precision: Precision = "ieee"
 
     @property
     def out_height(self) -> int:
@@ -71,12 +75,15 @@ class MbConvParams:
         return (self.channels if self.expands else 0) + self.size**2 + self.expanded
 
     def tolerance(self) -> float:
-        """Largest allowed error relative to the largest magnitude: 4 * sqrt(depth) * eps, as for blocks."""
-        return float(4 * max(self.depth, 16) ** 0.5 * torch.finfo(self.dtype).eps)
+        """Largest allowed error relative to the largest magnitude: 4 * sqrt(depth) * eps, as for blocks; in "bf16" two of its
+        steps, as what is rounded between two layers may fall on either side.
+        """
+        rounded = 2 * torch.finfo(torch.bfloat16).eps if self.precision == "bf16" else 0.0
+        return float(4 * max(self.depth, 16) ** 0.5 * torch.finfo(self.dtype).eps) + rounded
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         shape = f"{self.images}x{self.channels}x{self.height}x{self.width}"
         middle = f"{self.expanded}{'' if self.expands else ' as they are'}"
         filters = f"{self.size}x{self.size}/{self.stride}-{self.filters}"
-        return f"{shape}-{middle}-{filters}{'-residual' if self.residual else ''}-{dtype}"
+        return f"{shape}-{middle}-{filters}{'-residual' if self.residual else ''}-{dtype}-{self.precision}"

@@ -6,30 +6,43 @@ row order, then the bias is added. The zeros that pad the maps lie behind the ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from dcnn_fast.ops.linear import LinearParams
 from dcnn_fast.ops.linear import reference as linear
+from dcnn_fast.ops.mbconv.backend import MbConvBackend, MbConvWeights, PreparedMbConv
 from dcnn_fast.ops.mbconv.params import MbConvParams
 from dcnn_fast.ops.plain_torch import plainly
 
 MOST = 6.0  # ReLU6: min(max(x, 0), 6)
 
 
+class ReferenceMbConv(MbConvBackend):
+    """The block stated plainly."""
+
+    def can_run(self, params: MbConvParams, device: torch.device) -> str | None:
+        """The reference runs everything, everywhere."""
+        return None
+
+    def prepare(self, params: MbConvParams, weights: MbConvWeights) -> PreparedMbConv:
+        """The weights as they are."""
+        return ReferencePrepared(params, weights)
+
+
 @dataclass(frozen=True)
-class MbConvWeights:
-    """Weights and biases of the three layers. Batch norms are folded into them.
+class ReferencePrepared(PreparedMbConv):
+    """A block's problem, whatever the extents, and its weights."""
 
-    expand: [expanded, channels] and [expanded], None without an expansion. depthwise: [expanded, size, size] and [expanded].
-    project: [filters, expanded] and [filters].
-    """
+    params: MbConvParams
+    weights: MbConvWeights
 
-    expand: tuple[Tensor, Tensor] | None
-    depthwise: tuple[Tensor, Tensor]
-    project: tuple[Tensor, Tensor]
+    def run(self, x: Tensor) -> Tensor:
+        """x: [N, channels, height, width] -> [N, filters, out_height, out_width] in channels_last memory."""
+        images, _, height, width = x.shape
+        return forward(replace(self.params, images=images, height=height, width=width), x, self.weights)
 
 
 @plainly
@@ -38,20 +51,22 @@ def forward(params: MbConvParams, x: Tensor, weights: MbConvWeights) -> Tensor:
     summed = torch.float64 if x.dtype == torch.float64 else torch.float32
     maps = x.to(summed)
     if weights.expand is not None:
-        maps = _at_each_pixel(maps, *weights.expand).clamp(0, MOST)
+        maps = _at_each_pixel(params, maps, *weights.expand).clamp(0, MOST)
     maps = _depthwise(params, maps, *(of.to(summed) for of in weights.depthwise)).clamp(0, MOST)
-    maps = _at_each_pixel(maps, *weights.project)
+    maps = _at_each_pixel(params, maps, *weights.project)
     if params.residual:
         maps = maps + x.to(summed)
     return maps.to(x.dtype).contiguous(memory_format=torch.channels_last)
 
 
-def _at_each_pixel(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution of 1 x 1."""
+def _at_each_pixel(params: MbConvParams, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution of 1 x 1, its operands rounded where the problem says so."""
+    if params.precision == "bf16":
+        maps, weight = maps.bfloat16().to(maps.dtype), weight.bfloat16()
     images, channels, height, width = maps.shape
     rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)
-    params = LinearParams(len(rows), channels, len(weight), dtype=maps.dtype)
-    made = linear.forward(params, rows, weight.to(maps.dtype), bias.to(maps.dtype))
+    product = LinearParams(len(rows), channels, len(weight), dtype=maps.dtype)
+    made = linear.forward(product, rows, weight.to(maps.dtype), bias.to(maps.dtype))
     return made.reshape(images, height, width, len(weight)).permute(0, 3, 1, 2)
 
 
@@ -68,3 +83,6 @@ def _depthwise(params: MbConvParams, maps: Tensor, weight: Tensor, bias: Tensor)
             seen = padded[:, :, i : i + rows : params.stride, j : j + cols : params.stride]
             total = total + seen * weight[None, :, i, j, None, None]
     return total + bias[None, :, None, None]
+
+
+BACKEND = ReferenceMbConv()

@@ -9,17 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, reference, same_padding
-
-
-def _weights(params, dtype, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def drawn(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    e, c, f, k = params.expanded, params.channels, params.filters, params.size
-    expand = (drawn(e, c), drawn(e)) if params.expands else None
-    return MbConvWeights(expand, (drawn(e, k, k), drawn(e)), (drawn(f, e), drawn(f)))
+from tests.ops.mbconv.problems import PROBLEMS, weights_of
 
 
 def _by_torch(params, x, weights):
@@ -37,23 +27,13 @@ def _by_torch(params, x, weights):
     return maps + x.double() if params.residual else maps
 
 
-PROBLEMS = [
-    MbConvParams(2, 4, 9, 7, 4, 6, 3, expands=False),
-    MbConvParams(1, 3, 8, 8, 18, 5, 3, stride=2),
-    MbConvParams(2, 5, 11, 6, 30, 5, 5, residual=True),
-    MbConvParams(1, 8, 7, 12, 16, 9, 5, stride=2),
-    MbConvParams(1, 2, 1, 1, 12, 2, 5, residual=True),
-    MbConvParams(1, 2, 2, 3, 12, 2, 3, stride=2),
-]
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("params", PROBLEMS, ids=str)
 def test_values_are_those_of_torchs_convolutions(params, dtype):
     x = torch.randn(params.images, params.channels, params.height, params.width, generator=torch.Generator().manual_seed(1)).to(
         dtype
     )
-    weights = _weights(params, dtype)
+    weights = weights_of(params, dtype)
     found, expected = reference.forward(params, x, weights), _by_torch(params, x, weights)
     assert found.shape == expected.shape == (params.images, params.filters, params.out_height, params.out_width)
     assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
@@ -64,7 +44,7 @@ def test_values_are_those_of_torchs_convolutions(params, dtype):
 def test_an_images_bits_are_the_same_alone_and_in_a_batch():
     params = PROBLEMS[2]
     x = torch.randn(2, 5, 11, 6, generator=torch.Generator().manual_seed(1))
-    weights = _weights(params, torch.float32)
+    weights = weights_of(params, torch.float32)
     together = reference.forward(params, x, weights)
     for image, expected in zip(x, together, strict=True):
         assert torch.equal(reference.forward(params, image[None], weights)[0], expected)

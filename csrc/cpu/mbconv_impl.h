@@ -1,0 +1,388 @@
+// The inverted residual block for the vector type `Vec` that the including file defines.
+//
+// A strip of rows at a time: panel after panel of the expanded maps is made and filtered, so that the wide maps exist for a panel and
+// a strip; the filtered ones, [pixels, expanded], are projected together. Where the map takes several strips, the rows that two of
+// them read stay in a ring. Every sum has one accumulator that takes its products in order (channels; taps row by row), so a result's
+// bits do not depend on strips, tiles or threads.
+// Memory: a ring of (rows - 1) * stride + size padded rows of expanded maps, and a strip of filtered ones. Limit: multiply-adds.
+
+#pragma once
+
+#include <string.h>
+
+#include "conv_impl.h"
+#include "mbconv.h"
+
+namespace dcnn {
+namespace {
+
+constexpr float kCeiling = 6.0f;                       // of ReLU6
+constexpr int64_t kPitch = kPanel * Vec::width;        // floats between pixels of a panel of expanded maps
+constexpr int64_t kStripFloats = int64_t{160} << 10;   // of a strip, so that it stays in L2
+constexpr int64_t kWholeFloats = int64_t{224} << 10;   // the same of a whole map, which reads the weights once
+
+// Positions of a tile: with as many vectors of outputs, what fits the registers.
+constexpr int positions_of(int vectors) { return vectors == 1 ? kPositions * 4 / 3 : vectors == 2 ? kPositions : kPositions * 2 / 3; }
+
+inline Vec relu6(Vec a) { return Vec::smaller(Vec::broadcast(kCeiling), Vec::relu(a)); }
+
+// ---- Products at each pixel.
+
+// P positions x V vectors of outputs. finish(i, v, sum) takes what position i has in vector v.
+template <typename Products, int V, int P, typename Finish>
+inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, const Finish& finish) {
+  constexpr int kPointers = (P + 2) / 3;
+  Vec sum[P * V];
+  _Pragma("GCC unroll 32") for (int i = 0; i < P * V; ++i) sum[i] = Vec::zero();
+  const typename Products::Element* from[kPointers];
+  _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] = a + i * 3 * step;
+  for (int64_t k = 0; k < depth; k += Products::kDepth, weight += V * Vec::width) {
+    Vec w[V];
+    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) w[v] = Vec::load(weight + v * Vec::width);
+    _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
+      const Vec x = Products::spread(from[i / 3] + (i % 3) * step);
+      _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) sum[i * V + v] = Products::add(x, w[v], sum[i * V + v]);
+    }
+    _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] += Products::kDepth;
+  }
+  _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
+    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) finish(i, v, sum[i * V + v]);
+  }
+}
+
+// The tile of `count` positions, 1 to P.
+template <typename Products, int V, int P, typename Finish>
+inline void pixels_tile(int64_t count, const typename Products::Element* a, int64_t step, int64_t depth, const float* weight,
+                        const Finish& finish) {
+  if constexpr (P > 1) {
+    if (count < P) return pixels_tile<Products, V, P - 1>(count, a, step, depth, weight, finish);
+  }
+  pixel_tile<Products, V, P>(a, step, depth, weight, finish);
+}
+
+// `count` positions in tiles that are as alike as can be: a tile of few waits for its sums.
+template <typename Products, int V, typename Finish>
+void panel_pixels(const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight, Finish finish) {
+  constexpr int kMost = positions_of(V);
+  const int64_t tiles = (count + kMost - 1) / kMost;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t first = t * count / tiles, last = (t + 1) * count / tiles;
+    finish.first = first;
+    pixels_tile<Products, V, kMost>(last - first, a + first * step, step, depth, weight, finish);
+  }
+}
+
+// One panel, of 1 to kPanel vectors.
+template <typename Products, typename Finish>
+void panel(int64_t vectors, const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
+           const Finish& finish) {
+  if (vectors == 1) return panel_pixels<Products, 1>(a, step, count, depth, weight, finish);
+  if (vectors == 2) return panel_pixels<Products, 2>(a, step, count, depth, weight, finish);
+  panel_pixels<Products, 3>(a, step, count, depth, weight, finish);
+}
+
+// Expanded pixels go to their places among the padded ones.
+struct Expanded {
+  const float* bias;
+  const int64_t* place;
+  float* maps;
+  int64_t first = 0;
+
+  void operator()(int i, int v, Vec sum) const {
+    relu6(Vec::add(sum, Vec::load(bias + v * Vec::width))).store(maps + place[first + i] * kPitch + v * Vec::width);
+  }
+};
+
+// Projected pixels go to the result. input: what is added to it, or null. last: values of the panel's last vector.
+struct Projected {
+  const float* bias;
+  const float* input;
+  float* out;
+  int64_t filters, vectors, last;
+  int64_t first = 0;
+
+  void operator()(int i, int v, Vec sum) const {
+    const int64_t at = (first + i) * filters + v * Vec::width;
+    Vec value = Vec::add(sum, Vec::load(bias + v * Vec::width));
+    if (v + 1 == vectors && last < Vec::width) {
+      if (input != nullptr) value = Vec::add(value, Vec::load_first(input + at, last));
+      value.store_first(out + at, last);
+    } else {
+      if (input != nullptr) value = Vec::add(value, Vec::load(input + at));
+      value.store(out + at);
+    }
+  }
+};
+
+// ---- The filters of the maps.
+
+// Values as the products that follow read them.
+inline void put_products(Vec value, bool bf16, float* to) {
+  value.store(to);
+  for (int i = 0; bf16 && i < Vec::width; ++i) to[i] = from_bf16(to_bf16(to[i]));
+}
+
+#ifdef DCNN_BF16_PAIRS
+inline void put_products(Vec value, bool, uint16_t* to) { value.store_bf16(to); }
+#endif
+
+// X results beside each other, `pitch` floats apart between columns of `rows`.
+template <typename Products, int Size, int Stride, int X>
+inline void filter_tile(const float* const* rows, int64_t at, const float* weight, Vec bias, bool bf16, typename Products::Element* to,
+                        int64_t to_step) {
+  Vec sum[X];
+  _Pragma("GCC unroll 8") for (int x = 0; x < X; ++x) sum[x] = Vec::zero();
+  for (int i = 0; i < Size; ++i, weight += Size * Vec::width) {
+    const float* from = rows[i] + at;
+    _Pragma("GCC unroll 8") for (int j = 0; j < Size; ++j) {
+      const Vec w = Vec::load(weight + j * Vec::width);
+      _Pragma("GCC unroll 8") for (int x = 0; x < X; ++x) sum[x] = Vec::fma(Vec::load(from + (x * Stride + j) * kPitch), w, sum[x]);
+    }
+  }
+  _Pragma("GCC unroll 8") for (int x = 0; x < X; ++x) put_products(relu6(Vec::add(sum[x], bias)), bf16, to + x * to_step);
+}
+
+template <typename Products, int Size, int Stride, int X>
+inline void filter_tiles(int64_t count, const float* const* rows, int64_t at, const float* weight, Vec bias, bool bf16,
+                         typename Products::Element* to, int64_t to_step) {
+  if constexpr (X > 1) {
+    if (count < X) return filter_tiles<Products, Size, Stride, X - 1>(count, rows, at, weight, bias, bf16, to, to_step);
+  }
+  filter_tile<Products, Size, Stride, X>(rows, at, weight, bias, bf16, to, to_step);
+}
+
+constexpr int kAcross = kPositions > 8 ? 8 : 4;  // results beside each other in a tile
+
+// One row of results of one vector of maps.
+template <typename Products, int Size, int Stride>
+void filter_row(const float* const* rows, int64_t cols, const float* weight, Vec bias, bool bf16, typename Products::Element* to,
+                int64_t to_step) {
+  const int64_t tiles = (cols + kAcross - 1) / kAcross;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t first = t * cols / tiles, last = (t + 1) * cols / tiles;
+    filter_tiles<Products, Size, Stride, kAcross>(last - first, rows, first * Stride * kPitch, weight, bias, bf16, to + first * to_step,
+                                                  to_step);
+  }
+}
+
+// The same for any size and stride.
+template <typename Products>
+void filter_row_of(int64_t size, int64_t stride, const float* const* rows, int64_t cols, const float* weight, Vec bias, bool bf16,
+                   typename Products::Element* to, int64_t to_step) {
+  if (size == 3 && stride == 1) return filter_row<Products, 3, 1>(rows, cols, weight, bias, bf16, to, to_step);
+  if (size == 3 && stride == 2) return filter_row<Products, 3, 2>(rows, cols, weight, bias, bf16, to, to_step);
+  if (size == 5 && stride == 1) return filter_row<Products, 5, 1>(rows, cols, weight, bias, bf16, to, to_step);
+  if (size == 5 && stride == 2) return filter_row<Products, 5, 2>(rows, cols, weight, bias, bf16, to, to_step);
+  for (int64_t x = 0; x < cols; ++x) {
+    Vec sum = Vec::zero();
+    for (int64_t i = 0; i < size; ++i) {
+      for (int64_t j = 0; j < size; ++j) {
+        sum = Vec::fma(Vec::load(rows[i] + (x * stride + j) * kPitch), Vec::load(weight + (i * size + j) * Vec::width), sum);
+      }
+    }
+    put_products(relu6(Vec::add(sum, bias)), bf16, to + x * to_step);
+  }
+}
+
+// ---- Strips.
+
+// How rows of results are cut into strips, and where scratch lies, in floats.
+struct Strips {
+  int64_t rows;           // of a strip
+  int64_t slots, cols;    // rows of the ring, and padded columns
+  int64_t kept;           // panels whose ring is kept from strip to strip: all of them, or one for all where there is one strip
+  int64_t ring, filtered, input, places, pointers;
+  int64_t floats;
+};
+
+inline int64_t lines(int64_t floats) { return round_up(floats, 16); }
+
+inline Strips strips_of(const MbConvProblem& p, int64_t rows) {
+  const MbConvShape& s = p.shape;
+  const Panels panels(s.expanded, Vec::width);
+  Strips found{};
+  found.cols = (p.out_width - 1) * s.stride + s.size;
+  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // floats of a row
+  const auto slots = [&](int64_t count) { return (count - 1) * s.stride + s.size; };
+  const auto fits = [&](int64_t count, int64_t kept, int64_t most) {
+    return kept * slots(count) * found.cols * kPitch + count * filtered <= most;
+  };
+  found.rows = rows;
+  found.kept = 1;
+  if (!fits(rows, 1, kWholeFloats)) {
+    found.kept = panels.count;
+    while (found.rows > 1 && !fits(found.rows, found.kept, kStripFloats)) --found.rows;
+    const int64_t strips = (rows + found.rows - 1) / found.rows;
+    found.rows = (rows + strips - 1) / strips;
+  }
+  found.slots = slots(found.rows);
+  constexpr int64_t kPlace = sizeof(int64_t) / sizeof(float);
+  const int64_t pixels = found.slots * p.width;
+  found.ring = 0;
+  found.filtered = lines(found.kept * found.slots * found.cols * kPitch);
+  found.input = found.filtered + lines(found.rows * filtered);
+  found.places = found.input + (s.bf16 && s.expands ? lines(pixels * round_up(s.channels, 2)) : 0);
+  found.pointers = found.places + lines(kPlace * pixels);
+  found.floats = found.pointers + lines(kPlace * s.size);
+  return found;
+}
+
+// The pixels [count, channels] as the products read them.
+template <typename Products>
+const typename Products::Element* read_pixels(const MbConvShape& s, const float* x, int64_t count, int64_t* step, float* room) {
+  typedef typename Products::Element Element;
+  *step = s.channels;
+  if constexpr (Products::kDepth == 1) {
+    if (!s.bf16) return x;
+  }
+  *step = round_up(s.channels, 2);
+  Element* const to = reinterpret_cast<Element*>(room);
+  for (int64_t i = 0; i < count; ++i) {
+    Element* row = to + i * *step;
+    int64_t c = 0;
+    for (; c + Vec::width <= s.channels; c += Vec::width) put_products(Vec::load(x + i * s.channels + c), true, row + c);
+    for (; c < s.channels; ++c) Products::put(x[i * s.channels + c], true, row + c);
+    for (; c < *step; ++c) row[c] = Element{};
+  }
+  return to;
+}
+
+// Pixels of the rows that a strip is the first to read, as they came and as the products read them, and their places in the ring.
+template <typename Products>
+struct NewPixels {
+  int64_t count;
+  const float* x;
+  const typename Products::Element* read;
+  int64_t step;
+  const int64_t* place;
+};
+
+// One panel of the expanded maps, at these pixels. weight: of the panel.
+template <typename Products>
+void make_panel(const MbConvProblem& p, const NewPixels<Products>& pixels, const Panels& panels, int64_t number, const float* weight,
+                float* maps) {
+  const MbConvShape& s = p.shape;
+  const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
+  if (s.expands) {
+    const Expanded finish{p.weights.expand_bias + first, pixels.place, maps};
+    panel<Products>(vectors, pixels.read, pixels.step, pixels.count, s.channels, weight, finish);
+    return;
+  }
+  const int64_t wide = vectors * Vec::width, there = s.channels - first < wide ? s.channels - first : wide;
+  for (int64_t i = 0; i < pixels.count; ++i) {
+    memcpy(maps + pixels.place[i] * kPitch, pixels.x + i * s.channels + first, static_cast<size_t>(there) * sizeof(float));
+  }
+}
+
+// The rows of the ring that results [y, end) read, from `next` on, expanded panel after panel, and the results of their filters.
+template <typename Products>
+struct Strip {
+  typedef typename Products::Element Element;
+  const MbConvProblem& p;
+  const Strips& strips;
+  const Panels panels;
+  float* scratch;
+
+  int64_t wide() const { return panels.vectors * Vec::width; }
+  int64_t row_floats() const { return strips.cols * kPitch; }
+  int64_t slot(int64_t row) const { return (row + p.top) % strips.slots; }
+  Element* filtered() const { return reinterpret_cast<Element*>(scratch + strips.filtered); }
+
+  // Rows [top, bottom) of the maps, of which there are none where bottom <= top.
+  NewPixels<Products> pixels(const float* x, int64_t top, int64_t bottom) const {
+    int64_t* const place = reinterpret_cast<int64_t*>(scratch + strips.places);
+    NewPixels<Products> found{0, x + top * p.width * p.shape.channels, nullptr, 0, place};
+    for (int64_t row = top; row < bottom; ++row) {
+      for (int64_t col = 0; col < p.width; ++col) place[found.count++] = slot(row) * strips.cols + p.left + col;
+    }
+    if (p.shape.expands) found.read = read_pixels<Products>(p.shape, found.x, found.count, &found.step, scratch + strips.input);
+    return found;
+  }
+
+  // Results [y, end) of a panel of maps.
+  void filter(int64_t number, int64_t y, int64_t end, const float* maps) const {
+    const MbConvShape& s = p.shape;
+    const float** const rows = reinterpret_cast<const float**>(scratch + strips.pointers);
+    for (int64_t i = 0, v = panels.first(number); i < panels.width(number); ++i, ++v) {
+      const Vec bias = Vec::load(p.weights.depthwise_bias + v * Vec::width);
+      const float* weight = p.weights.depthwise + v * s.size * s.size * Vec::width;
+      for (int64_t row = y; row < end; ++row) {
+        for (int64_t tap = 0; tap < s.size; ++tap) rows[tap] = maps + slot(row * s.stride - p.top + tap) * row_floats() + i * Vec::width;
+        Element* to = filtered() + (row - y) * p.out_width * wide() + v * Vec::width;
+        filter_row_of<Products>(s.size, s.stride, rows, p.out_width, weight, bias, s.bf16, to, wide());
+      }
+    }
+  }
+
+  void make(const float* x, int64_t next, int64_t y, int64_t end) const {
+    const MbConvShape& s = p.shape;
+    const int64_t bottom = (end - 1) * s.stride - p.top + s.size, below = next > p.height ? next : p.height;
+    const NewPixels<Products> found = pixels(x, next > 0 ? next : 0, bottom < p.height ? bottom : p.height);
+    const int64_t depth = (s.channels + Products::kDepth - 1) / Products::kDepth;
+    const float* weight = p.weights.expand;
+    for (int64_t number = 0; number < panels.count; ++number) {
+      float* const maps = scratch + (strips.kept > 1 ? number * strips.slots * row_floats() : 0);
+      for (int64_t row = below; row < bottom; ++row) {
+        memset(maps + slot(row) * row_floats(), 0, static_cast<size_t>(row_floats()) * sizeof(float));
+      }
+      make_panel(p, found, panels, number, weight, maps);
+      weight += depth * panels.width(number) * Vec::width;
+      filter(number, y, end, maps);
+    }
+  }
+
+  // Results [y, end) of the block.
+  void project(const float* x, int64_t y, int64_t end, float* out) const {
+    const MbConvShape& s = p.shape;
+    const int64_t pixels = (end - y) * p.out_width, terms = (s.expanded + Products::kDepth - 1) / Products::kDepth;
+    if (terms * Products::kDepth > s.expanded) {  // half a pair
+      for (int64_t i = 0; i < pixels; ++i) filtered()[i * wide() + s.expanded] = Element{};
+    }
+    const Panels outputs(s.filters, Vec::width);
+    const float* weight = p.weights.project;
+    for (int64_t number = 0; number < outputs.count; ++number) {
+      const int64_t first = outputs.first(number) * Vec::width, vectors = outputs.width(number);
+      const int64_t left = s.filters - first - (vectors - 1) * Vec::width, at = y * p.out_width * s.filters + first;
+      const Projected finish{p.weights.project_bias + first, s.residual ? x + at : nullptr, out + at, s.filters, vectors,
+                             left < Vec::width ? left : Vec::width};
+      panel<Products>(vectors, filtered(), wide(), pixels, s.expanded, weight, finish);
+      weight += terms * vectors * Vec::width;
+    }
+  }
+};
+
+template <typename Products>
+void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t first, int64_t last, float* scratch) {
+  const Strips strips = strips_of(p, last - first);
+  const Strip<Products> strip{p, strips, Panels(p.shape.expanded, Vec::width), scratch};
+  // What pads the maps stays zero.
+  memset(scratch, 0, static_cast<size_t>(strips.kept * strips.slots * strip.row_floats()) * sizeof(float));
+  int64_t next = first * p.shape.stride - p.top;  // the first row that no strip has read
+  for (int64_t y = first; y < last; y += strips.rows) {
+    const int64_t end = y + strips.rows < last ? y + strips.rows : last;
+    strip.make(x, next, y, end);
+    strip.project(x, y, end, out);
+    next = (end - 1) * p.shape.stride - p.top + p.shape.size;
+  }
+}
+
+#ifdef DCNN_BF16_PAIRS
+constexpr bool kMbConvPairs = true;
+#else
+constexpr bool kMbConvPairs = false;
+typedef Single Pairs;  // of rounded values
+#endif
+
+size_t mbconv_scratch(const MbConvProblem& p, int64_t rows) { return static_cast<size_t>(strips_of(p, rows).floats); }
+
+void mbconv_rows(const MbConvProblem& p, const float* x, float* out, int64_t first, int64_t last, float* scratch) {
+  p.shape.bf16 ? strip_rows<Pairs>(p, x, out, first, last, scratch) : strip_rows<Single>(p, x, out, first, last, scratch);
+}
+
+const MbConvKernels& mbconv() {
+  static const MbConvKernels kernels{Vec::width, kMbConvPairs, mbconv_scratch, mbconv_rows};
+  return kernels;
+}
+
+}  // namespace
+}  // namespace dcnn

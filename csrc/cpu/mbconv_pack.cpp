@@ -1,0 +1,110 @@
+#include "mbconv_pack.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace dcnn {
+
+namespace {
+
+constexpr int64_t kMost = (int64_t{1} << 31) - 1;
+constexpr int64_t kMostTaps = 64;  // along an axis
+
+void require(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return;
+  throw std::invalid_argument("mbconv: " + std::string(name) + " must be " + std::to_string(least) + " to " + std::to_string(most) +
+                              ", got " + std::to_string(value));
+}
+
+void require_shape(const MbConvShape& s) {
+  require("channels", s.channels, 1, kMost);
+  require("expanded", s.expanded, 1, kMost);
+  require("filters", s.filters, 1, kMost);
+  require("size", s.size, 1, kMostTaps);
+  require("stride", s.stride, 1, s.size);
+  if (!s.expands && s.expanded != s.channels) throw std::invalid_argument("mbconv: where nothing is expanded, expanded must be channels");
+  if (s.residual && (s.stride != 1 || s.filters != s.channels)) {
+    throw std::invalid_argument("mbconv: with a residual, stride must be 1 and filters must be channels");
+  }
+}
+
+Buffer padded(const float* values, int64_t count, int64_t lanes) {
+  Buffer found = Buffer::zeros(static_cast<size_t>(round_up(count, lanes)));
+  std::memcpy(found.data(), values, static_cast<size_t>(count) * sizeof(float));
+  return found;
+}
+
+// [outputs, inputs] as panels; rounded to bfloat16 where bf16, and then in pairs where the kernels take pairs.
+Buffer panels_of(const float* weight, int64_t outputs, int64_t inputs, bool bf16, const MbConvKernels& kernels) {
+  const Panels panels(outputs, kernels.lanes);
+  const int64_t depth = bf16 && kernels.pairs ? 2 : 1, steps = (inputs + depth - 1) / depth;
+  Buffer found = Buffer::zeros(static_cast<size_t>(steps * panels.vectors * kernels.lanes));
+  float* to = found.data();
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t first = panels.first(panel) * kernels.lanes, wide = panels.width(panel) * kernels.lanes;
+    for (int64_t k = 0; k < steps * depth; ++k) {
+      for (int64_t n = first; k < inputs && n < std::min(first + wide, outputs); ++n) {
+        const float value = weight[n * inputs + k];
+        float* const place = to + k / depth * wide + (n - first);
+        if (depth == 2) {
+          const uint16_t bits = to_bf16(value);
+          std::memcpy(reinterpret_cast<char*>(place) + k % 2 * sizeof bits, &bits, sizeof bits);
+        } else {
+          *place = bf16 ? from_bf16(to_bf16(value)) : value;
+        }
+      }
+    }
+    to += steps * wide;
+  }
+  return found;
+}
+
+// [maps, taps] as [vectors of maps][taps][lanes].
+Buffer taps_of(const float* weight, int64_t maps, int64_t taps, int64_t lanes) {
+  Buffer found = Buffer::zeros(static_cast<size_t>(round_up(maps, lanes) * taps));
+  for (int64_t n = 0; n < maps; ++n) {
+    for (int64_t i = 0; i < taps; ++i) found.data()[(n / lanes * taps + i) * lanes + n % lanes] = weight[n * taps + i];
+  }
+  return found;
+}
+
+// Zeros before an axis so that ceil(extent / stride) windows fit; an odd one lies behind it.
+int64_t padding_before(int64_t extent, int64_t outputs, int64_t size, int64_t stride) {
+  return std::max<int64_t>((outputs - 1) * stride + size - extent, 0) / 2;
+}
+
+}  // namespace
+
+PackedMbConv::PackedMbConv(const Isa& isa, const MbConvShape& shape, const MbConvLayer& expand, const MbConvLayer& depthwise,
+                           const MbConvLayer& project)
+    : isa_(&isa), shape_(shape) {
+  require_shape(shape);
+  const MbConvKernels& kernels = isa.mbconv();
+  if (shape.expands) {
+    expand_ = panels_of(expand.weight, shape.expanded, shape.channels, shape.bf16, kernels);
+    expand_bias_ = padded(expand.bias, shape.expanded, kernels.lanes);
+  }
+  depthwise_ = taps_of(depthwise.weight, shape.expanded, shape.size * shape.size, kernels.lanes);
+  depthwise_bias_ = padded(depthwise.bias, shape.expanded, kernels.lanes);
+  project_ = panels_of(project.weight, shape.filters, shape.expanded, shape.bf16, kernels);
+  project_bias_ = padded(project.bias, shape.filters, kernels.lanes);
+}
+
+MbConvProblem PackedMbConv::over(int64_t height, int64_t width) const {
+  require("height", height, 1, kMost);
+  require("width", width, 1, kMost);
+  const double floats = static_cast<double>(height + 2 * kMostTaps) * static_cast<double>(width + 2 * kMostTaps) *
+                        static_cast<double>(shape_.expanded + shape_.channels + shape_.filters + 64);
+  constexpr double kMostFloats = 1125899906842624.0;  // 2**50: no sum that leads to a size passes 64 bits
+  if (floats > kMostFloats) throw std::invalid_argument("mbconv: the maps must be such that their values can be counted in 64 bits");
+  const int64_t out_height = (height + shape_.stride - 1) / shape_.stride, out_width = (width + shape_.stride - 1) / shape_.stride;
+  const MbConvWeights weights{expand_.data(),   expand_bias_.data(), depthwise_.data(), depthwise_bias_.data(),
+                              project_.data(), project_bias_.data()};
+  return {shape_, weights, height, width, out_height, out_width, padding_before(height, out_height, shape_.size, shape_.stride),
+          padding_before(width, out_width, shape_.size, shape_.stride)};
+}
+
+}  // namespace dcnn

@@ -1,0 +1,40 @@
+// The inverted residual block's weights in the order that the kernels read them, and the block over images.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "buffer.h"
+#include "kernel.h"
+#include "mbconv.h"
+
+namespace dcnn {
+
+// A layer as callers have it. weight: [expanded, channels], [expanded, size, size] or [filters, expanded]. bias: of each output.
+struct MbConvLayer {
+  const float *weight, *bias;
+};
+
+// A block's weights packed for an instruction set: a copy, which nothing changes.
+class PackedMbConv {
+ public:
+  // expand: its weight is null where nothing is expanded. Throws std::invalid_argument naming what no block can have.
+  PackedMbConv(const Isa& isa, const MbConvShape& shape, const MbConvLayer& expand, const MbConvLayer& depthwise,
+               const MbConvLayer& project);
+
+  const Isa& isa() const { return *isa_; }
+  const MbConvShape& shape() const { return shape_; }
+
+  // The block over maps of an extent. Throws std::invalid_argument where they are too large to be counted.
+  MbConvProblem over(int64_t height, int64_t width) const;
+
+ private:
+  const Isa* isa_;
+  MbConvShape shape_;
+  Buffer expand_, expand_bias_, depthwise_, depthwise_bias_, project_, project_bias_;
+};
+
+// x [images, height, width, channels] -> out [images, out_height, out_width, filters], spread over `threads` threads.
+void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64_t width, const float* x, float* out, int threads);
+
+}  // namespace dcnn
