@@ -28,12 +28,12 @@ inline Vec relu6(Vec a) { return Vec::smaller(Vec::broadcast(kCeiling), Vec::rel
 
 // ---- Products at each pixel.
 
-// P positions x V vectors of outputs. finish(i, v, sum) takes what position i has in vector v.
+// P positions x V vectors of outputs, sums that begin at the bias. finish(i, v, sum) takes what position i has in vector v.
 template <typename Products, int V, int P, typename Finish>
 inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, const Finish& finish) {
   constexpr int kPointers = (P + 2) / 3;
   Vec sum[P * V];
-  _Pragma("GCC unroll 32") for (int i = 0; i < P * V; ++i) sum[i] = Vec::zero();
+  _Pragma("GCC unroll 32") for (int i = 0; i < P * V; ++i) sum[i] = Vec::load(finish.bias + i % V * Vec::width);
   const typename Products::Element* from[kPointers];
   _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] = a + i * 3 * step;
   for (int64_t k = 0; k < depth; k += Products::kDepth, weight += V * Vec::width) {
@@ -89,7 +89,7 @@ struct Expanded {
   int64_t first = 0;
 
   void operator()(int i, int v, Vec sum) const {
-    relu6(Vec::add(sum, Vec::load(bias + v * Vec::width))).store(maps + place[first + i] * kPitch + v * Vec::width);
+    relu6(sum).store(maps + place[first + i] + v * Vec::width);
   }
 };
 
@@ -101,9 +101,8 @@ struct Projected {
   int64_t filters, vectors, last;
   int64_t first = 0;
 
-  void operator()(int i, int v, Vec sum) const {
+  void operator()(int i, int v, Vec value) const {
     const int64_t at = (first + i) * filters + v * Vec::width;
-    Vec value = Vec::add(sum, Vec::load(bias + v * Vec::width));
     if (v + 1 == vectors && last < Vec::width) {
       if (input != nullptr) value = Vec::add(value, Vec::load_first(input + at, last));
       value.store_first(out + at, last);
@@ -247,7 +246,8 @@ const typename Products::Element* read_pixels(const MbConvShape& s, const float*
   return to;
 }
 
-// Pixels of the rows that a strip is the first to read, as they came and as the products read them, and their places in the ring.
+// Pixels of the rows that a strip is the first to read, as they came and as the products read them. place: where each goes in the ring
+// of a panel, in floats.
 template <typename Products>
 struct NewPixels {
   int64_t count;
@@ -268,9 +268,14 @@ void make_panel(const MbConvProblem& p, const NewPixels<Products>& pixels, const
     panel<Products>(vectors, pixels.read, pixels.step, pixels.count, s.channels, weight, finish);
     return;
   }
-  const int64_t wide = vectors * Vec::width, there = s.channels - first < wide ? s.channels - first : wide;
-  for (int64_t i = 0; i < pixels.count; ++i) {
-    memcpy(maps + pixels.place[i] * kPitch, pixels.x + i * s.channels + first, static_cast<size_t>(there) * sizeof(float));
+  const int64_t left = s.channels - first, channels = s.channels;
+  for (int64_t v = 0; v < vectors; ++v) {
+    const int64_t there = left - v * Vec::width < Vec::width ? left - v * Vec::width : Vec::width;
+    const float* from = pixels.x + first + v * Vec::width;
+    float* const to = maps + v * Vec::width;
+    for (int64_t i = 0; i < pixels.count; ++i, from += channels) {
+      (there < Vec::width ? Vec::load_first(from, there) : Vec::load(from)).store(to + pixels.place[i]);
+    }
   }
 }
 
@@ -293,7 +298,9 @@ struct Strip {
     int64_t* const place = reinterpret_cast<int64_t*>(scratch + strips.places);
     NewPixels<Products> found{0, x + top * p.width * p.shape.channels, nullptr, 0, place};
     for (int64_t row = top; row < bottom; ++row) {
-      for (int64_t col = 0; col < p.width; ++col) place[found.count++] = slot(row) * strips.cols + p.left + col;
+      const int64_t first = (slot(row) * strips.cols + p.left) * kPitch, width = p.width;
+      for (int64_t col = 0; col < width; ++col) place[found.count + col] = first + col * kPitch;
+      found.count += width;
     }
     if (p.shape.expands) found.read = read_pixels<Products>(p.shape, found.x, found.count, &found.step, scratch + strips.input);
     return found;

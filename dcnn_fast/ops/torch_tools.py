@@ -62,6 +62,33 @@ def no_forward_mode(name: str) -> str:
     )
 
 
+def without_derivatives(name: str, run: Callable[..., Tensor], no_backward: str) -> Callable[..., Tensor]:
+    """`run`, the operation `name` that has no derivatives, for inside a transform: asked for a gradient it raises RuntimeError
+    with `no_backward`, for a tangent with what `no_forward_mode` says. Operators that nothing says of transforms see through.
+    """
+
+    class Plain(torch.autograd.Function):
+        generate_vmap_rule = True  # that of the registered operator
+
+        @staticmethod
+        def forward(*arguments: Any) -> Tensor:
+            return run(*arguments)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            """Nothing is kept."""
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            raise RuntimeError(no_backward)
+
+        @staticmethod
+        def jvp(ctx: Any, *_: Any) -> Any:
+            raise RuntimeError(no_forward_mode(name))
+
+    return Plain.apply
+
+
 def one_by_one(operator: Callable[..., Any]) -> Rule:
     """A rule for vmap: the operator on each sample by itself, and its results stacked."""
 

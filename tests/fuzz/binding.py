@@ -383,6 +383,39 @@ def column(engine: Any, call: Call) -> None:
             engine.column(isa, [block], held, weights=[wrong], biases=[bias], plane=plane, threads=1)
 
 
+def mbconv(engine: Any, call: Call) -> None:
+    """An inverted residual block: results of right calls are what two orders of the images agree on."""
+    isa = _isa(engine, call)
+    size = call.up_to(1, 5)
+    channels, filters = call.up_to(1, 40), call.up_to(1, 40)
+    expands, stride = bool(call.up_to(0, 1)), call.up_to(1, size)
+    expanded = call.up_to(1, 60) if expands else channels
+    residual = stride == 1 and channels == filters and bool(call.up_to(0, 1))
+    weights = engine.PackedMbConv(
+        isa, channels=call.size(channels), expanded=call.size(expanded), filters=call.size(filters), size=call.size(size),
+        stride=call.size(stride), residual=residual ^ call.spoils(), bf16=bool(call.up_to(0, 1)),
+        expand=(call.array((expanded, channels)), call.array((expanded,))) if expands ^ call.spoils() else None,
+        depthwise=(call.array((expanded, size, size)), call.array((expanded,))),
+        project=(call.array((filters, expanded)), call.array((filters,))),
+    )  # fmt: skip
+    images, rows, cols = call.up_to(0, 3), call.up_to(1, 30), call.up_to(1, 30)
+    x = call.last((images, channels, rows, cols))
+    out = call.last((images, filters, -(-rows // stride), -(-cols // stride)))
+    engine.mbconv(weights, x=x, out=out, threads=call.size(call.up_to(1, 5)))
+    if not call.right or not images:
+        return
+    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)[::-1]).transpose(0, 3, 1, 2)
+    again = np.empty_like(out)
+    engine.mbconv(weights, x=turned, out=again, threads=1)
+    assert np.array_equal(again[::-1], out)
+    for wrong in (x[:, :-1], x[:, :, 0], x.astype(np.float64)):  # of other extents the result may be as large
+        with _refused():
+            engine.mbconv(weights, x=wrong, out=out, threads=1)
+    for wrong in _wrong(out):
+        with _refused():
+            engine.mbconv(weights, x=x, out=wrong, threads=1)
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -415,6 +448,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
     tile_product,
     column_tables,
     column,
+    mbconv,
 )
 
 

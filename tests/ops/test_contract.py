@@ -24,6 +24,9 @@ from dcnn_fast.ops.linear import BACKENDS as LINEAR
 from dcnn_fast.ops.linear import LinearParams
 from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import problems_of as linear_problems
+from dcnn_fast.ops.mbconv import BACKENDS as MBCONV
+from dcnn_fast.ops.mbconv import MbConvParams
+from dcnn_fast.ops.mbconv.backend import MbConvBackend
 from dcnn_fast.ops.update import BACKENDS as UPDATE
 from dcnn_fast.ops.update import UpdateParams
 from dcnn_fast.ops.update.backend import UpdateBackend
@@ -40,6 +43,7 @@ DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 CONTRACTS = {
     "block": (BLOCK, BlockBackend),
     "linear": (LINEAR, LinearBackend),
+    "mbconv": (MBCONV, MbConvBackend),
     "head": (HEAD, HeadBackend),
     "update": (UPDATE, UpdateBackend),
     "views": (VIEWS, ViewsBackend),
@@ -53,6 +57,11 @@ PROBLEMS = {
         for backward in (False, True)
     ],
     "linear": [LinearParams(3, 5, 2, dtype=dtype) for dtype in DTYPES] + [LinearParams(2**31, 5, 2, precision="tf32")],
+    "mbconv": [
+        MbConvParams(1, 2, 3, 3, 12, 2, 3, dtype=dtype, precision=precision)
+        for dtype in DTYPES
+        for precision in ("ieee", "tf32")
+    ],
     "head": [HeadParams((2,), (5,), (3,), 2, 1, labels, dtype, dtype) for labels in (2, 65) for dtype in DTYPES],
     "update": [UpdateParams((3,), dtype, in_step=whole) for dtype in DTYPES for whole in (True, False)],
     "views": [CutList((Cut(0, ViewParams(rows, 40, "warp", 32), 0, 0, 32, 32),)) for rows in (30, 2**25)],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from dcnn_fast.ops.linear.backend import LinearBackend
 from dcnn_fast.ops.linear.params import LinearParams
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register, require_tensors
-from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, no_forward_mode, refuse_tangents, widened
+from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, refuse_tangents, widened, without_derivatives
 
 BACKENDS: Mapping[str, LinearBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
 _NO_BACKWARD = "linear has no backward: call it under torch.no_grad(), or use torch.nn.functional.linear"
@@ -35,31 +34,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Te
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, bias)):
         raise RuntimeError(_NO_BACKWARD)
     refuse_tangents("linear", x, weight, bias)
-    operator: Callable[..., Tensor] = _TransformedLinear.apply if in_transform() else torch.ops.dcnn_fast.linear
-    return operator(x, weight, bias, relu)
+    return (_in_transform if in_transform() else _operator)(x, weight, bias, relu)
 
 
-class _TransformedLinear(torch.autograd.Function):
-    """Says no to the derivatives that transforms of torch.func ask for; they see through operators that nothing says of."""
+def _operator(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    made: Tensor = torch.ops.dcnn_fast.linear(x, weight, bias, relu)
+    return made
 
-    generate_vmap_rule = True  # that of the registered operator
 
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        result: Tensor = torch.ops.dcnn_fast.linear(x, weight, bias, relu)
-        return result
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        raise RuntimeError(_NO_BACKWARD)
-
-    @staticmethod
-    def jvp(ctx: Any, *_: Any) -> Any:
-        raise RuntimeError(no_forward_mode("linear"))
+_in_transform = without_derivatives("linear", _operator, _NO_BACKWARD)
 
 
 def _params_of(x: Tensor, weight: Tensor, relu: bool) -> LinearParams:

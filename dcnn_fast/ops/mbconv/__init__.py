@@ -13,11 +13,12 @@ from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.mbconv import cpu, reference
 from dcnn_fast.ops.mbconv.backend import MbConvBackend, MbConvWeights, PreparedMbConv
 from dcnn_fast.ops.mbconv.params import MbConvParams, same_padding
-from dcnn_fast.ops.precision import PRECISIONS, Precision
+from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register, require_tensors
-from dcnn_fast.ops.torch_tools import refuse_tangents, widened
+from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, refuse_tangents, widened, without_derivatives
 
 BACKENDS: Mapping[str, MbConvBackend] = {"cpu": cpu.BACKEND, "reference": reference.BACKEND}
+_NO_BACKWARD = "mbconv has no backward: call it under torch.no_grad()"
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -26,10 +27,10 @@ def mbconv(
 ) -> Tensor:
     """One inverted residual block: ReLU6 behind the expansion and behind the filters, nothing behind the projection.
 
-    x: [N, channels, height, width], floating point, any strides (channels_last is fastest). weights: of x's dtype and device; the
-    filters' input is padded as `same_padding` says. stride: of the filters. residual: x is added to the result, whose shape must
-    be x's. precision: "ieee", or "bf16": the operands of the products at each pixel are rounded to bfloat16 and summed in float32.
-    Returns [N, filters, ceil(height / stride), ceil(width / stride)] in x's dtype and in channels_last memory.
+    x: [N, channels, height, width], floating point, any strides (channels_last is fastest). weights: of x's dtype and device;
+    the filters' input is padded as `same_padding` says. stride: of the filters. residual: x is added to the result, whose shape
+    must be x's. precision: "ieee", or "bf16": the operands of the products at each pixel are rounded to bfloat16 and summed in
+    float32. Returns [N, filters, ceil(height / stride), ceil(width / stride)] in x's dtype and in channels_last memory.
 
     A result's bits depend on what it sees and the weights alone: not on the batch, its place or the threads (design.md section
     3). Weights are packed anew in every call; `prepare` packs them once. Not differentiable: raises RuntimeError when gradients
@@ -41,20 +42,26 @@ def mbconv(
     x = widened(x, weights.project[0])
     params = _checked(x, weights, stride, residual, precision)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *named.values())):
-        raise RuntimeError("mbconv has no backward: call it under torch.no_grad()")
+        raise RuntimeError(_NO_BACKWARD)
     refuse_tangents("mbconv", x, *named.values())
     expand = (None, None) if weights.expand is None else weights.expand
-    made: Tensor = torch.ops.dcnn_fast.mbconv(
-        x, *expand, *weights.depthwise, *weights.project, params.stride, params.residual, params.precision
-    )
+    layers = (*expand, *weights.depthwise, *weights.project)
+    return (_in_transform if in_transform() else _operator)(x, *layers, params.stride, params.residual, params.precision)
+
+
+def _operator(x: Tensor, *arguments: Any) -> Tensor:
+    made: Tensor = torch.ops.dcnn_fast.mbconv(x, *arguments)
     return made
+
+
+_in_transform = without_derivatives("mbconv", _operator, _NO_BACKWARD)
 
 
 def prepare(params: MbConvParams, weights: MbConvWeights, device: torch.device | str = "cpu") -> PreparedMbConv:
     """The block as the backend that is chosen now reads its weights, ready for any number of inputs of any extents.
 
-    params: the problem, whose extents are of no account. weights: on `device`; whoever prepares leaves them as they are from then
-    on. Raises BackendError when no backend can run it.
+    params: the problem, whose extents are of no account. weights: on `device`; whoever prepares leaves them as they are from
+    then on. Raises BackendError when no backend can run it.
     """
     return BACKENDS[choose(BACKENDS, params, torch.device(device))].prepare(params, weights)
 
@@ -85,44 +92,50 @@ def _params_of(x: Tensor, weights: MbConvWeights, stride: int, residual: bool, p
 
 
 def _checked(x: Tensor, weights: MbConvWeights, stride: int, residual: bool, precision: Precision) -> MbConvParams:
+    """The problem that a call poses. Raises as `mbconv` says."""
+    depthwise, project = weights.depthwise[0], weights.project[0]
     if x.ndim != 4 or min(x.shape[1:]) < 1:
         raise ValueError(f"x must have shape [N, channels, height, width], got {list(x.shape)}")
-    if x.dtype not in _FLOATS:
-        raise TypeError(f"x must be float64, float32, bfloat16 or float16, got {x.dtype}")
-    depthwise, project = weights.depthwise[0], weights.project[0]
     if depthwise.ndim != 3 or depthwise.shape[1] != depthwise.shape[2] or min(depthwise.shape) < 1:
         raise ValueError(f"weights.depthwise must have shape [expanded, size, size], got {list(depthwise.shape)}")
     if project.ndim != 2 or min(project.shape) < 1:
         raise ValueError(f"weights.project must have shape [filters, expanded], got {list(project.shape)}")
     params = _params_of(x, weights, stride, residual, precision)
+    _require_weights(x, weights, params)
+    _require_options(params)
+    return params
+
+
+def _require_weights(x: Tensor, weights: MbConvWeights, params: MbConvParams) -> None:
+    expanded, filters, channels = params.expanded, params.filters, params.channels
     shapes = {
-        "weights.depthwise's bias": [params.expanded],
-        "weights.project": [params.filters, params.expanded], "weights.project's bias": [params.filters],
+        "weights.expand": [expanded, channels], "weights.expand's bias": [expanded],
+        "weights.depthwise": [expanded, params.size, params.size], "weights.depthwise's bias": [expanded],
+        "weights.project": [filters, expanded], "weights.project's bias": [filters],
     }  # fmt: skip
-    if params.expands:
-        shapes |= {"weights.expand": [params.expanded, params.channels], "weights.expand's bias": [params.expanded]}
-    elif params.expanded != params.channels:
-        raise ValueError(f"weights.depthwise must have x's {params.channels} channels where nothing is expanded, got {params.expanded}")
-    named = _named(weights)
-    for name, shape in shapes.items():
-        if list(named[name].shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {list(named[name].shape)}")
-    for name, tensor in named.items():
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"x must be float64, float32, bfloat16 or float16, got {x.dtype}")
+    if not params.expands and expanded != channels:
+        raise ValueError(f"weights.depthwise must have x's {channels} channels where nothing is expanded, got {expanded}")
+    for name, tensor in _named(weights).items():
+        if list(tensor.shape) != shapes[name]:
+            raise ValueError(f"{name} must have shape {shapes[name]}, got {list(tensor.shape)}")
         if tensor.dtype != x.dtype:
             raise TypeError(f"{name} must have x's dtype {x.dtype}, got {tensor.dtype}")
         if tensor.device != x.device:
             raise ValueError(f"{name} must be on x's device {x.device}, got {tensor.device}")
+
+
+def _require_options(params: MbConvParams) -> None:
+    stride, filters = params.stride, params.filters
     if isinstance(stride, bool) or not isinstance(stride, int) or not 1 <= stride <= params.size:
         raise ValueError(f"stride must be 1 to the filters' size {params.size}, got {stride!r}")
-    if residual and (params.stride != 1 or params.filters != params.channels):
+    if params.residual and (stride != 1 or filters != params.channels):
         raise ValueError(
-            f"residual needs a result of x's shape: stride 1 and {params.channels} filters, got {params.stride} and {params.filters}"
+            f"residual needs stride 1 and as many filters as x's {params.channels} channels, got {stride} and {filters}"
         )
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    if precision not in ("ieee", "bf16"):
-        raise ValueError(f"precision must be ieee or bf16 for mbconv, got {precision!r}")
-    return params
+    if params.precision not in ("ieee", "bf16"):
+        raise ValueError(f"precision must be ieee or bf16, got {params.precision!r}")
 
 
 def _run(
@@ -148,6 +161,7 @@ register(
     "Tensor project_bias, int stride, bool residual, str precision) -> Tensor",
     _run,
     _fake,
+    in_one_batch,
 )
 
 __all__ = ["BACKENDS", "MbConvParams", "MbConvWeights", "PreparedMbConv", "explain", "mbconv", "prepare", "same_padding"]

@@ -1,4 +1,4 @@
-"""The inverted residual block on the C++ engine (csrc/cpu/mbconv_impl.h): a result's bits are the same in any batch, on any threads."""
+"""The inverted residual block on the C++ engine (csrc/cpu/mbconv_impl.h): the same bits in any batch, on any threads."""
 
 from __future__ import annotations
 

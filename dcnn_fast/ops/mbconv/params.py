@@ -24,8 +24,8 @@ class MbConvParams:
     """`images` maps of `channels` x `height` x `width`: expanded to `expanded` channels, filtered one by one, projected.
 
     size, stride: of the depthwise filters, whose input is padded as `same_padding` says. expands: False where a block has no
-    expansion (then `expanded` is `channels`). residual: x is added to the result, which has its shape then. precision: "ieee", or
-    "bf16", where the operands of the products at each pixel are rounded to it and summed in float32.
+    expansion (then `expanded` is `channels`). residual: x is added to the result, which has its shape then.
+    precision: "ieee", or "bf16", where the operands of the products at each pixel are rounded to it and summed in float32.
     """
 
     images: int

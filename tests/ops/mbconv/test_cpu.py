@@ -167,9 +167,9 @@ def test_the_engine_refuses_by_name_what_does_not_fit_the_block():
     ("changes", "rule"),
     [
         ({"stride": 6}, "stride must be 1 to the filters' size 5"),
-        ({"precision": "fp16"}, "precision must be ieee or bf16 for mbconv"),
-        ({"precision": "fp8"}, "precision must be one of"),
-        ({"residual": True, "stride": 2}, "residual needs a result of x's shape"),
+        ({"precision": "fp16"}, "precision must be ieee or bf16"),
+        ({"precision": "fp8"}, "precision must be ieee or bf16"),
+        ({"residual": True, "stride": 2}, "residual needs stride 1"),
     ],
 )
 def test_options_are_refused_by_name(changes, rule):
@@ -195,3 +195,40 @@ def test_operands_are_refused_by_name():
         ops.mbconv(x.requires_grad_(), weights)
     with pytest.raises(TypeError, match="x must be a torch.Tensor"):
         ops.mbconv(None, weights)
+
+
+def _operator_arguments(params):
+    weights = weights_of(params)
+    expand = (None, None) if weights.expand is None else weights.expand
+    return (*expand, *weights.depthwise, *weights.project, params.stride, params.residual, params.precision)
+
+
+@pytest.mark.parametrize("params", PROBLEMS[:2], ids=str)
+def test_opcheck(params):
+    torch.library.opcheck(torch.ops.dcnn_fast.mbconv, (_x(params), *_operator_arguments(params)))
+
+
+def test_vmap_gives_each_sample_its_own_result():
+    params = PROBLEMS[2]
+    weights = weights_of(params)
+    samples = torch.stack([_x(params, seed) for seed in range(3)])
+    found = torch.func.vmap(lambda x: ops.mbconv(x, weights, residual=True))(samples)
+    assert torch.equal(found, torch.stack([ops.mbconv(x, weights, residual=True) for x in samples]))
+
+
+def test_derivatives_are_refused_by_name_in_transforms():
+    params = PROBLEMS[2]
+    x, weights = _x(params), weights_of(params)
+    with pytest.raises(RuntimeError, match="mbconv has no backward"):
+        torch.func.grad(lambda x: ops.mbconv(x, weights).sum())(x)
+    with pytest.raises(RuntimeError, match="mbconv has no derivative in forward mode"):
+        torch.func.jvp(lambda x: ops.mbconv(x, weights), (x,), (x,))
+
+
+def test_autocast_changes_nothing():
+    params = PROBLEMS[2]
+    x, weights = _x(params), weights_of(params)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(ops.mbconv(x, weights), ops.mbconv(x, weights))
+        found = ops.mbconv(x.bfloat16(), weights)
+    assert torch.equal(found, ops.mbconv(x.bfloat16().float(), weights))
