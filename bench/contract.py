@@ -33,6 +33,8 @@ SUITES = {
     "dcnn_fast: planning, mean and scale, blocks, fully-connected layers. A peer: cutting the windows, to float32 in the "
     "layout of its setting, mean and scale, network, equal windows' rows repeated. Peers "
     "are given the distinct windows only, unless a case says all.",
+    "backbone": "in: one picture, to dcnn_fast as bytes, to a peer as float32 levels in the layout of its setting; out: "
+    "the means of the last layer's maps. Random weights of EfficientNet-Lite0's shapes, batch norms folded.",
     "roofline": "dcnn_fast alone, layer by layer, on the results of the layer before; memory for the results is there already.",
     "paper": "dcnn_fast alone. From files: reading JPEG files, views, plans, network, scores, as `score_many` does it. "
     "Network: blocks, head and scores of what was read before. Before either counts, a photograph's scores must agree with "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.effort import Effort
 from bench.measure import EXPECTED
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row, counted
-from bench.suites import PER_THREADS, block, host, jpeg, score, training
+from bench.suites import PER_THREADS, backbone, block, host, jpeg, score, training
 from bench.training_step import EAGER
 
 Rows = Mapping[str, Row]  # of one case and number of threads, by who computed it
@@ -96,6 +96,8 @@ FLOORS = (
     Floor("score", score.DCNN, "fp32", 3.0, threads=1, isas=AVX512),
     Floor("score", score.DCNN, "bf16", 5.0, isas=AMX),
     Floor("score", score.DCNN, "bf16", 2.1, threads=1, isas=AVX512_BF16),
+    Floor("backbone", backbone.LITE0, "fp32", 1.0, threads=1, isas=AVX512),
+    Floor("backbone", backbone.LITE0, "bf16", 1.0, threads=1, isas=AVX512_BF16),
     Floor("jpeg", jpeg.NETWORK, "bf16", 1.0, said="decoding takes {:.2f} x the network's time", isas=AMX),
     Floor("block", block.BLOCK_1, "fp32", PEAK_SHARE, _share, _PEAK, threads=1, quick=True),
     Floor("block", block.BLOCK_2, "fp32", PEAK_SHARE, _share, _PEAK, threads=1),

@@ -79,6 +79,9 @@ def stale(carried: Iterable[Mark]) -> set[tuple[str, str]]:
     return {(mark.file, suite) for mark in carried for suite in mark.suites}
 
 
+COMPARED = ("block", "score", "backbone")  # suites of ours against the best peer
+
+
 def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     """The section's text. found: results by their files' paths, of which the first is shown and the others are named.
 
@@ -87,7 +90,7 @@ def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     (source, shown), *others = found.items()
     of_shown = {suite for file, suite in stale(carried) if file == source}
     tables = {
-        ("block", "score"): _comparisons(shown.rows), ("training",): _training(shown.rows),
+        COMPARED: _comparisons(shown.rows), ("training",): _training(shown.rows),
         ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
         ("host",): _host(shown.rows), ("predicted",): _predicted(shown.rows),
     }  # fmt: skip
@@ -138,7 +141,7 @@ def _machine(result: Result, source: str) -> list[str]:
 
 def _comparisons(rows: Sequence[Row]) -> list[str]:
     """A line a case and precision: ours, the best peer and the ratio, for each number of threads."""
-    mine = [row for row in rows if row.suite in ("block", "score") and row.name in MINE]
+    mine = [row for row in rows if row.suite in COMPARED and row.name in MINE]
     threads = _distinct(row.threads for row in mine)
     what = _distinct((row.suite, row.case, row.precision) for row in mine)
     lines = []
@@ -149,7 +152,7 @@ def _comparisons(rows: Sequence[Row]) -> list[str]:
             ours = [row for row in same if row.name in MINE]
             others = [row for row in same if row.name not in MINE]
             cells.append(_compared(ours[0], others) if ours and others else "-")
-        name = f"{case} alone, 50 images" if suite == "block" else f"50 views, {case}"
+        name = {"block": f"{case} alone, 50 images", "score": f"50 views, {case}"}.get(suite, case)
         lines.append(f"| {name} | {precision} | {' | '.join(cells)} |")
     if not lines:
         return []
@@ -259,7 +262,7 @@ def _losses(rows: Sequence[Row]) -> list[str]:
     return [
         f"{row.case}, {counted(row.threads)}, {row.precision}: {row.ratio:.2f} x"
         for row in rows
-        if row.suite in ("block", "score") and row.name in MINE and row.ratio is not None and row.ratio < 1
+        if row.suite in COMPARED and row.name in MINE and row.ratio is not None and row.ratio < 1
     ]
 
 

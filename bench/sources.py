@@ -31,6 +31,9 @@ PEERS = ("bench/peers",)
 DECIDED_BY: dict[str, tuple[str, ...]] = {
     "block": (*ENGINE, *NETWORKS, *MEASURING, *PEERS, "bench/work.py"),
     "score": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, *PEERS, "bench/features.py"),
+    "backbone": (
+        *ENGINE, "dcnn_fast/ops", "dcnn_fast/spec/efficientnet.py", "dcnn_fast/nets/efficientnet.py", *MEASURING, *PEERS,
+    ),
     "roofline": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, "bench/features.py", "bench/work.py"),
     "paper": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "jpeg": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),

@@ -64,6 +64,14 @@ class PackedMbConv:
         depthwise: tuple[NDArray[np.float32], NDArray[np.float32]], project: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> None: ...  # fmt: skip
 
+class Backbone:
+    def __init__(
+        self, isa: str, *, stem: tuple[NDArray[np.float32], NDArray[np.float32]], stride: int, mean: Sequence[float],
+        scale: float, blocks: Sequence[PackedMbConv], head: tuple[NDArray[np.float32], NDArray[np.float32]],
+        taps: Sequence[int], bf16: bool,
+    ) -> None: ...  # fmt: skip
+    def features(self, x: NDArray[np.float32] | NDArray[np.uint8], *, threads: int) -> NDArray[np.float32]: ...
+
 class ColumnRegions:
     """The regions of a column's blocks. blocks: tables of regions, pieces and stores of each, which are copied, and the shapes
     of its outputs.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.peers import onnx_peers, torch_peer
 from bench.peers.onnx_model import onnx_model
@@ -36,9 +37,17 @@ def known_of(families: Families, found: Mapping[str, str]) -> dict[str, Peer]:
 def settings_of(
     net: PlainBlocks, shape: tuple[int, int, int], threads: int, *, compiled: bool, bf16: bool
 ) -> dict[str, list[Setting]]:
-    """What there is to try, for inputs of `shape` [C, H, W]: every peer that is installed.
+    """`settings_for` a column's blocks and layers, for inputs of `shape` [C, H, W]."""
+    return settings_for(net, partial(onnx_model, net, shape), threads, compiled=compiled, bf16=bf16)
 
-    compiled, bf16: also torch.compile; also what the libraries have in bf16.
+
+def settings_for(
+    net: nn.Module, model: Callable[[], bytes], threads: int, *, compiled: bool, bf16: bool
+) -> dict[str, list[Setting]]:
+    """What there is to try: every peer that is installed.
+
+    net: in torch's own operators. model: gives the same as ONNX. compiled, bf16: also torch.compile; also what the libraries
+    have in bf16.
     """
     families = {"torch eager": torch_peer.eager(net)}
     if bf16:
@@ -48,13 +57,13 @@ def settings_of(
         if bf16:
             families["torch.compile bf16"] = torch_peer.compiled(net, bf16=True)
     if find_spec("onnx"):
-        model = onnx_model(net, shape)
+        written = model()
         if find_spec("onnxruntime"):
-            families["ONNX Runtime"] = onnx_peers.onnx_runtime(model, threads)
+            families["ONNX Runtime"] = onnx_peers.onnx_runtime(written, threads)
         if find_spec("openvino"):
-            families["OpenVINO"] = onnx_peers.openvino(model, threads)
+            families["OpenVINO"] = onnx_peers.openvino(written, threads)
             if bf16 and onnx_peers.openvino_has_bf16():
-                families["OpenVINO bf16"] = onnx_peers.openvino(model, threads, bf16=True)
+                families["OpenVINO bf16"] = onnx_peers.openvino(written, threads, bf16=True)
     return families
 
 
@@ -63,4 +72,4 @@ def tolerance(name: str) -> float:
     return BF16_ERROR if precision_of(name) == "bf16" else FP32_ERROR
 
 
-__all__ = ["Peer", "PlainBlocks", "Setting", "build", "known_of", "settings_of", "tolerance"]
+__all__ = ["Peer", "PlainBlocks", "Setting", "build", "known_of", "settings_for", "settings_of", "tolerance"]

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.peers.plain import PlainBlocks
 from bench.peers.settings import CHUNK, Run, Setting, in_chunks
 
 LAYOUTS = {"channels-last": torch.channels_last, "NCHW": torch.contiguous_format}
 
 
-def eager(net: PlainBlocks, *, bf16: bool = False) -> list[Setting]:
+def eager(net: nn.Module, *, bf16: bool = False) -> list[Setting]:
     """torch as written; bf16 by autocast, since its norm has no bfloat16 on the CPU."""
     settings = []
     for layout, memory in LAYOUTS.items():
@@ -25,7 +24,7 @@ def eager(net: PlainBlocks, *, bf16: bool = False) -> list[Setting]:
     return settings
 
 
-def compiled(net: PlainBlocks, *, bf16: bool = False) -> list[Setting]:
+def compiled(net: nn.Module, *, bf16: bool = False) -> list[Setting]:
     """torch.compile with the default backend, channels-last: compiling takes too long to try more."""
     torch._dynamo.config.recompile_limit = 256  # every case compiles anew; none must fall back to eager
     memory = torch.channels_last
@@ -36,12 +35,12 @@ def compiled(net: PlainBlocks, *, bf16: bool = False) -> list[Setting]:
     return [Setting("channels-last, all at once", memory, prepare)]
 
 
-def _eager(net: PlainBlocks, memory: torch.memory_format, bf16: bool, chunks: bool) -> Run:
+def _eager(net: nn.Module, memory: torch.memory_format, bf16: bool, chunks: bool) -> Run:
     run = _run(_placed(net, memory, bf16), bf16)
     return in_chunks(run) if chunks else run
 
 
-def _placed(net: PlainBlocks, memory: torch.memory_format, bf16: bool) -> nn.Module:
+def _placed(net: nn.Module, memory: torch.memory_format, bf16: bool) -> nn.Module:
     """A copy in that layout: a module's own is changed in place, and the settings must not share it."""
     placed: nn.Module = copy.deepcopy(net).eval().to(memory_format=memory)  # type: ignore[call-overload]
     return placed.bfloat16() if bf16 else placed  # autocast would round the weights anew for every call

@@ -14,7 +14,7 @@ import torch
 from bench import photos
 from bench.effort import Effort
 from bench.row import OURS, Failed, Found, Refused, counted
-from bench.suites import block, gpu, host, jpeg, kernels, paper, predicted, roofline, scaling, score, training
+from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, predicted, roofline, scaling, score, training
 
 Limits = Mapping[str, float]
 
@@ -40,6 +40,7 @@ def _gpu(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
 PER_THREADS: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "block": block.rows,
     "score": lambda limits, threads, effort: score.rows(threads, effort),
+    "backbone": backbone.rows,
     "roofline": roofline.rows,
     "paper": _paper,
     "jpeg": _jpeg,
@@ -53,7 +54,7 @@ ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "kernels": lambda limits, threads, effort: kernels.rows(),
 }
 NAMES = (*PER_THREADS, *ONCE)
-QUICK = ("block", "score", "roofline", "paper", "gpu", "predicted", "kernels")
+QUICK = ("block", "score", "backbone", "roofline", "paper", "gpu", "predicted", "kernels")
 
 
 @dataclass(frozen=True)

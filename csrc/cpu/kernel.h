@@ -71,7 +71,7 @@ struct LinearProblem {
 };
 
 struct GradientKernels;  // gradient.h
-struct MbConvKernels;    // mbconv.h
+struct MbConvKernels;    // mbconv_kernel.h
 
 // The kernels of one instruction set. Results depend on the instruction set and on nothing else: not on the region an
 // output lies in, the number of threads, or the other rows of a product.

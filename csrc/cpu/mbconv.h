@@ -1,51 +1,60 @@
-// The inverted residual block (dcnn_fast/ops/mbconv): maps are expanded at each pixel, filtered one by one, projected at each pixel.
+// The inverted residual block's weights in the order that the kernels read them, and the block over images.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <memory>
+
+#include "buffer.h"
+#include "kernel.h"
+#include "mbconv_kernel.h"
 
 namespace dcnn {
 
-// expands: else `expanded` is `channels`, and the maps are filtered as they are. residual: the input is added to the result. bf16: the
-// operands of the products at each pixel are rounded to it, and summed in fp32.
-struct MbConvShape {
-  int64_t channels, expanded, filters, size, stride;
-  bool expands, residual, bf16;
+// A layer as callers have it. weight: [expanded, channels], [expanded, size, size] or [filters, expanded]. bias: of each output.
+struct MbConvLayer {
+  const float *weight, *bias;
 };
 
-// A layer's outputs lie in panels of up to kPanel vectors: [panels][inputs, or pairs of them][vectors of the panel][lanes].
-constexpr int64_t kPanel = 3;
+// A layer at each pixel, with ReLU6 behind it, its weights packed for an instruction set: a copy.
+class PackedPixels {
+ public:
+  // layer.weight: [outputs, inputs].
+  PackedPixels(const Isa& isa, int64_t inputs, int64_t outputs, bool bf16, const MbConvLayer& layer);
 
-// How `outputs` are cut into panels of vectors of `lanes`: as few as there can be, as alike as there can be.
-struct Panels {
-  int64_t vectors, count;
+  PixelLayer layer() const { return {inputs_, outputs_, bf16_, weight_.data(), bias_.data()}; }
 
-  Panels(int64_t outputs, int64_t lanes) : vectors((outputs + lanes - 1) / lanes), count((vectors + kPanel - 1) / kPanel) {}
-  int64_t first(int64_t panel) const { return panel * (vectors / count) + (panel < vectors % count ? panel : vectors % count); }
-  int64_t width(int64_t panel) const { return vectors / count + (panel < vectors % count); }
+ private:
+  int64_t inputs_, outputs_;
+  bool bf16_;
+  Buffer weight_, bias_;
 };
 
-// Weights as an instruction set's kernels read them; biases are padded to whole vectors with zeros.
-struct MbConvWeights {
-  const float *expand, *expand_bias;        // null where nothing is expanded
-  const float *depthwise, *depthwise_bias;  // [vectors of expanded][taps][lanes]
-  const float *project, *project_bias;
+// A block's weights packed for an instruction set: a copy, which nothing changes.
+class PackedMbConv {
+ public:
+  // expand: its weight is null where nothing is expanded. Throws std::invalid_argument naming what no block can have.
+  PackedMbConv(const Isa& isa, const MbConvShape& shape, const MbConvLayer& expand, const MbConvLayer& depthwise,
+               const MbConvLayer& project);
+
+  const Isa& isa() const { return *isa_; }
+  const MbConvShape& shape() const { return shape_; }
+  const float* first_weights() const { return shape_.expands ? expand_.data() : project_.data(); }
+
+  // The block over maps of an extent. Throws std::invalid_argument where they are too large to be counted.
+  MbConvProblem over(int64_t height, int64_t width) const;
+
+ private:
+  const Isa* isa_;
+  MbConvShape shape_;
+  Buffer expand_, expand_bias_, depthwise_, depthwise_bias_, project_, project_bias_;
 };
 
-// A block over maps [height, width, channels] in fp32. top, left: zeros before the expanded maps; as many follow as windows need.
-struct MbConvProblem {
-  MbConvShape shape;
-  MbConvWeights weights;
-  int64_t height, width, out_height, out_width, top, left;
-};
+// Zeros before an axis so that `outputs` = ceil(extent / stride) windows fit; an odd one lies behind it.
+int64_t padding_before(int64_t extent, int64_t outputs, int64_t size, int64_t stride);
 
-struct MbConvKernels {
-  int64_t lanes;  // of a vector
-  bool pairs;     // in bf16, inputs lie in pairs
-  // Floats of scratch for so many rows of results.
-  size_t (*scratch)(const MbConvProblem&, int64_t rows);
-  // Rows [first, last) of the results of one image, x [height, width, channels] and out [out_height, out_width, filters].
-  void (*rows)(const MbConvProblem&, const float* x, float* out, int64_t first, int64_t last, float* scratch);
-};
+// x [images, height, width, channels] -> out [images, out_height, out_width, filters], spread over `threads` threads. next: weights that
+// are wanted after the block, which are fetched beside it.
+void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64_t width, const float* x, float* out, int threads,
+                const float* next = nullptr);
 
 }  // namespace dcnn

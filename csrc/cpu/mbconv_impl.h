@@ -11,14 +11,14 @@
 #include <string.h>
 
 #include "conv_impl.h"
-#include "mbconv.h"
+#include "mbconv_kernel.h"
 
 namespace dcnn {
 namespace {
 
 constexpr float kCeiling = 6.0f;                       // of ReLU6
 constexpr int64_t kPitch = kPanel * Vec::width;        // floats between pixels of a panel of expanded maps
-constexpr int64_t kStripFloats = int64_t{160} << 10;   // of a strip, so that it stays in L2
+constexpr int64_t kStripFloats = int64_t{64} << 10;    // of a strip, so that it stays in L2
 constexpr int64_t kWholeFloats = int64_t{224} << 10;   // the same of a whole map, which reads the weights once
 
 // Positions of a tile: with as many vectors of outputs, what fits the registers.
@@ -28,15 +28,24 @@ inline Vec relu6(Vec a) { return Vec::smaller(Vec::broadcast(kCeiling), Vec::rel
 
 // ---- Products at each pixel.
 
+// Weights that are wanted next, of which a tile fetches its share into L2 while it computes, `step` bytes beside each product: the
+// processor by itself gets too few of them in time.
+struct Ahead {
+  const char* at;
+  int64_t step;
+};
+
 // P positions x V vectors of outputs, sums that begin at the bias. finish(i, v, sum) takes what position i has in vector v.
 template <typename Products, int V, int P, typename Finish>
-inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, const Finish& finish) {
+inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, Ahead ahead,
+                       const Finish& finish) {
   constexpr int kPointers = (P + 2) / 3;
   Vec sum[P * V];
   _Pragma("GCC unroll 32") for (int i = 0; i < P * V; ++i) sum[i] = Vec::load(finish.bias + i % V * Vec::width);
   const typename Products::Element* from[kPointers];
   _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] = a + i * 3 * step;
-  for (int64_t k = 0; k < depth; k += Products::kDepth, weight += V * Vec::width) {
+  for (int64_t k = 0; k < depth; k += Products::kDepth, weight += V * Vec::width, ahead.at += ahead.step) {
+    __builtin_prefetch(ahead.at, 0, 2);
     Vec w[V];
     _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) w[v] = Vec::load(weight + v * Vec::width);
     _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
@@ -53,32 +62,35 @@ inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_
 // The tile of `count` positions, 1 to P.
 template <typename Products, int V, int P, typename Finish>
 inline void pixels_tile(int64_t count, const typename Products::Element* a, int64_t step, int64_t depth, const float* weight,
-                        const Finish& finish) {
+                        Ahead ahead, const Finish& finish) {
   if constexpr (P > 1) {
-    if (count < P) return pixels_tile<Products, V, P - 1>(count, a, step, depth, weight, finish);
+    if (count < P) return pixels_tile<Products, V, P - 1>(count, a, step, depth, weight, ahead, finish);
   }
-  pixel_tile<Products, V, P>(a, step, depth, weight, finish);
+  pixel_tile<Products, V, P>(a, step, depth, weight, ahead, finish);
 }
 
 // `count` positions in tiles that are as alike as can be: a tile of few waits for its sums.
 template <typename Products, int V, typename Finish>
-void panel_pixels(const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight, Finish finish) {
+void panel_pixels(const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
+                  const float* next, Finish finish) {
   constexpr int kMost = positions_of(V);
   const int64_t tiles = (count + kMost - 1) / kMost;
+  const int64_t wide = V * Vec::width * sizeof(float), bytes = (depth + Products::kDepth - 1) / Products::kDepth * wide;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t first = t * count / tiles, last = (t + 1) * count / tiles;
     finish.first = first;
-    pixels_tile<Products, V, kMost>(last - first, a + first * step, step, depth, weight, finish);
+    const Ahead ahead{reinterpret_cast<const char*>(next) + t * bytes / tiles, wide / tiles};
+    pixels_tile<Products, V, kMost>(last - first, a + first * step, step, depth, weight, ahead, finish);
   }
 }
 
-// One panel, of 1 to kPanel vectors.
+// One panel, of 1 to kPanel vectors. next: the weights that are wanted after it.
 template <typename Products, typename Finish>
 void panel(int64_t vectors, const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
-           const Finish& finish) {
-  if (vectors == 1) return panel_pixels<Products, 1>(a, step, count, depth, weight, finish);
-  if (vectors == 2) return panel_pixels<Products, 2>(a, step, count, depth, weight, finish);
-  panel_pixels<Products, 3>(a, step, count, depth, weight, finish);
+           const float* next, const Finish& finish) {
+  if (vectors == 1) return panel_pixels<Products, 1>(a, step, count, depth, weight, next, finish);
+  if (vectors == 2) return panel_pixels<Products, 2>(a, step, count, depth, weight, next, finish);
+  panel_pixels<Products, 3>(a, step, count, depth, weight, next, finish);
 }
 
 // Expanded pixels go to their places among the padded ones.
@@ -110,6 +122,19 @@ struct Projected {
       if (input != nullptr) value = Vec::add(value, Vec::load(input + at));
       value.store(out + at);
     }
+  }
+};
+
+// Pixels of a layer by itself go to the result, clipped. last: values of the panel's last vector.
+struct Clipped {
+  const float* bias;
+  float* out;
+  int64_t outputs, vectors, last;
+  int64_t first = 0;
+
+  void operator()(int i, int v, Vec sum) const {
+    float* const to = out + (first + i) * outputs + v * Vec::width;
+    v + 1 == vectors && last < Vec::width ? relu6(sum).store_first(to, last) : relu6(sum).store(to);
   }
 };
 
@@ -226,21 +251,21 @@ inline Strips strips_of(const MbConvProblem& p, int64_t rows) {
   return found;
 }
 
-// The pixels [count, channels] as the products read them.
+// The pixels [count, channels] as the products read them, *step values apart; made in `room` where they do not lie so.
 template <typename Products>
-const typename Products::Element* read_pixels(const MbConvShape& s, const float* x, int64_t count, int64_t* step, float* room) {
+const typename Products::Element* read_pixels(const float* x, int64_t count, int64_t channels, bool bf16, int64_t* step, float* room) {
   typedef typename Products::Element Element;
-  *step = s.channels;
+  *step = channels;
   if constexpr (Products::kDepth == 1) {
-    if (!s.bf16) return x;
+    if (!bf16) return x;
   }
-  *step = round_up(s.channels, 2);
+  *step = round_up(channels, 2);
   Element* const to = reinterpret_cast<Element*>(room);
   for (int64_t i = 0; i < count; ++i) {
     Element* row = to + i * *step;
     int64_t c = 0;
-    for (; c + Vec::width <= s.channels; c += Vec::width) put_products(Vec::load(x + i * s.channels + c), true, row + c);
-    for (; c < s.channels; ++c) Products::put(x[i * s.channels + c], true, row + c);
+    for (; c + Vec::width <= channels; c += Vec::width) put_products(Vec::load(x + i * channels + c), true, row + c);
+    for (; c < channels; ++c) Products::put(x[i * channels + c], true, row + c);
     for (; c < *step; ++c) row[c] = Element{};
   }
   return to;
@@ -257,15 +282,15 @@ struct NewPixels {
   const int64_t* place;
 };
 
-// One panel of the expanded maps, at these pixels. weight: of the panel.
+// One panel of the expanded maps, at these pixels. weight: of the panel. next: the weights that are wanted after them.
 template <typename Products>
 void make_panel(const MbConvProblem& p, const NewPixels<Products>& pixels, const Panels& panels, int64_t number, const float* weight,
-                float* maps) {
+                const float* next, float* maps) {
   const MbConvShape& s = p.shape;
   const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
   if (s.expands) {
     const Expanded finish{p.weights.expand_bias + first, pixels.place, maps};
-    panel<Products>(vectors, pixels.read, pixels.step, pixels.count, s.channels, weight, finish);
+    panel<Products>(vectors, pixels.read, pixels.step, pixels.count, s.channels, weight, next, finish);
     return;
   }
   const int64_t left = s.channels - first, channels = s.channels;
@@ -302,7 +327,7 @@ struct Strip {
       for (int64_t col = 0; col < width; ++col) place[found.count + col] = first + col * kPitch;
       found.count += width;
     }
-    if (p.shape.expands) found.read = read_pixels<Products>(p.shape, found.x, found.count, &found.step, scratch + strips.input);
+    if (p.shape.expands) found.read = read_pixels<Products>(found.x, found.count, p.shape.channels, p.shape.bf16, &found.step, scratch + strips.input);
     return found;
   }
 
@@ -332,8 +357,9 @@ struct Strip {
       for (int64_t row = below; row < bottom; ++row) {
         memset(maps + slot(row) * row_floats(), 0, static_cast<size_t>(row_floats()) * sizeof(float));
       }
-      make_panel(p, found, panels, number, weight, maps);
-      weight += depth * panels.width(number) * Vec::width;
+      const float* const following = weight + depth * panels.width(number) * Vec::width;
+      make_panel(p, found, panels, number, weight, number + 1 < panels.count ? following : p.weights.project, maps);
+      weight = following;
       filter(number, y, end, maps);
     }
   }
@@ -352,8 +378,10 @@ struct Strip {
       const int64_t left = s.filters - first - (vectors - 1) * Vec::width, at = y * p.out_width * s.filters + first;
       const Projected finish{p.weights.project_bias + first, s.residual ? x + at : nullptr, out + at, s.filters, vectors,
                              left < Vec::width ? left : Vec::width};
-      panel<Products>(vectors, filtered(), wide(), pixels, s.expanded, weight, finish);
-      weight += terms * vectors * Vec::width;
+      const float* const following = weight + terms * vectors * Vec::width;
+      const float* const next = number + 1 < outputs.count ? following : end < p.out_height ? p.weights.expand : p.next;
+      panel<Products>(vectors, filtered(), wide(), pixels, s.expanded, weight, next, finish);
+      weight = following;
     }
   }
 };
@@ -373,6 +401,23 @@ void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t firs
   }
 }
 
+template <typename Products>
+void layer_pixels(const PixelLayer& layer, const float* x, int64_t count, float* out, float* scratch) {
+  int64_t step = 0;
+  const typename Products::Element* const read = read_pixels<Products>(x, count, layer.inputs, layer.bf16, &step, scratch);
+  const int64_t terms = (layer.inputs + Products::kDepth - 1) / Products::kDepth;
+  const Panels panels(layer.outputs, Vec::width);
+  const float* weight = layer.weight;
+  for (int64_t number = 0; number < panels.count; ++number) {
+    const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
+    const int64_t left = layer.outputs - first - (vectors - 1) * Vec::width;
+    const Clipped finish{layer.bias + first, out + first, layer.outputs, vectors, left < Vec::width ? left : Vec::width};
+    const float* const following = weight + terms * vectors * Vec::width;
+    panel<Products>(vectors, read, step, count, layer.inputs, weight, following, finish);
+    weight = following;
+  }
+}
+
 #ifdef DCNN_BF16_PAIRS
 constexpr bool kMbConvPairs = true;
 #else
@@ -386,8 +431,16 @@ void mbconv_rows(const MbConvProblem& p, const float* x, float* out, int64_t fir
   p.shape.bf16 ? strip_rows<Pairs>(p, x, out, first, last, scratch) : strip_rows<Single>(p, x, out, first, last, scratch);
 }
 
+size_t pixels_scratch(const PixelLayer& layer, int64_t count) {
+  return static_cast<size_t>(layer.bf16 ? lines(count * round_up(layer.inputs, 2)) : 0);
+}
+
+void run_pixels(const PixelLayer& layer, const float* x, int64_t count, float* out, float* scratch) {
+  layer.bf16 ? layer_pixels<Pairs>(layer, x, count, out, scratch) : layer_pixels<Single>(layer, x, count, out, scratch);
+}
+
 const MbConvKernels& mbconv() {
-  static const MbConvKernels kernels{Vec::width, kMbConvPairs, mbconv_scratch, mbconv_rows};
+  static const MbConvKernels kernels{Vec::width, kMbConvPairs, mbconv_scratch, mbconv_rows, pixels_scratch, run_pixels};
   return kernels;
 }
 

@@ -1,102 +1,17 @@
 #include "run.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "buffer.h"
-#include "mbconv_pack.h"
 #include "pack.h"
-#include "plain_arithmetic.h"
+#include "spread.h"
 
 namespace dcnn {
 namespace {
-
-// Scratch that is used again: fresh memory costs a page fault every 4 KiB. What is large is given back.
-class ScratchPool {
- public:
-  Buffer take() {
-    const std::lock_guard<std::mutex> lock(guard_);
-    if (free_.empty()) return Buffer();
-    Buffer buffer = std::move(free_.back());
-    free_.pop_back();
-    return buffer;
-  }
-
-  void give(Buffer buffer) {
-    const std::lock_guard<std::mutex> lock(guard_);
-    if (buffer.size() > 0 && buffer.size() <= kLargest && free_.size() < kBuffers) free_.push_back(std::move(buffer));
-  }
-
-  void lock() { guard_.lock(); }
-  void unlock() { guard_.unlock(); }
-
- private:
-  static constexpr size_t kLargest = size_t{4} << 20, kBuffers = 64;  // 16 MiB each
-  std::mutex guard_;
-  std::vector<Buffer> free_;
-};
-
-ScratchPool& scratch_pool = *new ScratchPool;  // made when the engine is loaded: see the cache in pack.cpp
-
-// A thread's scratch while it works.
-class Scratch {
- public:
-  Scratch() : buffer_(scratch_pool.take()) {}
-  ~Scratch() { scratch_pool.give(std::move(buffer_)); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  float* at_least(size_t floats) {
-    if (floats > kMost) throw std::invalid_argument("one piece of the work takes more than 64 GiB of memory: cut it up");
-    if (buffer_.size() < floats) {
-      buffer_ = Buffer();
-      buffer_ = Buffer(floats);
-    }
-    return buffer_.data();
-  }
-
- private:
-  static constexpr size_t kMost = size_t{1} << 34;
-  Buffer buffer_;
-};
-
-// work(i, scratch) for i in [0, count), on up to `threads` threads, each with scratch of its own.
-// The first exception ends the work and is thrown again here.
-template <typename Work>
-void spread(int64_t count, int threads, const Work& work) {
-  std::atomic<int64_t> next{0};
-  std::exception_ptr failure;
-  std::mutex guard;
-  const auto loop = [&] {
-    try {
-      const PlainArithmetic plain;
-      Scratch scratch;
-      for (int64_t i = next++; i < count; i = next++) work(i, scratch);
-    } catch (...) {
-      next = count;
-      const std::lock_guard<std::mutex> lock(guard);
-      if (!failure) failure = std::current_exception();
-    }
-  };
-  constexpr int64_t kMostThreads = 1024;
-  std::vector<std::thread> others;
-  const int64_t wanted = std::min(std::min<int64_t>(threads, kMostThreads), count) - 1;
-  try {
-    for (int64_t i = 0; i < wanted; ++i) others.emplace_back(loop);
-  } catch (...) {
-    // Fewer threads than wanted: the work gets done all the same.
-  }
-  loop();
-  for (std::thread& other : others) other.join();
-  if (failure) std::rethrow_exception(failure);
-}
 
 // One convolution without pool and norm, of one image, into [rows, cols, filters].
 void run_convolution(const Isa& isa, BlockProblem p, const RegionRow& r, float* out, float* scratch) {
@@ -269,19 +184,6 @@ void run_linear(const Isa& isa, const LinearProblem& p, int threads) {
   });
 }
 
-void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64_t width, const float* x, float* out, int threads) {
-  const MbConvProblem p = block.over(height, width);
-  const MbConvKernels& kernels = block.isa().mbconv();
-  const int64_t in_floats = height * width * p.shape.channels, out_floats = p.out_height * p.out_width * p.shape.filters;
-  // An image is cut where there are fewer than threads: rows that two bands read are expanded twice.
-  const int64_t bands = images == 0 ? 1 : std::min(p.out_height, (threads + images - 1) / images);
-  spread(images * bands, threads, [&](int64_t i, Scratch& scratch) {
-    const int64_t image = i / bands, band = i % bands;
-    const int64_t first = band * p.out_height / bands, last = (band + 1) * p.out_height / bands;
-    kernels.rows(p, x + image * in_floats, out + image * out_floats, first, last, scratch.at_least(kernels.scratch(p, last - first)));
-  });
-}
-
 void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads) {
   constexpr int64_t kPiece = 1 << 16;  // values a thread takes at a time
   struct Piece {
@@ -302,11 +204,11 @@ void run_update(UpdateKind kind, const std::vector<UpdateRow>& rows, int threads
 
 void before_fork() {
   lock_packed_weights();
-  scratch_pool.lock();
+  lock_scratch();
 }
 
 void after_fork() {
-  scratch_pool.unlock();
+  unlock_scratch();
   unlock_packed_weights();
 }
 

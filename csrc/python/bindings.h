@@ -17,6 +17,9 @@ void bind_block(pybind11::module_& m);
 // A column's blocks in one call.
 void bind_column(pybind11::module_& m);
 
+// Networks of inverted residual blocks.
+void bind_backbone(pybind11::module_& m);
+
 // The inverted residual block.
 void bind_mbconv(pybind11::module_& m);
 

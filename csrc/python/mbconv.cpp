@@ -5,12 +5,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "arrays.h"
 #include "bindings.h"
-#include "mbconv_pack.h"
+#include "layers.h"
 #include "plain_arithmetic.h"
 #include "run.h"
 
@@ -19,20 +18,6 @@ namespace py = pybind11;
 namespace dcnn {
 
 namespace {
-
-using Layer = std::pair<py::array, py::array>;  // weight and bias
-
-MbConvLayer layer_of(const std::string& name, const Layer& layer, const std::vector<int64_t>& shape) {
-  const auto& [weight, bias] = layer;
-  require_values<float>(name + " weight", weight, "float32");
-  require_shape(name + " weight", weight, shape);
-  require_values<float>(name + " bias", bias, "float32");
-  require_shape(name + " bias", bias, {shape[0]});
-  for (const py::array* array : {&weight, &bias}) {
-    if (!contiguous(*array)) refuse(name, "contiguous", "other strides");
-  }
-  return {static_cast<const float*>(weight.data()), static_cast<const float*>(bias.data())};
-}
 
 std::shared_ptr<PackedMbConv> packed(const std::string& isa_name, int64_t channels, int64_t expanded, int64_t filters, int64_t size,
                                      int64_t stride, bool residual, bool bf16, const std::optional<Layer>& expand,

@@ -90,6 +90,7 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::bind_block(m);
   dcnn::bind_column(m);
   dcnn::bind_mbconv(m);
+  dcnn::bind_backbone(m);
   dcnn::bind_products(m);
   m.def("isas", [] { return names_of(dcnn::available_isas()); }, "Instruction sets compiled in that run here, best first.");
   m.def("refusals", &refusals, "Why the others don't, by name.");

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dcnn_fast.nets.modelfile import ModelError
+from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, Stem
 from dcnn_fast.ops.mbconv import MbConvWeights
-from dcnn_fast.spec.efficientnet import HEAD, STEM, InvertedResidual, Lite, lite_stages
+from dcnn_fast.ops.precision import Precision
+from dcnn_fast.spec.efficientnet import (
+    HEAD,
+    LITE_MEAN,
+    LITE_SCALE,
+    STEM,
+    InvertedResidual,
+    Lite,
+    lite_stages,
+    lite_window,
+)
 
 EPSILON = 1e-3  # of the batch norms
 
 
-@dataclass(frozen=True)
-class LiteWeights:
-    """stem: [32, 3, 3, 3] and [32]. stages: each block's. head: [1280, channels] and [1280]."""
+def lite_params(lite: Lite, *, taps: Sequence[int] = (), precision: Precision = "ieee") -> BackboneParams:
+    """The variant's problem for one image of the size that its weights were trained on.
 
-    stem: tuple[Tensor, Tensor]
-    stages: tuple[tuple[MbConvWeights, ...], ...]
-    head: tuple[Tensor, Tensor]
+    taps: numbers of the stages, ascending from 0, whose last blocks' means are features too.
+    """
+    stages, side = lite_stages(lite), lite_window(lite)
+    last = list(accumulate(map(len, stages)))
+    blocks = tuple(
+        BlockShape(b.channels, b.expanded, b.filters, b.size, b.stride, b.expansion > 1, b.residual)
+        for stage in stages
+        for b in stage
+    )
+    stem = Stem(STEM, 3, 2, LITE_MEAN, LITE_SCALE)
+    return BackboneParams(1, side, side, stem, blocks, HEAD, tuple(last[tap] - 1 for tap in taps), precision=precision)
 
 
-def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> LiteWeights:
+def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> BackboneWeights:
     """The weights of a variant in float32.
 
     weights: a state dict with the names of the package efficientnet_lite_pytorch, or a file of one as torch saves it, of which
@@ -33,16 +51,10 @@ def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> LiteW
     a tensor is missing, has another shape or holds what is no number.
     """
     state = weights if isinstance(weights, Mapping) else _read(Path(weights))
-    number, stages = 0, []
-    for stage in lite_stages(lite):
-        blocks = []
-        for block in stage:
-            blocks.append(_block(state, f"_blocks.{number}", block))
-            number += 1
-        stages.append(tuple(blocks))
-    last = stages[-1][-1].project[1].numel()
-    head, bias = _folded(state, "_conv_head", "_bn1", (HEAD, last, 1, 1))
-    return LiteWeights(_folded(state, "_conv_stem", "_bn0", (STEM, 3, 3, 3)), tuple(stages), (head.flatten(1), bias))
+    shapes = [block for stage in lite_stages(lite) for block in stage]
+    blocks = tuple(_block(state, f"_blocks.{number}", block) for number, block in enumerate(shapes))
+    head, bias = _folded(state, "_conv_head", "_bn1", (HEAD, shapes[-1].filters, 1, 1))
+    return BackboneWeights(_folded(state, "_conv_stem", "_bn0", (STEM, 3, 3, 3)), blocks, (head.flatten(1), bias))
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

@@ -416,6 +416,39 @@ def mbconv(engine: Any, call: Call) -> None:
             engine.mbconv(weights, x=x, out=wrong, threads=1)
 
 
+def backbone(engine: Any, call: Call) -> None:
+    """A stem, a block or two, and a head: images of right calls have the same features alone."""
+    isa = _isa(engine, call)
+    size, channels, filters, outputs = call.up_to(1, 5), call.up_to(1, 4), call.up_to(1, 20), call.up_to(1, 40)
+    bf16 = bool(call.up_to(0, 1))
+    blocks = []
+    for _ in range(call.up_to(1, 2)):
+        expanded = call.up_to(1, 50)
+        blocks.append(
+            engine.PackedMbConv(
+                isa, channels=filters, expanded=expanded, filters=filters, size=3, stride=1, residual=True,
+                bf16=bf16 ^ call.spoils(), expand=(call.array((expanded, filters)), call.array((expanded,))),
+                depthwise=(call.array((expanded, 3, 3)), call.array((expanded,))),
+                project=(call.array((filters, expanded)), call.array((filters,))),
+            )
+        )  # fmt: skip
+    net = engine.Backbone(
+        isa, stem=(call.array((filters, channels, size, size)), call.array((filters,))), stride=call.size(call.up_to(1, size)),
+        mean=[1.0] * (channels + call.spoils()), scale=0.5, blocks=[*blocks, None] if call.spoils() else blocks,
+        head=(call.array((outputs, filters)), call.array((outputs,))), taps=[call.size(0)], bf16=bf16,
+    )  # fmt: skip
+    shape = call.up_to(0, 3), channels, call.up_to(1, 20), call.up_to(1, 20)
+    x = _source(call, shape, (np.float32, np.uint8)[call.up_to(0, 1)])
+    found = net.features(x, threads=call.size(call.up_to(1, 4)))
+    if not call.right:
+        return
+    assert found.shape == (len(x), filters + outputs)
+    for i in range(len(x)):
+        assert np.array_equal(net.features(x[i : i + 1], threads=1)[0], found[i], equal_nan=True)
+    with _refused():
+        net.features(x[:, :-1], threads=1)
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -449,6 +482,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
     column_tables,
     column,
     mbconv,
+    backbone,
 )
 
 

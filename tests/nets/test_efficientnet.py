@@ -55,7 +55,7 @@ def _normed(state, maps, conv, norm, **options):
 def test_a_folded_block_is_its_convolutions_and_batch_norms(number):
     state = _state()
     block = [block for stage in lite_stages("lite0") for block in stage][number]
-    weights = [weights for stage in import_lite(state, "lite0").stages for weights in stage][number]
+    weights = import_lite(state, "lite0").blocks[number]
     x = torch.randn(1, block.channels, 9, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     params = MbConvParams(
         1, block.channels, 9, 8, block.expanded, block.filters, block.size, block.stride, block.expansion > 1, block.residual
@@ -74,7 +74,9 @@ def test_a_folded_block_is_its_convolutions_and_batch_norms(number):
 @pytest.mark.parametrize("lite", LITES)
 def test_every_variant_has_its_blocks(lite):
     weights = import_lite(_state(lite), lite)
-    assert [len(stage) for stage in weights.stages] == {"lite0": [1, 2, 2, 3, 3, 4, 1]}.get(lite, [1, 3, 3, 4, 4, 5, 1])
+    counts = {"lite0": [1, 2, 2, 3, 3, 4, 1]}.get(lite, [1, 3, 3, 4, 4, 5, 1])
+    assert list(map(len, lite_stages(lite))) == counts
+    assert len(weights.blocks) == sum(counts)
     widths = [stage[-1].filters for stage in lite_stages(lite)]
     assert widths == ([16, 24, 48, 88, 120, 208, 352] if lite == "lite2" else [16, 24, 40, 80, 112, 192, 320])
     assert weights.stem[0].shape == (32, 3, 3, 3) and weights.head[0].shape == (1280, widths[-1])
@@ -89,7 +91,7 @@ def test_a_file_gives_the_weights_of_its_state(tmp_path):
     for name in ("new.pth", "old.pth"):
         found = import_lite(tmp_path / name, "lite0")
         assert all(torch.equal(a, b) for a, b in zip(found.head, expected.head, strict=True))
-        assert torch.equal(found.stages[3][1].depthwise[0], expected.stages[3][1].depthwise[0])
+        assert torch.equal(found.blocks[6].depthwise[0], expected.blocks[6].depthwise[0])
 
 
 class _Hostile:

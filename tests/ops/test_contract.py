@@ -10,6 +10,8 @@ import torch
 
 from dcnn_fast import spec
 from dcnn_fast.ops import CrossMapNorm, Pool
+from dcnn_fast.ops.backbone import BACKENDS as BACKBONE
+from dcnn_fast.ops.backbone.backend import BackboneBackend
 from dcnn_fast.ops.backend import BACKENDS as NAMES
 from dcnn_fast.ops.backend import Outpaced, explain
 from dcnn_fast.ops.block import BACKENDS as BLOCK
@@ -35,6 +37,7 @@ from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.backend import ViewsBackend
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from tests.cli.command import run as command
+from tests.ops.backbone.problems import TINY
 from tests.ops.block.problems import SMALL, operands, problem, runnable
 from tools.launches import collected
 
@@ -44,6 +47,7 @@ CONTRACTS = {
     "block": (BLOCK, BlockBackend),
     "linear": (LINEAR, LinearBackend),
     "mbconv": (MBCONV, MbConvBackend),
+    "backbone": (BACKBONE, BackboneBackend),
     "head": (HEAD, HeadBackend),
     "update": (UPDATE, UpdateBackend),
     "views": (VIEWS, ViewsBackend),
@@ -61,6 +65,9 @@ PROBLEMS = {
         MbConvParams(1, 2, 3, 3, 12, 2, 3, dtype=dtype, precision=precision)
         for dtype in DTYPES
         for precision in ("ieee", "tf32")
+    ],
+    "backbone": [
+        replace(TINY, dtype=dtype, precision=of) for dtype in (*DTYPES, torch.uint8) for of in ("ieee", "bf16", "tf32")
     ],
     "head": [HeadParams((2,), (5,), (3,), 2, 1, labels, dtype, dtype) for labels in (2, 65) for dtype in DTYPES],
     "update": [UpdateParams((3,), dtype, in_step=whole) for dtype in DTYPES for whole in (True, False)],

@@ -60,11 +60,12 @@ def packed(isa: str, params: MbConvParams, weights: MbConvWeights) -> engine.nat
     return engine.native.PackedMbConv(
         isa, channels=params.channels, expanded=params.expanded, filters=params.filters, size=params.size, stride=params.stride,
         residual=params.residual, bf16=params.precision == "bf16",
-        expand=None if weights.expand is None else _layer(weights.expand), depthwise=_layer(weights.depthwise),
-        project=_layer(weights.project),
+        expand=None if weights.expand is None else layer(weights.expand), depthwise=layer(weights.depthwise),
+        project=layer(weights.project),
     )  # fmt: skip
 
 
-def _layer(layer: tuple[Tensor, Tensor]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    weight, bias = layer
+def layer(of: tuple[Tensor, Tensor]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A layer's weight and bias as the engine takes them."""
+    weight, bias = of
     return engine.array_of(contiguous(weight)), engine.array_of(contiguous(bias))

@@ -16,11 +16,11 @@ PROBLEMS = [
 ]
 
 
-def weights_of(params, dtype=torch.float32, seed=0):
+def weights_of(params, dtype=torch.float32, seed=0, spread=1.0):
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+        return (spread * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
 
     e, c, f, k = params.expanded, params.channels, params.filters, params.size
     expand = (drawn(e, c), drawn(e)) if params.expands else None

@@ -232,3 +232,13 @@ def test_autocast_changes_nothing():
         assert torch.equal(ops.mbconv(x, weights), ops.mbconv(x, weights))
         found = ops.mbconv(x.bfloat16(), weights)
     assert torch.equal(found, ops.mbconv(x.bfloat16().float(), weights))
+
+
+def test_compiled_it_gives_the_same():
+    params = PROBLEMS[2]
+    x, weights = _x(params), weights_of(params)
+
+    def twice(x):
+        return 2 * ops.mbconv(x, weights, residual=True)
+
+    assert torch.equal(torch.compile(twice, fullgraph=True, backend="aot_eager")(x), twice(x))

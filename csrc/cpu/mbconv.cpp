@@ -1,10 +1,12 @@
-#include "mbconv_pack.h"
+#include "mbconv.h"
 
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "spread.h"
 
 namespace dcnn {
 
@@ -71,12 +73,19 @@ Buffer taps_of(const float* weight, int64_t maps, int64_t taps, int64_t lanes) {
   return found;
 }
 
-// Zeros before an axis so that ceil(extent / stride) windows fit; an odd one lies behind it.
+}  // namespace
+
 int64_t padding_before(int64_t extent, int64_t outputs, int64_t size, int64_t stride) {
   return std::max<int64_t>((outputs - 1) * stride + size - extent, 0) / 2;
 }
 
-}  // namespace
+PackedPixels::PackedPixels(const Isa& isa, int64_t inputs, int64_t outputs, bool bf16, const MbConvLayer& layer)
+    : inputs_(inputs), outputs_(outputs), bf16_(bf16) {
+  require("inputs", inputs, 1, kMost);
+  require("outputs", outputs, 1, kMost);
+  weight_ = panels_of(layer.weight, outputs, inputs, bf16, isa.mbconv());
+  bias_ = padded(layer.bias, outputs, isa.mbconv().lanes);
+}
 
 PackedMbConv::PackedMbConv(const Isa& isa, const MbConvShape& shape, const MbConvLayer& expand, const MbConvLayer& depthwise,
                            const MbConvLayer& project)
@@ -104,7 +113,22 @@ MbConvProblem PackedMbConv::over(int64_t height, int64_t width) const {
   const MbConvWeights weights{expand_.data(),   expand_bias_.data(), depthwise_.data(), depthwise_bias_.data(),
                               project_.data(), project_bias_.data()};
   return {shape_, weights, height, width, out_height, out_width, padding_before(height, out_height, shape_.size, shape_.stride),
-          padding_before(width, out_width, shape_.size, shape_.stride)};
+          padding_before(width, out_width, shape_.size, shape_.stride), nullptr};
+}
+
+void run_mbconv(const PackedMbConv& block, int64_t images, int64_t height, int64_t width, const float* x, float* out, int threads,
+                const float* next) {
+  MbConvProblem p = block.over(height, width);
+  p.next = next;
+  const MbConvKernels& kernels = block.isa().mbconv();
+  const int64_t in_floats = height * width * p.shape.channels, out_floats = p.out_height * p.out_width * p.shape.filters;
+  // An image is cut where there are fewer than threads: rows that two bands read are expanded twice.
+  const int64_t bands = images == 0 ? 1 : std::min(p.out_height, (threads + images - 1) / images);
+  spread(images * bands, threads, [&](int64_t i, Scratch& scratch) {
+    const int64_t image = i / bands, band = i % bands;
+    const int64_t first = band * p.out_height / bands, last = (band + 1) * p.out_height / bands;
+    kernels.rows(p, x + image * in_floats, out + image * out_floats, first, last, scratch.at_least(kernels.scratch(p, last - first)));
+  });
 }
 
 }  // namespace dcnn
