@@ -19,7 +19,8 @@ BUILD = ROOT / "build" / "sanitize"
 # What calls the engine at small sizes: some of each file, so that all of it takes minutes.
 SELECTION = (
     "tests/fuzz", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", "tests/ops/block/test_regions.py",
-    "tests/ops/block/test_cpu.py", "tests/ops/update",
+    "tests/ops/block/test_cpu.py", "tests/ops/block/test_column.py", "tests/ops/backbone", "tests/ops/mbconv/test_cpu.py",
+    "tests/ops/update",
 )  # fmt: skip
 
 # Python and torch leave memory to the system when they end, which the leak detector would call lost, by the thousand.
