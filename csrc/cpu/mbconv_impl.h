@@ -29,23 +29,45 @@ inline Vec relu6(Vec a) { return Vec::smaller(Vec::broadcast(kCeiling), Vec::rel
 // ---- Products at each pixel.
 
 // Weights that are wanted next, of which a tile fetches its share into L2 while it computes, `step` bytes beside each product: the
-// processor by itself gets too few of them in time.
+// processor by itself gets too few of them in time. at: a number, as it may pass their end.
 struct Ahead {
-  const char* at;
-  int64_t step;
+  uintptr_t at;
+  uintptr_t step;
 };
 
-// P positions x V vectors of outputs, sums that begin at the bias. finish(i, v, sum) takes what position i has in vector v.
-template <typename Products, int V, int P, typename Finish>
+// What becomes of a panel's sums, which begin at `bias`: pixel i's go to `out` at place[i], or i * step where there are no places.
+// input: what is added to them, lying as they do, or null. clip: ReLU6. last: values of the panel's last vector.
+struct Finish {
+  const float* bias;
+  float* out;
+  const int64_t* place;
+  int64_t step;
+  const float* input;
+  bool clip;
+  int64_t vectors, last;
+
+  int64_t at(int64_t pixel) const { return place != nullptr ? place[pixel] : pixel * step; }
+
+  void put(int64_t at, int v, Vec value) const {
+    at += v * Vec::width;
+    const bool part = v + 1 == vectors && last < Vec::width;
+    if (input != nullptr) value = Vec::add(value, part ? Vec::load_first(input + at, last) : Vec::load(input + at));
+    if (clip) value = relu6(value);
+    part ? value.store_first(out + at, last) : value.store(out + at);
+  }
+};
+
+// P positions x V vectors of outputs, of the pixels from `first` on.
+template <typename Products, int V, int P>
 inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, Ahead ahead,
-                       const Finish& finish) {
+                       const Finish& finish, int64_t first) {
   constexpr int kPointers = (P + 2) / 3;
   Vec sum[P * V];
   _Pragma("GCC unroll 32") for (int i = 0; i < P * V; ++i) sum[i] = Vec::load(finish.bias + i % V * Vec::width);
   const typename Products::Element* from[kPointers];
   _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] = a + i * 3 * step;
   for (int64_t k = 0; k < depth; k += Products::kDepth, weight += V * Vec::width, ahead.at += ahead.step) {
-    __builtin_prefetch(ahead.at, 0, 2);
+    __builtin_prefetch(reinterpret_cast<const void*>(ahead.at), 0, 2);
     Vec w[V];
     _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) w[v] = Vec::load(weight + v * Vec::width);
     _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
@@ -55,88 +77,44 @@ inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_
     _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] += Products::kDepth;
   }
   _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) finish(i, v, sum[i * V + v]);
+    const int64_t at = finish.at(first + i);
+    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) finish.put(at, v, sum[i * V + v]);
   }
 }
 
 // The tile of `count` positions, 1 to P.
-template <typename Products, int V, int P, typename Finish>
+template <typename Products, int V, int P>
 inline void pixels_tile(int64_t count, const typename Products::Element* a, int64_t step, int64_t depth, const float* weight,
-                        Ahead ahead, const Finish& finish) {
+                        Ahead ahead, const Finish& finish, int64_t first) {
   if constexpr (P > 1) {
-    if (count < P) return pixels_tile<Products, V, P - 1>(count, a, step, depth, weight, ahead, finish);
+    if (count < P) return pixels_tile<Products, V, P - 1>(count, a, step, depth, weight, ahead, finish, first);
   }
-  pixel_tile<Products, V, P>(a, step, depth, weight, ahead, finish);
+  pixel_tile<Products, V, P>(a, step, depth, weight, ahead, finish, first);
 }
 
 // `count` positions in tiles that are as alike as can be: a tile of few waits for its sums.
-template <typename Products, int V, typename Finish>
+template <typename Products, int V>
 void panel_pixels(const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
-                  const float* next, Finish finish) {
+                  const float* next, const Finish& finish) {
   constexpr int kMost = positions_of(V);
   const int64_t tiles = (count + kMost - 1) / kMost;
   const int64_t wide = V * Vec::width * sizeof(float), bytes = (depth + Products::kDepth - 1) / Products::kDepth * wide;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t first = t * count / tiles, last = (t + 1) * count / tiles;
-    finish.first = first;
-    const Ahead ahead{reinterpret_cast<const char*>(next) + t * bytes / tiles, wide / tiles};
-    pixels_tile<Products, V, kMost>(last - first, a + first * step, step, depth, weight, ahead, finish);
+    const uintptr_t share = reinterpret_cast<uintptr_t>(next) + static_cast<uintptr_t>(t * bytes / tiles);
+    const Ahead ahead{share, static_cast<uintptr_t>(wide / tiles)};
+    pixels_tile<Products, V, kMost>(last - first, a + first * step, step, depth, weight, ahead, finish, first);
   }
 }
 
 // One panel, of 1 to kPanel vectors. next: the weights that are wanted after it.
-template <typename Products, typename Finish>
+template <typename Products>
 void panel(int64_t vectors, const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
            const float* next, const Finish& finish) {
   if (vectors == 1) return panel_pixels<Products, 1>(a, step, count, depth, weight, next, finish);
   if (vectors == 2) return panel_pixels<Products, 2>(a, step, count, depth, weight, next, finish);
   panel_pixels<Products, 3>(a, step, count, depth, weight, next, finish);
 }
-
-// Expanded pixels go to their places among the padded ones.
-struct Expanded {
-  const float* bias;
-  const int64_t* place;
-  float* maps;
-  int64_t first = 0;
-
-  void operator()(int i, int v, Vec sum) const {
-    relu6(sum).store(maps + place[first + i] + v * Vec::width);
-  }
-};
-
-// Projected pixels go to the result. input: what is added to it, or null. last: values of the panel's last vector.
-struct Projected {
-  const float* bias;
-  const float* input;
-  float* out;
-  int64_t filters, vectors, last;
-  int64_t first = 0;
-
-  void operator()(int i, int v, Vec value) const {
-    const int64_t at = (first + i) * filters + v * Vec::width;
-    if (v + 1 == vectors && last < Vec::width) {
-      if (input != nullptr) value = Vec::add(value, Vec::load_first(input + at, last));
-      value.store_first(out + at, last);
-    } else {
-      if (input != nullptr) value = Vec::add(value, Vec::load(input + at));
-      value.store(out + at);
-    }
-  }
-};
-
-// Pixels of a layer by itself go to the result, clipped. last: values of the panel's last vector.
-struct Clipped {
-  const float* bias;
-  float* out;
-  int64_t outputs, vectors, last;
-  int64_t first = 0;
-
-  void operator()(int i, int v, Vec sum) const {
-    float* const to = out + (first + i) * outputs + v * Vec::width;
-    v + 1 == vectors && last < Vec::width ? relu6(sum).store_first(to, last) : relu6(sum).store(to);
-  }
-};
 
 // ---- The filters of the maps.
 
@@ -289,7 +267,7 @@ void make_panel(const MbConvProblem& p, const NewPixels<Products>& pixels, const
   const MbConvShape& s = p.shape;
   const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
   if (s.expands) {
-    const Expanded finish{p.weights.expand_bias + first, pixels.place, maps};
+    const Finish finish{p.weights.expand_bias + first, maps, pixels.place, 0, nullptr, true, vectors, Vec::width};
     panel<Products>(vectors, pixels.read, pixels.step, pixels.count, s.channels, weight, next, finish);
     return;
   }
@@ -327,7 +305,9 @@ struct Strip {
       for (int64_t col = 0; col < width; ++col) place[found.count + col] = first + col * kPitch;
       found.count += width;
     }
-    if (p.shape.expands) found.read = read_pixels<Products>(found.x, found.count, p.shape.channels, p.shape.bf16, &found.step, scratch + strips.input);
+    if (p.shape.expands) {
+      found.read = read_pixels<Products>(found.x, found.count, p.shape.channels, p.shape.bf16, &found.step, scratch + strips.input);
+    }
     return found;
   }
 
@@ -376,10 +356,11 @@ struct Strip {
     for (int64_t number = 0; number < outputs.count; ++number) {
       const int64_t first = outputs.first(number) * Vec::width, vectors = outputs.width(number);
       const int64_t left = s.filters - first - (vectors - 1) * Vec::width, at = y * p.out_width * s.filters + first;
-      const Projected finish{p.weights.project_bias + first, s.residual ? x + at : nullptr, out + at, s.filters, vectors,
-                             left < Vec::width ? left : Vec::width};
+      const Finish finish{p.weights.project_bias + first, out + at, nullptr, s.filters, s.residual ? x + at : nullptr, false, vectors,
+                          left < Vec::width ? left : Vec::width};
       const float* const following = weight + terms * vectors * Vec::width;
-      const float* const next = number + 1 < outputs.count ? following : end < p.out_height ? p.weights.expand : p.next;
+      const bool another = number + 1 < outputs.count, last = end == p.out_height && p.next != nullptr;
+      const float* const next = another ? following : last ? p.next : p.weights.project;
       panel<Products>(vectors, filtered(), wide(), pixels, s.expanded, weight, next, finish);
       weight = following;
     }
@@ -411,9 +392,10 @@ void layer_pixels(const PixelLayer& layer, const float* x, int64_t count, float*
   for (int64_t number = 0; number < panels.count; ++number) {
     const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
     const int64_t left = layer.outputs - first - (vectors - 1) * Vec::width;
-    const Clipped finish{layer.bias + first, out + first, layer.outputs, vectors, left < Vec::width ? left : Vec::width};
+    const Finish finish{layer.bias + first, out + first, nullptr, layer.outputs, nullptr, true, vectors,
+                        left < Vec::width ? left : Vec::width};
     const float* const following = weight + terms * vectors * Vec::width;
-    panel<Products>(vectors, read, step, count, layer.inputs, weight, following, finish);
+    panel<Products>(vectors, read, step, count, layer.inputs, weight, number + 1 < panels.count ? following : layer.weight, finish);
     weight = following;
   }
 }

@@ -142,9 +142,9 @@ def column_blocks(
 ) -> Tensor:
     """A column's blocks one after another over a plan's regions: what scoring on a cpu runs for every photograph.
 
-    params: each block's problem, whose extents are of no account. operands: each block's, on the device of `plane`. plane:
-    [1, C, H, W] in the first block's params.dtype. regions: each block's, the first of the plane, the others of the outputs of
-    the block before. Returns [windows, F, rows, cols] of the last block's output 0, in memory of its own.
+    params: each block's problem, whose extents are of no account. operands: each block's, on the cpu. plane: [1, C, H, W] in
+    the first block's params.dtype. regions: each block's, the first of the plane, the others of the outputs of the one before.
+    Returns [windows, F, rows, cols] of the last block's output 0, contiguous and in memory of its own.
 
     The bits of `block_regions` block by block; where the C++ engine runs all blocks, one call of it, which gives the
     interpreter's lock away once. Not differentiable.
@@ -157,12 +157,14 @@ def column_blocks(
     sources = [plane]
     for each, of, table in zip(params, operands, regions, strict=True):
         o = each.options
+        # Not torch's own memory: laying that out may wait for torch's threads, which a forked process does not have.
+        out = [memory.empty_channels_last((n, each.filters, *extents), each.out_dtype) for n, *extents in table.outputs]
         sources = block_regions(
             sources, table, of.weight, of.bias, stride=o.stride, padding=o.padding, groups=o.groups, rounding=o.rounding,
             pool=o.pool, norm=o.norm, order=o.order, mean=of.mean, scale=of.scale, precision=o.precision,
-            out_dtype=each.out_dtype,
+            out_dtype=each.out_dtype, out=out,
         )  # fmt: skip
-    return sources[0]
+    return memory.contiguous(sources[0])
 
 
 def _pool_of(pool: Pool | tuple[int, int] | None) -> Pool | None:
