@@ -1,8 +1,9 @@
-"""`dcnn-fast convert`: cuda-convnet's checkpoints and layer files, and torchvision's weights, as model files."""
+"""`dcnn-fast convert`: cuda-convnet's checkpoints and layer files, and ImageNet weights, as model files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from dcnn_fast.nets import Model
 
 SOURCE = (
-    "A checkpoint of cuda-convnet, plain or zipped; a layer-definition file; or torchvision's weights of AlexNet or SqueezeNet "
-    "v1.0 (.pth, .pt, .safetensors)."
+    "A checkpoint of cuda-convnet, plain or zipped; a layer-definition file; or ImageNet weights (.pth, .pt, .safetensors): "
+    "AlexNet's or SqueezeNet v1.0's as torchvision has them, or EfficientNet-Lite's as efficientnet_lite_pytorch has them."
 )
 _LAYERS = Kind("a layer-definition file", lambda head: head.lstrip().startswith(b"[") and b"type=" in head)
 _PARAMS = Kind("a file of layers' parameters", lambda head: head.lstrip().startswith(b"[") and b"epsW=" in head)
-_TORCHVISION = (".pth", ".pt", ".safetensors")
+_IMAGENET = (".pth", ".pt", ".safetensors")
 _LABELS = ("low", "high")
 
 
@@ -39,13 +40,17 @@ def convert(
     fc: Annotated[
         str | None, typer.Option(help="Further layers in each column and a new label layer, freshly drawn: 256.")
     ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBERS", help="EfficientNet-Lite's stages, from 0, whose maps' means are features too: 3,4,5."),
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the outputs: low,high.")] = None,
     dialect: Annotated[str, typer.Option(help="Of layer files to write: v1, the fork that has dropout, or v2.")] = "v2",
 ) -> None:
     """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed.
 
     Weights of layer files start as their parameters say. With --fc a network becomes one for another task, as the paper's
-    semantic column: further layers and a new label layer, to be trained, above what there is. Torchvision's weights come
+    semantic column: further layers and a new label layer, to be trained, above what there is. ImageNet weights come
     without a label layer; their --fc is 256 unless it is said. Exit status: 0, 2 for a wrong call, 3 when a file could not be
     written.
     """
@@ -66,22 +71,18 @@ def convert(
         names = tuple(labels.split(",")) if labels is not None else None
         views: tuple[Any, ...] = tuple(view or ["warp"])
         more = None if fc is None else integers("fc", fc)
-        if source.suffix in _TORCHVISION:
-            for name, value in (("layer-params", layer_params), ("plane", plane), ("mean", mean)):
-                if value is not None:
-                    raise ValueError(f"{name} must not be given for torchvision's weights, which have their own, got {value}")
-            model = _of_torchvision(source, views, more, names)
+        if source.suffix in _IMAGENET:
+            _refuse({"layer-params": layer_params, "plane": plane, "mean": mean}, "must not be given for ImageNet weights")
+            model = _of_imagenet(source, views, more, () if stages is None else integers("stages", stages), names)
         else:
+            _refuse({"stages": stages}, "must not be given but for EfficientNet-Lite's weights")
             taken = tuple(float(value) for value in (mean or "0,0,0").split(","))
+            kept = None if more else names
             if layer_params is None:
-                kept = None if more else names
                 model = nets.import_convnet(source, views=views, plane=plane, mean=taken, labels=kept).model
             else:
-                data = spec.Preprocessing(views, plane or 256, mean=taken)
-                model = _of_layer_files(source, layer_params, data, None if more else names)
-            if more:
-                extended = nets.for_another_task(model.net.columns, more, labels=names or _LABELS)
-                model = nets.Model(extended.net, model.provenance)
+                model = _of_layer_files(source, layer_params, spec.Preprocessing(views, plane or 256, mean=taken), kept)
+            model = _extended(model, more, names) if more else model
         failed = model_failed(target, model)
     except (ValueError, OSError) as error:
         fail(str(error))
@@ -91,14 +92,29 @@ def convert(
     (stderr() if target.is_standard_output else stdout()).print(f"{out}: {columns} -> {', '.join(model.spec.labels)}")
 
 
-def _of_torchvision(source: Path, views: tuple[Any, ...], fc: tuple[int, ...] | None, labels: tuple[str, ...] | None) -> Model:
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Raise ValueError naming the first option that was given."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} {why}, got {value}")
+
+
+def _extended(model: Model, fc: tuple[int, ...], labels: tuple[str, ...] | None) -> Model:
+    from dcnn_fast import nets  # noqa: PLC0415
+
+    return nets.Model(nets.for_another_task(model.net.columns, fc, labels=labels or _LABELS).net, model.provenance)
+
+
+def _of_imagenet(
+    source: Path, views: tuple[Any, ...], fc: tuple[int, ...] | None, stages: tuple[int, ...], labels: tuple[str, ...] | None
+) -> Model:
     from dcnn_fast import nets  # noqa: PLC0415
 
     if len(views) != 1:
         raise ValueError(f"view must be one, as {source} is one column, got {len(views)}")
-    column = nets.import_torchvision(source, views[0], fc=(256,) if fc is None else fc)
+    column = nets.import_column(source, views[0], fc=(256,) if fc is None else fc, stages=stages)
     made = nets.for_another_task([column], labels=labels or _LABELS)
-    return nets.Model(made.net, {"imported from": "weights of torchvision's; the last layers are fresh"})
+    return nets.Model(made.net, {"imported from": "ImageNet weights; the last layers are fresh"})
 
 
 def _of_layer_files(source: Path, layer_params: str, data: spec.Preprocessing, labels: tuple[str, ...] | None) -> Model:

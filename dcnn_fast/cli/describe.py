@@ -84,7 +84,7 @@ def _draw_filters(name: str, folder: Path) -> bool:
     return any(failures)
 
 
-def _print_column(key: str, column: spec.Column) -> None:
+def _print_column(key: str, column: spec.AnyColumn) -> None:
     table = plain_table("layer", "what", "output", "parameters", "multiplications")
     for layer in spec.column_costs(column):
         shape = "x".join(map(str, layer.shape))
@@ -92,5 +92,6 @@ def _print_column(key: str, column: spec.Column) -> None:
     frozen = ", frozen" if column.frozen else ""
     head = f"column {key}: {column.window}x{column.window} windows of a {column.plane}x{column.plane} plane"
     out = stdout()
-    out.print(f"{head}, rounding {column.rounding}{frozen}")
+    kind = f"rounding {column.rounding}" if isinstance(column, spec.Column) else f"{column.lite}, whose layers are not trained"
+    out.print(f"{head}, {kind}{frozen}")
     out.print(table)

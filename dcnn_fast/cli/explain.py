@@ -13,6 +13,7 @@ from dcnn_fast.cli.describe import network_named
 
 if TYPE_CHECKING:
     from dcnn_fast.ops.backend import Answer, Backend
+    from dcnn_fast.ops.precision import Precision
 
 _PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
 
@@ -61,6 +62,9 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
     """
     import torch  # noqa: PLC0415
 
+    from dcnn_fast import spec  # noqa: PLC0415
+    from dcnn_fast.nets.backbone import params_of  # noqa: PLC0415
+    from dcnn_fast.ops.backbone import BACKENDS as backbone_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.block import BACKENDS as block_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.block.params import problems_of as block_problems  # noqa: PLC0415
     from dcnn_fast.ops.linear import BACKENDS as linear_backends  # noqa: N811, PLC0415
@@ -71,12 +75,15 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
 
     view = ViewParams(*_PHOTOGRAPH, column.view, column.plane)
     found: list[tuple[Any, Mapping[str, Backend[Any]]]] = [(CutList((Cut(0, view, 0, 0, *view.shape),)), view_backends)]
+    layers = [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)[:-1]]
+    if isinstance(column, spec.BackboneColumn):
+        precision: Precision = "ieee" if dtype == torch.float32 else "bf16"
+        return [*found, (params_of(column.lite, column.stages, precision, column.window), backbone_backends), *layers]
     trained = [replace(each, dtype=dtype, weight_dtype=dtype, out_dtype=dtype) for each in block_problems(column)]
     blocks = [replace(trained[0], dtype=torch.uint8), *trained[1:]] if dtype != torch.float32 else trained
     found += [(problem, block_backends) for problem in blocks]
     found += [(problem.gradient(), block_backends) for problem in trained]
-    found += [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)[:-1]]
-    return found
+    return found + layers
 
 
 def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:

@@ -68,10 +68,13 @@ def _print_column(key: str, column: Any, job: Any, out: Console) -> None:
 
     brute = brute_force(column, job.windows)
     rows, cols = job.plane.shape[:2]
-    distinct = len(brute.blocks[0])
+    distinct = len(set(brute.window_of.tolist()))
     out.print(
         f"column {key}: {len(job.windows)} windows ({distinct} different) of a {rows} x {cols} plane, plan: {job.plan.name}"
     )
+    if not brute.blocks:
+        out.print("its layers see whole windows, each by itself: nothing is shared but what is the same window")
+        return
     table = plain_table(
         "block", "classes", "windows in them", "their regions", "all", "multiplications", "without sharing", "as sums", "fewer"
     )

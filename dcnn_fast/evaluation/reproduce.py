@@ -28,13 +28,13 @@ from dcnn_fast.evaluation.metrics import Measures, measure
 from dcnn_fast.evaluation.predict import Predictions, average, predict
 from dcnn_fast.evaluation.routing import Predictor, routed
 from dcnn_fast.nets import (
-    Column,
+    AnyColumn,
     Model,
     MultiColumn,
     build,
     for_another_task,
     freeze,
-    import_torchvision,
+    import_column,
     is_model_file,
     load_columns,
     load_model,
@@ -497,13 +497,13 @@ def _alexnet(view: str) -> spec.Network:
     return _seen(spec.preset("alexnet"), (view,))  # type: ignore[arg-type]
 
 
-def _semantic(path: Path, seed: int) -> Column:
-    """Torchvision's weights with a layer of 256 on top, or the first column of a model file as it is."""
+def _semantic(path: Path, seed: int) -> AnyColumn:
+    """ImageNet weights with a layer of 256 on top, or the first column of a model file as it is."""
     if is_model_file(path):
         column = load_model(path).net.columns[0]
-        assert isinstance(column, Column)
+        assert isinstance(column, AnyColumn)
         return column
-    return import_torchvision(path, seed=seed)
+    return import_column(path, seed=seed)
 
 
 def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:

@@ -48,59 +48,50 @@ class Block(nn.Module):
         )  # fmt: skip
 
 
-class Column(nn.Module):
-    """One column: windows of pixels in, the last fc layer's activations out.
+class AnyColumn(nn.Module):
+    """One column, whatever its layers: windows of pixels in, the last fc layer's activations out.
 
-    precision: of the products, in the blocks and in the fc layers; the parameters stay as they are. In "bf16" and "fp16" the
-    fc layers' operands and results are rounded to that format; in "tf32" they are as torch's own settings say.
+    precision: of the products, in all layers; the parameters stay as they are. In "bf16" and "fp16" the fc layers' operands and
+    results are rounded to that format; in "tf32" they are as torch's own settings say.
     """
 
-    mean: Tensor
     precision: Precision = "ieee"
+    fc: nn.ModuleList
 
-    def __init__(self, column: spec.Column) -> None:
+    def __init__(self, column: spec.AnyColumn) -> None:
         super().__init__()
         self.spec = column
-        channels = (column.channels, *(block.filters for block in column.blocks))
-        self.blocks = nn.ModuleList(
-            Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)
-        )
-        sizes = (column.features, *column.fc)
-        self.fc = nn.ModuleList(zero_linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
-        self.register_buffer("mean", torch.tensor(column.mean, dtype=torch.float32).reshape(1, -1, 1, 1), persistent=False)
-        self.requires_grad_(not column.frozen)
-
-    def forward(self, windows: Tensor) -> Tensor:
-        """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
-
-        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
-        """
-        expected = (self.spec.channels, self.spec.window, self.spec.window)
-        if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
-            raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
-        first, *others = self.blocks
-        if windows.dtype == torch.uint8:
-            x: Tensor = first(windows, self.spec.mean, self.spec.scale)
-        else:
-            x = first((windows.to(self.mean.dtype) - self.mean) * self.spec.scale)
-        for block in others:
-            x = block(x)
-        x = x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3))
-        for layer in self.fc:
-            x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
-        return x
 
     def compute_in(self, precision: Precision) -> None:
         """Set the precision of the column's products."""
         self.precision = precision
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            block.precision = precision
+
+    @property
+    def keeps_mean(self) -> bool:
+        """Whether training takes the same mean off the pixels as before, not that of its own pictures."""
+        return self.spec.frozen
 
     def set_mean(self, mean: Sequence[float]) -> None:
         """Have another mean taken off the pixels, one value per channel; the spec records it."""
-        self.spec = replace(self.spec, mean=tuple(mean))
-        self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Have what is in no state dict as the spec says, on the cpu."""
+        self.requires_grad_(not self.spec.frozen)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights that are learnt; biases are zero."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> AnyColumn:
+        """Training mode, except for a frozen column, which keeps its dropout off."""
+        return super().train(mode and not self.spec.frozen)
+
+    def _above(self, x: Tensor) -> Tensor:
+        """The fully-connected layers: [N, features] -> [N, fc[-1]]."""
+        for layer in self.fc:
+            x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
+        return x
 
     def _linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         half = _HALVES.get(self.precision)
@@ -110,18 +101,80 @@ class Column(nn.Module):
         assert isinstance(layer, nn.Linear)
         return F.linear(x.to(half), layer.weight.to(half), layer.bias.to(half)).to(x.dtype)
 
-    def train(self, mode: bool = True) -> Column:
-        """Training mode, except for a frozen column, which keeps its dropout off."""
-        return super().train(mode and not self.spec.frozen)
 
-    @torch.no_grad()
+def fc_layers(column: spec.AnyColumn) -> nn.ModuleList:
+    """The column's fully-connected layers, of zeros."""
+    sizes = (column.features, *column.fc)
+    return nn.ModuleList(zero_linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
+
+
+def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
+    """Normal weights that keep activations near 1 times `gain` (He et al.), and zero biases."""
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+    with torch.no_grad():
+        weight.copy_(torch.randn(weight.shape, generator=generator) * gain * (2 / weight[0].numel()) ** 0.5)
+        bias.zero_()
+
+
+def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
+    """Raise ValueError unless these are windows of the column's: [N, channels, window, window]."""
+    expected = (column.channels, column.window, column.window)
+    if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
+        raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
+
+
+class Column(AnyColumn):
+    """A column of blocks."""
+
+    mean: Tensor
+
+    def __init__(self, column: spec.Column) -> None:
+        super().__init__(column)
+        self.spec: spec.Column = column
+        channels = (column.channels, *(block.filters for block in column.blocks))
+        self.blocks = nn.ModuleList(
+            Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)
+        )
+        self.fc = fc_layers(column)
+        self.register_buffer("mean", torch.tensor(column.mean, dtype=torch.float32).reshape(1, -1, 1, 1), persistent=False)
+        self.requires_grad_(not column.frozen)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
+
+        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
+        """
+        require_windows(self.spec, windows)
+        first, *others = self.blocks
+        if windows.dtype == torch.uint8:
+            x: Tensor = first(windows, self.spec.mean, self.spec.scale)
+        else:
+            x = first((windows.to(self.mean.dtype) - self.mean) * self.spec.scale)
+        for block in others:
+            x = block(x)
+        return self._above(x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3)))
+
+    def compute_in(self, precision: Precision) -> None:
+        """Set the precision of the column's products."""
+        super().compute_in(precision)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.precision = precision
+
+    def set_mean(self, mean: Sequence[float]) -> None:
+        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        self.spec = replace(self.spec, mean=tuple(mean))
+        self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
+
+    def settle(self) -> None:
+        """As every column; the mean, too."""
+        super().settle()
+        self.mean = torch.tensor(self.spec.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
+
     def initialise(self, generator: torch.Generator) -> None:
-        """Normal weights that keep activations near 1 (He et al.), zero biases; pixels count as 64 levels strong."""
+        """Draw every layer's weights; pixels count as 64 levels strong."""
         gain = 1 / (_PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
         for layer in (*self.blocks, *self.fc):
-            weight = layer.weight
-            assert isinstance(weight, Tensor) and isinstance(layer.bias, Tensor)
-            fan_in = weight[0].numel()
-            weight.copy_(torch.randn(weight.shape, generator=generator) * gain * (2 / fan_in) ** 0.5)
-            layer.bias.zero_()
+            draw(layer, generator, gain)
             gain = 1.0

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets.convnet_pickle import PickleError, read_pickle
-from dcnn_fast.nets.modelfile import Model, ModelError, network_with
+from dcnn_fast.nets.errors import ModelError
+from dcnn_fast.nets.modelfile import Model, network_with
 from dcnn_fast.spec.convnet_graph import Assembly, Layer, assemble, refuse
 
 _LARGEST = 2**32  # bytes of a checkpoint
@@ -239,7 +240,9 @@ def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: s
         weight = torch.from_numpy(np.ascontiguousarray(matrix.T))
         number, _, index = part.removeprefix("columns.").partition(".blocks.")
         if index:
-            block = assembly.network.columns[int(number)].blocks[int(index)]
+            column = assembly.network.columns[int(number)]
+            assert isinstance(column, spec.Column)
+            block = column.blocks[int(index)]
             taps = block.size**2
             if weight.shape[1] % taps:
                 raise refuse(layer, f"weights{suffix}", f"must have {taps} rows a channel, got {weight.shape[1]}")

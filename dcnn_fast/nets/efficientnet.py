@@ -3,44 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dcnn_fast.nets.modelfile import ModelError
-from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, Stem
+from dcnn_fast import spec
+from dcnn_fast.nets.backbone import BackboneColumn, flattened, params_of
+from dcnn_fast.nets.errors import ModelError
+from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.efficientnet import (
-    HEAD,
-    LITE_MEAN,
-    LITE_SCALE,
-    STEM,
-    InvertedResidual,
-    Lite,
-    lite_stages,
-    lite_window,
-)
+from dcnn_fast.spec.efficientnet import HEAD, LITES, STEM, InvertedResidual, Lite, lite_stages, lite_window
 
 EPSILON = 1e-3  # of the batch norms
 
 
-def lite_params(lite: Lite, *, taps: Sequence[int] = (), precision: Precision = "ieee") -> BackboneParams:
+def lite_params(lite: Lite, *, stages: Sequence[int] = (), precision: Precision = "ieee") -> BackboneParams:
     """The variant's problem for one image of the size that its weights were trained on.
 
-    taps: numbers of the stages, ascending from 0, whose last blocks' means are features too.
+    stages: numbers of the stages, ascending from 0, whose last blocks' means are features too.
     """
-    stages, side = lite_stages(lite), lite_window(lite)
-    last = list(accumulate(map(len, stages)))
-    blocks = tuple(
-        BlockShape(b.channels, b.expanded, b.filters, b.size, b.stride, b.expansion > 1, b.residual)
-        for stage in stages
-        for b in stage
-    )
-    stem = Stem(STEM, 3, 2, LITE_MEAN, LITE_SCALE)
-    return BackboneParams(1, side, side, stem, blocks, HEAD, tuple(last[tap] - 1 for tap in taps), precision=precision)
+    return params_of(lite, stages, precision, lite_window(lite))
+
+
+def lite_column(
+    weights: BackboneWeights, lite: Lite, view: spec.View = "warp", *, stages: Sequence[int] = (), fc: tuple[int, ...] = (64,),
+    seed: int = 0,
+) -> BackboneColumn:  # fmt: skip
+    """A column that sees the whole view at the size which the weights were trained on; layers of `fc` are drawn from `seed`.
+
+    weights: of `import_lite`. stages: as in `lite_params`.
+    """
+    side = lite_window(lite)
+    column = BackboneColumn(spec.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
+    column.backbone.copy_(flattened(weights))
+    column.initialise(torch.Generator().manual_seed(seed))
+    return column
+
+
+def lite_of(state: Mapping[str, Tensor]) -> Lite:
+    """The variant whose weights these are. Raises ModelError where they are none's."""
+    for lite in LITES:
+        blocks = [block for stage in lite_stages(lite) for block in stage]
+        last = state.get(f"_blocks.{len(blocks) - 1}._project_conv.weight")
+        more = f"_blocks.{len(blocks)}._project_conv.weight" in state
+        if last is not None and not more and last.shape[:2] == (blocks[-1].filters, blocks[-1].expanded):
+            return lite
+    raise ModelError(f"weights must be those of EfficientNet-{', '.join(LITES)}; these are of other blocks")
 
 
 def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> BackboneWeights:

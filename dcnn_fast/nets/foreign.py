@@ -35,7 +35,8 @@ class Regularised(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        spec.Column(view, net.spec.columns[0].blocks, plane=plane, window=window)  # the sides are checked there
+        spec.require_window("Regularised", plane, window)
+        spec.require_choice("Regularised", "view", view, spec.VIEWS)
         self.columns = net.columns
         self._of_columns = net.inputs
         self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule

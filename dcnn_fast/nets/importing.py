@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Column
-from dcnn_fast.nets.modelfile import ModelError
+from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.spec.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 _CONVOLUTIONS = (0, 3, 6, 8, 10)  # of torchvision's `features`

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from dcnn_fast import spec
-from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.column import AnyColumn, Column
 from dcnn_fast.nets.modelfile import Model, load_model
 from dcnn_fast.nets.network import MultiColumn
 
-Source = Column | Model | MultiColumn | str | Path
+Source = AnyColumn | Model | MultiColumn | str | Path
 Sources = Mapping[int, Source | tuple[Source, int]]
 
 
 def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     """Copy into column i of `net` the weights of a column of another network, with its mean and scale; returns `net`.
 
-    sources: for each column that is to be initialised a `Column`, or a model, a network or the path of a model file and which
+    sources: for each column that is to be initialised a column, or a model, a network or the path of a model file and which
     of its columns, 0 unless it is said. Views, planes and windows may differ where the layers fit. Raises ValueError naming
     the column and what differs; ModelError for a file.
     """
@@ -29,10 +29,10 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
         _require_equal(number, net.spec.columns[number], theirs.spec)
     for number, theirs in taken.items():
         mine = net.columns[number]
-        assert isinstance(mine, Column)
         mine.load_state_dict(theirs.state_dict())
-        mine.spec = replace(mine.spec, scale=theirs.spec.scale)
-        mine.set_mean(theirs.spec.mean)
+        if isinstance(mine, Column):
+            mine.spec = replace(mine.spec, scale=theirs.spec.scale)
+            mine.set_mean(theirs.spec.mean)
     return net
 
 
@@ -52,16 +52,16 @@ def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:
         raise ValueError(f"columns must be from 0 to {len(net.columns) - 1}, got {unknown}")
     specs = tuple(replace(column, frozen=number in columns) for number, column in enumerate(net.spec.columns))
     for column, described in zip(net.columns, specs, strict=True):
-        assert isinstance(column, Column)
+        assert isinstance(column, AnyColumn)
         column.spec = described
         column.requires_grad_(not described.frozen)
         column.train(net.training)
     return net
 
 
-def _column(source: Source | tuple[Source, int]) -> Column:
+def _column(source: Source | tuple[Source, int]) -> AnyColumn:
     found, number = source if isinstance(source, tuple) else (source, 0)
-    if isinstance(found, Column):
+    if isinstance(found, AnyColumn):
         return found
     if isinstance(found, (str, Path)):
         found = load_model(found)
@@ -69,12 +69,17 @@ def _column(source: Source | tuple[Source, int]) -> Column:
     if not 0 <= number < len(columns):
         raise ValueError(f"a source must name a column from 0 to {len(columns) - 1}, got {number}")
     column = columns[number]
-    assert isinstance(column, Column)
+    assert isinstance(column, AnyColumn)
     return column
 
 
-def _require_equal(number: int, mine: spec.Column, theirs: spec.Column) -> None:
-    for name in ("channels", "blocks", "rounding", "reduce", "features", "fc"):
+_BLOCKS, _LITE = ("channels", "blocks", "rounding", "reduce", "features", "fc"), ("lite", "stages", "fc")
+
+
+def _require_equal(number: int, mine: spec.AnyColumn, theirs: spec.AnyColumn) -> None:
+    if type(mine) is not type(theirs):
+        raise ValueError(f"column {number}: its source must be a {type(mine).__name__}, got a {type(theirs).__name__}")
+    for name in _LITE if isinstance(mine, spec.BackboneColumn) else _BLOCKS:
         wanted, found = getattr(mine, name), getattr(theirs, name)
         if wanted != found:
             raise ValueError(

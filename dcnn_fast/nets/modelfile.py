@@ -24,21 +24,20 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from dcnn_fast import spec
-from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.backbone import BACKBONE, backbone_size
+from dcnn_fast.nets.column import AnyColumn
+from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.nets.weights import weights_of
 from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.spec.efficientnet import lite_shapes
 
 FORMAT = 1
 _KEY = "dcnn_fast"
 _MAX_PARAMETERS = 2**31
 
 Storage = Literal["float32", "float16", "int8"]
-
-
-class ModelError(ValueError):
-    """A model file that cannot be used; the message names the file, the rule and what came."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def _pack(model: Model) -> _Packed:
         if value.dtype != torch.float32:
             raise ModelError(f"weights must be float32 to be pickled or copied, {name} is {value.dtype}")
         tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
-    precisions = tuple(column.precision for column in model.net.columns if isinstance(column, Column))
+    precisions = tuple(column.precision for column in model.net.columns if isinstance(column, AnyColumn))
     network = spec.network_to_dict(model.spec)
     return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training)
 
@@ -99,7 +98,8 @@ def _unpacked(packed: _Packed) -> Model:
         state[name] = owned(values.transpose([order.index(axis) for axis in range(values.ndim)]), order)
     net = network_with(network, state).train(packed.training)
     for column, precision in zip(net.columns, packed.precisions, strict=True):
-        column.compute_in(precision)  # type: ignore[operator]
+        assert isinstance(column, AnyColumn)
+        column.compute_in(precision)
     return Model(net, packed.provenance)
 
 
@@ -108,12 +108,13 @@ def save_model(
 ) -> None:
     """Write `model` to `path`; fully-connected weights as `fc_storage`, filters as `block_storage`, everything else as float32.
 
-    float16 rounds to nearest; int8 rounds each row to 255 levels between minus and plus its largest magnitude.
+    block_storage: of a backbone's layers, too. float16 rounds to nearest; int8 rounds each row to 255 levels between minus and
+    plus its largest magnitude.
     """
     tensors: dict[str, np.ndarray] = {}
-    for name, tensor in weights_of(model.net).items():
-        value = _values(tensor)
-        storage = fc_storage if ".fc." in name else block_storage if ".blocks." in name else "float32"
+    weights = {name: _values(tensor) for name, tensor in weights_of(model.net).items()}
+    for name, value in _by_layer(model.spec, weights).items():
+        storage = fc_storage if ".fc." in name else block_storage if ".blocks." in name or BACKBONE in name else "float32"
         if name.endswith(".weight") and storage != "float32":
             _store_compact(tensors, name, value, storage)
         else:
@@ -144,7 +145,8 @@ def load_model(path: str | Path) -> Model:
         raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise ModelError(f"{path}: {error}") from None
-    net = network_with(network, {name: _restored(tensors, name, path) for name in _expected_shapes(network)})
+    values = {name: _restored(tensors, name, path) for name in _stored_shapes(network)}
+    net = network_with(network, {name: _owned(value) for name, value in _in_memory(network, values).items()})
     return Model(net.eval(), header.get("provenance") or {})
 
 
@@ -171,9 +173,9 @@ def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiCol
     with torch.device("meta"):
         net = MultiColumn(network)
     net.load_state_dict(dict(state), assign=True)
-    for column, data in zip(net.columns, network.columns, strict=True):
-        column.mean = torch.tensor(data.mean, dtype=torch.float32, device="cpu").reshape(1, -1, 1, 1)
-        column.requires_grad_(not data.frozen)
+    for column in net.columns:
+        assert isinstance(column, AnyColumn)
+        column.settle()
     net.label.requires_grad_()
     if net.attribute is not None:
         net.attribute.requires_grad_()
@@ -209,13 +211,13 @@ def _header(entries: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
+    """The weights in memory, as `weights_of` names them."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, column in enumerate(network.columns):
-        channels = column.channels
-        for j, block in enumerate(column.blocks):
-            shapes[f"columns.{i}.blocks.{j}.weight"] = (block.filters, channels // block.groups, block.size, block.size)
-            shapes[f"columns.{i}.blocks.{j}.bias"] = (block.filters,)
-            channels = block.filters
+        if isinstance(column, spec.BackboneColumn):
+            shapes[f"columns.{i}{BACKBONE}"] = (backbone_size(column.lite),)
+        else:
+            shapes |= _block_shapes(f"columns.{i}", column)
         inputs = column.features
         for j, size in enumerate(column.fc):
             shapes[f"columns.{i}.fc.{j}.weight"] = (size, inputs)
@@ -228,9 +230,56 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _block_shapes(name: str, column: spec.Column) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = column.channels
+    for j, block in enumerate(column.blocks):
+        shapes[f"{name}.blocks.{j}.weight"] = (block.filters, channels // block.groups, block.size, block.size)
+        shapes[f"{name}.blocks.{j}.bias"] = (block.filters,)
+        channels = block.filters
+    return shapes
+
+
+def _layers_of_backbones(network: spec.Network) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The layers of each backbone by the names that they have in a file, with their shapes, in order."""
+    columns = ((f"columns.{i}{BACKBONE}", column) for i, column in enumerate(network.columns))
+    return {
+        name: {f"{name}.{layer}": shape for layer, shape in lite_shapes(column.lite).items()}
+        for name, column in columns
+        if isinstance(column, spec.BackboneColumn)
+    }
+
+
+def _stored_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
+    """The tensors of a file: as in memory, but a backbone layer by layer."""
+    shapes, backbones = _expected_shapes(network), _layers_of_backbones(network)
+    plain = {name: shape for name, shape in shapes.items() if name not in backbones}
+    return plain | {layer: shape for layers in backbones.values() for layer, shape in layers.items()}
+
+
+def _by_layer(network: spec.Network, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights in memory as those of a file."""
+    found, backbones = {}, _layers_of_backbones(network)
+    for name, value in weights.items():
+        if name not in backbones:
+            found[name] = value
+            continue
+        layers = backbones[name]
+        parts = np.split(value, np.cumsum([math.prod(shape) for shape in layers.values()])[:-1])
+        found |= {layer: part.reshape(shape) for (layer, shape), part in zip(layers.items(), parts, strict=True)}
+    return found
+
+
+def _in_memory(network: spec.Network, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inverse of `_by_layer`."""
+    backbones = _layers_of_backbones(network)
+    joined = {name: np.concatenate([stored[layer].ravel() for layer in layers]) for name, layers in backbones.items()}
+    return {name: joined[name] if name in joined else stored[name] for name in _expected_shapes(network)}
+
+
 def _checked_names(file: Any, network: spec.Network) -> list[str]:
     """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that."""
-    expected = _expected_shapes(network)
+    expected = _stored_shapes(network)
     if sum(math.prod(shape) for shape in expected.values()) > _MAX_PARAMETERS:
         raise ValueError(f"the network must have at most {_MAX_PARAMETERS} parameters")
     names = list(file.keys())
@@ -248,7 +297,7 @@ def _checked_names(file: Any, network: spec.Network) -> list[str]:
     return names
 
 
-def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) -> Tensor:
+def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) -> np.ndarray:
     stored, scale = tensors[name], tensors.get(f"{name}.scale")
     value = stored.astype(np.float32, copy=False)
     if scale is not None:
@@ -256,4 +305,8 @@ def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) ->
             value = value * scale.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
     if not np.isfinite(value).all():
         raise ModelError(f"{path}: tensor {name} must be finite, got NaN or infinity")
+    return value
+
+
+def _owned(value: np.ndarray) -> Tensor:
     return owned(value, (0, 2, 3, 1) if value.ndim == 4 else None)

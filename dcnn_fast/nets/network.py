@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import spec
-from dcnn_fast.nets.column import Column, zero_linear
+from dcnn_fast.nets.backbone import BackboneColumn
+from dcnn_fast.nets.column import AnyColumn, Column, zero_linear
 from dcnn_fast.ops.plain_torch import apart
 
 
@@ -26,13 +27,18 @@ class Input:
     window: int
 
 
+def module_of(column: spec.AnyColumn) -> AnyColumn:
+    """The torch module of one column, of zeros."""
+    return BackboneColumn(column) if isinstance(column, spec.BackboneColumn) else Column(column)
+
+
 class MultiColumn(nn.Module):
     """SCNN, DCNN, RDCNN, quad-column: columns whose last fc outputs are joined and mapped to the labels (paper II)."""
 
     def __init__(self, network: spec.Network) -> None:
         super().__init__()
         self._network = network
-        self.columns = nn.ModuleList(Column(column) for column in network.columns)
+        self.columns = nn.ModuleList(map(module_of, network.columns))
         joined = sum(column.fc[-1] for column in network.columns)
         self.label = zero_linear(joined, len(network.labels))
         self.attribute = zero_linear(joined, len(network.attributes)) if network.attributes else None
@@ -40,7 +46,7 @@ class MultiColumn(nn.Module):
     @property
     def spec(self) -> spec.Network:
         """The network as data, with its columns as they are now."""
-        columns = tuple(column.spec for column in self.columns if isinstance(column, Column))
+        columns = tuple(column.spec for column in self.columns if isinstance(column, AnyColumn))
         if any(now is not then for now, then in zip(columns, self._network.columns, strict=True)):
             self._network = replace(self._network, columns=columns)
         return self._network
@@ -67,7 +73,7 @@ class MultiColumn(nn.Module):
     def set_means(self, means: Sequence[Sequence[float]]) -> None:
         """Give each column the mean that is taken off its pixels; the spec records them."""
         for column, mean in zip(self.columns, means, strict=True):
-            assert isinstance(column, Column)
+            assert isinstance(column, AnyColumn)
             column.set_mean(mean)
 
     @torch.no_grad()
@@ -75,7 +81,7 @@ class MultiColumn(nn.Module):
         """Fresh weights, the same for the same seed; returns self."""
         generator = torch.Generator().manual_seed(seed)
         for column in self.columns:
-            assert isinstance(column, Column)
+            assert isinstance(column, AnyColumn)
             column.initialise(generator)
         for layer in (self.label, *([] if self.attribute is None else [self.attribute])):
             weight = layer.weight

@@ -9,27 +9,39 @@ from pathlib import Path
 from torch import nn
 
 from dcnn_fast import spec
-from dcnn_fast.nets.column import Column
+from dcnn_fast.nets.column import AnyColumn
+from dcnn_fast.nets.efficientnet import import_lite, lite_column, lite_of
+from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.importing import import_torchvision_alexnet, read_state
-from dcnn_fast.nets.modelfile import Model, ModelError
+from dcnn_fast.nets.modelfile import Model
 from dcnn_fast.nets.network import build
 from dcnn_fast.nets.squeezenet import import_squeezenet
 
 _LABELS = ("low", "high")
 
 
-def import_torchvision(path: str | Path, view: spec.View = "warp", *, fc: tuple[int, ...] = (256,), seed: int = 0) -> Column:
-    """A column of torchvision's weights of AlexNet or SqueezeNet v1.0, whichever the file holds, and freshly drawn layers `fc`.
+def import_column(
+    path: str | Path, view: spec.View = "warp", *, fc: tuple[int, ...] = (256,), stages: Sequence[int] = (), seed: int = 0
+) -> AnyColumn:
+    """A column of ImageNet weights, whichever the file holds, and freshly drawn layers `fc`: torchvision's of AlexNet or
+    SqueezeNet v1.0, or EfficientNet-Lite's of the package efficientnet_lite_pytorch.
 
-    path: a state dict, .safetensors or what torch.save wrote, of which only tensors are read. Raises ModelError for a file of
-    neither.
+    path: a state dict, .safetensors or what torch.save wrote, of which only tensors are read. stages: of EfficientNet-Lite,
+    whose maps' means are features too. Raises ModelError for another file.
     """
     state = read_state(Path(path))
+    if stages and "_conv_stem.weight" not in state:
+        raise ModelError(f"{path}: stages are EfficientNet-Lite's, which these weights are not")
     if "features.3.squeeze.weight" in state:
         return import_squeezenet(state, view, fc=fc, seed=seed)
     if "classifier.1.weight" in state and "features.10.weight" in state:
         return import_torchvision_alexnet(state, view, fc=fc, seed=seed)
-    raise ModelError(f"{path}: must hold torchvision's weights of AlexNet or of SqueezeNet v1.0")
+    if "_conv_stem.weight" in state:
+        lite = lite_of(state)
+        return lite_column(import_lite(state, lite), lite, view, stages=stages, fc=fc, seed=seed)
+    raise ModelError(
+        f"{path}: must hold weights of AlexNet or SqueezeNet v1.0 as torchvision names them, or of EfficientNet-Lite"
+    )
 
 
 def for_another_task(
@@ -41,7 +53,7 @@ def for_another_task(
     seed: int = 0,
 ) -> Model:
     """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed`."""
-    taken = [column for column in columns if isinstance(column, Column)]
+    taken = [column for column in columns if isinstance(column, AnyColumn)]
     described = tuple(replace(column.spec, fc=(*column.spec.fc, *fc), frozen=False) for column in taken)
     net = build(spec.Network(name, described, tuple(labels)), seed=seed)
     for mine, theirs in zip(net.columns, taken, strict=True):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Block, Column
-from dcnn_fast.nets.modelfile import ModelError
+from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.spec.squeezenet import FIRES, IMAGENET_DEVIATION
 
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
-from dcnn_fast.nets.column import Block, Column
+from dcnn_fast.nets.backbone import BACKBONE, BackboneColumn
+from dcnn_fast.nets.column import AnyColumn, Block, Column
+from dcnn_fast.nets.errors import WeightsError
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.ops.plain_torch import apart
 
 
-class WeightsError(ValueError):
-    """A network's weights are not, or no longer, what can be used; the message says why and what to do."""
-
-
 def weights_of(net: MultiColumn) -> dict[str, Tensor]:
-    """Every block's and layer's weight and bias; of a parametrised or pruned layer, what it makes of its parameters.
+    """Every block's and layer's weight and bias; of a parametrised or pruned layer, what it makes of its parameters; of a
+    backbone, the buffer of all its layers' (`columns.0.backbone`).
 
     Raises WeightsError naming a layer that computes with something else.
     """
-    layers = _layers(net)
+    layers, found = _layers(net), _backbones(net)
     if all(layer._parameters.keys() == _PLAIN and not layer._forward_pre_hooks for layer in layers.values()):
-        return _weights(layers)  # nothing to compute
+        return found | _weights(layers)  # nothing to compute
     with torch.no_grad():
-        return apart(lambda: _weights(layers))
+        return found | apart(lambda: _weights(layers))
 
 
 _PLAIN = {"weight", "bias"}
@@ -34,15 +35,21 @@ def _layers(net: MultiColumn) -> dict[str, nn.Module]:
     """The blocks and fully-connected layers by name, which compute from their weights alone."""
     layers: dict[str, nn.Module] = {}
     for i, column in enumerate(net.columns):
-        if not isinstance(column, Column):
-            raise WeightsError(f"columns.{i} must be a Column of this project, it is a {type(column).__name__}")
-        for kind, plain, found in (("blocks", Block, column.blocks), ("fc", nn.Linear, column.fc)):
+        if not isinstance(column, AnyColumn):
+            raise WeightsError(f"columns.{i} must be a column of this project, it is a {type(column).__name__}")
+        blocks: Iterable[nn.Module] = column.blocks if isinstance(column, Column) else ()
+        for kind, plain, found in (("blocks", Block, blocks), ("fc", nn.Linear, column.fc)):
             for j, layer in enumerate(found):
                 layers[_require(f"columns.{i}.{kind}.{j}", layer, plain)] = layer
     layers[_require("label", net.label, nn.Linear)] = net.label
     if net.attribute is not None:
         layers[_require("attribute", net.attribute, nn.Linear)] = net.attribute
     return layers
+
+
+def _backbones(net: MultiColumn) -> dict[str, Tensor]:
+    columns = enumerate(net.columns)
+    return {f"columns.{i}{BACKBONE}": column.backbone for i, column in columns if isinstance(column, BackboneColumn)}
 
 
 def _require(name: str, layer: nn.Module, plain: type[nn.Module]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops, spec
-from dcnn_fast.nets import Block, Column
+from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column
 from dcnn_fast.ops.block import column_blocks
 from dcnn_fast.ops.block.backend import Operands
 from dcnn_fast.ops.block.params import BlockParams, problems_of
@@ -24,12 +24,27 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.runtime.executor import PlaneJob
 
 
-@torch.no_grad()
-def column_maps(column: Column, job: PlaneJob, precision: Precision = "ieee") -> Tensor:
-    """The last block's output of every distinct window, as `spec.Column.reduce` says: [windows, features].
+def column_maps(column: AnyColumn, job: PlaneJob, precision: Precision = "ieee") -> Tensor:
+    """What the first fully-connected layer is given of every distinct window: [windows, features].
 
-    precision: of the blocks' products.
+    precision: of the products below that layer.
     """
+    if isinstance(column, BackboneColumn):
+        return column.means(_distinct(job, column.spec.window), precision)
+    assert isinstance(column, Column)
+    return _block_maps(column, job, precision)
+
+
+def _distinct(job: PlaneJob, side: int) -> Tensor:
+    """The different windows of the plane, [windows, 3, side, side] uint8."""
+    _, first = np.unique(job.plan.window_of, return_index=True)
+    cut = [job.plane[top : top + side, left : left + side] for top, left in job.windows[first].tolist()]
+    return torch.from_numpy(np.stack(cut) if len(cut) > 1 else cut[0][None]).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def _block_maps(column: Column, job: PlaneJob, precision: Precision) -> Tensor:
+    """The last block's output, as `spec.Column.reduce` says."""
     operands, mean, scale = [], column.spec.mean, column.spec.scale
     for block in column.blocks:
         assert isinstance(block, Block)
@@ -48,7 +63,7 @@ def _problems(column: spec.Column, precision: Precision) -> list[BlockParams]:
 
 
 @torch.no_grad()
-def head_rows(column: Column, maps: Sequence[Tensor]) -> Tensor:
+def head_rows(column: AnyColumn, maps: Sequence[Tensor]) -> Tensor:
     """What the column's last layer is given, of all distinct windows of all images: [sum of windows, inputs].
 
     maps: of each image (`column_maps`). The last layer is the head's (`ops.head`); the precision of the others follows from

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import ops
-from dcnn_fast.nets import Column, MultiColumn, WeightsError, network_with, weights_of
+from dcnn_fast.nets import AnyColumn, MultiColumn, WeightsError, network_with, weights_of
 from dcnn_fast.ops.memory import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.runtime.column import column_maps, head_rows
@@ -126,8 +126,8 @@ def _probabilities(net: MultiColumn, images: Sequence[CpuMaps]) -> list[np.ndarr
     return np.split(probs.numpy(), np.cumsum(counts)[:-1])
 
 
-def _columns(net: MultiColumn) -> list[Column]:
-    return cast("list[Column]", list(net.columns))
+def _columns(net: MultiColumn) -> list[AnyColumn]:
+    return cast("list[AnyColumn]", list(net.columns))
 
 
 def _weight_and_bias(layer: nn.Module) -> tuple[Tensor, Tensor]:

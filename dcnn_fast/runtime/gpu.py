@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dcnn_fast import ops
 from dcnn_fast.nets import Block, Column, Model, MultiColumn
@@ -59,7 +59,7 @@ class GpuNetwork:
         self._device, self._graphs, self._threads = device, graphs, threading.local()
         self._net, self._watch, self._digest = net, Watch(net), Model(net).digest
         with torch.no_grad():
-            self._columns = [_ColumnWeights(column, device, dtype) for column in net.columns]  # type: ignore[arg-type]
+            self._columns = [_ColumnWeights(_of_blocks(column), device, dtype) for column in net.columns]
             self._label_weight, self._label_bias = (_placed(each, device, torch.float32) for each in net.label.parameters())
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # the weights are there before another stream reads them
@@ -230,6 +230,13 @@ class _ColumnWeights:
         for weight, bias in self._fc:
             maps = ops.linear(maps, weight, bias, relu=True)
         return maps
+
+
+def _of_blocks(column: nn.Module) -> Column:
+    """Raises ValueError for a column that has no kernels for a GPU."""
+    if isinstance(column, Column):
+        return column
+    raise ValueError("device must be cpu for a network with EfficientNet-Lite's layers, which have no GPU kernels yet")
 
 
 def _plane(pixels: Tensor, view: ViewParams) -> Tensor:

@@ -12,7 +12,7 @@ from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan, share
 from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
-from dcnn_fast.spec import Column, Network
+from dcnn_fast.spec import AnyColumn, Network
 
 _FINISHED_PLANES = Intake()
 
@@ -111,7 +111,7 @@ class _Photo:
         return PhotoJob(windows, plan, self.pixels, self.view)
 
 
-def _source(pixels: np.ndarray, column: Column, left_to_executor: bool) -> _Source:
+def _source(pixels: np.ndarray, column: AnyColumn, left_to_executor: bool) -> _Source:
     try:
         if left_to_executor:
             return _Photo(pixels, *ops_views.planned(pixels, column.view, column.plane))

@@ -1,5 +1,7 @@
 """Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
 
+from dcnn_fast.spec.as_dict import network_from_dict, network_to_dict
+from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
 from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
@@ -14,7 +16,6 @@ from dcnn_fast.spec.layers import (
     Block,
     Column,
     CrossMapNorm,
-    Network,
     Norm,
     Order,
     Pool,
@@ -22,10 +23,11 @@ from dcnn_fast.spec.layers import (
     Rounding,
     SameMapNorm,
     View,
-    network_from_dict,
-    network_to_dict,
+    require_choice,
+    require_window,
     window_count,
 )
+from dcnn_fast.spec.network import AnyColumn, Network
 from dcnn_fast.spec.presets import (
     GEOMETRIES,
     STYLES,
@@ -45,6 +47,8 @@ __all__ = [
     "ROUNDINGS",
     "STYLES",
     "VIEWS",
+    "AnyColumn",
+    "BackboneColumn",
     "Block",
     "Column",
     "ConvNetError",
@@ -72,6 +76,8 @@ __all__ = [
     "preset",
     "preset_names",
     "read_convnet_cfg",
+    "require_choice",
+    "require_window",
     "squeezenet_column",
     "table_column",
     "torchvision_alexnet_column",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dcnn_fast.spec.layers import Block, Column, Network, require_finite, require_integer
+from dcnn_fast.spec.layers import Block, Column, require_finite, require_integer
+from dcnn_fast.spec.network import Network
 
 _MULTIPLE = 4  # of filters: what the kernels' vectors like
 
@@ -19,7 +20,7 @@ def compact(
     filters: float = 1.0,
     fc: Sequence[int] = (),
 ) -> Network:
-    """`network` with other sizes in every column that is not frozen; what is not given stays.
+    """`network` with other sizes in every column of blocks that is not frozen; what is not given stays.
 
     plane, window: sides in pixels; a plane alone shrinks the window in its proportion, 256 to 224 by default. stride: of the
     first block's convolution. filters: a factor for every block's filters, rounded to a multiple of 4 (of 4 a group) and at
@@ -34,7 +35,9 @@ def compact(
         if value is not None:
             require_integer("compact", name, value, 1)
     columns = tuple(
-        column if column.frozen else _compact_column(column, plane, window, stride, filters, tuple(fc))
+        _compact_column(column, plane, window, stride, filters, tuple(fc))
+        if isinstance(column, Column) and not column.frozen
+        else column
         for column in network.columns
     )
     return replace(network, columns=columns)

@@ -16,7 +16,7 @@ from typing import Any
 
 from dcnn_fast.spec.convnet_graph import NUL, ConvNetError, Layer, Preprocessing, assemble, refuse
 from dcnn_fast.spec.convnet_rules import LayerRule
-from dcnn_fast.spec.layers import Network
+from dcnn_fast.spec.network import Network
 
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 _UNSAID = {

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
 from dcnn_fast.spec.convnet_rules import LayerRule
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Network
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
+from dcnn_fast.spec.network import Network
 
 Dialect = Literal["v1", "v2"]
 _MAPS = 16  # v1's kernels compute that many maps together
@@ -44,7 +45,11 @@ def write_convnet_cfg(
     for number in range(count):
         writer.section(f"data{number}", "data", {"dataIdx": number})
     writer.section("labels", "data", {"dataIdx": count})
-    tops = [writer.column(number, column) for number, column in enumerate(network.columns)]
+    tops = []
+    for number, column in enumerate(network.columns):
+        if not isinstance(column, Column):
+            raise ConvNetError(f"columns[{number}]: cuda-convnet has no layers like those of EfficientNet-Lite")
+        tops.append(writer.column(number, column))
     writer.weights("label", "label", "fc", {"inputs": ",".join(tops), "outputs": len(network.labels)}, inputs=count)
     writer.section("probs", "softmax", {"inputs": "label"})
     writer.section("logprob", "cost.logreg", {"inputs": "labels,probs"}, {"coeff": 1})

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Network, Norm, Pool, SameMapNorm, View, window_count
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
+from dcnn_fast.spec.network import Network
 
 NUL = "\0"
 _MOST_LABELS = 2**20

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dcnn_fast.spec.backbone import BackboneColumn
+from dcnn_fast.spec.efficientnet import HEAD, STEM, lite_stages
 from dcnn_fast.spec.layers import Column, CrossMapNorm
+from dcnn_fast.spec.network import AnyColumn
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,40 @@ class LayerCost:
     macs: int
 
 
-def column_costs(column: Column) -> tuple[LayerCost, ...]:
+def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
     """The layer table of one column for one window, the label layer left out (facts.md 1.3 counts the same way)."""
+    rows = list(_backbone_costs(column)) if isinstance(column, BackboneColumn) else _block_costs(column)
+    inputs = column.features
+    for number, size in enumerate(column.fc, 1):
+        rows.append(LayerCost(f"fc{number}", f"{inputs} -> {size} + ReLU", (size, 1, 1), size * (inputs + 1), size * inputs))
+        inputs = size
+    return tuple(rows)
+
+
+def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:
+    """The padding's multiplications are counted, as those of blocks are."""
+    side = -(-column.window // 2)
+    taps = 9 * column.channels
+    yield LayerCost("stem", "3x3 stride 2 + ReLU6", (STEM, side, side), STEM * (taps + 1), STEM * taps * side**2)
+    for stage, blocks in enumerate(lite_stages(column.lite)):
+        for number, block in enumerate(blocks, 1):
+            before, side = side, -(-side // block.stride)
+            expands = block.expansion > 1
+            parameters = block.expanded * (block.size**2 + 1) + block.filters * (block.expanded + 1)
+            macs = block.expanded * (block.size**2 + block.filters) * side**2
+            if expands:
+                parameters += block.expanded * (block.channels + 1)
+                macs += block.expanded * block.channels * before**2
+            what = f"{'1x1 to ' if expands else ''}{block.expanded}, {block.size}x{block.size} stride {block.stride} each, 1x1"
+            what += " + input" if block.residual else ""
+            yield LayerCost(f"stage{stage}.{number}", what, (block.filters, side, side), parameters, macs)
+    last = lite_stages(column.lite)[-1][-1].filters
+    yield LayerCost("head", "1x1 + ReLU6", (HEAD, side, side), HEAD * (last + 1), HEAD * last * side**2)
+    about = "of each map" + (f", those of stages {', '.join(map(str, column.stages))} too" if column.stages else "")
+    yield LayerCost("mean", about, (column.features, 1, 1), 0, 0)
+
+
+def _block_costs(column: Column) -> list[LayerCost]:
     rows: list[LayerCost] = []
     channels, extent = column.channels, column.window
     for number, block in enumerate(column.blocks, 1):
@@ -49,10 +85,6 @@ def column_costs(column: Column) -> tuple[LayerCost, ...]:
             tail.reverse()
         rows += [LayerCost(f"{kind}{number}", about, (block.filters, side, side), 0, 0) for kind, about, side in tail]
         channels, extent = block.filters, out
-    inputs = column.features
     if column.reduce == "mean":
-        rows.append(LayerCost("mean", "of each map", (inputs, 1, 1), 0, 0))
-    for number, size in enumerate(column.fc, 1):
-        rows.append(LayerCost(f"fc{number}", f"{inputs} -> {size} + ReLU", (size, 1, 1), size * (inputs + 1), size * inputs))
-        inputs = size
-    return tuple(rows)
+        rows.append(LayerCost("mean", "of each map", (column.features, 1, 1), 0, 0))
+    return rows

@@ -74,6 +74,21 @@ def lite_stages(lite: Lite) -> tuple[tuple[InvertedResidual, ...], ...]:
     return tuple(stages)
 
 
+def lite_shapes(lite: Lite) -> dict[str, tuple[int, ...]]:
+    """The shape of every layer's weight and bias, in order, batch norms folded in: "stem.weight", "blocks.0.depthwise.bias"."""
+    shapes: dict[str, tuple[int, ...]] = {"stem.weight": (STEM, len(LITE_MEAN), 3, 3), "stem.bias": (STEM,)}
+    filters = STEM
+    for number, block in enumerate(block for stage in lite_stages(lite) for block in stage):
+        layers: dict[str, tuple[int, ...]] = {}
+        if block.expansion > 1:
+            layers["expand"] = block.expanded, block.channels
+        layers |= {"depthwise": (block.expanded, block.size, block.size), "project": (block.filters, block.expanded)}
+        for layer, shape in layers.items():
+            shapes[f"blocks.{number}.{layer}.weight"], shapes[f"blocks.{number}.{layer}.bias"] = shape, shape[:1]
+        filters = block.filters
+    return shapes | {"head.weight": (HEAD, filters), "head.bias": (HEAD,)}
+
+
 def _multiples(lite: str) -> tuple[float, float, int]:
     if lite not in _MULTIPLES:
         raise ValueError(f"lite must be one of {', '.join(_MULTIPLES)}; got {lite!r}")

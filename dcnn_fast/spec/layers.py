@@ -1,17 +1,15 @@
-"""Networks as data: frozen dataclasses that say what a network is, without torch.
+"""Columns of blocks as data: frozen dataclasses that say what a column is, without torch.
 
-A `Network` is columns plus a label layer; a `Column` is blocks plus fully-connected layers and the
-view it looks at; a `Block` is conv -> bias -> ReLU -> [pool and norm, either order].
+A `Column` is blocks plus fully-connected layers and the view it looks at; a `Block` is conv -> bias -> ReLU -> [pool and norm,
+either order].
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
-
-_T = TypeVar("_T")
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 View = Literal["center", "warp", "pad", "local"]
 Rounding = Literal["up", "down"]
@@ -42,6 +40,29 @@ def require_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) 
     """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{owner}: {name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def require_window(owner: str, plane: Any, window: Any) -> None:
+    """Raise ValueError unless windows of that side lie in planes of the other."""
+    for name, value in (("plane", plane), ("window", window)):
+        require_integer(owner, name, value, 1)
+    if window > plane:
+        raise ValueError(f"{owner}: window must not exceed plane, got {window} and {plane}")
+
+
+def require_fc(owner: str, fc: Sequence[Any]) -> None:
+    """Raise ValueError unless these are sizes of fully-connected layers, one at least."""
+    if not fc:
+        raise ValueError(f"{owner}: fc must hold at least one layer size, got none")
+    for size in fc:
+        require_integer(owner, "fc", size, 1)
+
+
+def require_dropout(owner: str, dropout: Any) -> None:
+    """Raise ValueError unless it is the part of a layer's values that is left out, less than all."""
+    require_finite(owner, "dropout", dropout)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"{owner}: dropout must lie in [0, 1), got {dropout}")
 
 
 @dataclass(frozen=True)
@@ -178,22 +199,16 @@ class Column:
         require_choice("Column", "view", self.view, VIEWS)
         require_choice("Column", "rounding", self.rounding, ROUNDINGS)
         require_choice("Column", "reduce", self.reduce, REDUCTIONS)
-        for name in ("plane", "window", "channels"):
-            require_integer("Column", name, getattr(self, name), 1)
-        if self.window > self.plane:
-            raise ValueError(f"Column: window must not exceed plane, got {self.window} and {self.plane}")
+        require_integer("Column", "channels", self.channels, 1)
+        require_window("Column", self.plane, self.window)
         if not self.blocks:
             raise ValueError("Column: blocks must hold at least one Block, got none")
-        if not self.fc:
-            raise ValueError("Column: fc must hold at least one layer size, got none")
-        for size in self.fc:
-            require_integer("Column", "fc", size, 1)
+        require_fc("Column", self.fc)
         if len(self.mean) != self.channels:
             raise ValueError(f"Column: mean must have {self.channels} entries, one per channel, got {len(self.mean)}")
-        for value in (*self.mean, self.scale, self.dropout):
-            require_finite("Column", "mean, scale and dropout", value)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"Column: dropout must lie in [0, 1), got {self.dropout}")
+        for value in (*self.mean, self.scale):
+            require_finite("Column", "mean and scale", value)
+        require_dropout("Column", self.dropout)
         self.extents()
 
     def extents(self) -> tuple[int, ...]:
@@ -217,115 +232,3 @@ class Column:
     def features(self) -> int:
         """Numbers that the first fully-connected layer is given."""
         return self.blocks[-1].filters * (self.extents()[-1] ** 2 if self.reduce == "flatten" else 1)
-
-
-@dataclass(frozen=True)
-class Network:
-    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
-
-    `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    labels: tuple[str, ...] = ("low", "high")
-    notes: str = field(default="", compare=False)
-    attributes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.columns:
-            raise ValueError("Network: columns must hold at least one Column, got none")
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"Network: labels must be at least two different names, got {self.labels!r}")
-        if len(self.attributes) == 1 or len(set(self.attributes)) != len(self.attributes):
-            raise ValueError(f"Network: attributes must be none or at least two different names, got {self.attributes!r}")
-
-    def column_keys(self) -> tuple[str, ...]:
-        """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""
-        views = [column.view for column in self.columns]
-        return tuple(f"{view}:{views[:i].count(view)}" for i, view in enumerate(views))
-
-
-_NORMS: dict[str, type[Norm]] = {"cross_map": CrossMapNorm, "same_map": SameMapNorm}
-
-
-def _norm_from_dict(data: dict[str, Any]) -> Norm:
-    fields = dict(data)
-    kind = fields.pop("kind", None)
-    if kind not in _NORMS:
-        raise ValueError(f"norm kind must be one of {', '.join(_NORMS)}; got {kind!r}")
-    return _build(_NORMS[kind], fields)
-
-
-def _build(cls: type[_T], data: Any) -> _T:
-    """`cls(**data)` with unknown and missing names reported as ValueError."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{cls.__name__} must be a JSON object, got {type(data).__name__}")
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise ValueError(f"{cls.__name__} has no field named {', '.join(unknown)}")
-    try:
-        return cls(**data)
-    except TypeError as error:
-        raise ValueError(f"{cls.__name__}: {error}") from None
-
-
-def _sequence(owner: str, value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{owner} must be a list, got {type(value).__name__}")
-    return tuple(value)
-
-
-def _block_from_dict(data: Any) -> Block:
-    if not isinstance(data, dict):
-        raise ValueError(f"Block must be a JSON object, got {type(data).__name__}")
-    fields = dict(data)
-    if fields.get("pool") is not None:
-        fields["pool"] = _build(Pool, fields["pool"])
-    if fields.get("norm") is not None:
-        if not isinstance(fields["norm"], dict):
-            raise ValueError(f"norm must be a JSON object, got {type(fields['norm']).__name__}")
-        fields["norm"] = _norm_from_dict(fields["norm"])
-    return _build(Block, fields)
-
-
-def _column_from_dict(data: Any) -> Column:
-    if not isinstance(data, dict):
-        raise ValueError(f"Column must be a JSON object, got {type(data).__name__}")
-    fields = dict(data)
-    fields["blocks"] = tuple(_block_from_dict(block) for block in _sequence("Column.blocks", fields.get("blocks")))
-    for name in ("fc", "mean"):
-        if name in fields:
-            fields[name] = _sequence(f"Column.{name}", fields[name])
-    return _build(Column, fields)
-
-
-def network_from_dict(data: Any) -> Network:
-    """The network that `network_to_dict` wrote. Raises ValueError naming what is wrong in any other input."""
-    if not isinstance(data, dict):
-        raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
-    fields = dict(data)
-    fields["columns"] = tuple(_column_from_dict(column) for column in _sequence("Network.columns", fields.get("columns")))
-    for key, default in (("labels", ("low", "high")), ("attributes", ())):
-        names = _sequence(f"Network.{key}", fields.get(key, default))
-        if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"Network.{key} must be names, got {names!r}")
-        fields[key] = names
-    return _build(Network, fields)
-
-
-def network_to_dict(network: Network) -> dict[str, Any]:
-    """A JSON-ready dict of the whole network; `network_from_dict` reads it back to an equal Network."""
-
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            kind = next((name for name, cls in _NORMS.items() if isinstance(value, cls)), None)
-            return fields if kind is None else {"kind": kind, **fields}
-        if isinstance(value, tuple):
-            return [plain(item) for item in value]
-        return value
-
-    result: dict[str, Any] = plain(network)
-    return result

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Network, Norm, Pool, Rounding, View
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, Rounding, View
+from dcnn_fast.spec.network import Network
 
 Geometry = Literal["convnet", "valid"]
 GEOMETRIES: tuple[Geometry, ...] = ("convnet", "valid")

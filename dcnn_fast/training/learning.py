@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dcnn_fast.nets import Column, MultiColumn
+from dcnn_fast.nets import AnyColumn, MultiColumn
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.settings import Settings, TrainingPrecision
@@ -59,14 +59,14 @@ def _rates(settings: Settings, rule: LayerRule | None, bias: bool, factor: float
     return _Rates(factor * of.rate, of.momentum, of.decay, of.schedule)
 
 
-def still_columns(net: nn.Module, settings: Settings) -> list[Column]:
+def still_columns(net: nn.Module, settings: Settings) -> list[AnyColumn]:
     """The columns that this run does not change: those with a factor of 0, or all where the label layer alone is tuned."""
     columns, factors = columns_of(net), _factors(net, settings)
     return [column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"]
 
 
 @contextmanager
-def held_still(columns: list[Column]) -> Iterator[None]:
+def held_still(columns: list[AnyColumn]) -> Iterator[None]:
     """Columns that ask for no gradients, as frozen ones, while the context lasts."""
     parameters = [parameter for column in columns for parameter in column.parameters() if parameter.requires_grad]
     for parameter in parameters:
@@ -84,7 +84,7 @@ def computed_in(net: nn.Module, precision: TrainingPrecision, device: torch.devi
 
     On a GPU torch's own products are told so by a setting of the whole process, which is put back.
     """
-    columns = [module for module in net.modules() if isinstance(module, Column)]
+    columns = [module for module in net.modules() if isinstance(module, AnyColumn)]
     before = [column.precision for column in columns]
     for column in columns:
         column.compute_in(_PRODUCTS[precision])
@@ -111,12 +111,12 @@ def multi_column(net: nn.Module) -> MultiColumn | None:
     return next((module for module in net.modules() if isinstance(module, MultiColumn)), None)
 
 
-def columns_of(net: nn.Module) -> list[Column]:
+def columns_of(net: nn.Module) -> list[AnyColumn]:
     """The columns of `net`, or of the first module in it that has some."""
     for module in net.modules():
         columns = getattr(module, "columns", None)
         if isinstance(columns, nn.ModuleList):
-            return [column for column in columns if isinstance(column, Column)]
+            return [column for column in columns if isinstance(column, AnyColumn)]
     return []
 
 

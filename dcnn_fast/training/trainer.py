@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.nets import Column, Input, Model, MultiColumn, save_model
+from dcnn_fast.nets import AnyColumn, Column, Input, Model, MultiColumn, save_model
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
@@ -147,7 +147,7 @@ class _Run:
 
     def __init__(
         self, net: nn.Module, data: DataSet, settings: Settings, out: Folder, world: World, device: torch.device, workers: int,
-        still: list[Column], origin: str,
+        still: list[AnyColumn], origin: str,
     ) -> None:  # fmt: skip
         inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
         self.net, self.data, self.settings, self.out = net, data, settings, out
@@ -252,7 +252,7 @@ class _Run:
             return []
         found = means(self.pictures, self.settings.mean_images, self.settings.seed, threads)
         return [
-            list(column.spec.mean if column.spec.frozen or column in self.still else found[column.spec.view, column.spec.plane])
+            list(column.spec.mean if column.keeps_mean or column in self.still else found[column.spec.view, column.spec.plane])
             for column in self.columns
         ]
 
@@ -471,9 +471,12 @@ def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...]
     return trained, tuple(example for example in data.test if example.label >= 0)
 
 
-def _architecture(columns: Sequence[Column]) -> list[Any]:
+def _architecture(columns: Sequence[AnyColumn]) -> list[Any]:
     """What the columns are, without what a run itself changes in them."""
-    return [replace(column.spec, mean=(0.0,) * column.spec.channels) for column in columns]
+    return [
+        replace(column.spec, mean=(0.0,) * column.spec.channels) if isinstance(column, Column) else column.spec
+        for column in columns
+    ]
 
 
 def _summary(data: DataSet) -> dict[str, Any]:

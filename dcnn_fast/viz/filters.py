@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from dcnn_fast.nets import Column, Model
+from dcnn_fast.nets import BackboneColumn, Column, Model
 from dcnn_fast.spec import Network
 from dcnn_fast.viz.files import safe
 
@@ -43,6 +43,9 @@ def first_filters(model: Model) -> list[Tensor]:
     """The first filters of each column."""
     found = []
     for column in model.net.columns:
+        if isinstance(column, BackboneColumn):
+            found.append(column.stem)
+            continue
         assert isinstance(column, Column)
         weight = column.blocks[0].weight
         assert isinstance(weight, Tensor)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.spec import Network
+from dcnn_fast.spec import Column, Network
 from dcnn_fast.viz.files import MARK
 
 _WIDTH = 640  # of each column's picture
@@ -37,12 +37,14 @@ def plan_picture(network: Network, jobs: Sequence[Planned]) -> str:
     for key, column, job in zip(network.column_keys(), network.columns, jobs, strict=True):
         height, width = job.plane.shape[:2]
         scale = _WIDTH / width
-        body = [f'<text x="0" y="-6">{html.escape(key)}: {len(job.plan.blocks[0])} regions of block 1</text>']
+        about = f": {len(job.plan.blocks[0])} regions of block 1" if isinstance(column, Column) else ""
+        body = [f'<text x="0" y="-6">{html.escape(key)}{about}</text>']
         body.append(f'<image width="{width}" height="{height}" href="{_thumbnail(job.plane)}" preserveAspectRatio="none"/>')
         body += [
             _outline(row, col, column.window, column.window, "#fff", 0.5, "") for row, col in np.unique(job.windows, axis=0)
         ]
-        body += _regions(job.plan, column.blocks[0].size, column.blocks[0].stride)
+        if isinstance(column, Column):
+            body += _regions(job.plan, column.blocks[0].size, column.blocks[0].stride)
         pictures.append(
             f'<g transform="translate(10 {top + 24}) scale({scale:.4f})" font-size="{13 / scale:.1f}">{"".join(body)}</g>'
         )

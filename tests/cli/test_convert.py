@@ -12,8 +12,11 @@ from typer.testing import CliRunner
 
 from dcnn_fast import load_model
 from dcnn_fast.cli.main import app
-from dcnn_fast.nets import Model, build, import_squeezenet, save_model
-from dcnn_fast.spec import preprocessing_of, preset, read_convnet_cfg, write_convnet_cfg
+from dcnn_fast.nets import Model, build, import_lite, import_squeezenet, save_model
+from dcnn_fast.nets.backbone import flattened
+from dcnn_fast.spec import BackboneColumn, preprocessing_of, preset, read_convnet_cfg, write_convnet_cfg
+from dcnn_fast.spec.efficientnet import LITES, lite_window
+from tests.lite_files import lite_state
 from tests.nets.convnet_writer import pickled
 from tests.nets.test_convnet_checkpoint import checkpoint, layers
 from tests.nets.test_squeezenet import state
@@ -75,14 +78,44 @@ def test_torchvisions_weights_become_a_semantic_column(tmp_path):
     assert (column.blocks[1].weight == import_squeezenet(state()).blocks[1].weight).all()
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     for arguments, message in (
-        (("squeezenet.safetensors", "--mean", "1,2,3"), "mean must not be given for torchvision's weights"),
+        (("squeezenet.safetensors", "--mean", "1,2,3"), "mean must not be given for ImageNet weights"),
         (("squeezenet.safetensors", "--fc", "many"), "fc must be numbers"),
         (("squeezenet.safetensors", "--view", "warp", "--view", "pad"), "view must be one"),
-        (("other.pth",), "must hold torchvision's weights of AlexNet or of SqueezeNet v1.0"),
+        (("other.pth",), "must hold weights of AlexNet or SqueezeNet v1.0 as torchvision names them, or of EfficientNet-Lite"),
         (("missing.pth",), "not a readable state dict"),
     ):
         wrong = run(tmp_path / arguments[0], tmp_path / "n.safetensors", *arguments[1:])
         assert wrong.exit_code == 2 and message in wrong.output.replace("\n", " "), wrong.output
+
+
+@pytest.mark.parametrize("lite", LITES)
+def test_efficientnet_lites_weights_become_a_column_of_their_variant(tmp_path, lite):
+    torch.save(lite_state(lite), tmp_path / "weights.pth")
+    result = run(tmp_path / "weights.pth", tmp_path / "m.safetensors", "--stages", "2,4", "--fc", "16")
+    assert result.exit_code == 0 and "warp:0 -> low, high" in result.output, result.output
+    (column,) = load_model(tmp_path / "m.safetensors").net.columns
+    side = lite_window(lite)
+    assert column.spec == BackboneColumn(lite, "warp", (2, 4), (16,), plane=side, window=side)
+    assert torch.equal(column.backbone, flattened(import_lite(lite_state(lite), lite))) and column.fc[0].weight.any()
+
+
+def test_wrong_weights_of_efficientnet_lite_are_refused_by_name(tmp_path):
+    state = lite_state()
+    torch.save(state, tmp_path / "lite0.pth")
+    torch.save({name: value for name, value in state.items() if "_blocks.15" not in name}, tmp_path / "cut.pth")
+    torch.save(state | {"_conv_stem.weight": torch.zeros(3)}, tmp_path / "stem.pth")
+    (tmp_path / "7.3").write_bytes(pickled(checkpoint(layers())))
+    for arguments, message in (
+        (("lite0.pth", "--stages", "4,2"), "stages must ascend"),
+        (("lite0.pth", "--stages", "2.5"), "stages must be whole numbers"),
+        (("lite0.pth", "--plane", "256"), "plane must not be given for ImageNet weights"),
+        (("cut.pth",), "weights must be those of EfficientNet-lite0, lite1, lite2"),
+        (("stem.pth",), "_conv_stem.weight must be a floating tensor of shape [32, 3, 3, 3]"),
+        (("7.3", "--stages", "2"), "stages must not be given but for EfficientNet-Lite's weights"),
+    ):
+        wrong = run(tmp_path / arguments[0], tmp_path / "n.safetensors", *arguments[1:])
+        assert wrong.exit_code == 2 and message in wrong.output.replace("\n", " "), wrong.output
+        assert not (tmp_path / "n.safetensors").exists()
 
 
 def test_a_model_file_becomes_layer_files_and_a_network_again(tmp_path):

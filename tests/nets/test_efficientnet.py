@@ -18,30 +18,7 @@ from dcnn_fast.nets import ModelError
 from dcnn_fast.nets.efficientnet import EPSILON, import_lite
 from dcnn_fast.ops.mbconv import MbConvParams, reference
 from dcnn_fast.spec.efficientnet import LITES, lite_stages, lite_window
-
-
-def _state(lite="lite0"):
-    """Random weights under the package's names."""
-    generator = torch.Generator().manual_seed(3)
-    state = {}
-
-    def add(conv, norm, *shape):
-        state[f"{conv}.weight"] = torch.randn(shape, generator=generator) / (shape[1] * shape[2]) ** 0.5
-        for name in ("weight", "bias", "running_mean"):
-            state[f"{norm}.{name}"] = torch.randn(shape[0], generator=generator)
-        state[f"{norm}.running_var"] = torch.rand(shape[0], generator=generator) + 0.1
-        state[f"{norm}.num_batches_tracked"] = torch.tensor(5)
-
-    add("_conv_stem", "_bn0", 32, 3, 3, 3)
-    blocks = [block for stage in lite_stages(lite) for block in stage]
-    for i, block in enumerate(blocks):
-        name = f"_blocks.{i}"
-        if block.expansion > 1:
-            add(f"{name}._expand_conv", f"{name}._bn0", block.expanded, block.channels, 1, 1)
-        add(f"{name}._depthwise_conv", f"{name}._bn1", block.expanded, 1, block.size, block.size)
-        add(f"{name}._project_conv", f"{name}._bn2", block.filters, block.expanded, 1, 1)
-    add("_conv_head", "_bn1", 1280, blocks[-1].filters, 1, 1)
-    return state
+from tests.lite_files import lite_state
 
 
 def _normed(state, maps, conv, norm, **options):
@@ -53,7 +30,7 @@ def _normed(state, maps, conv, norm, **options):
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_folded_block_is_its_convolutions_and_batch_norms(number):
-    state = _state()
+    state = lite_state()
     block = [block for stage in lite_stages("lite0") for block in stage][number]
     weights = import_lite(state, "lite0").blocks[number]
     x = torch.randn(1, block.channels, 9, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -73,7 +50,7 @@ def test_a_folded_block_is_its_convolutions_and_batch_norms(number):
 
 @pytest.mark.parametrize("lite", LITES)
 def test_every_variant_has_its_blocks(lite):
-    weights = import_lite(_state(lite), lite)
+    weights = import_lite(lite_state(lite), lite)
     counts = {"lite0": [1, 2, 2, 3, 3, 4, 1]}.get(lite, [1, 3, 3, 4, 4, 5, 1])
     assert list(map(len, lite_stages(lite))) == counts
     assert len(weights.blocks) == sum(counts)
@@ -83,8 +60,8 @@ def test_every_variant_has_its_blocks(lite):
     assert lite_window(lite) == {"lite0": 224, "lite1": 240, "lite2": 260}[lite]
 
 
-def test_a_file_gives_the_weights_of_its_state(tmp_path):
-    state = _state()
+def test_a_file_gives_the_weights_of_itslite_state(tmp_path):
+    state = lite_state()
     torch.save(state, tmp_path / "new.pth")
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)  # as the package's file is
     expected = import_lite(state, "lite0")
@@ -136,7 +113,7 @@ def test_a_file_of_something_else_is_refused(content, message, tmp_path):
     ],
 )
 def test_wrong_tensors_are_refused_by_name(name, change, message):
-    state = _state()
+    state = lite_state()
     changed = change(state.pop(name))
     if changed is not None:
         state[name] = changed
@@ -146,4 +123,4 @@ def test_wrong_tensors_are_refused_by_name(name, change, message):
 
 def test_a_variant_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="lite must be one of lite0, lite1, lite2; got 'lite9'"):
-        import_lite(_state(), "lite9")
+        import_lite(lite_state(), "lite9")

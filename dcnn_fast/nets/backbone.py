@@ -1,0 +1,150 @@
+"""A column of EfficientNet-Lite's layers as a torch module: they are computed by `ops.backbone` and never trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcnn_fast import engine, spec
+from dcnn_fast.nets.column import AnyColumn, draw, fc_layers, require_windows
+from dcnn_fast.nets.errors import WeightsError
+from dcnn_fast.nets.seen import Seen
+from dcnn_fast.ops import backbone
+from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, PreparedBackbone, Stem
+from dcnn_fast.ops.mbconv import MbConvWeights
+from dcnn_fast.ops.precision import Precision
+from dcnn_fast.spec.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, STEM, Lite, lite_shapes, lite_stages
+
+BACKBONE = ".backbone"  # how the name of a column's buffer of layers ends, as `weights_of` has it
+
+
+class BackboneColumn(AnyColumn):
+    """A column of EfficientNet-Lite's layers, batch norms folded in.
+
+    backbone: all their weights, a buffer of float32, one layer's after another's (`layers_of` names them). They are no
+    parameters: no optimiser sees them, and no gradient reaches them or the pixels.
+    """
+
+    backbone: Tensor
+
+    def __init__(self, column: spec.BackboneColumn) -> None:
+        super().__init__(column)
+        self.spec: spec.BackboneColumn = column
+        self.register_buffer("backbone", torch.zeros(backbone_size(column.lite)))
+        self.fc = fc_layers(column)
+        self.requires_grad_(not column.frozen)
+        self._prepared: _Prepared | None = None
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """windows: [N, 3, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
+
+        Raises BackendError on a device that no backend computes these layers on, WeightsError where they have no weights.
+        """
+        require_windows(self.spec, windows)
+        pixels = windows if windows.dtype == torch.uint8 else windows.float()
+        return self._above(self.means(pixels).to(self.fc[0].weight.dtype))  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def means(self, windows: Tensor, precision: Precision | None = None) -> Tensor:
+        """What the first fully-connected layer is given: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
+
+        precision: of the layers' products; the column's own unless it is said.
+        """
+        return self._ready(self.precision if precision is None else precision, windows.device).features(windows)
+
+    @property
+    def stem(self) -> Tensor:
+        """The first layer's filters, [32, 3, 3, 3]."""
+        return layers_of(self.backbone, self.spec.lite)["stem.weight"]
+
+    @property
+    def keeps_mean(self) -> bool:
+        """It was trained with its mean."""
+        return True
+
+    def set_mean(self, mean: Sequence[float]) -> None:
+        """Refuse another mean than the one that the layers were trained with. Raises ValueError."""
+        if tuple(mean) != self.spec.mean:
+            raise ValueError(f"mean must be {self.spec.mean}, with which {self.spec.lite} was trained, got {tuple(mean)}")
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the fully-connected layers' weights; the other layers stay."""
+        for layer in self.fc:
+            draw(layer, generator)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": None}  # a copy prepares weights of its own
+
+    def _ready(self, precision: Precision, device: torch.device) -> PreparedBackbone:
+        """The layers as a backend reads them, made again where the weights, or what computes them, are no longer the same."""
+        made, settings = self._prepared, (precision, device, "" if engine.reason() else engine.isa())
+        if made is None or made.settings != settings or not made.weights.is_still(self.backbone):
+            if self.backbone.device.type == "cpu" and not self.backbone.numpy().any():  # torch would use its threads
+                raise WeightsError(f"{self.spec.lite}'s layers have no weights yet: load them, as nets.load_columns does")
+            seen = Seen.of(self.backbone)
+            params = params_of(self.spec.lite, self.spec.stages, precision)
+            made = _Prepared(settings, seen, backbone.prepare(params, _weights(self.backbone, self.spec.lite), device))
+            self._prepared = made
+        return made.layers
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """layers: made with these settings of weights that were seen then."""
+
+    settings: tuple[object, ...]
+    weights: Seen
+    layers: PreparedBackbone
+
+
+def params_of(lite: Lite, stages: Sequence[int] = (), precision: Precision = "ieee", side: int = 1) -> BackboneParams:
+    """The problem of one image of `side` x `side`. stages: numbers, ascending, whose last blocks' means are features too."""
+    described = lite_stages(lite)
+    last = list(accumulate(map(len, described)))
+    blocks = tuple(
+        BlockShape(b.channels, b.expanded, b.filters, b.size, b.stride, b.expansion > 1, b.residual)
+        for stage in described
+        for b in stage
+    )
+    stem = Stem(STEM, 3, 2, LITE_MEAN, LITE_SCALE)
+    return BackboneParams(1, side, side, stem, blocks, HEAD, tuple(last[stage] - 1 for stage in stages), precision=precision)
+
+
+def backbone_size(lite: Lite) -> int:
+    """How many values all layers' weights and biases are."""
+    return sum(map(math.prod, lite_shapes(lite).values()))
+
+
+def layers_of(values: Tensor, lite: Lite) -> dict[str, Tensor]:
+    """The weights and biases by name, views of [backbone_size(lite)] values."""
+    shapes = lite_shapes(lite)
+    parts = torch.split(values, [math.prod(shape) for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def flattened(weights: BackboneWeights) -> Tensor:
+    """All layers' weights and biases one after another, [backbone_size(lite)]: the inverse of `layers_of`."""
+    blocks = [layer for block in weights.blocks for layer in (block.expand, block.depthwise, block.project)]
+    layers = [layer for layer in (weights.stem, *blocks, weights.head) if layer is not None]
+    return torch.cat([part.flatten() for layer in layers for part in layer])
+
+
+def _weights(values: Tensor, lite: Lite) -> BackboneWeights:
+    layers = layers_of(values, lite)
+
+    def layer(name: str) -> tuple[Tensor, Tensor]:
+        return layers[f"{name}.weight"], layers[f"{name}.bias"]
+
+    def blocks() -> Iterator[MbConvWeights]:
+        for number in range(sum(map(len, lite_stages(lite)))):
+            name = f"blocks.{number}"
+            expand = layer(f"{name}.expand") if f"{name}.expand.weight" in layers else None
+            yield MbConvWeights(expand, layer(f"{name}.depthwise"), layer(f"{name}.project"))
+
+    return BackboneWeights(layer("stem"), tuple(blocks()), layer("head"))

@@ -1,0 +1,9 @@
+"""What is wrong with a model file, or with a network's weights."""
+
+
+class ModelError(ValueError):
+    """A model file that cannot be used; the message names the file, the rule and what came."""
+
+
+class WeightsError(ValueError):
+    """A network's weights are not, or no longer, what can be used; the message says why and what to do."""

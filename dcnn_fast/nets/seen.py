@@ -1,0 +1,68 @@
+"""Whether a tensor is still what something was made of.
+
+Seen are: another tensor or memory in its place (`p.data = ...`, `to`), every write that torch counts (`load_state_dict`,
+`copy_`, an optimiser's step), and those that it does not count (through `.data` or numpy) in tensors of up to a million values;
+in larger ones, those that touch any of 16,384 places spread over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_WHOLE = 2**20  # values of a tensor up to which all are compared
+_COMPARED = 2**14  # values of a larger one that are
+_INTEGERS = {torch.float16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A tensor at one moment, so that a change is noticed.
+
+    address, version, kind: of a tensor. values: those that are compared, as bytes."""
+
+    address: int
+    version: int
+    kind: tuple[object, ...]
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Seen:
+        """The tensor as it is now."""
+        return cls(tensor.data_ptr(), version_of(tensor), _kind(tensor), _compared(tensor).copy())
+
+    def is_still(self, tensor: Tensor) -> bool:
+        """Whether nothing about the tensor has changed."""
+        same = (self.address, self.version, self.kind) == (tensor.data_ptr(), version_of(tensor), _kind(tensor))
+        return same and np.array_equal(self.values, _compared(tensor))
+
+    def is_like(self, other: Seen) -> bool:
+        """Whether both were the same values, wherever they lay."""
+        return self.kind == other.kind and np.array_equal(self.values, other.values)
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often torch counted a write to it."""
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors have none
+
+
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.dtype, tensor.device, tensor.shape, tensor.stride(), tensor.is_neg()
+
+
+def _compared(tensor: Tensor) -> np.ndarray:
+    """The tensor's bits, of a large one in some places, as integers: NaN is like itself."""
+    if tensor.device.type != "cpu" or tensor.dtype not in _INTEGERS:
+        return np.zeros(0, np.int8)
+    values = tensor.detach().resolve_neg().numpy().ravel(order="K")  # no copy where the memory is dense
+    return (values[_places(values.size)] if values.size > _WHOLE else values).view(_INTEGERS[tensor.dtype])
+
+
+@lru_cache(maxsize=16)
+def _places(size: int) -> np.ndarray:
+    """Where a tensor of so many values is compared: drawn, as even steps would always meet the same columns of a matrix."""
+    return np.sort(np.random.default_rng(size).integers(0, size, _COMPARED))

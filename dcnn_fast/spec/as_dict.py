@@ -1,0 +1,100 @@
+"""Networks as JSON objects, as model files hold them; a column of a backbone is told from others by its key `lite`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from dcnn_fast.spec.backbone import BackboneColumn
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm
+from dcnn_fast.spec.network import AnyColumn, Network
+
+_T = TypeVar("_T")
+_NORMS: dict[str, type[Norm]] = {"cross_map": CrossMapNorm, "same_map": SameMapNorm}
+
+
+def _norm_from_dict(data: dict[str, Any]) -> Norm:
+    fields = dict(data)
+    kind = fields.pop("kind", None)
+    if kind not in _NORMS:
+        raise ValueError(f"norm kind must be one of {', '.join(_NORMS)}; got {kind!r}")
+    return _build(_NORMS[kind], fields)
+
+
+def _build(cls: type[_T], data: Any) -> _T:
+    """`cls(**data)` with unknown and missing names reported as ValueError."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{cls.__name__} must be a JSON object, got {type(data).__name__}")
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field named {', '.join(unknown)}")
+    try:
+        return cls(**data)
+    except TypeError as error:
+        raise ValueError(f"{cls.__name__}: {error}") from None
+
+
+def _sequence(owner: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{owner} must be a list, got {type(value).__name__}")
+    return tuple(value)
+
+
+def _block_from_dict(data: Any) -> Block:
+    if not isinstance(data, dict):
+        raise ValueError(f"Block must be a JSON object, got {type(data).__name__}")
+    fields = dict(data)
+    if fields.get("pool") is not None:
+        fields["pool"] = _build(Pool, fields["pool"])
+    if fields.get("norm") is not None:
+        if not isinstance(fields["norm"], dict):
+            raise ValueError(f"norm must be a JSON object, got {type(fields['norm']).__name__}")
+        fields["norm"] = _norm_from_dict(fields["norm"])
+    return _build(Block, fields)
+
+
+def _column_from_dict(data: Any) -> AnyColumn:
+    if not isinstance(data, dict):
+        raise ValueError(f"Column must be a JSON object, got {type(data).__name__}")
+    fields = dict(data)
+    if "lite" in fields:
+        for name in ("fc", "stages"):
+            if name in fields:
+                fields[name] = _sequence(f"BackboneColumn.{name}", fields[name])
+        return _build(BackboneColumn, fields)
+    fields["blocks"] = tuple(_block_from_dict(block) for block in _sequence("Column.blocks", fields.get("blocks")))
+    for name in ("fc", "mean"):
+        if name in fields:
+            fields[name] = _sequence(f"Column.{name}", fields[name])
+    return _build(Column, fields)
+
+
+def network_from_dict(data: Any) -> Network:
+    """The network that `network_to_dict` wrote. Raises ValueError naming what is wrong in any other input."""
+    if not isinstance(data, dict):
+        raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
+    fields = dict(data)
+    fields["columns"] = tuple(_column_from_dict(column) for column in _sequence("Network.columns", fields.get("columns")))
+    for key, default in (("labels", ("low", "high")), ("attributes", ())):
+        names = _sequence(f"Network.{key}", fields.get(key, default))
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"Network.{key} must be names, got {names!r}")
+        fields[key] = names
+    return _build(Network, fields)
+
+
+def network_to_dict(network: Network) -> dict[str, Any]:
+    """A JSON-ready dict of the whole network; `network_from_dict` reads it back to an equal Network."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            kind = next((name for name, cls in _NORMS.items() if isinstance(value, cls)), None)
+            return fields if kind is None else {"kind": kind, **fields}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return value
+
+    result: dict[str, Any] = plain(network)
+    return result

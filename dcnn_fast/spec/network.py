@@ -1,0 +1,37 @@
+"""Networks as data: columns, joined and mapped to labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dcnn_fast.spec.backbone import BackboneColumn
+from dcnn_fast.spec.layers import Column
+
+AnyColumn = Column | BackboneColumn
+
+
+@dataclass(frozen=True)
+class Network:
+    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
+
+    `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
+    """
+
+    name: str
+    columns: tuple[AnyColumn, ...]
+    labels: tuple[str, ...] = ("low", "high")
+    notes: str = field(default="", compare=False)
+    attributes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise ValueError("Network: columns must hold at least one Column, got none")
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"Network: labels must be at least two different names, got {self.labels!r}")
+        if len(self.attributes) == 1 or len(set(self.attributes)) != len(self.attributes):
+            raise ValueError(f"Network: attributes must be none or at least two different names, got {self.attributes!r}")
+
+    def column_keys(self) -> tuple[str, ...]:
+        """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""
+        views = [column.view for column in self.columns]
+        return tuple(f"{view}:{views[:i].count(view)}" for i, view in enumerate(views))
