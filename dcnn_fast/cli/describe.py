@@ -49,6 +49,8 @@ def describe(
     parameters = sum(layer.parameters for layer in costs) + label_parameters
     macs = sum(layer.macs for layer in costs) + label_macs
     out = stdout()
+    if network.long_side is not None:
+        out.print(f"photographs with a longer side than {network.long_side} pixels are reduced to it")
     out.print(f"label    {joined} -> {len(network.labels)} ({', '.join(network.labels)})")
     if network.attributes:
         out.print(f"second   {joined} -> {len(network.attributes)} ({', '.join(network.attributes)})")

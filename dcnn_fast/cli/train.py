@@ -40,6 +40,10 @@ def train(
     filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
     fc: Annotated[str | None, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = None,
     dropout: Annotated[float | None, typer.Option(help="On fully-connected layers; default 0.5.")] = None,
+    long_side: Annotated[
+        int | None,
+        typer.Option(help="Photographs whose long side is larger are reduced to it, in training and in every later use."),
+    ] = None,
     init: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN=FILE", help="Start this column, from 0, from a model file's first.")
     ] = None,
@@ -101,7 +105,7 @@ def train(
     except (ValueError, OSError) as error:
         fail(str(error))
     shape = train_run.Shape(
-        net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed, layers
+        net, views, geometry, plane, window, stride, filters, fc, dropout, long_side, tuple(init or ()), seed, layers
     )  # fmt: skip
     machine = train_run.Machine(device, workers, cache, tensorboard)
     raise typer.Exit(

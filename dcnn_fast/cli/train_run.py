@@ -39,6 +39,7 @@ class Shape:
     filters: float
     fc: str | None
     dropout: float | None
+    long_side: int | None
     init: tuple[str, ...]
     seed: int
     layers: spec.Reading | None = None  # of the layer files that `net` is one of
@@ -47,8 +48,8 @@ class Shape:
         """The network for the data's labels and attributes: a model file's or that of layer files as it is, or a preset's in
         other views and sizes, freshly drawn but for the columns that `init` names."""
         if self.layers is not None:
-            self._require_no_sizes(but=("views", "plane", "window"))
-            return load_columns(from_layers(self.layers, data, self.seed), sources(self.init))
+            self._require_no_sizes(but=("views", "plane", "window", "long_side"))
+            return load_columns(from_layers(self.layers, data, self.seed, self.long_side), sources(self.init))
         if self.net.endswith(".safetensors"):
             self._require_no_sizes()
             return load_columns(from_model(Path(self.net), data), sources(self.init))
@@ -62,7 +63,9 @@ class Shape:
         columns = network.columns
         if self.dropout is not None:
             columns = tuple(column if column.frozen else replace(column, dropout=self.dropout) for column in columns)
-        network = replace(network, columns=columns, labels=data.labels, attributes=data.attributes)
+        network = replace(
+            network, columns=columns, labels=data.labels, attributes=data.attributes, long_side=self.long_side
+        )  # fmt: skip
         taken = sources(self.init)
         network = shaped_as(network, taken)
         for number, column in enumerate(columns):
@@ -71,8 +74,15 @@ class Shape:
         return load_columns(build(network, seed=self.seed), taken)
 
     def _require_no_sizes(self, but: Collection[str] = ()) -> None:
-        given = {"views": self.views, "plane": self.plane, "window": self.window, "stride": self.stride, "fc": self.fc}
-        changed = [name for name, value in {**given, "dropout": self.dropout}.items() if value is not None and name not in but]
+        given: dict[str, object] = {
+            "views": self.views,
+            "plane": self.plane,
+            "window": self.window,
+            "stride": self.stride,
+            "fc": self.fc,
+        }
+        given |= {"dropout": self.dropout, "long_side": self.long_side}
+        changed = [name for name, value in given.items() if value is not None and name not in but]
         changed += ["filters"] * (self.filters != 1)
         if changed:
             raise ValueError(f"net must be a preset for its {changed[0]} to be chosen, got the file {self.net}")
@@ -115,11 +125,11 @@ def layer_files(net: str, params: Path | None, views: str | None, plane: int | N
     return spec.read_convnet_cfg(net, params, data)
 
 
-def from_layers(read: spec.Reading, data: DataSet, seed: int) -> MultiColumn:
+def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:
     """The network of layer files, started as they say. Raises ValueError when it has not as many outputs as the data labels."""
     if len(read.network.labels) != len(data.labels):
         raise ValueError(f"net must have {len(data.labels)} outputs for the data's labels, got {len(read.network.labels)}")
-    network = replace(read.network, labels=data.labels, attributes=())
+    network = replace(read.network, labels=data.labels, attributes=(), long_side=long_side)
     return initialise(MultiColumn(network), read.rules, seed)
 
 

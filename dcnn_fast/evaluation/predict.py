@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast.data import Example, ReadError, read
+from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import Input, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
@@ -173,7 +174,7 @@ def _window_by_window(net: nn.Module, examples: Sequence[Example], views: int, g
 
 
 def _windows(pixels: np.ndarray, digest: str, wanted: Input, views: int, grid: int, seed: int) -> Tensor:
-    plane = ops_views.plane(pixels, wanted.view, wanted.plane).pixels
+    plane = ops_views.plane(reduced(pixels, wanted.long_side), wanted.view, wanted.plane).pixels
     offsets = ops_views.draw_windows(
         digest, seed, wanted.key, views, view=wanted.view, plane_shape=plane.shape[:2], plane=wanted.plane,
         window=wanted.window, grid=grid,

@@ -41,7 +41,7 @@ class Regularised(nn.Module):
         self._of_columns = net.inputs
         self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule
         views = [column.view for column in net.spec.columns]
-        self._input = Input(f"{view}:{views.count(view)}", view, plane, window)
+        self._input = Input(f"{view}:{views.count(view)}", view, plane, window, net.spec.long_side)
         self._mean = torch.tensor(mean).reshape(1, 3, 1, 1) * 255
         self._deviation = torch.tensor(deviation).reshape(1, 3, 1, 1) * 255
         self.label = nn.Linear(net.label.in_features + features, net.label.out_features)

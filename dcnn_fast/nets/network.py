@@ -18,13 +18,15 @@ from dcnn_fast.ops.plain_torch import apart
 class Input:
     """What a network is given for one of its columns: `window` x `window` rectangles of the view's `plane`.
 
-    key: names the column for the view generator (`spec.Network.column_keys`).
+    key: names the column for the view generator (`spec.Network.column_keys`). long_side: photographs are reduced to it before
+    the view is made (`data.reduced`).
     """
 
     key: str
     view: spec.View
     plane: int
     window: int
+    long_side: int | None = None
 
 
 def module_of(column: spec.AnyColumn) -> AnyColumn:
@@ -55,7 +57,8 @@ class MultiColumn(nn.Module):
     def inputs(self) -> tuple[Input, ...]:
         """What `forward` is given, in order."""
         keyed = zip(self.spec.column_keys(), self.spec.columns, strict=True)
-        return tuple(Input(key, column.view, column.plane, column.window) for key, column in keyed)
+        long_side = self.spec.long_side
+        return tuple(Input(key, column.view, column.plane, column.window, long_side) for key, column in keyed)
 
     def forward(self, *windows: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """One batch of windows per column, [N, C, window, window] pixels 0-255 each -> logits [N, labels].

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dcnn_fast.data import reading
+from dcnn_fast.data.reduction import reduced
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan, share
@@ -53,13 +54,14 @@ def prepared(
     photo: reading.Photo, digest: str, network: Network, *, views: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
-    """`prepare` for a photograph that has been read and hashed."""
+    """`prepare` for a photograph that has been read and hashed: `digest` is of all its pixels, before they are reduced."""
     jobs, notes = [], list(photo.notes)
+    pixels = reduced(photo.pixels, network.long_side)
     sources: dict[tuple[str, int], _Source] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)
         if wanted not in sources:
-            sources[wanted] = _source(photo.pixels, column, intake.makes_views)
+            sources[wanted] = _source(pixels, column, intake.makes_views)
             notes += sources[wanted].notes
         source = sources[wanted]
         windows = ops_views.draw_windows(

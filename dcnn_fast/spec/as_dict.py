@@ -97,4 +97,6 @@ def network_to_dict(network: Network) -> dict[str, Any]:
         return value
 
     result: dict[str, Any] = plain(network)
+    if network.long_side is None:
+        del result["long_side"]  # files from before there was one say the same thing
     return result

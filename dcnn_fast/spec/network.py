@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dcnn_fast.spec.backbone import BackboneColumn
-from dcnn_fast.spec.layers import Column
+from dcnn_fast.spec.layers import Column, require_integer
 
 AnyColumn = Column | BackboneColumn
 
@@ -15,6 +15,8 @@ class Network:
     """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
 
     `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
+    `long_side`: of the photographs that it learnt from, in pixels; larger ones are reduced to it, antialiased, before their views
+    are made. None: photographs are taken as they are.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Network:
     labels: tuple[str, ...] = ("low", "high")
     notes: str = field(default="", compare=False)
     attributes: tuple[str, ...] = ()
+    long_side: int | None = None
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -30,6 +33,9 @@ class Network:
             raise ValueError(f"Network: labels must be at least two different names, got {self.labels!r}")
         if len(self.attributes) == 1 or len(set(self.attributes)) != len(self.attributes):
             raise ValueError(f"Network: attributes must be none or at least two different names, got {self.attributes!r}")
+
+        if self.long_side is not None:
+            require_integer("Network", "long_side", self.long_side, 1)
 
     def column_keys(self) -> tuple[str, ...]:
         """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""

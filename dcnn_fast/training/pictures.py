@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dcnn_fast.data import Example, ReadError, read
+from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
 from dcnn_fast.spec import View
@@ -48,13 +49,18 @@ class Picture:
 class Pictures:
     """Examples' photographs by their number in the set.
 
-    decoded: leave them as they are, for a device that makes the planes itself; otherwise `picture` makes those of `inputs`.
+    decoded: leave them without views, for a device that makes the planes itself; otherwise `picture` makes those of `inputs`.
+    Larger ones than the inputs' `long_side`, which is one for all, are reduced to it.
     """
 
     def __init__(self, examples: Sequence[Example], inputs: Sequence[Input], *, decoded: bool = False) -> None:
         self.examples = tuple(examples)
         self.inputs = tuple(inputs)
         self.decoded = decoded
+        sides = {i.long_side for i in self.inputs}
+        if len(sides) > 1:
+            raise ValueError(f"inputs must have one long_side, as photographs are reduced once, got {sides}")
+        self.long_side = next(iter(sides), None)
         self._held: dict[int, Picture] = {}
 
     def __len__(self) -> int:
@@ -64,7 +70,7 @@ class Pictures:
         """The photograph of example `number`. Raises ReadError when it cannot be read or has no such plane."""
         if number in self._held:
             return self._held[number]
-        pixels = read(self.examples[number].source).pixels
+        pixels = reduced(read(self.examples[number].source).pixels, self.long_side)
         if self.decoded:
             return Picture(pixels)
         try:

@@ -1,0 +1,28 @@
+"""Reducing photographs to the size that a model learnt from."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def reduced_size(height: int, width: int, long_side: int | None) -> tuple[int, int]:
+    """(height, width) of a photograph whose long side is brought down to `long_side` pixels; the same where it is no longer."""
+    longest = max(height, width)
+    if long_side is None or longest <= long_side:
+        return height, width
+    short = max(1, (2 * min(height, width) * long_side + longest) // (2 * longest))  # to the nearest, a half upwards
+    return (long_side, short) if height >= width else (short, long_side)
+
+
+def reduced(pixels: np.ndarray, long_side: int | None) -> np.ndarray:
+    """The photograph with a long side of at most `long_side` pixels, antialiased by Pillow's bilinear filter.
+
+    pixels: [H, W, 3] uint8. long_side: None leaves it as it is. A photograph that is no larger is returned itself. The same
+    pixels give the same result wherever they come from. Returns [H', W', 3] uint8, C-contiguous.
+    """
+    before = pixels.shape[0], pixels.shape[1]
+    height, width = reduced_size(*before, long_side)
+    if (height, width) == before:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
