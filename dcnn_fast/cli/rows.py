@@ -76,15 +76,16 @@ def _read_csv(content: bytes) -> list[Score]:
 
 def _from_row(row: dict[str, str], point: str) -> Score:
     lacking = [name for name, value in row.items() if value is None]
-    if lacking == ["error"] and (row["mean"] or row["label"]):  # empty in every score's row: some spreadsheets leave it out
-        row = {**row, "error": ""}
+    if lacking and set(lacking) <= {"error", "percentile"} and (row["mean"] or row["label"]):
+        row |= dict.fromkeys(lacking, "")  # some spreadsheets leave out what is empty at a row's end
     elif None in row or lacking:
         raise ValueError(f"a row must have {len(CSV_FIELDS)} fields")
-    mean, std = (float(row[name].replace(point, ".")) if row[name] else None for name in ("mean", "std"))
+    numbers = ("mean", "std", "percentile")
+    mean, std, percentile = (float(row[name].replace(point, ".")) if row[name] else None for name in numbers)
     return _checked(
         Score(
             mean=mean, std=std, label=row["label"] or None, views=int(row["views"]), seed=int(row["seed"]),
-            path=row["path"], error=row["error"] or None,
+            path=row["path"], error=row["error"] or None, percentile=percentile,
         )
     )  # fmt: skip
 
@@ -117,13 +118,18 @@ def _checked(score: Score) -> Score:
     if not isinstance(score.probs, dict):
         raise ValueError("probs must be an object")
     for name, value in (("mean", score.mean), ("std", score.std), *score.probs.items()):
-        if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= 1):
-            raise ValueError(f"{name} must be from 0 to 1, got {value}")
+        _require_range(name, value, 1)
+    _require_range("percentile", score.percentile, 100)
     if not isinstance(score.views, int) or not isinstance(score.seed, int):
         raise ValueError("views and seed must be integers")
     if not all(isinstance(note, str) for note in score.notes):
         raise ValueError("notes must be texts")
     return score
+
+
+def _require_range(name: str, value: Any, most: int) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= most):
+        raise ValueError(f"{name} must be from 0 to {most}, got {value}")
 
 
 CSV = Format(lines_of("a CSV file of scores", _HEADER), _HEADER.encode() + b"\n", _csv_line, _read_csv)

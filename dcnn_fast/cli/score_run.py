@@ -349,12 +349,23 @@ class _Run:
         best = self._ranking.best(self._options.table_rows)
         if not best:
             return
-        table = plain_table("rank", "path", "P(high)", "std over views", "label")
+        shown = self._shown_numbers()
+        table = plain_table("rank", "path", *(title for title, _ in shown), "label")
         for rank, result in enumerate(best, 1):
-            mean, std = ("" if value is None else f"{value:.4f}" for value in (result.mean, result.std))
-            table.add_row(str(rank), printable(result.path or ""), mean, std, printable(result.label or ""))
+            numbers = (number(result) for _, number in shown)
+            table.add_row(str(rank), printable(result.path or ""), *numbers, printable(result.label or ""))
         taken = any(target.is_standard_output for target in self._files.targets)
         (stderr() if taken else stdout()).print(table)
+
+    def _shown_numbers(self) -> list[tuple[str, Callable[[Score], str]]]:
+        """Titles and texts of the table's numbers: those that say something of this model's scores."""
+        shown: list[tuple[str, Callable[[Score], str]]] = [("P(high)", lambda score: _fixed(score.mean, 4))]
+        model = self._scorer.model
+        if model.reference is not None:
+            shown.append(("percentile", lambda score: _fixed(score.percentile, 1)))
+        if model.spec.windows_differ:
+            shown.append(("std over views", lambda score: _fixed(score.std, 4)))
+        return shown
 
     def _tell(self, interrupted: bool) -> None:
         """What a user should know beside the ranking, on standard error."""
@@ -411,6 +422,10 @@ def passed_over(passed: Passed) -> list[str]:
         if count:
             lines.append(f"passed over: {_count(count, what)} ({how})")
     return lines
+
+
+def _fixed(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
 
 
 def _count(number: int, what: str) -> str:

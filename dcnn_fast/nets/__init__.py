@@ -11,6 +11,7 @@ from dcnn_fast.nets.importing import import_torchvision_alexnet
 from dcnn_fast.nets.initial import freeze, load_columns, shaped_as
 from dcnn_fast.nets.modelfile import Model, is_model_file, load_model, network_with, save_model
 from dcnn_fast.nets.network import Input, MultiColumn, build
+from dcnn_fast.nets.reference import Reference
 from dcnn_fast.nets.second_task import second_task
 from dcnn_fast.nets.semantic import for_another_task, import_column
 from dcnn_fast.nets.squeezenet import import_squeezenet
@@ -26,7 +27,7 @@ __all__ = [
     "Model",
     "ModelError",
     "MultiColumn",
-    "Regularised",
+    "Reference", "Regularised",
     "WeightsError",
     "build",
     "for_another_task",

@@ -28,6 +28,7 @@ from dcnn_fast.nets.backbone import BACKBONE, backbone_size
 from dcnn_fast.nets.column import AnyColumn
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.network import MultiColumn
+from dcnn_fast.nets.reference import Reference
 from dcnn_fast.nets.weights import weights_of
 from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
@@ -42,10 +43,14 @@ Storage = Literal["float32", "float16", "int8"]
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its weights and where they come from. Pickled and copied it has weights of its own, the same bits."""
+    """A network with its weights and where they come from. Pickled and copied it has weights of its own, the same bits.
+
+    reference: its scores of a fixed collection, which a network of two labels may have, so that a score has a percentile.
+    """
 
     net: MultiColumn
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
 
     @property
     def spec(self) -> spec.Network:
@@ -54,9 +59,13 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the network's spec and its weights as they are now, in hexadecimal: of what decides a score."""
+        """SHA-256 over the network's spec, its reference and its weights as they are now, in hexadecimal: of what decides a
+        score.
+        """
         state = hashlib.sha256(b"dcnn_fast model 1")
         state.update(json.dumps(spec.network_to_dict(self.spec), sort_keys=True).encode())
+        if self.reference is not None:
+            state.update(json.dumps(self.reference.as_dict(), sort_keys=True).encode())
         for name, tensor in sorted(weights_of(self.net).items()):
             values = _values(tensor)
             state.update(f"|{name}|{list(values.shape)}|".encode())
@@ -77,6 +86,7 @@ class _Packed:
     tensors: dict[str, tuple[tuple[int, ...], np.ndarray]]
     precisions: tuple[Precision, ...]
     training: bool
+    reference: Reference | None
 
 
 def _pack(model: Model) -> _Packed:
@@ -88,7 +98,7 @@ def _pack(model: Model) -> _Packed:
         tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
     precisions = tuple(column.precision for column in model.net.columns if isinstance(column, AnyColumn))
     network = spec.network_to_dict(model.spec)
-    return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training)
+    return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training, model.reference)
 
 
 def _unpacked(packed: _Packed) -> Model:
@@ -100,7 +110,7 @@ def _unpacked(packed: _Packed) -> Model:
     for column, precision in zip(net.columns, packed.precisions, strict=True):
         assert isinstance(column, AnyColumn)
         column.compute_in(precision)
-    return Model(net, packed.provenance)
+    return Model(net, packed.provenance, packed.reference)
 
 
 def save_model(
@@ -125,6 +135,8 @@ def save_model(
         "network": spec.network_to_dict(model.spec),
         "provenance": dict(model.provenance),
     }
+    if model.reference is not None:
+        header["reference"] = model.reference.as_dict()
     save_file(tensors, str(path), metadata={_KEY: json.dumps(header)})
 
 
@@ -140,6 +152,7 @@ def load_model(path: str | Path) -> Model:
         with safe_open(str(path), framework="numpy") as file:
             header = _header(file.metadata())
             network = spec.network_from_dict(header.get("network"))
+            reference = None if header.get("reference") is None else Reference.from_dict(header["reference"])
             tensors = {name: file.get_tensor(name) for name in _checked_names(file, network)}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
@@ -147,7 +160,7 @@ def load_model(path: str | Path) -> Model:
         raise ModelError(f"{path}: {error}") from None
     values = {name: _restored(tensors, name, path) for name in _stored_shapes(network)}
     net = network_with(network, {name: _owned(value) for name, value in _in_memory(network, values).items()})
-    return Model(net.eval(), header.get("provenance") or {})
+    return Model(net.eval(), header.get("provenance") or {}, reference)
 
 
 def is_model_file(path: str | Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error")
+CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error", "percentile")
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Score:
     probs: label -> probability, averaged over the views. For two labels, mean is the probability of "high" (of the second
     where none has that name) and std its standard deviation over the views (of the population, not a sample); otherwise both
     are None.
+    percentile: how many of a hundred photographs of the model's reference collection score lower, for a model that has one.
     label: the most probable one. views, seed, plan: how the score was made. path: as it was given, None for arrays.
     error: None, or why the image could not be scored; then everything measured is None or empty.
     notes: what a user should know about the reading or the views, e.g. that a small image was enlarged.
@@ -33,6 +34,7 @@ class Score:
     path: str | None = None
     error: str | None = None
     notes: tuple[str, ...] = ()
+    percentile: float | None = None
 
     def csv_row(self) -> dict[str, str]:
         """One CSV row: `CSV_FIELDS` as text, probabilities with six decimals, empty where there is none."""

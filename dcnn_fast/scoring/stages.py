@@ -67,8 +67,9 @@ class PhotoStages:
     def _summary(self, known: Score, result: np.ndarray) -> Score:
         if not np.isfinite(result).all():
             return replace(known, views=self._views, error="the model gives numbers that are not finite for this image")
-        measured = summarise(result, self._model.spec.labels)
-        return replace(measured, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
+        measured, reference = summarise(result, self._model.spec.labels), self._model.reference
+        percentile = None if reference is None or measured.mean is None else reference.percentile(measured.mean)
+        return replace(measured, percentile=percentile, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
 
 
 def _path_of(image: Any) -> str | None:

@@ -15,8 +15,8 @@ class Network:
     """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
 
     `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
-    `long_side`: of the photographs that it learnt from, in pixels; larger ones are reduced to it, antialiased, before their views
-    are made. None: photographs are taken as they are.
+    `long_side`: of the photographs that it learnt from, in pixels; larger ones are reduced to it, antialiased, before views are
+    made. None: photographs are taken as they are.
     """
 
     name: str
@@ -36,6 +36,11 @@ class Network:
 
         if self.long_side is not None:
             require_integer("Network", "long_side", self.long_side, 1)
+
+    @property
+    def windows_differ(self) -> bool:
+        """Whether a photograph's views show different pixels, so that they can disagree."""
+        return any(column.view == "local" or column.window != column.plane for column in self.columns)
 
     def column_keys(self) -> tuple[str, ...]:
         """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""

@@ -61,6 +61,8 @@ class Rated(Protocol):
     @property
     def std(self) -> float | None: ...
     @property
+    def percentile(self) -> float | None: ...
+    @property
     def label(self) -> str | None: ...
     @property
     def views(self) -> int: ...
@@ -114,9 +116,15 @@ def _photo(rank: int, rated: Rated, source: str, folder: Path) -> str:
         name=html.escape(os.path.basename(name)),
         href=html.escape(_link(name, folder)),
         source=source,
-        value=html.escape(f"{rated.mean:.3f}" if rated.mean is not None else rated.label or ""),
+        value=html.escape(_value(rated)),
         bar=_bar(rated.mean, rated.std),
     )
+
+
+def _value(rated: Rated) -> str:
+    if rated.mean is None:
+        return rated.label or ""
+    return f"{rated.mean:.3f}" + ("" if rated.percentile is None else f" · percentile {rated.percentile:.0f}")
 
 
 def _link(path: str, folder: Path) -> str:

@@ -16,7 +16,7 @@ from functools import cache
 from multiprocessing import forkserver, reduction
 
 MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
-FIELDS = ["path", "mean", "std", "label", "views", "seed", "error"]
+FIELDS = ["path", "mean", "std", "label", "views", "seed", "error", "percentile"]
 VIEWS = 3
 
 

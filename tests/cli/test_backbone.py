@@ -1,4 +1,4 @@
-"""A model with EfficientNet-Lite's layers, through the commands: shown, explained, planned, trained on, adapted, scored with."""
+"""A model with EfficientNet-Lite's layers through the commands: shown, explained, planned, trained on, adapted."""
 
 from __future__ import annotations
 

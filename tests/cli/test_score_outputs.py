@@ -16,7 +16,7 @@ from dcnn_fast import save_model
 from tests import small
 from tests.cli.command import MAIN, VIEWS, environment, files_of, names, rows, score, shell, wait_for
 
-OURS = "path,mean,std,label,views,seed,error\n"
+OURS = "path,mean,std,label,views,seed,error,percentile\n"
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_bad_options_are_named(arguments, message):
 def test_csv_rows_and_json(scorer):
     score = scorer.score(PHOTOS[0])
     row = score.csv_row()
-    assert list(row) == ["path", "mean", "std", "label", "views", "seed", "error"]
+    assert list(row) == ["path", "mean", "std", "label", "views", "seed", "error", "percentile"]
     assert row["mean"] == f"{score.mean:.6f}"
     assert (row["path"], row["error"], row["views"]) == ("", "", "7")
     assert json.loads(json.dumps(score.as_dict()))["mean"] == score.mean

@@ -1,0 +1,57 @@
+"""A model's scores of a fixed collection of photographs, among which another score has its place."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reference:
+    """about: which photographs they are. scores: the model's of each, ascending, from 0 to 1.
+
+    Raises ValueError for scores that are none.
+    """
+
+    about: str
+    scores: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.about, str) or not self.about:
+            raise ValueError(f"reference: about must be text, got {self.about!r}")
+        if len(self.scores) < 2:
+            raise ValueError(f"reference: scores must be at least two, got {len(self.scores)}")
+        for score in self.scores:
+            if (
+                isinstance(score, bool)
+                or not isinstance(score, (int, float))
+                or not math.isfinite(score)
+                or not 0 <= score <= 1
+            ):
+                raise ValueError(f"reference: scores must be numbers from 0 to 1, got {score!r}")
+        if list(self.scores) != sorted(self.scores):
+            raise ValueError("reference: scores must ascend")
+
+    def percentile(self, score: float) -> float:
+        """How many of a hundred photographs of the collection score lower, those that score the same counted half."""
+        below, up_to = bisect.bisect_left(self.scores, score), bisect.bisect_right(self.scores, score)
+        return 50 * (below + up_to) / len(self.scores)
+
+    @classmethod
+    def of(cls, about: str, scores: Sequence[float]) -> Reference:
+        """The reference of scores in any order."""
+        return cls(about, tuple(sorted(float(score) for score in scores)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict, which `from_dict` reads back to an equal Reference."""
+        return {"about": self.about, "scores": list(self.scores)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Reference:
+        """Raises ValueError naming what is wrong."""
+        if not isinstance(data, dict) or data.keys() != {"about", "scores"} or not isinstance(data["scores"], list):
+            raise ValueError("reference must be a JSON object of about and scores")
+        return cls(data["about"], tuple(data["scores"]))
