@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from dcnn_fast import Scorer, engine
+from dcnn_fast import Scorer, engine, load_model, save_model
 from dcnn_fast.cli.main import app
+from dcnn_fast.nets import Model
 from dcnn_fast.ops.head import BACKENDS
 from tests.cli.command import FIELDS, MAIN, environment, rows, run, score
 
@@ -309,10 +310,10 @@ def test_plan_prints_what_sharing_saves_and_draws_it(model, folder, tmp_path):
     assert "grid must be one of" in run("plan", folder / "a.png", "--grid", 3).stderr
 
 
-def test_the_shipped_models_caution_stands_first_on_the_sheet_and_last_on_standard_error(folder, model, tmp_path):
-    caution = Scorer().caution
-    assert caution and "blur" in caution
-    result = run("score", folder / "a.png", "--views", 1, "--html", tmp_path / "s.html")
+def test_a_models_caution_stands_first_on_the_sheet_and_last_on_standard_error(folder, model, tmp_path):
+    caution = "It rewards blur & noise."
+    save_model(Model(load_model(model).net, {"caution": caution}), tmp_path / "m.safetensors")
+    result = score(tmp_path / "m.safetensors", folder / "a.png", "--views", 1, "--html", tmp_path / "s.html")
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1] == caution
     assert result.stderr.count(caution) == 1

@@ -73,10 +73,11 @@ def test_any_other_content_is_refused_or_is_scores(format, content, ours):
     [
         ("a.png,nan,0.1,high,50,0,", "mean must be from 0 to 1, got nan"),
         ("a.png,0.5,-1,high,50,0,", "std must be from 0 to 1, got -1.0"),
-        ("a.png,0.5,0.1,high,50,0,,", "a row must have 7 fields"),
+        ("a.png,0.5,0.1,high,50,0,,100.5", "percentile must be from 0 to 100, got 100.5"),
+        ("a.png,0.5,0.1,high,50,0,,,", "a row must have 8 fields"),
         ("a.png,0.5,0.1,high,fifty,0,", "fifty"),
-        ("a.png,,,,50,0", "a row must have 7 fields"),
-        ("a.png,0.5,0.1,high,50", "a row must have 7 fields"),
+        ("a.png,,,,50,0", "a row must have 8 fields"),
+        ("a.png,0.5,0.1,high,50", "a row must have 8 fields"),
     ],
 )
 def test_a_row_that_is_no_score_is_named(row, reason):

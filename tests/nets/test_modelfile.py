@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from dcnn_fast.nets import ModelError, load_model, save_model
-from dcnn_fast.scoring import shipped_model
+from dcnn_fast.scoring import Scorer, shipped_model
 from tests import small
 
 
@@ -142,6 +144,14 @@ def test_mutated_files_load_or_are_refused(path, tmp_path_factory, changes, kept
         assert "mutated.safetensors" in str(error)
         return
     assert all(torch.isfinite(parameter).all() for parameter in model.net.parameters())
+
+
+def test_a_file_from_before_there_were_backbones_loads_and_scores_as_it_did():
+    """Written at 43f90e7, its digest and score too."""
+    model = load_model(Path(__file__).parent / "files" / "before-backbones.safetensors")
+    assert model.digest == "d6fbab8069ac4505808a209ec9a404f79c44cac665a933b5fc36d8d01a3b512e"
+    image = (np.arange(50 * 60 * 3).reshape(50, 60, 3) * 7919 % 256).astype(np.uint8)
+    assert Scorer(model, views=5).score(image).mean == pytest.approx(0.3255763468185716, abs=1e-6)
 
 
 def test_the_shipped_model_is_small_and_says_where_it_comes_from():

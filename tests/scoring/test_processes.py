@@ -613,12 +613,13 @@ def test_the_digest_is_of_what_decides_a_score(tmp_path):
     assert small.model().digest != small.model(labels=("low", "good")).digest
 
 
-def test_the_shipped_model_is_known_wherever_it_lies_and_says_that_it_rewards_blur(tmp_path):
-    copied = tmp_path / "mine.safetensors"
-    copied.write_bytes(shipped_model().read_bytes())
-    for scorer in (Scorer(), Scorer(copied), pickle.loads(pickle.dumps(Scorer()))):
-        assert "rewards blur" in scorer.caution
-    assert Scorer(small.model()).caution is None
+def test_what_a_model_says_of_its_scores_is_said_wherever_it_lies(tmp_path):
+    model = Model(small.model().net, {"caution": "It rewards blur."})
+    save_model(model, tmp_path / "m.safetensors")
+    for scorer in (Scorer(model), Scorer(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(Scorer(model)))):
+        assert scorer.caution == "It rewards blur."
+    for silent in ({}, {"caution": ""}, {"caution": 3}):
+        assert Scorer(Model(model.net, silent)).caution is None
 
 
 def test_another_thread_that_starts_torch_later_has_all_of_its_threads():

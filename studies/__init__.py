@@ -1,0 +1,1 @@
+"""Studies: what was trained and measured, each a package with one command."""
