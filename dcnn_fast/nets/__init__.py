@@ -9,6 +9,7 @@ from dcnn_fast.nets.errors import ModelError, WeightsError
 from dcnn_fast.nets.foreign import Regularised
 from dcnn_fast.nets.importing import import_torchvision_alexnet
 from dcnn_fast.nets.initial import freeze, load_columns, shaped_as
+from dcnn_fast.nets.kept import keeping_means
 from dcnn_fast.nets.modelfile import Model, is_model_file, load_model, network_with, save_model
 from dcnn_fast.nets.network import Input, MultiColumn, build
 from dcnn_fast.nets.reference import Reference
@@ -18,34 +19,9 @@ from dcnn_fast.nets.squeezenet import import_squeezenet
 from dcnn_fast.nets.weights import weights_of
 
 __all__ = [
-    "AnyColumn",
-    "BackboneColumn",
-    "Block",
-    "Column",
-    "ConvNetCheckpoint",
-    "Input",
-    "Model",
-    "ModelError",
-    "MultiColumn",
-    "Reference", "Regularised",
-    "WeightsError",
-    "build",
-    "for_another_task",
-    "freeze",
-    "import_column",
-    "import_convnet",
-    "import_lite",
-    "import_squeezenet",
-    "import_torchvision_alexnet",
-    "initialise",
-    "is_model_file",
-    "lite_column",
-    "load_columns",
-    "load_model",
-    "network_with",
-    "parameter_groups",
-    "save_model",
-    "second_task",
-    "shaped_as",
+    "AnyColumn", "BackboneColumn", "Block", "Column", "ConvNetCheckpoint", "Input", "Model", "ModelError", "MultiColumn",
+    "Reference", "Regularised", "WeightsError", "build", "for_another_task", "freeze", "import_column", "import_convnet",
+    "import_lite", "import_squeezenet", "import_torchvision_alexnet", "initialise", "is_model_file", "keeping_means",
+    "lite_column", "load_columns", "load_model", "network_with", "parameter_groups", "save_model", "second_task", "shaped_as",
     "weights_of",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from torch import Tensor
 from dcnn_fast import engine, spec
 from dcnn_fast.nets.column import AnyColumn, draw, fc_layers, require_windows
 from dcnn_fast.nets.errors import WeightsError
+from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.seen import Seen
 from dcnn_fast.ops import backbone
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, PreparedBackbone, Stem
@@ -24,7 +25,7 @@ from dcnn_fast.spec.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, STEM, Lite,
 BACKBONE = ".backbone"  # how the name of a column's buffer of layers ends, as `weights_of` has it
 
 
-class BackboneColumn(AnyColumn):
+class BackboneColumn(AnyColumn, Keeper):
     """A column of EfficientNet-Lite's layers, batch norms folded in.
 
     backbone: all their weights, a buffer of float32, one layer's after another's (`layers_of` names them). They are no
@@ -56,7 +57,10 @@ class BackboneColumn(AnyColumn):
 
         precision: of the layers' products; the column's own unless it is said.
         """
-        return self._ready(self.precision if precision is None else precision, windows.device).features(windows)
+        layers = self._ready(self.precision if precision is None else precision, windows.device)
+        if self.kept is None or windows.dtype != torch.uint8 or windows.device.type != "cpu":
+            return layers.features(windows)
+        return self.kept.of(layers, windows)
 
     @property
     def stem(self) -> Tensor:
@@ -79,7 +83,7 @@ class BackboneColumn(AnyColumn):
             draw(layer, generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": None}  # a copy prepares weights of its own
+        return {**self.__dict__, "_prepared": None, "kept": None}  # a copy prepares weights of its own
 
     def _ready(self, precision: Precision, device: torch.device) -> PreparedBackbone:
         """The layers as a backend reads them, made again where the weights, or what computes them, are no longer the same."""

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.nets import AnyColumn, Column, Input, Model, MultiColumn, save_model
+from dcnn_fast.nets import AnyColumn, Column, Input, Model, MultiColumn, keeping_means, save_model
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.distributed import World, joined
@@ -119,6 +119,7 @@ def train(
             require_folder(out, resume=resume)  # another run may have been here meanwhile
         world.wait()
         stack.enter_context(computed_in(net, settings.precision, where))
+        stack.enter_context(keeping_means(net))
         still = still_columns(net, settings)
         stack.enter_context(held_still(still))
         stack.enter_context(torch.random.fork_rng([where] if where.type == "cuda" else []))

@@ -241,3 +241,29 @@ def test_costs_are_those_of_the_operation():
     rows = [row for row in spec.column_costs(column) if not row.name.startswith("fc")]
     assert sum(row.parameters for row in rows) == nets.BackboneColumn(column).backbone.numel()
     assert sum(row.macs for row in rows) == params_of("lite0", side=224).macs
+
+
+def test_kept_means_are_the_same_bits_and_computed_once(monkeypatch):
+    net, windows = small_lite.model(LITE).net, _windows(count=5)
+    column, computed = net.columns[0], []
+    prepared = type(column._ready("ieee", windows.device))
+    features, expected = prepared.features, column.means(windows)
+    monkeypatch.setattr(prepared, "features", lambda self, x: computed.append(len(x)) or features(self, x))
+    with nets.keeping_means(net, 1):
+        assert torch.equal(column.means(windows[:3]), expected[:3])
+        assert torch.equal(
+            column.means(windows[[4, 1, 4, 3, 1]]), expected[[4, 1, 4, 3, 1]]
+        )  # some again, some twice, some new
+        assert torch.equal(column.means(windows.contiguous(memory_format=torch.channels_last)), expected)
+        assert computed == [3, 2]
+        column.means(windows.float())
+        assert computed.pop() == 5  # only bytes are kept
+        column.backbone.mul_(0.5)
+        assert not torch.equal(column.means(windows), expected)
+        assert computed.pop() == 5
+        assert copy.deepcopy(column).kept is None
+    assert column.kept is None
+    with nets.keeping_means(net, 0):  # no room
+        column.means(windows)
+        column.means(windows)
+    assert computed == [3, 2, 5, 5]
