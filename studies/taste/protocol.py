@@ -18,8 +18,8 @@ from studies.taste.features import CLEAN, Features, Rated
 from studies.taste.learning import Head, Lesson, Scale, learn, lesson_of, scores
 
 SEEDS, FOLDS, INNER_FOLDS, HEADS = (0, 1, 2), 5, 3, 3
-PRESSURES = (1.0, 2.0, 3.0)  # of the pairs: what the inner folds choose among
-MISSED = 0.5  # AUC that a bar missed by all photographs would cost in that choice
+PRESSURES = (1.0, 1.5, 2.0)  # of the pairs: what the inner folds choose among
+MISSED = 3.0  # how much AUC it counts in that choice that a share of photographs, on average over the faults, misses the bars
 
 
 @dataclass(frozen=True)
