@@ -19,8 +19,8 @@ RATE, DECAY, DROPOUT = 1e-3, 0.05, 0.5
 MARGIN, SOFTNESS = 0.1, 0.1  # of a pair's difference of scores; scores are in deviations of the ratings
 # How much a pair of each fault weighs: more for those that the layers see less of.
 WEIGHTS = {
-    "defocus": 0.5, "shake": 0.9, "noise": 0.5, "compression": 0.4, "over-exposure": 1.8, "under-exposure": 1.3, "tilt": 1.7,
-    "colour cast": 1.3, "clipped": 1.0, "enlarged": 0.4, "upside down": 2.7,
+    "defocus": 0.5, "shake": 0.9, "noise": 0.5, "compression": 0.4, "over-exposure": 2.4, "under-exposure": 1.3, "tilt": 1.7,
+    "colour cast": 1.3, "clipped": 1.0, "enlarged": 0.4, "upside down": 3.0,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from studies.taste.learning import Head, Lesson, Scale, learn, lesson_of, scores
 
 SEEDS, FOLDS, INNER_FOLDS, HEADS = (0, 1, 2), 5, 3, 3
 PRESSURES = (1.0, 1.5, 2.0)  # of the pairs: what the inner folds choose among
-MISSED = 3.0  # how much AUC it counts in that choice that a share of photographs, on average over the faults, misses the bars
+MISSED = 3.0  # AUC that it costs in that choice to miss the bars by 1, on average over the faults
 
 
 @dataclass(frozen=True)

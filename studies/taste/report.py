@@ -46,9 +46,10 @@ def figures(rated: Rated, found: Sequence[Fold]) -> dict[str, Any]:
     }
     for category in sorted(set(rated.categories)):
         rows = np.flatnonzero(rated.categories == category)
-        within = [each[rated.categories[each] == category] for each in draws]
+        within = (each[rated.categories[each] == category] for each in draws)
+        both = [each for each in within if 0 < high[each].sum() < len(each)]
         value: Statistic = lambda rows: float(np.mean([roc_auc_score(high[rows], p[rows]) for p in pooled]))  # noqa: E731
-        ratings[f"AUC within {category}"] = _interval(value, rows, [each for each in within if 0 < high[each].sum() < len(each)])
+        ratings[f"AUC within {category}"] = _interval(value, rows, both)
     return {
         "pictures": len(high), "themes": len(set(rated.themes)), "pressures": [fold.pressure for fold in found],
         "ratings": ratings, "reliability": reliability(pooled, high),

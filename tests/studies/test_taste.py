@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from studies.taste.features import CLEAN, MIRRORED, Features, Rated
 from studies.taste.protocol import Fold, Study, Taught
 from tests.lite_files import lite_state
 
+ROOT = Path(__file__).parents[2]
 ROWS = np.arange(24)
 
 
@@ -170,3 +172,15 @@ def test_the_model_file_gives_the_probabilities_that_were_taught(tmp_path, monke
     assert found == pytest.approx(expected, abs=2e-3) and np.ptp(expected) > 0.01
     assert model.reference.scores == pytest.approx(sorted(found)) and model.spec.long_side == features.LONG_SIDE
     assert model.spec.columns[0].stages == features.STAGES
+
+
+def test_the_documents_say_what_was_measured():
+    docs, found = ROOT / "docs", json.loads((ROOT / "docs" / "taste-study.json").read_text())
+    assert report.markdown(found) in (docs / "taste-study.md").read_text()
+    auc = found["ratings"]["AUC"]
+    low, high = auc["interval"]
+    card = (ROOT / "dcnn_fast" / "models" / "README.md").read_text()
+    assert f"| AUC | **{auc['value']:.3f}** ({low:.3f} to {high:.3f}) |" in card
+    for fault in FAULTS:
+        assert f"{fault.name} {100 * found['faults'][fault.name]['photos']['2']['lower']:.0f} %" in card.replace("\n", " ")
+    assert f"AUC of {auc['value']:.2f}" in (ROOT / "README.md").read_text()

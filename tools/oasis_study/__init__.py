@@ -1,1 +1,1 @@
-"""Real training on rated photographs, and the shipped model: `python -m tools.oasis_study --help`."""
+"""The paper's kinds of networks, small, trained on rated photographs: `python -m tools.oasis_study --help`."""

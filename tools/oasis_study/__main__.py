@@ -1,11 +1,10 @@
-"""Train on rated photographs and measure on themes that were not seen; then make the shipped model.
+"""Train the paper's kinds of networks, small, on rated photographs and measure on themes that were not seen.
 
     DCNN_FAST_DATA=... python -m tools.oasis_study run --seed 0 --seed 1 --out runs/oasis
     DCNN_FAST_DATA=... python -m tools.oasis_study report --out runs/oasis
-    DCNN_FAST_DATA=... python -m tools.oasis_study ship --out runs/oasis
 
 `run` keeps the held-out predictions of every seed and fold in files and does not repeat what is there. `report` writes
-results.json. `ship` trains on all photographs and writes default.safetensors.
+results.json. The shipped model is made by `studies.taste`.
 """
 
 from __future__ import annotations
@@ -59,13 +58,6 @@ def report(data: Data, out: Out) -> None:
     """Pool the held-out predictions and print how well each model does, and by how much they differ, in Markdown."""
     prepared = study.prepare(data, out)
     reports.write(reports.measured(prepared, out), out / "results.json")
-
-
-@app.command()
-def ship(data: Data, out: Out, seed: int = 0, threads: Annotated[int, typer.Option(min=1)] = 1) -> None:
-    """Train the regularised network on all photographs and write default.safetensors."""
-    torch.set_num_threads(threads)
-    study.ship(study.prepare(data, out), seed, out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,26 +113,6 @@ def held_out(prepared: Prepared, base: MultiColumn, train: np.ndarray, test: np.
     found["RDCNN"] = _scores(_regularised(prepared, base, attributes, lesson, seed), unseen)
     found |= _adapted(prepared, base, trained["DCNN"], lesson, unseen, found["DCNN"], seed)
     return found
-
-
-def ship(prepared: Prepared, seed: int, out: Path) -> None:
-    """The regularised network, trained on all rated pictures."""
-    everything = np.arange(len(prepared.rated))
-    base, accuracy = pretrained(prepared, seed, out)
-    lesson = learning.rating_lesson(prepared.source, prepared.ratings, everything)
-    attributes = learning.learn_attributes(prepared.features, lesson, epochs=ATTRIBUTE_EPOCHS, seed=seed)
-    net = _regularised(prepared, base, attributes, lesson, seed)
-    results = json.loads((out / "results.json").read_text())
-    provenance = {
-        "trained on": f"{len(prepared.unrated)} freely licensed photographs with and without faults; OASIS, "
-        f"{len(prepared.rated)} photographs with beauty ratings (Kurdi et al. 2017; Brielmann and Pelli 2019)",
-        "frozen column": "SqueezeNet v1.0 of ImageNet (Iandola et al. 2016), torchvision's weights (BSD)",
-        "held out": results["models"]["RDCNN"],
-        "fault accuracy": accuracy,
-        "recipe": {"seed": seed, "crops": CROPS, "epochs": EPOCHS, "fault epochs": FAULT_EPOCHS},
-        "high means": f"a mean beauty rating above {np.median(prepared.ratings):.3f} of 7, the median of OASIS",
-    }
-    save_model(Model(net, provenance), out / "default.safetensors", fc_storage="float16", block_storage="float16")
 
 
 def _learnt(columns: Sequence[nn.Module], lesson: Lesson, seed: int) -> MultiColumn:
