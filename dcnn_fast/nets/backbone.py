@@ -37,7 +37,7 @@ class BackboneColumn(AnyColumn, Keeper):
     def __init__(self, column: spec.BackboneColumn) -> None:
         super().__init__(column)
         self.spec: spec.BackboneColumn = column
-        self.register_buffer("backbone", torch.zeros(backbone_size(column.lite)))
+        self.register_buffer("backbone", torch.zeros(backbone_size(column.lite), dtype=torch.float32))
         self.fc = fc_layers(column)
         self.requires_grad_(not column.frozen)
         self._prepared: _Prepared | None = None
@@ -93,7 +93,7 @@ class BackboneColumn(AnyColumn, Keeper):
                 raise WeightsError(f"{self.spec.lite}'s layers have no weights yet: load them, as nets.load_columns does")
             seen = Seen.of(self.backbone)
             params = params_of(self.spec.lite, self.spec.stages, precision)
-            made = _Prepared(settings, seen, backbone.prepare(params, _weights(self.backbone, self.spec.lite), device))
+            made = _Prepared(settings, seen, backbone.prepare(params, _weights(self.backbone.float(), self.spec.lite), device))
             self._prepared = made
         return made.layers
 

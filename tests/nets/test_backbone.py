@@ -267,3 +267,14 @@ def test_kept_means_are_the_same_bits_and_computed_once(monkeypatch):
         column.means(windows)
         column.means(windows)
     assert computed == [3, 2, 5, 5]
+
+
+def test_a_module_in_double_precision_has_the_same_layers_and_finer_ones_above():
+    net, windows = small_lite.model(LITE).net, _windows()
+    expected = net(windows)
+    assert (net.double()(windows) - expected.double()).abs().max() < 1e-5
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert nets.BackboneColumn(LITE).backbone.dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from dcnn_fast.nets import ModelError, load_model, save_model
 from dcnn_fast.scoring import Scorer, shipped_model
+from dcnn_fast.spec import BackboneColumn
 from tests import small
 
 
@@ -156,10 +157,12 @@ def test_a_file_from_before_there_were_backbones_loads_and_scores_as_it_did():
 
 def test_the_shipped_model_is_small_and_says_where_it_comes_from():
     path = shipped_model()
-    assert path.stat().st_size <= 25 * 2**20
+    assert path.stat().st_size <= 30e6
     model = load_model(path)
-    assert [column.view for column in model.spec.columns] == ["local", "warp", "warp"]
-    assert [column.frozen for column in model.spec.columns] == [False, False, True]
-    assert model.spec.columns[2].plane == model.spec.columns[2].window  # one window, computed once
-    assert model.spec.labels == ("low", "high")
-    assert {"trained on", "held out", "recipe"} <= set(model.provenance)
+    (column,) = model.spec.columns
+    assert isinstance(column, BackboneColumn) and (column.lite, column.view) == ("lite2", "warp")
+    assert column.plane == column.window  # one window, computed once
+    assert model.spec.labels == ("low", "high") and model.spec.long_side == 500
+    assert {"trained on", "held out", "recipe"} <= set(model.provenance) and "caution" not in model.provenance
+    assert model.reference.about.startswith("240 ") and len(model.reference.scores) == 240
+    assert (path.parent / "LICENSE-EfficientNet-Lite").read_text().count("Apache License") > 1

@@ -27,7 +27,7 @@ class ReferencePrepared(PreparedBackbone):
     def features(self, x: Tensor) -> Tensor:
         """[N, channels, height, width] -> [N, features]."""
         if not len(x):
-            return torch.zeros(0, self.params.features)
+            return torch.zeros(0, self.params.features, dtype=torch.float32, device=x.device)
         return torch.stack([self._features_of(image[None]) for image in x])
 
     def _features_of(self, image: Tensor) -> Tensor:
@@ -44,10 +44,11 @@ class ReferencePrepared(PreparedBackbone):
 
     def _stem(self, image: Tensor) -> Tensor:
         stem, (_, channels, height, width) = self.params.stem, image.shape
-        mean = torch.tensor(stem.mean, dtype=torch.float32).reshape(1, -1, 1, 1)
+        mean = torch.tensor(stem.mean, dtype=torch.float32, device=image.device).reshape(1, -1, 1, 1)
         above, below = same_padding(height, stem.size, stem.stride)
         left, right = same_padding(width, stem.size, stem.stride)
-        padded = torch.zeros(1, channels, above + height + below, left + width + right)
+        rows, cols = above + height + below, left + width + right
+        padded = torch.zeros(1, channels, rows, cols, dtype=torch.float32, device=image.device)
         padded[:, :, above : above + height, left : left + width] = (image.float() - mean) * stem.scale
         patches = padded.unfold(2, stem.size, stem.stride).unfold(3, stem.size, stem.stride)  # [1, C, H', W', size, size]
         rows, cols = patches.shape[2:4]
