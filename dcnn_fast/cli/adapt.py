@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import sets
+from dcnn_fast.cli.console import fail
 from dcnn_fast.cli.train import PRECISION
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
 
 
+TUNE = (
+    "all; label, the label layer alone; or ratings: a linear layer on features that never change, beside the model's score, "
+    "fitted in closed form to tens or hundreds of ratings in seconds (epochs, batch and rates are of no account). Default: "
+    "ratings where the model has such features, as the shipped one has, and the set has ratings; else all."
+)
+
+
 def adapt(
-    model: Annotated[Path, typer.Argument(help="The model file to start from.")],
+    model: Annotated[Path, typer.Argument(help="The model file to start from; shipped: the one that comes with the package.")],
     data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
     category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None,
@@ -23,7 +31,7 @@ def adapt(
     batch: Annotated[int, typer.Option(help="Images of a mini-batch.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001,
     schedule: Annotated[str, typer.Option(help="const, linear, exp or dexp, e.g. linear[tgtFactor=100].")] = "const",
-    tune: Annotated[str, typer.Option(help="all, or label: the label layer alone.")] = "all",
+    tune: Annotated[str | None, typer.Option(help=TUNE)] = None,
     flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
     best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
@@ -41,24 +49,33 @@ def adapt(
     workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
 ) -> None:
-    """Adapt a model to one category of photographs, or to a set of one's own, in a few epochs.
+    """Adapt a model to one category of photographs, or to a set of one's own: to your own taste, with 25 ratings or more.
 
     What is taken off the pixels stays the model's. The folder --out, files and exit status are as those of `train`.
     """
-    from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.cli import personal_run, train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    def opened() -> DataSet:
+    def opened(quiet: bool = not train_run.first_process(), fold: int = fold, folds: int = folds) -> DataSet:
         return sets.open_set(
-            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
-            threshold=threshold, fold=fold, folds=folds, seed=split_seed,
+            data, kind, column=column, quiet=quiet, images=images, delta=delta, category=category, threshold=threshold,
+            fold=fold, folds=folds, seed=split_seed,
         )  # fmt: skip
 
+    model = personal_run.named(model)
+    if tune == "ratings" or (tune is None and not resume and personal_run.can_fit(model)):
+        # Its notes are of a threshold that is not this one, and of a split, which is not used.
+        found = opened(quiet=True, fold=0, folds=2)
+        why = personal_run.why_not_fitted(model, found)
+        if why is None:
+            raise typer.Exit(personal_run.run(model, found, out, (model, data)))
+        if tune == "ratings":
+            fail(f"--tune ratings: {why}")
     machine = train_run.Machine(device, workers, cache)
     raise typer.Exit(
         train_run.run(
             opened, lambda data: train_run.from_model(model, data), out, resume, machine,
             lambda: train_run.settings(
-                epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune, flip=flip,
+                epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune or "all", flip=flip,
                 mean="spec", precision=precision, best_by=best_by, seed=seed,
             ),
             (model, data),

@@ -16,6 +16,7 @@ import torch
 import typer
 
 from studies.taste import features, protocol, report, shipping
+from studies.taste import personal as persons
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -35,6 +36,12 @@ def measure(data: Data, out: Out, workers: Workers = 2) -> None:
 def ship(data: Data, out: Out, workers: Workers = 2) -> None:
     """Train on all photographs and write default.safetensors."""
     shipping.ship(_study(data, out, workers), data, out)
+
+
+@app.command()
+def personal(data: Data) -> None:
+    """Fit the shipped model to the ratings of four synthetic people; print how well it then ranks what they did not rate."""
+    persons.measure(features.rated(data), data)
 
 
 def _study(data: Path, out: Path, workers: int) -> protocol.Study:
