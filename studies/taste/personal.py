@@ -1,8 +1,8 @@
 """Your own taste: how well a few ratings fit the shipped model to four people who like different things.
 
 The people are synthetic: each rates OASIS's photographs by its mean beauty and by a preference of their own. What counts is the
-Spearman correlation with their ratings of photographs that they have not rated, before and after `dcnn-fast adapt`. The shipped model
-learnt from the mean beauty of these photographs, but not from any of the preferences.
+Spearman correlation with their ratings of photographs that they have not rated, before and after `dcnn-fast adapt`. The shipped
+model learnt from the mean beauty of these photographs, but not from any of the preferences.
 """
 
 from __future__ import annotations
