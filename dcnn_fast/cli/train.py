@@ -105,7 +105,7 @@ def train(
     except (ValueError, OSError) as error:
         fail(str(error))
     shape = train_run.Shape(
-        net, views, geometry, plane, window, stride, filters, fc, dropout, long_side, tuple(init or ()), seed, layers
+        net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed, layers, long_side
     )  # fmt: skip
     machine = train_run.Machine(device, workers, cache, tensorboard)
     raise typer.Exit(

@@ -39,10 +39,10 @@ class Shape:
     filters: float
     fc: str | None
     dropout: float | None
-    long_side: int | None
     init: tuple[str, ...]
     seed: int
     layers: spec.Reading | None = None  # of the layer files that `net` is one of
+    long_side: int | None = None
 
     def network(self, data: DataSet) -> MultiColumn:
         """The network for the data's labels and attributes: a model file's or that of layer files as it is, or a preset's in

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -145,7 +146,8 @@ class Stream:
                     self._queue.clear()
                     self._changed.notify_all()
                 for worker in workers:
-                    worker.join()
+                    with suppress(RuntimeError):  # a signal came while it was being started: it is not, or ends by itself
+                        worker.join()
 
     def _require_own_process(self) -> None:
         if os.getpid() != self._process:

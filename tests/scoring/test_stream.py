@@ -234,6 +234,30 @@ def test_an_interrupt_while_waiting_for_a_score_leaves_no_thread(monkeypatch):
     assert len(work.finished) == count
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_an_interrupt_while_a_thread_is_started_is_an_interrupt(monkeypatch, started):
+    """A signal between two steps of `Thread.start`, of the second thread: before there is one, or before it is known to run."""
+    work, start, calls = Work(), threading.Thread.start, []
+
+    def interrupted(thread):
+        calls.append(thread)
+        if len(calls) == 2:
+            if started:
+                start(thread)
+                thread._started.clear()
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    scores = work.stream(2, 3).scores({"name": str(i)} for i in range(10**9))
+    with pytest.raises(KeyboardInterrupt):
+        list(scores)
+    deadline = time.monotonic() + 30
+    while own_threads():  # the one that is not joined ends by itself
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_closing_early_leaves_what_was_not_begun():
     work = Work()
     scores = work.stream(2, 2).scores({"name": str(i)} for i in range(10**9))
