@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from dcnn_fast.scoring.score import Score
 
 _BYTES_OF_PLANES = 2**29  # pixels that are held at a time, by the size of the largest of late
 _BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
+_PATIENCE, _NAP = 1.0, 0.001  # seconds: for a thread whose start was interrupted to show, and between two looks
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,7 @@ class Stream:
                     self._queue.clear()
                     self._changed.notify_all()
                 for worker in workers:
-                    with suppress(RuntimeError):  # a signal came while it was being started: it is not, or ends by itself
-                        worker.join()
+                    _join(worker)
 
     def _require_own_process(self) -> None:
         if os.getpid() != self._process:
@@ -253,3 +253,18 @@ class Stream:
 def _begun(item: _Item) -> Begun:
     assert item.begun is not None
     return item.begun
+
+
+def _join(worker: threading.Thread) -> None:
+    """Wait for the thread's end. One that a signal interrupted the start of may be there in a moment, or never: a process that
+    ended before would take what it runs on away from it.
+    """
+    patience = time.monotonic() + _PATIENCE
+    while worker.ident is None and time.monotonic() < patience:
+        time.sleep(_NAP)
+    while worker.ident is not None:
+        try:
+            worker.join()
+            return
+        except RuntimeError:  # it runs, and is not known to yet
+            time.sleep(_NAP)
