@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dcnn_fast.cli import sets
-from dcnn_fast.cli.console import fail
 from dcnn_fast.cli.train import PRECISION
 
 if TYPE_CHECKING:
@@ -62,14 +62,12 @@ def adapt(
         )  # fmt: skip
 
     model = personal_run.named(model)
-    if tune == "ratings" or (tune is None and not resume and personal_run.can_fit(model)):
-        # Its notes are of a threshold that is not this one, and of a split, which is not used.
-        found = opened(quiet=True, fold=0, folds=2)
-        why = personal_run.why_not_fitted(model, found)
-        if why is None:
-            raise typer.Exit(personal_run.run(model, found, out, (model, data)))
-        if tune == "ratings":
-            fail(f"--tune ratings: {why}")
+    if tune == "ratings" or (tune is None and not resume):
+        # The set's notes are of a threshold that is not this one, and of a split, which is not used.
+        unsplit = partial(opened, quiet=True, fold=0, folds=2)
+        status = personal_run.run(model, unsplit, out, (model, data), asked=tune == "ratings")
+        if status is not None:
+            raise typer.Exit(status)
     machine = train_run.Machine(device, workers, cache)
     raise typer.Exit(
         train_run.run(

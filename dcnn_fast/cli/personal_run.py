@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from rich.progress import Progress
 
 from dcnn_fast.cli.console import fail, note, stderr, stdout
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, ModelError, load_model, save_model
 from dcnn_fast.printable import printable
@@ -28,44 +30,58 @@ def named(model: Path) -> Path:
     return shipped_model() if str(model) == "shipped" and not model.exists() else model
 
 
-def can_fit(model: Path) -> bool:
-    """Whether the file is a model that can be fitted to ratings in closed form; one process of several trains as ever."""
+def run(path: Path, opened: Callable[[], DataSet], out: Path, inputs: tuple[Path, ...], *, asked: bool) -> int | None:
+    """Fit the model file `path` to the ratings of the set that `opened` gives, and write it; returns the exit status.
+
+    asked: leave with status 2 where that cannot be done; otherwise None is returned, and nothing has been written.
+    """
+    with Stop() as stop:
+        try:
+            model = _model(path, asked)
+            if model is None:
+                return None
+            data = opened()
+            if not all(math.isfinite(example.rating) for example in _examples(data)):
+                if asked:
+                    raise ValueError("--tune ratings: the data set must have a rating of every photograph")
+                return None
+            require_folder(out)
+            require_outputs(out, inputs=inputs)
+            return _fitted(model, data, out)
+        except KeyboardInterrupt:
+            fail("interrupted: nothing was written", stop.status)
+        except (CheckpointError, ValueError, OSError) as error:
+            fail(str(error))
+
+
+def _model(path: Path, asked: bool) -> Model | None:
+    """The model, or None for one that is to be trained: who trains says what is wrong with its file."""
+    if not asked and ("RANK" in os.environ or not path.is_file()):  # one process of several trains as ever
+        return None
     try:
-        return "RANK" not in os.environ and model.is_file() and why_not(load_model(model)) is None
-    except (ModelError, OSError):
-        return False  # who trains says why
+        require_file(path)
+        model = load_model(path)
+    except ModelError:
+        if asked:
+            raise
+        return None
+    why = why_not(model)
+    if why and asked:
+        raise ValueError(f"--tune ratings: {path}: {why}")
+    return None if why else model
 
 
-def why_not_fitted(model: Path, data: DataSet) -> str | None:
-    """None where the model can be fitted to the ratings of the data, else one sentence that says why not."""
-    try:
-        require_file(model)
-        if why := why_not(load_model(model)):
-            return f"{model}: {why}"
-    except (ValueError, OSError) as error:
-        return str(error)
-    if not all(math.isfinite(example.rating) for example in _examples(data)):
-        return "the data set must have a rating of every photograph"
-    return None
-
-
-def run(model: Path, data: DataSet, out: Path, inputs: tuple[Path, ...]) -> int:
-    """Fit and write; returns the exit status."""
-    try:
-        require_folder(out)
-        require_outputs(out, inputs=inputs)
-        examples = _examples(data)
-        if data.missing:
-            note(f"{len(data.missing)} listed photographs are not there, {printable(data.missing[0])} first")
-        with Progress(console=stderr(), transient=True) as bar:
-            task = bar.add_task("reading", total=len(examples))
-            found = fit_ratings(load_model(model), examples, threads=os.cpu_count() or 1, advance=lambda: bar.advance(task))
-        folder = Folder(out, note)
-        with folder.locked():
-            for name in (BEST, LAST):
-                folder.put(name, lambda partial: save_model(found.model, partial, block_storage=_storage(found.model)))
-    except (CheckpointError, ValueError, OSError) as error:
-        fail(str(error))
+def _fitted(model: Model, data: DataSet, out: Path) -> int:
+    if data.missing:
+        note(f"{len(data.missing)} listed photographs are not there, {printable(data.missing[0])} first")
+    examples = _examples(data)
+    with Progress(console=stderr(), transient=True) as bar:
+        task = bar.add_task("reading", total=len(examples))
+        found = fit_ratings(model, examples, threads=os.cpu_count() or 1, advance=lambda: bar.advance(task))
+    folder = Folder(out, note)
+    with folder.locked():
+        for name in (BEST, LAST):
+            folder.put(name, lambda partial: save_model(found.model, partial, block_storage=_storage(found.model)))
     _report(found, out, folder)
     return 3 if folder.unwritten else 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from dcnn_fast.cli import personal_run
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import Example
 from dcnn_fast.nets import Model, Reference, load_model, save_model
@@ -179,3 +182,14 @@ def test_the_command_refuses_by_name_and_trains_where_it_was_told_to(folder, tmp
             "adapt", folder / "m.safetensors", folder / "rated.csv", "--out", tmp_path / tune, "--tune", tune, "--epochs", 1
         )
         assert result.exit_code == 0 and "epoch" in result.output, result.output
+
+
+def test_an_interrupt_ends_it_on_one_line_and_writes_nothing(folder, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(personal_run, "fit_ratings", interrupted)
+    result = _run("adapt", folder / "m.safetensors", folder / "rated.csv", "--out", tmp_path / "run")
+    assert result.exit_code == 143 and result.output == "error: interrupted: nothing was written\n"
+    assert not (tmp_path / "run").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
