@@ -74,8 +74,8 @@ def _model(path: Path, asked: bool) -> Model | None:
 def _fitted(model: Model, data: DataSet, out: Path) -> int:
     if data.missing:
         note(f"{len(data.missing)} listed photographs are not there, {printable(data.missing[0])} first")
-    examples = _examples(data)
-    with Progress(console=stderr(), transient=True) as bar:
+    examples, console = _examples(data), stderr()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("reading", total=len(examples))
         found = fit_ratings(model, examples, threads=os.cpu_count() or 1, advance=lambda: bar.advance(task))
     folder = Folder(out, note)
