@@ -83,10 +83,14 @@ def test_rows_hold_it(form):
         form.read(form.head + form.line(replace(score, percentile=101.0)))
 
 
-@pytest.mark.parametrize("varied", [True, False])
-def test_the_table_shows_it_and_a_spread_only_where_views_can_disagree(tmp_path, varied):
+WHOLE = replace(small_lite.LITE, plane=33)
+
+
+@pytest.mark.parametrize(("column", "varied"), [(small_lite.LITE, True), (small_lite.LOCAL, True), (WHOLE, False)])
+def test_the_table_shows_it_and_a_spread_only_where_views_can_disagree(tmp_path, column, varied):
     Image.fromarray(PHOTO).save(tmp_path / "p.png")
-    net = small_lite.model(small_lite.LITE if varied else replace(small_lite.LITE, plane=33)).net
+    assert small_lite.network(column).windows_differ == varied
+    net = small_lite.model(column).net
     save_model(Model(net, {}, REFERENCE), tmp_path / "m.safetensors")
     arguments = [
         "score",

@@ -113,6 +113,51 @@ def test_a_head_learns_the_ratings_and_that_faults_cost(study, monkeypatch):
     assert np.array_equal(learning.scores([again], clean), learning.scores([learning.learn(lesson, 3.0, seed=0)], clean))
 
 
+def test_nothing_that_is_judged_was_learnt_from(study, monkeypatch):
+    """Neither in the folds nor in the inner ones, which choose: no photograph, and of rated ones no theme."""
+    themes = dict(zip(study.rated.names, study.rated.themes, strict=True))
+    learnt, judged = [], []
+
+    def lesson(oasis, names, ratings, photos, unrated):
+        learnt.append((set(names), set(unrated)))
+
+    def lower(head, photos, names):
+        judged.append(set(names))
+        return [1.0] * len(FAULTS)
+
+    def scored(heads, values):
+        rows = [study.oasis.values.tolist().index(row) for row in values.tolist()]
+        judged.append({name for (name, _, _), row in study.oasis.rows.items() if row in rows})
+        return np.linspace(0, 1, len(values))
+
+    monkeypatch.setattr(protocol, "lesson_of", lesson)
+    monkeypatch.setattr(protocol, "learn", lambda *_: None)
+    monkeypatch.setattr(protocol, "_lower", lower)
+    monkeypatch.setattr(protocol, "scores", scored)
+    protocol._inner(study, ROWS, study.photos.names, 1.0, 0)
+    assert len(learnt) == protocol.INNER_FOLDS and len(judged) == 2 * protocol.INNER_FOLDS
+    for (names, unrated), rated, photos in zip(learnt, judged[::2], judged[1::2], strict=True):
+        assert rated and not {themes[name] for name in names} & {themes[name] for name in rated}
+        assert photos and unrated and not unrated & photos
+    assert set.union(*judged[1::2]) == set(study.photos.names)
+
+    taught, tested = [], []
+
+    def teach(of, rows, unrated, seed):
+        taught.append(({study.rated.names[row] for row in rows}, set(unrated)))
+        return Taught([], 1.0, 0.0, 1.0)
+
+    monkeypatch.setattr(protocol, "teach", teach)
+    monkeypatch.setattr(protocol, "_variants", lambda _, features, names: tested.append(set(names)))
+    monkeypatch.setattr(protocol, "_STUDY", [study])
+    for number in range(protocol.FOLDS):
+        protocol._fold(0, number)
+    for (names, unrated), rated, photos in zip(taught, tested[::2], tested[1::2], strict=True):
+        assert rated and not {themes[name] for name in names} & {themes[name] for name in rated}
+        assert photos and unrated and not unrated & photos
+    assert set.union(*tested[::2]) == set(study.rated.names) and set.union(*tested[1::2]) == set(study.photos.names)
+
+
 def _folds(rated, probabilities, fall):
     """Folds in which a fault takes off `fall` times its level."""
     found = []
