@@ -11,6 +11,7 @@ from torch import Tensor
 from dcnn_fast import spec
 from dcnn_fast.nets.backbone import BackboneColumn, flattened, params_of
 from dcnn_fast.nets.errors import ModelError
+from dcnn_fast.nets.importing import read_state
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
@@ -60,22 +61,11 @@ def import_lite(weights: str | Path | Mapping[str, Tensor], lite: Lite) -> Backb
     nothing but tensors is read: a file that asks for anything else is refused. Raises ModelError when the file cannot be read,
     a tensor is missing, has another shape or holds what is no number.
     """
-    state = weights if isinstance(weights, Mapping) else _read(Path(weights))
+    state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     shapes = [block for stage in lite_stages(lite) for block in stage]
     blocks = tuple(_block(state, f"_blocks.{number}", block) for number, block in enumerate(shapes))
     head, bias = _folded(state, "_conv_head", "_bn1", (HEAD, shapes[-1].filters, 1, 1))
     return BackboneWeights(_folded(state, "_conv_stem", "_bn0", (STEM, 3, 3, 3)), blocks, (head.flatten(1), bias))
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of something else makes torch's reader fail in any way
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: not a readable file of tensors: {why}") from None
-    if not isinstance(found, Mapping):
-        raise ModelError(f"{path}: holds a {type(found).__name__} and no tensors by name")
-    return found
 
 
 def _block(state: Mapping[str, Tensor], name: str, block: InvertedResidual) -> MbConvWeights:

@@ -58,7 +58,7 @@ class Scorer:
     its own.
 
     `model` holds the weights. On the cpu a scorer follows them: weights that were changed between scores count from the next
-    one on (which changes are noticed: `runtime.watch`); those that change while a picture is being scored are refused
+    one on (which changes are noticed: `nets.seen`); those that change while a picture is being scored are refused
     (WeightsError). On "cuda" they are laid out once; changed ones are refused.
 
     Raises ValueError naming the argument; ModelError for the model.

@@ -83,14 +83,14 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path, monkeypat
     torch.save({"_bn0.weight": _Hostile()}, hostile)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Hostile()))
     for name in ("hostile.pth", "plain.pth"):
-        with pytest.raises(ModelError, match="not a readable file of tensors"):
+        with pytest.raises(ModelError, match="not a readable state dict"):
             import_lite(tmp_path / name, "lite0")
     assert not mark.exists()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a readable"), (b"abc", "not a readable"), (None, "not a readable"), ([1, 2], "holds a list and no tensors")],
+    [(b"", "not a readable"), (b"abc", "not a readable"), (None, "not a readable"), ([1, 2], "must hold a state dict, got list")],
 )
 def test_a_file_of_something_else_is_refused(content, message, tmp_path):
     file = tmp_path / "weights.pth"
