@@ -90,7 +90,12 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a readable"), (b"abc", "not a readable"), (None, "not a readable"), ([1, 2], "must hold a state dict, got list")],
+    [
+        (b"", "not a readable"),
+        (b"abc", "not a readable"),
+        (None, "not a readable"),
+        ([1, 2], "must hold a state dict, got list"),
+    ],
 )
 def test_a_file_of_something_else_is_refused(content, message, tmp_path):
     file = tmp_path / "weights.pth"
