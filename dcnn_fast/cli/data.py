@@ -52,10 +52,16 @@ def check(
     raise typer.Exit(1 if bad else 0)
 
 
+_IMPORT_WORDS = (
+    "SOURCE is a folder with AVA.txt, PARA's folder, a folder with one for each label, a JSON file (image-quality-assessment) "
+    "or a CSV file (Neural-IMage-Assessment). FORMAT says which, where its look does not: ava, para, folders, idealo or nima. "
+    "OUT is the CSV file to write, - is standard output; without it, the format's name with .csv, in this folder."
+)
+
+
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A folder with AVA.txt, a folder for each label, a JSON or a CSV file.")],
-    out: Annotated[str, typer.Argument(help="The CSV file to write; - is standard output.")],
+    words: Annotated[list[str], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)],
     images: sets.Images = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
 ) -> None:
@@ -66,9 +72,12 @@ def import_(
     from dcnn_fast.cli.targets import Wanted, reason, reserve  # noqa: PLC0415
     from dcnn_fast.data import importing  # noqa: PLC0415
 
+    form, source, out = _import_words(words)
     try:
+        form = form or importing.format_of(source)
+        out = out or f"{form}.csv"
         with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=overwrite) as (target,):
-            head, rows = importing.convert(source, images)
+            head, rows = importing.convert(source, images, form)
             folder = Path.cwd() if target.file is None else target.file.parent
             content = importing.csv_text(folder, head, rows).encode("utf-8", "surrogateescape")
             try:
@@ -77,20 +86,36 @@ def import_(
                 fail(f"{out}: {reason(error)}", 3)
     except (ValueError, OSError) as error:
         fail(str(error))
-    (stderr() if target.is_standard_output else stdout()).print(f"{len(rows)} rows in {out}")
+    (stderr() if target.is_standard_output else stdout()).print(f"{len(rows)} rows in {printable(out)}")
+
+
+def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
+    """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE where the first can be no source or the second no file to write.
+
+    Exits with 2 for another number of words.
+    """
+    from dcnn_fast.data.importing import FORMATS  # noqa: PLC0415
+
+    if len(words) > 3:
+        fail(f"must have at most three words, FORMAT SOURCE OUT, got {len(words)}")
+    if len(words) == 3:
+        return words[0], Path(words[1]), words[2]
+    first, second = words[0], words[1] if len(words) == 2 else None
+    if second is not None and first in FORMATS and (not Path(first).exists() or Path(second).is_dir()):
+        return first, Path(second), None
+    return None, Path(first), second
 
 
 def _imported() -> Kind:
     from dcnn_fast.cli.targets import lines_of  # noqa: PLC0415
-    from dcnn_fast.data.tables import HISTOGRAM  # noqa: PLC0415
+    from dcnn_fast.data.importing import HEADS  # noqa: PLC0415
 
-    heads = (("path", "label", "split"), ("path", *HISTOGRAM, "split"), ("path", *HISTOGRAM))
-    return lines_of("an imported CSV file", *map(",".join, heads))
+    return lines_of("an imported CSV file", *map(",".join, HEADS))
 
 
 @app.command()
 def make(
-    kind: Annotated[str, typer.Argument(help="ava, iad, folders, csv, histograms, idealo or nima.")],
+    kind: Annotated[str, typer.Argument(help="ava, iad, folders, csv, histograms, idealo, nima or para.")],
     out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     images: Annotated[int, typer.Option(help="How many photographs.")] = 128,
     seed: Annotated[int, typer.Option(help="The same seed makes the same set.")] = 0,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,51 +15,103 @@ import numpy as np
 from dcnn_fast.data.ava import photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.names import LISTS
+from dcnn_fast.data.para import ATTRIBUTES, IMAGES, is_para, photograph_files, read_para
 from dcnn_fast.data.tables import HISTOGRAM, is_file
 
 Row = tuple[Any, ...]
+Converted = tuple[tuple[str, ...], list[Row]]
 
 
-def convert(source: Path, images: Path | None = None) -> tuple[tuple[str, ...], list[Row]]:
+HEADS = (
+    ("path", "label", "split"), ("path", *HISTOGRAM, "split"), ("path", *HISTOGRAM),
+    ("path", "rating", "split", "category", *ATTRIBUTES),
+)  # fmt: skip
+"""The heads of the files that come of it."""
+
+
+def format_of(source: Path) -> str:
+    """The format of `source`, one of `FORMATS`, by what it looks like.
+
+    Raises ValueError where it is not there, or no folder and no regular file.
+    """
+    _require_there("source", source)
+    if source.is_dir():
+        return "ava" if (source / "AVA.txt").is_file() else "para" if is_para(source) else "folders"
+    return "idealo" if source.suffix.lower() == ".json" else "nima"
+
+
+def convert(source: Path, images: Path | None = None, form: str | None = None) -> tuple[tuple[str, ...], list[Row]]:
     """The head and the rows of a CSV file with what `source` says.
 
-    source: a folder with AVA.txt; a JSON file of {"image_id", "label": ten numbers}, as image-quality-assessment has it; a CSV
-    file with an image id and ten rating columns, as Neural-IMage-Assessment has it; or a folder for each label. images: where
-    photographs named by their id are looked for, default the source's folder; one that is not there keeps `<id>.jpg`.
-    Paths are as they were found. Raises ValueError naming what is wrong, a source without any photograph, too.
+    form: one of `FORMATS`; None is what `source` looks like (`format_of`). "ava": a folder with AVA.txt. "para": a folder with
+    annotation/PARA-GiaaTest.csv (`read_para`). "folders": a folder for each label. "idealo": a JSON file of {"image_id",
+    "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file with an image id and ten rating columns, as
+    Neural-IMage-Assessment has it. images: where photographs named by their id or name are looked for, default the source's
+    folder; one that is not there keeps its name. Paths are as they were found. Raises ValueError naming what is wrong, a source
+    without any photograph, too.
     """
-    for name, path in (("source", source), ("images", images)):
-        if path is not None and not path.exists():
-            raise ValueError(f"{name} must be there, got {path}")
-    if not source.is_dir() and not source.is_file():
-        raise ValueError(f"{source}: not a regular file")  # a pipe that nobody writes to would be waited for
-    head, rows = _converted(source, images)
+    if form is not None and form not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {form!r}")
+    _require_there("source", source)
+    if images is not None:
+        _require_there("images", images)
+    form = form or format_of(source)
+    wanted = "file" if form in ("idealo", "nima") else "folder"
+    if source.is_dir() != (wanted == "folder"):
+        raise ValueError(f"source must be a {wanted} for the format {form}, got {source}")
+    head, rows = FORMATS[form](source, images)
     if not rows:
         raise ValueError(f"{source}: must list photographs, got none")
     return head, rows
 
 
-def _converted(source: Path, images: Path | None) -> tuple[tuple[str, ...], list[Row]]:
-    if source.is_dir() and not (source / "AVA.txt").is_file():
-        data = load_folders(source)
-        rows = [
-            (example.source, data.labels[example.label], part)
-            for part, examples in (("train", data.train), ("test", data.test))
-            for example in examples
-        ]
-        return ("path", "label", "split"), rows
-    folder = images or (source if source.is_dir() else source.parent)
-    files = photographs(folder)
-    if source.is_dir():
-        ratings = read_ratings(source / "AVA.txt")
-        test = set(read_list(source / LISTS / "generic_test.jpgl"))
-        rows = [
-            (_file(files, i), *votes, "test" if i in test else "train")
-            for i, votes in zip(ratings.ids.tolist(), ratings.votes.tolist(), strict=True)
-        ]
-        return ("path", *HISTOGRAM, "split"), rows
-    found = _json(source) if source.suffix.lower() == ".json" else _nima(source)
-    return ("path", *HISTOGRAM), [(_file(files, i), *votes) for i, votes in found]
+def _require_there(name: str, path: Path) -> None:
+    if not path.exists():
+        raise ValueError(f"{name} must be there, got {path}")
+    if not path.is_dir() and not path.is_file():
+        raise ValueError(f"{path}: not a regular file")  # a pipe that nobody writes to would be waited for
+
+
+def _folders(source: Path, _images: Path | None) -> Converted:
+    data = load_folders(source)
+    parts = (("train", data.train), ("test", data.test))
+    return HEADS[0], [(e.source, data.labels[e.label], part) for part, examples in parts for e in examples]
+
+
+def _ava(source: Path, images: Path | None) -> Converted:
+    ratings, files = read_ratings(source / "AVA.txt"), photographs(images or source)
+    test = set(read_list(source / LISTS / "generic_test.jpgl"))
+    return HEADS[1], [
+        (_file(files, i), *votes, "test" if i in test else "train")
+        for i, votes in zip(ratings.ids.tolist(), ratings.votes.tolist(), strict=True)
+    ]
+
+
+def _para(source: Path, images: Path | None) -> Converted:
+    files = photograph_files(images or source)
+    return HEADS[3], [
+        (
+            files.get(each.name, os.path.join(IMAGES, each.session, each.name)), each.rating, each.split, each.category,
+            *(each.attributes or [""] * len(ATTRIBUTES)),
+        )
+        for each in read_para(source)
+    ]  # fmt: skip
+
+
+def _idealo(source: Path, images: Path | None) -> Converted:
+    files = photographs(images or source.parent)
+    return HEADS[2], [(_file(files, i), *votes) for i, votes in _json(source)]
+
+
+def _neural_image_assessment(source: Path, images: Path | None) -> Converted:
+    files = photographs(images or source.parent)
+    return HEADS[2], [(_file(files, i), *votes) for i, votes in _nima(source)]
+
+
+FORMATS: Mapping[str, Callable[[Path, Path | None], Converted]] = {
+    "ava": _ava, "para": _para, "folders": _folders, "idealo": _idealo, "nima": _neural_image_assessment,
+}  # fmt: skip
+"""What reads each format."""
 
 
 def csv_text(folder: Path, head: Sequence[str], rows: Sequence[Row]) -> str:

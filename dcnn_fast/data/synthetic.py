@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast.data import para
 from dcnn_fast.data.drawing import picture
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.spec import STYLES
@@ -40,8 +41,8 @@ def make(
 
     kind: "ava" (AVA.txt, aesthetics_image_lists, style_image_lists, images; `load_set` kinds "ava" and "ava-style"), "iad"
     (iad.csv), "folders" (train and test with a folder for each of low and high), "csv" (ratings.csv: rating 1 to 7, group,
-    category), "histograms" (ratings.csv: r1 to r10, split, attribute), "idealo" (labels.json) or "nima" (labels.csv), the last
-    two for `data import`. A CSV's or JSON's path is returned, else `out`.
+    category), "histograms" (ratings.csv: r1 to r10, split, attribute), "idealo" (labels.json), "nima" (labels.csv) or "para"
+    (annotation, imgs), the last three for `data import`. A CSV's or JSON's path is returned, else `out`.
     images: listed pictures, 64 or more. seed: equal seeds give equal files. corrupt: so many files are cut short. missing: so
     many listed files are not written. crlf: text files end their lines as AVA's own do. sides: the pictures' shortest and
     longest side in pixels; each side of each picture is drawn. Raises ValueError for anything else, OSError naming the file
@@ -109,6 +110,7 @@ class _Writer:
     def table(self, name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
         """A CSV file."""
         path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         with _naming(path), open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator=self.newline)
             writer.writerow(head)
@@ -237,7 +239,24 @@ def _nima(writer: _Writer, count: int) -> Path:
     return writer.table("labels.csv", ("", "image_id", *(f"rating{i}" for i in range(1, 11))), rows)
 
 
+def _para(writer: _Writer, count: int) -> Path:
+    """A quarter is the test part, whose rows say more; the training part has a file of means alone, as copies of PARA do."""
+    means, test = [], []
+    for k, quality in enumerate(_qualities(writer.rng, count).tolist()):
+        session, name, rating = f"session{k // 16}", f"iaa_pub{k}_.jpg", round(1 + 4 * quality, 6)
+        writer.picture(f"{para.IMAGES}/{session}/{name}", quality, motif=k % 4)
+        means.append((k, name, rating))
+        if k % 4 == 0:
+            scores = np.clip(rating + writer.rng.uniform(-0.5, 0.5, len(para.ATTRIBUTES)), 1, 5).round(6)
+            test.append((name, session, CATEGORIES[k // 4 % 4], rating, *scores))
+    head = ("imageName", "sessionId", "semantic", "aestheticScore_mean", *para.ATTRIBUTES.values())
+    writer.table(f"{para.ANNOTATION}/{para.TEST}", head, test)
+    writer.table(f"{para.ANNOTATION}/{para.MEANS}", ("", "image_label", "aesthetic_score"), means)
+    return writer.folder
+
+
 _MAKERS: dict[str, Callable[[_Writer, int], Path]] = {
     "ava": _ava, "iad": _iad, "folders": _folders, "csv": _csv, "histograms": _histograms, "idealo": _idealo, "nima": _nima,
+    "para": _para,
 }  # fmt: skip
 KINDS = tuple(_MAKERS)

@@ -50,16 +50,16 @@ def test_avas_counts_are_compared_with_the_official_ones(tmp_path):
     assert check.Count("a share, %", 71.1, 71.1).ok and not check.Count("a share, %", 71.1, 71.3).ok
 
 
-@pytest.mark.parametrize(("kind", "name"), [("idealo", ""), ("nima", ""), ("ava", ""), ("folders", "")])
-def test_other_formats_become_tables_that_say_the_same(tmp_path, kind, name):
+@pytest.mark.parametrize("kind", ["idealo", "nima", "ava", "folders", "para"])
+def test_other_formats_become_tables_that_say_the_same(tmp_path, kind):
     source = synthetic.make(kind, tmp_path / "s", images=64, seed=4, sides=(8, 9))
     done = run("import", source, tmp_path / "t.csv")
     assert done.exit_code == 0, done.output
     with (tmp_path / "t.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 64
-    data = load_set(tmp_path / "t.csv", **({"threshold": 5.0} if kind != "folders" else {}))
-    assert len(data.train) + len(data.test) == 64
+    data = load_set(tmp_path / "t.csv", **({} if kind in ("folders", "para") else {"threshold": 5.0}))
+    assert not data.missing and len(data.train) + len(data.test) == 64
     if kind in ("ava", "folders"):
         theirs = load_set(source)
         assert {e.source: e.label for e in data.train} == {e.source: e.label for e in theirs.train}
@@ -122,6 +122,37 @@ def test_ava_without_its_style_lists_is_counted(tmp_path):
     assert found.exit_code == 1 and "255,529" in found.stdout and "style lists" in found.stdout
     counts = {count.what: count for count in check.ava_counts(root)}
     assert counts["style lists"].found == 0 and not counts["style lists"].ok and "style, training ids" not in counts
+
+
+def test_an_import_takes_a_format_a_source_and_a_file(tmp_path, monkeypatch):
+    """Any of the first and the last may be left out; a folder that is called as a format is a source."""
+    monkeypatch.chdir(tmp_path)
+    synthetic.make("para", tmp_path / "para", images=64, sides=(8, 9))
+    for words, written in (
+        (("import", "para"), "para.csv"),
+        (("import", "para", "a.csv"), "a.csv"),
+        (("import", "para", "para"), "para.csv"),
+        (("import", "para", "para", "b.csv"), "b.csv"),
+        (("import", "folders", "para/imgs"), "folders.csv"),
+    ):
+        done = run(*words)
+        assert done.exit_code == 0 and f"64 rows in {written}" in done.output, done.output
+        assert len((tmp_path / written).read_text().splitlines()) == 65
+        if written == "para.csv":
+            (tmp_path / written).unlink()
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert run("import", "para").exit_code == 0
+    for words, why in (
+        (("para",), "exists; --overwrite replaces it"),
+        (("coco", "para", "c.csv"), "format must be one of ava, para, folders, idealo, nima; got 'coco'"),
+        (("nima", "para", "c.csv"), "source must be a file for the format nima, got para"),
+        (("para", "a.csv", "c.csv"), "source must be a folder for the format para, got a.csv"),
+        (("para", "para/imgs", "c.csv"), "a copy of PARA must have this file"),
+        (("para", "para", "c.csv", "d.csv"), "must have at most three words, FORMAT SOURCE OUT, got 4"),
+    ):
+        found = run("import", *words)
+        assert found.exit_code == 2 and why in found.output.replace("\n", " "), found.output
+    assert not (tmp_path / "c.csv").exists()
 
 
 def test_an_import_goes_over_nothing_but_an_import_and_only_when_asked_to(tmp_path, capfd):

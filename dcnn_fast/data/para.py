@@ -1,0 +1,122 @@
+"""PARA (Yang et al. 2022): photographs with mean ratings 1 to 5, what they show and six attributes, as its files have them.
+
+A copy of PARA is a folder with annotation/PARA-GiaaTest.csv, annotation/PARA-GiaaTrain.csv and, below imgs, a folder for each
+session. Copies that lack the training part's file (it is large) have annotation/aggregation_1.csv, which names every photograph
+with its mean rating and nothing else. PARA may be used for research and learning only, and its terms bind what is made from it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcnn_fast.data.folders import SUFFIXES
+from dcnn_fast.data.spreadsheets import read_sheet
+
+ANNOTATION, IMAGES = "annotation", "imgs"
+TEST, TRAIN, MEANS = "PARA-GiaaTest.csv", "PARA-GiaaTrain.csv", "aggregation_1.csv"
+LOWEST, HIGHEST = 1.0, 5.0
+# The attributes by the names that an imported file has, and the columns of PARA's files that hold their means, 1 to 5.
+ATTRIBUTES = {
+    "quality": "qualityScore_mean", "composition": "compositionScore_mean", "color": "colorScore_mean",
+    "depth_of_field": "dofScore_mean", "light": "lightScore_mean", "content": "contentScore_mean",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph of PARA.
+
+    name: of its file. rating: the mean, 1 to 5. split: "train" or "test". category: what it shows, "" where it is not known.
+    session: the folder that it lies in, "" where it is not known. attributes: means 1 to 5 by the names of `ATTRIBUTES`, none
+    where they are not known.
+    """
+
+    name: str
+    rating: float
+    split: str
+    category: str = ""
+    session: str = ""
+    attributes: tuple[float, ...] = ()
+
+
+def is_para(folder: Path) -> bool:
+    """Whether `folder` is a copy of PARA."""
+    return (folder / ANNOTATION / TEST).is_file()
+
+
+def read_para(folder: Path) -> list[Photograph]:
+    """Every photograph that PARA's files name: the training part first, each part in its file's order.
+
+    Raises ValueError naming the file and what is wrong in it: a column that is not there, a rating outside 1 to 5, a name that
+    is none or is there twice, a test photograph that the training part has too. Source: Yang et al. 2022, section 3.
+    """
+    where = folder / ANNOTATION
+    if not (where / TEST).is_file():
+        raise ValueError(f"{where / TEST}: a copy of PARA must have this file")
+    test = list(_annotated(where / TEST, "test"))
+    held_out = {photograph.name for photograph in test}
+    if (where / TRAIN).is_file():
+        train = list(_annotated(where / TRAIN, "train"))
+        both = [photograph.name for photograph in train if photograph.name in held_out]
+        if both:
+            raise ValueError(f"{where / TRAIN}: must name no photograph of {TEST}, got {both[0]}")
+    elif (where / MEANS).is_file():
+        train = [photograph for photograph in _means(where / MEANS) if photograph.name not in held_out]
+    else:
+        raise ValueError(f"{where}: must have {TRAIN} or {MEANS} for the training part")
+    return [*train, *test]
+
+
+def photograph_files(folder: Path) -> dict[str, str]:
+    """The path of every photograph below imgs (or below `folder`, where there is no imgs) by its file's name; one walk."""
+    root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
+    found: dict[str, str] = {}
+    for at, folders, names in os.walk(root):
+        folders[:] = sorted(each for each in folders if not each.startswith((".", "@", "#")))  # thumbnails, what was deleted
+        for name in names:
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                found.setdefault(name, os.path.join(at, name))
+    return found
+
+
+def _annotated(path: Path, split: str) -> Iterator[Photograph]:
+    for number, row in _rows(path, ("imageName", "sessionId", "semantic", "aestheticScore_mean", *ATTRIBUTES.values())):
+        yield Photograph(
+            row["imageName"], _mean(path, number, row, "aestheticScore_mean"), split, row["semantic"], row["sessionId"],
+            tuple(_mean(path, number, row, column) for column in ATTRIBUTES.values()),
+        )  # fmt: skip
+
+
+def _means(path: Path) -> Iterator[Photograph]:
+    for number, row in _rows(path, ("image_label", "aesthetic_score")):
+        yield Photograph(row["image_label"], _mean(path, number, row, "aesthetic_score"), "train")
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The number and the fields of each row; the first of `columns` is the photograph's file."""
+    sheet = read_sheet(path, columns[:1])
+    absent = [column for column in columns if column not in sheet.head]
+    if absent:
+        raise ValueError(f"{path}: must have the columns {', '.join(columns)}; {', '.join(absent)} is not there")
+    seen: set[str] = set()
+    for number, fields in enumerate(sheet.rows, 2):
+        row = {column: (fields[column] or "").strip() for column in columns}
+        name = row[columns[0]]
+        if not name or name != os.path.basename(name) or name in seen:
+            raise ValueError(f"{path}: row {number} must name a photograph that no other row names, got {name!r}")
+        seen.add(name)
+        yield number, row
+
+
+def _mean(path: Path, number: int, row: dict[str, str], column: str) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not LOWEST <= value <= HIGHEST:
+        raise ValueError(f"{path}: row {number} must have a mean of 1 to 5 in column {column}, got {row[column]!r}")
+    return value
