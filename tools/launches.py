@@ -175,7 +175,7 @@ def _problems() -> Iterator[BlockParams]:
     seen = set()
     for net in _networks():
         for column in net.columns:
-            for params in problems_of(column):
+            for params in problems_of(column) if isinstance(column, spec.Column) else ():
                 if params not in seen:
                     seen.add(params)
                     yield params

@@ -69,8 +69,9 @@ class Shape:
         taken = sources(self.init)
         network = shaped_as(network, taken)
         for number, column in enumerate(columns):
-            if column.frozen and number not in taken:
-                raise ValueError(f"init must name a model file for column {number}, which is frozen, got none")
+            if number not in taken and (column.frozen or isinstance(column, spec.BackboneColumn)):
+                how = "which is frozen" if column.frozen else "whose layers are never trained"
+                raise ValueError(f"init must name a model file for column {number}, {how}, got none")
         return load_columns(build(network, seed=self.seed), taken)
 
     def _require_no_sizes(self, but: Collection[str] = ()) -> None:

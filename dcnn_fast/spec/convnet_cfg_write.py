@@ -39,21 +39,28 @@ def write_convnet_cfg(
         raise ConvNetError(f"dialect must be v1 or v2, got {dialect!r}")
     if network.attributes:
         raise ConvNetError("attributes: a second label layer is not written")
+    columns = _written(network)
     preprocessing_of(network)
     writer = _Writer(dialect, rules or {})
-    count = len(network.columns)
+    count = len(columns)
     for number in range(count):
         writer.section(f"data{number}", "data", {"dataIdx": number})
     writer.section("labels", "data", {"dataIdx": count})
-    tops = []
-    for number, column in enumerate(network.columns):
-        if not isinstance(column, Column):
-            raise ConvNetError(f"columns[{number}]: cuda-convnet has no layers like those of EfficientNet-Lite")
-        tops.append(writer.column(number, column))
+    tops = [writer.column(number, column) for number, column in enumerate(columns)]
     writer.weights("label", "label", "fc", {"inputs": ",".join(tops), "outputs": len(network.labels)}, inputs=count)
     writer.section("probs", "softmax", {"inputs": "label"})
     writer.section("logprob", "cost.logreg", {"inputs": "labels,probs"}, {"coeff": 1})
     return "\n".join(writer.layers), "\n".join(writer.params)
+
+
+def _written(network: Network) -> list[Column]:
+    """The network's columns, all of layers that cuda-convnet has."""
+    columns = []
+    for number, column in enumerate(network.columns):
+        if not isinstance(column, Column):
+            raise ConvNetError(f"columns[{number}]: cuda-convnet has no layers like those of EfficientNet-Lite")
+        columns.append(column)
+    return columns
 
 
 class _Writer:

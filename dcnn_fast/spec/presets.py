@@ -1,4 +1,4 @@
-"""The networks of the paper by name: Tables I and IV, DCNN, quad-column, RDCNN and the AlexNet columns.
+"""The networks of the paper by name: Tables I and IV, DCNN, quad-column, RDCNN and the AlexNet columns; and EfficientNet-Lite0.
 
 Strides, pads and norms that the paper leaves open are design.md's reading (facts.md 1.2); the rows of Tables I
 and IV whose tick marks the text lost are the reading of facts.md 1.5, one line each in `_ARCHITECTURES`.
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from dcnn_fast.spec.backbone import BackboneColumn
+from dcnn_fast.spec.efficientnet import Lite
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, Rounding, View
-from dcnn_fast.spec.network import Network
+from dcnn_fast.spec.network import AnyColumn, Network
 
 Geometry = Literal["convnet", "valid"]
 GEOMETRIES: tuple[Geometry, ...] = ("convnet", "valid")
@@ -127,9 +129,14 @@ def _multi(name: str, views: tuple[View, ...], geometry: Geometry) -> Network:
     return Network(name, tuple(table_column(1, view, geometry=geometry) for view in views))
 
 
-def _rdcnn(name: str, attributes: Column, geometry: Geometry) -> Network:
+def _rdcnn(name: str, attributes: AnyColumn, geometry: Geometry) -> Network:
     columns = (table_column(1, "local", geometry=geometry), table_column(1, "warp", geometry=geometry))
     return Network(name, (*columns, replace(attributes, frozen=True)))
+
+
+def _lite_column(lite: Lite) -> BackboneColumn:
+    """Means of the last layer and of three stages before it, below the paper's fc256 (III-E)."""
+    return BackboneColumn(lite, "warp", stages=(3, 4, 5), fc=_SEMANTIC_FC[-1:])
 
 
 def _alexnet(name: str, column: Column, geometry: Geometry) -> Network:
@@ -152,6 +159,11 @@ _PRESETS: dict[str, tuple[str, Callable[[Geometry], Network]]] = {
         "DCNN + frozen ImageNet column and fc256 (III-E)",
         lambda g: _rdcnn("rdcnn-semantic", alexnet_column("warp", fc=_SEMANTIC_FC), g),
     ),
+    "rdcnn-lite0": (
+        "DCNN + frozen EfficientNet-Lite0 column and fc256",
+        lambda g: _rdcnn("rdcnn-lite0", _lite_column("lite0"), g),
+    ),
+    "lite0": ("EfficientNet-Lite0 column, its layers as they are", lambda g: Network("lite0", (_lite_column("lite0"),))),
     "alexnet": ("IAD column, the 2012 network (III-F)", lambda g: _alexnet("alexnet", alexnet_column(), g)),
     "alexnet-dcnn": (
         "IAD double column (III-F)",
@@ -175,7 +187,7 @@ def preset(name: str, geometry: Geometry = "convnet") -> Network:
     """The preset called `name` (see `preset_names`; `scnn` is Arch 1) in `geometry` "convnet" or "valid".
 
     Names joined by + make one network of their columns, in that order, with the labels of the first: "scnn-arch1+scnn-arch3".
-    The AlexNet presets have one geometry of their own and ignore the choice. Raises ValueError for an unknown name.
+    The AlexNet and Lite0 columns have one geometry of their own and ignore the choice. Raises ValueError for an unknown name.
     """
     if "+" in name:
         networks = [preset(part.strip(), geometry) for part in name.split("+")]

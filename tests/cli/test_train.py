@@ -22,6 +22,7 @@ from dcnn_fast.cli.main import app
 from dcnn_fast.data import DataSet, load_set, synthetic
 from dcnn_fast.nets import Model, build, load_model
 from dcnn_fast.training import Settings, train
+from tests.lite_files import lite_state
 from tests.training import sets
 
 MACHINE = train_run.Machine("cpu")
@@ -87,6 +88,30 @@ def test_a_frozen_column_takes_the_shape_of_the_network_it_comes_from(tmp_path):
     assert net.spec.columns[2] == replace(theirs, frozen=True) and net.label.in_features == 8 + 8 + 6
     assert [column.plane for column in net.spec.columns] == [36, 36, 40]
     assert torch.equal(net.columns[2].fc[0].weight, source.columns[0].fc[0].weight)
+
+
+def test_efficientnet_lites_layers_come_from_a_file(tmp_path):
+    """They are never trained: a network of them alone learns above them, and RDCNN beside them."""
+    torch.save(lite_state("lite0"), tmp_path / "lite0.pth")
+    imagenet, tuned = tmp_path / "imagenet.safetensors", tmp_path / "tuned.safetensors"
+    converted = CliRunner().invoke(
+        app, ["convert", str(tmp_path / "lite0.pth"), str(imagenet), "--stages", "3,4,5", "--fc", "256"]
+    )
+    assert converted.exit_code == 0, converted.output
+    alone = shape(net="lite0", init=(f"0={imagenet}",)).network(labelled("a", "b"))
+    source = load_model(imagenet).net.columns[0]
+    assert torch.equal(alone.columns[0].backbone, source.backbone) and alone.label.in_features == 256
+    assert any(parameter.requires_grad for parameter in alone.columns[0].parameters())
+    save_model(Model(alone), tuned)
+    changes = {"net": "rdcnn-lite0", "plane": 72, "filters": 0.125, "fc": "16,8"}
+    beside = shape(**changes, init=(f"2={tuned}",)).network(labelled("a", "b"))
+    assert torch.equal(beside.columns[2].backbone, source.backbone) and beside.label.in_features == 8 + 8 + 256
+    assert torch.equal(beside.columns[2].fc[0].weight, alone.columns[0].fc[0].weight)
+    assert not any(parameter.requires_grad for parameter in beside.columns[2].parameters())
+    with pytest.raises(ValueError, match="init must name a model file for column 0, whose layers are never trained, got none"):
+        shape(net="lite0").network(labelled("a", "b"))
+    with pytest.raises(ValueError, match="init must name a model file for column 2, which is frozen, got none"):
+        shape(**changes).network(labelled("a", "b"))
 
 
 def test_presets_joined_make_columns_of_different_architectures():

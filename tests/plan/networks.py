@@ -67,5 +67,7 @@ def preset_columns():
     for name in spec.preset_names():
         for geometry in spec.GEOMETRIES:
             for column in spec.preset(name, geometry).columns:
+                if not isinstance(column, spec.Column):
+                    continue
                 found[str((column.blocks, column.rounding))] = column
     return list(found.values())

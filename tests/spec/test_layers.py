@@ -91,7 +91,7 @@ def test_the_style_network_halves_conv1_and_conv4_and_has_fourteen_labels():
 def test_multi_column_presets_see_the_papers_views_and_freeze_the_attribute_column():
     assert preset("dcnn").column_keys() == ("local:0", "warp:0")
     assert sorted(column.view for column in preset("quad").columns) == ["center", "local", "pad", "warp"]
-    for name, key in (("rdcnn-style", "local:1"), ("rdcnn-semantic", "warp:1")):
+    for name, key in (("rdcnn-style", "local:1"), ("rdcnn-semantic", "warp:1"), ("rdcnn-lite0", "warp:1")):
         network = preset(name)
         assert network.column_keys() == ("local:0", "warp:0", key)
         assert [column.frozen for column in network.columns] == [False, False, True]

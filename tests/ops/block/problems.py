@@ -42,6 +42,8 @@ def preset_problems(side: int = 40, dtype=torch.float32) -> list[BlockParams]:
     for name in spec.preset_names():
         for geometry in spec.GEOMETRIES:
             for column in spec.preset(name, geometry).columns:
+                if not isinstance(column, spec.Column):
+                    continue
                 channels = column.channels
                 for block in column.blocks:
                     extent = side if channels == column.channels else max(block.size + 6, 12)
