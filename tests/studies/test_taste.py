@@ -195,7 +195,7 @@ def test_calibration_error_is_of_ten_bins_of_equal_counts():
 def test_the_model_file_gives_the_probabilities_that_were_taught(tmp_path, monkeypatch):
     """With random weights in the frozen layers' place: the whole way from a photograph's file to P(high)."""
     torch.save(lite_state(features.LITE), tmp_path / "weights.pth")
-    monkeypatch.setattr(features, "weights_file", lambda: tmp_path / "weights.pth")
+    monkeypatch.setattr(features, "lite_weights", lambda _lite: tmp_path / "weights.pth")
     features.frozen_column.cache_clear()
     data = tmp_path / "data"
     (data / "photos").mkdir(parents=True)

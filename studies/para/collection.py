@@ -1,0 +1,132 @@
+"""PARA's photographs as the study takes them: the official split, without those that lie in both parts."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dcnn_fast.data.para import ATTRIBUTES, Photograph, photograph_files, read_para
+from dcnn_fast.data.reading import read
+from studies.processes import spread
+
+SAME = 0.998  # correlation of two photographs' thumbnails from which they are one photograph
+_THUMBNAIL, _PART = 16, 500
+FOLDS = 3  # of the photographs whose attributes and categories are known; no session is in two
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The photographs, each with its file; the training part first."""
+
+    photographs: tuple[Photograph, ...]
+    files: tuple[str, ...]
+    doubles: int  # training photographs that were left out, as the test part has them too
+
+    @cached_property
+    def ratings(self) -> np.ndarray:
+        """The mean ratings."""
+        return np.array([photograph.rating for photograph in self.photographs])
+
+    @cached_property
+    def train(self) -> np.ndarray:
+        """Where the training part is."""
+        return np.flatnonzero([photograph.split == "train" for photograph in self.photographs])
+
+    @cached_property
+    def test(self) -> np.ndarray:
+        """Where the official test part is."""
+        return np.flatnonzero([photograph.split == "test" for photograph in self.photographs])
+
+    @cached_property
+    def annotated(self) -> np.ndarray:
+        """Where the test photographs are: their categories and attributes are known in every copy."""
+        return np.array([row for row in self.test if self.photographs[row].category and self.photographs[row].attributes])
+
+    @cached_property
+    def threshold(self) -> float:
+        """The median rating of the training part: above it a photograph is high."""
+        return float(np.median(self.ratings[self.train]))
+
+    @cached_property
+    def sessions(self) -> np.ndarray:
+        """The session of each photograph, which the same people rated together."""
+        return np.array([photograph.session for photograph in self.photographs])
+
+    @cached_property
+    def categories(self) -> np.ndarray:
+        """What each photograph shows, "" where it is not known."""
+        return np.array([photograph.category for photograph in self.photographs])
+
+    def drawn(self, size: int, seed: int) -> np.ndarray:
+        """`size` training photographs of the seed's choice; a smaller choice is a part of a larger one."""
+        return np.sort(np.random.default_rng(seed).permutation(self.train)[:size])
+
+    def fold(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The annotated photographs to train on and those that are held out."""
+        names = sorted(set(self.sessions[self.annotated]))
+        order = np.random.default_rng(0).permutation(len(names))
+        held = {names[i] for i in order[number::FOLDS]}
+        out = np.array([self.sessions[row] in held for row in self.annotated])
+        return self.annotated[~out], self.annotated[out]
+
+    def strongest(self) -> dict[int, str]:
+        """The attribute by which each annotated photograph stands out: its mean, in deviations of all, is the greatest."""
+        values = np.array([self.photographs[row].attributes for row in self.annotated])
+        standard = (values - values.mean(axis=0)) / values.std(axis=0)
+        names = tuple(ATTRIBUTES)
+        return {int(row): names[best] for row, best in zip(self.annotated, standard.argmax(axis=1), strict=True)}
+
+    def table(self, path: Path, train: Sequence[int] | np.ndarray, test: Sequence[int] | np.ndarray) -> Path:
+        """Write the CSV file that the commands read, unless it is there."""
+        if path.exists():
+            return path
+        strongest = self.strongest()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("path", "rating", "split", "category", "attribute"))
+            for split, rows in (("train", train), ("test", test)):
+                for row in rows:
+                    photograph = self.photographs[row]
+                    writer.writerow(
+                        (self.files[row], photograph.rating, split, photograph.category, strongest.get(int(row), ""))
+                    )
+        partial.replace(path)
+        return path
+
+
+def read_collection(folder: Path, workers: int) -> Collection:
+    """PARA below `folder`, every photograph of it that is there. Raises ValueError as `read_para` does."""
+    files = photograph_files(folder)
+    photographs = [photograph for photograph in read_para(folder) if photograph.name in files]
+    paths = [str(Path(files[photograph.name]).absolute()) for photograph in photographs]
+    thumbnails = np.stack(spread(_thumbnail, paths, workers, _PART))
+    test = np.array([photograph.split == "test" for photograph in photographs])
+    twice = np.zeros(len(photographs), bool)
+    twice[~test] = doubled(thumbnails[~test], thumbnails[test])
+    kept = np.flatnonzero(~twice)
+    return Collection(tuple(photographs[i] for i in kept), tuple(paths[i] for i in kept), int(twice.sum()))
+
+
+def doubled(thumbnails: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of these is one of the others: [n, pixels] and [m, pixels] -> [n] bool."""
+    mine, theirs = _standard(thumbnails), _standard(others)
+    parts = [mine[start : start + _PART] @ theirs.T for start in range(0, len(mine), _PART)]
+    return np.concatenate([(part > SAME).any(axis=1) for part in parts]) if len(mine) else np.zeros(0, bool)
+
+
+def _standard(thumbnails: np.ndarray) -> np.ndarray:
+    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True)
+    return np.asarray(centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6))
+
+
+def _thumbnail(path: str) -> np.ndarray:
+    image = Image.fromarray(read(path).pixels).convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    return np.asarray(image, np.float32).ravel()

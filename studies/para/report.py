@@ -1,0 +1,213 @@
+"""What the predictions say: each network, the differences that the paper's claims are about, categories and attributes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from studies.para.collection import Collection
+from studies.para.recipe import Recipe
+from studies.para.running import Place
+from studies.para.steps import Step
+
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]  # of high, ratings, P(high)
+MEASURES: Mapping[str, Measure] = {
+    "AUC": lambda high, ratings, p: float(roc_auc_score(high, p)),
+    "Spearman": lambda high, ratings, p: float(spearmanr(p, ratings).statistic) if np.ptp(p) else 0.0,
+    "accuracy": lambda high, ratings, p: float(((p > 0.5) == high).mean()),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says of one network against another, with the networks as the groups call them."""
+
+    text: str
+    better: str
+    worse: str
+
+
+CLAIMS = (
+    Claim("two columns are better than one, local (III-B)", "DCNN", "SCNN local"),
+    Claim("two columns are better than one, warped (III-B)", "DCNN", "SCNN warp"),
+    Claim("trained together they are better than two averaged (III-B)", "DCNN", "AVG_SCNN"),
+    Claim("a frozen column helps (III-E)", "RDCNN", "DCNN"),
+    Claim("the trained columns help the frozen one", "RDCNN", "Lite0 column"),
+    Claim("the warped view is better than the local one (Table I)", "SCNN warp", "SCNN local"),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """P(high) of the collection's photographs by one seed of one group; NaN where it was not asked."""
+
+    group: str
+    seed: int
+    high: np.ndarray
+
+
+def collect(collection: Collection, recipe: Recipe, steps: Sequence[Step], place: Place) -> list[Found]:
+    """All that is there: steps, the average of two SCNNs, ridge, the shipped model, and the larger class."""
+    rows = {file: row for row, file in enumerate(collection.files)}
+    pooled: dict[tuple[str, int], np.ndarray] = {}
+
+    def add(name: str, group: str, seed: int) -> None:
+        path = place.predictions(name)
+        if path.exists():
+            values = pooled.setdefault((group, seed), np.full(len(rows), np.nan))
+            for key, high in _read(path):
+                values[rows[key]] = high
+
+    for step in steps:
+        add(step.name, step.group, step.seed)
+    for size in _sizes(collection, recipe):
+        for seed in range(recipe.seeds):
+            add(f"ridge-{size}-seed{seed}", f"Lite0 + ridge {size}", seed)
+            both = [pooled.get((f"{kind} {size}", seed)) for kind in ("SCNN local", "SCNN warp")]
+            if both[0] is not None and both[1] is not None:
+                pooled[f"AVG_SCNN {size}", seed] = (both[0] + both[1]) / 2
+    add("shipped", "shipped model", 0)
+    share = (collection.ratings[collection.train] > collection.threshold).mean()
+    constant = np.full(len(rows), np.nan)
+    constant[collection.test] = float(share > 0.5)
+    pooled["larger class", 0] = constant
+    return [Found(group, seed, values) for (group, seed), values in pooled.items()]
+
+
+def _sizes(collection: Collection, recipe: Recipe) -> list[int]:
+    return sorted({*(size for size in recipe.sizes if size < len(collection.train)), len(collection.train)})
+
+
+def _read(path: Path) -> list[tuple[str, float]]:
+    with path.open(newline="") as file:
+        return [(row["key"], float(row["p_high"])) for row in csv.DictReader(file) if row["p_high"]]
+
+
+def figures(collection: Collection, recipe: Recipe, found: Sequence[Found]) -> dict[str, Any]:
+    """Every figure of the report: means over the seeds that are there, intervals of 95 % over sessions."""
+    judge = _Judge(collection, found, recipe.draws)
+    whole = [group for group in judge.groups if judge.complete(group)]
+    differences: dict[str, Any] = {}
+    for size in _sizes(collection, recipe):
+        for claim in CLAIMS:
+            better, worse = f"{claim.better} {size}", f"{claim.worse} {size}"
+            if better in whole and worse in whole:
+                differences[f"{better} - {worse}"] = {"claim": claim.text, "size": size, **judge.difference(better, worse)}
+    if {"rating alone", "rating and attribute"} <= set(judge.groups):
+        name = "rating and attribute - rating alone"
+        claim_text = "learning attributes beside the rating helps (eq. 3)"
+        differences[name] = {"claim": claim_text, "size": 0, **judge.difference("rating and attribute", "rating alone")}
+    return {
+        "photographs": {"train": len(collection.train), "test": len(collection.test), "in both": collection.doubles},
+        "threshold": collection.threshold,
+        "models": {group: {"seeds": judge.seeds(group), **judge.measures(group)} for group in whole},
+        "differences": differences,
+        "categories": _categories(collection, judge),
+    }
+
+
+class _Judge:
+    """Measures of groups, with one set of draws for all of them."""
+
+    def __init__(self, collection: Collection, found: Sequence[Found], draws: int) -> None:
+        self._ratings = collection.ratings
+        self._high = collection.ratings > collection.threshold
+        self._test = collection.test
+        self.groups: dict[str, list[np.ndarray]] = {}
+        for each in found:
+            self.groups.setdefault(each.group, []).append(each.high)
+        names, rng = sorted(set(collection.sessions[collection.test])), np.random.default_rng(0)
+        members = {name: collection.test[collection.sessions[collection.test] == name] for name in names}
+        self._draws = [np.concatenate([members[name] for name in rng.choice(names, len(names))]) for _ in range(draws)]
+
+    def seeds(self, group: str) -> int:
+        return len(self.groups[group])
+
+    def complete(self, group: str) -> bool:
+        """Whether it says something of every test photograph."""
+        return all(bool(np.isfinite(values[self._test]).all()) for values in self.groups[group])
+
+    def value(self, group: str, measure: Measure, rows: np.ndarray) -> float:
+        """The mean over the seeds, on the rows that the group says something of."""
+        known = [rows[np.isfinite(values[rows])] for values in self.groups[group]]
+        return float(
+            np.mean([
+                measure(self._high[mine], self._ratings[mine], values[mine])
+                for mine, values in zip(known, self.groups[group], strict=True)
+            ])
+        )  # fmt: skip
+
+    def measures(self, group: str) -> dict[str, Any]:
+        return {
+            name: _interval(self.value(group, measure, self._test), [self.value(group, measure, draw) for draw in self._draws])
+            for name, measure in MEASURES.items()
+        }
+
+    def difference(self, better: str, worse: str) -> dict[str, Any]:
+        """Of the AUC."""
+        auc = MEASURES["AUC"]
+        found = [self.value(better, auc, rows) - self.value(worse, auc, rows) for rows in (self._test, *self._draws)]
+        return _interval(found[0], found[1:])
+
+
+def _interval(value: float, draws: Sequence[float]) -> dict[str, Any]:
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"value": round(value, 4), "interval": [round(float(low), 4), round(float(high), 4)]}
+
+
+def _categories(collection: Collection, judge: _Judge) -> dict[str, Any]:
+    """AUC within each category by the three ways to it (III-C)."""
+    generic = f"DCNN {len(collection.train)}"
+    found: dict[str, Any] = {}
+    if not {"cats", "adapt", generic} <= set(judge.groups):
+        return found
+    for category in sorted(set(collection.categories[collection.annotated])):
+        rows = collection.annotated[collection.categories[collection.annotated] == category]
+        if np.isfinite(judge.groups["adapt"][0][rows]).all() and np.isfinite(judge.groups["cats"][0][rows]).all():
+            ways = {"cats": "cats", "generic": generic, "adapt": "adapt"}
+            values = {way: judge.value(group, MEASURES["AUC"], rows) for way, group in ways.items()}
+            found[str(category)] = {"photographs": len(rows), **{way: round(value, 4) for way, value in values.items()}}
+    return found
+
+
+def verdict(difference: Mapping[str, Any]) -> str:
+    """Whether a claim holds here."""
+    low, high = difference["interval"]
+    return "holds" if low > 0 else "the opposite holds" if high < 0 else "not decided"
+
+
+def write(found: Mapping[str, Any], out: Path) -> None:
+    """Print the tables; write report.json and report.md."""
+    (out / "report.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = markdown(found)
+    (out / "report.md").write_text(text)
+    print(text)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The tables of the report."""
+    lines = ["| network and training photographs | seeds | AUC | Spearman | accuracy |", "|---|---|---|---|---|"]
+    for name, figure in found["models"].items():
+        lines.append(f"| {name} | {figure['seeds']} | {' | '.join(_said(figure[measure]) for measure in MEASURES)} |")
+    lines += ["", "| the paper's claim | training photographs | difference of AUC | |", "|---|---|---|---|"]
+    for each in found["differences"].values():
+        lines.append(f"| {each['claim']} | {each['size'] or '-'} | {_said(each)} | {verdict(each)} |")
+    if found["categories"]:
+        lines += ["", "| category | photographs | cats | generic | adapt |", "|---|---|---|---|---|"]
+        for name, row in found["categories"].items():
+            cells = " | ".join(f"{row[way]:.3f}" for way in ("cats", "generic", "adapt"))
+            lines.append(f"| {name} | {row['photographs']} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _said(figure: Mapping[str, Any]) -> str:
+    low, high = figure["interval"]
+    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"

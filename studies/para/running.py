@@ -1,0 +1,121 @@
+"""Run a step by the commands `train` or `adapt`, then `evaluate`; what is there already is not done again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcnn_fast.scoring import shipped_model
+from studies.para.collection import Collection
+from studies.para.recipe import Recipe
+from studies.para.steps import IMAGENET, Step
+
+PREDICTIONS, MODEL = "predictions.csv", "last.safetensors"  # the best epoch would be chosen on the test part
+_FEATURES = "3,4,5"  # stages of EfficientNet-Lite0 beside its last layer, as the preset lite0 has them
+_CACHE = 2048  # megabytes of decoded photographs
+
+
+class StepError(RuntimeError):
+    """A command that failed; the message has what it printed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the study's files lie. lite: EfficientNet-Lite0's weights, a file that `convert` reads."""
+
+    out: Path
+    lite: Path
+    workers: int
+
+    def folder(self, name: str) -> Path:
+        """A step's."""
+        return self.out / "steps" / name
+
+    def predictions(self, name: str) -> Path:
+        """The step's row for each held-out photograph."""
+        return self.folder(name) / PREDICTIONS
+
+    @property
+    def imagenet(self) -> Path:
+        """The converted weights."""
+        return self.out / f"{IMAGENET}.safetensors"
+
+
+def run_step(step: Step, collection: Collection, recipe: Recipe, place: Place) -> float | None:
+    """Train and evaluate; returns the seconds it took, None where it was done before. An interrupted training goes on.
+
+    Raises StepError where a command fails.
+    """
+    if place.predictions(step.name).exists():
+        return None
+    started = time.monotonic()
+    folder = place.folder(step.name)
+    table = collection.table(folder / "photographs.csv", step.train, step.test)
+    if not (folder / "run" / MODEL).exists() or _unfinished(folder / "run", step.epochs):
+        _command(*_training(step, recipe, place, table, folder / "run"), "--threshold", collection.threshold)
+    partial = folder / f"partial-{PREDICTIONS}"
+    _evaluate(folder / "run" / MODEL, table, collection, recipe, partial)
+    partial.replace(place.predictions(step.name))
+    return time.monotonic() - started
+
+
+def shipped(collection: Collection, recipe: Recipe, place: Place) -> None:
+    """The predictions of the model that comes with the package, which knows nothing of PARA."""
+    name = "shipped"
+    if place.predictions(name).exists():
+        return
+    table = collection.table(place.folder(name) / "photographs.csv", collection.train[:2], collection.test)
+    partial = place.folder(name) / f"partial-{PREDICTIONS}"
+    _evaluate(shipped_model(), table, collection, recipe, partial)
+    partial.replace(place.predictions(name))
+
+
+def convert(place: Place) -> None:
+    """ImageNet's weights as a model file with fc256 above them."""
+    if not place.imagenet.exists():
+        place.out.mkdir(parents=True, exist_ok=True)
+        _command("convert", place.lite, place.imagenet, "--stages", _FEATURES, "--fc", 256)
+
+
+def _training(step: Step, recipe: Recipe, place: Place, table: Path, out: Path) -> list[object]:
+    models = [place.imagenet if name == IMAGENET else place.folder(name) / "run" / MODEL for name, _ in step.starts]
+    shared = ["--out", out, "--epochs", step.epochs, "--batch", recipe.batch, "--rate", recipe.rate, "--flip"]
+    shared += ["--resume"] if (out / "checkpoint.safetensors").exists() else []
+    if step.net == "adapt":
+        return ["adapt", models[0], table, *shared, "--tune", "all"]
+    starts = [
+        word
+        for column, (model, (_, theirs)) in enumerate(zip(models, step.starts, strict=True))
+        for word in ("--init", f"{column}={model}:{theirs}")
+    ]
+    sizes = ["--plane", recipe.plane, "--window", recipe.window, "--filters", recipe.filters]
+    sizes += ["--fc", ",".join(map(str, recipe.fc))] if step.net in _OF_BLOCKS else []
+    return [
+        "train", table, "--net", step.net, *shared, "--bias-rate", 2 * recipe.rate, "--seed", step.seed, *sizes, *step.options,
+        *starts, "--evaluate-every", step.epochs, "--workers", place.workers, "--cache", _CACHE,
+    ]  # fmt: skip
+
+
+# Presets whose fully-connected layers Table I does not vary.
+_OF_BLOCKS = ("scnn-arch1", "dcnn", "rdcnn-lite0")
+
+
+def _unfinished(run: Path, epochs: int) -> bool:
+    """Whether the log of a run has fewer epochs than it is to have."""
+    log = run / "log.csv"
+    return not log.exists() or len(log.read_text().splitlines()) < epochs + 1
+
+
+def _evaluate(model: Path, table: Path, collection: Collection, recipe: Recipe, out: Path) -> None:
+    options = ("--threshold", collection.threshold, "--views", recipe.views, "--draws", 0)
+    _command("evaluate", model, table, *options, "--csv", out, "--overwrite")
+
+
+def _command(*words: object) -> None:
+    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", *map(str, words)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StepError(f"{' '.join(map(str, words))}\n{done.stdout}{done.stderr}")

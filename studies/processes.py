@@ -1,0 +1,27 @@
+"""Work on many photographs, spread over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def spread(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    chunk: int,
+    begin: Callable[..., object] = int,
+    *arguments: Any,
+) -> list[Result]:
+    """`function` of each item, in their order. begin: called with `arguments` once in each process; one worker is this one."""
+    if workers == 1:
+        begin(*arguments)
+        return [function(item) for item in items]
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin, arguments) as pool:
+        return list(pool.map(function, items, chunksize=chunk))
