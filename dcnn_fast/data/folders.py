@@ -23,14 +23,12 @@ UNREADABLE = frozenset((
     ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".drf", ".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef",
     ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".ptx", ".pxn", ".r3d", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2",
     ".srf", ".srw", ".x3f", ".3gp", ".avi", ".insp", ".insv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
-    ".mts", ".ogv", ".webm", ".wmv",
+    ".mts", ".ogv", ".webm", ".wmv", ".psd", ".tga", ".ico", ".icns", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".dds", ".sgi",
+    ".dib", ".dcx", ".qoi", ".xbm",
 ))  # fmt: skip
 """Pictures, raw files and films that cannot be read: what a user may miss in the result. Other files are no pictures."""
 
-WHEN_NAMED = frozenset((
-    ".psd", ".tga", ".ico", ".icns", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".dds", ".sgi", ".dib", ".dcx", ".mpo",
-    ".apng", ".qoi", ".xbm",
-))  # fmt: skip
+WHEN_NAMED = frozenset((".mpo", ".apng"))
 """Pictures that are read when they are named, and are rarely photographs."""
 
 _SYSTEM = (

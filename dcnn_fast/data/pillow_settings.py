@@ -16,6 +16,19 @@ from typing import Any
 
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
+FORMATS = frozenset(("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP"))
+"""What is read of a file, by Pillow's names: nothing else is even tried, within another file either. Pillow's other readers are
+rarely used, and one (EPS) runs Ghostscript on what the file says. HEIF is a plug-in's.
+"""
+
+_OPEN = Image.open  # as Pillow ships it
+
+
+def formats_read() -> tuple[str, ...]:
+    """Those of `FORMATS` that there is a reader for. Asked each time: a plug-in counts from when it was registered."""
+    return tuple(name for name in Image.ID if name in FORMATS)
+
+
 # What a program sets even less often; these are set for the time of a reading, for all threads.
 _PLAIN: tuple[tuple[Any, str, Any], ...] = (
     (PngImagePlugin, "MAX_TEXT_CHUNK", 2**20),
@@ -76,6 +89,23 @@ class _Truncated(int):
         return not _reader.depth
 
 
+class _Open:
+    """The program's Image.open; to threads that read here Pillow's own, which opens `FORMATS` alone.
+
+    A reader may open what lies in its file: without saying of which formats, Pillow would try all that it has.
+    """
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+
+    def __call__(self, fp: Any, mode: Any = "r", formats: Any = None) -> Any:
+        """As Image.open."""
+        if not _reader.depth:
+            return self.program(fp, mode, formats)
+        allowed = formats_read()
+        return _OPEN(fp, mode, allowed if formats is None else [name for name in formats if name.upper() in allowed])
+
+
 class _WhileReading:
     """In the place of a warning filter's pattern for a module's name: any module, in a thread that reads here."""
 
@@ -111,6 +141,8 @@ class _StandIns:
             truncated: Any = ImageFile.LOAD_TRUNCATED_IMAGES
             if type(truncated) is not _Truncated and truncated:
                 ImageFile.LOAD_TRUNCATED_IMAGES = _Truncated(truncated)  # type: ignore[assignment]
+            if not isinstance(Image.open, _Open):
+                Image.open = _Open(Image.open)
             if _IGNORED not in warnings.filters:
                 warnings.filters.insert(0, _IGNORED)  # type: ignore[attr-defined]
             for module, name, shipped in _PLAIN:
@@ -131,6 +163,8 @@ class _StandIns:
             truncated: Any = ImageFile.LOAD_TRUNCATED_IMAGES
             if type(truncated) is _Truncated:
                 ImageFile.LOAD_TRUNCATED_IMAGES = truncated.program
+            if isinstance(Image.open, _Open):
+                Image.open = Image.open.program
             if _IGNORED in warnings.filters:
                 warnings.filters.remove(_IGNORED)  # type: ignore[attr-defined]
             while self._before:
@@ -144,7 +178,9 @@ _stand_ins = _StandIns()
 
 @contextmanager
 def as_shipped() -> Iterator[None]:
-    """Inside, and in this thread only, Pillow reads as it does by default, but for its limit of pixels, which is none."""
+    """Inside, and in this thread only, Pillow reads as it does by default, but for its limit of pixels, which is none, and for
+    its formats, which are `FORMATS`.
+    """
     _stand_ins.enter()
     _reader.depth += 1
     try:

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dcnn_fast.data import color, libtiff
-from dcnn_fast.data.pillow_settings import as_shipped
+from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
@@ -34,7 +34,7 @@ _UPRIGHT = {
 
 _MOST_NOTES = 5  # of libtiff's messages on one file
 _FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
-_UNSAFE_FORMATS = {"EPS"}  # opening one runs Ghostscript
+_RUNS_A_PROGRAM = "EPS"  # whose pixels are what Ghostscript makes of the program that the file is
 
 
 Image.init()  # now: a fork during the first reading would leave the imports of Pillow's readers locked in the child
@@ -82,9 +82,11 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, in
     max_pixels: larger images are refused from their header, before decoding. background: what shows through transparent
     pixels, RGB 0-255.
 
-    EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and 16-bit images become
-    8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What the program has set
-    in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at once: they take turns.
+    Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP, and HEIF where a plug-in of Pillow's is registered;
+    nothing else is tried. EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and 16-bit
+    images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What the
+    program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at once:
+    they take turns.
     Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
     """
     require_background(background)
@@ -160,13 +162,8 @@ def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]
     if not file.read(1):
         raise ReadError("the file is empty")
     file.seek(0)
-    with Image.open(file, formats=_formats()) as image:
+    with Image.open(file, formats=formats_read()) as image:
         return _from_image(image, max_pixels, background)
-
-
-def _formats() -> tuple[str, ...]:
-    """Asked each time: a plug-in counts from when it was registered."""
-    return tuple(name for name in Image.ID if name not in _UNSAFE_FORMATS)
 
 
 class _Turns:
@@ -206,6 +203,8 @@ _turns = _Turns()
 
 
 def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+    if image.format == _RUNS_A_PROGRAM and getattr(image, "tile", None):
+        raise ReadError("EPS is a program, not a picture: it is not run; load the image before it is scored")
     _require_size(image.width, image.height, max_pixels)
     notes: list[str] = []
     if getattr(image, "is_animated", False) and image.tell() == 0:

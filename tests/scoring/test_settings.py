@@ -312,25 +312,29 @@ def test_what_libtiff_says_is_a_note_and_not_printed(capfd):
     assert "Fax4Decode" in capfd.readouterr().err
 
 
-def test_a_plug_in_that_is_registered_after_the_first_reading_counts():
+def test_a_plug_in_that_is_registered_after_the_first_reading_counts(monkeypatch):
+    """HEIF's, whatever registers it; what it opens inside is of the formats that are read as well."""
     read(encode(Image.fromarray(PHOTOS[0]), "PNG"))
-    data = b"QQQQ" + encode(Image.fromarray(PHOTOS[0]), "BMP")
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    if "HEIF" in Image.ID:
+        Image.ID.remove("HEIF")
+    data, other = (b"QQQQ" + encode(Image.fromarray(PHOTOS[0]), kind) for kind in ("BMP", "PPM"))
     assert what_is_read(data) == "not an image of a known format"
 
-    class Quartz(ImageFile.ImageFile):
-        format = "QUARTZ"
+    class Heif(ImageFile.ImageFile):
+        format = "HEIF"
 
         def _open(self):
             with Image.open(io.BytesIO(self.fp.read()[4:])) as inside:
                 inside.load()
             self._mode, self._size, self.im, self.tile = inside.mode, inside.size, inside.im, []
 
-    Image.register_open("QUARTZ", Quartz, lambda prefix: prefix.startswith(b"QQQQ"))
-    try:
-        assert what_is_read(data)[0] == PHOTOS[0].tobytes()
-    finally:
-        Image.ID.remove("QUARTZ")
-        del Image.OPEN["QUARTZ"]
+    for name in ("HEIF", "QUARTZ"):
+        Image.register_open(name, Heif, lambda prefix: prefix.startswith(b"QQQQ"))
+        assert (what_is_read(data)[0] == PHOTOS[0].tobytes()) and isinstance(what_is_read(other), str)
+    Image.ID.remove("HEIF")  # another plug-in's format is not tried
+    assert what_is_read(data) == "not an image of a known format"
 
 
 def test_nothing_else_of_the_process_moves():
