@@ -83,10 +83,10 @@ def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, in
     pixels, RGB 0-255.
 
     Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP, and HEIF where a plug-in of Pillow's is registered;
-    nothing else is tried. EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and 16-bit
-    images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What the
-    program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at once:
-    they take turns.
+    nothing else is tried. EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and
+    16-bit images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What
+    the program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at
+    once: they take turns.
     Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
     """
     require_background(background)
