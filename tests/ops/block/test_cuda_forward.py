@@ -334,6 +334,26 @@ def test_whole_images_through_the_public_function():
     assert _error(result, _expected(x, weight, None, params)) <= params.tolerance()
 
 
+@pytest.mark.parametrize("run", [_STAGED, _simply], ids=["staged", "simple"])
+def test_torchs_defaults_change_nothing(run):
+    """The numbers that go with the operands are float32 and on the operands' device, whatever a new tensor would be."""
+    params = _typed(problem(1, 3, 23, 22, 8, 5, stride=2, pool=POOL, norm=CROSS, padding=1), torch.float16, source=torch.uint8)
+    _, weight, bias = operands(replace(params, dtype=torch.float16))
+    plane = torch.randint(0, 256, (1, 3, 23, 22), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+    def results():
+        return [_run([plane], _whole(params), weight, each, params, (120.5, 99.0, 80.25), 1 / 64, run) for each in (bias, None)]
+
+    expected = results()
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            found = results()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert all(torch.equal(mine[0], theirs[0]) for mine, theirs in zip(found, expected, strict=True))
+
+
 HALF = _typed(problem(1, 16, 9, 8, 16, 3, pool=POOL), torch.float16)
 
 

@@ -106,9 +106,9 @@ def prepared(params: BlockParams, operands: Operands, *, config: CudaConfig | No
     config = config or config_of(params)
     assert config is not None, "can_run refuses what has no tile"
     weight, bias, mean, scale = operands.weight, operands.bias, operands.mean, operands.scale
-    means = torch.zeros(-(-params.channels // config.pixel) * config.pixel)
-    means[: len(mean)] = torch.tensor(list(mean))
-    added = torch.zeros(-(-params.filters // config.part) * config.part, device=weight.device)
+    means = torch.zeros(-(-params.channels // config.pixel) * config.pixel, dtype=torch.float32, device="cpu")
+    means[: len(mean)] = _numbers(mean)
+    added = torch.zeros(-(-params.filters // config.part) * config.part, dtype=torch.float32, device=weight.device)
     if bias is not None:
         added[: params.filters] = bias.float()
     subtract = bool(mean) or scale != 1.0
@@ -139,6 +139,11 @@ def _launch_of(
     return Launch(KERNEL, grid, args, constants, config.warps, reads=reads, writes=writes, shared=config.shared)
 
 
+def _numbers(values: Sequence[float]) -> Tensor:
+    """As the kernels take them, whatever torch's defaults are."""
+    return torch.tensor(list(values), dtype=torch.float32, device="cpu")
+
+
 def _parts(laid: CudaPrepared) -> int:
     """Thread blocks that share out a strip's filters."""
     return -(-laid.params.filters // laid.config.part)
@@ -160,11 +165,12 @@ def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
         for row in range(pieces[piece]["rows"])
         for col in range(pieces[piece]["cols"])
     ]
-    added = torch.zeros(params.filters, device=device) if operands.bias is None else operands.bias.float()
+    none = torch.zeros(params.filters, dtype=torch.float32, device=device)
+    added = none if operands.bias is None else operands.bias.float()
     tables = {"results": matrix(np.array(places, RESULT)), **tables_of(regions, sources, outputs)}
     args: dict[str, Any] = {
         **placed(tables, device), "weight": weight.contiguous(), "bias": added,
-        "mean": copied(torch.tensor(list(operands.mean) or [0.0] * params.channels), device),
+        "mean": copied(_numbers(operands.mean or [0.0] * params.channels), device),
         "scale": float(operands.scale),
         **norm_numbers(params.options.norm),
     }  # fmt: skip

@@ -228,7 +228,7 @@ def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
     if not isinstance(norm, CrossMapNorm) or config.filters * config.joined > _BANDED:
         return None
     filters = params.filters // params.options.groups
-    place = torch.arange(config.filters * config.joined)
+    place = torch.arange(config.filters * config.joined, device="cpu")
     filter = place // config.filters * filters + place % config.filters
     ahead = filter[:, None] - filter[None, :] + norm.size // 2
     exists = (place % config.filters < filters)[:, None]
