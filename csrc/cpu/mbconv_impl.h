@@ -2,8 +2,8 @@
 //
 // A strip of rows at a time: panel after panel of the expanded maps is made and filtered, so that the wide maps exist for a panel and
 // a strip; the filtered ones, [pixels, expanded], are projected together. Where the map takes several strips, the rows that two of
-// them read stay in a ring. Every sum has one accumulator that takes its products in order (channels; taps row by row), so a result's
-// bits do not depend on strips, tiles or threads.
+// them read stay in a ring. Every sum takes its products in the same order (channels as pixels_impl.h or amx_pixels_impl.h has
+// them; taps row by row, in one accumulator), so a result's bits do not depend on strips, tiles or threads.
 // Memory: a ring of (rows - 1) * stride + size padded rows of expanded maps, and a strip of filtered ones. Limit: multiply-adds.
 
 #pragma once
@@ -12,6 +12,9 @@
 
 #include "mbconv_kernel.h"
 #include "pixels_impl.h"
+#ifdef DCNN_TILES
+#include "amx_pixels_impl.h"
+#endif
 
 namespace dcnn {
 namespace {
@@ -91,12 +94,19 @@ struct Strips {
   int64_t floats;
 };
 
-inline Strips strips_of(const MbConvProblem& p, int64_t rows) {
+// Values between the pixels of filtered maps.
+template <typename Products>
+int64_t filtered_step(const MbConvShape& s) {
+  return round_up(round_up(s.expanded, Vec::width), Products::kDepth);
+}
+
+template <typename Products>
+Strips strips_of(const MbConvProblem& p, int64_t rows) {
   const MbConvShape& s = p.shape;
   const Panels panels(s.expanded, Vec::width);
   Strips found{};
   found.cols = (p.out_width - 1) * s.stride + s.size;
-  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // floats of a row
+  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // values of a row
   const auto slots = [&](int64_t count) { return (count - 1) * s.stride + s.size; };
   const auto fits = [&](int64_t count, int64_t kept, int64_t most) {
     return kept * slots(count) * found.cols * kPitch + count * filtered <= most;
@@ -114,8 +124,9 @@ inline Strips strips_of(const MbConvProblem& p, int64_t rows) {
   const int64_t pixels = found.slots * p.width;
   found.ring = 0;
   found.filtered = lines(found.kept * found.slots * found.cols * kPitch);
-  found.input = found.filtered + lines(found.rows * filtered);
-  found.places = found.input + (s.bf16 && s.expands ? lines(pixels * round_up(s.channels, 2)) : 0);
+  found.input = found.filtered + room_floats<Products>(found.rows * p.out_width, filtered_step<Products>(s));
+  const int64_t step = round_up(s.channels, Products::kDepth);
+  found.places = found.input + (s.bf16 && s.expands ? room_floats<Products>(pixels, step) : 0);
   found.pointers = found.places + lines(kPlace * pixels);
   found.floats = found.pointers + lines(kPlace * s.size);
   return found;
@@ -163,7 +174,7 @@ struct Strip {
   const Panels panels;
   float* scratch;
 
-  int64_t wide() const { return panels.vectors * Vec::width; }
+  int64_t wide() const { return filtered_step<Products>(p.shape); }
   int64_t row_floats() const { return strips.cols * kPitch; }
   int64_t slot(int64_t row) const { return (row + p.top) % strips.slots; }
   Element* filtered() const { return reinterpret_cast<Element*>(scratch + strips.filtered); }
@@ -202,14 +213,13 @@ struct Strip {
     const MbConvShape& s = p.shape;
     const int64_t bottom = (end - 1) * s.stride - p.top + s.size, below = next > p.height ? next : p.height;
     const NewPixels<Products> found = pixels(x, next > 0 ? next : 0, bottom < p.height ? bottom : p.height);
-    const int64_t depth = (s.channels + Products::kDepth - 1) / Products::kDepth;
     const float* weight = p.weights.expand;
     for (int64_t number = 0; number < panels.count; ++number) {
       float* const maps = scratch + (strips.kept > 1 ? number * strips.slots * row_floats() : 0);
       for (int64_t row = below; row < bottom; ++row) {
         memset(maps + slot(row) * row_floats(), 0, static_cast<size_t>(row_floats()) * sizeof(float));
       }
-      const float* const following = weight + depth * panels.width(number) * Vec::width;
+      const float* const following = weight + weight_floats<Products>(s.channels) * panels.width(number) * Vec::width;
       make_panel(p, found, panels, number, weight, number + 1 < panels.count ? following : p.weights.project, maps);
       weight = following;
       filter(number, y, end, maps);
@@ -219,9 +229,10 @@ struct Strip {
   // Results [y, end) of the block.
   void project(const float* x, int64_t y, int64_t end, float* out) const {
     const MbConvShape& s = p.shape;
-    const int64_t pixels = (end - y) * p.out_width, terms = (s.expanded + Products::kDepth - 1) / Products::kDepth;
-    if (terms * Products::kDepth > s.expanded) {  // half a pair
-      for (int64_t i = 0; i < pixels; ++i) filtered()[i * wide() + s.expanded] = Element{};
+    const int64_t pixels = (end - y) * p.out_width, rest = round_up(s.expanded, Products::kDepth) - s.expanded;
+    // What fills up the last step: an infinity of the input makes NaN in lanes past the maps, which weights of zero keep.
+    for (int64_t i = 0; rest > 0 && i < pixels; ++i) {
+      memset(filtered() + i * wide() + s.expanded, 0, static_cast<size_t>(rest) * sizeof(Element));
     }
     const Panels outputs(s.filters, Vec::width);
     const float* weight = p.weights.project;
@@ -230,7 +241,7 @@ struct Strip {
       const int64_t left = s.filters - first - (vectors - 1) * Vec::width, at = y * p.out_width * s.filters + first;
       const Finish finish{p.weights.project_bias + first, out + at, nullptr, s.filters, s.residual ? x + at : nullptr, false, vectors,
                           left < Vec::width ? left : Vec::width};
-      const float* const following = weight + terms * vectors * Vec::width;
+      const float* const following = weight + weight_floats<Products>(s.expanded) * vectors * Vec::width;
       const bool another = number + 1 < outputs.count, last = end == p.out_height && p.next != nullptr;
       const float* const next = another ? following : last ? p.next : p.weights.project;
       panel<Products>(vectors, filtered(), wide(), pixels, s.expanded, weight, next, finish);
@@ -241,8 +252,9 @@ struct Strip {
 
 template <typename Products>
 void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t first, int64_t last, float* scratch) {
-  const Strips strips = strips_of(p, last - first);
+  const Strips strips = strips_of<Products>(p, last - first);
   const Strip<Products> strip{p, strips, Panels(p.shape.expanded, Vec::width), scratch};
+  [[maybe_unused]] const InUse<Products> in_use;
   // What pads the maps stays zero.
   memset(scratch, 0, static_cast<size_t>(strips.kept * strips.slots * strip.row_floats()) * sizeof(float));
   int64_t next = first * p.shape.stride - p.top;  // the first row that no strip has read
@@ -254,29 +266,47 @@ void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t firs
   }
 }
 
-#ifdef DCNN_BF16_PAIRS
-constexpr bool kMbConvPairs = true;
-#else
-constexpr bool kMbConvPairs = false;
-typedef Single Pairs;  // of rounded values
+// Calls `use` with how products are formed.
+template <typename Use>
+auto with_products(bool bf16, int64_t fewest_inputs, const Use& use) {
+  switch (pixel_products(kBf16, bf16, fewest_inputs)) {
+#ifdef DCNN_TILES
+    case Bf16::tiles: return use(Tiled{});
 #endif
+#ifdef DCNN_BF16_PAIRS
+    case Bf16::pairs: return use(Pairs{});
+#endif
+    default: return use(Single{});  // of rounded values in bf16
+  }
+}
 
-size_t mbconv_scratch(const MbConvProblem& p, int64_t rows) { return static_cast<size_t>(strips_of(p, rows).floats); }
+size_t mbconv_scratch(const MbConvProblem& p, int64_t rows) {
+  return with_products(p.shape.bf16, p.shape.fewest_inputs(), [&](auto products) {
+    return static_cast<size_t>(strips_of<decltype(products)>(p, rows).floats);
+  });
+}
 
 void mbconv_rows(const MbConvProblem& p, const float* x, float* out, int64_t first, int64_t last, float* scratch) {
-  p.shape.bf16 ? strip_rows<Pairs>(p, x, out, first, last, scratch) : strip_rows<Single>(p, x, out, first, last, scratch);
+  with_products(p.shape.bf16, p.shape.fewest_inputs(), [&](auto products) {
+    strip_rows<decltype(products)>(p, x, out, first, last, scratch);
+  });
 }
 
 size_t pixels_scratch(const PixelLayer& layer, int64_t count) {
-  return static_cast<size_t>(layer.bf16 ? lines(count * round_up(layer.inputs, 2)) : 0);
+  return with_products(layer.bf16, layer.inputs, [&](auto products) {
+    typedef decltype(products) Products;
+    return static_cast<size_t>(layer.bf16 ? room_floats<Products>(count, round_up(layer.inputs, Products::kDepth)) : 0);
+  });
 }
 
 void run_pixels(const PixelLayer& layer, const float* x, int64_t count, float* out, float* scratch) {
-  layer.bf16 ? layer_pixels<Pairs>(layer, x, count, out, scratch) : layer_pixels<Single>(layer, x, count, out, scratch);
+  with_products(layer.bf16, layer.inputs, [&](auto products) {
+    layer_pixels<decltype(products)>(layer, x, count, out, scratch);
+  });
 }
 
 const MbConvKernels& mbconv() {
-  static const MbConvKernels kernels{Vec::width, kMbConvPairs, mbconv_scratch, mbconv_rows, pixels_scratch, run_pixels};
+  static const MbConvKernels kernels{Vec::width, mbconv_scratch, mbconv_rows, pixels_scratch, run_pixels};
   return kernels;
 }
 

@@ -107,17 +107,39 @@ void panel(int64_t vectors, const typename Products::Element* a, int64_t step, i
   panel_pixels<Products, 3>(a, step, count, depth, weight, next, finish);
 }
 
+// Pixels that products read at a time: of the last ones, memory past them too, and drop it.
+template <typename Products>
+constexpr int64_t kPixelsRead = 1;
+
+// What must be there while products are formed.
+template <typename Products>
+struct InUse {};
+
+// Floats of a layer's weights for each lane of outputs.
+template <typename Products>
+int64_t weight_floats(int64_t inputs) {
+  constexpr int64_t kOfFloat = sizeof(float) / sizeof(typename Products::Element);
+  return round_up(inputs, Products::kDepth) / kOfFloat;
+}
+
 // Values as the products that follow read them.
 inline void put_products(Vec value, bool bf16, float* to) {
   value.store(to);
   for (int i = 0; bf16 && i < Vec::width; ++i) to[i] = from_bf16(to_bf16(to[i]));
 }
 
-#ifdef DCNN_BF16_PAIRS
+#if defined(DCNN_BF16_PAIRS) || defined(DCNN_TILES)
 inline void put_products(Vec value, bool, uint16_t* to) { value.store_bf16(to); }
 #endif
 
 inline int64_t lines(int64_t floats) { return round_up(floats, 16); }
+
+// Floats of room for pixels as the products read them, `step` values apart.
+template <typename Products>
+int64_t room_floats(int64_t count, int64_t step) {
+  constexpr int64_t kOfFloat = sizeof(float) / sizeof(typename Products::Element);
+  return lines((round_up(count, kPixelsRead<Products>) * step + kOfFloat - 1) / kOfFloat);
+}
 
 // The pixels [count, channels] as the products read them, *step values apart; made in `room` where they do not lie so.
 template <typename Products>
@@ -127,7 +149,7 @@ const typename Products::Element* read_pixels(const float* x, int64_t count, int
   if constexpr (Products::kDepth == 1) {
     if (!bf16) return x;
   }
-  *step = round_up(channels, 2);
+  *step = round_up(channels, Products::kDepth);
   Element* const to = reinterpret_cast<Element*>(room);
   for (int64_t i = 0; i < count; ++i) {
     Element* row = to + i * *step;
@@ -143,15 +165,15 @@ template <typename Products>
 void layer_pixels(const PixelLayer& layer, const float* x, int64_t count, float* out, float* scratch) {
   int64_t step = 0;
   const typename Products::Element* const read = read_pixels<Products>(x, count, layer.inputs, layer.bf16, &step, scratch);
-  const int64_t terms = (layer.inputs + Products::kDepth - 1) / Products::kDepth;
   const Panels panels(layer.outputs, Vec::width);
+  [[maybe_unused]] const InUse<Products> in_use;
   const float* weight = layer.weight;
   for (int64_t number = 0; number < panels.count; ++number) {
     const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
     const int64_t left = layer.outputs - first - (vectors - 1) * Vec::width;
     const Finish finish{layer.bias + first, out + first, nullptr, layer.outputs, nullptr, true, vectors,
                         left < Vec::width ? left : Vec::width};
-    const float* const following = weight + terms * vectors * Vec::width;
+    const float* const following = weight + weight_floats<Products>(layer.inputs) * vectors * Vec::width;
     panel<Products>(vectors, read, step, count, layer.inputs, weight, number + 1 < panels.count ? following : layer.weight, finish);
     weight = following;
   }
