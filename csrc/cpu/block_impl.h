@@ -18,14 +18,6 @@
 namespace dcnn {
 namespace {
 
-#if defined(DCNN_TILES)
-constexpr Bf16 kBf16 = Bf16::tiles;
-#elif defined(DCNN_BF16_PAIRS)
-constexpr Bf16 kBf16 = Bf16::pairs;
-#else
-constexpr Bf16 kBf16 = Bf16::floats;
-#endif
-
 template <typename Conv>
 void run_region_with(const BlockProblem& p, const RegionRow& r, float* scratch) {
   const Layout l = layout_of<Conv>(p, r);

@@ -15,6 +15,15 @@
 namespace dcnn {
 namespace {
 
+// How the instruction set multiplies bfloat16.
+#if defined(DCNN_TILES)
+constexpr Bf16 kBf16 = Bf16::tiles;
+#elif defined(DCNN_BF16_PAIRS)
+constexpr Bf16 kBf16 = Bf16::pairs;
+#else
+constexpr Bf16 kBf16 = Bf16::floats;
+#endif
+
 // How products are formed. A patch holds `Element`s; one step takes `kDepth` consecutive ones.
 struct Single {
   typedef float Element;

@@ -39,16 +39,16 @@ Buffer padded(const float* values, int64_t count, int64_t lanes) {
   return found;
 }
 
-// [outputs, inputs] as panels; rounded to bfloat16 where bf16, and then in pairs where the kernels take pairs.
-Buffer panels_of(const float* weight, int64_t outputs, int64_t inputs, bool bf16, const MbConvKernels& kernels) {
-  const Panels panels(outputs, kernels.lanes);
-  const int64_t depth = bf16 && kernels.pairs ? 2 : 1, steps = (inputs + depth - 1) / depth;
-  Buffer found = Buffer::zeros(static_cast<size_t>(steps * panels.vectors * kernels.lanes));
+// [outputs, inputs] as panels; rounded to bfloat16 where bf16, and in pairs where the products are not of floats.
+Buffer panels_of(const float* weight, int64_t outputs, int64_t inputs, bool bf16, Bf16 products, int64_t lanes) {
+  const Panels panels(outputs, lanes);
+  const int64_t depth = products == Bf16::floats ? 1 : 2, steps = round_up(inputs, pixel_depth(products)) / depth;
+  Buffer found = Buffer::zeros(static_cast<size_t>(steps * panels.vectors * lanes));
   float* to = found.data();
   for (int64_t panel = 0; panel < panels.count; ++panel) {
-    const int64_t first = panels.first(panel) * kernels.lanes, wide = panels.width(panel) * kernels.lanes;
-    for (int64_t k = 0; k < steps * depth; ++k) {
-      for (int64_t n = first; k < inputs && n < std::min(first + wide, outputs); ++n) {
+    const int64_t first = panels.first(panel) * lanes, wide = panels.width(panel) * lanes;
+    for (int64_t k = 0; k < inputs; ++k) {
+      for (int64_t n = first; n < std::min(first + wide, outputs); ++n) {
         const float value = weight[n * inputs + k];
         float* const place = to + k / depth * wide + (n - first);
         if (depth == 2) {
@@ -83,23 +83,25 @@ PackedPixels::PackedPixels(const Isa& isa, int64_t inputs, int64_t outputs, bool
     : inputs_(inputs), outputs_(outputs), bf16_(bf16) {
   require("inputs", inputs, 1, kMost);
   require("outputs", outputs, 1, kMost);
-  weight_ = panels_of(layer.weight, outputs, inputs, bf16, isa.mbconv());
-  bias_ = padded(layer.bias, outputs, isa.mbconv().lanes);
+  const int64_t lanes = isa.mbconv().lanes;
+  weight_ = panels_of(layer.weight, outputs, inputs, bf16, pixel_products(isa.bf16, bf16, inputs), lanes);
+  bias_ = padded(layer.bias, outputs, lanes);
 }
 
 PackedMbConv::PackedMbConv(const Isa& isa, const MbConvShape& shape, const MbConvLayer& expand, const MbConvLayer& depthwise,
                            const MbConvLayer& project)
     : isa_(&isa), shape_(shape) {
   require_shape(shape);
-  const MbConvKernels& kernels = isa.mbconv();
+  const int64_t lanes = isa.mbconv().lanes;
+  const Bf16 products = pixel_products(isa.bf16, shape.bf16, shape.fewest_inputs());
   if (shape.expands) {
-    expand_ = panels_of(expand.weight, shape.expanded, shape.channels, shape.bf16, kernels);
-    expand_bias_ = padded(expand.bias, shape.expanded, kernels.lanes);
+    expand_ = panels_of(expand.weight, shape.expanded, shape.channels, shape.bf16, products, lanes);
+    expand_bias_ = padded(expand.bias, shape.expanded, lanes);
   }
-  depthwise_ = taps_of(depthwise.weight, shape.expanded, shape.size * shape.size, kernels.lanes);
-  depthwise_bias_ = padded(depthwise.bias, shape.expanded, kernels.lanes);
-  project_ = panels_of(project.weight, shape.filters, shape.expanded, shape.bf16, kernels);
-  project_bias_ = padded(project.bias, shape.filters, kernels.lanes);
+  depthwise_ = taps_of(depthwise.weight, shape.expanded, shape.size * shape.size, lanes);
+  depthwise_bias_ = padded(depthwise.bias, shape.expanded, lanes);
+  project_ = panels_of(project.weight, shape.filters, shape.expanded, shape.bf16, products, lanes);
+  project_bias_ = padded(project.bias, shape.filters, lanes);
 }
 
 MbConvProblem PackedMbConv::over(int64_t height, int64_t width) const {

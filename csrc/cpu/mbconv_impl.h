@@ -2,131 +2,28 @@
 //
 // A strip of rows at a time: panel after panel of the expanded maps is made and filtered, so that the wide maps exist for a panel and
 // a strip; the filtered ones, [pixels, expanded], are projected together. Where the map takes several strips, the rows that two of
-// them read stay in a ring. Every sum has one accumulator that takes its products in order (channels; taps row by row), so a result's
-// bits do not depend on strips, tiles or threads.
+// them read stay in a ring. Every sum takes its products in the same order (channels as pixels_impl.h or amx_pixels_impl.h has
+// them; taps row by row, in one accumulator), so a result's bits do not depend on strips, tiles or threads.
 // Memory: a ring of (rows - 1) * stride + size padded rows of expanded maps, and a strip of filtered ones. Limit: multiply-adds.
 
 #pragma once
 
 #include <string.h>
 
-#include "conv_impl.h"
 #include "mbconv_kernel.h"
+#include "pixels_impl.h"
+#ifdef DCNN_TILES
+#include "amx_pixels_impl.h"
+#endif
 
 namespace dcnn {
 namespace {
 
-constexpr float kCeiling = 6.0f;                       // of ReLU6
 constexpr int64_t kPitch = kPanel * Vec::width;        // floats between pixels of a panel of expanded maps
 constexpr int64_t kStripFloats = int64_t{64} << 10;    // of a strip, so that it stays in L2
 constexpr int64_t kWholeFloats = int64_t{224} << 10;   // the same of a whole map, which reads the weights once
 
-// Positions of a tile: with as many vectors of outputs, what fits the registers.
-constexpr int positions_of(int vectors) { return vectors == 1 ? kPositions * 4 / 3 : vectors == 2 ? kPositions : kPositions * 2 / 3; }
-
-inline Vec relu6(Vec a) { return Vec::smaller(Vec::broadcast(kCeiling), Vec::relu(a)); }
-
-// ---- Products at each pixel.
-
-// Weights that are wanted next, of which a tile fetches its share into L2 while it computes, `step` bytes beside each product: the
-// processor by itself gets too few of them in time. at: a number, as it may pass their end.
-struct Ahead {
-  uintptr_t at;
-  uintptr_t step;
-};
-
-// What becomes of a panel's sums, which begin at `bias`: pixel i's go to `out` at place[i], or i * step where there are no places.
-// input: what is added to them, lying as they do, or null. clip: ReLU6. last: values of the panel's last vector.
-struct Finish {
-  const float* bias;
-  float* out;
-  const int64_t* place;
-  int64_t step;
-  const float* input;
-  bool clip;
-  int64_t vectors, last;
-
-  int64_t at(int64_t pixel) const { return place != nullptr ? place[pixel] : pixel * step; }
-
-  void put(int64_t at, int v, Vec value) const {
-    at += v * Vec::width;
-    const bool part = v + 1 == vectors && last < Vec::width;
-    if (input != nullptr) value = Vec::add(value, part ? Vec::load_first(input + at, last) : Vec::load(input + at));
-    if (clip) value = relu6(value);
-    part ? value.store_first(out + at, last) : value.store(out + at);
-  }
-};
-
-// P positions x V vectors of outputs, of the pixels from `first` on.
-template <typename Products, int V, int P>
-inline void pixel_tile(const typename Products::Element* a, int64_t step, int64_t depth, const float* weight, Ahead ahead,
-                       const Finish& finish, int64_t first) {
-  constexpr int kPointers = (P + 2) / 3;
-  Vec sum[P * V];
-  _Pragma("GCC unroll 32") for (int i = 0; i < P * V; ++i) sum[i] = Vec::load(finish.bias + i % V * Vec::width);
-  const typename Products::Element* from[kPointers];
-  _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] = a + i * 3 * step;
-  for (int64_t k = 0; k < depth; k += Products::kDepth, weight += V * Vec::width, ahead.at += ahead.step) {
-    __builtin_prefetch(reinterpret_cast<const void*>(ahead.at), 0, 2);
-    Vec w[V];
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) w[v] = Vec::load(weight + v * Vec::width);
-    _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
-      const Vec x = Products::spread(from[i / 3] + (i % 3) * step);
-      _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) sum[i * V + v] = Products::add(x, w[v], sum[i * V + v]);
-    }
-    _Pragma("GCC unroll 16") for (int i = 0; i < kPointers; ++i) from[i] += Products::kDepth;
-  }
-  _Pragma("GCC unroll 16") for (int i = 0; i < P; ++i) {
-    const int64_t at = finish.at(first + i);
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) finish.put(at, v, sum[i * V + v]);
-  }
-}
-
-// The tile of `count` positions, 1 to P.
-template <typename Products, int V, int P>
-inline void pixels_tile(int64_t count, const typename Products::Element* a, int64_t step, int64_t depth, const float* weight,
-                        Ahead ahead, const Finish& finish, int64_t first) {
-  if constexpr (P > 1) {
-    if (count < P) return pixels_tile<Products, V, P - 1>(count, a, step, depth, weight, ahead, finish, first);
-  }
-  pixel_tile<Products, V, P>(a, step, depth, weight, ahead, finish, first);
-}
-
-// `count` positions in tiles that are as alike as can be: a tile of few waits for its sums.
-template <typename Products, int V>
-void panel_pixels(const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
-                  const float* next, const Finish& finish) {
-  constexpr int kMost = positions_of(V);
-  const int64_t tiles = (count + kMost - 1) / kMost;
-  const int64_t wide = V * Vec::width * sizeof(float), bytes = (depth + Products::kDepth - 1) / Products::kDepth * wide;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t first = t * count / tiles, last = (t + 1) * count / tiles;
-    const uintptr_t share = reinterpret_cast<uintptr_t>(next) + static_cast<uintptr_t>(t * bytes / tiles);
-    const Ahead ahead{share, static_cast<uintptr_t>(wide / tiles)};
-    pixels_tile<Products, V, kMost>(last - first, a + first * step, step, depth, weight, ahead, finish, first);
-  }
-}
-
-// One panel, of 1 to kPanel vectors. next: the weights that are wanted after it.
-template <typename Products>
-void panel(int64_t vectors, const typename Products::Element* a, int64_t step, int64_t count, int64_t depth, const float* weight,
-           const float* next, const Finish& finish) {
-  if (vectors == 1) return panel_pixels<Products, 1>(a, step, count, depth, weight, next, finish);
-  if (vectors == 2) return panel_pixels<Products, 2>(a, step, count, depth, weight, next, finish);
-  panel_pixels<Products, 3>(a, step, count, depth, weight, next, finish);
-}
-
 // ---- The filters of the maps.
-
-// Values as the products that follow read them.
-inline void put_products(Vec value, bool bf16, float* to) {
-  value.store(to);
-  for (int i = 0; bf16 && i < Vec::width; ++i) to[i] = from_bf16(to_bf16(to[i]));
-}
-
-#ifdef DCNN_BF16_PAIRS
-inline void put_products(Vec value, bool, uint16_t* to) { value.store_bf16(to); }
-#endif
 
 // X results beside each other, `pitch` floats apart between columns of `rows`.
 template <typename Products, int Size, int Stride, int X>
@@ -197,14 +94,19 @@ struct Strips {
   int64_t floats;
 };
 
-inline int64_t lines(int64_t floats) { return round_up(floats, 16); }
+// Values between the pixels of filtered maps.
+template <typename Products>
+int64_t filtered_step(const MbConvShape& s) {
+  return round_up(round_up(s.expanded, Vec::width), Products::kDepth);
+}
 
-inline Strips strips_of(const MbConvProblem& p, int64_t rows) {
+template <typename Products>
+Strips strips_of(const MbConvProblem& p, int64_t rows) {
   const MbConvShape& s = p.shape;
   const Panels panels(s.expanded, Vec::width);
   Strips found{};
   found.cols = (p.out_width - 1) * s.stride + s.size;
-  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // floats of a row
+  const int64_t filtered = p.out_width * panels.vectors * Vec::width;  // values of a row
   const auto slots = [&](int64_t count) { return (count - 1) * s.stride + s.size; };
   const auto fits = [&](int64_t count, int64_t kept, int64_t most) {
     return kept * slots(count) * found.cols * kPitch + count * filtered <= most;
@@ -222,31 +124,12 @@ inline Strips strips_of(const MbConvProblem& p, int64_t rows) {
   const int64_t pixels = found.slots * p.width;
   found.ring = 0;
   found.filtered = lines(found.kept * found.slots * found.cols * kPitch);
-  found.input = found.filtered + lines(found.rows * filtered);
-  found.places = found.input + (s.bf16 && s.expands ? lines(pixels * round_up(s.channels, 2)) : 0);
+  found.input = found.filtered + room_floats<Products>(found.rows * p.out_width, filtered_step<Products>(s));
+  const int64_t step = round_up(s.channels, Products::kDepth);
+  found.places = found.input + (s.bf16 && s.expands ? room_floats<Products>(pixels, step) : 0);
   found.pointers = found.places + lines(kPlace * pixels);
   found.floats = found.pointers + lines(kPlace * s.size);
   return found;
-}
-
-// The pixels [count, channels] as the products read them, *step values apart; made in `room` where they do not lie so.
-template <typename Products>
-const typename Products::Element* read_pixels(const float* x, int64_t count, int64_t channels, bool bf16, int64_t* step, float* room) {
-  typedef typename Products::Element Element;
-  *step = channels;
-  if constexpr (Products::kDepth == 1) {
-    if (!bf16) return x;
-  }
-  *step = round_up(channels, 2);
-  Element* const to = reinterpret_cast<Element*>(room);
-  for (int64_t i = 0; i < count; ++i) {
-    Element* row = to + i * *step;
-    int64_t c = 0;
-    for (; c + Vec::width <= channels; c += Vec::width) put_products(Vec::load(x + i * channels + c), true, row + c);
-    for (; c < channels; ++c) Products::put(x[i * channels + c], true, row + c);
-    for (; c < *step; ++c) row[c] = Element{};
-  }
-  return to;
 }
 
 // Pixels of the rows that a strip is the first to read, as they came and as the products read them. place: where each goes in the ring
@@ -291,7 +174,7 @@ struct Strip {
   const Panels panels;
   float* scratch;
 
-  int64_t wide() const { return panels.vectors * Vec::width; }
+  int64_t wide() const { return filtered_step<Products>(p.shape); }
   int64_t row_floats() const { return strips.cols * kPitch; }
   int64_t slot(int64_t row) const { return (row + p.top) % strips.slots; }
   Element* filtered() const { return reinterpret_cast<Element*>(scratch + strips.filtered); }
@@ -330,14 +213,13 @@ struct Strip {
     const MbConvShape& s = p.shape;
     const int64_t bottom = (end - 1) * s.stride - p.top + s.size, below = next > p.height ? next : p.height;
     const NewPixels<Products> found = pixels(x, next > 0 ? next : 0, bottom < p.height ? bottom : p.height);
-    const int64_t depth = (s.channels + Products::kDepth - 1) / Products::kDepth;
     const float* weight = p.weights.expand;
     for (int64_t number = 0; number < panels.count; ++number) {
       float* const maps = scratch + (strips.kept > 1 ? number * strips.slots * row_floats() : 0);
       for (int64_t row = below; row < bottom; ++row) {
         memset(maps + slot(row) * row_floats(), 0, static_cast<size_t>(row_floats()) * sizeof(float));
       }
-      const float* const following = weight + depth * panels.width(number) * Vec::width;
+      const float* const following = weight + weight_floats<Products>(s.channels) * panels.width(number) * Vec::width;
       make_panel(p, found, panels, number, weight, number + 1 < panels.count ? following : p.weights.project, maps);
       weight = following;
       filter(number, y, end, maps);
@@ -347,9 +229,10 @@ struct Strip {
   // Results [y, end) of the block.
   void project(const float* x, int64_t y, int64_t end, float* out) const {
     const MbConvShape& s = p.shape;
-    const int64_t pixels = (end - y) * p.out_width, terms = (s.expanded + Products::kDepth - 1) / Products::kDepth;
-    if (terms * Products::kDepth > s.expanded) {  // half a pair
-      for (int64_t i = 0; i < pixels; ++i) filtered()[i * wide() + s.expanded] = Element{};
+    const int64_t pixels = (end - y) * p.out_width, rest = round_up(s.expanded, Products::kDepth) - s.expanded;
+    // What fills up the last step: an infinity of the input makes NaN in lanes past the maps, which weights of zero keep.
+    for (int64_t i = 0; rest > 0 && i < pixels; ++i) {
+      memset(filtered() + i * wide() + s.expanded, 0, static_cast<size_t>(rest) * sizeof(Element));
     }
     const Panels outputs(s.filters, Vec::width);
     const float* weight = p.weights.project;
@@ -358,7 +241,7 @@ struct Strip {
       const int64_t left = s.filters - first - (vectors - 1) * Vec::width, at = y * p.out_width * s.filters + first;
       const Finish finish{p.weights.project_bias + first, out + at, nullptr, s.filters, s.residual ? x + at : nullptr, false, vectors,
                           left < Vec::width ? left : Vec::width};
-      const float* const following = weight + terms * vectors * Vec::width;
+      const float* const following = weight + weight_floats<Products>(s.expanded) * vectors * Vec::width;
       const bool another = number + 1 < outputs.count, last = end == p.out_height && p.next != nullptr;
       const float* const next = another ? following : last ? p.next : p.weights.project;
       panel<Products>(vectors, filtered(), wide(), pixels, s.expanded, weight, next, finish);
@@ -369,8 +252,9 @@ struct Strip {
 
 template <typename Products>
 void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t first, int64_t last, float* scratch) {
-  const Strips strips = strips_of(p, last - first);
+  const Strips strips = strips_of<Products>(p, last - first);
   const Strip<Products> strip{p, strips, Panels(p.shape.expanded, Vec::width), scratch};
+  [[maybe_unused]] const InUse<Products> in_use;
   // What pads the maps stays zero.
   memset(scratch, 0, static_cast<size_t>(strips.kept * strips.slots * strip.row_floats()) * sizeof(float));
   int64_t next = first * p.shape.stride - p.top;  // the first row that no strip has read
@@ -382,47 +266,47 @@ void strip_rows(const MbConvProblem& p, const float* x, float* out, int64_t firs
   }
 }
 
-template <typename Products>
-void layer_pixels(const PixelLayer& layer, const float* x, int64_t count, float* out, float* scratch) {
-  int64_t step = 0;
-  const typename Products::Element* const read = read_pixels<Products>(x, count, layer.inputs, layer.bf16, &step, scratch);
-  const int64_t terms = (layer.inputs + Products::kDepth - 1) / Products::kDepth;
-  const Panels panels(layer.outputs, Vec::width);
-  const float* weight = layer.weight;
-  for (int64_t number = 0; number < panels.count; ++number) {
-    const int64_t first = panels.first(number) * Vec::width, vectors = panels.width(number);
-    const int64_t left = layer.outputs - first - (vectors - 1) * Vec::width;
-    const Finish finish{layer.bias + first, out + first, nullptr, layer.outputs, nullptr, true, vectors,
-                        left < Vec::width ? left : Vec::width};
-    const float* const following = weight + terms * vectors * Vec::width;
-    panel<Products>(vectors, read, step, count, layer.inputs, weight, number + 1 < panels.count ? following : layer.weight, finish);
-    weight = following;
+// Calls `use` with how products are formed.
+template <typename Use>
+auto with_products(bool bf16, int64_t fewest_inputs, const Use& use) {
+  switch (pixel_products(kBf16, bf16, fewest_inputs)) {
+#ifdef DCNN_TILES
+    case Bf16::tiles: return use(Tiled{});
+#endif
+#ifdef DCNN_BF16_PAIRS
+    case Bf16::pairs: return use(Pairs{});
+#endif
+    default: return use(Single{});  // of rounded values in bf16
   }
 }
 
-#ifdef DCNN_BF16_PAIRS
-constexpr bool kMbConvPairs = true;
-#else
-constexpr bool kMbConvPairs = false;
-typedef Single Pairs;  // of rounded values
-#endif
-
-size_t mbconv_scratch(const MbConvProblem& p, int64_t rows) { return static_cast<size_t>(strips_of(p, rows).floats); }
+size_t mbconv_scratch(const MbConvProblem& p, int64_t rows) {
+  return with_products(p.shape.bf16, p.shape.fewest_inputs(), [&](auto products) {
+    return static_cast<size_t>(strips_of<decltype(products)>(p, rows).floats);
+  });
+}
 
 void mbconv_rows(const MbConvProblem& p, const float* x, float* out, int64_t first, int64_t last, float* scratch) {
-  p.shape.bf16 ? strip_rows<Pairs>(p, x, out, first, last, scratch) : strip_rows<Single>(p, x, out, first, last, scratch);
+  with_products(p.shape.bf16, p.shape.fewest_inputs(), [&](auto products) {
+    strip_rows<decltype(products)>(p, x, out, first, last, scratch);
+  });
 }
 
 size_t pixels_scratch(const PixelLayer& layer, int64_t count) {
-  return static_cast<size_t>(layer.bf16 ? lines(count * round_up(layer.inputs, 2)) : 0);
+  return with_products(layer.bf16, layer.inputs, [&](auto products) {
+    typedef decltype(products) Products;
+    return static_cast<size_t>(layer.bf16 ? room_floats<Products>(count, round_up(layer.inputs, Products::kDepth)) : 0);
+  });
 }
 
 void run_pixels(const PixelLayer& layer, const float* x, int64_t count, float* out, float* scratch) {
-  layer.bf16 ? layer_pixels<Pairs>(layer, x, count, out, scratch) : layer_pixels<Single>(layer, x, count, out, scratch);
+  with_products(layer.bf16, layer.inputs, [&](auto products) {
+    layer_pixels<decltype(products)>(layer, x, count, out, scratch);
+  });
 }
 
 const MbConvKernels& mbconv() {
-  static const MbConvKernels kernels{Vec::width, kMbConvPairs, mbconv_scratch, mbconv_rows, pixels_scratch, run_pixels};
+  static const MbConvKernels kernels{Vec::width, mbconv_scratch, mbconv_rows, pixels_scratch, run_pixels};
   return kernels;
 }
 

@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/tile.h"
+#include "tile_steps.h"
+
 namespace dcnn {
 
 // expands: else `expanded` is `channels`, and the maps are filtered as they are. residual: the input is added to the result. bf16: the
@@ -11,7 +14,28 @@ namespace dcnn {
 struct MbConvShape {
   int64_t channels, expanded, filters, size, stride;
   bool expands, residual, bf16;
+
+  // Of its two products at each pixel, those of the one that sums fewer.
+  __attribute__((always_inline)) int64_t fewest_inputs() const { return expands && channels < expanded ? channels : expanded; }
 };
+
+// With so many inputs and more, products at each pixel are formed in a tile unit, where there is one. Counted, not measured: 16
+// pixels and 16 outputs take a tile unit 16 cycles for every 32 inputs or what is there of them, and some 48 more in which
+// their sums are begun, stored, and read and put in place; vectors of fp32 take 8 cycles for each input. With 8 inputs that is 64 and
+// 64, with 16 it is 64 and 128, with 96 it is 96 and 768. What outputs lack of 16 both waste; pixels, of which a tile wants 16,
+// must not decide: they are fewer where threads share an image, and an output's bits would depend on it.
+constexpr int64_t kTileInputs = 16;
+
+// How the products of a layer, or of both of a block's, are formed where an instruction set multiplies bfloat16 so.
+static inline Bf16 pixel_products(Bf16 isa, bool bf16, int64_t fewest_inputs) {
+  if (!bf16 || (isa == Bf16::tiles && fewest_inputs < kTileInputs)) return Bf16::floats;
+  return isa;
+}
+
+// Inputs of a step of products: a layer's are filled up to whole ones.
+static inline int64_t pixel_depth(Bf16 products) {
+  return products == Bf16::tiles ? kTileDepth : products == Bf16::pairs ? 2 : 1;
+}
 
 // A layer's outputs lie in panels of up to kPanel vectors: [panels][inputs, or pairs of them][vectors of the panel][lanes].
 constexpr int64_t kPanel = 3;
@@ -50,7 +74,6 @@ struct PixelLayer {
 
 struct MbConvKernels {
   int64_t lanes;  // of a vector
-  bool pairs;     // in bf16, inputs lie in pairs
   // Floats of scratch for so many rows of results.
   size_t (*scratch)(const MbConvProblem&, int64_t rows);
   // Rows [first, last) of the results of one image, x [height, width, channels] and out [out_height, out_width, filters].

@@ -39,6 +39,17 @@ struct Vec {
   // Sixteen sums of two products each, of bfloat16.
   static Vec dot(Vec a, Vec b, Vec c) { return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)}; }
 #endif
+#ifdef DCNN_TILES
+  // As to_bf16 rounds. Not by AVX-512-BF16's instruction: tiles in software are for processors without it.
+  void store_bf16(uint16_t* to) const {
+    const __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i nearest = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __m512i found = _mm512_mask_or_epi32(_mm512_srli_epi32(nearest, 16), _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), upper,
+                                               _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i*)to, _mm512_cvtepi32_epi16(found));
+  }
+#endif
 };
 
 }  // namespace

@@ -41,10 +41,13 @@ def use(path: Path) -> None:
 
 
 def compare() -> None:
-    """One small and one whole block of each kind, and products, on both; raises AssertionError where a bit differs."""
-    from dcnn_fast.ops.block import BlockOptions, BlockParams, cpu  # noqa: PLC0415 - only with the engine that `use` names
+    """Blocks of each kind, products and inverted residual blocks on both; raises AssertionError where a bit differs."""
+    from dcnn_fast import engine  # noqa: PLC0415 - only with the engine that `use` names
+    from dcnn_fast.ops.block import BlockOptions, BlockParams, cpu  # noqa: PLC0415
     from dcnn_fast.ops.linear import LinearParams  # noqa: PLC0415
     from dcnn_fast.ops.linear import cpu as linear  # noqa: PLC0415
+    from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights  # noqa: PLC0415
+    from dcnn_fast.ops.mbconv import cpu as mbconv  # noqa: PLC0415
     from dcnn_fast.ops.region import whole  # noqa: PLC0415
     from dcnn_fast.spec import CrossMapNorm, Pool  # noqa: PLC0415
 
@@ -78,6 +81,25 @@ def compare() -> None:
             linear.run(isa, x, weight, bias, problem, result, 2)
         assert torch.equal(*results), problem
         print(f"equal: product of {rows} x {inputs} with {outputs} outputs, bf16")
+    for residual in (
+        MbConvParams(2, 24, 28, 27, 144, 24, 5, residual=True, precision="bf16"),
+        MbConvParams(1, 16, 33, 40, 96, 70, 3, stride=2, precision="bf16"),
+        MbConvParams(1, 35, 7, 7, 35, 20, 3, expands=False, precision="bf16"),
+    ):
+        c, e, f, k = residual.channels, residual.expanded, residual.filters, residual.size
+        shapes = ((e, c), (e,), (e, k, k), (e,), (f, e), (f,))
+        drawn = [torch.randn(shape, generator=generator) / shape[-1] ** 0.5 for shape in shapes]
+        expand = (drawn[0], drawn[1]) if residual.expands else None
+        weights = MbConvWeights(expand, (drawn[2], drawn[3]), (drawn[4], drawn[5]))
+        x = torch.randn(residual.images, c, residual.height, residual.width, generator=generator)
+        x = x.contiguous(memory_format=torch.channels_last)
+        made = (residual.images, f, residual.out_height, residual.out_width)
+        results = [torch.full(made, torch.nan).contiguous(memory_format=torch.channels_last) for _ in range(2)]
+        for isa, result in zip(("amx", "amx_emulated"), results, strict=True):
+            packed = mbconv.packed(isa, residual, weights)
+            engine.native.mbconv(packed, x=engine.array_of(x), out=engine.array_of(result), threads=2)
+        assert torch.equal(*results), residual
+        print(f"equal: {residual}")
 
 
 def main() -> int:

@@ -13,6 +13,16 @@ BLOCKS = (
     BlockShape(10, 50, 10, 3, 1, True, True),
 )
 TINY = BackboneParams(1, 31, 42, Stem(9, 3, 2, (120.0, 110.5, 100.0), 1 / 64), BLOCKS, 37, (0, 2))
+# Of so many channels that a tile unit forms all products in bf16.
+WIDE = BackboneParams(
+    1, 37, 26, Stem(17, 3, 2, (120.0, 110.5, 100.0), 1 / 64),
+    (
+        BlockShape(17, 17, 24, 3, 1, False, False),
+        BlockShape(24, 144, 40, 5, 2, True, False),
+        BlockShape(40, 100, 40, 3, 1, True, True),
+    ),
+    70, (0, 2),
+)  # fmt: skip
 
 
 def backbone_weights(params, seed=0):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dcnn_fast import engine
 from dcnn_fast.ops.backbone import BACKENDS, BackboneParams, BlockShape, Stem, cpu, prepare
 from dcnn_fast.ops.backend import BackendError
-from tests.ops.backbone.problems import BLOCKS, TINY, backbone_weights
+from tests.ops.backbone.problems import BLOCKS, TINY, WIDE, backbone_weights
 
 ISAS = [*engine.isas(), *engine.emulated_isas()]
 # Strides of 1, an even filter, four channels, one pixel left at the end.
@@ -63,7 +63,7 @@ def _features(way, params, weights, x, threads=1):
 
 @pytest.mark.parametrize("way", ["reference", *ISAS])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
-@pytest.mark.parametrize("params", [TINY, OTHER], ids=str)
+@pytest.mark.parametrize("params", [TINY, OTHER, WIDE], ids=str)
 def test_features_are_those_of_torchs_layers(params, dtype, way):
     weights, x = backbone_weights(params), _images(params, dtype=dtype)
     expected = _by_torch(params, weights, x)
@@ -73,7 +73,7 @@ def test_features_are_those_of_torchs_layers(params, dtype, way):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("params", [TINY, OTHER], ids=str)
+@pytest.mark.parametrize("params", [TINY, OTHER, WIDE], ids=str)
 def test_bf16_rounds_as_the_reference_does(params, isa):
     params = replace(params, precision="bf16")
     weights, x = backbone_weights(params), _images(params)
@@ -87,8 +87,9 @@ def test_bf16_rounds_as_the_reference_does(params, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
-def test_bits_depend_on_neither_batch_nor_place_nor_threads_nor_memory(precision, isa):
-    params = replace(TINY, precision=precision)
+@pytest.mark.parametrize("params", [TINY, WIDE], ids=str)
+def test_bits_depend_on_neither_batch_nor_place_nor_threads_nor_memory(params, precision, isa):
+    params = replace(params, precision=precision)
     weights, x = backbone_weights(params), _images(params, 5)
     together = _features(isa, params, weights, x)
     for threads in (2, 3, 16):

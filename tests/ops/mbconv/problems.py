@@ -14,6 +14,17 @@ PROBLEMS = [
     MbConvParams(1, 2, 1, 1, 12, 2, 5, residual=True),
     MbConvParams(1, 2, 2, 3, 12, 2, 3, stride=2),
 ]
+# Of so many inputs that a tile unit forms their products in bf16: steps of 32 inputs, 16 pixels, 16 outputs, whole and not.
+WIDE = [
+    MbConvParams(2, 16, 13, 11, 96, 24, 3, stride=2),
+    MbConvParams(1, 32, 9, 7, 32, 16, 3, expands=False),
+    MbConvParams(2, 24, 10, 9, 144, 24, 5, residual=True),
+    MbConvParams(1, 33, 7, 7, 49, 17, 3),
+    MbConvParams(1, 17, 1, 1, 34, 17, 5, residual=True),
+    MbConvParams(1, 64, 5, 6, 33, 65, 3, stride=2),  # fewer maps than channels
+    MbConvParams(2, 100, 3, 2, 16, 1, 3),
+    MbConvParams(1, 16, 20, 33, 18, 100, 7, stride=3),
+]
 
 
 def weights_of(params, dtype=torch.float32, seed=0, spread=1.0):

@@ -9,7 +9,7 @@ import torch
 
 from dcnn_fast import engine, ops
 from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, cpu, reference
-from tests.ops.mbconv.problems import PROBLEMS, weights_of
+from tests.ops.mbconv.problems import PROBLEMS, WIDE, weights_of
 
 pytestmark = pytest.mark.needs_engine
 
@@ -19,6 +19,7 @@ LARGE = [
     MbConvParams(1, 6, 121, 77, 36, 10, 5, stride=2),
     MbConvParams(2, 49, 64, 70, 49, 20, 3, expands=False),  # several panels
     MbConvParams(1, 3, 30, 40, 51, 4, 7, stride=3),  # of no size that kernels are written for
+    MbConvParams(1, 40, 41, 39, 240, 40, 5, residual=True),
 ]
 
 
@@ -41,7 +42,7 @@ def _run(isa, params, x, weights, threads=1):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
-@pytest.mark.parametrize("params", [*PROBLEMS, *LARGE], ids=str)
+@pytest.mark.parametrize("params", [*PROBLEMS, *WIDE, *LARGE], ids=str)
 def test_values_are_the_references(params, precision, isa):
     params = replace(params, precision=precision)
     x, weights = _x(params), weights_of(params)
@@ -52,7 +53,7 @@ def test_values_are_the_references(params, precision, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
-@pytest.mark.parametrize("params", [*PROBLEMS[:3], *LARGE], ids=str)
+@pytest.mark.parametrize("params", [*PROBLEMS[:3], *WIDE, *LARGE], ids=str)
 def test_bits_depend_on_neither_batch_nor_place_nor_threads(params, precision, isa):
     params = replace(params, images=3, precision=precision)
     x, weights = _x(params), weights_of(params)
@@ -69,11 +70,14 @@ def test_bits_depend_on_neither_batch_nor_place_nor_threads(params, precision, i
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
-def test_what_is_no_number_reaches_what_sees_it_and_nothing_else(isa, precision):
-    params = MbConvParams(1, 5, 12, 11, 21, 3, 3, precision=precision)
+@pytest.mark.parametrize(("channels", "expanded"), [(5, 21), (18, 34), (31, 63)])
+def test_what_is_no_number_reaches_what_sees_it_and_nothing_else(channels, expanded, isa, precision):
+    params = MbConvParams(1, channels, 12, 11, expanded, 3, 3, precision=precision)
     x, weights = _x(params), weights_of(params)
     clean = _run(isa, params, x, weights)
-    for value in (torch.nan, torch.inf, -torch.inf):
+    # NaNs that a rounding without care would make an infinity and minus zero of.
+    nans = torch.tensor([0x7F800001, 0x7FFFFFFF], dtype=torch.int32).view(torch.float32)
+    for value in (torch.nan, torch.inf, -torch.inf, *nans):
         spoilt = x.clone()
         spoilt[0, 2, 6, 4] = value
         expected = reference.forward(params, spoilt, weights)
@@ -84,6 +88,47 @@ def test_what_is_no_number_reaches_what_sees_it_and_nothing_else(isa, precision)
         assert torch.equal(found[~touched], clean[~touched])
         finite = expected.isfinite()
         assert (found - expected)[finite].abs().max() <= params.tolerance() * expected[finite].abs().max()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("params", [PROBLEMS[2], *WIDE], ids=str)
+def test_what_lay_in_memory_before_decides_nothing(params, isa):
+    params = replace(params, precision="bf16")
+    x, weights = _x(params), weights_of(params)
+    before = _run(isa, params, x, weights)
+    other = replace(LARGE[2], precision="ieee")
+    assert _run(isa, other, torch.full_like(_x(other), torch.nan), weights_of(other)).isnan().all()
+    assert torch.equal(_run(isa, params, x, weights), before)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("expands", [True, False])
+@pytest.mark.parametrize("channels", [5, 16, 37])
+def test_operands_are_rounded_to_the_nearest_bfloat16(channels, expands, isa):
+    """Each layer hands on what it gets: the result is the input, rounded once and clipped."""
+    params = MbConvParams(1, channels, 9, 8, channels, channels, 1, expands=expands, precision="bf16")
+    generator = torch.Generator().manual_seed(3)
+    drawn = 7 * torch.rand(1, 9, 8, channels, generator=generator)
+    drawn[:, ::2] = ((drawn[:, ::2].view(torch.int32) & -65536) | 0x8000).view(torch.float32)  # in the middle: to the even one
+    x = drawn.permute(0, 3, 1, 2)
+    same, zeros = torch.eye(channels), torch.zeros(channels)
+    weights = MbConvWeights((same, zeros) if expands else None, (torch.ones(channels, 1, 1), zeros), (same, zeros))
+    assert torch.equal(_run(isa, params, x, weights), x.bfloat16().float().clamp(0, 6))
+
+
+@pytest.mark.needs_emulated_tiles
+@pytest.mark.parametrize("isa", engine.emulated_isas())
+def test_tiles_are_for_16_inputs_and_more(isa):
+    few = MbConvParams(1, 15, 6, 5, 90, 15, 3, residual=True, precision="bf16")
+    narrow = MbConvParams(1, 90, 6, 5, 15, 90, 3, residual=True, precision="bf16")
+    for params in (few, narrow, *(replace(params, precision="bf16") for params in PROBLEMS)):
+        x, weights = _x(params), weights_of(params)
+        assert torch.equal(_run(isa, params, x, weights), _run("avx512", params, x, weights))
+    for params in WIDE:
+        x, weights = _x(params), weights_of(params)
+        assert torch.equal(_run(isa, params, x, weights), _run("avx512", params, x, weights))
+        params = replace(params, precision="bf16")
+        assert not torch.equal(_run(isa, params, x, weights), _run("avx512", params, x, weights))
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
