@@ -1,7 +1,7 @@
 """Train the paper's kinds of networks, small, on rated photographs and measure on themes that were not seen.
 
-    DCNN_FAST_DATA=... python -m tools.oasis_study run --seed 0 --seed 1 --out runs/oasis
-    DCNN_FAST_DATA=... python -m tools.oasis_study report --out runs/oasis
+    DCNN_FAST_DATA=... python -m studies.oasis run --seed 0 --seed 1 --out runs/oasis
+    DCNN_FAST_DATA=... python -m studies.oasis report --out runs/oasis
 
 `run` keeps the held-out predictions of every seed and fold in files and does not repeat what is there. `report` writes
 results.json. The shipped model is made by `studies.taste`.
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 import typer
 
-from tools.oasis_study import report as reports
-from tools.oasis_study import study
+from studies.oasis import report as reports
+from studies.oasis import study
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -48,7 +48,7 @@ def run(
             start = time.monotonic()
             found = study.held_out(prepared, copy.deepcopy(base), train, test, each)
             partial = path.with_suffix(f".{os.getpid()}.npz")
-            np.savez(partial, test=test, **found)
+            np.savez(partial, **{"test": test, **found})  # type: ignore[arg-type]
             partial.replace(path)
             print(f"seed {each}, fold {number}: {time.monotonic() - start:.0f} s", flush=True)
 

@@ -10,9 +10,9 @@ import torch
 
 from dcnn_fast.data import Example
 from dcnn_fast.evaluation import Predictions, intervals
-from tools.oasis_study import learning, report
-from tools.oasis_study.pictures import Crops, Picture, crops, windows
-from tools.oasis_study.statistics import statistics
+from studies.oasis import learning, report
+from studies.oasis.pictures import Crops, Picture, crops, windows
+from studies.oasis.statistics import statistics
 
 
 def pictures(count=3):

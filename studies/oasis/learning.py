@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from dcnn_fast.nets import MultiColumn
 from dcnn_fast.spec import View
 from dcnn_fast.training import Batch, fit
-from tools.oasis_study import faults
-from tools.oasis_study.networks import PLANE, SEMANTIC_UNITS, WINDOW
-from tools.oasis_study.pictures import Crops, Picture, crops, windows
+from studies.oasis import faults
+from studies.oasis.networks import PLANE, SEMANTIC_UNITS, WINDOW
+from studies.oasis.pictures import Crops, Picture, crops, windows
 
 BATCH = 32
 STEEPNESS = 2.0  # of the targets: a rating one deviation above the middle is high with probability 0.88
@@ -74,7 +74,9 @@ def learn(net: MultiColumn, lesson: Lesson, *, epochs: int, seed: int, rate: flo
 def fault_lesson(pictures: Sequence[Picture], variants: int, seed: int) -> Lesson:
     """`variants` pairs of every picture, clean and with a fault; a picture's crops are all of its pairs."""
     rng = np.random.default_rng(seed)
-    images, clean, owners = [], [], []
+    images: list[np.ndarray] = []
+    clean: list[float] = []
+    owners: list[int] = []
     for index, picture in enumerate(pictures):
         for _ in range(variants):
             images += faults.pair(picture.pixels, rng)

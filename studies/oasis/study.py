@@ -13,16 +13,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from torch import Tensor, nn
+from torch import Tensor
 
 from dcnn_fast.nets import Column, Model, MultiColumn, build, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.spec import Network
-from tools.oasis_study import learning, pictures
-from tools.oasis_study.learning import Lesson
-from tools.oasis_study.networks import PLANE, Semantic, compact_network, with_columns
-from tools.oasis_study.pictures import Crops, Picture
-from tools.oasis_study.statistics import statistics
+from studies.oasis import learning, pictures
+from studies.oasis.learning import Lesson
+from studies.oasis.networks import PLANE, Semantic, compact_network, with_columns
+from studies.oasis.pictures import Crops, Picture
+from studies.oasis.statistics import statistics
 
 CROPS = 4  # of each picture, to learn from
 VARIANTS = 3  # pairs of each unrated picture
@@ -50,7 +50,7 @@ class Prepared:
     @property
     def high(self) -> np.ndarray:
         """Whether each rating is above the median of all."""
-        return self.ratings > np.median(self.ratings)
+        return np.asarray(self.ratings > np.median(self.ratings))
 
     @property
     def themes(self) -> np.ndarray:
@@ -101,7 +101,7 @@ def held_out(prepared: Prepared, base: MultiColumn, train: np.ndarray, test: np.
     lesson = learning.rating_lesson(prepared.source, prepared.ratings, train)
     unseen = [prepared.rated[i] for i in test]
     found = _baselines(prepared, train, test)
-    local, warp = base.columns
+    local, warp = _columns(base)
     nets = {"SCNN local": [local], "SCNN global": [warp], "DCNN": [local, warp]}
     trained = {}
     for name, columns in nets.items():
@@ -115,7 +115,11 @@ def held_out(prepared: Prepared, base: MultiColumn, train: np.ndarray, test: np.
     return found
 
 
-def _learnt(columns: Sequence[nn.Module], lesson: Lesson, seed: int) -> MultiColumn:
+def _columns(net: MultiColumn) -> list[Column]:
+    return [column for column in net.columns if isinstance(column, Column)]
+
+
+def _learnt(columns: Sequence[Column], lesson: Lesson, seed: int) -> MultiColumn:
     net = with_columns(columns)
     learning.learn(net, lesson, epochs=EPOCHS, seed=seed)
     return net
@@ -131,7 +135,7 @@ def _regularised(
     prepared: Prepared, base: MultiColumn, attributes: learning.Attributes, lesson: Lesson, seed: int
 ) -> MultiColumn:
     """RDCNN: the two columns, trained beside the frozen one."""
-    columns = with_columns(list(base.columns))
+    columns = with_columns(_columns(base))
     layer = attributes.folded()
     with torch.no_grad():
         frozen = layer(prepared.features).relu()
@@ -160,7 +164,7 @@ def _adapted(
         if not mine:
             continue
         own = lesson.of(rows)
-        cats[mine] = _scores(_learnt(list(base.columns), own, seed), [unseen[i] for i in mine])
+        cats[mine] = _scores(_learnt(_columns(base), own, seed), [unseen[i] for i in mine])
         further = copy.deepcopy(generic)
         learning.learn(further, own, epochs=ADAPT_EPOCHS, seed=seed, rate=ADAPT_RATE)
         adapt[mine] = _scores(further, [unseen[i] for i in mine])

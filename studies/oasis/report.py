@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
-from tools.oasis_study.study import Prepared
+from studies.oasis.study import Prepared
 
 DRAWS = 1000
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
@@ -31,7 +31,8 @@ def measured(prepared: Prepared, out: Path) -> dict[str, Any]:
     """Every model's metrics, the mean over seeds of all held-out pictures pooled, with intervals of 95 % over themes."""
     scores = _pooled(out, len(prepared.rated))
     draws = _draws(prepared.themes)
-    models, auc = {}, {}
+    models: dict[str, dict[str, Any]] = {}
+    auc: dict[str, tuple[float, np.ndarray]] = {}
     for name, seeds in scores.items():
         models[name] = {"seeds": len(seeds)}
         for metric, of in METRICS.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.oasis_study.faults import FAULTS, pair
+from studies.oasis.faults import FAULTS, pair
 
 y, x = np.mgrid[0:90, 0:120]
 PHOTO = np.stack([128 + 90 * np.sin(x / 5 + i) * np.cos(y / 7) for i in range(3)], axis=-1).astype(np.uint8)

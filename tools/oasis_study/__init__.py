@@ -1,1 +1,0 @@
-"""The paper's kinds of networks, small, trained on rated photographs: `python -m tools.oasis_study --help`."""
