@@ -22,7 +22,7 @@ LARGEST = 8, 512  # filters' size and number: every rectangle has room for a win
 _PIXELS = 256  # of a program
 _WARPS = 8
 _STEP = 16  # maps, and channels, at a time
-_HELD = {"ieee": 90, "bf16": 144}  # values of a thread; with more the registers do not suffice (tools/kernel_report.csv)
+_HELD = {"ieee": 80, "bf16": 144}  # values of a thread; with more the registers do not suffice (tools/kernel_report.csv)
 _COUNTED = 2**31  # what is counted in 32 bits
 
 
@@ -209,7 +209,7 @@ def _tiles(params: MbConvParams) -> Iterator[Tile]:
             if rows * cols <= _PIXELS:
                 for out_rows in {rows >> halved, max(rows >> halved >> 1, 1)}:
                     tile = Tile(rows, cols, out_rows, max(cols >> halved, 1))
-                    if _held(params, tile) <= room:
+                    if _held(params, tile) <= room and (tile.outputs >= WARP or params.stride > 2):
                         yield tile
 
 

@@ -136,14 +136,14 @@ def test_what_is_no_number_passes_where_nothing_is_expanded(value):
 
 
 def test_padding_is_zeros_of_the_expanded_maps():
-    """An expansion to 5 everywhere: in the corner a filter of 0.1 sees four of nine, elsewhere nine."""
+    """An expansion to 5 everywhere: in a corner a filter of 0.1 sees four of nine, at an edge six, elsewhere nine."""
     params = MbConvParams(1, 1, 4, 4, 1, 1, 3)
     weights = MbConvWeights(
         (torch.zeros(1, 1), torch.full((1,), 5.0)), (torch.full((1, 3, 3), 0.1), torch.zeros(1)),
         (torch.ones(1, 1), torch.zeros(1)),
     )  # fmt: skip
-    found = _run(params, torch.zeros(1, 1, 4, 4), weights)
-    assert torch.allclose(found[0, 0, 0, :2], torch.tensor([2.0, 3.0])) and torch.allclose(found[0, 0, 1, 1], torch.tensor(4.5))
+    sees = torch.tensor([2.0, 3.0, 3.0, 2.0])
+    assert torch.allclose(_run(params, torch.zeros(1, 1, 4, 4), weights)[0, 0], sees[:, None] * sees / 2)
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
@@ -235,7 +235,7 @@ def test_whatever_is_not_refused_has_a_cut():
         assert cut.own_rows <= cut.tile.out_rows and cut.own_cols <= cut.tile.out_cols
 
 
-@pytest.mark.parametrize(("lite", "ieee", "bf16"), [("lite0", 1.50, 1.36), ("lite1", 1.42, 1.24), ("lite2", 2.71, 2.71)])
+@pytest.mark.parametrize(("lite", "ieee", "bf16"), [("lite0", 1.54, 1.36), ("lite1", 1.44, 1.24), ("lite2", 2.72, 2.71)])
 def test_the_kernels_documentation_counts_right(lite, ieee, bf16):
     """Multiplications over those of the problem, of all blocks at the variant's own window."""
     for precision, expected in (("ieee", ieee), ("bf16", bf16)):
