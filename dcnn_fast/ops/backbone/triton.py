@@ -11,6 +11,7 @@ from torch import Tensor
 from dcnn_fast.ops import launch
 from dcnn_fast.ops.backbone.backend import BackboneBackend, BackboneWeights, PreparedBackbone
 from dcnn_fast.ops.backbone.params import BackboneParams
+from dcnn_fast.ops.gpus import MOST_REGISTERS
 from dcnn_fast.ops.mbconv import MbConvParams, same_padding
 from dcnn_fast.ops.mbconv import triton as mbconv
 
@@ -103,6 +104,7 @@ class TritonPrepared(PreparedBackbone):
                 "CHANNELS": stem.channels, "FILTERS": filters, "SIZE": stem.size, "STRIDE": stem.stride, "BM": _PIXELS,
                 "BK": _STEP, "BF": _OUTPUTS,
             },
+            registers=MOST_REGISTERS if params.precision == "bf16" else None,  # as in a block
         )  # fmt: skip
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from dcnn_fast.ops import launch
-from dcnn_fast.ops.gpus import WARP
+from dcnn_fast.ops.gpus import MOST_REGISTERS, WARP
 from dcnn_fast.ops.mbconv.backend import MbConvBackend, MbConvWeights, PreparedMbConv
 from dcnn_fast.ops.mbconv.params import MbConvParams, same_padding
 
@@ -23,6 +23,7 @@ _PIXELS = 256  # of a program
 _WARPS = 8
 _STEP = 16  # maps, and channels, at a time
 _HELD = {"ieee": 80, "bf16": 144}  # values of a thread; with more the registers do not suffice (tools/kernel_report.csv)
+_FEW = 40  # values of a thread up to which the compiler aims at 128 registers in fp32 and may miss, unless it is told better
 _COUNTED = 2**31  # what is counted in 32 bits
 
 
@@ -151,10 +152,11 @@ def launch_of(
         },
         warps=_WARPS,
         stages=2 if halves else 3,
+        registers=MOST_REGISTERS if halves or _held(params, cut.tile) <= _FEW * _WARPS * WARP else None,
     )  # fmt: skip
 
 
-@cache
+@lru_cache(maxsize=1024)
 def cut_of(params: MbConvParams) -> Cut:
     """The cheapest cut; of two, that with more programs. images are of no account."""
     return min(cuts(params), key=lambda cut: (_cost(params, cut), -cut.programs))
@@ -184,7 +186,7 @@ def _work(params: MbConvParams, cut: Cut, pixel: int, tap: int) -> int:
     return cut.programs * _padded(params.expanded, _STEP) * (cut.tile.pixels * pixel + cut.tile.outputs * output)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def owned(extent: int, size: int, stride: int, pixels: int, most: int) -> int:
     """How many outputs along an axis a program can have of so many pixels, which begin with what its first output sees and end
     with the map: the largest number up to `most` with which every program sees its windows; 0 where there is none.
