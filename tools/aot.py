@@ -45,7 +45,7 @@ def compiled(what: Launch, capability: int) -> Compiled:
         kernel = what.kernel
         code = cuda_compile.compiled(kernel.source, what.constants, capability, kernel.folder)
         return Compiled(kernel.name, kernel.parameters, code.ptx, code.cubin, what.shared, what.warps, _declared(code.ptx))
-    return _compiled(what.kernel, *specialised(what), capability, what.warps, what.stages)
+    return _compiled(what.kernel, *specialised(what), capability, tuple(what.options.items()))
 
 
 def kernel_name(what: Launch) -> str:
@@ -58,7 +58,7 @@ def machine_code_of(what: Launch) -> tuple[Any, ...]:
     """What tells apart two launches whose machine code differs."""
     if isinstance(what.kernel, CudaKernel):
         return what.kernel, tuple(sorted(what.constants.items())), what.warps, what.shared
-    return what.kernel, tuple(what.constants.items()), what.warps, what.stages, specialised(what)[0]
+    return what.kernel, tuple(what.constants.items()), tuple(what.options.items()), specialised(what)[0]
 
 
 def _declared(ptx: str) -> int:
@@ -99,9 +99,8 @@ def _type(value: Tensor | int | float) -> str:
 
 @cache
 def _compiled(
-    kernel: Any, signature: _Pairs, constants: _Pairs, aligned: tuple[int, ...], capability: int, warps: int,
-    stages: int,
-) -> Compiled:  # fmt: skip
+    kernel: Any, signature: _Pairs, constants: _Pairs, aligned: tuple[int, ...], capability: int, options: _Pairs
+) -> Compiled:
     source = ASTSource(
         fn=kernel,
         signature=dict(signature),
@@ -109,9 +108,9 @@ def _compiled(
         attrs={(index,): [["tt.divisibility", 16]] for index in aligned},
     )
     target = GPUTarget("cuda", capability, WARP)
-    result = compile(source, target=target, options={"num_warps": warps, "num_stages": stages})
+    result = compile(source, target=target, options=dict(options))
     ptx = result.asm["ptx"]
     entry = re.search(r"\.entry\s+(\w+)", ptx)
     assert entry is not None
     names = tuple(name for name, kind in signature if kind != "constexpr")
-    return Compiled(entry[1], names, ptx, result.asm["cubin"], result.metadata.shared, warps)
+    return Compiled(entry[1], names, ptx, result.asm["cubin"], result.metadata.shared, dict(options)["num_warps"])

@@ -5,8 +5,8 @@
 
 A row is one kernel, problem and compute capability. `source` is a hash of all that the machine code follows from; --check
 compiles what has another hash than the committed row, and some of the others. Rules: no spills; tensor cores in a loop of
-every kernel with 16-bit products; 16-byte loads in every such loop, but for block 1, whose pixels have 3 channels. sm_75, for
-which Triton emits no tensor-core instructions, is reported and not judged.
+every kernel with 16-bit products; 16-byte loads in every such loop, but for block 1, whose pixels have 3 channels, and for
+EfficientNet-Lite's layers (launches.py). sm_75, for which Triton emits no tensor-core instructions, is reported and not judged.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def source_of(what: Launch, capability: int) -> str:
         content = cuda_compile.content_hash(kernel.source, what.constants, capability, kernel.folder)
         return hashlib.sha256(repr((content, kernel.name, what.warps, what.shared)).encode()).hexdigest()[:12]
     signature, constants, aligned = aot.specialised(what)
-    parts = (kernel_text(what.kernel), triton.__version__, signature, constants, aligned, capability, what.warps, what.stages)
+    options = tuple(what.options.values())
+    parts = (kernel_text(what.kernel), triton.__version__, signature, constants, aligned, capability, *options)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

@@ -11,18 +11,23 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops, spec
+from dcnn_fast.nets.backbone import backbone_size, backbone_weights, params_of
 from dcnn_fast.ops import views
+from dcnn_fast.ops.backbone import BACKENDS as BACKBONES
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands, Work
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.spec.efficientnet import Lite, lite_stages, lite_window
 from tools import aot
 
 TYPES: tuple[tuple[torch.dtype, Precision], ...] = (
     (torch.float16, "ieee"), (torch.bfloat16, "ieee"), (torch.float32, "tf32"), (torch.float32, "ieee"),
 )  # fmt: skip
+LITE: Lite = "lite2"  # the shipped model's
+PRODUCTS: tuple[Precision, ...] = ("ieee", "bf16")  # of its layers
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def preset_launches(capability: int) -> Iterator[Named]:
     """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
     seen: set[Any] = set()
     blocks = *_of_blocks(capability), *_of_cuda_blocks(capability)
-    for named in (*blocks, *_of_linears(), *_of_heads(), *_of_updates(), *_of_views(capability)):
+    for named in (*blocks, *_of_backbones(), *_of_linears(), *_of_heads(), *_of_updates(), *_of_views(capability)):
         launch = named.launch
         identity = aot.machine_code_of(launch)
         if identity not in seen:
@@ -98,6 +103,29 @@ def scoring_operands(params: BlockParams) -> tuple[Tensor, Operands]:
 
 def _of_bytes(params: BlockParams) -> BlockParams:
     return replace(params, dtype=torch.uint8) if params.channels == 3 else params
+
+
+def _of_backbones() -> Iterator[Named]:
+    """An EfficientNet-Lite of one image at its own window, with the means of all its stages.
+
+    How many bytes a thread loads is not asked: pixels are float32, rounded on the way, and the first blocks have few channels.
+    """
+    side, stages = lite_window(LITE), range(len(lite_stages(LITE)))
+    zeros = backbone_weights(torch.zeros(backbone_size(LITE)), LITE)
+    for precision in PRODUCTS:
+        params = params_of(LITE, stages, precision, side)
+        with collected() as launches:
+            BACKBONES["triton"].prepare(params, zeros).features(_last((1, 3, side, side), torch.uint8))
+        problems = params.problems()
+        for launch in launches:
+            kind, maps = aot.kernel_name(launch), launch.constants["CHANNELS"]
+            if kind == "mbconv_kernel":
+                problem = str(next(problems))
+            elif launch.constants.get("LAYER", True):
+                problem = f"{LITE}'s layer of {maps} channels {precision}"
+            else:
+                problem = f"means of {maps} maps"
+            yield Named(problem, launch, precision == "bf16" and launch.constants.get("LAYER", True), wide=False)
 
 
 def _of_linears() -> Iterator[Named]:

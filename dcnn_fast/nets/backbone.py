@@ -93,7 +93,9 @@ class BackboneColumn(AnyColumn, Keeper):
                 raise WeightsError(f"{self.spec.lite}'s layers have no weights yet: load them, as nets.load_columns does")
             seen = Seen.of(self.backbone)
             params = params_of(self.spec.lite, self.spec.stages, precision)
-            made = _Prepared(settings, seen, backbone.prepare(params, _weights(self.backbone.float(), self.spec.lite), device))
+            made = _Prepared(
+                settings, seen, backbone.prepare(params, backbone_weights(self.backbone.float(), self.spec.lite), device)
+            )
             self._prepared = made
         return made.layers
 
@@ -139,7 +141,8 @@ def flattened(weights: BackboneWeights) -> Tensor:
     return torch.cat([part.flatten() for layer in layers for part in layer])
 
 
-def _weights(values: Tensor, lite: Lite) -> BackboneWeights:
+def backbone_weights(values: Tensor, lite: Lite) -> BackboneWeights:
+    """[backbone_size(lite)] values as `ops.backbone` takes them, in the same memory."""
     layers = layers_of(values, lite)
 
     def layer(name: str) -> tuple[Tensor, Tensor]:

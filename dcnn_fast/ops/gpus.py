@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 WARP = 32  # threads
 FREE_SHARED = 48 * 1024  # bytes of dynamic shared memory that a thread block has without asking
+MOST_REGISTERS = 255  # of a thread
 SECTOR = 32  # bytes that device memory moves at least
 
 

@@ -41,7 +41,8 @@ class Launch:
     kernel: the function under `triton.jit`, or a `CudaKernel`. grid: programs (thread blocks) per axis, up to three. args: what
     it takes at run time, by name. constants: its `tl.constexpr` arguments, or what is defined for the CUDA C++ compiler.
     reads, writes: tensors that it reaches through addresses in tables. shared: dynamic shared memory in bytes, which Triton
-    finds out by itself; stages are Triton's alone.
+    finds out by itself; stages and registers, of a thread at most, are Triton's alone. Unless a kernel names its registers the
+    compiler may aim at fewer than there are, for occupancy, and miss by a few, which then lie in memory.
     """
 
     kernel: Any
@@ -53,6 +54,13 @@ class Launch:
     reads: Sequence[Tensor] = field(default=())
     writes: Sequence[Tensor] = field(default=())
     shared: int = 0
+    registers: int | None = None
+
+    @property
+    def options(self) -> dict[str, int]:
+        """What Triton's compiler is told beside the constants."""
+        registers = {} if self.registers is None else {"maxnreg": self.registers}
+        return {"num_warps": self.warps, "num_stages": self.stages, **registers}
 
 
 Launcher = Callable[[Launch], None]
@@ -134,13 +142,12 @@ def on_device(what: Launch) -> None:
         cuda_launch.launch(what)
         return
     run = what.kernel[what.grid]
-    options = {"num_warps": what.warps, "num_stages": what.stages}
     device = next(value.device for value in what.args.values() if isinstance(value, Tensor))
     if device.type != "cuda":
-        run(**what.args, **what.constants, **options)
+        run(**what.args, **what.constants, **what.options)
         return
     with torch.cuda.device(device):
-        run(**what.args, **what.constants, **options)
+        run(**what.args, **what.constants, **what.options)
 
 
 def _interpreted() -> bool:

@@ -233,10 +233,10 @@ class _ColumnWeights:
 
 
 def _of_blocks(column: nn.Module) -> Column:
-    """Raises ValueError for a column that has no kernels for a GPU."""
+    """Raises ValueError for a column whose windows are not cut on a GPU."""
     if isinstance(column, Column):
         return column
-    raise ValueError("device must be cpu for a network with EfficientNet-Lite's layers, which have no GPU kernels yet")
+    raise ValueError("device must be cpu for a network with EfficientNet-Lite's layers, which are not scored on a GPU yet")
 
 
 def _plane(pixels: Tensor, view: ViewParams) -> Tensor:

@@ -40,7 +40,7 @@ def test_its_backend_is_explained(folder):
     text = run("explain", folder / "m.safetensors")
     assert "1x3x33x33-16 blocks-1280-taps 2,10-uint8-ieee: cpu" in text.replace("reference", "cpu")
     refused = run("explain", folder / "m.safetensors", "--device", "cuda:0", "--dtype", "float16")
-    assert "runs on the cpu, not on cuda" in refused
+    assert "runs on the cpu, not on cuda" in refused and "-uint8-bf16: triton" in refused
 
 
 def test_its_plan_says_that_nothing_is_shared(folder):

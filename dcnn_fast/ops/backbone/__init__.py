@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 
 from dcnn_fast.ops import backend as backends
-from dcnn_fast.ops.backbone import cpu, reference
+from dcnn_fast.ops.backbone import cpu, reference, triton
 from dcnn_fast.ops.backbone.backend import BackboneBackend, BackboneWeights, PreparedBackbone
 from dcnn_fast.ops.backbone.params import BackboneParams, BlockShape, Stem
 
-BACKENDS: Mapping[str, BackboneBackend] = {"cpu": cpu.BACKEND, "reference": reference.BACKEND}
+BACKENDS: Mapping[str, BackboneBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
 
 
 def prepare(params: BackboneParams, weights: BackboneWeights, device: torch.device | str = "cpu") -> PreparedBackbone:

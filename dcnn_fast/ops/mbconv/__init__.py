@@ -10,14 +10,14 @@ from torch import Tensor
 
 from dcnn_fast.ops import backend as backends
 from dcnn_fast.ops.backend import choose
-from dcnn_fast.ops.mbconv import cpu, reference
+from dcnn_fast.ops.mbconv import cpu, reference, triton
 from dcnn_fast.ops.mbconv.backend import MbConvBackend, MbConvWeights, PreparedMbConv
 from dcnn_fast.ops.mbconv.params import MbConvParams, same_padding
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.registry import register, require_tensors
 from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, refuse_tangents, widened, without_derivatives
 
-BACKENDS: Mapping[str, MbConvBackend] = {"cpu": cpu.BACKEND, "reference": reference.BACKEND}
+BACKENDS: Mapping[str, MbConvBackend] = {"triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND}
 _NO_BACKWARD = "mbconv has no backward: call it under torch.no_grad()"
 _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
