@@ -3,8 +3,9 @@
     pip install -e '.[studies]'
     DCNN_FAST_DATA=... python -m studies.taste measure --out runs/taste    # prints every bar; writes report.md and report.json
     DCNN_FAST_DATA=... python -m studies.taste ship --out runs/taste       # trains on everything; writes default.safetensors
+    DCNN_FAST_DATA=... python -m studies.taste personal --out runs/taste   # adapts it to four people; with the extra train
 
-Both keep the frozen layers' means of all photographs in --out and do not compute them again.
+The first two keep the frozen layers' means of all photographs in --out and do not compute them again.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def ship(data: Data, out: Out, workers: Workers = 2) -> None:
 
 
 @app.command()
-def personal(data: Data) -> None:
+def personal(data: Data, out: Out) -> None:
     """Fit the shipped model to the ratings of four synthetic people; print how well it then ranks what they did not rate."""
-    persons.measure(features.rated(data), data)
+    persons.write(persons.measure(features.rated(data), data), out)
 
 
 def _study(data: Path, out: Path, workers: int) -> protocol.Study:

@@ -8,10 +8,13 @@ model learnt from the mean beauty of these photographs, but not from any of the 
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,19 @@ from dcnn_fast.scoring import Scorer
 from studies.taste.features import Rated
 
 SIZES, DRAWS, HELD_OUT = (25, 50, 100, 200), 3, 300  # held out: photographs that nobody rates
+
+
+@dataclass(frozen=True)
+class Person:
+    """How well a model ranks what somebody has not rated: Spearman before, and after so many ratings.
+
+    likes: in words. seconds: of one adaptation, in the middle.
+    """
+
+    likes: str
+    before: float
+    after: dict[int, float]
+    seconds: float
 
 
 def tastes(rated: Rated, data: Path) -> dict[str, np.ndarray]:
@@ -42,12 +58,12 @@ def tastes(rated: Rated, data: Path) -> dict[str, np.ndarray]:
     }
 
 
-def measure(rated: Rated, data: Path) -> str:
-    """The table of all people and sizes, in Markdown."""
-    head = ["person", "before", *(f"{size} ratings" for size in SIZES), "seconds for 200"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for person, ratings in tastes(rated, data).items():
-        before, after = [], {size: [] for size in SIZES}  # type: ignore[var-annotated]
+def measure(rated: Rated, data: Path) -> list[Person]:
+    """Everybody's agreement, with every number of ratings; a line is printed as soon as it is there."""
+    found = []
+    for name, ratings in tastes(rated, data).items():
+        before: list[float] = []
+        after: dict[int, list[float]] = {size: [] for size in SIZES}
         seconds = []
         for draw in range(DRAWS):
             order = np.random.default_rng(draw).permutation(len(ratings))
@@ -57,18 +73,55 @@ def measure(rated: Rated, data: Path) -> str:
                 with tempfile.TemporaryDirectory() as folder:
                     started = time.monotonic()
                     model = _adapted(Path(folder), rated, ratings, order[:size], data)
-                    if size == SIZES[-1]:
-                        seconds.append(time.monotonic() - started)
+                    seconds.append(time.monotonic() - started)
                     after[size].append(_agreement(Scorer(model, views=1), rated, ratings, unseen, data))
-        cells = [
-            person,
-            f"{np.mean(before):.3f}",
-            *(f"{np.mean(after[size]):.3f}" for size in SIZES),
-            f"{np.median(seconds):.0f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines) + "\n"
+        person = Person(
+            name, _mean(before), {size: _mean(values) for size, values in after.items()}, round(float(np.median(seconds)), 1)
+        )
+        found.append(person)
+        print(_row(person), flush=True)
+    return found
+
+
+def write(found: Sequence[Person], out: Path) -> None:
+    """personal.json, personal.md and personal.svg."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "personal.json").write_text(json.dumps([asdict(person) for person in found], indent=1) + "\n")
+    (out / "personal.md").write_text(markdown(found))
+    draw(found, out / "personal.svg")
+
+
+def markdown(found: Sequence[Person]) -> str:
+    """The table of all people and numbers of ratings."""
+    head = ["likes", "before", *(f"{size} ratings" for size in SIZES), "seconds"]
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *map(_row, found)]) + "\n"
+
+
+def _row(person: Person) -> str:
+    values = (person.before, *(person.after[size] for size in SIZES))
+    return f"| {' | '.join((person.likes, *(f'{value:.3f}' for value in values), f'{person.seconds:.0f}'))} |"
+
+
+def draw(found: Sequence[Person], path: Path) -> None:
+    """Agreement over the number of ratings, a line for each person."""
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with rc_context({"svg.hashsalt": "personal", "font.size": 9}):
+        figure = Figure(figsize=(6, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for person in found:
+            axes.plot((0, *SIZES), (person.before, *(person.after[size] for size in SIZES)), marker="o", label=person.likes)
+        axes.set_xlabel("photographs rated")
+        axes.set_ylabel("Spearman, photographs not rated")
+        axes.set_xticks((0, *SIZES))
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(float(np.mean(values)), 4)
 
 
 def _adapted(folder: Path, rated: Rated, ratings: np.ndarray, rows: np.ndarray, data: Path) -> Path:
