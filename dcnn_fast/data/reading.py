@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, libtiff
+from dcnn_fast.data import color, jpeg_scans, libtiff
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
@@ -34,6 +34,7 @@ _UPRIGHT = {
 
 _MOST_NOTES = 5  # of libtiff's messages on one file
 _FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
+_JPEG = ("JPEG", "MPO")
 _RUNS_A_PROGRAM = "EPS"  # whose pixels are what Ghostscript makes of the program that the file is
 
 
@@ -206,6 +207,7 @@ def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int,
     if image.format == _RUNS_A_PROGRAM and getattr(image, "tile", None):
         raise ReadError("EPS is a program, not a picture: it is not run; load the image before it is scored")
     _require_size(image.width, image.height, max_pixels)
+    _require_few_scans(image)
     notes: list[str] = []
     if getattr(image, "is_animated", False) and image.tell() == 0:
         frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
@@ -234,6 +236,14 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
         raise ReadError(f"an image must have at least one pixel, got {width} x {height}")
     if width * height > max_pixels:
         raise ReadError(f"refused as a decompression bomb: {width} x {height} pixels exceed the limit of {max_pixels}")
+
+
+def _require_few_scans(image: Image.Image) -> None:
+    file = getattr(image, "fp", None)
+    if image.format in _JPEG and getattr(image, "tile", None) and file is not None:
+        count = jpeg_scans.too_many(file, image.width * image.height)
+        if count is not None:
+            raise ReadError(f"refused as a decompression bomb: {count} scans of {image.width} x {image.height} pixels")
 
 
 def require_background(background: Any) -> None:
