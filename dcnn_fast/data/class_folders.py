@@ -7,6 +7,7 @@ from pathlib import Path
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import find_images
 from dcnn_fast.data.splits import split
+from dcnn_fast.printable import shortened
 
 _BINARY = ("low", "high")
 
@@ -22,7 +23,7 @@ def load_folders(root: Path, *, fold: int = 0, folds: int = 5, seed: int = 0) ->
         labels = _labels(root, parts["train"])
         unknown = sorted(set(parts["test"]) - set(labels))
         if unknown:
-            raise ValueError(f"{root}: test must have the labels of train, got {', '.join(unknown)} too")
+            raise ValueError(f"{root}: test must have the labels of train, got {shortened(unknown)} too")
         train, test = (_examples(root, parts[part], labels) for part in ("train", "test"))
         return DataSet(labels, tuple(train), tuple(test))
     found = _by_label(root)

@@ -57,8 +57,9 @@ def by_category(data: DataSet) -> DataSet:
     labels = data.categories
     if len(labels) < 2:
         raise ValueError(f"the set must say of its photographs which of two categories or more they show, got {len(labels)}")
+    number = {label: index for index, label in enumerate(labels)}
     train, test = (
-        tuple(replace(e, label=labels.index(e.category), truth=(), attribute=-1, rating=math.nan) for e in part if e.category)
+        tuple(replace(e, label=number[e.category], truth=(), attribute=-1, rating=math.nan) for e in part if e.category)
         for part in (data.train, data.test)
     )
     return DataSet(labels, train, test, missing=data.missing, notes=data.notes)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_MANY = 5000  # groups, from which on scikit-learn's choice, group by group, would take minutes
+
 
 def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int, seed: int) -> np.ndarray:
     """Which examples are held out in `fold` of `folds`: [n] bool. An example of no group, "", is a group of its own.
@@ -18,14 +20,29 @@ def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int
         raise ValueError(f"fold must lie in 0 to folds - 1 and folds be at least 2, got fold {fold} of {folds}")
     counts = np.unique(labels, return_counts=True)[1]
     if len(labels) < 1 or counts.min() < folds:
-        raise ValueError(
-            f"every label must have at least {folds} examples to be split into {folds} folds, got {counts.tolist()}"
-        )
+        least = f"{counts.min()} of one of {len(counts)} labels" if len(labels) else "none"
+        raise ValueError(f"every label must have at least {folds} examples to be split into {folds} folds, got {least}")
     held = np.zeros(len(labels), bool)
     if any(groups):
         own = [group or f"\0{index}" for index, group in enumerate(groups)]
+        if len(set(own)) > _MANY:
+            return np.asarray(_dealt(labels, own, folds, seed) == fold)
         parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, own)
     else:
         parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
     held[list(parts)[fold][1]] = True
     return held
+
+
+def _dealt(labels: Sequence[int], groups: Sequence[str], folds: int, seed: int) -> np.ndarray:
+    """The fold of each example, [n]: groups with the same labels are dealt to the folds in turn, in an order of the seed's."""
+    of_group: dict[str, list[int]] = {}
+    for label, group in zip(labels, groups, strict=True):
+        of_group.setdefault(group, []).append(label)
+    names = list(of_group)
+    kinds: dict[tuple[int, ...], int] = {}
+    kind = np.array([kinds.setdefault(tuple(sorted(of_group[name])), len(kinds)) for name in names])
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(kind[order], kind="stable")]
+    fold_of = {names[group]: place % folds for place, group in enumerate(order)}
+    return np.array([fold_of[group] for group in groups])

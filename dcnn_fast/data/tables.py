@@ -13,6 +13,7 @@ import numpy as np
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.splits import split
 from dcnn_fast.data.spreadsheets import read_sheet
+from dcnn_fast.printable import shortened
 
 LABELS = ("low", "high")
 HISTOGRAM = tuple(f"r{i}" for i in range(1, 11))
@@ -43,7 +44,7 @@ class Table:
         if not self.rows:
             raise ValueError(f"{path}: must have a row for each photograph, got none")
         if "path" not in self._columns:
-            raise ValueError(f"{path}: must have a column {' or '.join(NAMES['path'])}, got {', '.join(self.head)}")
+            raise ValueError(f"{path}: must have a column {' or '.join(NAMES['path'])}, got {shortened(self.head)}")
 
     def has(self, what: str) -> bool:
         """Whether there is a column of that meaning."""
@@ -83,7 +84,7 @@ class Table:
             raise ValueError(f"columns must name meanings of {', '.join(NAMES)}; got {', '.join(unknown)}")
         absent = [name for name in columns.values() if name not in self.head]
         if absent:
-            raise ValueError(f"{self.path}: has no column {', '.join(absent)}; it has {', '.join(self.head)}")
+            raise ValueError(f"{self.path}: has no column {', '.join(absent)}; it has {shortened(self.head)}")
         found = {}
         for what, names in NAMES.items():
             name = columns.get(what) or next((name for name in names if name in self.head), None)
@@ -134,7 +135,7 @@ def load_table(
         where = "the median of the training part" if threshold is None else "as asked"
         notes.append(f"a rating above {limit:g} is high ({where})")
     if attributes and not table.has("attribute"):
-        raise ValueError(f"{path}: must have a column for the attribute, got {', '.join(table.head)}")
+        raise ValueError(f"{path}: must have a column for the attribute, got {shortened(table.head)}")
     names = tuple(sorted(set(table.values("attribute")) - {""})) if attributes else ()
     return _data_set(table, images, labels, of_label, ratings, chosen, held, names, notes)
 
@@ -161,12 +162,13 @@ def load_iad(
     table = Table(path, columns)
     for what in ("source", "rating"):
         if not table.has(what):
-            raise ValueError(f"{path}: must have a column for the {what}, got {', '.join(table.head)}")
-    sources, ratings = np.array(table.values("source")), table.numbers("rating")
-    unknown = sorted(set(sources) - set(IAD_THRESHOLDS))
+            raise ValueError(f"{path}: must have a column for the {what}, got {shortened(table.head)}")
+    named, ratings = table.values("source"), table.numbers("rating")
+    unknown = sorted(set(named) - set(IAD_THRESHOLDS))
     if unknown:
-        raise ValueError(f"{path}: source must be one of {', '.join(IAD_THRESHOLDS)}; got {', '.join(unknown)}")
-    labels = (ratings > np.array([IAD_THRESHOLDS[source] for source in sources])).astype(int)
+        raise ValueError(f"{path}: source must be one of {', '.join(IAD_THRESHOLDS)}; got {shortened(unknown)}")
+    sources = np.array(named)
+    labels = (ratings > np.array([IAD_THRESHOLDS[source] for source in named])).astype(int)
     chosen = np.ones(len(ratings), bool)
     held = _held_out(table, labels, fold, folds, seed)
     notes = []
@@ -194,11 +196,11 @@ def _rows_of(table: Table, category: str | None) -> np.ndarray:
     if category is None:
         return np.ones(len(table.rows), bool)
     if not table.has("category"):
-        raise ValueError(f"{table.path}: must have a column for the category, got {', '.join(table.head)}")
+        raise ValueError(f"{table.path}: must have a column for the category, got {shortened(table.head)}")
     chosen = np.array([value == category for value in table.values("category")])
     if not chosen.any():
         known = sorted(set(table.values("category")))
-        raise ValueError(f"category must be one of {', '.join(known)}; got {category!r}")
+        raise ValueError(f"category must be one of {shortened(known)}; got {category!r}")
     return chosen
 
 
@@ -210,10 +212,11 @@ def _labels(table: Table, ratings: np.ndarray, threshold: float | None) -> tuple
         if set(names) == set(LABELS):
             names = LABELS
         if len(names) < 2 or "" in names:
-            raise ValueError(f"{table.path}: column label must have at least two values, none empty, got {names}")
-        return names, np.array([names.index(value) for value in values])
+            raise ValueError(f"{table.path}: column label must have at least two values, none empty, got {shortened(names)}")
+        number = {name: index for index, name in enumerate(names)}
+        return names, np.array([number[value] for value in values])
     if np.isnan(ratings).all():
-        raise ValueError(f"{table.path}: must have a column label or rating, or r1 to r10, got {', '.join(table.head)}")
+        raise ValueError(f"{table.path}: must have a column label or rating, or r1 to r10, got {shortened(table.head)}")
     return LABELS, (ratings > (np.median(ratings) if threshold is None else threshold)).astype(int)
 
 
@@ -222,7 +225,9 @@ def _held_out(table: Table, labels: np.ndarray, fold: int, folds: int, seed: int
         parts = table.values("split")
         unknown = sorted(set(parts) - {"train", "test"})
         if unknown:
-            raise ValueError(f"{table.path}: column split must say train or test, got {', '.join(map(repr, unknown[:3]))}")
+            raise ValueError(
+                f"{table.path}: column split must say train or test, got {shortened([repr(each) for each in unknown], 3)}"
+            )
         return np.array([part == "test" for part in parts])
     groups = table.values("group") if table.has("group") else [""] * len(table.rows)
     return split(labels.tolist(), groups, fold=fold, folds=folds, seed=seed)
@@ -238,6 +243,7 @@ def _data_set(
     }
     if sources is not None and not table.has("category"):
         texts["category"] = sources
+    attribute_number = {name: index for index, name in enumerate(attributes)}
     made: dict[bool, list[Example]] = {False: [], True: []}
     missing, seen = [], set()
     for i, name in enumerate(table.values("path")):
@@ -253,7 +259,7 @@ def _data_set(
         made[bool(held[i])].append(
             Example(
                 str(folder / name), name, int(of_label[i]), float(ratings[i]),
-                attribute=attributes.index(attribute) if attribute and attributes else -1,
+                attribute=attribute_number.get(attribute, -1),
                 category=texts["category"][i], group=texts["group"][i],
             )
         )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Label files made to take an age or all memory: each ends soon, with a message of one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dcnn_fast.data.splits import split
+from dcnn_fast.printable import shortened
+
+SECONDS, MEGABYTES, LETTERS = 10, 1500, 2000  # of a process that also starts; of its message
+LONG = "x" * 120_000
+
+
+def rows(count, row):
+    return "".join(row(i) for i in range(count))
+
+
+TABLES = {
+    "60,000 labels": ("path,label\n" + rows(60_000, lambda i: f"{i}.jpg,l{i}\n"), (), "got 1 of one of 60000 labels"),
+    "200,000 groups": (
+        "path,rating,group\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 7},g{i}\n"), (), "must have photographs, got none",
+    ),
+    "500,000 columns": (
+        "path,rating," + ",".join(f"c{i}" for i in range(500_000)) + "\na.jpg,3\nb.jpg,4\n", (), "2 labels",
+    ),
+    "500,000 columns and no path": (",".join(f"c{i}" for i in range(500_000)) + "\n1,2\n", (), "and 499990 more"),
+    "a long label": (f"path,label\na.jpg,{LONG}\n" + rows(200_000, lambda i: f"{i}.jpg,y\n"), (), "2 labels"),
+    "a long source": (
+        f"path,source,rating\na.jpg,{LONG},3\n" + rows(200_000, lambda i: f"{i}.jpg,photonet,3\n"), ("--kind", "iad"),
+        "source must be one of photonet, dpchallenge; got xxx",
+    ),
+    "a long category": (
+        f"path,rating,category\na.jpg,3,{LONG}\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 5},y\n"), ("--category", "z"),
+        "category must be one of xxx",
+    ),
+    "a field beyond what csv reads": (f"path,label\na.jpg,{'x' * 200_000}\nb.jpg,y\n", (), "field larger than field limit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_everything_ends_soon(tmp_path, name):
+    text, options, message = TABLES[name]
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    limits = f"import resource as r; r.setrlimit(r.RLIMIT_CPU, ({SECONDS}, {SECONDS})); "
+    program = (
+        limits + "import sys; from dcnn_fast.data import load_set\n"
+        "words = sys.argv[2:]; given = {words[0][2:]: words[1]} if words else {}\n"
+        "try: load_set(sys.argv[1], **given)\n"
+        "except ValueError as error: print(error)\n"
+        "print(r.getrusage(r.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(path), *options], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert found.returncode == 0, (found.returncode, found.stderr[-500:])
+    said, megabytes = found.stdout.rstrip().rsplit("\n", 1)
+    assert message in said and len(said) < LETTERS and "\n" not in said
+    assert int(megabytes) < MEGABYTES
+
+
+def test_many_groups_are_dealt_evenly_and_never_parted():
+    rng = np.random.default_rng(0)
+    groups = [f"g{number // 2}" if number % 5 else "" for number in range(18_000)]
+    labels = (rng.uniform(size=len(groups)) < 0.3).astype(int).tolist()
+    held = np.array([split(labels, groups, fold=fold, folds=5, seed=3) for fold in range(5)])
+    assert (held.sum(axis=0) == 1).all()
+    assert np.ptp(held.sum(axis=1)) < 0.02 * len(groups)
+    shares = [np.mean(np.array(labels)[fold]) for fold in held]
+    assert np.ptp(shares) < 0.01
+    of_group = {}
+    for group, fold in zip(groups, held.argmax(axis=0).tolist(), strict=True):
+        assert not group or of_group.setdefault(group, fold) == fold
+    assert np.array_equal(held[0], split(labels, groups, fold=0, folds=5, seed=3))
+    assert not np.array_equal(held[0], split(labels, groups, fold=0, folds=5, seed=4))
+
+
+def test_names_are_shortened():
+    assert shortened([]) == "" and shortened(["a", "b"]) == "a, b"
+    assert shortened(["a"] * 12) == "a, a, a, a, a, a, a, a, a, a and 2 more"
+    assert shortened(["x" * 61, "y" * 60]) == "x" * 57 + "..., " + "y" * 60
