@@ -15,3 +15,8 @@ def shortened(names: Sequence[str], most: int = 10, longest: int = 60) -> str:
     """Names with commas between them, as a message has room for: `most` of them, each of `longest` characters at most."""
     shown = [name if len(name) <= longest else f"{name[: longest - 3]}..." for name in names[:most]]
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def quoted(value: object) -> str:
+    """`repr(value)`, as a message has room for."""
+    return shortened([repr(value)])

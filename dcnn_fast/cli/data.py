@@ -54,8 +54,8 @@ def check(
 
 _IMPORT_WORDS = (
     "SOURCE is a folder with AVA.txt, PARA's folder, a folder with one for each label, a JSON file (image-quality-assessment) "
-    "or a CSV file (Neural-IMage-Assessment). FORMAT says which, where its look does not: ava, para, folders, idealo or nima. "
-    "OUT is the CSV file to write, - is standard output; without it, the format's name with .csv, in this folder."
+    "or a CSV file (Neural-IMage-Assessment). FORMAT, needed only where SOURCE does not show it, is ava, para, folders, idealo "
+    "or nima. OUT is the CSV file to write, - is standard output; default: the format's name with .csv, in the current folder."
 )
 
 
@@ -90,9 +90,9 @@ def import_(
 
 
 def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
-    """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE where the first can be no source or the second no file to write.
+    """FORMAT, SOURCE and OUT. Two words are FORMAT and SOURCE where the first can be no source or the second is one.
 
-    Exits with 2 for another number of words.
+    Exits with 2 for another number of words, or for a first word that is neither.
     """
     from dcnn_fast.data.importing import FORMATS  # noqa: PLC0415
 
@@ -101,9 +101,19 @@ def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
     if len(words) == 3:
         return words[0], Path(words[1]), words[2]
     first, second = words[0], words[1] if len(words) == 2 else None
-    if second is not None and first in FORMATS and (not Path(first).exists() or Path(second).is_dir()):
+    if second is not None and first in FORMATS and (not Path(first).exists() or _is_source(Path(second))):
         return first, Path(second), None
+    if second is not None and not Path(first).exists() and Path(second).exists():
+        fail(f"must be [FORMAT] SOURCE [OUT]; {first} is not there, and FORMAT must be one of {', '.join(FORMATS)}")
     return None, Path(first), second
+
+
+def _is_source(path: Path) -> bool:
+    """Whether it is there and no file of an earlier import."""
+    if not path.is_file():
+        return path.is_dir()
+    with path.open("rb") as file:
+        return not _imported().known(file.read(1 << 16))
 
 
 def _imported() -> Kind:

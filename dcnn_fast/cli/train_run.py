@@ -57,6 +57,8 @@ class Shape:
         if self.views is not None:
             network = _seen_through(network, tuple(view.strip() for view in self.views.split(",")))
         fc = integers("fc", self.fc or "")
+        if not any(isinstance(column, spec.Column) and not column.frozen for column in network.columns):
+            self._require_no_sizes(but=("views", "dropout", "long_side"))
         network = spec.compact(
             network, plane=self.plane, window=self.window, stride=self.stride, filters=self.filters, fc=fc
         )  # fmt: skip
@@ -86,7 +88,7 @@ class Shape:
         changed = [name for name, value in given.items() if value is not None and name not in but]
         changed += ["filters"] * (self.filters != 1)
         if changed:
-            raise ValueError(f"net must be a preset for its {changed[0]} to be chosen, got the file {self.net}")
+            raise ValueError(f"net must be a preset of columns of blocks for its {changed[0]} to be chosen, got {self.net}")
 
 
 @dataclass(frozen=True)

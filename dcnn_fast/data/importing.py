@@ -15,7 +15,7 @@ import numpy as np
 from dcnn_fast.data.ava import photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.names import LISTS
-from dcnn_fast.data.para import ATTRIBUTES, IMAGES, is_para, photograph_files, read_para
+from dcnn_fast.data.para import ATTRIBUTES, IMAGES, file_of, is_para, photograph_files, read_para
 from dcnn_fast.data.tables import HISTOGRAM, is_file
 
 Row = tuple[Any, ...]
@@ -26,7 +26,7 @@ HEADS = (
     ("path", "label", "split"), ("path", *HISTOGRAM, "split"), ("path", *HISTOGRAM),
     ("path", "rating", "split", "category", *ATTRIBUTES),
 )  # fmt: skip
-"""The heads of the files that come of it."""
+"""The heads of imported CSV files."""
 
 
 def format_of(source: Path) -> str:
@@ -91,7 +91,7 @@ def _para(source: Path, images: Path | None) -> Converted:
     files = photograph_files(images or source)
     return HEADS[3], [
         (
-            files.get(each.name, os.path.join(IMAGES, each.session, each.name)), each.rating, each.split, each.category,
+            file_of(each, files) or os.path.join(IMAGES, each.session, each.name), each.rating, each.split, each.category,
             *(each.attributes or [""] * len(ATTRIBUTES)),
         )
         for each in read_para(source)

@@ -10,36 +10,47 @@ import re
 from typing import BinaryIO
 
 MOST = 4_000_000_000  # pixels times scans: 22 scans of the largest picture that is read, a few seconds of decoding
+_SEGMENTS = 100_000  # more than any camera or program writes: as many as too many scans
+_UNIT = 32  # pixels: a decoder's work is by blocks, up to 4 x 4 of them of 8 pixels together, however narrow the picture
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _SEQUENTIAL = (0xC0, 0xC1)  # frames that one scan of all components completes
-_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers that no length follows
-_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # within a scan, where zeros are stuffed and restarts may lie
+_ALONE = frozenset((*range(0x01, 0xC0), *range(0xD0, 0xD9)))  # markers that no length follows, or that a decoder passes over
+# Within a scan zeros are stuffed and restarts may lie; the last FF before the code makes the marker.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
-def scans(data: bytes) -> int:
-    """The scans of a JPEG file's first picture that are decoded; those before a part that is none where there is one."""
-    count, at, complete = 0, 2, -1
-    while (found := _MARKER.search(data, at)) is not None and data[found.end() - 1] != _END:
+def scans(data: bytes, most: int) -> int:
+    """The scans of a JPEG file's first picture that are decoded, counted up to `most` + 1.
+
+    Where the file is damaged, those before the damage; a file of too many segments counts as one of too many scans.
+    """
+    count, at, complete = 0, 2, 0
+    for _ in range(_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None or data[found.end() - 1] == _END:
+            return count
         marker, at = data[found.end() - 1], found.end()
         if marker in _ALONE:
             continue
-        length = max(2, int.from_bytes(data[at : at + 2], "big"))
-        if marker in _SEQUENTIAL and length > 7:
-            complete = data[at + 7 : at + 8][0] if at + 7 < len(data) else -1
-        if marker == _START_OF_SCAN:
+        if marker in _SEQUENTIAL:
+            complete = int.from_bytes(data[at + 7 : at + 8], "big")
+        elif marker == _START_OF_SCAN:
             count += 1
-            if data[at + 2 : at + 3] == bytes((max(complete, 0),)):
-                return count  # of all components: nothing behind it is looked at
-        at += length
-    return count
+            if count > most or (count == 1 and complete and data[at + 2 : at + 3] == bytes((complete,))):
+                return count  # the first scan is of all components: nothing behind it is looked at
+        at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return most + 1
 
 
-def too_many(file: BinaryIO, pixels: int) -> int | None:
-    """How many scans a JPEG file of so many pixels has where they are too many, else None; the file's position is kept."""
-    before = file.tell()
+def too_many(file: BinaryIO, offset: int, width: int, height: int) -> int | None:
+    """The most scans that a picture of these sides may have, where the JPEG file at `offset` has more, else None.
+
+    The file's position is kept.
+    """
+    pixels = -(-width // _UNIT) * -(-height // _UNIT) * _UNIT**2
+    most, before = max(1, MOST // pixels), file.tell()
     try:
-        file.seek(0)
-        count = scans(file.read())
+        file.seek(offset)
+        return most if scans(file.read(), most) > most else None
     finally:
         file.seek(before)
-    return count if count * pixels > MOST else None

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dcnn_fast.data.folders import SUFFIXES
 from dcnn_fast.data.spreadsheets import read_sheet
+from dcnn_fast.printable import quoted
 
 ANNOTATION, IMAGES = "annotation", "imgs"
 TEST, TRAIN, MEANS = "PARA-GiaaTest.csv", "PARA-GiaaTrain.csv", "aggregation_1.csv"
@@ -71,8 +72,16 @@ def read_para(folder: Path) -> list[Photograph]:
     return [*train, *test]
 
 
+def file_of(photograph: Photograph, files: Mapping[str, str]) -> str | None:
+    """The photograph's path among those of `photograph_files`, of its session's folder if there; None where there is none."""
+    return files.get(f"{photograph.session}/{photograph.name}", files.get(photograph.name))
+
+
 def photograph_files(folder: Path) -> dict[str, str]:
-    """The path of every photograph below imgs (or below `folder`, where there is no imgs) by its file's name; one walk."""
+    """The path of every photograph below imgs (or below `folder`, where there is no imgs) by "folder/name" and by name.
+
+    One walk; links to folders are not followed.
+    """
     root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     found: dict[str, str] = {}
     for at, folders, names in os.walk(root):
@@ -80,6 +89,7 @@ def photograph_files(folder: Path) -> dict[str, str]:
         for name in names:
             if os.path.splitext(name)[1].lower() in SUFFIXES:
                 found.setdefault(name, os.path.join(at, name))
+                found.setdefault(f"{os.path.basename(at)}/{name}", os.path.join(at, name))
     return found
 
 
@@ -106,8 +116,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
     for number, fields in enumerate(sheet.rows, 2):
         row = {column: (fields[column] or "").strip() for column in columns}
         name = row[columns[0]]
-        if not name or name != os.path.basename(name) or name in seen:
-            raise ValueError(f"{path}: row {number} must name a photograph that no other row names, got {name!r}")
+        if not _is_name(name) or name in seen:
+            raise ValueError(f"{path}: row {number} must name a photograph that no other row names, got {quoted(name)}")
+        session = row.get("sessionId", "")
+        if session and not _is_name(session):
+            raise ValueError(f"{path}: row {number} must name a session's folder, got {quoted(session)}")
         seen.add(name)
         yield number, row
 
@@ -118,5 +131,10 @@ def _mean(path: Path, number: int, row: dict[str, str], column: str) -> float:
     except ValueError:
         value = math.nan
     if not LOWEST <= value <= HIGHEST:
-        raise ValueError(f"{path}: row {number} must have a mean of 1 to 5 in column {column}, got {row[column]!r}")
+        raise ValueError(f"{path}: row {number} must have a mean of 1 to 5 in column {column}, got {quoted(row[column])}")
     return value
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can be a file's name: no path, and not the folder itself or the one above."""
+    return bool(text) and text == os.path.basename(text) and text not in (".", "..")

@@ -241,9 +241,10 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
 def _require_few_scans(image: Image.Image) -> None:
     file = getattr(image, "fp", None)
     if image.format in _JPEG and getattr(image, "tile", None) and file is not None:
-        count = jpeg_scans.too_many(file, image.width * image.height)
-        if count is not None:
-            raise ReadError(f"refused as a decompression bomb: {count} scans of {image.width} x {image.height} pixels")
+        offset = vars(image)["tile"][0].offset  # not the file's start in a later frame
+        most = jpeg_scans.too_many(file, offset, image.width, image.height)
+        if most is not None:
+            raise ReadError(f"refused as a decompression bomb: more than {most} scans of {image.width} x {image.height} pixels")
 
 
 def require_background(background: Any) -> None:

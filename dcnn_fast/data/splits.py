@@ -42,7 +42,8 @@ def _dealt(labels: Sequence[int], groups: Sequence[str], folds: int, seed: int) 
     names = list(of_group)
     kinds: dict[tuple[int, ...], int] = {}
     kind = np.array([kinds.setdefault(tuple(sorted(of_group[name])), len(kinds)) for name in names])
-    order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(kind[order], kind="stable")]
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(rng.permutation(len(kinds))[kind][order], kind="stable")]
     fold_of = {names[group]: place % folds for place, group in enumerate(order)}
     return np.array([fold_of[group] for group in groups])

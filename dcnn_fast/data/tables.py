@@ -13,7 +13,7 @@ import numpy as np
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.splits import split
 from dcnn_fast.data.spreadsheets import read_sheet
-from dcnn_fast.printable import shortened
+from dcnn_fast.printable import quoted, shortened
 
 LABELS = ("low", "high")
 HISTOGRAM = tuple(f"r{i}" for i in range(1, 11))
@@ -75,7 +75,7 @@ class Table:
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):
-            raise ValueError(f"{self.path}: row {number} must have a number in column {column}, got {row[column]!r}")
+            raise ValueError(f"{self.path}: row {number} must have a number in column {column}, got {quoted(row[column])}")
         return value
 
     def _chosen(self, columns: Mapping[str, str]) -> dict[str, str]:
@@ -84,7 +84,7 @@ class Table:
             raise ValueError(f"columns must name meanings of {', '.join(NAMES)}; got {', '.join(unknown)}")
         absent = [name for name in columns.values() if name not in self.head]
         if absent:
-            raise ValueError(f"{self.path}: has no column {', '.join(absent)}; it has {shortened(self.head)}")
+            raise ValueError(f"{self.path}: has no column {shortened(absent)}; it has {shortened(self.head)}")
         found = {}
         for what, names in NAMES.items():
             name = columns.get(what) or next((name for name in names if name in self.head), None)
@@ -248,7 +248,7 @@ def _data_set(
     missing, seen = [], set()
     for i, name in enumerate(table.values("path")):
         if name in seen or not name:
-            raise ValueError(f"{table.path}: row {i + 2} must name a photograph that no other row names, got {name!r}")
+            raise ValueError(f"{table.path}: row {i + 2} must name a photograph that no other row names, got {quoted(name)}")
         seen.add(name)
         if not chosen[i]:
             continue

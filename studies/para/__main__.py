@@ -7,6 +7,7 @@
     python -m studies.para report PARA --out runs/para               # of what is there
 
 Each step trains a network by `dcnn-fast train` or `adapt` and writes its predictions of PARA's test photographs below --out.
+Before the first, the shipped model and ridge regressions on EfficientNet-Lite0's features are judged (minutes).
 Nothing of PARA and nothing that learnt from it may be passed on; the report holds figures alone.
 """
 
@@ -24,7 +25,7 @@ from studies.para import report as reports
 from studies.para.collection import Collection, read_collection
 from studies.para.recipe import FULL, QUICK, Recipe
 from studies.para.running import Place
-from studies.para.steps import Step, steps
+from studies.para.steps import IMAGENET, Step, steps
 from studies.wheels import lite_weights
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -33,7 +34,7 @@ Para = Annotated[Path, typer.Argument(help="PARA's folder, with annotation and i
 Out = Annotated[Path, typer.Option(help="Folder of what is trained and written.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that decode.")]
 Lite = Annotated[Path | None, typer.Option(help="EfficientNet-Lite0's weights; default: the installed package's.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Tiny networks on few photographs, to see it run.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Tiny networks, to see it run on what `dcnn-fast data make para` draws.")]
 
 
 @app.command()
@@ -51,6 +52,8 @@ def run(
 ) -> None:
     """Train and judge what is not done yet, the paper's networks on all photographs first, then in the order of cost."""
     collection, recipe, place = _opened(para, out, workers, lite, quick)
+    if collection.missing:
+        typer.echo(f"{collection.missing} listed photographs are not there", err=True)
     every = steps(collection, recipe)
     wanted = [step for step in every if not only or any(fnmatchcase(step.name, pattern) for pattern in only)]
     if not wanted:
@@ -59,33 +62,52 @@ def run(
         for step in wanted:
             print(f"{step.minutes:6.1f} {'done' if place.predictions(step.name).exists() else '    '} {step.name}")
         return
-    started = time.monotonic()
+    started, failed = time.monotonic(), 0
     try:
+        running.claim(collection, recipe, place, weights=True)
         running.convert(place)
         running.shipped(collection, recipe, place)
         frozen.ridge(collection, recipe, place)
-        for step in wanted:
-            if minutes is not None and time.monotonic() - started > 60 * minutes:
-                print("the time is over; run it again to go on", flush=True)
-                return
-            _done(step, collection, recipe, place)
+    except running.OtherStudyError as error:
+        _wrong(str(error))
     except running.StepError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+    for step in wanted:
+        if minutes is not None and time.monotonic() - started > 60 * minutes:
+            print("the time is over; run it again to go on", flush=True)
+            break
+        failed += not _done(step, collection, recipe, place)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
 def report(para: Para, out: Out, workers: Workers = 1, quick: Quick = False) -> None:
     """Print the tables of what is there; write report.md and report.json."""
     collection, recipe, place = _opened(para, out, workers, None, quick, needs_weights=False)
+    try:
+        running.claim(collection, recipe, place, weights=False)
+    except running.OtherStudyError as error:
+        _wrong(str(error))
     found = reports.collect(collection, recipe, steps(collection, recipe), place)
     reports.write(reports.figures(collection, recipe, found), out)
 
 
-def _done(step: Step, collection: Collection, recipe: Recipe, place: Place) -> None:
-    seconds = running.run_step(step, collection, recipe, place)
+def _done(step: Step, collection: Collection, recipe: Recipe, place: Place) -> bool:
+    """Run a step and say so; whether it is there now. One that fails does not keep the others from being run."""
+    absent = [name for name, _ in step.starts if name != IMAGENET and not place.predictions(name).exists()]
+    if absent:
+        typer.echo(f"{step.name}: waits for {', '.join(absent)}", err=True)
+        return False
+    try:
+        seconds = running.run_step(step, collection, recipe, place)
+    except running.StepError as error:
+        typer.echo(f"{step.name}: error: {error}", err=True)
+        return False
     if seconds is not None:
         print(f"{step.name}: {seconds:.0f} s", flush=True)
+    return True
 
 
 def _opened(

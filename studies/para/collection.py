@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dcnn_fast.data.para import ATTRIBUTES, Photograph, photograph_files, read_para
+from dcnn_fast.data.para import ATTRIBUTES, Photograph, file_of, photograph_files, read_para
 from dcnn_fast.data.reading import read
 from studies.processes import spread
 
@@ -27,6 +28,13 @@ class Collection:
     photographs: tuple[Photograph, ...]
     files: tuple[str, ...]
     doubles: int  # training photographs that were left out, as the test part has them too
+    missing: int = 0  # listed photographs that are not there
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the photographs are called and rated, and of the part that each is in."""
+        text = "\n".join(f"{each.name} {each.rating!r} {each.split}" for each in self.photographs)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     @cached_property
     def ratings(self) -> np.ndarray:
@@ -104,15 +112,18 @@ class Collection:
 
 def read_collection(folder: Path, workers: int) -> Collection:
     """PARA below `folder`, every photograph of it that is there. Raises ValueError as `read_para` does."""
-    files = photograph_files(folder)
-    photographs = [photograph for photograph in read_para(folder) if photograph.name in files]
-    paths = [str(Path(files[photograph.name]).absolute()) for photograph in photographs]
+    files, named = photograph_files(folder), read_para(folder)
+    found = [(photograph, path) for photograph in named if (path := file_of(photograph, files)) is not None]
+    if not found:
+        raise ValueError(f"{folder}: must have photographs, got none of {len(named)} listed")
+    photographs, paths = [photograph for photograph, _ in found], [str(Path(path).absolute()) for _, path in found]
     thumbnails = np.stack(spread(_thumbnail, paths, workers, _PART))
     test = np.array([photograph.split == "test" for photograph in photographs])
     twice = np.zeros(len(photographs), bool)
     twice[~test] = doubled(thumbnails[~test], thumbnails[test])
     kept = np.flatnonzero(~twice)
-    return Collection(tuple(photographs[i] for i in kept), tuple(paths[i] for i in kept), int(twice.sum()))
+    missing = len(named) - len(found)
+    return Collection(tuple(photographs[i] for i in kept), tuple(paths[i] for i in kept), int(twice.sum()), missing)
 
 
 def doubled(thumbnails: np.ndarray, others: np.ndarray) -> np.ndarray:

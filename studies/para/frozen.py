@@ -34,8 +34,8 @@ def ridge(collection: Collection, recipe: Recipe, place: Place) -> None:
                 continue
             values = features(collection, place) if values is None else values
             rows = collection.drawn(size, seed)
-            middle, spread = values[rows].mean(axis=0), values[rows].std(axis=0)
-            standard = (values - middle) / (spread + _FLOOR * np.median(spread))
+            middle, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
+            standard = (values - middle) / (deviation + _FLOOR * np.median(deviation))
             fitted = RidgeCV(_STRENGTHS).fit(standard[rows], collection.ratings[rows])
             _write(path, collection, fitted.predict(standard[collection.test]))
 

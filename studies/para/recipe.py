@@ -9,9 +9,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Recipe:
     """plane, window: of the columns that learn, in pixels; the paper's are 256 and 224. filters, fc: a factor for every block's
-    filters, and the fully-connected layers. sizes: how many photographs to train on, with the epochs of each; the last is the
-    whole training part. batch, rate: of each mini-batch; biases have twice the rate. further: the share of the epochs that a
-    network which starts from trained columns gets. fine: epochs on the few photographs of a category or with attributes.
+    filters, and the fully-connected layers. sizes: how many photographs to train on, with the epochs of each, beside the whole
+    training part and its epochs. batch, rate: of each mini-batch; biases have twice the rate. further: the share of the epochs
+    that a network which starts from trained columns gets. fine: epochs on the few photographs of a category or with attributes.
     """
 
     plane: int
@@ -38,7 +38,7 @@ FULL = Recipe(
     plane=128, window=112, filters=1.0, fc=(1000, 256), sizes={500: 60, 2000: 40, 5000: 24, 10_000: 16}, whole=10, batch=32,
     rate=0.002, further=0.5, fine=10, seeds=3, above=20, architectures=(2, 3, 4, 5, 6, 7), views=50, fewest=100, draws=1000,
 )  # fmt: skip
-# To see the study run, in a minute or two.
+# To see the study run on a few drawn photographs, in a minute or two.
 QUICK = Recipe(
     plane=36, window=32, filters=0.125, fc=(16, 8), sizes={24: 2}, whole=2, batch=8, rate=0.001, further=0.5, fine=1, seeds=1,
     above=2, architectures=(2,), views=2, fewest=4, draws=50,

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from studies.para.collection import Collection
+from studies.para.collection import FOLDS, Collection
 from studies.para.recipe import Recipe
 from studies.para.running import Place
 from studies.para.steps import Step
@@ -24,6 +24,9 @@ MEASURES: Mapping[str, Measure] = {
     "Spearman": lambda high, ratings, p: float(spearmanr(p, ratings).statistic) if np.ptp(p) else 0.0,
     "accuracy": lambda high, ratings, p: float(((p > 0.5) == high).mean()),
 }
+
+
+_ALONE, _BOTH = "rating alone", "rating and attribute"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Found:
 
 def collect(collection: Collection, recipe: Recipe, steps: Sequence[Step], place: Place) -> list[Found]:
     """All that is there: steps, the average of two SCNNs, ridge, the shipped model, and the larger class."""
-    rows = {file: row for row, file in enumerate(collection.files)}
+    rows = {photograph.name: row for row, photograph in enumerate(collection.photographs)}
     pooled: dict[tuple[str, int], np.ndarray] = {}
 
     def add(name: str, group: str, seed: int) -> None:
@@ -64,7 +67,7 @@ def collect(collection: Collection, recipe: Recipe, steps: Sequence[Step], place
         if path.exists():
             values = pooled.setdefault((group, seed), np.full(len(rows), np.nan))
             for key, high in _read(path):
-                values[rows[key]] = high
+                values[rows[Path(key).name]] = high
 
     for step in steps:
         add(step.name, step.group, step.seed)
@@ -97,18 +100,17 @@ def figures(collection: Collection, recipe: Recipe, found: Sequence[Found]) -> d
     whole = [group for group in judge.groups if judge.complete(group)]
     differences: dict[str, Any] = {}
     for size in _sizes(collection, recipe):
-        for claim in CLAIMS:
-            better, worse = f"{claim.better} {size}", f"{claim.worse} {size}"
-            if better in whole and worse in whole:
-                differences[f"{better} - {worse}"] = {"claim": claim.text, "size": size, **judge.difference(better, worse)}
-    if {"rating alone", "rating and attribute"} <= set(judge.groups):
-        name = "rating and attribute - rating alone"
-        claim_text = "learning attributes beside the rating helps (eq. 3)"
-        differences[name] = {"claim": claim_text, "size": 0, **judge.difference("rating and attribute", "rating alone")}
+        for said in CLAIMS:
+            better, worse = f"{said.better} {size}", f"{said.worse} {size}"
+            if better in whole and worse in whole and judge.common(better, worse):
+                differences[f"{better} - {worse}"] = {"claim": said.text, "size": size, **judge.difference(better, worse)}
+    if {_BOTH, _ALONE} <= set(whole):
+        claim = "learning attributes beside the rating helps (eq. 3)"
+        differences[f"{_BOTH} - {_ALONE}"] = {"claim": claim, "size": 0, **judge.difference(_BOTH, _ALONE, folds=True)}
     return {
         "photographs": {"train": len(collection.train), "test": len(collection.test), "in both": collection.doubles},
         "threshold": collection.threshold,
-        "models": {group: {"seeds": judge.seeds(group), **judge.measures(group)} for group in whole},
+        "models": {group: {"seeds": len(judge.groups[group]), **judge.measures(group)} for group in whole},
         "differences": differences,
         "categories": _categories(collection, judge),
     }
@@ -121,59 +123,77 @@ class _Judge:
         self._ratings = collection.ratings
         self._high = collection.ratings > collection.threshold
         self._test = collection.test
-        self.groups: dict[str, list[np.ndarray]] = {}
+        self._fold = np.full(len(collection.ratings), -1)
+        for number in range(FOLDS):
+            self._fold[collection.fold(number)[1]] = number
+        self.groups: dict[str, dict[int, np.ndarray]] = {}
         for each in found:
-            self.groups.setdefault(each.group, []).append(each.high)
+            self.groups.setdefault(each.group, {})[each.seed] = each.high
         names, rng = sorted(set(collection.sessions[collection.test])), np.random.default_rng(0)
         members = {name: collection.test[collection.sessions[collection.test] == name] for name in names}
         self._draws = [np.concatenate([members[name] for name in rng.choice(names, len(names))]) for _ in range(draws)]
 
-    def seeds(self, group: str) -> int:
-        return len(self.groups[group])
+    def common(self, *groups: str) -> list[int]:
+        """The seeds that all of them have."""
+        return sorted(set.intersection(*(set(self.groups[group]) for group in groups)))
 
     def complete(self, group: str) -> bool:
         """Whether it says something of every test photograph."""
-        return all(bool(np.isfinite(values[self._test]).all()) for values in self.groups[group])
+        return self.says(group, self._test)
 
-    def value(self, group: str, measure: Measure, rows: np.ndarray) -> float:
-        """The mean over the seeds, on the rows that the group says something of."""
-        known = [rows[np.isfinite(values[rows])] for values in self.groups[group]]
-        return float(
-            np.mean([
-                measure(self._high[mine], self._ratings[mine], values[mine])
-                for mine, values in zip(known, self.groups[group], strict=True)
-            ])
-        )  # fmt: skip
+    def says(self, group: str, rows: np.ndarray) -> bool:
+        """Whether it says something of all these photographs."""
+        return all(bool(np.isfinite(values[rows]).all()) for values in self.groups[group].values())
+
+    def value(self, group: str, measure: Measure, rows: np.ndarray, seeds: Sequence[int], *, folds: bool = False) -> float:
+        """The mean over the seeds. folds: within each fold, whose networks are others, by the photographs in it.
+
+        A fold whose photographs are all high or all low says nothing of an order and is left out.
+        """
+        parts = [rows[self._fold[rows] == number] for number in range(FOLDS)] if folds else [rows]
+        told = [part for part in parts if 0 < self._high[part].sum() < len(part)]
+        if not told:
+            return float("nan")
+        values = [
+            [measure(self._high[part], self._ratings[part], self.groups[group][seed][part]) for part in told] for seed in seeds
+        ]
+        return float(np.average(np.mean(values, axis=0), weights=[len(part) for part in told]))
 
     def measures(self, group: str) -> dict[str, Any]:
+        """All of them, on the test part."""
+        seeds = self.common(group)
         return {
-            name: _interval(self.value(group, measure, self._test), [self.value(group, measure, draw) for draw in self._draws])
+            name: _interval([self.value(group, measure, rows, seeds) for rows in (self._test, *self._draws)])
             for name, measure in MEASURES.items()
         }
 
-    def difference(self, better: str, worse: str) -> dict[str, Any]:
-        """Of the AUC."""
-        auc = MEASURES["AUC"]
-        found = [self.value(better, auc, rows) - self.value(worse, auc, rows) for rows in (self._test, *self._draws)]
-        return _interval(found[0], found[1:])
+    def difference(self, better: str, worse: str, *, folds: bool = False) -> dict[str, Any]:
+        """Of the AUC, by the seeds that both have."""
+        auc, seeds = MEASURES["AUC"], self.common(better, worse)
+        found = [
+            self.value(better, auc, rows, seeds, folds=folds) - self.value(worse, auc, rows, seeds, folds=folds)
+            for rows in (self._test, *self._draws)
+        ]
+        return {"seeds": len(seeds), **_interval(found)}
 
 
-def _interval(value: float, draws: Sequence[float]) -> dict[str, Any]:
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return {"value": round(value, 4), "interval": [round(float(low), 4), round(float(high), 4)]}
+def _interval(values: Sequence[float]) -> dict[str, Any]:
+    """The first value, and where 95 % of the others lie."""
+    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    return {"value": round(values[0], 4), "interval": [round(float(low), 4), round(float(high), 4)]}
 
 
 def _categories(collection: Collection, judge: _Judge) -> dict[str, Any]:
-    """AUC within each category by the three ways to it (III-C)."""
-    generic = f"DCNN {len(collection.train)}"
+    """AUC within each category and fold by the three ways to it (III-C)."""
+    ways = {"cats": "cats", "generic": f"DCNN {len(collection.train)}", "adapt": "adapt"}
     found: dict[str, Any] = {}
-    if not {"cats", "adapt", generic} <= set(judge.groups):
+    if not set(ways.values()) <= set(judge.groups):
         return found
     for category in sorted(set(collection.categories[collection.annotated])):
         rows = collection.annotated[collection.categories[collection.annotated] == category]
-        if np.isfinite(judge.groups["adapt"][0][rows]).all() and np.isfinite(judge.groups["cats"][0][rows]).all():
-            ways = {"cats": "cats", "generic": generic, "adapt": "adapt"}
-            values = {way: judge.value(group, MEASURES["AUC"], rows) for way, group in ways.items()}
+        seeds = judge.common(*ways.values())
+        if seeds and all(judge.says(group, rows) for group in ways.values()):
+            values = {way: judge.value(group, MEASURES["AUC"], rows, seeds, folds=True) for way, group in ways.items()}
             found[str(category)] = {"photographs": len(rows), **{way: round(value, 4) for way, value in values.items()}}
     return found
 
@@ -197,9 +217,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines = ["| network and training photographs | seeds | AUC | Spearman | accuracy |", "|---|---|---|---|---|"]
     for name, figure in found["models"].items():
         lines.append(f"| {name} | {figure['seeds']} | {' | '.join(_said(figure[measure]) for measure in MEASURES)} |")
-    lines += ["", "| the paper's claim | training photographs | difference of AUC | |", "|---|---|---|---|"]
+    lines += ["", "| the paper's claim | training photographs | seeds | difference of AUC | |", "|---|---|---|---|---|"]
     for each in found["differences"].values():
-        lines.append(f"| {each['claim']} | {each['size'] or '-'} | {_said(each)} | {verdict(each)} |")
+        lines.append(f"| {each['claim']} | {each['size'] or '-'} | {each['seeds']} | {_said(each)} | {verdict(each)} |")
     if found["categories"]:
         lines += ["", "| category | photographs | cats | generic | adapt |", "|---|---|---|---|---|"]
         for name, row in found["categories"].items():

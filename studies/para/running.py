@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import time
@@ -16,6 +18,10 @@ from studies.para.steps import IMAGENET, Step
 PREDICTIONS, MODEL = "predictions.csv", "last.safetensors"  # the best epoch would be chosen on the test part
 _FEATURES = "3,4,5"  # stages of EfficientNet-Lite0 beside its last layer, as the preset lite0 has them
 _CACHE = 2048  # megabytes of decoded photographs
+
+
+class OtherStudyError(ValueError):
+    """A folder that holds a study of other photographs, sizes or weights."""
 
 
 class StepError(RuntimeError):
@@ -73,6 +79,22 @@ def shipped(collection: Collection, recipe: Recipe, place: Place) -> None:
     partial.replace(place.predictions(name))
 
 
+def claim(collection: Collection, recipe: Recipe, place: Place, *, weights: bool) -> None:
+    """Take the folder for this study; weights: of this column too. Raises OtherStudyError where it holds another one."""
+    path = place.out / "study.json"
+    mine = {"photographs": collection.digest, "sizes": repr(recipe)}
+    if weights:
+        mine["weights"] = hashlib.sha256(place.lite.read_bytes()).hexdigest()
+    if path.exists():
+        held = json.loads(path.read_text())
+        for name, value in mine.items():
+            if held[name] != value:
+                raise OtherStudyError(f"{place.out}: holds a study of other {name}; choose another folder")
+    elif weights:
+        place.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(mine, indent=1) + "\n")
+
+
 def convert(place: Place) -> None:
     """ImageNet's weights as a model file with fc256 above them."""
     if not place.imagenet.exists():
@@ -91,16 +113,20 @@ def _training(step: Step, recipe: Recipe, place: Place, table: Path, out: Path) 
         for column, (model, (_, theirs)) in enumerate(zip(models, step.starts, strict=True))
         for word in ("--init", f"{column}={model}:{theirs}")
     ]
-    sizes = ["--plane", recipe.plane, "--window", recipe.window, "--filters", recipe.filters]
-    sizes += ["--fc", ",".join(map(str, recipe.fc))] if step.net in _OF_BLOCKS else []
+    sizes: list[object] = []
+    if step.net != _FIXED:
+        sizes += ["--plane", recipe.plane, "--window", recipe.window, "--filters", recipe.filters]
+    if step.net in _OF_ARCH_1:
+        sizes += ["--fc", ",".join(map(str, recipe.fc))]
     return [
         "train", table, "--net", step.net, *shared, "--bias-rate", 2 * recipe.rate, "--seed", step.seed, *sizes, *step.options,
         *starts, "--evaluate-every", step.epochs, "--workers", place.workers, "--cache", _CACHE,
     ]  # fmt: skip
 
 
-# Presets whose fully-connected layers Table I does not vary.
-_OF_BLOCKS = ("scnn-arch1", "dcnn", "rdcnn-lite0")
+_FIXED = "lite0"  # whose layers are what they are
+# Presets whose fully-connected layers are Arch 1's: Table I varies those of others.
+_OF_ARCH_1 = ("scnn-arch1", "dcnn", "rdcnn-lite0")
 
 
 def _unfinished(run: Path, epochs: int) -> bool:
@@ -116,6 +142,11 @@ def _evaluate(model: Path, table: Path, collection: Collection, recipe: Recipe, 
 
 def _command(*words: object) -> None:
     program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", *map(str, words)]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise StepError(f"{' '.join(map(str, words))}\n{done.stdout}{done.stderr}")
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, _ = process.communicate()
+    except KeyboardInterrupt:  # which the command has got too: it writes a checkpoint first
+        process.communicate()
+        raise
+    if process.returncode:
+        raise StepError(f"{' '.join(map(str, words))}\n{said}")

@@ -153,6 +153,12 @@ def test_an_import_takes_a_format_a_source_and_a_file(tmp_path, monkeypatch):
         found = run("import", *words)
         assert found.exit_code == 2 and why in found.output.replace("\n", " "), found.output
     assert not (tmp_path / "c.csv").exists()
+    labels = synthetic.make("nima", tmp_path / "nima", images=64, sides=(8, 9))
+    # A folder of that name is there, and labels is no import.
+    assert "64 rows in nima.csv" in run("import", "nima", labels).output
+    mistyped = run("import", "pra", "para")
+    why = "pra is not there, and FORMAT must be one of ava, para"
+    assert mistyped.exit_code == 2 and why in mistyped.output.replace("\n", " ")
 
 
 def test_an_import_goes_over_nothing_but_an_import_and_only_when_asked_to(tmp_path, capfd):

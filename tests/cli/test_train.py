@@ -108,6 +108,11 @@ def test_efficientnet_lites_layers_come_from_a_file(tmp_path):
     assert torch.equal(beside.columns[2].backbone, source.backbone) and beside.label.in_features == 8 + 8 + 256
     assert torch.equal(beside.columns[2].fc[0].weight, alone.columns[0].fc[0].weight)
     assert not any(parameter.requires_grad for parameter in beside.columns[2].parameters())
+    for size, value in (("plane", 64), ("window", 32), ("stride", 2), ("filters", 0.5), ("fc", "64")):
+        with pytest.raises(
+            ValueError, match=f"net must be a preset of columns of blocks for its {size} to be chosen, got lite0"
+        ):
+            shape(net="lite0", init=(f"0={imagenet}",), **{size: value}).network(labelled("a", "b"))
     with pytest.raises(ValueError, match="init must name a model file for column 0, whose layers are never trained, got none"):
         shape(net="lite0").network(labelled("a", "b"))
     with pytest.raises(ValueError, match="init must name a model file for column 2, which is frozen, got none"):
@@ -136,7 +141,7 @@ def test_presets_joined_make_columns_of_different_architectures():
         ({"dropout": 1.0}, "dropout must lie in"),
         (
             {"net": "m.safetensors", "plane": 72},
-            "net must be a preset for its plane to be chosen, got the file m.safetensors",
+            "net must be a preset of columns of blocks for its plane to be chosen, got m.safetensors",
         ),
         ({"net": "m.safetensors"}, "no such file"),
         ({"init": ("m.safetensors",)}, "init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got 'm.safetensors'"),
@@ -280,7 +285,10 @@ def test_cuda_convnets_layer_files_are_trained_at_each_layers_rates(layer_files,
     for wrong, why in (
         (("--layer-params", layer_files / "params.cfg", "--net", "dcnn"), "net must be a layer-definition file"),
         (("--net", layer_files / "layers.cfg"), "net must be a layer-definition file"),
-        (("--net", layer_files / "layers.cfg", *options, "--fc", "8"), "net must be a preset for its fc to be chosen"),
+        (
+            ("--net", layer_files / "layers.cfg", *options, "--fc", "8"),
+            "net must be a preset of columns of blocks for its fc to be chosen",
+        ),
         (("--net", "missing.cfg", "--layer-params", layer_files / "params.cfg"), "No such file"),
     ):
         found = CliRunner().invoke(app, [str(a) for a in ("train", path, "--out", tmp_path / "no", *wrong)])

@@ -79,6 +79,13 @@ def test_many_groups_are_dealt_evenly_and_never_parted():
     assert not np.array_equal(held[0], split(labels, groups, fold=0, folds=5, seed=4))
 
 
+def test_groups_of_labels_all_their_own_are_dealt_by_the_seed():
+    groups = [f"g{low}-{high}" for low in range(75) for high in range(75) for _ in range(low + high)]
+    labels = [int(place < high) for low in range(75) for high in range(75) for place in range(low + high)]
+    held = [split(labels, groups, fold=0, folds=5, seed=seed) for seed in (0, 1)]
+    assert not np.array_equal(*held)
+
+
 def test_names_are_shortened():
     assert shortened([]) == "" and shortened(["a", "b"]) == "a, b"
     assert shortened(["a"] * 12) == "a, a, a, a, a, a, a, a, a, a and 2 more"

@@ -8,7 +8,7 @@ import pytest
 
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.data.importing import convert, csv_text
-from dcnn_fast.data.para import ATTRIBUTES, read_para
+from dcnn_fast.data.para import ATTRIBUTES, file_of, photograph_files, read_para
 
 TEST, TRAIN, MEANS = "PARA-GiaaTest.csv", "PARA-GiaaTrain.csv", "aggregation_1.csv"
 
@@ -79,6 +79,10 @@ def test_the_table_names_files_that_are_there_and_those_that_are_not(copy, tmp_p
         (TEST, 0, 2, "scene", "semantic is not there"),
         (TEST, 3, 0, "iaa_pub0_.jpg", "row 4 must name a photograph that no other row names, got 'iaa_pub0_.jpg'"),
         (TEST, 3, 0, "../a.jpg", "row 4 must name a photograph that no other row names, got '../a.jpg'"),
+        (TEST, 3, 0, "..", "row 4 must name a photograph"),
+        (TEST, 3, 1, "/etc", "row 4 must name a session's folder, got '/etc'"),
+        (TEST, 3, 1, "..", "row 4 must name a session's folder"),
+        (TEST, 1, 3, "9" * 9000, "got '9999"),
         (MEANS, 1, 2, "0.99", "row 2 must have a mean of 1 to 5 in column aesthetic_score, got '0.99'"),
         (MEANS, 2, 1, "", "row 3 must name a photograph"),
         (MEANS, 0, 1, "name", "image_label is not there"),
@@ -91,7 +95,16 @@ def test_a_bad_row_is_named(copy, name, row, column, value, message):
     write(path, rows)
     with pytest.raises(ValueError, match=message) as raised:
         read_para(copy)
-    assert name in str(raised.value)
+    assert name in str(raised.value) and len(str(raised.value)) < 500
+
+
+def test_a_photograph_is_that_of_its_session(copy):
+    """A copy of it in another folder, first in the order of names, is another photograph."""
+    photograph = next(each for each in read_para(copy) if each.session)
+    (copy / "imgs" / "backup").mkdir()
+    (copy / "imgs" / "backup" / photograph.name).write_bytes(b"another")
+    path = file_of(photograph, photograph_files(copy))
+    assert path is not None and path.endswith(f"{photograph.session}/{photograph.name}")
 
 
 def test_files_that_are_not_there_and_parts_that_overlap_are_named(copy):

@@ -128,6 +128,46 @@ def test_the_commands_train_judge_and_go_on(para, tmp_path):
         assert len(list(csv.DictReader(file))) == 40
 
 
+def test_a_folder_holds_one_study(para, tmp_path):
+    """Tiny networks are not taken for large ones, nor those of other photographs or weights for these."""
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    (tmp_path / "v.pth").write_bytes(b"others")
+    place = ("--out", tmp_path / "out")
+    assert command("run", para, *place, "--quick", "--lite", tmp_path / "w.pth").returncode == 1  # it has taken the folder
+    for words, what in (
+        (("run", para, *place, "--lite", tmp_path / "w.pth"), "sizes"),
+        (("run", para, *place, "--quick", "--lite", tmp_path / "v.pth"), "weights"),
+        (("report", para, *place), "sizes"),
+    ):
+        found = command(*words)
+        assert found.returncode == 2 and f"holds a study of other {what}" in found.stderr, found.stderr
+
+
+def test_networks_of_folds_are_compared_within_their_folds(collection):
+    """One that ranks each fold rightly loses nothing by what the folds' networks differ in."""
+    values = np.full(len(collection.ratings), np.nan)
+    for number in range(FOLDS):
+        rows = collection.fold(number)[1]
+        values[rows] = collection.ratings[rows] + (0, 9, -9)[number]
+    alone = np.where(np.isnan(values), np.nan, 0.5)
+    part = values.copy()
+    part[collection.fold(0)[1]] = np.nan
+    told = report.figures(collection, QUICK, [Found("rating and attribute", 0, values), Found("rating alone", 0, alone)])
+    (difference,) = told["differences"].values()
+    assert difference["value"] == pytest.approx(0.5)
+    assert not report.figures(collection, QUICK, [Found("rating and attribute", 0, values), Found("rating alone", 0, part)])[
+        "differences"
+    ]
+
+
+def test_differences_are_of_the_same_seeds(collection):
+    high = (collection.ratings > collection.threshold).astype(float)
+    found = [Found("DCNN 24", 0, 1 - high), Found("DCNN 24", 1, high), Found("SCNN local 24", 1, high)]
+    (difference,) = report.figures(collection, QUICK, found)["differences"].values()
+    assert difference["value"] == 0 and difference["seeds"] == 1
+    assert not report.figures(collection, QUICK, [found[0], found[2]])["differences"]
+
+
 def test_a_wrong_call_is_named(para, tmp_path):
     (tmp_path / "w.pth").write_bytes(b"no weights")
     place = ("--out", tmp_path / "out", "--quick", "--lite", tmp_path / "w.pth")
@@ -160,3 +200,9 @@ def test_claims_follow_from_the_intervals(collection):
     assert report.verdict({"interval": [-0.2, -0.1]}) == "the opposite holds"
     low, high_end = told["models"]["SCNN warp 24"]["AUC"]["interval"]
     assert low < told["models"]["SCNN warp 24"]["AUC"]["value"] < high_end
+
+
+def test_the_documents_say_what_was_measured():
+    found = json.loads((ROOT / "docs" / "para-study.json").read_text())
+    assert report.markdown(found) in (ROOT / "docs" / "para-study.md").read_text()
+    assert found["photographs"] == {"train": 28_172, "test": 3000, "in both": 48}
