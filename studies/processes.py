@@ -16,12 +16,13 @@ def spread(
     items: Sequence[Item],
     workers: int,
     chunk: int,
-    begin: Callable[..., object] = int,
+    begin: Callable[..., object] | None = None,
     *arguments: Any,
 ) -> list[Result]:
     """`function` of each item, in their order. begin: called with `arguments` once in each process; one worker is this one."""
     if workers == 1:
-        begin(*arguments)
+        if begin is not None:
+            begin(*arguments)
         return [function(item) for item in items]
     with ProcessPoolExecutor(workers, get_context("spawn"), begin, arguments) as pool:
         return list(pool.map(function, items, chunksize=chunk))

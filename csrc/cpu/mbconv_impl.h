@@ -4,6 +4,7 @@
 // a strip; the filtered ones, [pixels, expanded], are projected together. Where the map takes several strips, the rows that two of
 // them read stay in a ring. Every sum takes its products in the same order (channels as pixels_impl.h or amx_pixels_impl.h has
 // them; taps row by row, in one accumulator), so a result's bits do not depend on strips, tiles or threads.
+// Tile: the products' is pixels_impl.h's (amx_pixels_impl.h's); the filters', kAcross results beside each other x a vector of maps.
 // Memory: a ring of (rows - 1) * stride + size padded rows of expanded maps, and a strip of filtered ones. Limit: multiply-adds.
 
 #pragma once

@@ -1,7 +1,8 @@
 // A layer at each pixel, for the vector type `Vec` that the including file defines: the products of the inverted residual block
 // (mbconv_impl.h), and the layers of a backbone. amx_pixels_impl.h has the same on a tile unit.
 //
-// Every sum has one accumulator that takes its products in order, so a result's bits do not depend on tiles or threads.
+// Tile: positions_of(n) pixels x n vectors of outputs in registers, n from 1 to kPanel. Every sum has one accumulator that takes
+// its products in order, so a result's bits do not depend on tiles or threads.
 // Memory: the pixels as the products read them. Limit: multiply-adds.
 
 #pragma once

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dcnn_fast.data.examples import DataSet, Example
-from dcnn_fast.data.folders import SUFFIXES
+from dcnn_fast.data.folders import named_photographs
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.spec import STYLES
 
@@ -70,17 +70,12 @@ def read_list(path: Path) -> list[int]:
 
 
 def photographs(folder: Path) -> dict[int, str]:
-    """The path of every photograph below `folder` that is named by an id; one walk, no look at any file.
-
-    Folders that systems hide, of thumbnails and of what was deleted, are passed over.
-    """
+    """The path of every photograph below `folder` that is named by an id (`named_photographs`)."""
     found: dict[int, str] = {}
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(each for each in folders if not each.startswith((".", "@", "#")))  # thumbnails, what was deleted
-        for name in names:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in SUFFIXES and stem.isdigit():
-                found.setdefault(int(stem), os.path.join(root, name))
+    for at, name in named_photographs(folder):
+        stem = os.path.splitext(name)[0]
+        if stem.isdigit():
+            found.setdefault(int(stem), os.path.join(at, name))
     return found
 
 

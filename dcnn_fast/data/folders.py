@@ -40,6 +40,16 @@ _LIBRARIES = ("*.photoslibrary", "*.photolibrary", "*.aplibrary", "*.migratedpho
 _ORIGINALS = ("originals", "masters")  # in a library of macOS; its other folders hold copies of them in other sizes
 
 
+def named_photographs(folder: Path) -> Iterator[tuple[str, str]]:
+    """The folder and the name of every photograph below `folder`; one walk, no look at any file, links to folders not followed.
+
+    Folders that systems hide, of thumbnails and of what was deleted, are passed over.
+    """
+    for at, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith((".", "@", "#")))
+        yield from ((at, name) for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)
+
+
 class PatternError(ValueError):
     """A pattern of files to exclude that means nothing; the message names it."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcnn_fast.data.folders import SUFFIXES
+from dcnn_fast.data.folders import named_photographs
 from dcnn_fast.data.spreadsheets import read_sheet
 from dcnn_fast.printable import quoted
 
@@ -78,18 +78,13 @@ def file_of(photograph: Photograph, files: Mapping[str, str]) -> str | None:
 
 
 def photograph_files(folder: Path) -> dict[str, str]:
-    """The path of every photograph below imgs (or below `folder`, where there is no imgs) by "folder/name" and by name.
-
-    One walk; links to folders are not followed.
+    """The path of every photograph below imgs (or below `folder`, where there is no imgs) by "folder/name" and by name
+    (`named_photographs`).
     """
-    root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     found: dict[str, str] = {}
-    for at, folders, names in os.walk(root):
-        folders[:] = sorted(each for each in folders if not each.startswith((".", "@", "#")))  # thumbnails, what was deleted
-        for name in names:
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
-                found.setdefault(name, os.path.join(at, name))
-                found.setdefault(f"{os.path.basename(at)}/{name}", os.path.join(at, name))
+    for at, name in named_photographs(folder / IMAGES if (folder / IMAGES).is_dir() else folder):
+        found.setdefault(name, os.path.join(at, name))
+        found.setdefault(f"{os.path.basename(at)}/{name}", os.path.join(at, name))
     return found
 
 

@@ -12,6 +12,8 @@ _MANY = 5000  # groups, from which on scikit-learn's choice, group by group, wou
 def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int, seed: int) -> np.ndarray:
     """Which examples are held out in `fold` of `folds`: [n] bool. An example of no group, "", is a group of its own.
 
+    With more than 5,000 groups those with the same labels are dealt to the folds in turn; scikit-learn's choice else.
+
     Raises ValueError for a fold that is not there or labels of which one has fewer examples than there are folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415 - optional dependency

@@ -51,7 +51,7 @@ def run(
     quick: Quick = False,
 ) -> None:
     """Train and judge what is not done yet, the paper's networks on all photographs first, then in the order of cost."""
-    collection, recipe, place = _opened(para, out, workers, lite, quick)
+    collection, recipe, place = _opened(para, out, workers, lite, quick, needs_weights=not list_only)
     if collection.missing:
         typer.echo(f"{collection.missing} listed photographs are not there", err=True)
     every = steps(collection, recipe)

@@ -27,6 +27,8 @@ MEASURES: Mapping[str, Measure] = {
 
 
 _ALONE, _BOTH = "rating alone", "rating and attribute"
+_BY_FOLD = (_ALONE, _BOTH)  # groups of a network for each fold, which are judged within their folds
+_BY_CATEGORY = ("cats", "adapt")  # groups of a network for each category and fold, which have a table of their own
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,13 @@ def figures(collection: Collection, recipe: Recipe, found: Sequence[Found]) -> d
                 differences[f"{better} - {worse}"] = {"claim": said.text, "size": size, **judge.difference(better, worse)}
     if {_BOTH, _ALONE} <= set(whole):
         claim = "learning attributes beside the rating helps (eq. 3)"
-        differences[f"{_BOTH} - {_ALONE}"] = {"claim": claim, "size": 0, **judge.difference(_BOTH, _ALONE, folds=True)}
+        differences[f"{_BOTH} - {_ALONE}"] = {"claim": claim, "size": 0, **judge.difference(_BOTH, _ALONE)}
     return {
         "photographs": {"train": len(collection.train), "test": len(collection.test), "in both": collection.doubles},
         "threshold": collection.threshold,
-        "models": {group: {"seeds": len(judge.groups[group]), **judge.measures(group)} for group in whole},
+        "models": {
+            group: {"seeds": len(judge.groups[group]), **judge.measures(group)} for group in whole if group not in _BY_CATEGORY
+        },
         "differences": differences,
         "categories": _categories(collection, judge),
     }
@@ -146,10 +150,11 @@ class _Judge:
         return all(bool(np.isfinite(values[rows]).all()) for values in self.groups[group].values())
 
     def value(self, group: str, measure: Measure, rows: np.ndarray, seeds: Sequence[int], *, folds: bool = False) -> float:
-        """The mean over the seeds. folds: within each fold, whose networks are others, by the photographs in it.
+        """The mean over the seeds. folds: within each fold, weighted by the photographs in it; always so for networks of folds.
 
         A fold whose photographs are all high or all low says nothing of an order and is left out.
         """
+        folds = folds or group in _BY_FOLD
         parts = [rows[self._fold[rows] == number] for number in range(FOLDS)] if folds else [rows]
         told = [part for part in parts if 0 < self._high[part].sum() < len(part)]
         if not told:
@@ -167,12 +172,11 @@ class _Judge:
             for name, measure in MEASURES.items()
         }
 
-    def difference(self, better: str, worse: str, *, folds: bool = False) -> dict[str, Any]:
+    def difference(self, better: str, worse: str) -> dict[str, Any]:
         """Of the AUC, by the seeds that both have."""
         auc, seeds = MEASURES["AUC"], self.common(better, worse)
         found = [
-            self.value(better, auc, rows, seeds, folds=folds) - self.value(worse, auc, rows, seeds, folds=folds)
-            for rows in (self._test, *self._draws)
+            self.value(better, auc, rows, seeds) - self.value(worse, auc, rows, seeds) for rows in (self._test, *self._draws)
         ]
         return {"seeds": len(seeds), **_interval(found)}
 

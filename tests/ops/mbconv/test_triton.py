@@ -15,7 +15,7 @@ from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, prepare, reference, same_padding, triton
 from dcnn_fast.spec.efficientnet import LITES, lite_window
 from tests.ops.guarded import assert_untouched, output
-from tests.ops.mbconv.problems import PROBLEMS, weights_of
+from tests.ops.mbconv.problems import PROBLEMS, assert_reaches_what_sees_it_alone, weights_of
 from tests.ops.on_cpu import kernels_on_cpu, triton_on_cpu  # noqa: F401 - a fixture
 from tools.launches import collected
 
@@ -116,12 +116,7 @@ def test_what_is_no_number_reaches_what_sees_it_and_nothing_else(precision, valu
     clean = _run(params, x, weights)
     x[0, 2, 6, 4] = value
     expected, found = reference.forward(params, x, weights), _run(params, x, weights)
-    assert torch.equal(found.isnan(), expected.isnan())
-    touched = torch.zeros(1, 3, 12, 11, dtype=torch.bool)
-    touched[:, :, 5:8, 3:6] = True
-    assert torch.equal(found[~touched], clean[~touched])
-    finite = expected.isfinite()
-    assert (found - expected)[finite].abs().max() <= params.tolerance() * expected[finite].abs().max()
+    assert_reaches_what_sees_it_alone(params, found, expected, clean)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
