@@ -9,11 +9,10 @@ Triton cannot index shared memory, so a tap's pixels are gathered along the rect
 holds the axis, which makes it a shuffle a value, SIZE of them for rows and SIZE * SIZE for columns. What a tap sees outside the
 image is selected to be zero; so a rectangle ends where the image does, and one of 16 x 16 does for a map of 14 x 14.
 
-Tile (triton.py chooses it): up to 256 pixels, 16 maps, 8 warps. Memory: the sums in registers, at most 49 KiB shared. Limit:
-rectangles overlap by what the filters see and have powers of two as sides, so that the blocks of EfficientNet-Lite0 at 224 x 224
-take 1.54 times the multiplications they need (1.36 in bf16), Lite1's at 240 x 240 1.44 (1.24), Lite2's, whose maps of 17 and 9 no
-rectangle fits, 2.7. In fp32 ("ieee") products are of scalars from shared memory. A map of 7 x 7 is one program: few images leave
-most of a GPU without work.
+Tile (triton.py chooses it): up to 256 pixels, 16 maps, 8 warps. Memory: sums in registers, at most 49 KiB shared. Limit:
+rectangles overlap and have powers of two as sides, so that EfficientNet-Lite0's blocks at 224 x 224 take 1.54 times the
+multiplications they need (1.36 in bf16), Lite1's at 240 x 240 1.44 (1.24), Lite2's, whose maps of 17 and 9 no rectangle fits,
+2.7. In fp32 ("ieee") products are of scalars from shared memory. A map of 7 x 7 is one program: a few leave most of a GPU idle.
 """
 
 from __future__ import annotations
