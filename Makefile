@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= demo-out
+SECONDS_OF_FUZZ ?= 120
 JOBS   ?= 1
 PHOTOS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint sanitize release-check setup clean
+.PHONY: demo test lint sanitize fuzz release-check setup clean
 
 setup: $(STAMP)
 
@@ -38,6 +39,12 @@ lint: $(STAMP)
 # The engine under AddressSanitizer and UndefinedBehaviorSanitizer: builds it once more, into build/sanitize.
 sanitize: $(STAMP)
 	$(BIN)/python -m tools.sanitize
+
+# Random inputs, led by coverage, for all that reads what somebody else wrote (fuzz/README.md). Where atheris cannot be installed its
+# targets go through the kept inputs alone.
+fuzz: $(STAMP)
+	-PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	$(BIN)/python -m fuzz --seconds $(SECONDS_OF_FUZZ)
 
 # Refuses results that are of other sources than these; `python -m bench --out bench/results/NAME.json` measures anew.
 release-check: $(STAMP)

@@ -20,8 +20,8 @@ void require_inputs(const ColumnShape& column, const std::vector<Window>& window
     throw std::invalid_argument("plan: the plane must have 1 to 2**31 - 1 rows and columns");
   }
   for (const Window& window : windows) {
-    for (const int64_t place : {window.top, window.left}) {
-      if (place < -kMost || place > kMost) throw std::invalid_argument("plan: a window must lie at less than 2**31");
+    if (window.top < 0 || window.left < 0 || window.top > plane.rows - column.window || window.left > plane.cols - column.window) {
+      throw std::invalid_argument("plan: every window must lie in its plane");
     }
   }
   if (!std::isfinite(options.macs_per_byte) || options.macs_per_byte < 0) {

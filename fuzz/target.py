@@ -1,0 +1,77 @@
+"""A reader under attack."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "images": ("dcnn_fast.data", "PIL"),
+    "model_files": ("dcnn_fast.nets", "dcnn_fast.spec"),
+    "pickles": ("dcnn_fast.nets", "dcnn_fast.spec"),
+    "state_dicts": ("dcnn_fast.nets", "torch._weights_only_unpickler"),
+    "checkpoints": ("dcnn_fast.training",),
+    "layer_files": ("dcnn_fast.spec", "configparser"),
+    "labels": ("dcnn_fast.data", "csv"),
+    "ava_lists": ("dcnn_fast.data",),
+}
+"""The targets, and the modules in which coverage is measured for each."""
+
+LONGEST_REFUSAL = 2000  # characters: a sentence, not the file
+
+Mutator = Callable[[bytes, int, Random], bytes]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is done with an input, and which ends of it are right.
+
+    read: goes through the input as the program would. refusals: the only exceptions that it may raise. seeds: right inputs and
+    known attacks, by name. longest: bytes of an input. mutated: an input that is like one, of at most so many bytes; None for
+    bytes changed anywhere.
+    """
+
+    read: Callable[[bytes], object]
+    refusals: tuple[type[Exception], ...]
+    seeds: Callable[[], Mapping[str, bytes]]
+    longest: int = 4096
+    mutated: Mutator | None = None
+
+
+class FoundError(Exception):
+    """An input that the reader takes wrongly, other than by an exception of its own."""
+
+
+def load(name: str) -> Target:
+    """The target of that name: `TARGET` of fuzz/targets/NAME.py."""
+    target: Target = importlib.import_module(f"fuzz.targets.{name}").TARGET
+    return target
+
+
+def attack(target: Target, data: bytes) -> None:
+    """Give the reader one input. Raises what it raises, refusals aside; FoundError for a refusal that is not one sentence."""
+    try:
+        target.read(data)
+    except target.refusals as refusal:
+        said = str(refusal)
+        if not said or len(said) > LONGEST_REFUSAL or not said.isprintable():
+            raise FoundError(f"a refusal must be a printable sentence, got {len(said)} characters: {said[:300]!r}") from refusal
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix="dcnn-fast-fuzz-", dir=memory if os.access(memory, os.W_OK) else None)
+
+
+def file_of(data: bytes, name: str) -> Path:
+    """A file of that name with these bytes, until the next of that name."""
+    path = Path(_folder().name) / name
+    path.write_bytes(data)
+    return path
