@@ -37,15 +37,26 @@ def _forked_before() -> bool:
     return bool(int(flags) & _FORKED)
 
 
+def _renew_pool() -> None:
+    """Have torch make its pool of threads for mobile kernels anew, which a child of a fork cannot have from its parent.
+
+    Otherwise whichever threads use torch first do that, without a lock: of two at a time one finds no pool, and fails.
+    """
+    torch.set_num_threads(torch.get_num_threads())
+
+
 class _Process:
     """turn: whose torch operations run; they use all of torch's threads. forked: this process is a child made by a fork."""
 
     def __init__(self) -> None:
         self.turn, self.forked = threading.RLock(), _forked_before()
+        if self.forked:
+            _renew_pool()
         os.register_at_fork(after_in_child=self._in_child)
 
     def _in_child(self) -> None:
         self.turn, self.forked = threading.RLock(), True  # the parent's lock may have been held by a thread that is not here
+        _renew_pool()
 
 
 _process = _Process()

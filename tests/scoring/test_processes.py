@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -445,3 +446,23 @@ def test_a_fork_in_a_program_that_never_scored_before(tmp_path):
         "assert len({*found, one(0)}) == 1, found\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_several_threads_of_a_forked_child_are_its_first_to_use_torch():
+    """Where the parent has set torch's threads, each thread of the child looks for torch's pool, and one must have made it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        photos, made = [PHOTO] * 2, {"views": 3, "dtype": "bfloat16"}
+        expected = [numbers(score) for score in Scorer(small.model(), **made).score_many(photos, workers=2)]
+        for number in range(80):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                with contextlib.suppress(BaseException):
+                    found = Scorer(small.model(), **made).score_many(photos, workers=2)
+                    status = int([numbers(score) for score in found] != expected)
+                os._exit(status)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, f"child {number}"
+    finally:
+        torch.set_num_threads(before)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import random
 import sys
 import threading
 import warnings
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, ImageFil
 from dcnn_fast import ReadError, Scorer
 from dcnn_fast.data import read
 from tests import small
+from tests.host_settings import SETTINGS, attribute, called, denormals_flushed, warnings_raise
 
 PHOTOS = [np.random.default_rng(i).integers(0, 256, (50 + 7 * i, 64, 3)).astype(np.uint8) for i in range(2)]
 
@@ -27,96 +26,6 @@ def encode(image, kind, **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def attribute(owner, name, value):
-    @contextmanager
-    def set_it():
-        before = getattr(owner, name)
-        setattr(owner, name, value)
-        try:
-            yield
-            assert getattr(owner, name) == value, f"{name} did not stay as it was set"
-            assert type(getattr(owner, name)) is type(value), f"{name} is of another type than it was set"
-        finally:
-            setattr(owner, name, before)
-
-    return set_it
-
-
-def called(setter, getter, value):
-    @contextmanager
-    def set_it():
-        before = getter()
-        setter(value)
-        try:
-            yield
-            assert getter() == value, f"{setter.__name__} did not stay as it was set"
-        finally:
-            setter(before)
-
-    return set_it
-
-
-@contextmanager
-def denormals_flushed():
-    torch.set_flush_denormal(True)
-    try:
-        yield
-        assert np.float32(1e-40) * np.float32(1) == 0
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@contextmanager
-def numpy_raises():
-    with np.errstate(all="raise"):
-        yield
-        assert set(np.geterr().values()) == {"raise"}
-
-
-@contextmanager
-def default_device():
-    torch.set_default_device("meta")
-    try:
-        yield
-        assert torch.empty(1).device.type == "meta"
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def warnings_raise():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        before = list(warnings.filters)
-        yield
-        assert list(warnings.filters) == before
-
-
-MKLDNN = torch.backends.mkldnn
-
-SETTINGS = {
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "inference mode": torch.inference_mode,
-    "gradients": torch.enable_grad,
-    "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
-    "float64": called(torch.set_default_dtype, torch.get_default_dtype, torch.float64),
-    "meta device": default_device,
-    "one thread": called(torch.set_num_threads, torch.get_num_threads, 1),
-    "five threads": called(torch.set_num_threads, torch.get_num_threads, 5),
-    "products in bf16": called(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision, "medium"),
-    "convolutions in bf16": attribute(MKLDNN.conv, "fp32_precision", "bf16"),
-    "oneDNN in bf16": attribute(MKLDNN, "fp32_precision", "bf16"),
-    "all in tf32": attribute(torch.backends, "fp32_precision", "tf32"),
-    "no oneDNN": called(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled, False),
-    "deterministic": called(torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled, True),
-    "flushed denormals": denormals_flushed,
-    "numpy raises": numpy_raises,
-    "warnings raise": warnings_raise,
-    "no collection": called(lambda on: gc.enable() if on else gc.disable(), gc.isenabled, False),
-    "quick switching": called(sys.setswitchinterval, sys.getswitchinterval, 1e-6),
-}
 
 
 def numbers(score):
