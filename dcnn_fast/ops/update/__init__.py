@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.backend import choose
+from dcnn_fast.ops.memory import require_apart
 from dcnn_fast.ops.registry import register, require_tensors
+from dcnn_fast.ops.torch_tools import written_to
 from dcnn_fast.ops.update import cpu, reference, triton
 from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, dense, same_order
@@ -56,6 +58,7 @@ def _run(
     momenta: list[float],
     decays: list[float],
 ) -> None:
+    _require(parameters, gradients, increments, {"rates": rates, "momenta": momenta, "decays": decays})
     moving = [row for row in zip(parameters, gradients, increments, rates, momenta, decays, strict=True) if row[3] != 0]
     if not moving:
         return
@@ -65,7 +68,11 @@ def _run(
         tuple(w.numel() for w in weights), weights[0].dtype, steps[0].dtype,
         all(dense(w) and same_order(w, own) for w, own in zip(weights, steps, strict=True)),
     )  # fmt: skip
-    BACKENDS[choose(BACKENDS, params, weights[0].device)].update(params, step)
+    backend = BACKENDS[choose(BACKENDS, params, weights[0].device)]
+    if backend is not cpu.BACKEND:  # the engine looks for that by itself
+        _require_apart(step)
+    backend.update(params, step)
+    written_to((*weights, *steps))
 
 
 def _fake(
@@ -76,7 +83,7 @@ def _fake(
     momenta: list[float],
     decays: list[float],
 ) -> None:
-    """Nothing is returned."""
+    _require(parameters, gradients, increments, {"rates": rates, "momenta": momenta, "decays": decays})
 
 
 def _require(
@@ -110,6 +117,18 @@ def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dty
         raise TypeError(f"{name} must be dense, got layout {tensor.layout}")
     if tensor.device != parameter.device:
         raise ValueError(f"{name} must be on {parameter.device}, as its parameter is, got {tensor.device}")
+
+
+def _require_apart(step: Step) -> None:
+    """Raise ValueError where what is written to shares memory with anything else."""
+    named = {
+        f"{name}[{i}]": tensor
+        for name, tensors in (("parameters", step.parameters), ("increments", step.increments), ("gradients", step.gradients))
+        for i, tensor in enumerate(tensors)
+    }
+    count = len(step.gradients)
+    names = list(named)
+    require_apart({name: named[name] for name in names[:-count]}, {name: named[name] for name in names[-count:]})
 
 
 def increment_dtype(dtype: torch.dtype) -> torch.dtype:
