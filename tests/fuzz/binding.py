@@ -11,6 +11,7 @@ written to must stay as it was.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import os
@@ -100,11 +101,14 @@ class Call:
         readable = array.view()
         readable.flags.writeable = False
         huge = np.broadcast_to(np.zeros(1, array.dtype), (*array.shape[:-2], 2**20, 2**20)) if array.ndim > 1 else array[:0]
+        far = np.broadcast_to(array[..., :1], (*array.shape[:-1], 2**36))
+        none = np.zeros((*array.shape[:-1], 0), array.dtype)
+        none_of_many = np.zeros((0, *array.shape[2:], 2**31), array.dtype) if array.ndim > 1 else none
         choices: list[Any] = [
             None, array.tolist(), array.astype(np.float64), array.astype(np.int8), array.astype(array.dtype.newbyteorder()),
             misaligned, readable, array[..., :-1], array[..., ::-1], array[:0], array.T, array.reshape(-1), array[None], huge,
             np.repeat(array, 2, -1)[..., ::2], np.broadcast_to(array[..., :1], array.shape),
-            np.concatenate([array, array[:1]]),
+            np.concatenate([array, array[:1]]), far, none, none_of_many,
         ]  # fmt: skip
         return choices[self.up_to(0, len(choices) - 1)]
 
@@ -214,9 +218,30 @@ def regions(engine: Any, call: Call) -> None:
                 )
                 with _refused():
                     engine.block_regions(weights, work, **arrays, hits=None, values=None, threads=1)
+    for i, output in enumerate(outputs):
+        insides = [_inside(other, output) for other in (*outputs[:i], *sources)]
+        for changed in ([*outputs[:i], inside, *outputs[i + 1 :]] for inside in insides if inside is not None):
+            with _refused():
+                engine.block_regions(weights, work, sources=sources, outputs=changed, hits=None, values=None, threads=1)
     for wrong in _wrong(weight):
         with _refused():
             packing(isa, block, weight=wrong, bias=bias, taps_only=False)
+
+
+def _inside(memory: np.ndarray, array: np.ndarray) -> np.ndarray | None:
+    """An array of the shape of `array`, in channels_last memory that is also that of `memory`; None where it has no room."""
+    if memory.dtype != array.dtype or not array.size or memory.nbytes < array.nbytes or not _dense(memory):
+        return None
+    at = memory.__array_interface__["data"][0]
+    flat = np.frombuffer((ctypes.c_char * array.nbytes).from_address(at), array.dtype)
+    images, channels, rows, cols = array.shape
+    return flat.reshape(images, rows, cols, channels).transpose(0, 3, 1, 2)
+
+
+def _dense(array: np.ndarray) -> bool:
+    """Whether its values fill their memory from its own address on."""
+    reach = sum((count - 1) * stride for count, stride in zip(array.shape, array.strides, strict=True))
+    return min(array.strides) >= 0 and reach + array.itemsize == array.nbytes
 
 
 def _wrong(array: np.ndarray) -> list[np.ndarray]:
@@ -261,12 +286,20 @@ def whole(engine: Any, call: Call) -> None:
         values, hits = (values, None) if call.up_to(0, 1) else (None, hits)
     elif given == 1:
         values = hits = None
-    engine.block_gradients(
-        isa, block, x=x, weight=weight, bias=bias, grad=call.last(kept), values=values, hits=hits,
-        ties=call.word(("all", "first")[call.up_to(0, 1)]), grad_x=call.maybe(call.last((images, channels, rows, cols))),
-        grad_weight=call.maybe(call.last((filters, channels // groups, shape.size, shape.size))),
-        grad_bias=call.maybe(call.array((filters,))), threads=call.size(call.up_to(1, 3)),
-    )  # fmt: skip
+    grad, grad_x = call.last(kept), call.maybe(call.last((images, channels, rows, cols)))
+    asked = {
+        "isa": isa, "block": block, "x": x, "weight": weight, "bias": bias, "grad": grad, "values": values, "hits": hits,
+        "ties": call.word(("all", "first")[call.up_to(0, 1)]), "grad_x": grad_x,
+        "grad_weight": call.maybe(call.last((filters, channels // groups, shape.size, shape.size))),
+        "grad_bias": call.maybe(call.array((filters,))), "threads": call.size(call.up_to(1, 3)),
+    }  # fmt: skip
+    engine.block_gradients(**asked)
+    if call.right and grad_x is not None:
+        for memory in (grad, x, weight, result if values is None else values):
+            inside = _inside(memory, grad_x)
+            if inside is not None and memory is not result:
+                with _refused():
+                    engine.block_gradients(**{**asked, "grad_x": inside})
 
 
 def linear(engine: Any, call: Call) -> None:
@@ -279,6 +312,10 @@ def linear(engine: Any, call: Call) -> None:
     engine.linear(isa, x=x, weight=weight, bias=bias, y=y, relu=False, threads=call.size(call.up_to(1, 3)))
     if call.right and not bf16:
         np.testing.assert_allclose(y, x.astype(np.float64) @ weight.T.astype(np.float64) + bias, rtol=1e-4, atol=1e-3)
+    if call.right and x.size >= y.size > 0 and not bf16:
+        inside = x.reshape(-1)[: y.size].reshape(y.shape)
+        with _refused():
+            engine.linear(isa, x=x, weight=weight, bias=bias, y=inside, relu=False, threads=1)
 
 
 def update(engine: Any, call: Call) -> None:
@@ -297,6 +334,15 @@ def update(engine: Any, call: Call) -> None:
     )  # fmt: skip
     for was, weight, gradient, old in zip(before or (), *arrays[:2], steps, strict=True) if before else ():
         np.testing.assert_allclose(weight, was + 0.5 * old - 0.5 * gradient - 0.5 * was, rtol=1e-5, atol=1e-5)
+    for i, one in enumerate(arrays[0] if call.right and dtype == step else ()):
+        for shared in ([arrays[0], arrays[1], arrays[0]], [arrays[0], arrays[0], arrays[2]]):
+            if one.size:
+                given = [[of[i]] for of in shared]
+                with _refused():
+                    engine.update(
+                        parameters=given[0], gradients=given[1], increments=given[2], rates=[0.5], momenta=[0.5], pulls=[0.5],
+                        threads=1,
+                    )  # fmt: skip
 
 
 def plan(engine: Any, call: Call) -> None:
@@ -411,9 +457,10 @@ def mbconv(engine: Any, call: Call) -> None:
     for wrong in (x[:, :-1], x[:, :, 0], x.astype(np.float64)):  # of other extents the result may be as large
         with _refused():
             engine.mbconv(weights, x=wrong, out=out, threads=1)
-    for wrong in _wrong(out):
-        with _refused():
-            engine.mbconv(weights, x=x, out=wrong, threads=1)
+    for wrong in (*_wrong(out), _inside(x, out)):
+        if wrong is not None:
+            with _refused():
+                engine.mbconv(weights, x=x, out=wrong, threads=1)
 
 
 def backbone(engine: Any, call: Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +59,8 @@ def _run(
     momenta: list[float],
     decays: list[float],
 ) -> None:
-    _require(parameters, gradients, increments, {"rates": rates, "momenta": momenta, "decays": decays})
+    options = {"rates": rates, "momenta": momenta, "decays": decays}
+    _require_counts(parameters, {"gradients": gradients, "increments": increments, **options})
     moving = [row for row in zip(parameters, gradients, increments, rates, momenta, decays, strict=True) if row[3] != 0]
     if not moving:
         return
@@ -69,7 +71,8 @@ def _run(
         all(dense(w) and same_order(w, own) for w, own in zip(weights, steps, strict=True)),
     )  # fmt: skip
     backend = BACKENDS[choose(BACKENDS, params, weights[0].device)]
-    if backend is not cpu.BACKEND:  # the engine looks for that by itself
+    if backend is not cpu.BACKEND:  # the engine looks at what it is given by itself
+        _require(parameters, gradients, increments, options)
         _require_apart(step)
     backend.update(params, step)
     written_to((*weights, *steps))
@@ -87,11 +90,12 @@ def _fake(
 
 
 def _require(
-    parameters: Sequence[Tensor], gradients: Sequence[Tensor], increments: Sequence[Tensor], options: dict[str, Sequence[float]]
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    increments: Sequence[Tensor],
+    options: Mapping[str, Sequence[float]],
 ) -> None:
-    for name, values in {"gradients": gradients, "increments": increments, **options}.items():
-        if len(values) != len(parameters):
-            raise ValueError(f"{name} must be one for each of {len(parameters)} parameters, got {len(values)}")
+    _require_counts(parameters, {"gradients": gradients, "increments": increments, **options})
     for name, numbers in options.items():
         for i, number in enumerate(numbers):
             if not (math.isfinite(number) and number >= 0):
@@ -106,6 +110,12 @@ def _require(
         _require_like(f"increments[{i}]", step, w, increment_dtype(w.dtype))
         if w.device != parameters[0].device:
             raise ValueError(f"parameters must be on one device, got {w.device} and {parameters[0].device}")
+
+
+def _require_counts(parameters: Sequence[Tensor], others: Mapping[str, Sequence[Any]]) -> None:
+    for name, values in others.items():
+        if len(values) != len(parameters):
+            raise ValueError(f"{name} must be one for each of {len(parameters)} parameters, got {len(values)}")
 
 
 def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dtype) -> None:
