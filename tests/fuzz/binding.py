@@ -3,7 +3,7 @@
     python -m tests.fuzz.binding ENGINE PROGRESS FIRST LAST
 
 Loads the engine from the file ENGINE, makes the calls of seeds FIRST ... LAST - 1, writes each seed to the file PROGRESS before
-its call, and prints how many calls of each kind ran and were refused, as JSON. A refusal is a ValueError or a TypeError;
+its call, and prints how many calls of each kind ran and were refused, as JSON. A refusal is one of REFUSALS;
 anything else ends the program. Right calls must run; results of some are compared with the reference's. Memory around what is
 written to must stay as it was.
 """
@@ -45,7 +45,7 @@ from dcnn_fast.ops.region import whole as whole_images  # noqa: E402
 from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm  # noqa: E402
 from tests.ops.random_tables import Tables, damaged, random_tables  # noqa: E402
 
-REFUSALS = (ValueError, TypeError)
+REFUSALS = (ValueError, TypeError, MemoryError)  # the last for outputs that no memory holds
 MARGIN = 64  # values around an array that is written to
 SIZES = (-(2**63), -1, 0, 1, 3, 17, 2**16, 2**31 - 1, 2**31, 2**40, 2**63 - 1, 2**64)
 WORDS = ("", "up", "ieee", "cross_map", "mmx", "\0", "x" * 1000)
@@ -496,6 +496,30 @@ def backbone(engine: Any, call: Call) -> None:
         net.features(x[:, :-1], threads=1)
 
 
+def views(engine: Any, call: Call) -> None:
+    """Cuts of photographs, filters and offsets: of right calls, cuts are parts of the whole."""
+
+    def extent(value: int) -> Any:  # none that memory holds and takes long to fill
+        return (-(2**63), -1, 0, 2**40, 2**63 - 1, 2**64, None, 1.5)[call.up_to(0, 7)] if call.spoils() else value
+
+    isa, rows, cols = _isa(engine, call), call.up_to(1, 12), call.up_to(1, 12)
+    pixels = call.array((rows, cols, 3), np.uint8)
+    height, width = call.up_to(1, 20), call.up_to(1, 20)
+    tall, wide = call.up_to(1, 9), call.up_to(1, 9)
+    resized, corner = (call.size(height), call.size(width)), (call.size(call.up_to(-5, 9)), call.size(call.up_to(-5, 9)))
+    made = engine.cut_picture(isa, pixels, resized, corner, (extent(tall), extent(wide)))
+    engine.bilinear_filter(call.size(rows), call.size(height), call.size(0), call.size(height))
+    limits = (call.size(call.up_to(0, 50)), call.size(call.up_to(0, 50))), (call.size(call.up_to(0, 50)), call.size(0))
+    found = engine.window_offsets((call.up_to(0, 9), 2), extent(call.up_to(1, 9)), *limits, call.size(call.up_to(1, 4)))
+    if not call.right:
+        return
+    assert (found >= 0).all() and (found.max(0) <= [limits[0][0] + limits[1][0], limits[0][1]]).all()
+    whole = np.zeros((height + 40, width + 40, 3), np.uint8)
+    whole[20 : 20 + height, 20 : 20 + width] = engine.cut_picture(isa, pixels, (height, width), (0, 0), (height, width))
+    top, left = 20 + corner[0], 20 + corner[1]
+    assert np.array_equal(made, whole[top : top + tall, left : left + wide])
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -524,6 +548,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
     linear,
     update,
     plan,
+    views,
     small,
     tile_product,
     column_tables,
