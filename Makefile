@@ -36,7 +36,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The engine under AddressSanitizer and UndefinedBehaviorSanitizer: builds it once more, into build/sanitize.
+# The engine under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, and with NaN in unwritten memory: builds it
+# for each once more, into build/sanitize.
 sanitize: $(STAMP)
 	$(BIN)/python -m tools.sanitize
 

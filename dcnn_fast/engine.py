@@ -117,9 +117,16 @@ def use_threads(count: int) -> Iterator[None]:
 
 
 def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The memory of a tensor of the cpu as the engine takes it: numpy's view of it, of bfloat16 the bits in int16."""
+    """The memory of a tensor of the cpu as the engine takes it: numpy's view of it, of bfloat16 the bits in int16.
+
+    Raises ValueError for one that repeats its memory so often that its bytes cannot be counted.
+    """
     plain = tensor.detach() if tensor.requires_grad else tensor
-    return (plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain).numpy()
+    plain = plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain
+    try:
+        return plain.numpy()
+    except ValueError as error:  # numpy's says no size
+        raise ValueError(f"a tensor must take fewer than 2**63 bytes, got {list(tensor.shape)} of {tensor.dtype}") from error
 
 
 def features() -> dict[str, bool]:

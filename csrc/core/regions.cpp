@@ -1,7 +1,13 @@
 #include "core/regions.h"
 
+#include <algorithm>
+#include <iterator>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 namespace dcnn {
 
@@ -158,7 +164,67 @@ void require_small(const char* name, const Rows<Row>& table) {
 
 // Small tables can name much: each region all pieces, each of those all stores.
 void require_few(const char* kind, int64_t named) {
-  if (named > kMost) throw std::invalid_argument("regions: they must name fewer than 2**31 " + std::string(kind));
+  constexpr int64_t kMostNamed = int64_t{1} << 26;
+  if (named > kMostNamed) throw std::invalid_argument("regions: they must name at most 2**26 " + std::string(kind));
+}
+
+bool meet(const StoreRow& a, const StoreRow& b) {
+  return a.output == b.output && a.image == b.image && a.out_top < b.out_top + b.height && b.out_top < a.out_top + a.height &&
+         a.out_left < b.out_left + b.width && b.out_left < a.out_left + a.width;
+}
+
+// Whether any two of an image's stores share a place; by their tops.
+bool any_meet(const StoreRow* const* stores, size_t count) {
+  constexpr size_t kFew = 16;
+  if (count <= kFew) {
+    for (size_t i = 1; i < count; ++i) {
+      for (size_t k = 0; k < i; ++k) {
+        if (meet(*stores[k], *stores[i])) return true;
+      }
+    }
+    return false;
+  }
+  std::map<int64_t, const StoreRow*> beside;  // by their left: no two share a column, but one that ended above may still be there
+  for (size_t i = 0; i < count; ++i) {
+    const StoreRow& store = *stores[i];
+    auto at = beside.lower_bound(store.out_left);
+    if (at != beside.begin() && std::prev(at)->second->out_left + std::prev(at)->second->width > store.out_left) --at;
+    while (at != beside.end() && at->first < store.out_left + store.width) {
+      if (meet(*at->second, store)) return true;
+      at = beside.erase(at);
+    }
+    beside.emplace(store.out_left, &store);
+  }
+  return false;
+}
+
+// Whether any two of the first `count` stores share a place.
+bool any_meet(const std::vector<const StoreRow*>& named, size_t count) {
+  std::vector<const StoreRow*> stores(named.begin(), named.begin() + static_cast<std::ptrdiff_t>(count));
+  const auto before = [](const StoreRow* a, const StoreRow* b) {
+    return std::tie(a->output, a->image, a->out_top) < std::tie(b->output, b->image, b->out_top);
+  };
+  if (!std::is_sorted(stores.begin(), stores.end(), before)) std::sort(stores.begin(), stores.end(), before);
+  for (size_t first = 0, last = 0; first < count; first = last) {
+    while (last < count && stores[last]->output == stores[first]->output && stores[last]->image == stores[first]->image) ++last;
+    if (any_meet(stores.data() + first, last - first)) return true;
+  }
+  return false;
+}
+
+// No place is stored to twice: threads would race for it. named: the stores in the order in which pieces name them.
+void require_apart(const std::vector<const StoreRow*>& named) {
+  if (!any_meet(named, named.size())) return;
+  size_t good = 0, bad = named.size();  // so many stores are apart, so many are not
+  while (good + 1 < bad) {
+    const size_t middle = good + (bad - good) / 2;
+    (any_meet(named, middle) ? bad : good) = middle;
+  }
+  const StoreRow& last = *named[bad - 1];
+  size_t other = 0;
+  while (!meet(*named[other], last)) ++other;
+  throw std::invalid_argument("regions: store " + std::to_string(bad - 1) + ": the rectangle must share no place of its output with that of store " +
+                              std::to_string(other) + ", got " + printed(last, kStoreFields));
 }
 
 void require_geometry(const RegionGeometry& g) {
@@ -208,6 +274,15 @@ void require_regions(const RegionTables& tables, const RegionGeometry& geometry,
     }
   });
   stores.decide();
+  std::vector<const StoreRow*> placed;
+  const int64_t enough = std::min(stored, tables.stores.count + 1);  // of more than there are, one is named twice
+  placed.reserve(static_cast<size_t>(enough));
+  each_piece([&](const PieceRow& piece, const RegionRow&) {
+    for (int64_t i = 0; i < piece.count && static_cast<int64_t>(placed.size()) < enough; ++i) {
+      placed.push_back(&tables.stores[piece.first + i]);
+    }
+  });
+  require_apart(placed);
 }
 
 }  // namespace dcnn

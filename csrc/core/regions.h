@@ -25,6 +25,12 @@ struct Rows {
   const Row& operator[](int64_t i) const { return rows[i]; }
 };
 
+// A vector's rows, where they lie.
+template <typename Row>
+Rows<Row> rows_in(const std::vector<Row>& rows) {
+  return {rows.data(), static_cast<int64_t>(rows.size())};
+}
+
 struct RegionTables {
   Rows<RegionRow> regions;
   Rows<PieceRow> pieces;
@@ -39,8 +45,8 @@ struct RegionGeometry {
   int64_t pool_size, pool_stride;
 };
 
-// Throws std::invalid_argument naming the first region, piece or store that lies outside what it takes from or goes to, the rule and
-// its values. Pieces are counted as regions name them, stores as those pieces do: where tables name each once and in order, that is
+// Throws std::invalid_argument naming the first region, piece or store that lies outside what it takes from or goes to, or the first
+// store that shares a place with one before it (regions are done on several threads), the rule and its values. Pieces are counted as regions name them, stores as those pieces do: where tables name each once and in order, that is
 // their row.
 void require_regions(const RegionTables& tables, const RegionGeometry& geometry, const std::vector<ImagesShape>& sources,
                      const std::vector<ImagesShape>& outputs);

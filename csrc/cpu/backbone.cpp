@@ -20,12 +20,9 @@ constexpr int64_t kRows = 8;  // of the stem, that a thread takes at a time
 // Maps of one block and the next, by turns, kept for the thread's next image.
 thread_local Buffer maps_of_thread[2];
 
-float* at_least(Buffer& buffer, int64_t floats) {
-  if (buffer.size() < static_cast<size_t>(floats)) {
-    buffer = Buffer();
-    buffer = Buffer(static_cast<size_t>(floats));
-  }
-  return buffer.data();
+// Room in one of them for so many maps of an image.
+float* room(int which, int64_t pixels, int64_t maps) {
+  return maps_of_thread[which].at_least(static_cast<size_t>(product("an image's maps", pixels, maps)));
 }
 
 void refuse(const std::string& what) { throw std::invalid_argument("backbone: " + what); }
@@ -156,7 +153,7 @@ void Backbone::run_stem(const Source& x, int64_t height, int64_t width, float* o
 void Backbone::run_head(const float* x, int64_t pixels, float* means, int threads) const {
   const PixelLayer layer = head_.layer();
   const MbConvKernels& kernels = isa_->mbconv();
-  float* const maps = at_least(maps_of_thread[x == maps_of_thread[0].data()], pixels * layer.outputs);
+  float* const maps = room(x == maps_of_thread[0].data() ? 1 : 0, pixels, layer.outputs);
   const int64_t parts = std::min<int64_t>(threads, pixels);
   spread(parts, threads, [&](int64_t part, Scratch& scratch) {
     const int64_t first = part * pixels / parts, last = (part + 1) * pixels / parts;
@@ -168,13 +165,14 @@ void Backbone::run_head(const float* x, int64_t pixels, float* means, int thread
 
 void Backbone::run(const Source& x, int64_t height, int64_t width, float* out, int threads) const {
   int64_t rows = (height + stem_.stride - 1) / stem_.stride, cols = (width + stem_.stride - 1) / stem_.stride;
-  const float* maps = at_least(maps_of_thread[0], rows * cols * stem_.filters);
-  run_stem(x, height, width, maps_of_thread[0].data(), threads);
+  float* const first = room(0, rows * cols, stem_.filters);
+  run_stem(x, height, width, first, threads);
+  const float* maps = first;
   size_t tap = 0;
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const MbConvProblem p = blocks_[i]->over(rows, cols);
     const int64_t pixels = p.out_height * p.out_width, filters = p.shape.filters;
-    float* const made = at_least(maps_of_thread[(i + 1) % 2], pixels * filters);
+    float* const made = room(static_cast<int>((i + 1) % 2), pixels, filters);
     const float* const next = i + 1 < blocks_.size() ? blocks_[i + 1]->first_weights() : head_.layer().weight;
     run_mbconv(*blocks_[i], 1, rows, cols, maps, made, threads, next);
     rows = p.out_height;

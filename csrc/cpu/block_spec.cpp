@@ -83,4 +83,20 @@ double scratch_bound(const BlockProblem& p, double rows, double cols, double pie
   return patch + activations + points + gathered;
 }
 
+Largest::Largest(const std::vector<RegionRow>& regions) {
+  for (const RegionRow& region : regions) {
+    rows = std::max(rows, region.rows);
+    cols = std::max(cols, region.cols);
+    pieces = std::max(pieces, region.count);
+  }
+}
+
+double scratch_bound(const BlockProblem& p, const Largest& regions) {
+  return scratch_bound(p, static_cast<double>(regions.rows), static_cast<double>(regions.cols), static_cast<double>(regions.pieces));
+}
+
+void require_countable(double bound) {
+  if (!(bound <= kMostCountable)) throw std::invalid_argument("the block's extents must be such that its work can be counted in 64 bits");
+}
+
 }  // namespace dcnn

@@ -42,4 +42,17 @@ BlockProblem problem_of(const BlockSpec& block);
 double scratch_bound(const BlockProblem& p, double rows, double cols, double pieces);
 constexpr double kMostCountable = 1152921504606846976.0;  // 2**60
 
+// The most rows, columns and pieces of any of some regions.
+struct Largest {
+  Largest() = default;
+  explicit Largest(const std::vector<RegionRow>& regions);
+
+  int64_t rows = 0, cols = 0, pieces = 0;
+};
+
+double scratch_bound(const BlockProblem& p, const Largest& regions);
+
+// Throws std::invalid_argument for a bound past `kMostCountable`.
+void require_countable(double bound);
+
 }  // namespace dcnn

@@ -2,22 +2,54 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
+
+#include "core/sizes.h"
 
 namespace dcnn {
 
-// `size` floats, uninitialised.
+// The machine has no such memory; the message says how much was wanted.
+class NoMemory : public std::bad_alloc {
+ public:
+  explicit NoMemory(size_t floats) {
+    std::snprintf(message_, sizeof message_, "the engine cannot have memory for %zu floats", floats);
+  }
+  const char* what() const noexcept override { return message_; }
+
+ private:
+  char message_[80];
+};
+
+// `size` floats, uninitialised. Throws NoMemory.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(size_t size) : floats_(static_cast<float*>(::operator new(size * sizeof(float), kLine))), size_(size) {}
+  explicit Buffer(size_t size) : floats_(allocated(size)), size_(size) { poison(size); }
+  Buffer(Buffer&& other) noexcept : floats_(std::move(other.floats_)), size_(std::exchange(other.size_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    floats_ = std::move(other.floats_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
   static Buffer zeros(size_t size) {
     Buffer buffer(size);
     if (size > 0) std::memset(buffer.data(), 0, size * sizeof(float));
     return buffer;
+  }
+
+  // Room for so many floats, for a new use: what was written to it before is not to be read.
+  float* at_least(size_t size) {
+    if (size_ < size) {
+      *this = Buffer();  // the old memory first
+      *this = Buffer(size);
+    }
+    poison(size);
+    return data();
   }
 
   float* data() { return floats_.get(); }
@@ -29,6 +61,21 @@ class Buffer {
   struct Free {
     void operator()(float* floats) const { ::operator delete(floats, kLine); }
   };
+
+  static float* allocated(size_t size) {
+    constexpr size_t kMost = static_cast<size_t>(kMostBytes) / sizeof(float);
+    void* found = size > kMost ? nullptr : ::operator new(size * sizeof(float), kLine, std::nothrow);
+    if (found == nullptr) throw NoMemory(size);
+    return static_cast<float*>(found);
+  }
+
+  // In a build for it, what nobody has written is NaN, as float and as bfloat16: a kernel that reads it does not go unnoticed.
+  void poison([[maybe_unused]] size_t size) {
+#ifdef DCNN_POISON_SCRATCH
+    if (size > 0) std::memset(floats_.get(), 0xFF, size * sizeof(float));
+#endif
+  }
+
   std::unique_ptr<float, Free> floats_;
   size_t size_ = 0;
 };

@@ -21,31 +21,6 @@ int64_t floats_of(const OutputShape& shape, int64_t filters) { return round_up(s
 // What blocks write and the next ones read, by turns: fresh memory costs a page fault every 4 KiB.
 thread_local Buffer maps_of_thread[2];
 
-float* at_least(Buffer& buffer, size_t floats) {
-  if (buffer.size() < floats) {
-    buffer = Buffer();
-    buffer = Buffer(floats);
-  }
-  return buffer.data();
-}
-
-template <typename Row>
-Rows<Row> seen(const std::vector<Row>& rows) {
-  return {rows.data(), static_cast<int64_t>(rows.size())};
-}
-
-void require_countable(const BlockProblem& p, const std::vector<RegionRow>& regions) {
-  int64_t rows = 0, cols = 0, pieces = 0;
-  for (const RegionRow& region : regions) {
-    rows = std::max(rows, region.rows);
-    cols = std::max(cols, region.cols);
-    pieces = std::max(pieces, region.count);
-  }
-  if (!(scratch_bound(p, static_cast<double>(rows), static_cast<double>(cols), static_cast<double>(pieces)) <= kMostCountable)) {
-    throw std::invalid_argument("the block's extents must be such that its work can be counted in 64 bits");
-  }
-}
-
 // The maps [windows, rows, cols, filters] as [windows, filters, rows, cols].
 void channels_first(const Output& maps, int64_t filters, float* out) {
   const int64_t places = maps.height * maps.width;
@@ -103,10 +78,10 @@ void run_column(const Isa& isa, const std::vector<ColumnBlock>& blocks, const Co
       made.push_back({shape.images, shape.rows, shape.cols});
       floats += floats_of(shape, block.filters);
     }
-    require_regions({seen(tables.regions), seen(tables.pieces), seen(tables.stores)}, block.geometry(), shapes, made);
+    require_regions({rows_in(tables.regions), rows_in(tables.pieces), rows_in(tables.stores)}, block.geometry(), shapes, made);
     BlockProblem p = problem_of(block);
-    require_countable(p, tables.regions);
-    float* maps = at_least(maps_of_thread[i % 2], static_cast<size_t>(floats));
+    require_countable(scratch_bound(p, Largest(tables.regions)));
+    float* maps = maps_of_thread[i % 2].at_least(static_cast<size_t>(floats));
     outputs.clear();
     for (const OutputShape& shape : tables.outputs) {
       outputs.push_back({maps, shape.images, shape.rows, shape.cols});

@@ -9,6 +9,8 @@ namespace {
 // Scratch that waits to be used again. What is large is given back.
 class ScratchPool {
  public:
+  ScratchPool() { free_.reserve(kBuffers); }
+
   Buffer take() {
     const std::lock_guard<std::mutex> lock(guard_);
     if (free_.empty()) return Buffer();
@@ -17,7 +19,8 @@ class ScratchPool {
     return buffer;
   }
 
-  void give(Buffer buffer) {
+  // Needs no memory: it is called where an exception is on its way.
+  void give(Buffer buffer) noexcept {
     const std::lock_guard<std::mutex> lock(guard_);
     if (buffer.size() > 0 && buffer.size() <= kLargest && free_.size() < kBuffers) free_.push_back(std::move(buffer));
   }
@@ -42,11 +45,7 @@ Scratch::~Scratch() { scratch_pool.give(std::move(buffer_)); }
 float* Scratch::at_least(size_t floats) {
   constexpr size_t kMost = size_t{1} << 34;
   if (floats > kMost) throw std::invalid_argument("one piece of the work takes more than 64 GiB of memory: cut it up");
-  if (buffer_.size() < floats) {
-    buffer_ = Buffer();
-    buffer_ = Buffer(floats);
-  }
-  return buffer_.data();
+  return buffer_.at_least(floats);
 }
 
 void lock_scratch() { scratch_pool.lock(); }

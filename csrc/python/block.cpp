@@ -16,6 +16,7 @@
 #include "core/plan/column.h"
 #include "core/regions.h"
 #include "gradient.h"
+#include "memory.h"
 #include "operands.h"
 #include "pack.h"
 #include "plain_arithmetic.h"
@@ -59,18 +60,13 @@ struct CheckedRegions {
   std::vector<StoreRow> stores;
   RegionGeometry geometry;
   std::vector<ImagesShape> sources, outputs;
-  int64_t most_rows = 0, most_cols = 0, most_pieces = 0;  // of any region
+  Largest largest;
   ImagesShape whole{0, 0, 0};  // of what is kept for a backward, where every region is one image with one piece; 0 rows elsewhere
 };
 
 template <typename Row>
 std::vector<Row> copied(const Rows<Row>& rows) {
   return {rows.begin(), rows.end()};
-}
-
-template <typename Row>
-Rows<Row> seen(const std::vector<Row>& rows) {
-  return {rows.data(), static_cast<int64_t>(rows.size())};
 }
 
 // [images, rows, cols] of the results of regions of one source that have one piece each, of all their pool windows; 0 rows where some
@@ -91,13 +87,9 @@ CheckedRegions checked_regions(const BlockSpec& block, const py::array& regions,
                                const ShapeList& sources, const ShapeList& outputs) {
   CheckedRegions work{copied(rows_of<RegionRow>("regions", regions)), copied(rows_of<PieceRow>("pieces", pieces)),
                       copied(rows_of<StoreRow>("stores", stores)),    block.geometry(),
-                      shapes_of(sources),                             shapes_of(outputs)};
-  require_regions({seen(work.regions), seen(work.pieces), seen(work.stores)}, work.geometry, work.sources, work.outputs);
-  for (const RegionRow& region : work.regions) {
-    work.most_rows = std::max(work.most_rows, region.rows);
-    work.most_cols = std::max(work.most_cols, region.cols);
-    work.most_pieces = std::max(work.most_pieces, region.count);
-  }
+                      shapes_of(sources),                             shapes_of(outputs), {}};
+  require_regions({rows_in(work.regions), rows_in(work.pieces), rows_in(work.stores)}, work.geometry, work.sources, work.outputs);
+  work.largest = Largest(work.regions);
   work.whole = whole_images(work);
   return work;
 }
@@ -132,8 +124,8 @@ using Pack = std::shared_ptr<const Packed> (*)(const Isa&, const BlockProblem&, 
 template <Pack pack>
 PackedWeights packed(const std::string& isa_name, const BlockSpec& block, const py::array& weight,
                      const std::optional<py::array>& bias, bool taps_only) {
+  const Weights weights = weights_of(block, weight, bias);  // first: a mean takes no more memory than right weights do
   PackedWeights found = unpacked(isa_name, block, taps_only);
-  const Weights weights = weights_of(block, weight, bias);
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
   found.packed = pack(*found.isa, found.problem(), weights);
@@ -167,10 +159,6 @@ bool same(const RegionGeometry& a, const RegionGeometry& b) {
          a.pool_size == b.pool_size && a.pool_stride == b.pool_stride;
 }
 
-void require_countable(double bound) {
-  if (!(bound <= kMostCountable)) throw std::invalid_argument("the block's extents must be such that its work can be counted in 64 bits");
-}
-
 void require_hits(const BlockSpec& block) {
   if (block.pool_size > 4) refuse("hits", "of a pool of at most 16 outputs", std::to_string(block.pool_size) + " x " + std::to_string(block.pool_size));
 }
@@ -193,12 +181,15 @@ void run_regions(const PackedWeights& weights, const Weights* raw, const Operand
   if (!same(work.geometry, block.geometry())) throw std::invalid_argument("regions must have been checked for the weights' block");
   require_count("sources", sources.size(), work.sources.size());
   require_count("outputs", outputs.size(), work.outputs.size());
+  Touched touched;
   std::vector<Source> from;
   for (size_t i = 0; i < sources.size(); ++i) {
+    touched.reads("sources", sources[i], static_cast<int64_t>(i));
     from.push_back(source_of("sources[" + std::to_string(i) + "]", sources[i], work.sources[i], block.channels));
   }
   std::vector<Output> to;
   for (size_t i = 0; i < outputs.size(); ++i) {
+    touched.writes("outputs", outputs[i], static_cast<int64_t>(i));
     const std::string name = "outputs[" + std::to_string(i) + "]";
     const ImagesShape& shape = work.outputs[i];
     require_activations<float>(name, outputs[i], "float32", {shape.images, block.filters, shape.rows, shape.cols});
@@ -212,10 +203,12 @@ void run_regions(const PackedWeights& weights, const Weights* raw, const Operand
     p.hits = reinterpret_cast<uint16_t*>(activations_to<int16_t>("hits", hits, "int16", shape));
     p.values = activations_to<float>("values", values, "float32", shape);
   }
+  if (hits) touched.writes("hits", *hits);
+  if (values) touched.writes("values", *values);
+  touched.require_apart();
   if (hits) require_hits(block);
   if (hits && !weights.taps_only) throw std::invalid_argument("weights must be packed with taps_only where hits are kept");
-  require_countable(scratch_bound(p, static_cast<double>(work.most_rows), static_cast<double>(work.most_cols),
-                                  static_cast<double>(work.most_pieces)));
+  require_countable(scratch_bound(p, work.largest));
   p.sources = from.data();
   p.outputs = to.data();
   p.pieces = work.pieces.data();
@@ -342,6 +335,15 @@ void block_gradients(const std::string& isa_name, const BlockSpec& block, const 
     if (!contiguous(*grad_bias)) refuse("grad_bias", "contiguous", "other strides");
     q.grad_bias = written<float>("grad_bias", *grad_bias);
   }
+  Touched touched;
+  for (const auto& [name, array] : {std::pair{"x", &x}, {"weight", &weight}, {"grad", &grad}}) touched.reads(name, *array);
+  for (const auto& [name, array] : {std::pair{"bias", &bias}, {"values", &values}, {"hits", &hits}}) {
+    if (*array) touched.reads(name, **array);
+  }
+  for (const auto& [name, array] : {std::pair{"grad_x", &grad_x}, {"grad_weight", &grad_weight}, {"grad_bias", &grad_bias}}) {
+    if (*array) touched.writes(name, **array);
+  }
+  touched.require_apart();
   PackedWeights forward{&isa, with_mean(block), true, nullptr};
   q.block = forward.problem();
   q.block.sources = &source;

@@ -33,8 +33,8 @@ std::vector<ColumnBlock> column_of(const Isa& isa, const std::vector<BlockSpec>&
   std::vector<ColumnBlock> column;
   for (size_t i = 0; i < blocks.size(); ++i) {
     require_precision(isa, blocks[i]);
-    const BlockSpec block = with_mean(blocks[i]);
-    column.push_back({block, weights_of(block, weights[i], biases[i], "blocks[" + std::to_string(i) + "]: ")});
+    const Weights laid = weights_of(blocks[i], weights[i], biases[i], "blocks[" + std::to_string(i) + "]: ");
+    column.push_back({with_mean(blocks[i]), laid});  // a mean takes no more memory than right weights do
   }
   return column;
 }

@@ -51,14 +51,20 @@ void require_positive(const char* what, std::initializer_list<std::pair<const ch
   }
 }
 
-// No extent of a region is so large that cutting it would take long, nor any of them together.
-void require_extents(const RegionRow* regions, size_t count) {
-  constexpr int64_t kLongest = int64_t{1} << 24, kMost = int64_t{1} << 28;
-  int64_t sum = 0;
+// No extent of a region is so large that cutting it would take long, nor any of them together. strips: where they are cut into those,
+// every number of which beside each other is tried.
+void require_extents(const RegionRow* regions, size_t count, bool strips) {
+  const int64_t longest = int64_t{1} << (strips ? 17 : 24);
+  constexpr int64_t kMost = int64_t{1} << 28, kMostTried = int64_t{1} << 36;
+  int64_t sum = 0, tried = 0;
   for (size_t i = 0; i < count; ++i) {
     const RegionRow& r = regions[i];
-    const bool small = r.rows >= 0 && r.cols >= 0 && r.rows <= kLongest && r.cols <= kLongest;
-    if (!small || (sum += r.rows + r.cols) > kMost) {
+    const bool small = r.rows >= 0 && r.cols >= 0 && r.rows <= longest && r.cols <= longest;
+    if (small) {
+      sum += r.rows + r.cols;
+      tried += strips ? r.cols * r.cols : 0;
+    }
+    if (!small || sum > kMost || tried > kMostTried) {
       throw py::value_error("tables: region " + std::to_string(i) + " is too large, or has no extents");
     }
   }
@@ -97,7 +103,7 @@ std::shared_ptr<StripCutter> strip_cutter(int64_t outputs, int64_t ring, int64_t
 
 Matrix tiles(const Matrix& regions, const TileShape& shape) {
   const auto [rows, count] = rows_in<RegionRow>(regions, "regions");
-  require_extents(rows, count);
+  require_extents(rows, count, false);
   std::vector<TileRow> found;
   {
     const py::gil_scoped_release unlocked;
@@ -110,7 +116,7 @@ Matrix strips(const Matrix& regions, const Matrix& pieces, const StripCutter& cu
   const auto [rows, count] = rows_in<RegionRow>(regions, "regions");
   const auto [piece_rows, piece_count] = rows_in<PieceRow>(pieces, "pieces");
   require_positive("strips", {{"blocks", blocks}});
-  require_extents(rows, count);
+  require_extents(rows, count, true);
   require_pieces(rows, count, piece_rows, piece_count, cutter.shape().pool_stride);
   std::vector<StripRow> found;
   {
@@ -143,8 +149,9 @@ class HeldTables {
       const py::gil_scoped_release unlocked;
       for (size_t i = 0; i < regions.blocks->size(); ++i) {
         const BlockTables& r = (*regions.blocks)[i];
-        require_extents(r.regions.data(), r.regions.size());
-        if (i < shapes_.size() && shapes_[i].strips != nullptr) {
+        const bool strips = i < shapes_.size() && shapes_[i].strips != nullptr;
+        require_extents(r.regions.data(), r.regions.size(), strips);
+        if (strips) {
           require_pieces(r.regions.data(), r.regions.size(), r.pieces.data(), r.pieces.size(), shapes_[i].strips->shape().pool_stride);
         }
       }
@@ -164,6 +171,7 @@ class HeldTables {
 
   std::vector<std::pair<int64_t, int64_t>> places(size_t block) const {
     std::vector<std::pair<int64_t, int64_t>> found;
+    if (block >= shapes_.size()) throw py::index_error("no such block");
     for (const Place& place : tables_.places(block)) found.emplace_back(place.first, place.bytes);
     return found;
   }
@@ -189,7 +197,7 @@ void bind_launch(py::module_& m) {
       }, "The most rows of a step in a strip of so many columns, 0 where none fits.");
   py::class_<BlockShape>(m, "BlockShape")
       .def_static("tiles", &with_tiles, "shape"_a, py::kw_only(), "filters"_a, "item"_a)
-      .def_static("strips", &with_strips, "cutter"_a, py::kw_only(), "programs"_a, "filters"_a, "item"_a);
+      .def_static("strips", &with_strips, ("cutter"_a).none(false), py::kw_only(), "programs"_a, "filters"_a, "item"_a);
   py::class_<HeldTables>(m, "ColumnTables")
       .def(py::init<const std::vector<BlockShape>&, bool>(), "blocks"_a, "again"_a)
       .def("lay", &HeldTables::lay, "regions"_a, "source"_a)

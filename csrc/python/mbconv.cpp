@@ -10,6 +10,7 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "layers.h"
+#include "memory.h"
 #include "plain_arithmetic.h"
 #include "run.h"
 
@@ -44,6 +45,10 @@ void mbconv(const PackedMbConv& block, const py::array& x, const py::array& out,
   require_shape("out", out, {images, block.shape().filters, p.out_height, p.out_width});
   if (!channels_last(out)) refuse("out", "in channels_last memory", "other strides");
   float* const to = written<float>("out", out);
+  Touched touched;
+  touched.reads("x", x);
+  touched.writes("out", out);
+  touched.require_apart();
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
   run_mbconv(block, images, height, width, static_cast<const float*>(x.data()), to, threads);

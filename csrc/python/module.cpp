@@ -12,6 +12,7 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "cpu_features.h"
+#include "memory.h"
 #include "plain_arithmetic.h"
 #include "run.h"
 
@@ -43,6 +44,12 @@ void emulated_tile_product(const py::array& config, const py::array& a, const py
   require("a", a, dcnn::holds<uint16_t>(a) && a.size() == 512, "uint16 [16, 32]");
   require("b", b, dcnn::holds<uint16_t>(b) && b.size() == 512, "uint16 [16, 32]");
   require("c", c, dcnn::holds<float>(c) && c.size() == 256, "float32 [16, 16]");
+  dcnn::Touched touched;
+  touched.reads("config", config);
+  touched.reads("a", a);
+  touched.reads("b", b);
+  touched.writes("c", c);
+  touched.require_apart();
   if (dcnn::emulated_isas().empty()) throw std::invalid_argument("the tile unit in software does not run here");
   dcnn::emulated_tile_product(config.data(), a.data(), b.data(), dcnn::written<float>("c", c));
 }
@@ -82,6 +89,11 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::isa_named("portable");
   m.attr("compiler") = __VERSION__;
   m.attr("sanitized") = DCNN_SANITIZED != 0;
+#ifdef DCNN_POISON_SCRATCH
+  m.attr("poisoned") = true;
+#else
+  m.attr("poisoned") = false;
+#endif
   dcnn::bind_tables(m);
   dcnn::bind_regions(m);
   dcnn::bind_launch(m);

@@ -3,11 +3,14 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arrays.h"
 #include "bindings.h"
+#include "memory.h"
 #include "plain_arithmetic.h"
 #include "run.h"
 
@@ -48,6 +51,10 @@ void linear(const std::string& isa, const py::array& x, const py::array& weight,
   }
   require_flat<float>("bias", bias, "float32", {outputs});
   require_flat<float>("y", y, "float32", {rows, outputs});
+  Touched touched;
+  for (const auto& [name, array] : {std::pair{"x", &x}, {"weight", &weight}, {"bias", &bias}}) touched.reads(name, *array);
+  touched.writes("y", y);
+  touched.require_apart();
   const LinearProblem p{x.data(), weight.data(), static_cast<const float*>(bias.data()), written<float>("y", y), rows, inputs,
                         outputs,  relu,          bf16, nullptr};
   const py::gil_scoped_release unlocked;
@@ -120,8 +127,21 @@ void update(const Arrays& parameters, const Arrays& gradients, const Arrays& inc
   require_count("pulls", pulls.size());
   if (parameters.empty()) return;
   const UpdateKind kind = kind_of(parameters[0]);
+  const auto require_finite = [&](const char* name, const Numbers& values) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (!std::isfinite(values[i])) refuse(name + ("[" + std::to_string(i) + "]"), "finite", std::to_string(values[i]));
+    }
+  };
+  require_finite("rates", rates);
+  require_finite("momenta", momenta);
+  require_finite("pulls", pulls);
+  Touched touched;
   std::vector<UpdateRow> rows;
   for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    touched.writes("parameters", parameters[i], index);
+    touched.reads("gradients", gradients[i], index);
+    touched.writes("increments", increments[i], index);
     const py::array &parameter = parameters[i], &gradient = gradients[i], &increment = increments[i];
     switch (kind) {
       case UpdateKind::float32:
@@ -138,6 +158,7 @@ void update(const Arrays& parameters, const Arrays& gradients, const Arrays& inc
     rows.back().momentum = momenta[i];
     rows.back().pull = pulls[i];
   }
+  touched.require_apart();
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
   run_update(kind, rows, threads);

@@ -78,11 +78,6 @@ py::tuple tables(const py::object& self, size_t block) {
                         py::tuple(py::cast(outputs(held, block))));
 }
 
-template <typename Row>
-Rows<Row> rows_in(const std::vector<Row>& rows) {
-  return {rows.data(), static_cast<int64_t>(rows.size())};
-}
-
 // Each block of the column is of the geometry beside it; the first reads the plane (images, rows, columns). Takes microseconds: to get
 // the interpreter's lock back from another thread could take longer.
 void require_column_regions(const HeldRegions& held, const std::vector<RegionGeometry>& geometries,

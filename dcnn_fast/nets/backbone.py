@@ -37,7 +37,9 @@ class BackboneColumn(AnyColumn, Keeper):
     def __init__(self, column: spec.BackboneColumn) -> None:
         super().__init__(column)
         self.spec: spec.BackboneColumn = column
-        self.register_buffer("backbone", torch.zeros(backbone_size(column.lite), dtype=torch.float32))
+        self.register_buffer(
+            "backbone", torch.zeros(backbone_size(column.lite), dtype=torch.float32, device=torch.get_default_device())
+        )
         self.fc = fc_layers(column)
         self.requires_grad_(not column.frozen)
         self._prepared: _Prepared | None = None

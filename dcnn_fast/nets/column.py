@@ -108,12 +108,17 @@ def fc_layers(column: spec.AnyColumn) -> nn.ModuleList:
     return nn.ModuleList(zero_linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
 
 
+def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Normal numbers of a generator of the cpu: the same in whatever dtype and on whatever device the program makes tensors."""
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
 def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
     """Normal weights that keep activations near 1 times `gain` (He et al.), and zero biases."""
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
     with torch.no_grad():
-        weight.copy_(torch.randn(weight.shape, generator=generator) * gain * (2 / weight[0].numel()) ** 0.5)
+        weight.copy_(drawn(weight.shape, generator) * gain * (2 / weight[0].numel()) ** 0.5)
         bias.zero_()
 
 
@@ -137,7 +142,11 @@ class Column(AnyColumn):
             Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)
         )
         self.fc = fc_layers(column)
-        self.register_buffer("mean", torch.tensor(column.mean, dtype=torch.float32).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean",
+            torch.tensor(column.mean, dtype=torch.float32, device=torch.get_default_device()).reshape(1, -1, 1, 1),
+            persistent=False,
+        )
         self.requires_grad_(not column.frozen)
 
     def forward(self, windows: Tensor) -> Tensor:

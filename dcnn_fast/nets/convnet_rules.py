@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.spec.convnet_rules import LayerRule
 
@@ -38,10 +39,10 @@ def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[d
 @torch.no_grad()
 def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) -> MultiColumn:
     """Start `net` as cuda-convnet would: normal weights of each layer's deviation, constant biases; returns it."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     for part, rule in sorted(rules.items()):
         weight, bias = _parameters(net, rules, part)
-        weight.copy_(torch.randn(weight.shape, generator=generator) * rule.deviation)
+        weight.copy_(drawn(weight.shape, generator) * rule.deviation)
         bias.fill_(rule.bias)
     return net
 

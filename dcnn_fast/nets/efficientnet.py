@@ -39,7 +39,7 @@ def lite_column(
     side = lite_window(lite)
     column = BackboneColumn(spec.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
     column.backbone.copy_(flattened(weights))
-    column.initialise(torch.Generator().manual_seed(seed))
+    column.initialise(torch.Generator("cpu").manual_seed(seed))
     return column
 
 

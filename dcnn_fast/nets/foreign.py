@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import spec
+from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import Input, MultiColumn
 
 
@@ -42,11 +43,11 @@ class Regularised(nn.Module):
         self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule
         views = [column.view for column in net.spec.columns]
         self._input = Input(f"{view}:{views.count(view)}", view, plane, window, net.spec.long_side)
-        self._mean = torch.tensor(mean).reshape(1, 3, 1, 1) * 255
-        self._deviation = torch.tensor(deviation).reshape(1, 3, 1, 1) * 255
+        self._mean = torch.tensor(mean, dtype=torch.float32, device="cpu").reshape(1, 3, 1, 1) * 255
+        self._deviation = torch.tensor(deviation, dtype=torch.float32, device="cpu").reshape(1, 3, 1, 1) * 255
         self.label = nn.Linear(net.label.in_features + features, net.label.out_features)
         self._initialise(seed)
-        found = self.attributes(torch.zeros(1, 3, window, window, dtype=torch.uint8)).shape
+        found = self.attributes(torch.zeros(1, 3, window, window, dtype=torch.uint8, device="cpu")).shape
         if found != (1, features):
             raise ValueError(f"module must give {features} features for a window, got {list(found[1:])}")
 
@@ -75,5 +76,5 @@ class Regularised(nn.Module):
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
         weight = self.label.weight
-        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed)) * weight.shape[1] ** -0.5)
+        weight.copy_(drawn(weight.shape, torch.Generator("cpu").manual_seed(seed)) * weight.shape[1] ** -0.5)
         self.label.bias.zero_()

@@ -32,7 +32,7 @@ def import_torchvision_alexnet(
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     described = spec.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
     column = Column(replace(described, mean=IMAGENET_MEAN, scale=1 / 255))
-    column.initialise(torch.Generator().manual_seed(seed))
+    column.initialise(torch.Generator("cpu").manual_seed(seed))
     names = [*(f"features.{i}" for i in _CONVOLUTIONS), *(f"classifier.{i}" for i in _LINEAR)]
     with torch.no_grad():
         for name, layer in zip(names, (*column.blocks, *column.fc), strict=False):
@@ -41,7 +41,7 @@ def import_torchvision_alexnet(
                 mine.copy_(_tensor(state, f"{name}.{kind}", tuple(mine.shape)))
         first = column.blocks[0].weight
         assert isinstance(first, Tensor)
-        first /= torch.tensor(IMAGENET_DEVIATION).reshape(1, 3, 1, 1)
+        first /= torch.tensor(IMAGENET_DEVIATION, dtype=first.dtype, device=first.device).reshape(1, 3, 1, 1)
     return column
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcnn_fast import spec
 from dcnn_fast.nets.backbone import BackboneColumn
-from dcnn_fast.nets.column import AnyColumn, Column, zero_linear
+from dcnn_fast.nets.column import AnyColumn, Column, drawn, zero_linear
 from dcnn_fast.ops.plain_torch import apart
 
 
@@ -82,13 +82,13 @@ class MultiColumn(nn.Module):
     @torch.no_grad()
     def initialise(self, seed: int = 0) -> MultiColumn:
         """Fresh weights, the same for the same seed; returns self."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         for column in self.columns:
             assert isinstance(column, AnyColumn)
             column.initialise(generator)
         for layer in (self.label, *([] if self.attribute is None else [self.attribute])):
             weight = layer.weight
-            weight.copy_(torch.randn(weight.shape, generator=generator) * weight.shape[1] ** -0.5)
+            weight.copy_(drawn(weight.shape, generator) * weight.shape[1] ** -0.5)
             layer.bias.zero_()
         return self
 

@@ -32,9 +32,9 @@ def import_squeezenet(
     """
     state = weights if isinstance(weights, Mapping) else _read(weights)
     column = Column(spec.squeezenet_column(view, plane=plane, window=window, fc=fc))
-    column.initialise(torch.Generator().manual_seed(seed))
+    column.initialise(torch.Generator("cpu").manual_seed(seed))
     first, *rest = column.blocks
-    deviation = torch.tensor(IMAGENET_DEVIATION).reshape(1, 3, 1, 1)
+    deviation = torch.tensor(IMAGENET_DEVIATION, dtype=torch.float32, device="cpu").reshape(1, 3, 1, 1)
     _fill(first, _tensor(state, "features.0.weight", (96, 3, 7, 7)) / deviation, _tensor(state, "features.0.bias", (96,)))
     channels = 96
     for fire, squeeze, expand in zip(FIRES, rest[::2], rest[1::2], strict=True):

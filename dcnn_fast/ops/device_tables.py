@@ -41,7 +41,7 @@ def packed(tables: Mapping[str, Tensor]) -> Packed:
     for name, table in tables.items():
         places[name] = size, tuple(table.shape), table.dtype
         size += -(-table.nbytes // _ALIGNMENT) * _ALIGNMENT
-    found = Packed(torch.empty(size, dtype=torch.uint8), places)
+    found = Packed(torch.empty(size, dtype=torch.uint8, device="cpu"), places)
     for name, table in tables.items():
         found.table(name).copy_(table)
     return found

@@ -5,13 +5,15 @@ engine's they would go on spinning.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 _ALIGNMENT = 64  # bytes, as of torch's own memory: a line of the cache, the widest vector
+_MOST = 2**47  # bytes: kMostBytes of csrc/core/sizes.h
+_MOST_WORK = 10_000  # of numpy's search for a place that two tensors share
 _SERIAL = 16384  # values: torch spreads an operation on 32768 or more over its threads
 
 
@@ -29,6 +31,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32, order: Seque
     """
     axes = tuple(order or range(len(shape)))
     count = math.prod(shape) * dtype.itemsize
+    if count > _MOST:
+        raise MemoryError(f"a tensor of shape {list(shape)} takes {count} bytes, more than a processor has addresses for")
     memory = np.empty(count + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
     flat = torch.from_numpy(memory[first : first + count]).view(dtype)
@@ -75,6 +79,39 @@ def channels_last(tensor: Tensor) -> Tensor:
     copy = empty_channels_last(tensor.shape, tensor.dtype)
     _bits(copy)[...] = _bits(tensor.detach().resolve_neg())
     return copy
+
+
+def require_apart(written: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> None:
+    """Raise ValueError naming a tensor that is written to and another one that it shares memory with."""
+    names = list(written)
+    for i, name in enumerate(names):
+        others = {**{other: written[other] for other in names[:i]}, **read}
+        for other, tensor in others.items():
+            if _shared(written[name], tensor):
+                raise ValueError(f"{name} is written to and must share no memory with {other}")
+
+
+def _shared(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors share memory; what takes numpy long to find out counts as shared."""
+    if (
+        not (one.numel() and other.numel())
+        or one.device != other.device
+        or _ends_before(one, other)
+        or _ends_before(other, one)
+    ):
+        return False
+    if not one.is_cpu:
+        return True
+    try:
+        return np.shares_memory(_bits(one.detach()), _bits(other.detach()), _MOST_WORK)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _ends_before(one: Tensor, other: Tensor) -> bool:
+    """Whether a tensor's memory ends before that of another begins. Not for empty ones."""
+    last = sum((size - 1) * stride for size, stride in zip(one.shape, one.stride(), strict=True))
+    return one.data_ptr() + (last + 1) * one.itemsize <= other.data_ptr()
 
 
 def _bits(tensor: Tensor) -> np.ndarray:

@@ -11,8 +11,8 @@ own first output; its receptive field has its corner at pixel (top, left), and o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -94,15 +94,14 @@ class RegionList:
     regions, pieces, stores: [n, fields] int64 each, the records of csrc/core/tables.h as matrices. A region names the first of
         its pieces and their number, a piece the first of its stores and theirs.
     outputs: (images, height, width) of each output tensor that is stored to.
-    passed: what `require_regions` has found them right for, so that a plan that is used again is not checked again; torch's own
-        writes to the tables undo it, writes past torch do not.
+
+    Anyone may write to the tables at any time, so whoever executes them checks them first (`require_regions`).
     """
 
     regions: Tensor
     pieces: Tensor
     stores: Tensor
     outputs: tuple[tuple[int, int, int], ...]
-    passed: set[Hashable] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, regions: Iterable[Region], outputs: Sequence[tuple[int, int, int]]) -> RegionList:
@@ -199,8 +198,11 @@ def whole(
     pool: Pool | None,
 ) -> RegionList:
     """One region per image of one source [images, C, height, width]: the block of the whole image, brute force."""
-    windows = torch.tensor([(n, 0, 0) for n in range(images)], dtype=torch.int64).reshape(images, 3)
-    return of_windows(windows, height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool)
+    windows = np.zeros((images, 3), np.int64)
+    windows[:, 0] = np.arange(images)
+    return of_windows(
+        torch.from_numpy(windows), height, width, size=size, stride=stride, padding=padding, rounding=rounding, pool=pool
+    )
 
 
 def of_windows(
@@ -253,23 +255,17 @@ def require_regions(
     rounding: Rounding,
     pool: Pool | None,
 ) -> None:
-    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to.
+    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to, or the first
+    store that shares a place with one before it.
 
     sources: (images, height, width) of each source.
     """
-    tables = (regions.regions, regions.pieces, regions.stores)
-    tracked = not any(table.is_inference() for table in tables)  # others do not say when they are written to
-    asked = (*sources, size, stride, padding, rounding, pool, *(table._version for table in tables if tracked))
-    if tracked and asked in regions.passed:
-        return
     pooled = pool or Pool(1, 1)
     judge = region_rules.require_regions if engine.reason() else engine.native.require_regions
     judge(
         *regions.arrays(), sources=sources, outputs=regions.outputs, size=size, stride=stride, padding=padding,
         rounding=rounding, pool=(pooled.size, pooled.stride),
     )  # fmt: skip
-    if tracked:
-        regions.passed.add(asked)
 
 
 def _matrix(name: str, table: Tensor, record: np.dtype[np.void]) -> np.ndarray:

@@ -6,6 +6,7 @@ numbers for a wrong table. tests/ops/test_region_rules.py holds the engine to th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -16,12 +17,15 @@ from dcnn_fast.spec import Rounding
 
 Shape = tuple[int, int, int]
 
+_MOST_NAMED = 2**26
+
 
 def require_regions(
     regions: np.ndarray, pieces: np.ndarray, stores: np.ndarray, *, sources: Sequence[Shape], outputs: Sequence[Shape],
     size: int, stride: int, padding: int, rounding: Rounding, pool: tuple[int, int],
 ) -> None:  # fmt: skip
-    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to.
+    """Raise ValueError naming the first region, piece or store that lies outside what it takes from or goes to, or the first
+    store that shares a place with one before it.
 
     regions, pieces, stores: [n, fields] int64. sources, outputs: (images, height, width) of each. pool: size and stride, (1, 1)
     for none.
@@ -32,12 +36,15 @@ def require_regions(
     )
     extents = np.array(sources, dtype=np.int64).reshape(-1, 3)
     _require_rows(table, "region", _region_rules(table, extents, len(pieces), size, stride, padding, rounding))
+    _require_few("pieces", table)
     owner, taken = _members(table)
     named = piece_table[taken]
     _require_rows(named, "piece", _piece_rules(named, table[owner], len(stores), pool[1]))
+    _require_few("stores", named)
     owner, taken = _members(named)
     stored = store_table[taken]
     _require_rows(stored, "store", _store_rules(stored, named[owner], np.array(outputs, dtype=np.int64).reshape(-1, 3)))
+    _require_apart(stored[: len(store_table) + 1])  # of more than there are, one is named twice
 
 
 def _small(name: str, values: np.ndarray, record: np.dtype[np.void]) -> Rows:
@@ -45,6 +52,12 @@ def _small(name: str, values: np.ndarray, record: np.dtype[np.void]) -> Rows:
     if values.size and not (values.min() > -(2**31) and values.max() < 2**31):
         raise ValueError(f"regions: the table of {name} must hold values of less than 2**31")
     return records(values, record)
+
+
+def _require_few(kind: str, table: Rows) -> None:
+    """Raise ValueError where the rows name more of a kind than could be gone through."""
+    if int(table["count"].sum()) > _MOST_NAMED:
+        raise ValueError(f"regions: they must name at most 2**26 {kind}")
 
 
 def _members(table: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -63,6 +76,50 @@ def _require_rows(table: Rows, kind: str, rules: Iterable[Rule]) -> None:
         if bad.size:
             row = dict(zip(table.dtype.names or (), table[bad[0]].tolist(), strict=True))
             raise ValueError(f"regions: {kind} {bad[0]}: {rule}, got {row}")
+
+
+def _require_apart(stores: Rows) -> None:
+    """Raise ValueError naming the first of the stores that shares a place with one before it."""
+    places = [tuple(int(store[name]) for name in _PLACE) for store in stores]
+    if not _any_meet(places):
+        return
+    good, bad = 0, len(places)  # so many stores are apart, so many are not
+    while good + 1 < bad:
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if _any_meet(places[:middle]) else (middle, bad)
+    other = next(i for i in range(bad) if _meet(places[i], places[bad - 1]))
+    row = dict(zip(stores.dtype.names or (), stores[bad - 1].tolist(), strict=True))
+    rule = f"the rectangle must share no place of its output with that of store {other}"
+    raise ValueError(f"regions: store {bad - 1}: {rule}, got {row}")
+
+
+_PLACE = ("output", "image", "out_top", "out_left", "height", "width")
+_Place = tuple[int, ...]
+
+
+def _meet(one: _Place, other: _Place) -> bool:
+    """Whether two rectangles have a place in common."""
+    return one[:2] == other[:2] and all(
+        one[at] < other[at] + other[at + 2] and other[at] < one[at] + one[at + 2] for at in (2, 3)
+    )
+
+
+def _any_meet(places: Sequence[_Place]) -> bool:
+    """Whether any two have, from the top of each image down."""
+    beside: list[tuple[int, _Place]] = []  # by their left: no two share a column, but one that ended above may still be there
+    image: _Place = ()
+    for place in sorted(places):
+        if place[:2] != image:
+            image, beside = place[:2], []
+        left, right = place[3], place[3] + place[5]
+        first = bisect_left(beside, (left, ()))
+        if first > 0 and beside[first - 1][0] + beside[first - 1][1][5] > left:
+            first -= 1
+        last = bisect_left(beside, (right, ()), first)
+        if any(_meet(other, place) for _, other in beside[first:last]):
+            return True
+        beside[first:last] = [(left, place)]
+    return False
 
 
 def _region_rules(

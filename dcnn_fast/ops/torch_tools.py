@@ -5,7 +5,7 @@ docs/training.md says in a table how every operation behaves under them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -60,6 +60,13 @@ def no_forward_mode(name: str) -> str:
         f"{name} has no derivative in forward mode (torch.func.jvp, jacfwd, torch.autograd.forward_ad): "
         "use reverse mode (torch.func.vjp, jacrev, backward)"
     )
+
+
+def written_to(tensors: Sequence[Tensor]) -> None:
+    """Tell autograd that these were written to past it: a backward that kept one of them then refuses to go on with it."""
+    for tensor in tensors:
+        if not tensor.is_inference():  # those are never kept
+            torch.autograd.graph.increment_version(tensor)
 
 
 def without_derivatives(name: str, run: Callable[..., Tensor], no_backward: str) -> Callable[..., Tensor]:

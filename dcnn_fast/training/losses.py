@@ -20,7 +20,8 @@ def layers_of(outputs: Outputs) -> tuple[Tensor, ...]:
 
 def targets_of(examples: Sequence[Example]) -> Tensor:
     """[n, 2] int64: the label and the attribute of each example, -1 where it has none."""
-    return torch.tensor([(example.label, example.attribute) for example in examples], dtype=torch.int64).reshape(-1, 2)
+    targets = [(example.label, example.attribute) for example in examples]
+    return torch.tensor(targets, dtype=torch.int64, device="cpu").reshape(-1, 2)
 
 
 def counts_of(targets: Tensor, layers: int) -> Tensor:

@@ -169,7 +169,7 @@ def _extended(net: MultiColumn, fit: _Fit, slope: float, middle: float) -> Multi
     with torch.no_grad():
         mine.backbone.copy_(column.backbone)
         mine.fc[0].weight.copy_(torch.cat([column.fc[0].weight, features[None], -features[None]]))  # type: ignore[operator,list-item]
-        mine.fc[0].bias.copy_(torch.cat([column.fc[0].bias, torch.zeros(2)]))  # type: ignore[operator,list-item]
+        mine.fc[0].bias.copy_(torch.cat([column.fc[0].bias, torch.zeros(2, dtype=torch.float32, device="cpu")]))  # type: ignore[operator,list-item]
         for label, sign in ((_high(net), 0.5), (1 - _high(net), -0.5)):
             made.label.weight[label] = torch.from_numpy(sign * slope * signs).float()
             made.label.bias[label] = sign * offset

@@ -284,13 +284,17 @@ class _Run:
             group["lr"] = group["base"] * factor
         self._seed_dropout()
         targets = targets_of([self.train_set[number] for number in cases.numbers])
-        counts = torch.cat([counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)]).double()])
+        counts = torch.cat(
+            [counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)], dtype=torch.float64, device="cpu")]
+        )
         *labelled, present, stopped = self.world.sum(counts).tolist()
         loss = torch.zeros((), dtype=torch.float32, device=self.device)
         self.update.zero_grad()
         if cases.numbers:
             with plain_torch(self.device):
-                loss = loss_of(self.net(*windows), targets.to(self.device), torch.tensor(labelled, dtype=torch.float64))
+                loss = loss_of(
+                    self.net(*windows), targets.to(self.device), torch.tensor(labelled, dtype=torch.float64, device="cpu")
+                )
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         loss = self._summed(loss.detach())
         if present:

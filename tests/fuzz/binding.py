@@ -3,7 +3,7 @@
     python -m tests.fuzz.binding ENGINE PROGRESS FIRST LAST
 
 Loads the engine from the file ENGINE, makes the calls of seeds FIRST ... LAST - 1, writes each seed to the file PROGRESS before
-its call, and prints how many calls of each kind ran and were refused, as JSON. A refusal is a ValueError or a TypeError;
+its call, and prints how many calls of each kind ran and were refused, as JSON. A refusal is one of REFUSALS;
 anything else ends the program. Right calls must run; results of some are compared with the reference's. Memory around what is
 written to must stay as it was.
 """
@@ -11,6 +11,7 @@ written to must stay as it was.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import os
@@ -44,7 +45,7 @@ from dcnn_fast.ops.region import whole as whole_images  # noqa: E402
 from dcnn_fast.spec import CrossMapNorm, Pool, SameMapNorm  # noqa: E402
 from tests.ops.random_tables import Tables, damaged, random_tables  # noqa: E402
 
-REFUSALS = (ValueError, TypeError)
+REFUSALS = (ValueError, TypeError, MemoryError)  # the last for outputs that no memory holds
 MARGIN = 64  # values around an array that is written to
 SIZES = (-(2**63), -1, 0, 1, 3, 17, 2**16, 2**31 - 1, 2**31, 2**40, 2**63 - 1, 2**64)
 WORDS = ("", "up", "ieee", "cross_map", "mmx", "\0", "x" * 1000)
@@ -100,11 +101,14 @@ class Call:
         readable = array.view()
         readable.flags.writeable = False
         huge = np.broadcast_to(np.zeros(1, array.dtype), (*array.shape[:-2], 2**20, 2**20)) if array.ndim > 1 else array[:0]
+        far = np.broadcast_to(array[..., :1], (*array.shape[:-1], 2**36))
+        none = np.zeros((*array.shape[:-1], 0), array.dtype)
+        none_of_many = np.zeros((0, *array.shape[2:], 2**31), array.dtype) if array.ndim > 1 else none
         choices: list[Any] = [
             None, array.tolist(), array.astype(np.float64), array.astype(np.int8), array.astype(array.dtype.newbyteorder()),
             misaligned, readable, array[..., :-1], array[..., ::-1], array[:0], array.T, array.reshape(-1), array[None], huge,
             np.repeat(array, 2, -1)[..., ::2], np.broadcast_to(array[..., :1], array.shape),
-            np.concatenate([array, array[:1]]),
+            np.concatenate([array, array[:1]]), far, none, none_of_many,
         ]  # fmt: skip
         return choices[self.up_to(0, len(choices) - 1)]
 
@@ -214,9 +218,30 @@ def regions(engine: Any, call: Call) -> None:
                 )
                 with _refused():
                     engine.block_regions(weights, work, **arrays, hits=None, values=None, threads=1)
+    for i, output in enumerate(outputs):
+        insides = [_inside(other, output) for other in (*outputs[:i], *sources)]
+        for changed in ([*outputs[:i], inside, *outputs[i + 1 :]] for inside in insides if inside is not None):
+            with _refused():
+                engine.block_regions(weights, work, sources=sources, outputs=changed, hits=None, values=None, threads=1)
     for wrong in _wrong(weight):
         with _refused():
             packing(isa, block, weight=wrong, bias=bias, taps_only=False)
+
+
+def _inside(memory: np.ndarray, array: np.ndarray) -> np.ndarray | None:
+    """An array of the shape of `array`, in channels_last memory that is also that of `memory`; None where it has no room."""
+    if memory.dtype != array.dtype or not array.size or memory.nbytes < array.nbytes or not _dense(memory):
+        return None
+    at = memory.__array_interface__["data"][0]
+    flat = np.frombuffer((ctypes.c_char * array.nbytes).from_address(at), array.dtype)
+    images, channels, rows, cols = array.shape
+    return flat.reshape(images, rows, cols, channels).transpose(0, 3, 1, 2)
+
+
+def _dense(array: np.ndarray) -> bool:
+    """Whether its values fill their memory from its own address on."""
+    reach = sum((count - 1) * stride for count, stride in zip(array.shape, array.strides, strict=True))
+    return min(array.strides) >= 0 and reach + array.itemsize == array.nbytes
 
 
 def _wrong(array: np.ndarray) -> list[np.ndarray]:
@@ -261,12 +286,20 @@ def whole(engine: Any, call: Call) -> None:
         values, hits = (values, None) if call.up_to(0, 1) else (None, hits)
     elif given == 1:
         values = hits = None
-    engine.block_gradients(
-        isa, block, x=x, weight=weight, bias=bias, grad=call.last(kept), values=values, hits=hits,
-        ties=call.word(("all", "first")[call.up_to(0, 1)]), grad_x=call.maybe(call.last((images, channels, rows, cols))),
-        grad_weight=call.maybe(call.last((filters, channels // groups, shape.size, shape.size))),
-        grad_bias=call.maybe(call.array((filters,))), threads=call.size(call.up_to(1, 3)),
-    )  # fmt: skip
+    grad, grad_x = call.last(kept), call.maybe(call.last((images, channels, rows, cols)))
+    asked = {
+        "isa": isa, "block": block, "x": x, "weight": weight, "bias": bias, "grad": grad, "values": values, "hits": hits,
+        "ties": call.word(("all", "first")[call.up_to(0, 1)]), "grad_x": grad_x,
+        "grad_weight": call.maybe(call.last((filters, channels // groups, shape.size, shape.size))),
+        "grad_bias": call.maybe(call.array((filters,))), "threads": call.size(call.up_to(1, 3)),
+    }  # fmt: skip
+    engine.block_gradients(**asked)
+    if call.right and grad_x is not None:
+        for memory in (grad, x, weight, result if values is None else values):
+            inside = _inside(memory, grad_x)
+            if inside is not None and memory is not result:
+                with _refused():
+                    engine.block_gradients(**{**asked, "grad_x": inside})
 
 
 def linear(engine: Any, call: Call) -> None:
@@ -279,6 +312,10 @@ def linear(engine: Any, call: Call) -> None:
     engine.linear(isa, x=x, weight=weight, bias=bias, y=y, relu=False, threads=call.size(call.up_to(1, 3)))
     if call.right and not bf16:
         np.testing.assert_allclose(y, x.astype(np.float64) @ weight.T.astype(np.float64) + bias, rtol=1e-4, atol=1e-3)
+    if call.right and x.size >= y.size > 0 and not bf16:
+        inside = x.reshape(-1)[: y.size].reshape(y.shape)
+        with _refused():
+            engine.linear(isa, x=x, weight=weight, bias=bias, y=inside, relu=False, threads=1)
 
 
 def update(engine: Any, call: Call) -> None:
@@ -297,6 +334,15 @@ def update(engine: Any, call: Call) -> None:
     )  # fmt: skip
     for was, weight, gradient, old in zip(before or (), *arrays[:2], steps, strict=True) if before else ():
         np.testing.assert_allclose(weight, was + 0.5 * old - 0.5 * gradient - 0.5 * was, rtol=1e-5, atol=1e-5)
+    for i, one in enumerate(arrays[0] if call.right and dtype == step else ()):
+        for shared in ([arrays[0], arrays[1], arrays[0]], [arrays[0], arrays[0], arrays[2]]):
+            if one.size:
+                given = [[of[i]] for of in shared]
+                with _refused():
+                    engine.update(
+                        parameters=given[0], gradients=given[1], increments=given[2], rates=[0.5], momenta=[0.5], pulls=[0.5],
+                        threads=1,
+                    )  # fmt: skip
 
 
 def plan(engine: Any, call: Call) -> None:
@@ -411,9 +457,10 @@ def mbconv(engine: Any, call: Call) -> None:
     for wrong in (x[:, :-1], x[:, :, 0], x.astype(np.float64)):  # of other extents the result may be as large
         with _refused():
             engine.mbconv(weights, x=wrong, out=out, threads=1)
-    for wrong in _wrong(out):
-        with _refused():
-            engine.mbconv(weights, x=x, out=wrong, threads=1)
+    for wrong in (*_wrong(out), _inside(x, out)):
+        if wrong is not None:
+            with _refused():
+                engine.mbconv(weights, x=x, out=wrong, threads=1)
 
 
 def backbone(engine: Any, call: Call) -> None:
@@ -449,6 +496,30 @@ def backbone(engine: Any, call: Call) -> None:
         net.features(x[:, :-1], threads=1)
 
 
+def views(engine: Any, call: Call) -> None:
+    """Cuts of photographs, filters and offsets: of right calls, cuts are parts of the whole."""
+
+    def extent(value: int) -> Any:  # none that memory holds and takes long to fill
+        return (-(2**63), -1, 0, 2**40, 2**63 - 1, 2**64, None, 1.5)[call.up_to(0, 7)] if call.spoils() else value
+
+    isa, rows, cols = _isa(engine, call), call.up_to(1, 12), call.up_to(1, 12)
+    pixels = call.array((rows, cols, 3), np.uint8)
+    height, width = call.up_to(1, 20), call.up_to(1, 20)
+    tall, wide = call.up_to(1, 9), call.up_to(1, 9)
+    resized, corner = (call.size(height), call.size(width)), (call.size(call.up_to(-5, 9)), call.size(call.up_to(-5, 9)))
+    made = engine.cut_picture(isa, pixels, resized, corner, (extent(tall), extent(wide)))
+    engine.bilinear_filter(call.size(rows), call.size(height), call.size(0), call.size(height))
+    limits = (call.size(call.up_to(0, 50)), call.size(call.up_to(0, 50))), (call.size(call.up_to(0, 50)), call.size(0))
+    found = engine.window_offsets((call.up_to(0, 9), 2), extent(call.up_to(1, 9)), *limits, call.size(call.up_to(1, 4)))
+    if not call.right:
+        return
+    assert (found >= 0).all() and (found.max(0) <= [limits[0][0] + limits[1][0], limits[0][1]]).all()
+    whole = np.zeros((height + 40, width + 40, 3), np.uint8)
+    whole[20 : 20 + height, 20 : 20 + width] = engine.cut_picture(isa, pixels, (height, width), (0, 0), (height, width))
+    top, left = 20 + corner[0], 20 + corner[1]
+    assert np.array_equal(made, whole[top : top + tall, left : left + wide])
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -477,6 +548,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
     linear,
     update,
     plan,
+    views,
     small,
     tile_product,
     column_tables,

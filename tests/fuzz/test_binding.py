@@ -30,5 +30,17 @@ def test_random_calls_run_or_are_refused(part, tmp_path):
         pytest.fail(f"the call of seed {progress.read_text().strip()} takes more than {SECONDS} s")
     assert done.returncode == 0, f"seed {progress.read_text().strip()}: status {done.returncode}\n{done.stderr}"
     counts = json.loads(done.stdout)
-    for kind in ("regions", "whole", "linear", "update", "plan", "small", "column_tables", "column", "mbconv", "backbone"):
+    for kind in (
+        "regions",
+        "whole",
+        "linear",
+        "update",
+        "plan",
+        "small",
+        "column_tables",
+        "column",
+        "mbconv",
+        "backbone",
+        "views",
+    ):
         assert min(counts[f"{kind} ran"], counts[f"{kind} refused"]) >= CALLS // 100, counts

@@ -37,7 +37,7 @@ class Tables:
 
 
 def random_tables(rng: np.random.Generator) -> Tables:
-    """Tables that keep every rule: some regions of up to three pieces, each stored up to twice."""
+    """Tables that keep every rule: some regions of up to three pieces, each stored up to twice where there is room left."""
     size = _up_to(rng, 1, 5)
     stride, padding, pool_size = _up_to(rng, 1, size), _up_to(rng, 0, size - 1), _up_to(rng, 1, 4)
     pool = pool_size, _up_to(rng, 1, pool_size)
@@ -45,6 +45,7 @@ def random_tables(rng: np.random.Generator) -> Tables:
     past = padding + (stride - 1 if up else 0)
     sources = [(_up_to(rng, 1, 3), _up_to(rng, size, 16), _up_to(rng, size, 16)) for _ in range(_up_to(rng, 1, 3))]
     outputs = [(_up_to(rng, 1, 3), _up_to(rng, 1, 9), _up_to(rng, 1, 9)) for _ in range(_up_to(rng, 1, 3))]
+    taken = [np.zeros(shape, bool) for shape in outputs]
     regions: list[tuple[int, ...]] = []
     pieces: list[tuple[int, ...]] = []
     stores: list[tuple[int, ...]] = []
@@ -59,7 +60,7 @@ def random_tables(rng: np.random.Generator) -> Tables:
         for _ in range(count):
             start = [_up_to(rng, 0, n - 1) for n in extent]
             shape = [_up_to(rng, 1, (n - 1 - first) // pool[1] + 1) for n, first in zip(extent, start, strict=True)]
-            stored = [_store(rng, shape, outputs) for _ in range(_up_to(rng, 0, 2))]
+            stored = [store for _ in range(_up_to(rng, 0, 2)) if (store := _store(rng, shape, outputs, taken)) is not None]
             pieces.append((*start, *shape, len(stores), len(stored)))
             stores += stored
     tables = (_table(rows, of) for rows, of in ((regions, REGION), (pieces, PIECE), (stores, STORE)))
@@ -101,13 +102,19 @@ def _along(
     return (first, extent), corner, _up_to(rng, 1, (first + extent + past - size - corner) // stride + 1)
 
 
-def _store(rng: np.random.Generator, shape: list[int], outputs: list[Shape]) -> tuple[int, ...]:
+def _store(rng: np.random.Generator, shape: list[int], outputs: list[Shape], taken: list[np.ndarray]) -> tuple[int, ...] | None:
+    """A place for some of a piece, which is `taken` from then on; None where somebody else has it."""
     output = _up_to(rng, 0, len(outputs) - 1)
     images, *room = outputs[output]
     extent = [_up_to(rng, 1, min(n, m)) for n, m in zip(shape, room, strict=True)]
     skip = [_up_to(rng, 0, n - taken) for n, taken in zip(shape, extent, strict=True)]
     out = [_up_to(rng, 0, m - taken) for m, taken in zip(room, extent, strict=True)]
-    return (*skip, *extent, output, _up_to(rng, 0, images - 1), *out)
+    image = _up_to(rng, 0, images - 1)
+    place = taken[output][image, out[0] : out[0] + extent[0], out[1] : out[1] + extent[1]]
+    if place.any():
+        return None
+    place[...] = True
+    return (*skip, *extent, output, image, *out)
 
 
 def _table(rows: list[tuple[int, ...]], record: np.dtype[np.void]) -> np.ndarray:

@@ -1,16 +1,24 @@
-"""Runs tests on an engine built with AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
+"""Runs the engine in builds that look for what a test alone does not see: `make sanitize`.
 
-    python -m tools.sanitize [pytest's arguments]
+    python -m tools.sanitize [--memory] [--thread] [--nan-scratch] [pytest's arguments]
 
-Builds the engine once more, into build/sanitize, and runs pytest with it in a process of its own, which the first finding ends.
-Without arguments the tests are those of SELECTION. Needs a compiler with both sanitizers, as gcc has them, and pip to build.
+--memory: with AddressSanitizer and UndefinedBehaviorSanitizer, tests in a process of its own that the first finding ends.
+--thread: with ThreadSanitizer, several callers at once in a program without Python (csrc/tests/threads.cpp).
+--nan-scratch: with scratch memory full of NaN at every use, tests: a kernel that reads what nobody wrote gives other results.
+
+Without any of them, all three. Each is built once more, into build/sanitize, where its sources have changed, and what it took
+is said in seconds. Without pytest's arguments the tests are those of SELECTION. Needs a compiler with the sanitizers, as gcc
+has them, and pip to build.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,22 +28,29 @@ BUILD = ROOT / "build" / "sanitize"
 SELECTION = (
     "tests/fuzz", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", "tests/ops/block/test_regions.py",
     "tests/ops/block/test_cpu.py", "tests/ops/block/test_column.py", "tests/ops/backbone", "tests/ops/mbconv/test_cpu.py",
-    "tests/ops/update",
+    "tests/ops/update", "tests/ops/test_hostile.py",
 )  # fmt: skip
 
 # Python and torch leave memory to the system when they end, which the leak detector would call lost, by the thousand.
 ASAN_OPTIONS = "detect_leaks=0"
 UBSAN_OPTIONS = "print_stacktrace=1"
+TSAN_OPTIONS = "halt_on_error=1"
 
 
-def build() -> Path:
-    """The engine's module, built where its sources have changed."""
+def build(name: str, **define: str) -> Path:
+    """The folder of what is installed of a build with these definitions of CMake's, built where its sources have changed."""
     # RelWithDebInfo: names of functions are kept, and nothing is optimised when it is linked, which would take minutes.
-    settings = (f"build-dir={BUILD / 'cmake'}", "cmake.build-type=RelWithDebInfo", "cmake.define.DCNN_SANITIZE=ON")
+    settings = [f"build-dir={BUILD / name / 'cmake'}", "cmake.build-type=RelWithDebInfo"]
+    settings += [f"cmake.define.{variable}={value}" for variable, value in define.items()]
     command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--upgrade"]
-    command += ["--target", str(BUILD / "package"), *(word for setting in settings for word in ("-C", setting)), str(ROOT)]
+    command += [
+        "--target",
+        str(BUILD / name / "package"),
+        *(word for setting in settings for word in ("-C", setting)),
+        str(ROOT),
+    ]
     subprocess.run(command, check=True)
-    return next((BUILD / "package" / "dcnn_fast").glob("_engine*.so"))
+    return BUILD / name / "package" / "dcnn_fast"
 
 
 def runtime(engine: Path) -> str:
@@ -47,11 +62,49 @@ def runtime(engine: Path) -> str:
     return f"{paths['libasan']} {paths['libstdc++']}"
 
 
-def main() -> int:
-    engine = build()
+def memory(tests: Sequence[str]) -> int:
+    """Tests under AddressSanitizer and UndefinedBehaviorSanitizer; the status of the process."""
+    engine = next(build("memory", DCNN_SANITIZE="ON").glob("_engine*.so"))
     options = {"LD_PRELOAD": runtime(engine), "ASAN_OPTIONS": ASAN_OPTIONS, "UBSAN_OPTIONS": UBSAN_OPTIONS}
-    command = [sys.executable, "-m", "tools.sanitize.tests", str(engine), *(sys.argv[1:] or SELECTION)]
+    return run_tests(engine, "sanitized", tests, options)
+
+
+def threads(tests: Sequence[str]) -> int:
+    """The program of several callers under ThreadSanitizer; the status of the process."""
+    program = build("thread", DCNN_SANITIZE="thread") / "threads"
+    # The sanitizer's own memory lies at fixed addresses, which the system may have given away where it draws them.
+    command = ["setarch", os.uname().machine, "-R", str(program)]
+    return subprocess.run(command, env={**os.environ, "TSAN_OPTIONS": TSAN_OPTIONS}, check=False).returncode
+
+
+def nan_scratch(tests: Sequence[str]) -> int:
+    """Tests with scratch memory full of NaN; the status of the process."""
+    engine = next(build("nan-scratch", DCNN_POISON_SCRATCH="ON").glob("_engine*.so"))
+    return run_tests(engine, "poisoned", tests, {})
+
+
+def run_tests(engine: Path, kind: str, tests: Sequence[str], options: dict[str, str]) -> int:
+    """Tests in a process of their own with an engine of that kind."""
+    command = [sys.executable, "-m", "tools.sanitize.tests", str(engine), kind, *(tests or SELECTION)]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **options}, check=False).returncode
+
+
+KINDS: dict[str, Callable[[Sequence[str]], int]] = {"memory": memory, "thread": threads, "nan-scratch": nan_scratch}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.sanitize", description=(__doc__ or "").split("\n", 1)[0])
+    for kind, run in KINDS.items():
+        parser.add_argument(f"--{kind}", dest="kinds", action="append_const", const=kind, help=run.__doc__)
+    asked, tests = parser.parse_known_args()
+    failed = []
+    for kind in asked.kinds or KINDS:
+        start = time.perf_counter()
+        status = KINDS[kind](tests)
+        print(f"sanitize, {kind}: status {status} after {time.perf_counter() - start:.0f} s", flush=True)
+        if status:
+            failed.append(kind)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 #include <utility>
+
+#include "core/sizes.h"
 
 namespace dcnn {
 
@@ -28,12 +31,11 @@ int64_t bytes_of(size_t count) {
   return static_cast<int64_t>(count * sizeof(Row));
 }
 
-// The bytes of a map. Throws std::invalid_argument where there are more than 63 bits hold.
-int64_t map_bytes(int64_t images, int64_t rows, int64_t cols, int64_t filters, int64_t item) {
-  int64_t bytes = item;
-  for (const int64_t extent : {images, rows, cols, filters}) {
-    if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) throw std::invalid_argument("tables: an output is too large");
-  }
+// The bytes of an output's map.
+int64_t map_bytes(const OutputShape& of, int64_t filters, int64_t item) {
+  const int64_t bytes = product("tables: an output", of.images, of.rows, of.cols, filters, item);
+  product("tables: an output", of.rows, of.cols, filters);  // a stride, which is taken of no images too
+  if (bytes > kMostBytes) throw std::invalid_argument("tables: an output must take at most 2**47 bytes, got " + std::to_string(bytes));
   return bytes;
 }
 
@@ -47,7 +49,7 @@ char* copied(char* to, const Row* rows, size_t count) {
 template <typename Row>
 void copied_from(char* to, const std::vector<Row>& rows, int64_t base) {
   for (Row row : rows) {
-    row.address += base;
+    row.address = sum("tables: an address", row.address, base);
     to = copied(to, &row, 1);
   }
 }
@@ -80,10 +82,11 @@ Layout ColumnTables::lay(std::shared_ptr<const ColumnRegions> regions, const Sou
     layout.programs.push_back(static_cast<int64_t>(shape.strips != nullptr ? block.strips.size() : block.tiles.size()));
     int64_t& used = i + 1 < blocks_.size() ? layout.maps : layout.last;
     sources.clear();
-    for (const auto& [images, rows, cols] : r.outputs) {
-      block.outputs.push_back({used, rows, cols});
-      sources.push_back({used, rows * cols * shape.filters, cols * shape.filters, shape.filters, 1});
-      used += aligned(map_bytes(images, rows, cols, shape.filters, shape.item), kMapAlignment);
+    for (const OutputShape& of : r.outputs) {
+      const int64_t bytes = map_bytes(of, shape.filters, shape.item);
+      block.outputs.push_back({used, of.rows, of.cols});
+      sources.push_back({used, of.rows * of.cols * shape.filters, of.cols * shape.filters, shape.filters, 1});
+      used = sum("tables: outputs", used, aligned(bytes, kMapAlignment));
     }
   }
   place(&layout);

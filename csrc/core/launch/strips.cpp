@@ -7,6 +7,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/sizes.h"
+
 namespace dcnn {
 
 namespace {
@@ -292,15 +294,15 @@ int64_t longest(const std::vector<int32_t>& steps, int64_t blocks, int64_t enoug
 
 int64_t plane_units(const StripShape& s, int64_t cols, int64_t rows) {
   const int64_t width = cols + (2 * s.steps - 1) / s.span;
-  const int64_t row = s.stride * width;
-  const int64_t pitch = row + ((cols - row) % 8 + 8) % 8;
+  const int64_t row = product_at_most(s.stride, width);
+  const int64_t pitch = sum_at_most(row, ((cols - row) % 8 + 8) % 8);
   const int64_t last = (rows - 1) * s.stride + s.size - 1;
-  return last / s.stride * pitch + (last % s.stride + 1) * width;
+  return sum_at_most(product_at_most(last / s.stride, pitch), product_at_most(last % s.stride + 1, width));
 }
 
 int64_t fetched_units(const StripShape& s, int64_t cols, int64_t rows) {
   const int64_t units = (cols - 1) * s.span + 2 * s.steps;
-  return ((rows - 1) * s.stride + s.size) * (over(units, 8) * 8);
+  return product_at_most((rows - 1) * s.stride + s.size, over(units, 8) * 8);
 }
 
 StripCutter::StripCutter(const StripShape& s) : shape_(s) {

@@ -19,7 +19,8 @@ struct StripShape {
   int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride;
 };
 
-// 16-byte units of a plane of the patch that rows x cols outputs see, and of all that is fetched for it. Reads span, steps, size and
+// 16-byte units of a plane of the patch that rows x cols outputs see, and of all that is fetched for it; 2**63 - 1 where there would be
+// more. Reads span, steps, size and
 // stride alone.
 int64_t plane_units(const StripShape& shape, int64_t cols, int64_t rows);
 int64_t fetched_units(const StripShape& shape, int64_t cols, int64_t rows);

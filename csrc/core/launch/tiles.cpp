@@ -1,10 +1,17 @@
 #include "core/launch/tiles.h"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "core/sizes.h"
 
 namespace dcnn {
 
 namespace {
+
+constexpr int64_t kMostTiles = int64_t{1} << 24;  // of a launch: 400 MB of tables
 
 constexpr int64_t kSteps = 8;  // sizes to an octave that a number of programs is rounded to
 
@@ -13,11 +20,22 @@ int64_t parts_of(int64_t extent, int64_t part) { return (extent + part - 1) / pa
 }  // namespace
 
 std::vector<TileRow> tiles_of(const RegionRow* regions, size_t count, const TileShape& shape) {
-  std::vector<TileRow> tiles;
+  const auto parts = [&](const RegionRow& region) {
+    const int64_t rows = shape.flat ? region.rows * region.cols : region.rows, cols = shape.flat ? 1 : region.cols;
+    return std::pair{parts_of(rows, shape.height), parts_of(cols, shape.width)};
+  };
+  int64_t needed = 0;
   for (size_t i = 0; i < count; ++i) {
-    const int64_t rows = shape.flat ? regions[i].rows * regions[i].cols : regions[i].rows;
-    const int64_t cols = shape.flat ? 1 : regions[i].cols;
-    const int64_t down = parts_of(rows, shape.height), across = parts_of(cols, shape.width);
+    const auto [down, across] = parts(regions[i]);
+    needed = sum_at_most(needed, product_at_most(down, across));
+  }
+  if (needed > kMostTiles) {
+    throw std::invalid_argument("tables: regions must be covered by at most 2**24 tiles, got " + std::to_string(needed));
+  }
+  std::vector<TileRow> tiles;
+  tiles.reserve(static_cast<size_t>(needed));
+  for (size_t i = 0; i < count; ++i) {
+    const auto [down, across] = parts(regions[i]);
     for (int64_t row = 0; row < down; ++row) {
       for (int64_t col = 0; col < across; ++col) {
         tiles.push_back({static_cast<int64_t>(i), row * shape.height, col * shape.width});

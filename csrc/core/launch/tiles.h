@@ -14,7 +14,7 @@ struct TileShape {
   bool flat;
 };
 
-// The tiles that cover all regions, in their order; a region's own row by row.
+// The tiles that cover all regions, in their order; a region's own row by row. Throws std::invalid_argument for more than 2**24.
 std::vector<TileRow> tiles_of(const RegionRow* regions, size_t count, const TileShape& shape);
 
 // Tiles of `nothing`, a region with nothing in it, behind the others, so many that few different numbers of tiles come up: less than

@@ -22,7 +22,7 @@ from dcnn_fast.ops.block.prepared import PreparedBlock, owned
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register, require_tensors
-from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, one_by_one, refuse_tangents, widened
+from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, one_by_one, refuse_tangents, widened, written_to
 from dcnn_fast.spec import Norm, Order, Pool, Rounding
 
 BACKENDS: Mapping[str, BlockBackend] = {
@@ -122,11 +122,11 @@ def block_regions(
     if in_transform():
         raise RuntimeError("block_regions does not run under vmap and other transforms of torch.func: use block")
     refuse_tangents("block_regions", *sources, weight, bias)
-    shapes = [(s.shape[0], s.shape[2], s.shape[3]) for s in sources]
-    require_regions(shapes, regions, size=weight.shape[2], stride=stride, padding=padding, rounding=rounding, pool=options.pool)
+    _require_out_dtype(out_dtype or weight.dtype)
     if out is not None:
-        _require_out(out, regions, weight, out_dtype or weight.dtype)
+        _require_out(out, regions, out_dtype or weight.dtype, sources, weight, bias)
         _execute(Work(sources, regions, out), Operands(weight, bias, mean, scale), options)
+        written_to(out)
         return list(out)
     outputs = [extent for shape in regions.outputs for extent in shape]
     result: list[Tensor] = torch.ops.dcnn_fast.block_regions(
@@ -230,10 +230,18 @@ def _backend_of(params: BlockParams, device: torch.device) -> BlockBackend:
 def _whole_images(
     x: Tensor, weight: Tensor, bias: Tensor | None, flat: Sequence[Any], mean: Sequence[float], scale: float, *, backward: bool
 ) -> tuple[BlockBackend, BlockParams, Operands, Tensor]:
-    """The backend of a problem of whole images, the problem, and its operands and x as that backend takes them."""
+    """The backend of a problem of whole images, the problem, and its operands and x as that backend takes them.
+
+    An operator may be called by itself, so operands are checked here again, but for a backend that does so.
+    """
     problem = problem_of(x, weight, flat)
     params = problem.result
     backend = _backend_of(problem.gradient if backward else params, x.device)
+    if not backend.checks:
+        operands = signature(x, weight, bias, mean, scale)
+        if operands is None or operands not in problem.right:
+            _require_operands(x, weight, bias, params.options, mean, scale)
+            problem.note(operands)
     if backend.takes_bytes:
         return backend, params, Operands(weight, bias, mean, scale), x
     return backend, params, Operands(weight, bias), _floats_of(x, params, mean, scale)
@@ -246,8 +254,10 @@ def _run_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Te
 
 
 def _fake_block(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
-    *flat, _, _ = rest
-    shape = params_of(x, weight, BlockOptions.from_flat(*flat)).out_shape
+    *flat, mean, scale = rest
+    options = BlockOptions.from_flat(*flat)
+    _require_operands(x, weight, bias, options, mean, scale)
+    shape = params_of(x, weight, options).out_shape
     return x.new_empty(shape, dtype=weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
@@ -279,6 +289,9 @@ def _run_backward(
     *flat, needs, mean, scale = rest
     backend, params, operands, x = _whole_images(x, weight, bias, flat, mean, scale, backward=True)
     kept = params.kept
+    if len(needs) != len(Needs._fields):
+        raise ValueError(f"needs must say whether the gradients of x, weight and bias are needed, got {list(needs)}")
+    _require_saved(grad, values, hits, params)
     saved = Saved(values if kept.values or kept.result else None, hits if kept.hits else None)
     made = backend.backward(problem_of(x, weight, flat).gradient, operands, x, saved, grad, Needs(*needs))
     return (
@@ -304,19 +317,30 @@ def _run_regions(
     sources: list[Tensor], regions: Tensor, pieces: Tensor, stores: Tensor, outputs: list[int], weight: Tensor,
     bias: Tensor | None, *rest: Any,
 ) -> list[Tensor]:  # fmt: skip
-    *flat, mean, scale, _ = rest
+    *flat, mean, scale, out_dtype = rest
+    options = BlockOptions.from_flat(*flat)
+    _require_sources(sources, weight, bias, options, mean)
+    _require_out_dtype(out_dtype)
     results = _fake_regions(sources, regions, pieces, stores, outputs, weight, bias, *rest)
     table = RegionList(regions, pieces, stores, _triples(outputs))
-    _execute(Work(sources, table, results), Operands(weight, bias, mean, scale), BlockOptions.from_flat(*flat))
+    _execute(Work(sources, table, results), Operands(weight, bias, mean, scale), options)
     return results
 
 
 def _execute(work: Work, operands: Operands, options: BlockOptions) -> None:
-    """Do the work with the backend that can; nothing where there is nowhere to write to."""
-    if not work.outputs:
-        return
-    params = _regions_params(work.sources, operands.weight, options, work.outputs[0].dtype)
-    _backend_of(params, operands.weight.device).prepare(params, operands).run(work)
+    """Check the regions and do the work, with the backend that can; where there is nowhere to write to, check alone."""
+    size, weight = operands.weight.shape[2], operands.weight
+    backend, params = None, None
+    if work.outputs:
+        params = _regions_params(work.sources, weight, options, work.outputs[0].dtype)
+        backend = _backend_of(params, weight.device)
+    if backend is None or not backend.checks:
+        require_regions(
+            [(source.shape[0], source.shape[2], source.shape[3]) for source in work.sources], work.regions, size=size,
+            stride=options.stride, padding=options.padding, rounding=options.rounding, pool=options.pool,
+        )  # fmt: skip
+    if backend is not None and params is not None:
+        backend.prepare(params, operands).run(work)
 
 
 def _fake_regions(
@@ -338,6 +362,8 @@ def _regions_params(sources: Sequence[Tensor], weight: Tensor, options: BlockOpt
 
 
 def _triples(outputs: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+    if len(outputs) % 3 or any(extent < 0 for extent in outputs):
+        raise ValueError(f"outputs must be images, height and width of each, none negative, got {list(outputs)}")
     return tuple((outputs[i], outputs[i + 1], outputs[i + 2]) for i in range(0, len(outputs), 3))
 
 
@@ -389,7 +415,25 @@ def _require_mean(mean: Sequence[float], source: Tensor) -> None:
         raise ValueError(f"mean must be empty or have one value for each of {source.shape[1]} channels, got {len(mean)}")
 
 
-def _require_out(out: Sequence[Tensor], regions: RegionList, weight: Tensor, dtype: torch.dtype) -> None:
+def _require_saved(grad: Tensor, values: Tensor, hits: Tensor, params: BlockParams) -> None:
+    """Raise as `block` does unless these are a result's gradient and what its forward kept."""
+    kept = params.kept
+    wanted = [("grad", grad, params.out_dtype, True), ("values", values, params.out_dtype, kept.values or kept.result)]
+    for name, tensor, dtype, used in (*wanted, ("hits", hits, torch.int16, kept.hits)):
+        if used and (tuple(tensor.shape) != params.out_shape or tensor.dtype != dtype):
+            got = f"{tensor.dtype} {list(tensor.shape)}"
+            raise ValueError(f"{name} must be {dtype} {list(params.out_shape)}, got {got}")
+
+
+def _require_out_dtype(dtype: torch.dtype) -> None:
+    if dtype not in _FLOATS:
+        raise TypeError(f"out_dtype must be float64, float32, bfloat16 or float16, got {dtype}")
+
+
+def _require_out(
+    out: Sequence[Tensor], regions: RegionList, dtype: torch.dtype, sources: Sequence[Tensor], weight: Tensor,
+    bias: Tensor | None,
+) -> None:  # fmt: skip
     require_tensors(**{f"out[{i}]": tensor for i, tensor in enumerate(out)})
     shapes = [(images, weight.shape[0], rows, cols) for images, rows, cols in regions.outputs]
     if [tuple(tensor.shape) for tensor in out] != shapes:
@@ -399,6 +443,13 @@ def _require_out(out: Sequence[Tensor], regions: RegionList, weight: Tensor, dty
             raise ValueError(f"out[{i}] must be {dtype} on {weight.device}, got {tensor.dtype} on {tensor.device}")
         if not tensor.is_contiguous(memory_format=torch.channels_last):
             raise ValueError(f"out[{i}] must be contiguous in channels_last memory")
+        if tensor.requires_grad:
+            raise ValueError(f"out[{i}] must not require a gradient: what is written to it has none")
+        if tensor.is_neg() or torch._is_zerotensor(tensor):
+            raise ValueError(f"out[{i}] must have its values in memory: give the clone of a negated view or of a zero tensor")
+    written = {f"out[{i}]": tensor for i, tensor in enumerate(out)}
+    read = {f"sources[{i}]": tensor for i, tensor in enumerate(sources)} | {"weight": weight}
+    memory.require_apart(written, read if bias is None else {**read, "bias": bias})
 
 
 def _require_shapes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, options: BlockOptions) -> None:

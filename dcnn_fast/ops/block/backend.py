@@ -34,7 +34,7 @@ class Operands:
 @dataclass(frozen=True)
 class Work:
     """Regions to compute. sources: images [N, C, H, W] each. outputs: [images, F, height, width] in channels_last memory, one
-    for each of regions.outputs. Backends trust the regions: whoever makes a Work has checked them (`require_regions`).
+    for each of regions.outputs. A backend that does not check by itself trusts the regions (`require_regions`).
     """
 
     sources: Sequence[Tensor]
@@ -138,6 +138,9 @@ class BlockBackend(Backend[BlockParams], Protocol):
     `takes_bytes` says so, whatever params.dtype is; operands have a mean or a scale only for bytes. What they return lies in
     channels_last memory.
     """
+
+    checks: bool = False
+    """Whether it looks by itself at everything that it is given, tables of regions included."""
 
     @property
     @abstractmethod

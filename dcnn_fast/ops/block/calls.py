@@ -60,14 +60,23 @@ def signature(x: Tensor, weight: Tensor, bias: Tensor | None, mean: Sequence[flo
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem of whole images in the weights' dtype: that of the result, and that of the gradients."""
+    """A problem of whole images in the weights' dtype: that of the result, and that of the gradients; and the operands that
+    were found right for it (`signature`).
+    """
 
     result: BlockParams
     gradient: BlockParams
+    right: set[Hashable] = field(default_factory=set, repr=False, compare=False)
+
+    def note(self, operands: Hashable) -> None:
+        """Remember that these operands are right."""
+        if len(self.right) >= _OPERANDS:
+            self.right.clear()
+        self.right.add(operands)
 
 
 def problem_of(x: Tensor, weight: Tensor, flat: Sequence[Any]) -> Problem:
-    """The problem that operands, with the options `flat`, pose."""
+    """The problem that operands, with the options `flat`, pose. Raises ValueError where they have not four axes each."""
     stride, padding, groups, rounding, pool, norm, values, order, ties, precision = flat
     return _problem(
         tuple(x.shape), tuple(weight.shape), weight.dtype, stride, padding, groups, rounding, tuple(pool), norm, tuple(values),
@@ -84,7 +93,12 @@ _kept_call = lru_cache(_CALLS, typed=True)(_call)  # typed: 1 is not True
 
 
 @lru_cache(_PROBLEMS)
-def _problem(x: tuple[int, int, int, int], weight: tuple[int, ...], dtype: torch.dtype, *flat: Any) -> Problem:
+def _problem(x: tuple[int, ...], weight: tuple[int, ...], dtype: torch.dtype, *flat: Any) -> Problem:
+    if len(x) != 4:
+        raise ValueError(f"x must have shape [N, C, H, W], got {list(x)}")
+    if len(weight) != 4 or weight[2] != weight[3]:
+        raise ValueError(f"weight must have shape [F, C / groups, S, S], got {list(weight)}")
     options = BlockOptions.from_flat(*flat)
-    result = BlockParams(*x, weight[0], weight[2], options, dtype, dtype, weight_dtype=dtype)
+    images, channels, height, width = x
+    result = BlockParams(images, channels, height, width, weight[0], weight[2], options, dtype, dtype, weight_dtype=dtype)
     return Problem(result, replace(result, backward=True))

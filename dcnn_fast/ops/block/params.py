@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -69,14 +70,26 @@ class BlockOptions:
 
     @classmethod
     def from_flat(cls, *flat: Any) -> BlockOptions:
-        """The inverse of `flat`."""
+        """The inverse of `flat`. Raises ValueError for what that does not give."""
         stride, padding, groups, rounding, pool, kind, values, order, ties, precision = flat
-        norm: Norm | None = None
-        if kind == "cross_map":
-            norm = CrossMapNorm(int(values[0]), *values[1:])
-        elif kind == "same_map":
-            norm = SameMapNorm(int(values[0]), *values[1:])
-        return cls(stride, padding, groups, rounding, Pool(*pool) if pool else None, norm, order, ties, precision)
+        if len(pool) not in (0, 2):
+            raise ValueError(f"pool must be empty or (size, stride), got {list(pool)}")
+        return cls(
+            stride, padding, groups, rounding, Pool(*pool) if pool else None, _norm_of(kind, values), order, ties, precision
+        )
+
+
+def _norm_of(kind: str, values: Sequence[float]) -> Norm | None:
+    """The norm of `BlockOptions.flat`."""
+    counts = {"": 0, "cross_map": 4, "same_map": 3}
+    if len(values) != counts.get(kind, -1) or not all(map(math.isfinite, values)):
+        raise ValueError(
+            f"norm must be '', cross_map or same_map with 0, 4 or 3 finite values, got '{kind}' with {list(values)}"
+        )
+    if not kind:
+        return None
+    size, *others = values
+    return CrossMapNorm(int(size), *others) if kind == "cross_map" else SameMapNorm(int(size), *others)
 
 
 def keeps_result(flat: Sequence[Any]) -> bool:

@@ -49,10 +49,7 @@ def head(
     BackendError when no backend can run it. Source: design.md sections 3 and 4.
     """
     rows = [None] * len(features) if window_of is None else list(window_of)
-    _require_columns(features, weights, biases, rows, sum(counts))
-    _require_labels(weights, label_weight, label_bias, counts)
-    others = {"label_weight": label_weight, "label_bias": label_bias}
-    _require_alike(features, weights, {**{f"biases[{i}]": bias for i, bias in enumerate(biases)}, **others})
+    _require(features, weights, biases, label_weight, label_bias, counts, rows)
     tensors = (*features, *weights, *biases, label_weight, label_bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         raise RuntimeError("head has no backward: call it under torch.no_grad()")
@@ -72,6 +69,8 @@ def _run(
     window_of: list[Tensor | None],
     out_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _require(features, weights, biases, label_weight, label_bias, counts, window_of)
+    _require_results(label_weight.dtype, out_dtype)
     params = HeadParams(
         tuple(x.shape[0] for x in features), tuple(x.shape[1] for x in features), tuple(w.shape[0] for w in weights),
         sum(counts), len(counts), label_weight.shape[0], weights[0].dtype, label_weight.dtype,
@@ -138,6 +137,16 @@ def _require_rows(i: int, rows: Tensor | None, views: int, x: Tensor) -> None:
         raise ValueError(f"window_of[{i}] must be int64 [{views}], got {rows.dtype} {list(rows.shape)}")
     if rows.device != x.device:
         raise ValueError(f"window_of[{i}] must be on {x.device}, as the features are, got {rows.device}")
+
+
+def _require(
+    features: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor], label_weight: Tensor, label_bias: Tensor,
+    counts: Sequence[int], window_of: Sequence[Tensor | None],
+) -> None:  # fmt: skip
+    _require_columns(features, weights, biases, window_of, sum(counts))
+    _require_labels(weights, label_weight, label_bias, counts)
+    others = {"label_weight": label_weight, "label_bias": label_bias}
+    _require_alike(features, weights, {**{f"biases[{i}]": bias for i, bias in enumerate(biases)}, **others})
 
 
 def _require_labels(weights: Sequence[Tensor], label_weight: Tensor, label_bias: Tensor, counts: Sequence[int]) -> None:

@@ -67,7 +67,9 @@ def launches_of(params: HeadParams, operands: Operands, results: Results) -> tup
             accumulate(sizes[:-1], initial=0), strict=True,
         )
     ]  # fmt: skip
-    numbers = torch.tensor([*(n for row in table for n in row), *accumulate(counts, initial=0)], dtype=torch.int64)
+    numbers = torch.tensor(
+        [*(n for row in table for n in row), *accumulate(counts, initial=0)], dtype=torch.int64, device="cpu"
+    )
     numbers = launch.copied(numbers, label_weight.device)
     columns, first = numbers[: 8 * len(table)], numbers[8 * len(table) :]
     names = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}

@@ -51,11 +51,17 @@ def _params_of(x: Tensor, weight: Tensor, relu: bool) -> LinearParams:
 
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    if x.ndim != 2 or weight.ndim != 2:
+        _require(x, weight, bias)
     params = _params_of(x, weight, relu)
-    return BACKENDS[choose(BACKENDS, params, x.device)].forward(params, x, weight, bias)
+    backend = BACKENDS[choose(BACKENDS, params, x.device)]
+    if backend is not cpu.BACKEND:  # the engine looks at what it is given by itself
+        _require(x, weight, bias)
+    return backend.forward(params, x, weight, bias)
 
 
 def _fake(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    _require(x, weight, bias)
     return x.new_empty(x.shape[0], weight.shape[0])
 
 

@@ -138,21 +138,30 @@ def _require_options(params: MbConvParams) -> None:
         raise ValueError(f"precision must be ieee or bf16, got {params.precision!r}")
 
 
+def _weights_of(
+    expand: Tensor | None, expand_bias: Tensor | None, depthwise: Tensor, depthwise_bias: Tensor, project: Tensor,
+    project_bias: Tensor,
+) -> MbConvWeights:  # fmt: skip
+    if (expand is None) != (expand_bias is None):
+        raise ValueError("expand and expand_bias must both be given or both be None")
+    first = None if expand is None or expand_bias is None else (expand, expand_bias)
+    return MbConvWeights(first, (depthwise, depthwise_bias), (project, project_bias))
+
+
 def _run(
     x: Tensor, expand: Tensor | None, expand_bias: Tensor | None, depthwise: Tensor, depthwise_bias: Tensor, project: Tensor,
     project_bias: Tensor, *rest: Any,
 ) -> Tensor:  # fmt: skip
-    first = None if expand is None or expand_bias is None else (expand, expand_bias)
-    weights = MbConvWeights(first, (depthwise, depthwise_bias), (project, project_bias))
-    return prepare(_params_of(x, weights, *rest), weights, x.device).run(x)
+    weights = _weights_of(expand, expand_bias, depthwise, depthwise_bias, project, project_bias)
+    return prepare(_checked(x, weights, *rest), weights, x.device).run(x)
 
 
 def _fake(
     x: Tensor, expand: Tensor | None, expand_bias: Tensor | None, depthwise: Tensor, depthwise_bias: Tensor, project: Tensor,
-    project_bias: Tensor, stride: int, *_: Any,
+    project_bias: Tensor, *rest: Any,
 ) -> Tensor:  # fmt: skip
-    images, _channels, height, width = x.shape
-    shape = (images, project.shape[0], -(-height // stride), -(-width // stride))
+    params = _checked(x, _weights_of(expand, expand_bias, depthwise, depthwise_bias, project, project_bias), *rest)
+    shape = (params.images, params.filters, params.out_height, params.out_width)
     return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
 
 

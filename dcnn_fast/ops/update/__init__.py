@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dcnn_fast.ops.backend import choose
+from dcnn_fast.ops.memory import require_apart
 from dcnn_fast.ops.registry import register, require_tensors
+from dcnn_fast.ops.torch_tools import written_to
 from dcnn_fast.ops.update import cpu, reference, triton
 from dcnn_fast.ops.update.backend import Step, UpdateBackend
 from dcnn_fast.ops.update.params import UpdateParams, dense, same_order
@@ -56,6 +59,8 @@ def _run(
     momenta: list[float],
     decays: list[float],
 ) -> None:
+    options = {"rates": rates, "momenta": momenta, "decays": decays}
+    _require_counts(parameters, {"gradients": gradients, "increments": increments, **options})
     moving = [row for row in zip(parameters, gradients, increments, rates, momenta, decays, strict=True) if row[3] != 0]
     if not moving:
         return
@@ -65,7 +70,12 @@ def _run(
         tuple(w.numel() for w in weights), weights[0].dtype, steps[0].dtype,
         all(dense(w) and same_order(w, own) for w, own in zip(weights, steps, strict=True)),
     )  # fmt: skip
-    BACKENDS[choose(BACKENDS, params, weights[0].device)].update(params, step)
+    backend = BACKENDS[choose(BACKENDS, params, weights[0].device)]
+    if backend is not cpu.BACKEND:  # the engine looks at what it is given by itself
+        _require(parameters, gradients, increments, options)
+        _require_apart(step)
+    backend.update(params, step)
+    written_to((*weights, *steps))
 
 
 def _fake(
@@ -76,15 +86,16 @@ def _fake(
     momenta: list[float],
     decays: list[float],
 ) -> None:
-    """Nothing is returned."""
+    _require(parameters, gradients, increments, {"rates": rates, "momenta": momenta, "decays": decays})
 
 
 def _require(
-    parameters: Sequence[Tensor], gradients: Sequence[Tensor], increments: Sequence[Tensor], options: dict[str, Sequence[float]]
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    increments: Sequence[Tensor],
+    options: Mapping[str, Sequence[float]],
 ) -> None:
-    for name, values in {"gradients": gradients, "increments": increments, **options}.items():
-        if len(values) != len(parameters):
-            raise ValueError(f"{name} must be one for each of {len(parameters)} parameters, got {len(values)}")
+    _require_counts(parameters, {"gradients": gradients, "increments": increments, **options})
     for name, numbers in options.items():
         for i, number in enumerate(numbers):
             if not (math.isfinite(number) and number >= 0):
@@ -101,6 +112,12 @@ def _require(
             raise ValueError(f"parameters must be on one device, got {w.device} and {parameters[0].device}")
 
 
+def _require_counts(parameters: Sequence[Tensor], others: Mapping[str, Sequence[Any]]) -> None:
+    for name, values in others.items():
+        if len(values) != len(parameters):
+            raise ValueError(f"{name} must be one for each of {len(parameters)} parameters, got {len(values)}")
+
+
 def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dtype) -> None:
     if tensor.shape != parameter.shape:
         raise ValueError(f"{name} must have shape {list(parameter.shape)}, got {list(tensor.shape)}")
@@ -110,6 +127,18 @@ def _require_like(name: str, tensor: Tensor, parameter: Tensor, dtype: torch.dty
         raise TypeError(f"{name} must be dense, got layout {tensor.layout}")
     if tensor.device != parameter.device:
         raise ValueError(f"{name} must be on {parameter.device}, as its parameter is, got {tensor.device}")
+
+
+def _require_apart(step: Step) -> None:
+    """Raise ValueError where what is written to shares memory with anything else."""
+    named = {
+        f"{name}[{i}]": tensor
+        for name, tensors in (("parameters", step.parameters), ("increments", step.increments), ("gradients", step.gradients))
+        for i, tensor in enumerate(tensors)
+    }
+    count = len(step.gradients)
+    names = list(named)
+    require_apart({name: named[name] for name in names[:-count]}, {name: named[name] for name in names[-count:]})
 
 
 def increment_dtype(dtype: torch.dtype) -> torch.dtype:

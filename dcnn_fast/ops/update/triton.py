@@ -57,7 +57,7 @@ def launch_of(params: UpdateParams, step: Step) -> launch.Launch | None:
         blocks += -(-w.numel() // BLOCK)
     if not rows:
         return None
-    table = launch.copied(torch.tensor(rows, dtype=torch.int64), step.parameters[0].device)
+    table = launch.copied(torch.tensor(rows, dtype=torch.int64, device="cpu"), step.parameters[0].device)
     names = {torch.float64: tl.float64, torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
     constants = {
         "VALUE": names[params.dtype],

@@ -84,7 +84,7 @@ def planes(
             torch.empty(*one.shape, 4, dtype=dtype, device=image.device) for image, one in zip(images, params, strict=True)
         ]
     else:
-        device = images[0].device if images else None
+        device = images[0].device if images else torch.device("cpu")
         outputs = list(torch.empty(len(images), size, size, 4, dtype=dtype, device=device))
     _run(images, cuts, outputs, mean, scale, background)
     return [output.permute(2, 0, 1) for output in outputs]
@@ -115,7 +115,7 @@ def windows(
         if not 0 <= top <= limits[0] or not 0 <= left <= limits[1]:
             raise ValueError(f"places must be offsets from 0 to {limits} in photograph {image}, got {(top, left)}")
     cuts = [Cut(image, params[image], top, left, window, window, flip) for image, top, left, flip in places]
-    device = images[0].device if images else None
+    device = images[0].device if images else torch.device("cpu")
     outputs = torch.empty(len(cuts), window, window, 4, dtype=dtype, device=device)
     _run(images, cuts, list(outputs), mean, scale, background)
     return outputs.permute(0, 3, 1, 2)

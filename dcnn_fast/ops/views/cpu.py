@@ -24,7 +24,7 @@ class CpuViews(ViewsBackend):
         """Write every cut to its output."""
         opaque: dict[int, np.ndarray] = {}
         wholes: dict[tuple[int, ViewParams], Tensor] = {}
-        offset = torch.tensor(tuple(cutting.mean) or (0.0,), dtype=torch.float32)
+        offset = torch.tensor(tuple(cutting.mean) or (0.0,), dtype=torch.float32, device="cpu")
         for cut, output in zip(cutting.cuts, cutting.outputs, strict=True):
             if cut.image not in opaque:
                 opaque[cut.image] = without_alpha(cutting.images[cut.image].numpy(), cutting.background)

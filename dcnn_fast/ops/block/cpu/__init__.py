@@ -41,6 +41,7 @@ class CpuBlock(BlockBackend):
     """The block on the C++ engine."""
 
     takes_bytes = True
+    checks = True  # csrc/python
 
     def can_run(self, params: BlockParams, device: torch.device) -> str | None:
         """None, or the sentence that says why not."""

@@ -104,7 +104,7 @@ class ColumnOnGpu:
     def _send(self, size: int, result: Tensor) -> None:
         """Copy the tables, which were laid out last, to the device; the host does not wait."""
         # Pinned memory comes from torch's cache, which gives none out again before its copy is done.
-        staged = torch.empty(size, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        staged = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=self._device.type == "cuda")
         self._tables.write(staged.numpy(), self._maps.data_ptr(), result.data_ptr())
         self._memory[:size].copy_(staged, non_blocking=True)
 
@@ -148,4 +148,4 @@ def _geometry(params: BlockParams) -> engine.native.RegionGeometry:
 
 def _map(params: BlockParams) -> Tensor:
     """A map as `ColumnOnGpu` has it for what a block makes."""
-    return torch.empty(1, 2, 2, params.filters, dtype=params.out_dtype).permute(0, 3, 1, 2)
+    return torch.empty(1, 2, 2, params.filters, dtype=params.out_dtype, device="cpu").permute(0, 3, 1, 2)

@@ -118,7 +118,7 @@ def prepared(
     return TritonPrepared(
         config, tile is not None, params, weight.contiguous(memory_format=torch.channels_last),
         None if operands.bias is None else operands.bias.contiguous(),
-        copied(torch.tensor(list(operands.mean) or [0.0] * params.channels, dtype=torch.float32), device),
+        copied(torch.tensor(list(operands.mean) or [0.0] * params.channels, dtype=torch.float32, device="cpu"), device),
         None if band is None else copied(band, device), bool(operands.mean) or operands.scale != 1.0, float(operands.scale),
         keeps,
     )  # fmt: skip
@@ -228,7 +228,7 @@ def _band_of(config: ForwardConfig, params: BlockParams) -> Tensor | None:
     if not isinstance(norm, CrossMapNorm) or config.filters * config.joined > _BANDED:
         return None
     filters = params.filters // params.options.groups
-    place = torch.arange(config.filters * config.joined, device="cpu")
+    place = torch.arange(config.filters * config.joined, dtype=torch.int64, device="cpu")
     filter = place // config.filters * filters + place % config.filters
     ahead = filter[:, None] - filter[None, :] + norm.size // 2
     exists = (place % config.filters < filters)[:, None]
