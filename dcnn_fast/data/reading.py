@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, in_flight, jpeg_scans, libtiff, picture_cost
+from dcnn_fast.data import color, file_parts, in_flight, jpeg_scans, libtiff, picture_cost
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
@@ -129,7 +129,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         raise ReadError("permission denied") from None
     except UnidentifiedImageError:
         raise ReadError("not an image of a known format") from None
-    except (Image.DecompressionBombError, picture_cost.CostError) as error:
+    except (Image.DecompressionBombError, file_parts.PartsError, picture_cost.CostError) as error:
         raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
     except in_flight.NoRoomError as error:
         raise ReadError(str(error)) from None
@@ -157,6 +157,7 @@ def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]
     if not file.read(1):
         raise ReadError("the file is empty")
     file.seek(0)
+    file_parts.require_few(file)
     with Image.open(file, formats=formats_read()) as image:
         return _from_image(image, max_pixels, background)
 
@@ -234,6 +235,7 @@ def _cost(image: Image.Image, max_pixels: int) -> int:
     file = getattr(image, "fp", None) if picture_cost.is_to_load(image) else None
     file_bytes = 0 if file is None else picture_cost.size_of(file)
     buffered = False
+    file_parts.require_few_tiles(image)
     if file is not None and image.format in _JPEG:
         before, offset = file.tell(), vars(image)["tile"][0].offset  # not the file's start in a later frame
         try:
