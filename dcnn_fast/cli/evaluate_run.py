@@ -19,6 +19,7 @@ from rich.progress import Progress
 from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Kind, Target, TargetError, Wanted, reserve
 from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
@@ -60,6 +61,7 @@ class EvaluateOptions:
     json: str | None = None
     pictures: Path | None = None
     overwrite: bool = False
+    max_memory: str | None = None
 
 
 def run(options: EvaluateOptions, data: DataSet) -> int:
@@ -71,6 +73,8 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
             raise
         except (ModelError, BackendError, EngineError, ValueError, OSError) as error:
             fail(str(error))
+        except MemoryError:
+            fail("there is not enough memory to go on", status=1)
         except KeyboardInterrupt:
             note("interrupted")
             return stop.status
@@ -95,6 +99,7 @@ def _run(options: EvaluateOptions, data: DataSet) -> int:
     with reserve(_tables(options), inputs=inputs, overwrite=options.overwrite) as tables:
         rows = [*models, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
+        limit_memory(options.max_memory, None)
         found = _predictions(options, models, classifier, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
         failed = [

@@ -19,6 +19,7 @@ from dcnn_fast import engine
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
+from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
 from dcnn_fast.cli.record import RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
@@ -63,6 +64,7 @@ class ScoreOptions:
     resume: bool
     keep_failures: bool
     max_megapixels: int | None
+    max_memory: str | None
     background: str
 
     @property
@@ -128,6 +130,8 @@ def run(options: ScoreOptions) -> int:
             return stop.status
         except (ValueError, OSError, BackendError, EngineError) as error:
             fail(str(error))
+        except MemoryError:
+            fail("there is not enough memory to go on; what was written so far is valid", status=1)
 
 
 def _run(options: ScoreOptions, stop: Stop) -> int:
@@ -149,6 +153,7 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
             max_pixels=options.max_pixels, background=_colour(options.background),
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
+        limit_memory(options.max_memory, options.workers)
         record = _record(options, scorer)
         held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
         return _Run(options, scorer, search, files, record, held, stop).run(listing)

@@ -98,6 +98,12 @@ def set_limit(limit: int | None, name: str | None = None) -> None:
     _pictures = _Pictures(_default() if limit is None else limit, name)
 
 
+def no_memory(purpose: str) -> str:
+    """What is said where memory did not suffice "to read it", say, with the name of the limit where one was set."""
+    name = _pictures.limit_name
+    return f"there is not enough memory {purpose}" + (f" within {name}" if name else "")
+
+
 def limit() -> int:
     """The bytes that pictures may take together."""
     return _pictures.limit

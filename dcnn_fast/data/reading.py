@@ -134,7 +134,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
     except in_flight.NoRoomError as error:
         raise ReadError(str(error)) from None
     except MemoryError:
-        raise ReadError("there is not enough memory to read it") from None
+        raise ReadError(in_flight.no_memory("to read it")) from None
     except Exception as error:
         raise ReadError(f"cannot be decoded: {_one_line(error)}") from None
 
