@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from dcnn_fast.cli import sets
+from dcnn_fast.cli.formulas import ForSpreadsheets
+from dcnn_fast.cli.max_memory import MaxMemory
 
 
 def evaluate(
@@ -40,6 +42,8 @@ def evaluate(
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="PATH", help="Write every measure; - is standard output.")] = None,
     pictures: Annotated[Path | None, typer.Option(file_okay=False, help="Write pictures into this folder.")] = None,
+    csv_for_spreadsheets: ForSpreadsheets = False,
+    max_memory: MaxMemory = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier evaluation wrote to --csv, --json and --pictures.")
     ] = False,
@@ -61,5 +65,6 @@ def evaluate(
     options = EvaluateOptions(
         models=tuple(paths[:-1]), data=Path(paths[-1]), part=part, average=average, views=views, grid=grid, seed=seed,
         device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
+        max_memory=max_memory, csv_for_spreadsheets=csv_for_spreadsheets,
     )  # fmt: skip
     raise typer.Exit(run(options, data))

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from rich.progress import Progress
 from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.formulas import as_text
+from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Kind, Target, TargetError, Wanted, reserve
 from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
@@ -60,6 +62,8 @@ class EvaluateOptions:
     json: str | None = None
     pictures: Path | None = None
     overwrite: bool = False
+    max_memory: str | None = None
+    csv_for_spreadsheets: bool = False
 
 
 def run(options: EvaluateOptions, data: DataSet) -> int:
@@ -71,6 +75,8 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
             raise
         except (ModelError, BackendError, EngineError, ValueError, OSError) as error:
             fail(str(error))
+        except MemoryError:
+            fail("there is not enough memory to go on", status=1)
         except KeyboardInterrupt:
             note("interrupted")
             return stop.status
@@ -95,10 +101,11 @@ def _run(options: EvaluateOptions, data: DataSet) -> int:
     with reserve(_tables(options), inputs=inputs, overwrite=options.overwrite) as tables:
         rows = [*models, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
+        limit_memory(options.max_memory, None)
         found = _predictions(options, models, classifier, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
         failed = [
-            write_failed(table, _csv(found) if table.option == "--csv" else _json(options, found, measures))
+            write_failed(table, _csv(found, options) if table.option == "--csv" else _json(options, found, measures))
             for table in tables
         ]  # fmt: skip
         failed += [picture_failed(pictures[name], draw) for name, draw in drawings(models, found).items() if name in pictures]
@@ -231,7 +238,8 @@ def _print_categories(out: Console, found: Mapping[str, Predictions]) -> None:
     out.print(table)
 
 
-def _csv(found: Mapping[str, Predictions]) -> bytes:
+def _csv(found: Mapping[str, Predictions], options: EvaluateOptions) -> bytes:
+    text: Callable[[str], str] = as_text if options.csv_for_spreadsheets else str
     labels = next(iter(found.values())).labels
     lines = [_line([*_FIELDS, *(f"p_{label}" for label in labels), "std", "rating", "category", "error"])]
     for name, each in found.items():
@@ -240,8 +248,10 @@ def _csv(found: Mapping[str, Predictions]) -> bytes:
             numbers = [*(f"{p:.6f}" for p in probs), "" if math.isnan(spread) else f"{spread:.6f}"]
             rating = "" if math.isnan(example.rating) else f"{example.rating:g}"
             true = "+".join(labels[label] for label in truth)
-            lines.append(_line([name, example.key, true, labels[named], int(right), *numbers, rating, example.category, ""]))
-        lines += [_line([name, key, *[""] * (len(labels) + 6), reason]) for key, reason in each.errors.items()]
+            texts = (text(name), text(example.key), text(true), text(labels[named]))
+            lines.append(_line([*texts, int(right), *numbers, rating, text(example.category), ""]))
+        empty = [""] * (len(labels) + 6)
+        lines += [_line([text(name), text(key), *empty, text(reason)]) for key, reason in each.errors.items()]
     return "".join(lines).encode("utf-8", "surrogateescape")  # a file's name need not be text
 
 

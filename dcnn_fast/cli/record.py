@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dcnn_fast.cli import formulas
 from dcnn_fast.cli.targets import Kind, beside, json_with
 
 SUFFIX = ".run.json"
@@ -54,7 +55,8 @@ class Record:
         """What `other` was made with and this is not, an option each: `--grid 1 (here 2)`."""
         found = []
         for option in [*self.settings, *(each for each in other.settings if each not in self.settings)]:
-            ours, theirs = self.settings.get(option, "unknown"), other.settings.get(option, "unknown")
+            without = "off" if option == formulas.OPTION else "unknown"
+            ours, theirs = self.settings.get(option, without), other.settings.get(option, without)
             if ours != theirs:
                 if option == "--model":
                     ours, theirs = (f"{one.model} of digest {digest[:12]}" for one, digest in ((self, ours), (other, theirs)))

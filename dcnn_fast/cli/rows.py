@@ -7,13 +7,16 @@ import io
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
+from dcnn_fast.cli.formulas import as_text, from_text
 from dcnn_fast.cli.targets import Kind, json_with, lines_of
 from dcnn_fast.scoring import CSV_FIELDS, Score
 
 _HEADER = ",".join(CSV_FIELDS)
+_TEXTS = ("path", "label", "error")
 _FIELDS = frozenset(field.name for field in fields(Score))
 
 
@@ -35,10 +38,12 @@ class Format:
     read: Callable[[bytes], list[Score]]
 
 
-def _csv_line(score: Score) -> bytes:
+def _csv_line(score: Score, *, for_spreadsheets: bool = False) -> bytes:
     """One row. The writer quotes a carriage return only where that belongs to the line's end, so it must, here."""
-    buffer = io.StringIO(newline="")
-    csv.DictWriter(buffer, CSV_FIELDS, lineterminator="\r\n").writerow(score.csv_row())
+    buffer, row = io.StringIO(newline=""), score.csv_row()
+    if for_spreadsheets:
+        row |= {name: as_text(row[name]) for name in _TEXTS}
+    csv.DictWriter(buffer, CSV_FIELDS, lineterminator="\r\n").writerow(row)
     return (buffer.getvalue().removesuffix("\r\n") + "\n").encode(errors="surrogateescape")
 
 
@@ -57,7 +62,7 @@ def _whole_rows(content: bytes) -> bytes:
     return content[:end]
 
 
-def _read_csv(content: bytes) -> list[Score]:
+def _read_csv(content: bytes, *, for_spreadsheets: bool = False) -> list[Score]:
     """A byte order mark, carriage returns before line ends, and semicolons with decimal commas are spreadsheets' ways."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     whole = _whole_rows(content)
@@ -69,12 +74,17 @@ def _read_csv(content: bytes) -> list[Score]:
         raise RowsError(f"the fields must be {_HEADER}, got {shown}")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
-        return [_from_row(row, "," if delimiter == ";" else ".") for row in reader if any(row.values())]
+        point, plain = "," if delimiter == ";" else ".", from_text if for_spreadsheets else _as_it_is
+        return [_from_row(row, point, plain) for row in reader if any(row.values())]
     except (csv.Error, ValueError) as error:
         raise RowsError(f"line {reader.line_num} is not a score of this program: {error}") from None
 
 
-def _from_row(row: dict[str, str], point: str) -> Score:
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _from_row(row: dict[str, str], point: str, text: Callable[[str], str]) -> Score:
     lacking = [name for name, value in row.items() if value is None]
     if lacking and set(lacking) <= {"error", "percentile"} and (row["mean"] or row["label"]):
         row |= dict.fromkeys(lacking, "")  # some spreadsheets leave out what is empty at a row's end
@@ -84,8 +94,8 @@ def _from_row(row: dict[str, str], point: str) -> Score:
     mean, std, percentile = (float(row[name].replace(point, ".")) if row[name] else None for name in numbers)
     return _checked(
         Score(
-            mean=mean, std=std, label=row["label"] or None, views=int(row["views"]), seed=int(row["seed"]),
-            path=row["path"], error=row["error"] or None, percentile=percentile,
+            mean=mean, std=std, label=text(row["label"]) or None, views=int(row["views"]), seed=int(row["seed"]),
+            path=text(row["path"]), error=text(row["error"]) or None, percentile=percentile,
         )
     )  # fmt: skip
 
@@ -133,4 +143,7 @@ def _require_range(name: str, value: Any, most: int) -> None:
 
 
 CSV = Format(lines_of("a CSV file of scores", _HEADER), _HEADER.encode() + b"\n", _csv_line, _read_csv)
+CSV_FOR_SPREADSHEETS = replace(
+    CSV, line=partial(_csv_line, for_spreadsheets=True), read=partial(_read_csv, for_spreadsheets=True)
+)
 JSONL = Format(json_with("a JSONL file of scores", "probs", "mean", "path", "error"), b"", _json_line, _read_jsonl)

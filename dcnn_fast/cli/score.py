@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from dcnn_fast.cli.formulas import ForSpreadsheets
+from dcnn_fast.cli.max_memory import MaxMemory
+
 
 def score(
     paths: Annotated[
@@ -61,6 +64,8 @@ def score(
     max_megapixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse larger images, decompression bombs; default 178.")
     ] = None,
+    csv_for_spreadsheets: ForSpreadsheets = False,
+    max_memory: MaxMemory = None,
     background: Annotated[str, typer.Option(help="RRGGBB under transparent pixels.")] = "ffffff",
 ) -> None:
     """Rate images: P(high) averaged over random views, with a ranked table at the end.
@@ -79,6 +84,6 @@ def score(
         paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), csv=csv,
         jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
-        background=background,
+        max_memory=max_memory, background=background, csv_for_spreadsheets=csv_for_spreadsheets,
     )  # fmt: skip
     raise typer.Exit(run(options))

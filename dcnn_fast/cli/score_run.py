@@ -16,13 +16,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from dcnn_fast import engine
+from dcnn_fast.cli import formulas
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
+from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
 from dcnn_fast.cli.record import RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
-from dcnn_fast.cli.rows import CSV, JSONL, Format
+from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, JSONL, Format
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, input_among, reason, reserve
 from dcnn_fast.data.folders import Found, Passed, PatternError, Search
@@ -63,12 +65,19 @@ class ScoreOptions:
     resume: bool
     keep_failures: bool
     max_megapixels: int | None
+    max_memory: str | None
+    csv_for_spreadsheets: bool
     background: str
 
     @property
     def max_pixels(self) -> int:
         """Of a picture that is read."""
         return MAX_PIXELS if self.max_megapixels is None else self.max_megapixels * 1_000_000
+
+    @property
+    def csv_format(self) -> Format:
+        """Of the rows of --csv."""
+        return CSV_FOR_SPREADSHEETS if self.csv_for_spreadsheets else CSV
 
     @property
     def table_rows(self) -> int:
@@ -128,6 +137,8 @@ def run(options: ScoreOptions) -> int:
             return stop.status
         except (ValueError, OSError, BackendError, EngineError) as error:
             fail(str(error))
+        except MemoryError:
+            fail("there is not enough memory to go on; what was written so far is valid", status=1)
 
 
 def _run(options: ScoreOptions, stop: Stop) -> int:
@@ -149,12 +160,15 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
             max_pixels=options.max_pixels, background=_colour(options.background),
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
+        limit_memory(options.max_memory, options.workers)
         record = _record(options, scorer)
         held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
         return _Run(options, scorer, search, files, record, held, stop).run(listing)
 
 
 def _require_sense(options: ScoreOptions) -> None:
+    if options.csv_for_spreadsheets and options.csv is None:
+        fail(f"{formulas.OPTION} needs --csv: it is of the names in that file")
     if options.resume and options.csv is None and options.jsonl is None:
         fail("--resume needs --csv or --jsonl: it goes on with what those files hold")
     if options.resume and options.overwrite:
@@ -169,7 +183,7 @@ def _reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[_File
     wanted: list[Wanted] = []
     formats: list[Format] = []
     otherwise = "--overwrite replaces it, --resume goes on with it"
-    for option, path, format in (("--csv", options.csv, CSV), ("--jsonl", options.jsonl, JSONL)):
+    for option, path, format in (("--csv", options.csv, options.csv_format), ("--jsonl", options.jsonl, JSONL)):
         if path is not None:
             wanted.append(Wanted(option, path, format.kind, options.resume, otherwise))
             formats.append(format)
@@ -200,6 +214,8 @@ def _record(options: ScoreOptions, scorer: Scorer) -> Record:
         "--dtype": scorer.dtype,
         "--background": bytes(_colour(options.background)).hex(),
     }
+    if options.csv_for_spreadsheets:
+        settings[formulas.OPTION] = "on"
     forced = os.environ.get("DCNN_FAST_BACKEND")
     device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
     model = printable(os.fspath(options.model)) if options.model else "the shipped model"

@@ -31,6 +31,7 @@ from dcnn_fast.locking import HeldFiles, InUseError, lock_file, require_lock
 _HEAD = 1 << 16  # bytes of a file that say what it is
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _AWAY = "move it away or choose another name"
+_PARTIAL = re.compile(r"\.dcnn-fast-([1-9][0-9]{0,9})-[0-9a-f]{12}\.partial(\.[^/]{0,19})?")
 _NAME_BYTES = 255  # of a file's name, on every file system of Linux
 
 
@@ -181,11 +182,11 @@ class Target:
     def writing(self) -> Iterator[Path]:
         """A path in the same folder, of the same suffix, for what writes files by name; it then replaces the file.
 
-        With an exception (Ctrl-C as well) it is removed and the former file stays. Raises OSError.
+        With an exception (Ctrl-C as well) it is removed and the former file stays; what a killed run has left of it goes with
+        the next one in that folder. Raises OSError.
         """
         suffix = Path(self.name).suffix
-        partial = _new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "")
-        try:
+        with _new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "") as partial:
             mode = stat.S_IMODE(partial.stat().st_mode)
             yield partial
             if self.file is not None:
@@ -194,8 +195,6 @@ class Target:
             else:
                 with partial.open("rb") as source, self.open() as file:
                     shutil.copyfileobj(source, file)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @property
     def lock(self) -> Target | None:
@@ -457,15 +456,51 @@ def _name(unnamed: io.FileIO, file: Path) -> None:
         os.close(folder)
 
 
-def _new_partial(file: Path | None, suffix: str) -> Path:
-    """A new empty file beside `file`, of the mode that it has or would get; among the temporary ones without `file`."""
+@contextmanager
+def _new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
+    """A new empty file beside `file`, of the mode that it has or would get; among the temporary ones without `file`.
+
+    It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end.
+    """
     folder = Path(tempfile.gettempdir()) if file is None else file.parent
+    _remove_abandoned(folder)
     partial = folder / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial{suffix}"  # not the name: it may fill 255 bytes
     number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if file is None else 0o666)
-    if file is not None:
-        _keep_owner_and_mode(number, file)
-    os.close(number)
-    return partial
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if file is not None:
+            _keep_owner_and_mode(number, file)
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+        os.close(number)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the partial files of runs that were killed: those of no process that there is, and that nobody has locked."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            if found is None or not entry.is_file(follow_symlinks=False) or _is_running(int(found[1])):
+                continue
+            with suppress(OSError):
+                number = os.open(entry.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+                finally:
+                    os.close(number)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _give_mode(partial: Path, mode: int) -> None:

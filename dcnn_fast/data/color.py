@@ -1,74 +1,167 @@
-"""From whatever colours Pillow decoded to 8-bit sRGB."""
+"""From whatever colours Pillow decoded to 8-bit sRGB pixels, upright.
+
+All of it goes from pixel to pixel, so a picture is converted part by part: beside what was decoded and the result, no more than
+a part's copies are in memory.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 
+PART = 2**20  # pixels that are converted at a time
+
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _PROFILED_MODES = ("L", "RGB", "CMYK", "LAB", "YCbCr")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what makes it upright
+_ON_ITS_SIDE = (5, 6, 7, 8)
+_COLUMNS_REVERSED = (2, 3, 7, 8)  # the image's last column comes first, as a column or as a row
+_ROWS_REVERSED = (3, 4, 6, 7)
 
 
-def to_srgb(image: Image.Image, background: tuple[int, int, int], notes: list[str]) -> Image.Image:
-    """A loaded image as 8-bit sRGB without alpha; what a user should know is added to `notes`.
+def upright_srgb(image: Image.Image, orientation: int, background: tuple[int, int, int], notes: list[str]) -> np.ndarray:
+    """The pixels of a loaded image: [H, W, 3] uint8, sRGB without alpha, C-contiguous; new memory.
 
+    orientation: EXIF's; others than 2 to 8 leave the image as it is. What a user should know is added to `notes`.
     Raises ValueError for pixels without a stated range (floating point, or integers past 16 bits).
     """
-    if image.mode in (*_SIXTEEN_BIT_MODES, "I", "F"):
-        image = _from_wide_grey(image)
-    profile = image.info.get("icc_profile")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = _converted(rgba.convert("RGB"), profile, notes)
-        rgb.putalpha(rgba.getchannel("A"))
-        return over_background(rgb, background, notes)
-    if image.mode not in _PROFILED_MODES:
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return _converted(image, profile, notes)
+    colors = _Colors(image, background, notes)
+    width, height = image.size
+    turn = _UPRIGHT.get(orientation)
+    result = np.empty((width, height, 3) if orientation in _ON_ITS_SIDE else (height, width, 3), np.uint8)
+    for left, top, right, bottom in _parts(width, height):
+        whole = (right - left, bottom - top) == (width, height)
+        rgb = colors.of(image if whole else image.crop((left, top, right, bottom)))
+        columns, rows = slice(left, right), slice(top, bottom)
+        if turn is not None:
+            rgb = rgb.transpose(turn)
+            columns = _reversed(columns, width) if orientation in _COLUMNS_REVERSED else columns
+            rows = _reversed(rows, height) if orientation in _ROWS_REVERSED else rows
+        result[(columns, rows) if orientation in _ON_ITS_SIDE else (rows, columns)] = np.asarray(rgb)
+    return result
 
 
-def over_background(image: Image.Image, background: tuple[int, int, int], notes: list[str]) -> Image.Image:
-    """An RGBA image laid over `background`."""
-    if image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB")
-    notes.append("transparent pixels were laid over RGB " + " ".join(map(str, background)))
-    base = Image.new("RGBA", image.size, (*background, 255))
-    return Image.alpha_composite(base, image).convert("RGB")
+def laid_over(pixels: np.ndarray, background: tuple[int, int, int], notes: list[str]) -> np.ndarray:
+    """RGBA pixels [H, W, 4] uint8 laid over `background`: [H, W, 3] uint8."""
+    height, width, _ = pixels.shape
+    result = np.empty((height, width, 3), np.uint8)
+    backdrop = _Backdrop(background, notes)
+    for left, top, right, bottom in _parts(width, height):
+        part = np.ascontiguousarray(pixels[top:bottom, left:right])
+        result[top:bottom, left:right] = np.asarray(backdrop.under(Image.fromarray(part, "RGBA")))
+    return result
 
 
 def eight_bits(values: np.ndarray) -> np.ndarray:
-    """uint16 values as uint8, rounded, so that 65535 becomes 255."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _from_wide_grey(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    if image.mode == "F" or not np.issubdtype(values.dtype, np.integer):
-        raise ValueError("floating-point pixels have no stated range")
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ValueError(f"grey values must lie in 0 to 65535, got {low} to {high}")
-    return Image.fromarray(eight_bits(values))
-
-
-def _converted(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
-    """`image` in sRGB: through its ICC profile when it has one that fits, else by Pillow's plain conversion."""
-    if profile:
-        try:
-            return _through_profile(image, profile)
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            notes.append("an unusable ICC profile was ignored")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if image.mode == "RGB" and ImageCms.getProfileDescription(embedded).startswith("sRGB"):
-        return image
-    target = ImageCms.createProfile("sRGB")
-    result = ImageCms.profileToProfile(image, embedded, target, outputMode="RGB")
-    if result is None:
-        raise ValueError("no conversion")
+    """uint16 values [H, ...] as uint8, rounded, so that 65535 becomes 255."""
+    result = np.empty(values.shape, np.uint8)
+    rows = max(1, PART * len(values) // max(1, values.size))
+    for top in range(0, len(values), rows):
+        result[top : top + rows] = (values[top : top + rows].astype(np.uint32) + 128) // 257
     return result
+
+
+def _parts(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of at most `PART` pixels that cover an image: left, top, right, bottom."""
+    columns = min(width, PART)
+    rows = PART // columns
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield left, top, min(left + columns, width), min(top + rows, height)
+
+
+def _reversed(part: slice, length: int) -> slice:
+    return slice(length - part.stop, length - part.start)
+
+
+class _Backdrop:
+    """What shows through transparent pixels; the first part that has any is noted."""
+
+    def __init__(self, background: tuple[int, int, int], notes: list[str]) -> None:
+        self._background, self._notes, self._seen = background, notes, False
+
+    def under(self, image: Image.Image) -> Image.Image:
+        """The RGBA image laid over it, as RGB."""
+        if image.getchannel("A").getextrema() == (255, 255):
+            return image.convert("RGB")
+        if not self._seen:
+            self._seen = True
+            self._notes.append("transparent pixels were laid over RGB " + " ".join(map(str, self._background)))
+        base = Image.new("RGBA", image.size, (*self._background, 255))
+        return Image.alpha_composite(base, image).convert("RGB")
+
+
+class _Colors:
+    """How an image's colours become sRGB."""
+
+    def __init__(self, image: Image.Image, background: tuple[int, int, int], notes: list[str]) -> None:
+        self._wide = image.mode in (*_SIXTEEN_BIT_MODES, "I", "F")
+        if self._wide:
+            _require_sixteen_bits(image)
+        self._layered = not self._wide and bool(image.has_transparency_data)
+        profile = None if self._wide else image.info.get("icc_profile")
+        if self._layered or image.mode not in _PROFILED_MODES:
+            self._mode = "L" if image.mode == "1" and not self._layered else "RGB"
+        else:
+            self._mode = image.mode
+        self._backdrop = _Backdrop(background, notes)
+        self._through = _transform(self._mode, profile, notes) if profile else None
+        if self._through is None and self._mode == "LAB":  # as Pillow converts it, but once for all parts
+            plain = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            self._through = ImageCms.buildTransform(*plain, "LAB", "RGB")
+
+    def of(self, part: Image.Image) -> Image.Image:
+        """A part of the image as RGB."""
+        if self._wide:
+            return Image.fromarray(eight_bits(np.asarray(part))).convert("RGB")
+        if self._layered:
+            rgba = part if part.mode == "RGBA" else part.convert("RGBA")
+            if self._through is None:
+                return self._backdrop.under(rgba)
+            rgb = self._through.apply(rgba.convert("RGB"))
+            rgb.putalpha(rgba.getchannel("A"))
+            return self._backdrop.under(rgb)
+        return self._converted(part if part.mode == self._mode else part.convert(self._mode))
+
+    def _converted(self, part: Image.Image) -> Image.Image:
+        """Through the ICC profile where there is one that fits, else by Pillow's plain conversion."""
+        if self._through is not None:
+            return self._through.apply(part)
+        return part if part.mode == "RGB" else part.convert("RGB")
+
+
+def _require_sixteen_bits(image: Image.Image) -> None:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no stated range")
+    if image.mode == "I":
+        values = (np.asarray(image.crop(box)) for box in _parts(*image.size))
+        extremes = [(int(part.min()), int(part.max())) for part in values]
+        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        if low < 0 or high > 65535:
+            raise ValueError(f"grey values must lie in 0 to 65535, got {low} to {high}")
+
+
+def _transform(mode: str, profile: Any, notes: list[str]) -> ImageCms.ImageCmsTransform | None:
+    """From the embedded profile to sRGB; None where the pixels are in that, or where it does not fit, which is noted."""
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode == "RGB" and ImageCms.getProfileDescription(embedded).startswith("sRGB"):
+            return None
+        found = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
+        found.apply(Image.new(mode, (1, 1)))
+        return found
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        notes.append("an unusable ICC profile was ignored")
+        return None

@@ -7,12 +7,12 @@ scan that changes nothing takes a dozen bytes.
 from __future__ import annotations
 
 import re
-from typing import BinaryIO
 
 MOST = 4_000_000_000  # pixels times scans: 22 scans of the largest picture that is read, a few seconds of decoding
 _SEGMENTS = 100_000  # more than any camera or program writes: as many as too many scans
 _UNIT = 32  # pixels: a decoder's work is by blocks, up to 4 x 4 of them of 8 pixels together, however narrow the picture
 _START_OF_SCAN, _END = 0xDA, 0xD9
+_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # those that are decoded
 _SEQUENTIAL = (0xC0, 0xC1)  # frames that one scan of all components completes
 _ALONE = frozenset((*range(0x01, 0xC0), *range(0xD0, 0xD9)))  # markers that no length follows, or that a decoder passes over
 # Within a scan zeros are stuffed and restarts may lie; the last FF before the code makes the marker.
@@ -42,15 +42,37 @@ def scans(data: bytes, most: int) -> int:
     return most + 1
 
 
-def too_many(file: BinaryIO, offset: int, width: int, height: int) -> int | None:
-    """The most scans that a picture of these sides may have, where the JPEG file at `offset` has more, else None.
-
-    The file's position is kept.
-    """
+def too_many(data: bytes, width: int, height: int) -> int | None:
+    """The most scans that a picture of these sides may have, where this JPEG file has more, else None."""
     pixels = -(-width // _UNIT) * -(-height // _UNIT) * _UNIT**2
-    most, before = max(1, MOST // pixels), file.tell()
-    try:
-        file.seek(offset)
-        return most if scans(file.read(), most) > most else None
-    finally:
-        file.seek(before)
+    most = max(1, MOST // pixels)
+    return most if scans(data, most) > most else None
+
+
+def buffered(data: bytes) -> bool:
+    """Whether a decoder keeps the whole picture's coefficients: where its first scan does not complete it."""
+    at = 2
+    for _ in range(_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            return False
+        marker, at = data[found.end() - 1], found.end()
+        if marker in _FRAMES:
+            return marker not in _SEQUENTIAL or not _first_scan_is_whole(data, at)
+        if marker not in _ALONE:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return True
+
+
+def _first_scan_is_whole(data: bytes, frame: int) -> bool:
+    components, at = data[frame + 7 : frame + 8], frame + max(2, int.from_bytes(data[frame : frame + 2], "big"))
+    for _ in range(_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            return False
+        marker, at = data[found.end() - 1], found.end()
+        if marker == _START_OF_SCAN:
+            return data[at + 2 : at + 3] == components
+        if marker not in _ALONE:
+            at += max(2, int.from_bytes(data[at : at + 2], "big"))
+    return False

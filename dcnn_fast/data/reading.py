@@ -17,20 +17,10 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, jpeg_scans, libtiff
+from dcnn_fast.data import color, file_parts, in_flight, jpeg_scans, libtiff, picture_cost
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what makes it upright
 
 _MOST_NOTES = 5  # of libtiff's messages on one file
 _FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
@@ -139,8 +129,12 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         raise ReadError("permission denied") from None
     except UnidentifiedImageError:
         raise ReadError("not an image of a known format") from None
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, file_parts.PartsError, picture_cost.CostError) as error:
         raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
+    except in_flight.NoRoomError as error:
+        raise ReadError(str(error)) from None
+    except MemoryError:
+        raise ReadError(in_flight.no_memory("to read it")) from None
     except Exception as error:
         raise ReadError(f"cannot be decoded: {_one_line(error)}") from None
 
@@ -163,6 +157,7 @@ def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]
     if not file.read(1):
         raise ReadError("the file is empty")
     file.seek(0)
+    file_parts.require_few(file)
     with Image.open(file, formats=formats_read()) as image:
         return _from_image(image, max_pixels, background)
 
@@ -207,18 +202,15 @@ def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int,
     if image.format == _RUNS_A_PROGRAM and getattr(image, "tile", None):
         raise ReadError("EPS is a program, not a picture: it is not run; load the image before it is scored")
     _require_size(image.width, image.height, max_pixels)
-    _require_few_scans(image)
-    notes: list[str] = []
-    if getattr(image, "is_animated", False) and image.tell() == 0:
-        frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
-        notes.append(f"the first of {frames} frames was read")
-    image.load()
-    _require_size(image.width, image.height, max_pixels)
-    orientation = _orientation(image, notes)
-    rgb = color.to_srgb(image, background, notes)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-    return Photo(np.array(rgb), tuple(notes))
+    with in_flight.picture() as held:
+        held.take(_cost(image, max_pixels))
+        notes: list[str] = []
+        if getattr(image, "is_animated", False) and image.tell() == 0:
+            frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
+            notes.append(f"the first of {frames} frames was read")
+        image.load()
+        _require_size(image.width, image.height, max_pixels)
+        return Photo(color.upright_srgb(image, _orientation(image, notes), background, notes), tuple(notes))
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
@@ -238,13 +230,26 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
         raise ReadError(f"refused as a decompression bomb: {width} x {height} pixels exceed the limit of {max_pixels}")
 
 
-def _require_few_scans(image: Image.Image) -> None:
-    file = getattr(image, "fp", None)
-    if image.format in _JPEG and getattr(image, "tile", None) and file is not None:
-        offset = vars(image)["tile"][0].offset  # not the file's start in a later frame
-        most = jpeg_scans.too_many(file, offset, image.width, image.height)
+def _cost(image: Image.Image, max_pixels: int) -> int:
+    """The memory that reading the image takes; ReadError where that, or the work, is out of proportion."""
+    file = getattr(image, "fp", None) if picture_cost.is_to_load(image) else None
+    file_bytes = 0 if file is None else picture_cost.size_of(file)
+    buffered = False
+    file_parts.require_few_tiles(image)
+    if file is not None and image.format in _JPEG:
+        before, offset = file.tell(), vars(image)["tile"][0].offset  # not the file's start in a later frame
+        try:
+            file.seek(offset)
+            data = file.read()
+        finally:
+            file.seek(before)
+        most = jpeg_scans.too_many(data, image.width, image.height)
         if most is not None:
             raise ReadError(f"refused as a decompression bomb: more than {most} scans of {image.width} x {image.height} pixels")
+        buffered = jpeg_scans.buffered(data)
+    cost = picture_cost.cost(image, file_bytes, buffered)
+    picture_cost.require(cost, image, file_bytes, max_pixels / MAX_PIXELS)
+    return cost
 
 
 def require_background(background: Any) -> None:
@@ -269,8 +274,7 @@ def _from_array(array: np.ndarray, max_pixels: int, background: tuple[int, int, 
     if array.shape[2] == 3:
         return Photo(np.array(array, order="C"))
     notes: list[str] = []
-    rgb = color.over_background(Image.fromarray(np.ascontiguousarray(array), "RGBA"), background, notes)
-    return Photo(np.array(rgb), tuple(notes))
+    return Photo(color.laid_over(array, background, notes), tuple(notes))
 
 
 def _from_tensor(tensor: Tensor, max_pixels: int, background: tuple[int, int, int]) -> Photo:

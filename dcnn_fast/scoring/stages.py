@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dcnn_fast.data import reading
+from dcnn_fast.data import in_flight, reading
 from dcnn_fast.nets import Model
 from dcnn_fast.runtime import Executor
 from dcnn_fast.scoring.prepare import Prepared, prepare
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.scoring.stream import Begun, Read
+
+_TORCH_SAYS = "can't allocate memory"  # of torch's allocator of main memory, whose error has no type of its own
 
 
 class PhotoStages:
@@ -38,9 +40,10 @@ class PhotoStages:
         """Read the image, make its views, draw and plan its windows. One that cannot be read has its error as its score."""
         try:
             return self.read_or_raise(image)
-        except reading.ReadError as error:
-            known = Score(views=self._views, seed=self._seed, path=_path_of(image), error=str(error), notes=error.notes)
-            return Read(known, Prepared())
+        except (reading.ReadError, MemoryError) as error:
+            said = in_flight.no_memory("to score it") if isinstance(error, MemoryError) else str(error)
+            notes = error.notes if isinstance(error, reading.ReadError) else ()
+            return Read(Score(views=self._views, seed=self._seed, path=_path_of(image), error=said, notes=notes), Prepared())
 
     def read_or_raise(self, image: Any) -> Read:
         """`read`, which raises ReadError for an image that cannot be read."""
@@ -53,8 +56,15 @@ class PhotoStages:
             return Read(Score(seed=self._seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared)
 
     def begin(self, read: Read) -> Begun:
-        """The network's blocks."""
-        return Begun(read.known, self._executor.blocks(read.prepared.jobs) if read.prepared.jobs else None)
+        """The network's blocks. An image that there is not enough memory for has that as its error."""
+        if not read.prepared.jobs:
+            return Begun(read.known, None)
+        try:
+            return Begun(read.known, self._executor.blocks(read.prepared.jobs))
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and _TORCH_SAYS not in str(error):
+                raise
+            return Begun(replace(read.known, views=self._views, error=in_flight.no_memory("to score it")), None)
 
     def finish(self, batch: Sequence[Begun]) -> list[Score]:
         """The network's head, for all images together, and their scores."""

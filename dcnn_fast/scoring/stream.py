@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dcnn_fast import engine
+from dcnn_fast.data import in_flight
 from dcnn_fast.runtime import Maps
 from dcnn_fast.scoring.prepare import Prepared
 from dcnn_fast.scoring.score import Score
 
-_BYTES_OF_PLANES = 2**29  # pixels that are held at a time, by the size of the largest of late
 _BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
 _PATIENCE, _NAP = 1.0, 0.001  # seconds: for a thread whose start was interrupted to show, and between two looks
 
@@ -90,8 +90,6 @@ class Stream:
         self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images that no worker has taken yet
         self._filling: list[_Item] = []  # the next batch: blocks done, head to come
         self._before_head = self._unfinished = 0  # images not yet in a batch; images given to a worker and not yet left by it
-        self._holding = 0  # images that hold planes
-        self._late: deque[int] = deque(maxlen=2 * workers)  # bytes of the planes read of late
         self._no_more = self._stopped = False
 
     def scores(self, images: Iterable[Any]) -> Iterator[Score]:
@@ -146,6 +144,7 @@ class Stream:
                     self._stopped = True
                     self._queue.clear()
                     self._changed.notify_all()
+                in_flight.look_again()
                 for worker in workers:
                     _join(worker)
 
@@ -178,7 +177,6 @@ class Stream:
     def _work(self, item: _Item, image: Any) -> None:
         """One image up to its maps, and the head of the batch that it completes."""
         try:
-            self._admit()
             if not self._stopped:
                 item.begun = self._begin(item, image)
         except BaseException as failure:
@@ -189,25 +187,21 @@ class Stream:
         with self._changed:
             self._unfinished -= 1
 
-    def _admit(self) -> None:
-        """Wait until another image's planes may be held; large ones are few at a time."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._stopped or self._holding < max(1, _BYTES_OF_PLANES // max((1, *self._late))),
-            )
-            self._holding += 1
-
     def _begin(self, item: _Item, image: Any) -> Begun | None:
-        """The stages of the image alone; None where the stream ends meanwhile."""
-        read = self._stages.read(image)
-        with self._changed:
-            self._late.append(read.prepared.bytes)
-            item.read = True
-            self._changed.notify_all()
-        if self._stopped:
-            return None
-        with engine.use_threads(self._threads()):
-            return self._stages.begin(read)
+        """The stages of the image alone; None where the stream ends meanwhile.
+
+        Its pixels count as in flight, from before they are decoded until the blocks are done.
+        """
+        with in_flight.picture(given_up=lambda: self._stopped) as held:
+            read = self._stages.read(image)
+            held.keep(read.prepared.bytes)
+            with self._changed:
+                item.read = True
+                self._changed.notify_all()
+            if self._stopped:
+                return None
+            with engine.use_threads(self._threads()):
+                return self._stages.begin(read)
 
     def _threads(self) -> int:
         """Of the engine for one image or batch: one while there are more to come; of the last ones, each has its share.
@@ -221,7 +215,6 @@ class Stream:
         """Enter the item into its batch; a batch that is full, or that nothing can be added to at present, is returned."""
         with self._changed:
             item.read = True
-            self._holding -= 1
             self._before_head -= 1
             if item.begun is not None and item.begun.maps is None:
                 item.score = item.begun.known

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from PIL import Image
 from dcnn_fast.data import reading
 
 _THUMBNAIL = 320  # pixels on the longer side
+
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -100,9 +103,9 @@ def _thumbnail(path: str | None, max_pixels: int) -> str:
     """A JPEG data address of the photograph, or an empty one when it cannot be read any more."""
     try:
         image = Image.fromarray(reading.read(path, max_pixels=max_pixels).pixels)
-    except reading.ReadError:
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    except (reading.ReadError, MemoryError):
         return "data:,"
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -112,13 +115,18 @@ def _photo(rank: int, rated: Rated, source: str, folder: Path) -> str:
     name = rated.path or ""
     return _PHOTO.substitute(
         rank=rank,
-        path=html.escape(name),
-        name=html.escape(os.path.basename(name)),
+        path=_escaped(name),
+        name=_escaped(os.path.basename(name)),
         href=html.escape(_link(name, folder)),
         source=source,
-        value=html.escape(_value(rated)),
+        value=_escaped(_value(rated)),
         bar=_bar(rated.mean, rated.std),
     )
+
+
+def _escaped(text: str) -> str:
+    """As the page has it: what would reverse the letters that follow, and so show another name, is written out."""
+    return html.escape(_DIRECTIONS.sub(lambda found: repr(found[0])[1:-1], text))
 
 
 def _value(rated: Rated) -> str:
@@ -142,5 +150,5 @@ def _bar(mean: float | None, std: float | None) -> str:
 def _failures(failed: Sequence[Rated]) -> str:
     if not failed:
         return ""
-    rows = "".join(f"<li>{html.escape(rated.path or '')}: {html.escape(rated.error or '')}</li>" for rated in failed)
+    rows = "".join(f"<li>{_escaped(rated.path or '')}: {_escaped(rated.error or '')}</li>" for rated in failed)
     return f'<div class="failed"><h1>Not scored</h1><ul>{rows}</ul></div>'

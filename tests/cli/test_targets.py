@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -124,3 +125,34 @@ def test_a_name_beside_a_long_one_is_short_enough_and_its_own(tmp_path):
     for path in found:
         path.touch()
     assert beside(tmp_path / "s.csv", ".run.json").name == "s.csv.run.json"
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next(tmp_path):
+    """And nothing else: no file of a run that goes on, no link, nothing of another name."""
+    (target,) = check([Wanted("--out", tmp_path / "m.safetensors", MODEL)])
+    code = (
+        "import os, signal, sys; from dcnn_fast.cli.targets import *\n"
+        "(target,) = check([Wanted('--out', sys.argv[1], MODEL)])\n"
+        "with target.writing() as partial:\n"
+        "    partial.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(target.file)], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    dead = left.name.split("-")[2]
+    mine = [
+        f".dcnn-fast-{os.getpid()}-{'0' * 12}.partial",
+        f".dcnn-fast-{dead}-1.partial",
+        f"dcnn-fast-{dead}-{'0' * 12}.partial",
+    ]
+    for name in mine:
+        (tmp_path / name).write_text("stays")
+    link = tmp_path / f".dcnn-fast-{dead}-{'1' * 12}.partial"
+    link.symlink_to(tmp_path / mine[1])
+    locked = tmp_path / f".dcnn-fast-{dead}-{'2' * 12}.partial.png"
+    with locked.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with target.writing() as partial:
+            assert not left.exists() and partial.exists()
+            partial.write_bytes(b"whole")
+        assert {path.name for path in tmp_path.iterdir()} == {*mine, link.name, locked.name, "m.safetensors"}
+    assert [(tmp_path / name).read_text() for name in mine] == ["stays"] * 3

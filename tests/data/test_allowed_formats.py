@@ -6,6 +6,7 @@ import inspect
 import io
 import os
 import stat
+import struct
 import subprocess
 import sys
 
@@ -56,7 +57,25 @@ CONTAINERS = {
     "behind a jpeg": saved("JPEG") + EPS,
     "behind a gif": saved("GIF") + EPS,
     "behind a png": saved("PNG") + EPS,
+    "behind a tiff": saved("TIFF") + EPS,
+    "behind a webp": saved("WEBP") + EPS,
+    "behind a bmp": saved("BMP") + EPS,
+    "behind a jpeg 2000": saved("JPEG2000") + EPS,
     "wmf": b"\xd7\xcd\xc6\x9a" + bytes(18) + EPS,
+    "emf": b"\x01\x00\x00\x00" + bytes(36) + b" EMF" + bytes(60) + EPS,
+    "cursor": b"\x00\x00\x02\x00\x01\x00\x09\x09\x00\x00\x01\x00\x18\x00" + struct.pack("<II", len(EPS), 22) + EPS,
+    "psd": b"8BPS\x00\x01" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 3) + bytes(12) + EPS,
+    "fpx and mic": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + EPS,  # compound documents
+    "dcx": b"\xb1\x68\xde\x3a" + struct.pack("<II", 12, 0) + EPS,
+    "dib": struct.pack("<IiiHH", 40, 9, 9, 1, 24) + bytes(24) + EPS,
+    "fli": b"\x00\x01\x00\x00\x11\xaf" + bytes(122) + EPS,
+    "fits": b"SIMPLE  =                    T".ljust(80) + EPS,
+    "stubs": b"GRIB\x00\x00\x00\x01" + EPS,
+    "hdf5": b"\x89HDF\r\n\x1a\n" + EPS,
+    "bufr": b"BUFR" + EPS,
+    "mpeg": b"\x00\x00\x01\xb3\x00\x90\x09" + EPS,
+    "photo cd": b"\xff" * 2048 + b"PCD_" + bytes(6000) + EPS,
+    "thumbnail": b"P7 332\n#END_OF_COMMENTS\n9 9 255\n" + EPS,
 }
 
 
@@ -119,6 +138,51 @@ def test_no_container_runs_a_program_of_the_command(ghostscript, tmp_path):
     )  # fmt: skip
     assert found.returncode == 1 and "not an image of a known format" in found.stdout + found.stderr
     assert not ghostscript.exists()
+
+
+def test_a_second_frame_is_no_way_in(ghostscript):
+    """Of an MPO file, whose second picture is said to be where the program is."""
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "MPO", save_all=True, append_images=[Image.fromarray(PIXELS[::-1])])
+    content = buffer.getvalue()
+    with Image.open(io.BytesIO(content)) as image:
+        image.seek(1)
+        second = content.rindex(b"\xff\xd8\xff")
+    hostile = content[:second] + EPS + bytes(len(content))
+    assert what_is_read(content) == what_is_read(hostile) == (24, 20, 3)
+    assert not ghostscript.exists()
+
+
+@pytest.fixture
+def late():
+    """Registers readers of formats as plug-ins do, and forgets them."""
+    before = list(Image.ID), dict(Image.OPEN)
+
+    def register(name, magic, opened):
+        def make(fp, filename):
+            fp.seek(len(magic))
+            return opened(fp)
+
+        Image.register_open(name, make, lambda head: head.startswith(magic))
+
+    yield register
+    Image.ID[:], Image.OPEN = before[0], before[1]
+
+
+def test_formats_registered_late_are_no_way_in(ghostscript, late):
+    """One that is not on the list is not tried; one that is (HEIF) is, and what it opens in its file is of the list, too."""
+
+    def inner(fp):
+        return Image.open(io.BytesIO(fp.read()))
+
+    late("LATE", b"late", inner)
+    late("HEIF", b"heif", inner)
+    assert what_is_read(b"late" + EPS) == what_is_read(b"late" + saved("PNG")) == "not an image of a known format"
+    assert what_is_read(b"heif" + saved("PNG")) == (24, 20, 3)
+    for content in (EPS, iptc(EPS), saved("PPM"), b"late" + saved("PNG")):
+        assert what_is_read(b"heif" + content) == "not an image of a known format"
+    assert not ghostscript.exists()
+    assert what_is_read(Image.open(io.BytesIO(b"late" + saved("PNG")))) == (24, 20, 3)  # its caller has opened it
 
 
 def test_every_other_format_of_pillows_is_refused():

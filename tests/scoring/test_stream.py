@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dcnn_fast import Scorer, engine
+from dcnn_fast.data import in_flight
 from dcnn_fast.scoring import stream as stream_module
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.stream import Begun, Read, Stream
@@ -118,18 +119,27 @@ def test_the_last_images_share_all_threads(last, threads):
     assert work.most_used <= 4
 
 
-def test_large_planes_are_few_at_a_time(monkeypatch):
-    monkeypatch.setattr(stream_module, "_BYTES_OF_PLANES", 200)
+@pytest.mark.parametrize(("room", "at_a_time"), [(250, 2), (99, 1)])
+def test_large_pictures_are_few_at_a_time(room, at_a_time):
+    """By what they take while they are read, which is known before; one that is larger than all the room goes alone."""
     work = Work(planes=100)
-    work_stream = work.stream(2, 6)
-    work_stream._late.append(100)  # the size of the first ones is not known before they are read
-    assert len(list(work_stream.scores(images(30)))) == 30
-    assert work.most_reading <= 2
-    work = Work(planes=1000)
-    work_stream = work.stream(2, 6)
-    work_stream._late.append(1000)
-    assert len(list(work_stream.scores(images(30)))) == 30
-    assert work.most_reading == 1
+    plain = work.read
+
+    def read(image):
+        with in_flight.picture() as held:
+            held.take(100)
+            return plain(image)
+
+    work.read = read
+    in_flight.set_limit(room)
+    try:
+        assert [score.path for score in work.stream(2, 6).scores(images(30))] == [str(i) for i in range(30)]
+        in_flight.set_limit(10**9)
+        unlimited = Work()
+        assert len(list(unlimited.stream(2, 6).scores(images(30)))) == 30
+    finally:
+        in_flight.set_limit(None)
+    assert work.most_reading <= at_a_time < unlimited.most_reading
 
 
 def test_large_maps_end_a_batch_early(monkeypatch):

@@ -1,0 +1,70 @@
+"""`--max-memory`: what a command's process may take, and what that leaves for pictures.
+
+The limit is of the process's data (RLIMIT_DATA: what it has allocated, stacks of threads among it), which is within some per
+cent of what is really in memory. The address space, which other limits are of, is two to three times that: libraries reserve
+what they never touch.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OPTION = "--max-memory"
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        OPTION,
+        metavar="SIZE",
+        help="Limit the process's data (allocated memory, not files it maps), as 2G or 800M; pictures that do not fit into "
+        "what the program leaves are refused, others wait for their turn. Default: no limit; pictures in work share 2 GB, or "
+        "an eighth of the memory.",
+    ),
+]
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_OF_A_WORKER = 96 * 2**20  # what its computing takes, and what the allocator keeps of its pictures
+_BESIDE = 128 * 2**20  # results that wait for their batch, tables, what is written
+_LEAST_ROOM = 64 * 2**20
+
+
+def limit_memory(size: str | None, workers: int | None) -> None:
+    """Keep this process to `size`, from now on; nothing for None.
+
+    Call it when the models are loaded. workers: pictures in work at a time, None for the scorer's default. Raises ValueError
+    for a size that is none, or too little for what is there already.
+    """
+    import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    from dcnn_fast.data import in_flight  # noqa: PLC0415 - imports torch
+
+    if size is None:
+        return
+    most = _bytes(size)
+    threads = min(256, torch.get_num_threads()) if workers is None else workers
+    taken = _data() + threads * _OF_A_WORKER + _BESIDE
+    if most < taken + _LEAST_ROOM:
+        least = -(-(taken + _LEAST_ROOM) // 2**20)
+        raise ValueError(f"{OPTION} {size} is too little for this model and {threads} workers: it must be at least {least}M")
+    in_flight.set_limit(most - taken, f"{OPTION} {size}")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _bytes(size: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,9})([KMGT]?)i?B?", size.strip(), re.IGNORECASE | re.ASCII)
+    if found is None:
+        raise ValueError(f"{OPTION} must be a number of bytes with K, M, G or T, as 2G, got {size!r}")
+    return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _data() -> int:
+    """The bytes that count towards the limit now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0

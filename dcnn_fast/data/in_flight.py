@@ -1,0 +1,155 @@
+"""The memory of the pictures in work, of all threads together: asked for before a picture is decoded, given back after its use.
+
+A picture waits for its turn until what it takes fits in beside the others. One that is larger than all there is goes alone,
+unless the limit was set (`set_limit`): then it is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LEAST = 2**31  # bytes at a time, or an eighth of the memory where that is more
+_SHARE = 8
+_CONTAINERS_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+class NoRoomError(ValueError):
+    """A picture that takes more memory than the limit that was set leaves for pictures."""
+
+
+class GivenUpError(Exception):
+    """Nobody wants the picture any more that was waited for."""
+
+
+class _Pictures:
+    """How much is held, and who waits, first come first served."""
+
+    def __init__(self, limit: int, limit_name: str | None) -> None:
+        self.changed = threading.Condition()
+        self.limit, self.limit_name = limit, limit_name
+        self.used = 0
+        self.queue: deque[object] = deque()
+
+
+class Held:
+    """What one picture holds of the memory."""
+
+    def __init__(self, pictures: _Pictures, given_up: Callable[[], bool]) -> None:
+        self._pictures, self._given_up = pictures, given_up
+        self._bytes = 0
+
+    def take(self, wanted: int) -> None:
+        """Hold `wanted` bytes, once they are free; a picture that holds some already does not wait for more.
+
+        Raises NoRoomError for more than a limit that was set, GivenUpError where the wait has lost its purpose.
+        """
+        pictures, turn = self._pictures, object()
+        if pictures.limit_name is not None and wanted > pictures.limit:
+            raise NoRoomError(
+                f"reading it takes {wanted / 1e6:.0f} MB, more than the {pictures.limit / 1e6:.0f} MB that "
+                f"{pictures.limit_name} leaves for pictures"
+            )
+        with pictures.changed:
+            if not self._bytes:
+                pictures.queue.append(turn)
+                try:
+                    pictures.changed.wait_for(lambda: self._given_up() or (pictures.queue[0] is turn and self._fits(wanted)))
+                finally:
+                    pictures.queue.remove(turn)
+                    pictures.changed.notify_all()
+                if self._given_up():
+                    raise GivenUpError
+            self._set(wanted)
+
+    def keep(self, bytes_kept: int) -> None:
+        """Hold this many from now on, usually fewer."""
+        with self._pictures.changed:
+            self._set(bytes_kept)
+            self._pictures.changed.notify_all()
+
+    def _fits(self, wanted: int) -> bool:
+        return not self._pictures.used or self._pictures.used + wanted <= self._pictures.limit
+
+    def _set(self, now: int) -> None:
+        self._pictures.used += now - self._bytes
+        self._bytes = now
+
+
+class _Thread(threading.local):
+    held: Held | None = None
+
+
+_thread = _Thread()
+
+
+def set_limit(limit: int | None, name: str | None = None) -> None:
+    """The bytes that pictures may take together from now on; None for the default. Pictures in work count towards the former.
+
+    name: what set it, for messages; with one, a picture that takes more is refused. Raises ValueError.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1 byte, got {limit}")
+    global _pictures  # noqa: PLW0603 - the process's
+    _pictures = _Pictures(_default() if limit is None else limit, name)
+
+
+def no_memory(purpose: str) -> str:
+    """What is said where memory did not suffice "to read it", say, with the name of the limit where one was set."""
+    name = _pictures.limit_name
+    return f"there is not enough memory {purpose}" + (f" within {name}" if name else "")
+
+
+def limit() -> int:
+    """The bytes that pictures may take together."""
+    return _pictures.limit
+
+
+@contextmanager
+def picture(given_up: Callable[[], bool] = lambda: False) -> Iterator[Held]:
+    """What this thread's picture holds, given back at the end; within another picture of the thread, that one's.
+
+    given_up: whether nobody wants the picture any more; asked while it waits, after each `look_again`.
+    """
+    if _thread.held is not None:
+        yield _thread.held
+        return
+    held = _thread.held = Held(_pictures, given_up)
+    try:
+        yield held
+    finally:
+        _thread.held = None
+        held.keep(0)
+
+
+def look_again() -> None:
+    """Have the pictures that wait ask whether they are still wanted."""
+    with _pictures.changed:
+        _pictures.changed.notify_all()
+
+
+def memory() -> int:
+    """The bytes of memory that this process may have: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(machine, int(_CONTAINERS_LIMIT.read_text()))
+    except (OSError, ValueError):  # "max" where there is none
+        return machine
+
+
+def _default() -> int:
+    return max(LEAST, memory() // _SHARE)
+
+
+def _in_child() -> None:
+    """The parent's other threads and what they hold are not here; nor is its lock to be trusted."""
+    global _pictures  # noqa: PLW0603 - the process's
+    _pictures = _Pictures(_pictures.limit, _pictures.limit_name)
+
+
+_pictures = _Pictures(_default(), None)
+os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,86 @@
+"""`--max-memory`: what does not fit is an error of its own, everything else is scored, and the process stays below."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.command import VIEWS, run, score
+
+MEASURED = """
+import sys
+from dcnn_fast.cli.main import run
+try:
+    run()
+finally:
+    peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print("PEAK", peak, file=sys.stderr)
+"""
+
+
+def measured(*arguments):
+    """The command, and the most memory that it had."""
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURED, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert "Traceback" not in found.stderr, found.stderr
+    return found, int(re.search(r"PEAK (\d+)", found.stderr)[1])
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Some small pictures, and one of 420 MB in a file of a hundredth."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    Image.new("P", (7700, 7700)).save(folder / "3large.png")
+    return folder
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return {os.path.basename(row["path"]): row for row in csv.DictReader(file)}
+
+
+def test_a_picture_that_does_not_fit_is_an_error_and_the_others_go_on(model, pictures, tmp_path):
+    options = (pictures, "--workers", 4, "--csv", tmp_path / "s.csv")
+    refused = score(model, *options, "--max-memory", "1M")
+    least = re.search(r"error: --max-memory 1M is too little .* 4 workers: it must be at least (\d+)M", refused.stderr)
+    assert refused.returncode == 2 and not (tmp_path / "s.csv").exists()
+    most = int(least[1]) + 40
+    found, peak = measured("score", "--model", model, "--views", VIEWS, *options, "--max-memory", f"{most}M")
+    assert found.returncode == 1
+    assert peak < most * 2**20
+    limited = rows(tmp_path / "s.csv")
+    why = rf"reading it takes \d+ MB, more than the \d+ MB that --max-memory {most}M leaves for pictures"
+    assert re.fullmatch(why, limited["3large.png"]["error"]) and f"{most}M" in found.stderr
+    assert score(model, pictures, "--csv", tmp_path / "t.csv").returncode == 0
+    everything = rows(tmp_path / "t.csv")
+    assert len(everything) == len(limited) == 7
+    assert all(limited[name] == everything[name] for name in limited if name != "3large.png")
+    again = score(model, pictures, "--csv", tmp_path / "s.csv", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert rows(tmp_path / "s.csv") == everything
+
+
+@pytest.mark.parametrize("size", ["2X", "", "-1G", "1.5G", "G", "\uff12G"])
+def test_a_size_that_is_none_is_refused(model, pictures, tmp_path, size):
+    found = score(model, pictures, "--max-memory", size)
+    assert found.returncode == 2 and "--max-memory must be a number of bytes with K, M, G or T, as 2G" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_the_help_says_of_what_it_is_a_limit():
+    for command in ("score", "evaluate"):
+        said = " ".join(run(command, "--help", env={"COLUMNS": "300"}).stdout.split())
+        assert "--max-memory" in said and "process's data" in said
