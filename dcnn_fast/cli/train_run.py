@@ -17,7 +17,7 @@ from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
-from dcnn_fast.printable import printable
+from dcnn_fast.printable import printable, shortened
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
 
@@ -106,7 +106,7 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
     require_file(path)
     net = load_model(path).net
     if net.spec.labels != data.labels:
-        raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(net.spec.labels)}")
+        raise ValueError(f"{path}: labels must be the data's, {shortened(data.labels)}; got {shortened(net.spec.labels)}")
     return net
 
 
@@ -250,7 +250,7 @@ def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network
 def _introduce(data: DataSet) -> None:
     counts = f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}"
     tasks = f"; and attributes {', '.join(data.attributes)}" if data.attributes else ""
-    stderr().print(counts + tasks)
+    stderr().print(printable(counts + tasks))
 
 
 def _report(outcome: Outcome, out: Path) -> None:
