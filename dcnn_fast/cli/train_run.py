@@ -17,7 +17,7 @@ from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
-from dcnn_fast.printable import printable, shortened
+from dcnn_fast.printable import printable, quoted, shortened
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
 
@@ -155,7 +155,7 @@ def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
 
 
 def _source(text: str) -> tuple[int, str, int]:
-    match = re.fullmatch(r"(\d+)=(.+?)(?::(\d+))?", text)
+    match = re.fullmatch(r"(\d{1,9})=(.+?)(?::(\d{1,9}))?", text)
     if match is None:
         raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
     column, path, theirs = match.groups()
@@ -222,8 +222,8 @@ def first_process() -> bool:
 def integers(name: str, text: str) -> tuple[int, ...]:
     """The whole numbers of "64,32". Raises ValueError naming the option."""
     found = numbers(name, text)
-    if any(number != int(number) for number in found):
-        raise ValueError(f"{name} must be whole numbers with commas between them, got {text!r}")
+    if not all(number.is_integer() for number in found):
+        raise ValueError(f"{name} must be whole numbers with commas between them, got {quoted(text)}")
     return tuple(map(int, found))
 
 
@@ -232,7 +232,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError(f"{name} must be numbers with commas between them, got {text!r}") from None
+        raise ValueError(f"{name} must be numbers with commas between them, got {quoted(text)}") from None
 
 
 def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network:

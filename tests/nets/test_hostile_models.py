@@ -157,11 +157,19 @@ def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path):
         measured.require_refused("its header must have at most 8,388,608 bytes", *arguments, cwd=tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [
-    ("score", "--model", "m.safetensors", "p.png"), ("explain", "m.safetensors"), ("plan", "p.png", "--model", "m.safetensors"),
-    ("train", "data", "--out", "out", "--net", "m.safetensors"), ("train", "data", "--out", "out", "--net", "scnn-arch1", "--init", "0=m.safetensors"),
-    ("adapt", "m.safetensors", "data", "--out", "out"), ("evaluate", "m.safetensors", "data"), ("convert", "m.safetensors", "c.cfg", "--layer-params", "p.cfg"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("score", "--model", "m.safetensors", "p.png"),
+        ("explain", "m.safetensors"),
+        ("plan", "p.png", "--model", "m.safetensors"),
+        ("train", "data", "--out", "out", "--net", "m.safetensors"),
+        ("train", "data", "--out", "out", "--net", "scnn-arch1", "--init", "0=m.safetensors"),
+        ("adapt", "m.safetensors", "data", "--out", "out"),
+        ("evaluate", "m.safetensors", "data"),
+        ("convert", "m.safetensors", "c.cfg", "--layer-params", "p.cfg"),
+    ],
+)
 def test_every_command_refuses_it(tmp_path, good, arguments):
     for label in ("high", "low"):
         (tmp_path / "data" / label).mkdir(parents=True)

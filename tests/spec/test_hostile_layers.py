@@ -25,8 +25,14 @@ def doubling(count):
 
 
 FILES = {
-    "two hundred thousand layers": (LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(200_000)), "at most 1,048,576 characters"),
-    "twenty thousand layers": (LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(20_000)), "at most 1000 layers"),
+    "two hundred thousand layers": (
+        LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(200_000)),
+        "at most 1,048,576 characters",
+    ),
+    "twenty thousand layers": (
+        LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(20_000)),
+        "at most 1000 layers",
+    ),
     "two billion outputs": (changed("outputs=20", "outputs=2000000000"), "fc must be at most 1048576"),
     "two billion labels": (changed("outputs=2\n", "outputs=2000000000\n"), "[fclabel] outputs: must lie in 2 ... 65536"),
     "two billion filters": (changed("filters=16", "filters=2000000000"), "2000000000"),
@@ -37,15 +43,23 @@ FILES = {
     "a norm of two billion": (changed("size=5", "size=2000000000"), "size must be at most 1023"),
     "a pool of two billion": (changed("sizeX=3", "sizeX=2000000000"), "size must be at most 255"),
     "layers of a million": (changed("outputs=20", "outputs=1000000").replace("outputs=12", "outputs=1000000"), "parameters"),
-    "a number of five thousand digits": (changed("outputs=20", "outputs=" + "9" * 5000), "outputs: must be an integer, got '999"),
-    "a number of four thousand digits": (changed("outputs=20", "outputs=" + "9" * 4000), "fc must be at most 1048576, got more than"),
+    "a number of five thousand digits": (
+        changed("outputs=20", "outputs=" + "9" * 5000),
+        "outputs: must be an integer, got '999",
+    ),
+    "a number of four thousand digits": (
+        changed("outputs=20", "outputs=" + "9" * 4000),
+        "fc must be at most 1048576, got more than",
+    ),
     "a number that is none": (changed("outputs=20", "outputs=\u00b2"), "outputs: must be an integer, got '\u00b2'"),
     "a circle": (changed("inputs=conv1", "inputs=fc1"), "a layer may only use layers defined above it, got 'fc1'"),
     "itself": (changed("inputs=conv1", "inputs=pool1"), "a layer may only use layers defined above it, got 'pool1'"),
     "layers that double": (doubling(60), "reaches no cost"),
     "a hundred thousand inputs": (changed("inputs=fc2", "inputs=" + "fc2," * 100_000), "[fclabel] inputs: must be at most 64"),
     "sixty-four times sixty-four columns": (
-        changed("inputs=fc2\noutputs=2", "inputs=" + "all," * 64 + "\noutputs=2").replace("[fclabel]", section("all", type="concat", inputs="fc2," * 64) + "[fclabel]"),
+        changed("inputs=fc2\noutputs=2", "inputs=" + "all," * 64 + "\noutputs=2").replace(
+            "[fclabel]", section("all", type="concat", inputs="fc2," * 64) + "[fclabel]"
+        ),
         "[fclabel] inputs: must be at most 64 columns, got 4096",
     ),
     "a long line": (changed("inputs=conv1", "inputs=" + "x" * 900_000), "defined above it, got 'xxx"),
@@ -55,9 +69,12 @@ FILES = {
     "a line that is none": (LAYERS + "x" * 900_000, "layer definitions: "),
     "nothing but comments": ("#" * 1_000_000, "must have a section for each layer"),
     "what refers to itself": (changed("outputs=20", "outputs=%(outputs)s"), "must be an integer, got '%(outputs)s'"),
-    "three hundred thousand lines of one key": (changed("dataIdx=0", "dataIdx=0\n" + " 0\n" * 300_000), "dataIdx: must be an integer"),
+    "three hundred thousand lines of one key": (
+        changed("dataIdx=0", "dataIdx=0\n" + " 0\n" * 300_000),
+        "dataIdx: must be an integer",
+    ),
     "fifty megabytes": ("[a]\n" * 12_500_000, "at most 1,048,576 characters"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FILES)
