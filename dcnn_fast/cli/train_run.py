@@ -157,7 +157,7 @@ def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
 def _source(text: str) -> tuple[int, str, int]:
     match = re.fullmatch(r"(\d{1,9})=(.+?)(?::(\d{1,9}))?", text)
     if match is None:
-        raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
+        raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {quoted(text)}")
     column, path, theirs = match.groups()
     return int(column), path, int(theirs or 0)
 

@@ -56,7 +56,8 @@ TABLES = {
     "a rating of five thousand digits": ("path,rating\na.jpg," + "9" * 5000 + "\n", (), "must have a number in column rating"),
     "ratings whose sum is no number": ("path,rating\na.jpg,1e308\nb.jpg,1e308\n", (), "row 2 must have a number"),
     "votes whose sum is no number": (
-        "path," + ",".join(f"r{i}" for i in range(1, 11)) + "\na.jpg" + ",1e308" * 10 + "\n", (), "must have a number in column r1",
+        "path," + ",".join(f"r{i}" for i in range(1, 11)) + "\na.jpg" + ",1e308" * 10 + "\n", (),
+        "must have a number in column r1",
     ),
     "a field beyond what csv reads": (f"path,label\na.jpg,{'x' * 200_000}\nb.jpg,y\n", (), "field larger than field limit"),
 }  # fmt: skip
