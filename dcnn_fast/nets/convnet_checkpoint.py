@@ -90,7 +90,7 @@ def _contents(path: Path) -> bytes:
     with zipped.opened(path) as archive:
         if archive.namelist() != ["data"]:
             raise zipped.ZipError(f"a zipped checkpoint must have the one member 'data', got {quoted(archive.namelist()[:3])}")
-        return bytes(zipped.contents(archive, "data"))
+        return zipped.contents(archive, "data").tobytes()
 
 
 def _entry(owner: Any, key: str, kind: type) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,9 +107,9 @@ def _of_zip(path: Path) -> dict[Any, Any]:
         if len(found) != 1:
             raise ValueError("it is not what torch.save writes: it must have one member data.pkl")
         folder = found[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in archive.namelist() and zipped.contents(archive, f"{folder}byteorder") != b"little":
+        if f"{folder}byteorder" in archive.namelist() and zipped.contents(archive, f"{folder}byteorder").tobytes() != b"little":
             raise ValueError("its numbers must be little-endian")
-        program = bytes(zipped.contents(archive, found[0]))
+        program = zipped.contents(archive, found[0]).tobytes()
         storages = _Storages(sum(member.file_size for member in archive.infolist()))
         state = _value(program, len(program), storages)
         return _filled(state, storages, lambda storage: zipped.contents(archive, f"{folder}data/{storage.key}"))
@@ -127,7 +128,9 @@ def _of_old(file: BinaryIO, size: int) -> dict[Any, Any]:
         (count,) = _COUNT.unpack(file.read(_COUNT.size).ljust(_COUNT.size, b"\xff"))
         if count != storage.count:
             raise PickleError(f"damaged: the storage {quoted(key)}")
-        content[key] = bytearray(file.read(storage.bytes))
+        content[key] = np.empty(storage.bytes, np.uint8)
+        if file.readinto(content[key].data) != storage.bytes:  # type: ignore[attr-defined]
+            raise PickleError(f"the storage {quoted(key)} must have {storage.bytes} bytes, and the file ends")
     return _filled(state, storages, lambda storage: content[storage.key])
 
 
@@ -136,7 +139,7 @@ def _value(program: bytes | BinaryIO, size: int, storages: _Storages) -> Any:
     return Machine(size, _named, _build, storages.named).result(pickletools.genops(program))
 
 
-def _filled(state: Any, storages: _Storages, content: Callable[[_Storage], bytearray]) -> dict[Any, Any]:
+def _filled(state: Any, storages: _Storages, content: Callable[[_Storage], np.ndarray]) -> dict[Any, Any]:
     """The dict with tensors in place of what describes them."""
     if not isinstance(state, dict):
         raise ValueError(f"must hold a state dict, got {type(state).__name__}")
@@ -145,7 +148,9 @@ def _filled(state: Any, storages: _Storages, content: Callable[[_Storage], bytea
         values = content(storage)
         if len(values) != storage.bytes:
             raise PickleError(f"the storage {quoted(storage.key)} must have {storage.bytes} bytes, got {len(values)}")
-        flat[storage.key] = torch.frombuffer(values, dtype=storage.dtype) if values else torch.zeros(0, dtype=storage.dtype)
+        flat[storage.key] = (
+            torch.from_numpy(values).view(storage.dtype) if storage.count else torch.empty(0, dtype=storage.dtype)
+        )
     return {key: _tensor(value, flat) if isinstance(value, _View) else value for key, value in state.items()}
 
 

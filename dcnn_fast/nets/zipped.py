@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 _LIST_BYTES = 2**21  # of the list of members, of which each takes a hundred: state dicts have thousands
 _RATIO = 20  # bytes unpacked for each of the file; weights hardly shrink, and those that are all zero are few
 _PART = 2**20  # bytes that are unpacked at once
@@ -51,10 +53,10 @@ def is_zip(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-def contents(archive: zipfile.ZipFile, name: str) -> bytearray:
-    """What a member holds. Raises ZipError where it is not as long as the list of members says."""
-    found = bytearray(archive.getinfo(name).file_size)
-    left = memoryview(found)
+def contents(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """What a member holds, as bytes [n]. Raises ZipError where it is not as long as the list of members says."""
+    found = np.empty(archive.getinfo(name).file_size, np.uint8)
+    left = found.data
     with archive.open(name) as member:
         while left and (part := member.read(min(len(left), _PART))):
             left[: len(part)] = part

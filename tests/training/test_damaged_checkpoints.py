@@ -144,7 +144,7 @@ def test_tensors_of_another_kind_are_refused(tmp_path, whole, change, message, k
 
 
 def test_wherever_it_is_cut_or_changed_it_is_refused_or_whole(tmp_path, whole):
-    """Each byte of the first kilobyte changed, cut at every kilobyte: an error of one line, or the numbers that were written."""
+    """Each byte of the first kilobyte changed, cut at each kilobyte: an error of one line, or the numbers that were written."""
     (tmp_path / NAME).write_bytes(whole)
     wanted = load_checkpoint(tmp_path / NAME)
     rng = np.random.default_rng(0)
