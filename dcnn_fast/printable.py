@@ -19,4 +19,7 @@ def shortened(names: Sequence[str], most: int = 10, longest: int = 60) -> str:
 
 def quoted(value: object) -> str:
     """`repr(value)`, as a message has room for."""
-    return shortened([repr(value)])
+    try:
+        return shortened([repr(value)])
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"

@@ -13,6 +13,7 @@ from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, stderr, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.targets import MODEL, Kind, Wanted, check
+from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
     from dcnn_fast.nets import Model
@@ -89,7 +90,9 @@ def convert(
     if failed:
         raise typer.Exit(3)
     columns = ", ".join(model.spec.column_keys())
-    (stderr() if target.is_standard_output else stdout()).print(f"{out}: {columns} -> {', '.join(model.spec.labels)}")
+    (stderr() if target.is_standard_output else stdout()).print(
+        f"{printable(out)}: {columns} -> {printable(', '.join(model.spec.labels))}"
+    )
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

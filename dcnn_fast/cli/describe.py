@@ -12,6 +12,7 @@ import typer
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, plain_table, stdout
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.printable import printable
 
 
 def describe(
@@ -51,9 +52,9 @@ def describe(
     out = stdout()
     if network.long_side is not None:
         out.print(f"photographs with a longer side than {network.long_side} pixels are reduced to it")
-    out.print(f"label    {joined} -> {len(network.labels)} ({', '.join(network.labels)})")
+    out.print(f"label    {joined} -> {len(network.labels)} ({printable(', '.join(network.labels))})")
     if network.attributes:
-        out.print(f"second   {joined} -> {len(network.attributes)} ({', '.join(network.attributes)})")
+        out.print(f"second   {joined} -> {len(network.attributes)} ({printable(', '.join(network.attributes))})")
     out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)")
     if failed:
         raise typer.Exit(3)

@@ -30,7 +30,7 @@ from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, aver
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model, second_task
 from dcnn_fast.ops.backend import BackendError
-from dcnn_fast.printable import printable
+from dcnn_fast.printable import printable, shortened
 from dcnn_fast.spec import Network
 
 PARTS = ("test", "train", "all")
@@ -159,7 +159,7 @@ def _model(path: Path, data: DataSet) -> Model:
     if model.spec.attributes == data.labels:
         return second_task(model)
     if model.spec.labels != data.labels:
-        raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(model.spec.labels)}")
+        raise ValueError(f"{path}: labels must be the data's, {shortened(data.labels)}; got {shortened(model.spec.labels)}")
     return model
 
 

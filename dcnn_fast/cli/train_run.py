@@ -17,7 +17,7 @@ from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
-from dcnn_fast.printable import printable
+from dcnn_fast.printable import printable, quoted, shortened
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
 
@@ -106,7 +106,7 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
     require_file(path)
     net = load_model(path).net
     if net.spec.labels != data.labels:
-        raise ValueError(f"{path}: labels must be the data's, {', '.join(data.labels)}; got {', '.join(net.spec.labels)}")
+        raise ValueError(f"{path}: labels must be the data's, {shortened(data.labels)}; got {shortened(net.spec.labels)}")
     return net
 
 
@@ -155,9 +155,9 @@ def sources(texts: Sequence[str]) -> dict[int, tuple[Model, int]]:
 
 
 def _source(text: str) -> tuple[int, str, int]:
-    match = re.fullmatch(r"(\d+)=(.+?)(?::(\d+))?", text)
+    match = re.fullmatch(r"(\d{1,9})=(.+?)(?::(\d{1,9}))?", text)
     if match is None:
-        raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {text!r}")
+        raise ValueError(f"init must read COLUMN=FILE or COLUMN=FILE:COLUMN, got {quoted(text)}")
     column, path, theirs = match.groups()
     return int(column), path, int(theirs or 0)
 
@@ -222,8 +222,8 @@ def first_process() -> bool:
 def integers(name: str, text: str) -> tuple[int, ...]:
     """The whole numbers of "64,32". Raises ValueError naming the option."""
     found = numbers(name, text)
-    if any(number != int(number) for number in found):
-        raise ValueError(f"{name} must be whole numbers with commas between them, got {text!r}")
+    if not all(number.is_integer() for number in found):
+        raise ValueError(f"{name} must be whole numbers with commas between them, got {quoted(text)}")
     return tuple(map(int, found))
 
 
@@ -232,7 +232,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError(f"{name} must be numbers with commas between them, got {text!r}") from None
+        raise ValueError(f"{name} must be numbers with commas between them, got {quoted(text)}") from None
 
 
 def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network:
@@ -250,7 +250,7 @@ def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network
 def _introduce(data: DataSet) -> None:
     counts = f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}"
     tasks = f"; and attributes {', '.join(data.attributes)}" if data.attributes else ""
-    stderr().print(counts + tasks)
+    stderr().print(printable(counts + tasks))
 
 
 def _report(outcome: Outcome, out: Path) -> None:

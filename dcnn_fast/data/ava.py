@@ -21,6 +21,9 @@ from dcnn_fast.spec import STYLES
 THRESHOLD = 5.0  # a mean above it is high, at most it low
 LABELS = ("low", "high")
 _COLUMNS = 15
+_LONGEST_LINE = 2000  # bytes
+_MOST_DIGITS = 18  # of an id, which is one of 64 bits
+_MOST_VOTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ def read_ratings(path: Path) -> Ratings:
 
     Raises ValueError naming the first line that is not, an image without votes, or an id that is there twice.
     """
+    if line := _first_long_line(path):
+        raise ValueError(f"{path}: line {line} must be {_COLUMNS} integers, and is too long for them")
     try:
         table = np.loadtxt(path, dtype=np.int64, ndmin=2, comments=None, encoding="utf-8-sig")
     except ValueError:
@@ -49,6 +54,9 @@ def read_ratings(path: Path) -> Ratings:
     if table.shape[1] != _COLUMNS:
         raise ValueError(f"{path}: {_first_bad_line(path)}")
     ids, votes = table[:, 1], table[:, 2:12]
+    many = np.flatnonzero((votes > _MOST_VOTES).any(axis=1))  # their sums would overflow
+    if len(many):
+        raise ValueError(f"{path}: image {ids[many[0]]} must have at most {_MOST_VOTES} votes each, got {votes[many[0]].max()}")
     wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) < 1))
     if len(wrong):
         raise ValueError(f"{path}: image {ids[wrong[0]]} must have votes, none negative, got {votes[wrong[0]].tolist()}")
@@ -58,14 +66,20 @@ def read_ratings(path: Path) -> Ratings:
     return Ratings(ids, votes)
 
 
+def image_id(text: str) -> int | None:
+    """The id that a text is, of decimal digits alone, or None where it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
 def read_list(path: Path) -> list[int]:
     """A list of one id a line. Raises ValueError naming the line that is none."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if line.strip():
-            if not line.strip().isdigit():
+            image = image_id(line.strip())
+            if image is None:
                 raise ValueError(f"{path}: line {number} must be an image id, got {line.strip()[:40]!r}")
-            found.append(int(line))
+            found.append(image)
     return found
 
 
@@ -73,9 +87,9 @@ def photographs(folder: Path) -> dict[int, str]:
     """The path of every photograph below `folder` that is named by an id (`named_photographs`)."""
     found: dict[int, str] = {}
     for at, name in named_photographs(folder):
-        stem = os.path.splitext(name)[0]
-        if stem.isdigit():
-            found.setdefault(int(stem), os.path.join(at, name))
+        image = image_id(os.path.splitext(name)[0])
+        if image is not None:
+            found.setdefault(image, os.path.join(at, name))
     return found
 
 
@@ -204,11 +218,27 @@ def _single_styles(root: Path) -> Mapping[int, int]:
     return read_styles(root).train
 
 
+def _first_long_line(path: Path) -> int:
+    """The number of the first line that is too long for 15 integers, 0 where there is none."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE + 1):
+            number += 1
+            if len(line) > _LONGEST_LINE:
+                return number
+    return 0
+
+
+def _is_int64(word: str) -> bool:
+    digits = word.removeprefix("-").removeprefix("+")
+    return digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS + 1 and -(2**63) <= int(word) < 2**63
+
+
 def _first_bad_line(path: Path) -> str:
     """What is wrong with the first line that is not 15 integers."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
-            if words and (len(words) != _COLUMNS or not all(word.lstrip("-").isdigit() for word in words)):
+            if words and (len(words) != _COLUMNS or not all(map(_is_int64, words))):
                 return f"line {number} must be {_COLUMNS} integers, got {line.strip()[:60]!r}"
     return "the file must have a line of 15 integers for each image, got none"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dcnn_fast.data.ava import photographs, read_list, read_ratings
+from dcnn_fast import strict_json
+from dcnn_fast.data.ava import image_id, photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.names import LISTS
 from dcnn_fast.data.para import ATTRIBUTES, IMAGES, file_of, is_para, photograph_files, read_para
 from dcnn_fast.data.tables import HISTOGRAM, is_file
+from dcnn_fast.printable import quoted
 
+_MOST_VOTES = 1e100  # also of shares; sums of them are numbers too
 Row = tuple[Any, ...]
 Converted = tuple[tuple[str, ...], list[Row]]
 
@@ -137,16 +137,17 @@ def _file(files: dict[int, str], number: int) -> str:
 
 def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
     try:
-        entries = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        entries = strict_json.loads(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path}: must be JSON: {error}") from None
     if not isinstance(entries, list):
         raise ValueError(f"{path}: must be a list of images, got {type(entries).__name__}")
     for number, entry in enumerate(entries):
         label = entry.get("label") if isinstance(entry, dict) else None
-        if not isinstance(label, list) or not _votes(label) or not str(entry.get("image_id", "")).isdigit():
-            raise ValueError(f"{path}: entry {number} must have an image_id and a label of ten numbers, got {str(entry)[:80]}")
-        yield int(entry["image_id"]), label
+        image = image_id(str(entry.get("image_id", ""))) if isinstance(entry, dict) else None
+        if image is None or not isinstance(label, list) or not _votes(label):
+            raise ValueError(f"{path}: entry {number} must have an image_id and a label of ten numbers, got {quoted(entry)}")
+        yield image, label
 
 
 def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
@@ -156,10 +157,10 @@ def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
             if number == 1:
                 continue
             try:
-                image, votes = int(Path(row[-11]).stem), [float(value) for value in row[-10:]]
+                image, votes = image_id(Path(row[-11]).stem), [float(value) for value in row[-10:]]
             except (IndexError, ValueError):
-                votes = []
-            if not _votes(votes):
+                image, votes = None, []
+            if image is None or not _votes(votes):
                 raise ValueError(f"{path}: line {number} must end in an image id and ten numbers, got {','.join(row)[:80]!r}")
             yield image, votes
 
@@ -172,5 +173,6 @@ def _lines(path: Path, reader: Iterable[list[str]]) -> Iterator[list[str]]:
 
 
 def _votes(values: list[Any]) -> bool:
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    return len(values) == len(numbers) == 10 and bool(np.isfinite(numbers).all()) and min(numbers) >= 0 < sum(numbers)
+    if len(values) != 10 or not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return False
+    return all(0 <= value <= _MOST_VOTES for value in values) and sum(values) > 0

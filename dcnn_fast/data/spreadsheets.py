@@ -12,13 +12,23 @@ _DELIMITERS = (",", ";", "\t")
 _HEAD = 2**20  # characters in which the head is looked for
 
 
+class Row(dict[str, str | None]):
+    """The fields of a line by the names of their columns; None for those that a shorter line does not have.
+
+    A line has room for its own fields alone: a file may have a head of a million columns above a million short lines.
+    """
+
+    def __missing__(self, column: str) -> None:
+        return None
+
+
 @dataclass(frozen=True)
 class Sheet:
     """head: the names of the columns. rows: each a text by name; None where a line has fewer fields, those past the last left
     out. decimal_comma: whether a number may have a comma for its point, as where semicolons stand between the fields."""
 
     head: tuple[str, ...]
-    rows: list[dict[str, str | None]]
+    rows: list[Row]
     decimal_comma: bool
 
 
@@ -38,14 +48,15 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
     delimiter = said or next((each for each in _DELIMITERS if set(_names(text, each)) & set(known)), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     head: tuple[str, ...] = ()
-    rows: list[dict[str, str | None]] = []
+    rows: list[Row] = []
     try:
         for fields in reader:
+            if not fields:
+                continue
             if not head:
                 head = tuple(field.strip() for field in fields)
-            elif fields:
-                padded: list[str | None] = [*fields, *[None] * (len(head) - len(fields))]
-                rows.append(dict(zip(head, padded, strict=False)))
+            else:
+                rows.append(Row(zip(head, fields, strict=False)))
     except csv.Error as error:
         raise ValueError(f"{path}: line {reader.line_num} is no line of a CSV file: {error}") from None
     return Sheet(head, rows, delimiter == ";")

@@ -29,6 +29,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "source": ("source",),
 }
 IAD_THRESHOLDS = {"photonet": 4.88, "dpchallenge": 5.0}  # paper III-F
+_LARGEST = 1e100  # of a rating: sums and squares of many are numbers too
 IAD_SHARE = 0.2  # of the best and of the worst, in the variant
 
 
@@ -63,6 +64,7 @@ class Table:
         if not set(HISTOGRAM) <= set(self.head):
             return None
         votes = np.array([[self._number(n, row, name) for name in HISTOGRAM] for n, row in enumerate(self.rows, 2)])
+        votes = votes.reshape(-1, len(HISTOGRAM))
         wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) <= 0))
         if len(wrong):
             raise ValueError(f"{self.path}: row {wrong[0] + 2} must have votes, none negative")
@@ -74,7 +76,7 @@ class Table:
             value = float(text.replace(",", ".") if self._decimal_comma else text)
         except (TypeError, ValueError):
             value = math.nan
-        if not math.isfinite(value):
+        if not abs(value) <= _LARGEST:
             raise ValueError(f"{self.path}: row {number} must have a number in column {column}, got {quoted(row[column])}")
         return value
 

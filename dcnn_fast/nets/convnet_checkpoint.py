@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import reprlib
 import stat
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,16 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import spec
-from dcnn_fast.nets.convnet_pickle import PickleError, read_pickle
+from dcnn_fast.nets import zipped
+from dcnn_fast.nets.convnet_pickle import read_pickle
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.modelfile import Model, network_with
+from dcnn_fast.nets.pickle_machine import PickleError
+from dcnn_fast.printable import quoted
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.convnet_graph import Assembly, Layer, assemble, refuse
 
 _LARGEST = 2**32  # bytes of a checkpoint
-_MOST_LAYERS = 1000
 _PLANE_OF_WINDOW = 256 / 224
 
 
@@ -54,6 +55,7 @@ def import_convnet(
         raw = _contents(Path(path))
         state = _entry(read_pickle(raw), "model_state", dict)
         layers, arrays, version = _layers(state)
+        _require_weights_held(arrays, len(raw))
         window = _window(layers, arrays)
         side = round(window * _PLANE_OF_WINDOW) if plane is None else plane
         data = spec.Preprocessing(tuple(views), side, window, mean)
@@ -70,8 +72,10 @@ def import_convnet(
         raise ModelError(f"{path}: not a checkpoint of cuda-convnet: {error}") from None
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from None
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, MemoryError) as error:
-        raise ModelError(f"{path}: cannot be read: {error or type(error).__name__}") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+    except MemoryError:
+        raise ModelError(f"{path}: cannot be read: there is not enough memory for it") from None
 
 
 def _contents(path: Path) -> bytes:
@@ -81,15 +85,12 @@ def _contents(path: Path) -> bytes:
         raise ValueError("not a regular file")  # a pipe is waited for, a device has no end
     if status.st_size > _LARGEST:
         raise ValueError(f"must have at most {_LARGEST} bytes")
-    if not zipfile.is_zipfile(path):
+    if not zipped.is_zip(path):
         return path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
+    with zipped.opened(path) as archive:
         if archive.namelist() != ["data"]:
-            raise ValueError(f"a zipped checkpoint must have the one member 'data', got {archive.namelist()[:3]}")
-        if archive.getinfo("data").file_size > _LARGEST:
-            raise ValueError(f"its member 'data' must have at most {_LARGEST} bytes")
-        with archive.open("data") as member:
-            return member.read(_LARGEST)
+            raise zipped.ZipError(f"a zipped checkpoint must have the one member 'data', got {quoted(archive.namelist()[:3])}")
+        return zipped.contents(archive, "data").tobytes()
 
 
 def _entry(owner: Any, key: str, kind: type) -> Any:
@@ -105,16 +106,18 @@ def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any
     entries = list(stored.values()) if isinstance(stored, dict) else stored
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("not a checkpoint of cuda-convnet: its layers must be a list or a dict of dicts")
+    if len(entries) > bounds.LAYERS:
+        raise ValueError(f"must have at most {bounds.LAYERS} layers, got {len(entries)}")
     names = [_entry(entry, "name", str) for entry in entries]
-    if len(names) > _MOST_LAYERS:
-        raise ValueError(f"must have at most {_MOST_LAYERS} layers, got {len(names)}")
+    for name in names:
+        bounds.require_text("a layer", "name", name)
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise refuse(twice[0], "name", "must be that of one layer")
     found = {name: _layer(entry, name, names) for name, entry in zip(names, entries, strict=True)}
     ordered: dict[str, Layer] = {}
     while len(ordered) < len(found):
         waiting = [layer for layer in found.values() if layer.name not in ordered]
-        ready = [layer for layer in waiting if all(below in ordered for below in layer.inputs)]
+        ready = [layer for layer in waiting if ordered.keys() >= set(layer.inputs)]
         if not ready:
             raise ValueError("layers must follow one another without a circle, from layers that there are")
         ordered |= {layer.name: layer for layer in ready}
@@ -123,7 +126,10 @@ def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any
 
 def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
     kind = _entry(entry, "type", str)
-    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else _shown(i) for i in _listed(entry.get("inputs", [])))
+    listed = _listed(entry.get("inputs", []))
+    if len(listed) > bounds.INPUTS:
+        raise refuse(name, "inputs", f"must be at most {bounds.INPUTS} layers, got {len(listed)}")
+    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else _shown(i) for i in listed)
     read = _Entry(name, entry)
     if kind in ("dropout", "dropout2"):
         keep = read.number("keep", 0.5)
@@ -210,8 +216,24 @@ def _shown(value: Any) -> str:
     return value[:40] if isinstance(value, str) else reprlib.repr(value)[:40]
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _require_weights_held(arrays: Mapping[str, dict[str, Any]], size: int) -> None:
+    """Raise ValueError where the layers have more weights than a file of `size` bytes holds, of a byte each at least.
+
+    Layers may share an array, which each of them would copy.
+    """
+    count = 0
+    for name, entry in arrays.items():
+        for key in ("weights", "weightsInc", "biases", "biasesInc"):
+            listed = _listed(entry.get(key))
+            if len(listed) > bounds.INPUTS:
+                raise refuse(name, key, f"must be at most {bounds.INPUTS} matrices, got {len(listed)}")
+            count += sum(value.size for value in listed if isinstance(value, np.ndarray))
+    if count > size:
+        raise ValueError(f"its layers must have no more weights than the {size:,} bytes that it holds, got {count:,}")
 
 
 def _window(layers: Sequence[Layer], arrays: Mapping[str, dict[str, Any]]) -> int:
@@ -220,7 +242,7 @@ def _window(layers: Sequence[Layer], arrays: Mapping[str, dict[str, Any]]) -> in
     lowest = [layer for layer in layers if layer.kind == "conv" and any(kinds[below] == "data" for below in layer.inputs)]
     sides = {_Entry(layer.name, arrays[layer.name]).integer("imgSize") for layer in lowest}
     if len(sides) != 1:
-        raise ValueError(f"the convolutions on data must have one imgSize, got {sorted(sides)}")
+        raise ValueError(f"the convolutions on data must have one imgSize, got {quoted(sorted(sides))}")
     return sides.pop()
 
 
@@ -232,7 +254,7 @@ def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: s
         if suffix and f"weights{suffix}" not in entry:
             return {}
         listed = _listed(entry.get(f"weights{suffix}"))
-        if len(listed) != len(_listed(entry["inputs"])):
+        if len(listed) != len(_listed(entry.get("inputs"))):
             raise refuse(layer, f"weights{suffix}", f"must be a matrix for each input, got {len(listed)}")
         matrices = [_matrix(layer, f"weights{suffix}", value) for value in listed]
         matrix = np.concatenate(matrices) * _factors(assembly, part, sum(map(len, matrices)))
@@ -262,8 +284,10 @@ def _factors(assembly: Assembly, part: str, rows: int) -> np.ndarray[Any, np.dty
 
 
 def _matrix(layer: str, key: str, value: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    if not isinstance(value, np.ndarray) or value.ndim != 2:
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or not value.size:
         raise refuse(layer, key, "must be a matrix")
-    if not np.isfinite(value).all():
+    with np.errstate(over="ignore"):
+        matrix = value.astype(np.float32)
+    if not np.isfinite(matrix).all():
         raise refuse(layer, key, "must be finite")
-    return value.astype(np.float32)
+    return matrix

@@ -11,7 +11,7 @@ from torch import Tensor
 from dcnn_fast import spec
 from dcnn_fast.nets.backbone import BackboneColumn, flattened, params_of
 from dcnn_fast.nets.errors import ModelError
-from dcnn_fast.nets.importing import read_state
+from dcnn_fast.nets.importing import read_state, weight_named
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
@@ -49,7 +49,7 @@ def lite_of(state: Mapping[str, Tensor]) -> Lite:
         blocks = [block for stage in lite_stages(lite) for block in stage]
         last = state.get(f"_blocks.{len(blocks) - 1}._project_conv.weight")
         more = f"_blocks.{len(blocks)}._project_conv.weight" in state
-        if last is not None and not more and last.shape[:2] == (blocks[-1].filters, blocks[-1].expanded):
+        if isinstance(last, Tensor) and not more and tuple(last.shape[:2]) == (blocks[-1].filters, blocks[-1].expanded):
             return lite
     raise ModelError(f"weights must be those of EfficientNet-{', '.join(LITES)}; these are of other blocks")
 
@@ -92,10 +92,4 @@ def _folded(state: Mapping[str, Tensor], conv: str, norm: str, shape: tuple[int,
 
 
 def _tensor(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    found = state.get(name)
-    if not isinstance(found, Tensor) or tuple(found.shape) != shape or not found.is_floating_point():
-        got = f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}" if isinstance(found, Tensor) else "nothing"
-        raise ModelError(f"{name} must be a floating tensor of shape {list(shape)}, got {got}")
-    if not found.isfinite().all():
-        raise ModelError(f"{name} holds values that are no finite numbers")
-    return found.double()
+    return weight_named(state, name, shape, "EfficientNet-Lite").double()

@@ -13,8 +13,12 @@ from torch import Tensor
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Column
 from dcnn_fast.nets.errors import ModelError
+from dcnn_fast.nets.header import read_header
+from dcnn_fast.nets.torch_state import read_torch_state
+from dcnn_fast.printable import quoted
 from dcnn_fast.spec.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
 
+_LARGEST_HEADER = 2**23  # bytes, of a safetensors file
 _CONVOLUTIONS = (0, 3, 6, 8, 10)  # of torchvision's `features`
 _LINEAR = (1, 4)  # of its `classifier`, below the layer of ImageNet's labels
 
@@ -51,20 +55,31 @@ def read_state(path: Path) -> Mapping[str, Tensor]:
         raise ModelError(f"{path}: not a regular file")
     try:
         if path.suffix == ".safetensors":
+            read_header(path, _LARGEST_HEADER)
             return load_file(str(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of something else makes torch's reader fail in any way
+        return read_torch_state(path)
+    except Exception as error:  # a file of something else makes a library's reader fail in any way
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable state dict: {why[:200]}") from None
-    if not isinstance(state, Mapping):
-        raise ModelError(f"{path}: must hold a state dict, got {type(state).__name__}")
-    return state
+
+
+def weight_named(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...], whose: str) -> Tensor:
+    """A weight of a state dict, as it is: floating numbers, all finite, in the memory of a plain tensor.
+
+    Raises ModelError naming it, what is wrong and whose weights it should be among.
+    """
+    value = state.get(name)
+    if not isinstance(value, Tensor):
+        raise ModelError(f"weights must be those of {whose}, got none named {name}")
+    if tuple(value.shape) != shape:
+        raise ModelError(f"{name} must have shape {list(shape)}, got {quoted(list(value.shape))}")
+    if not value.is_floating_point() or value.layout != torch.strided or value.is_meta:
+        kind = f"{str(value.dtype).removeprefix('torch.')}, {str(value.layout).removeprefix('torch.')}, on {value.device.type}"
+        raise ModelError(f"{name} must be a floating tensor of shape {list(shape)} with its values, got {kind}")
+    if not value.isfinite().all():
+        raise ModelError(f"{name} holds values that are no finite numbers")
+    return value
 
 
 def _tensor(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    value = state.get(name)
-    if not isinstance(value, Tensor):
-        raise ModelError(f"weights must be those of torchvision's AlexNet, got none named {name}")
-    if tuple(value.shape) != shape:
-        raise ModelError(f"{name} must have shape {list(shape)}, got {list(value.shape)}")
-    return value.float()
+    return weight_named(state, name, shape, "torchvision's AlexNet").float()

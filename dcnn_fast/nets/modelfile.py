@@ -23,20 +23,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import spec, strict_json
 from dcnn_fast.nets.backbone import BACKBONE, backbone_size
 from dcnn_fast.nets.column import AnyColumn
 from dcnn_fast.nets.errors import ModelError
+from dcnn_fast.nets.header import metadata_of, read_header, shapes_of
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.nets.reference import Reference
 from dcnn_fast.nets.weights import weights_of
 from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.printable import quoted
 from dcnn_fast.spec.efficientnet import lite_shapes
 
 FORMAT = 1
 _KEY = "dcnn_fast"
-_MAX_PARAMETERS = 2**31
+_LARGEST_HEADER = 2**23  # bytes: of a network, its reference's scores, and where it comes from
 
 Storage = Literal["float32", "float16", "int8"]
 
@@ -149,15 +151,17 @@ def load_model(path: str | Path) -> Model:
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such file")
     try:
+        stored = read_header(path, _LARGEST_HEADER)
+        header = _header(metadata_of(stored))
+        network = spec.network_from_dict(header.get("network"))
+        reference = None if header.get("reference") is None else Reference.from_dict(header["reference"])
+        names = _checked_names(shapes_of(stored), network)
         with safe_open(str(path), framework="numpy") as file:
-            header = _header(file.metadata())
-            network = spec.network_from_dict(header.get("network"))
-            reference = None if header.get("reference") is None else Reference.from_dict(header["reference"])
-            tensors = {name: file.get_tensor(name) for name in _checked_names(file, network)}
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise ModelError(f"{path}: {error}") from None
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise ModelError(f"{path}: {error or 'there is not enough memory for it'}") from None
     values = {name: _restored(tensors, name, path) for name in _stored_shapes(network)}
     net = network_with(network, {name: _owned(value) for name, value in _in_memory(network, values).items()})
     return Model(net.eval(), header.get("provenance") or {}, reference)
@@ -166,9 +170,8 @@ def load_model(path: str | Path) -> Model:
 def is_model_file(path: str | Path) -> bool:
     """Whether the file has this project's header, whatever it holds."""
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            return _KEY in (file.metadata() or {})
-    except (SafetensorError, OSError):
+        return _KEY in metadata_of(read_header(path, _LARGEST_HEADER))
+    except (ValueError, OSError):
         return False
 
 
@@ -211,13 +214,13 @@ def _store_compact(tensors: dict[str, np.ndarray], name: str, value: np.ndarray,
     tensors[f"{name}.scale"] = scale
 
 
-def _header(entries: Mapping[str, str] | None) -> dict[str, Any]:
-    if not entries or _KEY not in entries:
+def _header(entries: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(entries.get(_KEY), str):
         raise ValueError(f"the header has no entry {_KEY!r}: this is not a model file of this project")
-    header = json.loads(entries[_KEY])
+    header = strict_json.loads(entries[_KEY])
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else header
-        raise ValueError(f"format must be {FORMAT}, got {found!r}")
+        raise ValueError(f"format must be {FORMAT}, got {quoted(found)}")
     if not isinstance(header.get("provenance") or {}, dict):
         raise ValueError("provenance must be a JSON object")
     return header
@@ -290,24 +293,23 @@ def _in_memory(network: spec.Network, stored: Mapping[str, np.ndarray]) -> dict[
     return {name: joined[name] if name in joined else stored[name] for name in _expected_shapes(network)}
 
 
-def _checked_names(file: Any, network: spec.Network) -> list[str]:
-    """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that."""
+def _checked_names(found: Mapping[str, tuple[tuple[Any, ...], Any]], network: spec.Network) -> list[str]:
+    """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that.
+
+    found: the shape and the dtype of each tensor, as the header says them.
+    """
     expected = _stored_shapes(network)
-    if sum(math.prod(shape) for shape in expected.values()) > _MAX_PARAMETERS:
-        raise ValueError(f"the network must have at most {_MAX_PARAMETERS} parameters")
-    names = list(file.keys())
-    scales = {f"{name}.scale": shape[:1] for name, shape in expected.items() if f"{name}.scale" in names}
+    scales = {f"{name}.scale": shape[:1] for name, shape in expected.items() if f"{name}.scale" in found}
     allowed = {**expected, **scales}
-    missing, extra = sorted(set(expected) - set(names)), sorted(set(names) - set(allowed))
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - allowed.keys())
     if missing or extra:
-        raise ValueError(f"tensors must be those of the spec; missing {missing[:3]}, unknown {extra[:3]}")
-    for name in names:
-        shape, kind = tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
+        raise ValueError(f"tensors must be those of the spec; missing {quoted(missing[:3])}, unknown {quoted(extra[:3])}")
+    for name, (shape, kind) in found.items():
         if shape != allowed[name]:
-            raise ValueError(f"tensor {name} must have shape {list(allowed[name])}, got {list(shape)}")
+            raise ValueError(f"tensor {name} must have shape {list(allowed[name])}, got {quoted(list(shape))}")
         if kind not in (("I8",) if f"{name}.scale" in scales else ("F32", "F16")):
-            raise ValueError(f"tensor {name} must be float32, float16 or scaled int8, got {kind}")
-    return names
+            raise ValueError(f"tensor {name} must be float32, float16 or scaled int8, got {quoted(kind)}")
+    return list(found)
 
 
 def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) -> np.ndarray:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from dcnn_fast.printable import quoted
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,12 @@ class Reference:
 
     def __post_init__(self) -> None:
         if not isinstance(self.about, str) or not self.about:
-            raise ValueError(f"reference: about must be text, got {self.about!r}")
+            raise ValueError(f"reference: about must be text, got {quoted(self.about)}")
         if len(self.scores) < 2:
             raise ValueError(f"reference: scores must be at least two, got {len(self.scores)}")
         for score in self.scores:
-            if (
-                isinstance(score, bool)
-                or not isinstance(score, (int, float))
-                or not math.isfinite(score)
-                or not 0 <= score <= 1
-            ):
-                raise ValueError(f"reference: scores must be numbers from 0 to 1, got {score!r}")
+            if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
+                raise ValueError(f"reference: scores must be numbers from 0 to 1, got {quoted(score)}")
         if list(self.scores) != sorted(self.scores):
             raise ValueError("reference: scores must ascend")
 

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import Block, Column
-from dcnn_fast.nets.errors import ModelError
+from dcnn_fast.nets.importing import read_state, weight_named
 from dcnn_fast.spec.squeezenet import FIRES, IMAGENET_DEVIATION
 
 
@@ -30,7 +28,7 @@ def import_squeezenet(
     weights: torchvision's state dict, or a safetensors file of it. The deviation by which torchvision divides each channel is
     divided into the first filters. Raises ModelError when a tensor is missing or has another shape.
     """
-    state = weights if isinstance(weights, Mapping) else _read(weights)
+    state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     column = Column(spec.squeezenet_column(view, plane=plane, window=window, fc=fc))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     first, *rest = column.blocks
@@ -47,24 +45,13 @@ def import_squeezenet(
     return column
 
 
-def _read(path: str | Path) -> dict[str, Tensor]:
-    try:
-        return load_file(str(path))
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
-
-
 def _convolution(state: Mapping[str, Tensor], name: str, filters: int, channels: int, size: int) -> tuple[Tensor, Tensor]:
     weight = _tensor(state, f"{name}.weight", (filters, channels, size, size))
     return weight, _tensor(state, f"{name}.bias", (filters,))
 
 
 def _tensor(state: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    if name not in state:
-        raise ModelError(f"weights must be those of SqueezeNet v1.0, got none named {name}")
-    if tuple(state[name].shape) != shape:
-        raise ModelError(f"{name} must have shape {list(shape)}, got {list(state[name].shape)}")
-    return state[name].float()
+    return weight_named(state, name, shape, "SqueezeNet v1.0").float()
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
 
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.as_dict import network_from_dict, network_to_dict
 from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.compact import compact
@@ -67,6 +68,7 @@ __all__ = [
     "SameMapNorm",
     "View",
     "alexnet_column",
+    "bounds",
     "column_costs",
     "compact",
     "network_from_dict",

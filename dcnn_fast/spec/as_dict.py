@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
+from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm
 from dcnn_fast.spec.network import AnyColumn, Network
@@ -16,8 +18,8 @@ _NORMS: dict[str, type[Norm]] = {"cross_map": CrossMapNorm, "same_map": SameMapN
 def _norm_from_dict(data: dict[str, Any]) -> Norm:
     fields = dict(data)
     kind = fields.pop("kind", None)
-    if kind not in _NORMS:
-        raise ValueError(f"norm kind must be one of {', '.join(_NORMS)}; got {kind!r}")
+    if not isinstance(kind, str) or kind not in _NORMS:
+        raise ValueError(f"norm kind must be one of {', '.join(_NORMS)}; got {quoted(kind)}")
     return _build(_NORMS[kind], fields)
 
 
@@ -28,16 +30,19 @@ def _build(cls: type[_T], data: Any) -> _T:
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(data) - known)
     if unknown:
-        raise ValueError(f"{cls.__name__} has no field named {', '.join(unknown)}")
+        raise ValueError(f"{cls.__name__} has no field named {shortened(unknown)}")
     try:
         return cls(**data)
     except TypeError as error:
         raise ValueError(f"{cls.__name__}: {error}") from None
 
 
-def _sequence(owner: str, value: Any) -> tuple[Any, ...]:
+def _sequence(owner: str, value: Any, most: int) -> tuple[Any, ...]:
+    """The values of a list; nothing is made of a longer one than may be."""
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{owner} must be a list, got {type(value).__name__}")
+    if len(value) > most:
+        raise ValueError(f"{owner} must have at most {most} entries, got {len(value)}")
     return tuple(value)
 
 
@@ -61,12 +66,14 @@ def _column_from_dict(data: Any) -> AnyColumn:
     if "lite" in fields:
         for name in ("fc", "stages"):
             if name in fields:
-                fields[name] = _sequence(f"BackboneColumn.{name}", fields[name])
+                fields[name] = _sequence(f"BackboneColumn.{name}", fields[name], bounds.FC_LAYERS)
         return _build(BackboneColumn, fields)
-    fields["blocks"] = tuple(_block_from_dict(block) for block in _sequence("Column.blocks", fields.get("blocks")))
+    fields["blocks"] = tuple(
+        _block_from_dict(block) for block in _sequence("Column.blocks", fields.get("blocks"), bounds.BLOCKS)
+    )
     for name in ("fc", "mean"):
         if name in fields:
-            fields[name] = _sequence(f"Column.{name}", fields[name])
+            fields[name] = _sequence(f"Column.{name}", fields[name], bounds.FC_LAYERS)
     return _build(Column, fields)
 
 
@@ -75,11 +82,12 @@ def network_from_dict(data: Any) -> Network:
     if not isinstance(data, dict):
         raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
     fields = dict(data)
-    fields["columns"] = tuple(_column_from_dict(column) for column in _sequence("Network.columns", fields.get("columns")))
+    columns = _sequence("Network.columns", fields.get("columns"), bounds.COLUMNS)
+    fields["columns"] = tuple(_column_from_dict(column) for column in columns)
     for key, default in (("labels", ("low", "high")), ("attributes", ())):
-        names = _sequence(f"Network.{key}", fields.get(key, default))
+        names = _sequence(f"Network.{key}", fields.get(key, default), bounds.LABELS)
         if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"Network.{key} must be names, got {names!r}")
+            raise ValueError(f"Network.{key} must be names, got {quoted(names)}")
         fields[key] = names
     return _build(Network, fields)
 

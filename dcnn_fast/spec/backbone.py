@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcnn_fast.printable import quoted
 from dcnn_fast.spec.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, LITES, Lite, lite_stages
-from dcnn_fast.spec.layers import VIEWS, View, require_choice, require_dropout, require_fc, require_integer, require_window
+from dcnn_fast.spec.layers import (
+    VIEWS,
+    View,
+    require_bool,
+    require_choice,
+    require_dropout,
+    require_fc,
+    require_integer,
+    require_window,
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +43,17 @@ class BackboneColumn:
         require_window("BackboneColumn", self.plane, self.window)
         require_fc("BackboneColumn", self.fc)
         require_dropout("BackboneColumn", self.dropout)
+        require_bool("BackboneColumn", "frozen", self.frozen)
+        count = len(lite_stages(self.lite))
         for stage in self.stages:
             require_integer("BackboneColumn", "stages", stage, 0)
-        count = len(lite_stages(self.lite))
         if list(self.stages) != sorted(set(self.stages)) or any(stage >= count for stage in self.stages):
-            raise ValueError(f"BackboneColumn: stages must ascend from 0 to {count - 1} at most, got {list(self.stages)}")
+            raise ValueError(
+                f"BackboneColumn: stages must ascend from 0 to {count - 1} at most, got {quoted(list(self.stages))}"
+            )
+        from dcnn_fast.spec.cost import require_affordable  # noqa: PLC0415 - it imports this module
+
+        require_affordable("BackboneColumn", (self,))
 
     @property
     def channels(self) -> int:

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.convnet_graph import NUL, ConvNetError, Layer, Preprocessing, assemble, refuse
 from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.cost import parameters
 from dcnn_fast.spec.network import Network
 
+_LONGEST = 2**20  # characters of a file; a thousand layers have a tenth of them
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 _UNSAID = {
     "local": "filters that differ from place to place", "cnorm": "a norm of contrasts", "eltsum": "a sum of layers",
@@ -70,18 +74,21 @@ def parse_convnet_cfg(
 ) -> Reading:
     """As `read_convnet_cfg`, of the files' texts."""
     definitions = _sections(layers, "layer definitions")
-    parameters = _sections(params, "layer parameters") if params is not None else {}
-    for section in parameters:
+    of_layers = _sections(params, "layer parameters") if params is not None else {}
+    for section in of_layers:
         if section not in definitions:
             raise refuse(section, "layer parameters", "no layer of that name is defined")
     found: list[Layer] = []
     rules: dict[str, LayerRule] = {}
     notes: list[str] = []
     for section, keys in definitions.items():
-        reader = _Section(section, dict(keys), None if params is None else dict(parameters.get(section, {})), notes)
+        reader = _Section(section, dict(keys), None if params is None else dict(of_layers.get(section, {})), notes)
         found += _layers(reader, rules)
         reader.finish()
     assembly = assemble(found, data or Preprocessing(), name=name, labels=labels)
+    count = parameters(assembly.network)
+    if count > bounds.DRAWN:
+        raise ConvNetError(f"layer definitions: must have at most {bounds.DRAWN:,} parameters, got {count:,}")
     if params is None:
         return Reading(assembly.network, {}, tuple(notes))
     placed = {part: rules[layer] for layer, part in assembly.parts.items()}
@@ -100,21 +107,26 @@ def _frozen(network: Network, rules: Mapping[str, LayerRule]) -> Network:
 
 def _text(path: str | Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read(_LONGEST + 1)
     except UnicodeDecodeError:
         raise ConvNetError(f"{path}: must be text in UTF-8") from None
 
 
 def _sections(text: str, what: str) -> dict[str, dict[str, str]]:
+    if len(text) > _LONGEST:
+        raise ConvNetError(f"{what}: must have at most {_LONGEST:,} characters")
     parser = configparser.ConfigParser(
         comment_prefixes=("#",), inline_comment_prefixes=("#",), delimiters=("=",), interpolation=None, default_section="\0"
     )
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        raise ConvNetError(f"{what}: {' '.join(str(error).split())}") from None
+        raise ConvNetError(f"{what}: {shortened([' '.join(str(error)[:1000].split())], longest=200)}") from None
     if not parser.sections():
         raise ConvNetError(f"{what}: must have a section for each layer, got none")
+    if len(parser.sections()) > bounds.LAYERS:
+        raise ConvNetError(f"{what}: must have at most {bounds.LAYERS} layers, got {len(parser.sections())}")
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
@@ -144,7 +156,7 @@ class _Section:
         """Refuse a switch that is on."""
         value = self.text(key, "0").lower()
         if value not in (*_TRUE, *_FALSE):
-            raise refuse(self.name, key, f"must be 0, 1, true or false, got {value!r}")
+            raise refuse(self.name, key, f"must be 0, 1, true or false, got {quoted(value)}")
         if value in _TRUE:
             raise refuse(self.name, key, why)
 
@@ -161,7 +173,9 @@ class _Section:
         """One value of a list that may have one for each input."""
         entries = {entry.strip() for entry in value.split(",") if entry.strip()}
         if len(entries) != 1:
-            raise refuse(self.name, key, f"must be the same for all inputs, whose weights are one matrix here, got {value!r}")
+            raise refuse(
+                self.name, key, f"must be the same for all inputs, whose weights are one matrix here, got {quoted(value)}"
+            )
         return entries.pop()
 
     def belongs_in_parameters(self, *keys: str) -> None:
@@ -177,7 +191,7 @@ class _Section:
     def finish(self) -> None:
         for keys, what in ((self.keys, "definitions"), (self.params, "parameters")):
             for key in keys:
-                raise refuse(self.name, key, f"is no key that a layer of this type has in layer {what}")
+                raise refuse(self.name, shortened([key]), f"is no key that a layer of this type has in layer {what}")
 
     def _take(self, keys: dict[str, str], key: str, default: str | None, what: str) -> str:
         value = keys.pop(key.lower(), default)
@@ -189,12 +203,12 @@ class _Section:
         try:
             return kind(text)
         except ValueError:
-            raise refuse(self.name, key, f"must be {what}, got {text!r}") from None
+            raise refuse(self.name, key, f"must be {what}, got {quoted(text)}") from None
 
     def parsed(self, key: str, text: str) -> float:
         value = float(self._as(float, "a number", key, text))
         if not math.isfinite(value):
-            raise refuse(self.name, key, f"must be finite, got {text!r}")
+            raise refuse(self.name, key, f"must be finite, got {quoted(text)}")
         return value
 
 
@@ -205,7 +219,7 @@ def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
     if kind in _UNSAID:
         raise refuse(section.name, "type", f"{kind}, {_UNSAID[kind]}, cannot be said by a network")
     if kind not in _KINDS:
-        raise refuse(section.name, "type", f"must be one of {', '.join((*_KINDS, *_UNSAID))}; got {kind!r}")
+        raise refuse(section.name, "type", f"must be one of {', '.join((*_KINDS, *_UNSAID))}; got {quoted(kind)}")
     if kind == "data":
         section.integer("dataIdx")
         return [Layer(section.name, kind)]
@@ -222,7 +236,7 @@ def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
         section.belongs_in_parameters("enable", "keep")
         enable = section.parameter_text("enable", "1").lower()
         if enable not in (*_TRUE, *_FALSE):
-            raise refuse(section.name, "enable", f"must be 0, 1, true or false, got {enable!r}")
+            raise refuse(section.name, "enable", f"must be 0, 1, true or false, got {quoted(enable)}")
         dropout = round(1 - section.parameter("keep", 0.5), 12)
         if enable in _FALSE and kind == "dropout2" and dropout:
             raise refuse(section.name, "enable", "a dropout2 that is off still multiplies by keep, which cannot be said")
@@ -251,7 +265,7 @@ def _conv(section: _Section) -> dict[str, Any]:
     section.must_be_off("randSparse", "random connections cannot be said")
     own = section.integer("filterChannels", values["channels"] // max(1, values["groups"]))
     if own * values["groups"] != values["channels"]:
-        raise refuse(section.name, "filterChannels", f"must be channels / groups, got {own}")
+        raise refuse(section.name, "filterChannels", f"must be channels / groups, got {quoted(own)}")
     values["filters"] *= values["groups"]  # layer.py of both versions: the file says how many each group has
     section.moot("partialSum", "how the original's kernels sum changes nothing here")
     section.moot("sumWidth", "how the original's kernels sum changes nothing here")
@@ -266,7 +280,7 @@ def _fc(section: _Section) -> dict[str, Any]:
 def _pool(section: _Section) -> dict[str, Any]:
     which = section.text("pool")
     if which != "max":
-        raise refuse(section.name, "pool", f"must be max, as other pools cannot be said, got {which!r}")
+        raise refuse(section.name, "pool", f"must be max, as other pools cannot be said, got {quoted(which)}")
     if section.integer("start", 0):
         raise refuse(section.name, "start", "must be 0, as a pool that starts elsewhere cannot be said")
     section.must_be_off("sum", "a sum of what is pooled cannot be said")
@@ -346,13 +360,13 @@ def _rate(section: _Section, key: str, text: str) -> tuple[float, str]:
         return section.parsed(key, text), "const"
     kind, inside = match.groups()
     if kind not in _SCHEDULE_ENTRIES:
-        raise refuse(section.name, key, f"a schedule must be one of {', '.join(_SCHEDULE_ENTRIES)}; got {kind!r}")
+        raise refuse(section.name, key, f"a schedule must be one of {', '.join(_SCHEDULE_ENTRIES)}; got {quoted(kind)}")
     entries = {name.strip(): value.strip() for name, _, value in (entry.partition("=") for entry in inside.split(";"))}
     wanted = ("base", *_SCHEDULE_ENTRIES[kind])
     if sorted(entries) != sorted(wanted):
-        raise refuse(section.name, key, f"{kind} must have the entries {', '.join(wanted)}; got {text!r}")
+        raise refuse(section.name, key, f"{kind} must have the entries {', '.join(wanted)}; got {quoted(text)}")
     numbers = {name: section.parsed(key, value) for name, value in entries.items()}
     if numbers.get("tgtFactor", 1) <= 0 or numbers.get("numSteps", 2) not in range(2, 1000):
-        raise refuse(section.name, key, f"tgtFactor must be positive and numSteps an integer from 2 on, got {text!r}")
+        raise refuse(section.name, key, f"tgtFactor must be positive and numSteps an integer from 2 on, got {quoted(text)}")
     rest = ";".join(f"{name}={numbers[name]:.12g}" for name in wanted[1:])
     return numbers["base"], f"{kind}[{rest}]" if rest else kind

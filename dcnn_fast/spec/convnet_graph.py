@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
 from dcnn_fast.spec.network import Network
 
 NUL = "\0"
-_MOST_LABELS = 2**20
 
 
 class ConvNetError(ValueError):
@@ -77,7 +78,7 @@ class _Draft:
 
 def refuse(layer: str, key: str, why: str) -> ConvNetError:
     """The error of one key of one layer; what follows a NUL in a name is the reader's own."""
-    return ConvNetError(f"[{layer.partition(NUL)[0]}] {key}: {why}")
+    return ConvNetError(f"[{shortened([layer.partition(NUL)[0]])}] {key}: {why}")
 
 
 def assemble(
@@ -87,8 +88,12 @@ def assemble(
 
     labels: the names of the label layer's outputs; low and high where there are two, else their numbers. Raises ConvNetError.
     """
+    if len(layers) > 2 * bounds.LAYERS:  # a neuron may be a layer of its own
+        raise ConvNetError(f"layers must be at most {bounds.LAYERS}, got {len(layers)}")
     by_name = _by_name(layers)
     label, tops, used = _label(by_name)
+    if len(tops) > bounds.COLUMNS:
+        raise refuse(label.name, "inputs", f"must be at most {bounds.COLUMNS} columns, got {len(tops)}")
     chains = [_chain(top, by_name) for top in tops]
     used |= {layer.name for chain in chains for layer in chain}
     for layer in layers:
@@ -112,8 +117,8 @@ def assemble(
         raise refuse(label.name, "inputs", "its columns share layers, which a network's columns do not")
     parts[label.name] = "label"
     outputs = int(label.values["outputs"])
-    if not 2 <= outputs <= _MOST_LABELS:  # their names are made below
-        raise refuse(label.name, "outputs", f"must lie in 2 ... {_MOST_LABELS}, got {outputs}")
+    if not 2 <= outputs <= bounds.LABELS:  # their names are made below
+        raise refuse(label.name, "outputs", f"must lie in 2 ... {bounds.LABELS}, got {quoted(outputs)}")
     names = tuple(labels) if labels is not None else ("low", "high") if outputs == 2 else tuple(map(str, range(outputs)))
     if len(names) != outputs:
         raise ConvNetError(f"labels must be {outputs} names, as [{label.name}] has that many outputs, got {len(names)}")
@@ -128,9 +133,11 @@ def _by_name(layers: Sequence[Layer]) -> dict[str, Layer]:
     for layer in layers:
         if layer.name in by_name:
             raise refuse(layer.name, "name", "a layer of that name is defined already")
+        if len(layer.inputs) > bounds.INPUTS:
+            raise refuse(layer.name, "inputs", f"must be at most {bounds.INPUTS} layers, got {len(layer.inputs)}")
         for below in layer.inputs:
             if below not in by_name:
-                raise refuse(layer.name, "inputs", f"a layer may only use layers defined above it, got {below!r}")
+                raise refuse(layer.name, "inputs", f"a layer may only use layers defined above it, got {quoted(below)}")
         by_name[layer.name] = layer
     return by_name
 
@@ -146,7 +153,7 @@ def _label(by_name: Mapping[str, Layer]) -> tuple[Layer, list[Layer], set[str]]:
     softmax = by_name[cost.inputs[1]]
     label = by_name[_only(softmax)]
     if label.kind != "fc":
-        raise refuse(softmax.name, "inputs", f"must be an fc layer, got {label.name!r}, a {label.kind} layer")
+        raise refuse(softmax.name, "inputs", f"must be an fc layer, got {quoted(label.name)}, a {label.kind} layer")
     if label.dropout:
         raise refuse(label.name, "dropout", "the label layer of a network has none")
     used = {*cost.inputs, cost.name, label.name}
@@ -221,7 +228,8 @@ class _ColumnBuilder:
             raise refuse(layer.name, "inputs", "a convolution above a fully-connected layer cannot be said")
         self._finish_block()
         if layer.values["channels"] != self.channels:
-            raise refuse(layer.name, "channels", f"must be its input's {self.channels}, got {layer.values['channels']}")
+            found = quoted(layer.values["channels"])
+            raise refuse(layer.name, "channels", f"must be its input's {self.channels}, got {found}")
         self.draft = _Draft(layer)
 
     def _fc(self, layer: Layer) -> None:
@@ -242,7 +250,7 @@ class _ColumnBuilder:
 
     def _neuron(self, layer: Layer) -> None:
         if layer.values["neuron"] != "relu":
-            raise refuse(layer.name, "neuron", f"must be relu, got {layer.values['neuron']!r}")
+            raise refuse(layer.name, "neuron", f"must be relu, got {quoted(layer.values['neuron'])}")
         if self.draft is None and not self.sizes:
             raise refuse(layer.name, "inputs", "a relu must follow a convolution or a fully-connected layer")
         if self.draft is not None:
@@ -270,9 +278,8 @@ def _add_to_block(draft: _Draft, layer: Layer, conv: Layer, extent: int) -> None
     """Pool or norm a block's maps, `extent` being the side of its convolution's input."""
     values = layer.values
     if values["channels"] != conv.values["filters"]:
-        raise refuse(
-            layer.name, "channels", f"must be {conv.values['filters']}, as its input has that many, got {values['channels']}"
-        )
+        wanted, found = quoted(conv.values["filters"]), quoted(values["channels"])
+        raise refuse(layer.name, "channels", f"must be {wanted}, as its input has that many, got {found}")
     if (draft.pool if layer.kind == "pool" else draft.norm) is not None:
         raise refuse(layer.name, "type", f"a second {layer.kind} of one convolution cannot be said")
     try:
@@ -283,7 +290,7 @@ def _add_to_block(draft: _Draft, layer: Layer, conv: Layer, extent: int) -> None
             covering = window_count(maps, draft.pool.size, draft.pool.stride, "up")
             if values.get("outputsX", 0) not in (0, covering):
                 raise refuse(
-                    layer.name, "outputsX", f"must be 0 or {covering}, which covers the maps, got {values['outputsX']}"
+                    layer.name, "outputsX", f"must be 0 or {covering}, which covers the maps, got {quoted(values['outputsX'])}"
                 )
             return
         if not draft.relu:

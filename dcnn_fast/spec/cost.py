@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.efficientnet import HEAD, STEM, lite_stages
-from dcnn_fast.spec.layers import Column, CrossMapNorm
-from dcnn_fast.spec.network import AnyColumn
+from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
+
+if TYPE_CHECKING:
+    from dcnn_fast.spec.network import AnyColumn, Network
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,47 @@ def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
         rows.append(LayerCost(f"fc{number}", f"{inputs} -> {size} + ReLU", (size, 1, 1), size * (inputs + 1), size * inputs))
         inputs = size
     return tuple(rows)
+
+
+def parameters(network: Network) -> int:
+    """Of all columns and of the layers on top of them."""
+    joined = sum(column.fc[-1] for column in network.columns)
+    outputs = len(network.labels) + len(network.attributes)
+    return sum(layer.parameters for column in network.columns for layer in column_costs(column)) + outputs * (joined + 1)
+
+
+def require_affordable(owner: str, columns: Sequence[AnyColumn], outputs: int = 0) -> None:
+    """Raise ValueError where columns, and a layer of so many outputs on top of them, are beyond `bounds`.
+
+    The sums of response norms count as multiplications here.
+    """
+    costs = [
+        (layer.parameters, layer.macs, layer.shape[0] * layer.shape[1] * layer.shape[2])
+        for column in columns
+        for layer in column_costs(column)
+    ]
+    for column in columns:
+        if isinstance(column, Column):
+            costs += [(0, sums, 0) for sums in _norm_sums(column)]
+    joined = sum(column.fc[-1] for column in columns)
+    bounds.require_affordable(owner, [*costs, (outputs * (joined + 1), outputs * joined, outputs)])
+
+
+def _norm_sums(column: Column) -> Iterator[int]:
+    """What each norm of a column adds up, for one window."""
+    extent = column.window
+    for block in column.blocks:
+        side = _norm_side(block, extent, column)
+        if isinstance(block.norm, CrossMapNorm):
+            yield block.filters * side**2 * min(block.norm.size, block.filters)
+        elif block.norm is not None:
+            yield block.filters * side**2 * min(block.norm.size, side) ** 2
+        extent = block.out_extent(extent, column.rounding)
+
+
+def _norm_side(block: Block, extent: int, column: Column) -> int:
+    conv_first = block.order == "conv-norm-pool"
+    return block.conv_extent(extent, column.rounding) if conv_first else block.out_extent(extent, column.rounding)
 
 
 def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:

@@ -6,10 +6,13 @@ either order].
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from dcnn_fast.printable import quoted
+from dcnn_fast.spec import bounds
 
 View = Literal["center", "warp", "pad", "local"]
 Rounding = Literal["up", "down"]
@@ -21,31 +24,38 @@ ROUNDINGS: tuple[Rounding, ...] = ("up", "down")
 ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool")
 REDUCTIONS: tuple[Reduce, ...] = ("flatten", "mean")
 
+_LARGEST = sys.float_info.max
 
-def require_integer(owner: str, name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless `value` is an int (not a bool) of at least `least` and at most 2**31 - 1."""
+
+def require_integer(owner: str, name: str, value: Any, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ValueError unless `value` is an int (not a bool) of at least `least` and at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{owner}: {name} must be an integer of at least {least}, got {value!r}")
-    if value >= 2**31:
-        raise ValueError(f"{owner}: {name} must be less than 2**31, got {value}")
+        raise ValueError(f"{owner}: {name} must be an integer of at least {least}, got {quoted(value)}")
+    bounds.require_most(owner, name, value, most)
 
 
 def require_finite(owner: str, name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a finite real number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{owner}: {name} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise ValueError(f"{owner}: {name} must be a finite number, got {quoted(value)}")
+
+
+def require_bool(owner: str, name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner}: {name} must be true or false, got {quoted(value)}")
 
 
 def require_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{owner}: {name} must be one of {', '.join(choices)}; got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{owner}: {name} must be one of {', '.join(choices)}; got {quoted(value)}")
 
 
 def require_window(owner: str, plane: Any, window: Any) -> None:
     """Raise ValueError unless windows of that side lie in planes of the other."""
     for name, value in (("plane", plane), ("window", window)):
-        require_integer(owner, name, value, 1)
+        require_integer(owner, name, value, 1, bounds.SIDE)
     if window > plane:
         raise ValueError(f"{owner}: window must not exceed plane, got {window} and {plane}")
 
@@ -54,8 +64,9 @@ def require_fc(owner: str, fc: Sequence[Any]) -> None:
     """Raise ValueError unless these are sizes of fully-connected layers, one at least."""
     if not fc:
         raise ValueError(f"{owner}: fc must hold at least one layer size, got none")
+    bounds.require_count(owner, "fully-connected layers", fc, bounds.FC_LAYERS)
     for size in fc:
-        require_integer(owner, "fc", size, 1)
+        require_integer(owner, "fc", size, 1, bounds.WIDTH)
 
 
 def require_dropout(owner: str, dropout: Any) -> None:
@@ -73,7 +84,7 @@ class Pool:
     stride: int = 2
 
     def __post_init__(self) -> None:
-        require_integer("Pool", "size", self.size, 1)
+        require_integer("Pool", "size", self.size, 1, bounds.FILTER_SIDE)
         require_integer("Pool", "stride", self.stride, 1)
         if self.stride > self.size:
             raise ValueError(f"Pool: stride must not exceed size, got stride {self.stride} and size {self.size}")
@@ -81,7 +92,7 @@ class Pool:
 
 def _require_norm(norm: CrossMapNorm | SameMapNorm) -> None:
     owner = type(norm).__name__
-    require_integer(owner, "size", norm.size, 1)
+    require_integer(owner, "size", norm.size, 1, bounds.NORM_SIZE)
     require_finite(owner, "scale", norm.scale)
     require_finite(owner, "power", norm.power)
     if norm.scale < 0:
@@ -123,6 +134,11 @@ class SameMapNorm:
 
 
 Norm = CrossMapNorm | SameMapNorm
+# Of a block: each size, the least and the most that it may be.
+_SIZES = (
+    ("filters", 1, bounds.WIDTH), ("size", 1, bounds.FILTER_SIDE), ("stride", 1, bounds.FILTER_SIDE),
+    ("padding", 0, bounds.FILTER_SIDE), ("groups", 1, bounds.WIDTH),
+)  # fmt: skip
 
 
 def window_count(extent: int, size: int, stride: int, rounding: Rounding) -> int:
@@ -152,8 +168,8 @@ class Block:
     order: Order = "conv-pool-norm"
 
     def __post_init__(self) -> None:
-        for name, least in (("filters", 1), ("size", 1), ("stride", 1), ("padding", 0), ("groups", 1)):
-            require_integer("Block", name, getattr(self, name), least)
+        for name, least, most in _SIZES:
+            require_integer("Block", name, getattr(self, name), least, most)
         require_choice("Block", "order", self.order, ORDERS)
         if self.filters % self.groups:
             raise ValueError(f"Block: filters must be a multiple of groups, got {self.filters} and {self.groups}")
@@ -199,17 +215,22 @@ class Column:
         require_choice("Column", "view", self.view, VIEWS)
         require_choice("Column", "rounding", self.rounding, ROUNDINGS)
         require_choice("Column", "reduce", self.reduce, REDUCTIONS)
-        require_integer("Column", "channels", self.channels, 1)
+        require_integer("Column", "channels", self.channels, 1, bounds.CHANNELS)
         require_window("Column", self.plane, self.window)
         if not self.blocks:
             raise ValueError("Column: blocks must hold at least one Block, got none")
+        bounds.require_count("Column", "blocks", self.blocks, bounds.BLOCKS)
         require_fc("Column", self.fc)
         if len(self.mean) != self.channels:
             raise ValueError(f"Column: mean must have {self.channels} entries, one per channel, got {len(self.mean)}")
         for value in (*self.mean, self.scale):
             require_finite("Column", "mean and scale", value)
         require_dropout("Column", self.dropout)
+        require_bool("Column", "frozen", self.frozen)
         self.extents()
+        from dcnn_fast.spec.cost import require_affordable  # noqa: PLC0415 - it imports this module
+
+        require_affordable("Column", (self,))
 
     def extents(self) -> tuple[int, ...]:
         """Side of the window and of each block's output, e.g. (224, 54, 27, 27, 27).

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dcnn_fast.printable import quoted
+from dcnn_fast.spec import bounds
 from dcnn_fast.spec.backbone import BackboneColumn
+from dcnn_fast.spec.cost import require_affordable
 from dcnn_fast.spec.layers import Column, require_integer
 
 AnyColumn = Column | BackboneColumn
@@ -29,11 +32,18 @@ class Network:
     def __post_init__(self) -> None:
         if not self.columns:
             raise ValueError("Network: columns must hold at least one Column, got none")
+        bounds.require_count("Network", "columns", self.columns, bounds.COLUMNS)
+        bounds.require_text("Network", "name", self.name)
+        bounds.require_text("Network", "notes", self.notes, 100 * bounds.NAME_LETTERS)
+        for what, names in (("labels", self.labels), ("attributes", self.attributes)):
+            bounds.require_count("Network", what, names, bounds.LABELS)
+            for name in names:
+                bounds.require_text("Network", what, name)
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"Network: labels must be at least two different names, got {self.labels!r}")
+            raise ValueError(f"Network: labels must be at least two different names, got {quoted(self.labels)}")
         if len(self.attributes) == 1 or len(set(self.attributes)) != len(self.attributes):
-            raise ValueError(f"Network: attributes must be none or at least two different names, got {self.attributes!r}")
-
+            raise ValueError(f"Network: attributes must be none or at least two different names, got {quoted(self.attributes)}")
+        require_affordable("Network", self.columns, len(self.labels) + len(self.attributes))
         if self.long_side is not None:
             require_integer("Network", "long_side", self.long_side, 1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +17,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dcnn_fast import strict_json
 from dcnn_fast.data import DataSet, Example
+from dcnn_fast.nets.header import metadata_of, read_header
+from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.training.progress import Progress, progress_from_dict
+from dcnn_fast.training.settings import Settings, settings_from_dict
 from dcnn_fast.training.update_rule import ConvNetUpdate
 
 FORMAT = 1
-_KEY = "dcnn_fast_run"
+_KEY, _DIGEST = "dcnn_fast_run", "sha256"
+_LARGEST_HEADER = 100_000_000  # bytes, as many as safetensors reads: it names every photograph that was skipped
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used, or not with what the caller asks for; the message names what is wrong."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands: `step` mini-batches of epoch `epoch` are done, both counting from 0.
-
-    loss, cases: the sum of the losses and the number of the examples since the epoch began. history: a row for each epoch that
-    is over. best: the row of the best one. skipped: the photographs that could not be read, each with the reason. scaler: the
-    state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss: float = 0.0
-    cases: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
-    skipped: dict[str, str] = field(default_factory=dict)
-    scaler: dict[str, Any] = field(default_factory=dict)
-    means: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     progress: Progress
-    settings: dict[str, Any]
+    settings: Settings
     fingerprint: str
     identity: dict[str, str]
 
@@ -75,43 +60,75 @@ def save_checkpoint(
         "format": FORMAT, "settings": settings, "fingerprint": fingerprint, "identity": dict(identity),
         "progress": asdict(progress),
     }  # fmt: skip
-    save_file(plain, str(path), metadata={_KEY: json.dumps(header)})
+    text = json.dumps(header)
+    save_file(plain, str(path), metadata={_KEY: text, _DIGEST: hashlib.sha256(text.encode()).hexdigest()})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The run's state in `path`. Raises CheckpointError naming the file when it is not one."""
+    """The run's state in `path`. Raises CheckpointError naming the file when it is not one or is damaged."""
     try:
+        header = _header(metadata_of(read_header(path, _LARGEST_HEADER)))
+        progress, settings = progress_from_dict(header.get("progress")), _settings(header.get("settings"))
+        fingerprint, identity = header.get("fingerprint"), header.get("identity", {})  # versions before 0.2 had no identity
+        if not isinstance(fingerprint, str) or not isinstance(identity, dict):
+            raise ValueError("it must say what the run learns from")
+        if not all(isinstance(text, str) for text in identity.values()):
+            raise ValueError("it must say what the run learns from")
         with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from None
-    if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format must be {FORMAT}, got {header.get('format')!r}")
-    identity = header.get("identity", {})  # versions before 0.2 did not say
-    return Checkpoint(tensors, Progress(**header["progress"]), header["settings"], header["fingerprint"], identity)
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint: {error or 'there is not enough memory'}") from None
+    return Checkpoint(tensors, progress, settings, fingerprint, identity)
+
+
+def _header(texts: Mapping[str, Any]) -> dict[str, Any]:
+    text, digest = texts.get(_KEY), texts.get(_DIGEST)  # files of before there was a digest have none
+    if not isinstance(text, str):
+        raise ValueError(f"its header has no entry {_KEY!r}")
+    if digest is not None and digest != hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest():
+        raise ValueError("its header is damaged")
+    header = strict_json.loads(text)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(f"format must be {FORMAT}, got {quoted(found)}")
+    return header
+
+
+def _settings(data: Any) -> Settings:
+    try:
+        return settings_from_dict(data)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"its settings cannot be: {shortened([str(error)], longest=200)}") from None
 
 
 @torch.no_grad()
 def restore(checkpoint: Checkpoint, net: nn.Module, update: ConvNetUpdate) -> None:
     """Give a network and its update rule a checkpoint's weights and increments.
 
-    Raises CheckpointError when their names or shapes are not the network's.
+    Raises CheckpointError when their names, shapes or dtypes are not the network's, or a number is not finite.
     """
     state = net.state_dict()
     parameters = dict(net.named_parameters())
     wanted = {f"net.{name}": tensor for name, tensor in state.items()}
     allowed = {**wanted, **{f"increment.{name}": parameter for name, parameter in parameters.items()}}
-    wrong = [name for name, tensor in checkpoint.tensors.items() if name not in allowed or tensor.shape != allowed[name].shape]
+    wrong = [name for name, tensor in checkpoint.tensors.items() if name not in allowed or _differ(tensor, allowed[name])]
     missing = [name for name in wanted if name not in checkpoint.tensors]
     if wrong or missing:
-        raise CheckpointError(f"the checkpoint must be of the same network; missing {missing[:3]}, different {wrong[:3]}")
+        texts = quoted(missing[:3]), quoted(wrong[:3])
+        raise CheckpointError(f"the checkpoint must be of the same network; missing {texts[0]}, different {texts[1]}")
+    for name, tensor in checkpoint.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"the checkpoint's {name} must be finite, got NaN or infinity")
     for name, tensor in state.items():
         tensor.copy_(checkpoint.tensors[f"net.{name}"])
     for name, parameter in parameters.items():
         stored = checkpoint.tensors.get(f"increment.{name}")
         if stored is not None:
             update.state[parameter]["increment"] = torch.empty_like(parameter, requires_grad=False).copy_(stored)
+
+
+def _differ(tensor: Tensor, wanted: Tensor) -> bool:
+    return tensor.shape != wanted.shape or tensor.dtype != wanted.dtype
 
 
 def fingerprint_of(data: DataSet, inputs: Any, architecture: Any) -> str:

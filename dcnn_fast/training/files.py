@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -19,23 +20,33 @@ def put(path: Path, write: Callable[[Path], None]) -> None:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():  # a device would be gone
         raise OSError(errno.EINVAL, "it is there and no file", str(path))
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # A folder, as safetensors writes to a file of a name of its own beside the one that it is given.
+    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = beside / path.name
+    _remove(beside)  # of a run that was killed
     try:
-        partial.unlink(missing_ok=True)  # of a run that was killed; never written through, where it is a link
+        beside.mkdir(mode=0o700)
         mode = _mode(partial, path)
         write(partial)
         partial.chmod(mode)  # a library may have made a file for its owner alone
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        _remove(beside)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _remove(beside: Path) -> None:
+    """Remove a folder and what is in it, or a file or a link, which is not followed."""
+    if beside.is_dir() and not beside.is_symlink():
+        shutil.rmtree(beside)
+    else:
+        beside.unlink(missing_ok=True)
 
 
 def _mode(partial: Path, path: Path) -> int:

@@ -63,7 +63,7 @@ def parse_schedule(text: str) -> Schedule:
             values[name] = float(value)
         except ValueError:
             raise ValueError(f"schedule: {name} must be a number, got {value!r}") from None
-    if values["numSteps"] != int(values["numSteps"]):
+    if not values["numSteps"].is_integer():
         raise ValueError(f"schedule: numSteps must be an integer, got {values['numSteps']}")
     return Schedule(kind, values["tgtFactor"], int(values["numSteps"]))  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcnn_fast.printable import quoted
 from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.schedule import drop_factor, parse_schedule
 from dcnn_fast.training.update_rule import BIAS_RATE, DECAY, MOMENTUM, RATE
@@ -15,6 +16,8 @@ TrainingPrecision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[TrainingPrecision, ...] = ("fp32", "tf32", "bf16", "fp16")
 Measure = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy", "auc", "loss")
+
+_MOST = {"seed": 2**64 - 1, "test_views": 2**16}
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class Settings:
         for name, bound in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < bound:
-                raise ValueError(f"{name} must be an integer of at least {bound}, got {value!r}")
+                raise ValueError(f"{name} must be an integer of at least {bound}, got {quoted(value)}")
+            if value > _MOST.get(name, 2**31 - 1):
+                raise ValueError(f"{name} must be at most {_MOST.get(name, 2**31 - 1)}, got {quoted(value)}")
         for name in ("rate", "bias_rate", "momentum", "bias_momentum", "decay"):
             _require_not_negative(name, getattr(self, name))
         for factor in self.column_rates:

@@ -29,7 +29,8 @@ from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, writ
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
 from dcnn_fast.training.machine import generator_of, require_machine
 from dcnn_fast.training.pictures import Pictures, generator, means
-from dcnn_fast.training.settings import Settings, differences, settings_from_dict
+from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.settings import Settings, differences
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
@@ -166,7 +167,7 @@ class _Run:
         self.learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.steps = math.ceil(len(self.train_set) / settings.batch)
-        self.progress = runs.Progress()
+        self.progress = Progress()
         self.readable: set[str] = set()  # skipped before, and read in this epoch
         self.drawn = time.monotonic()
 
@@ -237,15 +238,32 @@ class _Run:
         return Outcome(self.steps_done, tuple(progress.history), progress.best, skipped, unwritten)
 
     def _take_up(self, checkpoint: runs.Checkpoint) -> None:
-        found = differences(settings_from_dict(checkpoint.settings), self.settings)
+        found = differences(checkpoint.settings, self.settings)
         found += runs.identity_differences(checkpoint.identity, self.identity)
         if not found and checkpoint.fingerprint != self.fingerprint:
             found.append("the data set or the network is another")
         if found:
             raise runs.CheckpointError(f"the run in {self.out.path} cannot be resumed: {'; '.join(found)}")
+        self._require_fits(checkpoint.progress)
         runs.restore(checkpoint, self.net, self.update)
         self.progress = checkpoint.progress
-        self.scaler.load_state_dict(checkpoint.progress.scaler)
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(checkpoint.progress.scaler)
+
+    def _require_fits(self, progress: Progress) -> None:
+        """Raise CheckpointError where a run with these settings cannot stand there."""
+        if progress.epoch > self.settings.epochs or progress.step > self.steps:
+            raise runs.CheckpointError(
+                f"the checkpoint must be of at most {self.settings.epochs} epochs of {self.steps} steps, got epoch "
+                f"{progress.epoch}, step {progress.step}"
+            )
+        if progress.best is not None and progress.best.get(f"test_{self.settings.best_by}") is None:
+            raise runs.CheckpointError(f"the checkpoint's best epoch must have a {self.settings.best_by}, got none")
+        channels = [len(column.spec.mean) for column in self.columns]
+        if progress.means is not None and [len(mean) for mean in progress.means] != channels:
+            raise runs.CheckpointError(f"the checkpoint's means must be of {channels} channels, a number for each column")
+        if self.scaler.is_enabled() and not progress.scaler:
+            raise runs.CheckpointError("the checkpoint must have the loss scale of fp16, got none")
 
     def _means_of_data(self, threads: int) -> list[list[float]]:
         """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
@@ -355,6 +373,8 @@ class _Run:
         if not progress.cases:
             key, reason = next(iter(progress.skipped.items()))
             raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
+        if not progress.history:
+            self._save()  # a model without a checkpoint beside it could not be told from another's, nor the run be resumed
         measured: dict[str, float] = {}
         if self._is_looked_at():
             try:

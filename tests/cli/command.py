@@ -55,7 +55,7 @@ def score(model, *arguments, env=None, cwd=None, input=""):
         streams[0].write(input.encode(errors="surrogateescape"))
         streams[0].seek(0)
         numbers = [reduction.DupFd(stream.fileno()) for stream in streams]
-        process = _warm().Process(target=_in_child, args=(list(map(str, arguments)), cwd, numbers))
+        process = warm().Process(target=in_child, args=(list(map(str, arguments)), cwd, numbers))
         process.start()
         process.join(120)
         said = []
@@ -66,9 +66,9 @@ def score(model, *arguments, env=None, cwd=None, input=""):
 
 
 @cache
-def _warm():
+def warm():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dcnn_fast.cli.main", "dcnn_fast.cli.score_run"])
+    context.set_forkserver_preload(["dcnn_fast.cli.main", "dcnn_fast.cli.score_run", "dcnn_fast.cli.train_run"])
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # is read when torch is loaded
     try:
@@ -81,7 +81,7 @@ def _warm():
     return context
 
 
-def _in_child(arguments, cwd, numbers):
+def in_child(arguments, cwd, numbers):
     """Be the command: with these arguments in this folder, on these three streams."""
     from dcnn_fast.cli.main import run as main  # noqa: PLC0415 - imported before, by the process that this one was forked from
 

@@ -110,7 +110,7 @@ def test_wrong_weights_of_efficientnet_lite_are_refused_by_name(tmp_path):
         (("lite0.pth", "--stages", "2.5"), "stages must be whole numbers"),
         (("lite0.pth", "--plane", "256"), "plane must not be given for ImageNet weights"),
         (("cut.pth",), "weights must be those of EfficientNet-lite0, lite1, lite2"),
-        (("stem.pth",), "_conv_stem.weight must be a floating tensor of shape [32, 3, 3, 3]"),
+        (("stem.pth",), "_conv_stem.weight must have shape [32, 3, 3, 3], got [3]"),
         (("7.3", "--stages", "2"), "stages must not be given but for EfficientNet-Lite's weights"),
     ):
         wrong = run(tmp_path / arguments[0], tmp_path / "n.safetensors", *arguments[1:])

@@ -41,6 +41,24 @@ TABLES = {
         f"path,rating,category\na.jpg,3,{LONG}\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 5},y\n"), ("--category", "z"),
         "category must be one of xxx",
     ),
+    "a wide head above many short lines": (
+        "path,label," + ",".join(f"c{i}" for i in range(100_000)) + "\n" + rows(100_000, lambda i: f"{i}.jpg,{i % 2}\n"), (),
+        "must have photographs, got none of 100000",
+    ),
+    "ten million empty lines": ("path,label\n" + "\n" * 10_000_000 + "a.jpg,x\n", (), "at least two values"),
+    "ten million empty lines before the head": ("\n" * 10_000_000 + "path,label\n", (), "must have a row for each photograph"),
+    "a quote that is never closed": ('path,label\na.jpg,"' + "x\n" * 25_000_000, (), "field larger than field limit"),
+    "a quote in the head": ('"path,label\n' + "x\n" * 25_000_000, (), "field larger than field limit"),
+    "a head only": ("path,label\n", (), "must have a row for each photograph, got none"),
+    "nothing": ("", (), "must have a row for each photograph, got none"),
+    "zero bytes": ("path,label\na\0.jpg,x\nb.jpg,y\0\n" * 2, (), "got 1 of one of 3 labels"),
+    "a rating that is none": ("path,rating\na.jpg,\u00b2\n", (), "row 2 must have a number in column rating, got '\u00b2'"),
+    "a rating of five thousand digits": ("path,rating\na.jpg," + "9" * 5000 + "\n", (), "must have a number in column rating"),
+    "ratings whose sum is no number": ("path,rating\na.jpg,1e308\nb.jpg,1e308\n", (), "row 2 must have a number"),
+    "votes whose sum is no number": (
+        "path," + ",".join(f"r{i}" for i in range(1, 11)) + "\na.jpg" + ",1e308" * 10 + "\n", (),
+        "must have a number in column r1",
+    ),
     "a field beyond what csv reads": (f"path,label\na.jpg,{'x' * 200_000}\nb.jpg,y\n", (), "field larger than field limit"),
 }  # fmt: skip
 

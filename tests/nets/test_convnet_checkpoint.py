@@ -247,8 +247,8 @@ def import_changed(tmp_path, change):
     [
         ("conv1", {"weights": [np.zeros((10, 8), np.float32)]}, r"\[conv1\] weights: must have 25 rows a channel, got 10"),
         ("conv1", {"filters": 2**30}, r"\[pool1\] channels"),
-        ("fc1", {"outputs": 2**30}, r"columns\.0\.fc\.0\.(weight|bias) must have shape \[1073741824"),
-        ("fclabel", {"outputs": 2**31 - 1}, r"\[fclabel\] outputs: must lie in 2 ... 1048576"),
+        ("fc1", {"outputs": 2**20}, r"columns\.0\.fc\.0\.(weight|bias) must have shape \[1048576"),
+        ("fclabel", {"outputs": 2**31 - 1}, r"\[fclabel\] outputs: must lie in 2 ... 65536"),
         ("fc1", {"biases": np.full((1, 10), np.nan, np.float32)}, r"\[fc1\] biases: must be finite"),
         ("conv1", {"sharedBiases": False}, r"\[conv1\] sharedBiases: must be True"),
         ("norm1", {"blocked": True}, r"\[norm1\] blocked: must be False"),
@@ -274,8 +274,9 @@ def doubled(depth):
 @pytest.mark.parametrize(
     ("layer", "key", "value", "message"),
     [
-        ("conv1", "imgSize", 10**400, r"\[conv1\] imgSize: must be an integer less than"),
-        ("norm1", "scale", 10**400, r"\[norm1\] scale: must be a finite number"),
+        ("conv1", "imgSize", 10**400, "a number must have at most 64 bits, got 1329"),
+        ("conv1", "imgSize", 10**12, r"\[conv1\] imgSize: must be an integer less than"),
+        ("norm1", "scale", 1e301, r"\[norm1\] scale: must be a finite number"),
         ("norm1", "blocked", [doubled(60)], r"\[norm1\] blocked: must be False"),
         ("conv1", "filters", [doubled(60)], r"\[conv1\] filters: must be an integer"),
         ("conv2", "inputs", [doubled(60)], "must follow one another"),

@@ -1,0 +1,66 @@
+"""Zip files of any origin: what they unpack to is bounded by what they hold, before anything is unpacked."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+_LIST_BYTES = 2**21  # of the list of members, of which each takes a hundred: state dicts have thousands
+_RATIO = 20  # bytes unpacked for each of the file; weights hardly shrink, and those that are all zero are few
+_PART = 2**20  # bytes that are unpacked at once
+_ROOM = 2**26  # that may be unpacked whatever the file's size
+
+
+class ZipError(ValueError):
+    """A zip file that is damaged or would unpack to more than it may."""
+
+
+class _File(io.FileIO):
+    """A file of which no more than a list of members is read at once, while one is looked for."""
+
+    most: int | None = _LIST_BYTES
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.most is not None and size is not None and size > self.most:
+            raise ZipError(f"its list of members must have at most {self.most:,} bytes, got {size:,}")
+        return super().read(size)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The zip file at `path`. Raises ZipError where it is none that can be read, within the context too; OSError."""
+    with _File(str(path)) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                file.most = None
+                size, total = path.stat().st_size, sum(member.file_size for member in archive.infolist())
+                if total > max(_ROOM, _RATIO * size):
+                    raise ZipError(f"it would unpack to {total:,} bytes, more than {_RATIO} times the {size:,} that it has")
+                yield archive
+        except (ZipError, OSError):
+            raise
+        except Exception as error:  # a damaged file makes the library fail in any way
+            raise ZipError(f"not a readable zip file: {str(error)[:200] or type(error).__name__}") from None
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file ends as zip files do."""
+    return zipfile.is_zipfile(path)
+
+
+def contents(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """What a member holds, as bytes [n]. Raises ZipError where it is not as long as the list of members says."""
+    found = np.empty(archive.getinfo(name).file_size, np.uint8)
+    left = found.data
+    with archive.open(name) as member:
+        while left and (part := member.read(min(len(left), _PART))):
+            left[: len(part)] = part
+            left = left[len(part) :]
+        if left or member.read(1):
+            raise ZipError(f"its member {name[:60]!r} must have {len(found):,} bytes")
+    return found

@@ -1,0 +1,88 @@
+"""Where a run stands, and whether what a file says of it can be: a damaged number is refused, not gone on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.training.log import FIELDS
+
+_SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
+_EVERY_ROW = ("epoch", "step", "loss")  # has a number in these columns
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `step` mini-batches of epoch `epoch` are done, both counting from 0.
+
+    loss, cases: the sum of the losses and the number of the examples since the epoch began. history: a row for each epoch that
+    is over. best: the row of the best one. skipped: the photographs that could not be read, each with the reason. scaler: the
+    state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    cases: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    means: list[list[float]] | None = None
+
+
+def progress_from_dict(data: Any) -> Progress:
+    """The progress that `dataclasses.asdict` wrote. Raises ValueError naming the first entry that cannot be."""
+    if not isinstance(data, dict):
+        raise ValueError(f"progress must be an object, got {quoted(data)}")
+    unknown = sorted(set(data) - {each.name for each in dataclasses.fields(Progress)})
+    if unknown:
+        raise ValueError(f"progress has no entry {shortened(unknown)}")
+    found = Progress(**data)
+    for name in ("epoch", "step", "cases"):
+        _require(name, getattr(found, name), _is_count(getattr(found, name)), "a whole number that is not negative")
+    for name in ("loss", "seconds"):
+        _require(name, getattr(found, name), _is_number(getattr(found, name)), "a finite number")
+    rows = isinstance(found.history, list) and all(map(_is_row, found.history))
+    _require("history", found.history, rows, "a row of numbers for each epoch")
+    _require("history", len(found.history), len(found.history) == found.epoch, f"a row for each of {found.epoch} epochs")
+    best = found.best is None or (_is_row(found.best) and _is_number(found.best.get("test_count")))
+    _require("best", found.best, best, "a row of numbers")
+    skipped = isinstance(found.skipped, dict) and all(isinstance(reason, str) for reason in found.skipped.values())
+    _require("skipped", found.skipped, skipped, "a reason for each photograph")
+    _require("scaler", found.scaler, _is_scaler(found.scaler), "the numbers of a loss scale")
+    means = found.means is None or (
+        isinstance(found.means, list) and all(isinstance(mean, list) and all(map(_is_number, mean)) for mean in found.means)
+    )
+    _require("means", found.means, means, "a list of numbers for each column")
+    return found
+
+
+def _require(name: str, value: object, holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"progress: {name} must be {what}, got {quoted(value)}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or not set(row) <= set(FIELDS):
+        return False
+    return all(value is None or _is_number(value) for value in row.values()) and all(
+        _is_number(row.get(name)) for name in _EVERY_ROW
+    )
+
+
+def _is_scaler(state: object) -> bool:
+    return isinstance(state, Mapping) and (not state or (set(state) == set(_SCALER) and all(map(_is_number, state.values()))))
