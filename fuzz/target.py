@@ -60,8 +60,8 @@ def attack(target: Target, data: bytes) -> None:
         target.read(data)
     except target.refusals as refusal:
         said = str(refusal)
-        if not said or len(said) > LONGEST_REFUSAL or not said.isprintable():
-            raise FoundError(f"a refusal must be a printable sentence, got {len(said)} characters: {said[:300]!r}") from refusal
+        if not said or len(said) > LONGEST_REFUSAL:  # commands show what is not printable in it as escapes
+            raise FoundError(f"a refusal must be a sentence, got {len(said)} characters: {said[:300]!r}") from refusal
 
 
 @cache

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from copy import deepcopy
-from random import Random
 
 from dcnn_fast.nets import Model, ModelError, build, load_model, save_model
 from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, View
+from fuzz.headers import changed_header
 from fuzz.target import Target, file_of
-
-_NUMBERS = (-1, 0, 1, 2, 7, 2**31 - 1, 2**63, 1e308, 0.5, True, None, "", "x" * 50, [], {}, [[]], {"a": 1})
-_KEY = "dcnn_fast"
 
 
 def _read(data: bytes) -> None:
@@ -38,43 +33,4 @@ def _seeds() -> Mapping[str, bytes]:
     return found
 
 
-def _places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, each in inner for place in _places(each, (*path, key)))] if path or inner else []
-
-
-def _changed(whole: object, random: Random) -> None:
-    """Put something else at one place of nested dicts and lists."""
-    places = [place for place in _places(whole) if place]
-    if not places:
-        return
-    *way, last = random.choice(places)
-    inside = whole
-    for key in way:
-        inside = inside[key]  # type: ignore[index]
-    choice = random.randrange(3)
-    if choice == 0 and isinstance(inside, dict):
-        del inside[last]
-    elif choice == 1 and isinstance(inside, list):
-        inside.append(deepcopy(inside[last]))  # type: ignore[index]
-    else:
-        inside[last] = deepcopy(random.choice(_NUMBERS))  # type: ignore[index]
-
-
-def _mutated(data: bytes, longest: int, random: Random) -> bytes:
-    """The header changed at a place of its JSON, or of the JSON within."""
-    try:
-        length = int.from_bytes(data[:8], "little")
-        header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
-        ours = json.loads(header["__metadata__"][_KEY])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return data
-    for _ in range(random.randint(1, 3)):
-        _changed(ours if random.random() < 0.95 else header, random)
-    if isinstance(header.get("__metadata__"), dict) and random.random() < 0.9:
-        header["__metadata__"][_KEY] = json.dumps(ours)
-    text = json.dumps(header).encode()
-    return (len(text).to_bytes(8, "little") + text + rest)[:longest]
-
-
-TARGET = Target(_read, (ModelError,), _seeds, longest=1 << 14, mutated=_mutated)
+TARGET = Target(_read, (ModelError,), _seeds, longest=1 << 14, mutated=changed_header("dcnn_fast"))
