@@ -7,8 +7,8 @@
 --nan-scratch: with scratch memory full of NaN at every use, tests: a kernel that reads what nobody wrote gives other results.
 
 Without any of them, all three. Each is built once more, into build/sanitize, where its sources have changed, and what it took
-is said in seconds. Without pytest's arguments the tests are those of SELECTION. Needs a compiler with the sanitizers, as gcc
-has them, and pip to build.
+is said in seconds. Without pytest's arguments the tests are those of SELECTION, or of KERNELS and more. Needs a compiler with
+the sanitizers, as gcc has them, and pip to build.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "sanitize"
 
-# What calls the engine at small sizes: some of each file, so that all of it takes minutes.
+# What calls the engine at small sizes: some of each file, so that all of it takes minutes. Kernels with scratch, and the rest.
+KERNELS = (
+    "tests/ops/block/test_regions.py", "tests/ops/block/test_cpu.py", "tests/ops/block/test_column.py", "tests/ops/backbone",
+    "tests/ops/mbconv/test_cpu.py",
+)  # fmt: skip
 SELECTION = (
-    "tests/fuzz", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", "tests/ops/block/test_regions.py",
-    "tests/ops/block/test_cpu.py", "tests/ops/block/test_column.py", "tests/ops/backbone", "tests/ops/mbconv/test_cpu.py",
-    "tests/ops/update", "tests/ops/test_hostile.py",
+    "tests/fuzz", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", *KERNELS, "tests/ops/update",
+    "tests/ops/test_hostile.py",
 )  # fmt: skip
 
 # Python and torch leave memory to the system when they end, which the leak detector would call lost, by the thousand.
@@ -66,7 +69,7 @@ def memory(tests: Sequence[str]) -> int:
     """Tests under AddressSanitizer and UndefinedBehaviorSanitizer; the status of the process."""
     engine = next(build("memory", DCNN_SANITIZE="ON").glob("_engine*.so"))
     options = {"LD_PRELOAD": runtime(engine), "ASAN_OPTIONS": ASAN_OPTIONS, "UBSAN_OPTIONS": UBSAN_OPTIONS}
-    return run_tests(engine, "sanitized", tests, options)
+    return run_tests(engine, "sanitized", tests or SELECTION, options)
 
 
 def threads(tests: Sequence[str]) -> int:
@@ -80,12 +83,12 @@ def threads(tests: Sequence[str]) -> int:
 def nan_scratch(tests: Sequence[str]) -> int:
     """Tests with scratch memory full of NaN; the status of the process."""
     engine = next(build("nan-scratch", DCNN_POISON_SCRATCH="ON").glob("_engine*.so"))
-    return run_tests(engine, "poisoned", tests, {})
+    return run_tests(engine, "poisoned", tests or (*KERNELS, "tests/ops/linear"), {})
 
 
 def run_tests(engine: Path, kind: str, tests: Sequence[str], options: dict[str, str]) -> int:
     """Tests in a process of their own with an engine of that kind."""
-    command = [sys.executable, "-m", "tools.sanitize.tests", str(engine), kind, *(tests or SELECTION)]
+    command = [sys.executable, "-m", "tools.sanitize.tests", str(engine), kind, *tests]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **options}, check=False).returncode
 
 

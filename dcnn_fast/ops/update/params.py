@@ -59,7 +59,9 @@ def dense(tensor: Tensor) -> bool:
 
 
 def laid_like(tensor: Tensor, other: Tensor) -> Tensor:
-    """The tensor itself where it lies in memory as `other` does, else a copy that does."""
+    """The tensor itself where it lies in memory as `other` does, else a copy that does. Raises ValueError for another shape."""
+    if tensor.shape != other.shape:
+        raise ValueError(f"gradients must have their parameters' shapes, got {list(tensor.shape)} for {list(other.shape)}")
     if same_order(tensor, other):
         return tensor
     return torch.empty_strided(other.shape, other.stride(), dtype=tensor.dtype, device=tensor.device).copy_(tensor)
