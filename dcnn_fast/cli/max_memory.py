@@ -21,8 +21,8 @@ MaxMemory = Annotated[
         OPTION,
         metavar="SIZE",
         help="Limit the process's data (allocated memory, not files it maps), as 2G or 800M; pictures that do not fit into "
-        "what the program leaves are refused, others wait for their turn. Default: no limit; pictures in work share 2 GB, or "
-        "an eighth of the memory.",
+        "what the program leaves are refused, others wait for their turn. Default: no limit; pictures in work share 2 GiB, "
+        "or a sixteenth of the memory.",
     ),
 ]
 

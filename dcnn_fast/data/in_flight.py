@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LEAST = 2**31  # bytes at a time, or an eighth of the memory where that is more
-_SHARE = 8
+LEAST = 2**31  # bytes at a time, or a sixteenth of the memory where that is more
+_SHARE = 16
 _CONTAINERS_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 

@@ -122,12 +122,18 @@ def test_the_last_images_share_all_threads(last, threads):
 @pytest.mark.parametrize(("room", "at_a_time"), [(250, 2), (99, 1)])
 def test_large_pictures_are_few_at_a_time(room, at_a_time):
     """By what they take while they are read, which is known before; one that is larger than all the room goes alone."""
-    work = Work(planes=100)
+    work, reading, at_once = Work(planes=100), [], []
     plain = work.read
 
     def read(image):
         with in_flight.picture() as held:
             held.take(100)
+            with work.lock:
+                reading.append(image["name"])
+                at_once.append(len(reading))
+            time.sleep(0.003)
+            with work.lock:
+                reading.remove(image["name"])
             return plain(image)
 
     work.read = read
@@ -139,7 +145,7 @@ def test_large_pictures_are_few_at_a_time(room, at_a_time):
         assert len(list(unlimited.stream(2, 6).scores(images(30)))) == 30
     finally:
         in_flight.set_limit(None)
-    assert work.most_reading <= at_a_time < unlimited.most_reading
+    assert max(at_once) <= at_a_time and work.most_reading <= at_a_time < unlimited.most_reading
 
 
 def test_large_maps_end_a_batch_early(monkeypatch):
@@ -310,3 +316,35 @@ def test_mixed_sizes_with_unreadable_files_between_give_the_same_bits(workers, t
         scores = list(scorer.score_many(given, batch=batch, workers=workers))
         assert scores[::2] == alone
         assert all(score.error == "not an image of a known format" for score in scores[1::2])
+
+
+def test_closing_ends_what_waits_for_room():
+    """Here for room that another has, who may have it for long: no picture is read any more."""
+    work, read, gate = Work(planes=10), [], threading.Event()
+    plain = work.read
+
+    def slow(image):
+        with in_flight.picture() as held:
+            assert image["name"] == "0" or gate.wait(10)
+            held.take(100)
+            read.append(image["name"])
+            return plain(image)
+
+    work.read = slow
+    in_flight.set_limit(100)
+    try:
+        stream = work.stream(1, 3)
+        scores = stream.scores(images(40))
+        next(scores)
+        closing = threading.Thread(target=scores.close)
+        with in_flight.picture() as held:
+            held.take(100)
+            gate.set()
+            wait_for(lambda: len(in_flight._pictures.queue) == 3)
+            closing.start()
+            closing.join(10)
+            ended, count = not closing.is_alive(), len(read)
+        closing.join(10)
+    finally:
+        in_flight.set_limit(None)
+    assert ended and not own_threads() and len(read) == count
