@@ -30,7 +30,7 @@ KERNELS = (
     "tests/ops/mbconv/test_cpu.py",
 )  # fmt: skip
 SELECTION = (
-    "tests/fuzz", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", *KERNELS, "tests/ops/update",
+    "tests/fuzz/test_binding.py", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", *KERNELS, "tests/ops/update",
     "tests/ops/test_hostile.py",
 )  # fmt: skip
 
