@@ -16,8 +16,6 @@ def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int
 
     Raises ValueError for a fold that is not there or labels of which one has fewer examples than there are folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415 - optional dependency
-
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"fold must lie in 0 to folds - 1 and folds be at least 2, got fold {fold} of {folds}")
     counts = np.unique(labels, return_counts=True)[1]
@@ -25,10 +23,12 @@ def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int
         least = f"{counts.min()} of one of {len(counts)} labels" if len(labels) else "none"
         raise ValueError(f"every label must have at least {folds} examples to be split into {folds} folds, got {least}")
     held = np.zeros(len(labels), bool)
-    if any(groups):
-        own = [group or f"\0{index}" for index, group in enumerate(groups)]
-        if len(set(own)) > _MANY:
-            return np.asarray(_dealt(labels, own, folds, seed) == fold)
+    own = [group or f"\0{index}" for index, group in enumerate(groups)] if any(groups) else []
+    if len(set(own)) > _MANY:
+        return np.asarray(_dealt(labels, own, folds, seed) == fold)
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415 - optional dependency
+
+    if own:
         parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, own)
     else:
         parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from dcnn_fast.data.splits import split
 from dcnn_fast.printable import shortened
+from tests import measured
 
-SECONDS, MEGABYTES, LETTERS = (
-    10,
-    1500,
-    2000,
-)  # of a process that also starts (its own peak: rusage has its parent's); of its message
 LONG = "x" * 120_000
 
 
@@ -66,23 +59,9 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_everything_ends_soon(tmp_path, name):
     text, options, message = TABLES[name]
-    path = tmp_path / "t.csv"
-    path.write_text(text)
-    limits = f"import resource as r; r.setrlimit(r.RLIMIT_CPU, ({SECONDS}, {SECONDS})); "
-    program = (
-        limits + "import sys; from dcnn_fast.data import load_set\n"
-        "words = sys.argv[2:]; given = {words[0][2:]: words[1]} if words else {}\n"
-        "try: load_set(sys.argv[1], **given)\n"
-        "except ValueError as error: print(error)\n"
-        "print(next(int(line.split()[1]) // 1024 for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", program, str(path), *options], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert found.returncode == 0, (found.returncode, found.stderr[-500:])
-    said, megabytes = found.stdout.rstrip().rsplit("\n", 1)
-    assert message in said and len(said) < LETTERS and "\n" not in said
-    assert int(megabytes) < MEGABYTES
+    (tmp_path / "t.csv").write_text(text)
+    command = ("train", "t.csv", "--out", "run") if "--category" in options else ("data", "check", "t.csv")
+    measured.require_refused(message, *command, *options, cwd=tmp_path)
 
 
 def test_many_groups_are_dealt_evenly_and_never_parted():
