@@ -6,9 +6,9 @@
 --thread: with ThreadSanitizer, several callers at once in a program without Python (csrc/tests/threads.cpp).
 --nan-scratch: with scratch memory full of NaN at every use, tests: a kernel that reads what nobody wrote gives other results.
 
-Without any of them, all three. Each is built once more, into build/sanitize, where its sources have changed, and what it took
-is said in seconds. Without pytest's arguments the tests are those of SELECTION, or of KERNELS and more. Needs a compiler with
-the sanitizers, as gcc has them, and pip to build.
+Without any of them, all three, two at a time. Each is built once more, into build/sanitize, where its sources have changed,
+and what it took is said in seconds. Without pytest's arguments the tests are those of SELECTION, or of KERNELS and more. Needs
+a compiler with the sanitizers, as gcc has them, and pip to build.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,9 +99,19 @@ def nan_scratch(tests: Sequence[str]) -> int:
 
 
 def run_tests(engine: Path, kind: str, tests: Sequence[str], options: dict[str, str]) -> int:
-    """Tests in a process of their own with an engine of that kind."""
+    """Tests in a process of their own with an engine of that kind; what they say is printed when they have ended."""
     command = [sys.executable, "-m", "tools.sanitize.tests", str(engine), kind, *tests]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **options}, check=False).returncode
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **options},
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    print(f"---- {kind}\n{done.stdout}", flush=True)
+    return done.returncode
 
 
 KINDS: dict[str, Callable[[Sequence[str]], int]] = {"memory": memory, "thread": threads, "nan-scratch": nan_scratch}
@@ -111,14 +122,16 @@ def main() -> int:
     for kind, run in KINDS.items():
         parser.add_argument(f"--{kind}", dest="kinds", action="append_const", const=kind, help=run.__doc__)
     asked, tests = parser.parse_known_args()
-    failed = []
-    for kind in asked.kinds or KINDS:
+
+    def status_of(kind: str) -> int:
         start = time.perf_counter()
         status = KINDS[kind](tests)
         print(f"sanitize, {kind}: status {status} after {time.perf_counter() - start:.0f} s", flush=True)
-        if status:
-            failed.append(kind)
-    return 1 if failed else 0
+        return status
+
+    with ThreadPoolExecutor(2) as pool:  # tests use one core most of the time
+        statuses = list(pool.map(status_of, asked.kinds or KINDS))
+    return 1 if any(statuses) else 0
 
 
 if __name__ == "__main__":
