@@ -49,11 +49,19 @@ def program(name: str, arguments: list[str], corpus: Path, findings: Path) -> li
     return [sys.executable, "-m", "fuzz.one", name, str(corpus), str(findings), *arguments]
 
 
-def attack(name: str, seconds: float) -> bool:
-    """Attack a target; whether nothing was found. What its program says lies in build/fuzz/TARGET.log."""
+def attack(name: str, seconds: float, seed: int) -> bool:
+    """Attack a target; whether nothing was found. What its program says lies in build/fuzz/TARGET.log.
+
+    seed: of the random changes, 0 for one that is drawn.
+    """
     corpus, findings = folders(name)
     plant(name, corpus)
-    limits = [f"-max_total_time={max(1, round(seconds))}", f"-timeout={SECONDS_OF_AN_INPUT}", f"-rss_limit_mb={MEGABYTES}"]
+    limits = [
+        f"-seed={seed}",
+        f"-max_total_time={max(1, round(seconds))}",
+        f"-timeout={SECONDS_OF_AN_INPUT}",
+        f"-rss_limit_mb={MEGABYTES}",
+    ]
     log = BUILD / f"{name}.log"
     with log.open("wb") as file:
         done = subprocess.run(
@@ -71,6 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("target", nargs="*", help=f"by default all: {', '.join((*SOURCES, *native.NAMES))}")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of all targets together, by the clock (default 120)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random changes; 0 draws one (default 1)")
     parser.add_argument("--jobs", type=int, default=2, help="targets that are attacked at a time (default 2)")
     parser.add_argument("--keep", action="store_true", help="take some of what reached something new into fuzz/corpus")
     given = parser.parse_args()
@@ -83,7 +92,7 @@ def main() -> int:
     native.build([name for name in names if name in native.NAMES], BUILD / "native")
     share = given.seconds * min(given.jobs, len(names)) / len(names)
     with ThreadPoolExecutor(given.jobs) as pool:
-        fine = list(pool.map(lambda name: attack(name, share), names))
+        fine = list(pool.map(lambda name: attack(name, share, given.seed), names))
     if given.keep and all(fine):
         for name in names:
             new = (file.read_bytes() for file in folders(name)[0].iterdir() if not file.name.startswith(PLANTED))
