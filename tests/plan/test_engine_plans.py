@@ -150,8 +150,8 @@ def test_what_no_column_has_is_refused_by_name(field, value, rule):
 @pytest.mark.parametrize(
     ("windows", "plane", "price", "rule"),
     [
-        ([[0, 2**31]], (60, 60), 9.0, "a window must lie"),
-        ([[-(2**62), 0]], (60, 60), 9.0, "a window must lie"),
+        ([[0, 2**31]], (60, 60), 9.0, "every window must lie in its plane"),
+        ([[-(2**62), 0]], (60, 60), 9.0, "every window must lie in its plane"),
         ([[0, 0]], (0, 60), 9.0, "the plane must have"),
         ([[0, 0]], (60, 2**31), 9.0, "the plane must have"),
         ([[0, 0]], (60, 60), np.inf, "the price of a byte"),
