@@ -43,11 +43,6 @@ ColumnShape column_from(Input& input) {
   return column;
 }
 
-template <typename Row>
-Rows<Row> seen(const std::vector<Row>& rows) {
-  return {rows.data(), static_cast<int64_t>(rows.size())};
-}
-
 std::vector<ImagesShape> shapes_of(const std::vector<OutputShape>& outputs) {
   std::vector<ImagesShape> shapes;
   for (const OutputShape& output : outputs) shapes.push_back({output.images, output.rows, output.cols});
@@ -77,7 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const BlockTables& tables = plan.blocks[i];
       const RegionGeometry geometry{b.size, b.stride, b.padding, column.round_up, b.pool_size, b.pool_stride};
       std::vector<ImagesShape> outputs = shapes_of(tables.outputs);
-      require_regions({seen(tables.regions), seen(tables.pieces), seen(tables.stores)}, geometry, sources, outputs);
+      require_regions({rows_in(tables.regions), rows_in(tables.pieces), rows_in(tables.stores)}, geometry, sources, outputs);
       sources = std::move(outputs);
     }
   } catch (const std::invalid_argument& broken) {

@@ -32,11 +32,6 @@ std::vector<ImagesShape> shapes_from(Input& input) {
   return shapes;
 }
 
-template <typename Row>
-Rows<Row> seen(const std::vector<Row>& rows) {
-  return {rows.data(), static_cast<int64_t>(rows.size())};
-}
-
 BlockSpec block_from(Input& input) {
   BlockSpec block{};
   block.groups = 1 + input.below(3);
@@ -113,7 +108,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto regions = rows_from<RegionRow>(input);
   const auto pieces = rows_from<PieceRow>(input);
   const auto stores = rows_from<StoreRow>(input);
-  const RegionTables tables{seen(regions), seen(pieces), seen(stores)};
+  const RegionTables tables{rows_in(regions), rows_in(pieces), rows_in(stores)};
   try {
     require_block(block);
     require_regions(tables, block.geometry(), sources, outputs);
