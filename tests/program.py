@@ -24,9 +24,19 @@ LABELS = "path,rating\n" + "".join(f"{i}.jpg,{i + 0.5}\n" for i in range(12))
 
 
 def keep_model(folder):
-    """Write the model that is used from then on, also in processes started here: a module would be of the default dtype."""
-    os.environ["DCNN_FAST_TEST_MODEL"] = str(Path(folder) / "model.safetensors")
-    save_model(small.model(), os.environ["DCNN_FAST_TEST_MODEL"])
+    """Write the model that is used from then on: a module made where it is used would be of the default dtype."""
+    use_model(str(Path(folder) / "model.safetensors"))
+    save_model(small.model(), kept_model())
+
+
+def use_model(path):
+    """Use the model in that file from then on."""
+    os.environ["DCNN_FAST_TEST_MODEL"] = path
+
+
+def kept_model():
+    """The path of the model that is used."""
+    return os.environ["DCNN_FAST_TEST_MODEL"]
 
 
 def photograph():
@@ -50,7 +60,7 @@ def _digest(*values):
 def _trained(folder):
     """The weights after an epoch of two mini-batches."""
     with torch.inference_mode(False):  # in which nothing can be learnt, as `train` says
-        model = load_model(os.environ["DCNN_FAST_TEST_MODEL"])
+        model = load_model(kept_model())
     train(model.net, sets.data_set(16, 4), Settings(epochs=1, batch=8), Path(folder) / "run")
     return model.net.state_dict()
 
@@ -73,7 +83,7 @@ def done(folder, *, trains=True):
     """
     data, found = photograph(), {}
     found["pixels"] = _digest(read(data).pixels.tobytes(), read(data).notes)
-    model = load_model(os.environ["DCNN_FAST_TEST_MODEL"])
+    model = load_model(kept_model())
     for dtype in ("float32", "bfloat16"):
         scorer = Scorer(model, views=3, dtype=dtype)
         scores = [scorer.score(data), *scorer.score_many([data, PIXELS], workers=2)]

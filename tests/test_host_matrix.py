@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.host_settings import SETTINGS
-from tests.program import done_somewhere, keep_model
+from tests.program import done_somewhere, keep_model, kept_model, use_model
 
 # A child of a fork has its parent's settings; those of other processes are made there.
 PROCESSES = ("spawn", "forkserver")
@@ -32,8 +32,9 @@ def send(connection):
     connection.close()
 
 
-def send_all(connection, names):
-    """What is done here under each of the settings, and under none."""
+def send_all(connection, names, model):
+    """What is done here with that model under each of the settings, and under none."""
+    use_model(model)  # a fork server that was already there has the environment of its own start
     found = {"none": done_somewhere()}
     for name in names:
         with SETTINGS[name]():
@@ -74,7 +75,7 @@ def test_here_on_another_thread_and_on_both_sides_of_a_fork(setting, expected):
 
 @pytest.mark.parametrize("method", PROCESSES)
 def test_in_a_process_of_its_own(method, expected):
-    found = received(method, send_all, list(SETTINGS))
+    found = received(method, send_all, list(SETTINGS), kept_model())
     assert found.keys() == {"none", *SETTINGS}
     assert {setting: names for setting, each in found.items() if (names := differing(each, expected))} == {}
 
