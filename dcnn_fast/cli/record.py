@@ -12,6 +12,8 @@ from dcnn_fast.cli.targets import Kind, beside, json_with
 
 SUFFIX = ".run.json"
 _FORMAT = 1
+MODELS_OWN = "the model's"
+_BEFORE = {formulas.OPTION: "off", "--long-side": MODELS_OWN, "--decode": "exact"}  # of runs from before there was the option
 
 _FIRST = b'"dcnn_fast_run"'
 _WHOLE = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
@@ -55,7 +57,7 @@ class Record:
         """What `other` was made with and this is not, an option each: `--grid 1 (here 2)`."""
         found = []
         for option in [*self.settings, *(each for each in other.settings if each not in self.settings)]:
-            without = "off" if option == formulas.OPTION else "unknown"
+            without = _BEFORE.get(option, "unknown")
             ours, theirs = self.settings.get(option, without), other.settings.get(option, without)
             if ours != theirs:
                 if option == "--model":

@@ -46,6 +46,19 @@ def score(
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the views; the same seed gives the same scores.")] = 0,
+    long_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PIXELS", help="Reduce larger photographs to this long side; default: what the model learnt from."
+        ),
+    ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="exact, or scaled: JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where --long-side, or the model's, "
+            "needs no more. Much faster for large photographs; scores differ a little."
+        ),
+    ] = "exact",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
@@ -84,6 +97,6 @@ def score(
         paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), csv=csv,
         jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
-        max_memory=max_memory, background=background, csv_for_spreadsheets=csv_for_spreadsheets,
+        max_memory=max_memory, long_side=long_side, decode=decode, background=background, csv_for_spreadsheets=csv_for_spreadsheets,
     )  # fmt: skip
     raise typer.Exit(run(options))

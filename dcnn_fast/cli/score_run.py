@@ -22,7 +22,7 @@ from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
-from dcnn_fast.cli.record import RECORD, Record, record_path
+from dcnn_fast.cli.record import MODELS_OWN, RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, JSONL, Format
 from dcnn_fast.cli.stopping import Stop
@@ -68,6 +68,8 @@ class ScoreOptions:
     max_memory: str | None
     csv_for_spreadsheets: bool
     background: str
+    long_side: int | None
+    decode: str
 
     @property
     def max_pixels(self) -> int:
@@ -157,7 +159,8 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
     with _reserved(options, listing or ()) as files:
         scorer = Scorer(
             options.model, options.device, options.views, options.grid, options.seed, options.dtype,
-            max_pixels=options.max_pixels, background=_colour(options.background),
+            max_pixels=options.max_pixels, background=_colour(options.background), decode=options.decode,
+            long_side=options.long_side,
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
         limit_memory(options.max_memory, options.workers)
@@ -212,6 +215,8 @@ def _record(options: ScoreOptions, scorer: Scorer) -> Record:
         "--grid": str(scorer.grid),
         "--seed": str(scorer.seed),
         "--dtype": scorer.dtype,
+        "--long-side": MODELS_OWN if options.long_side is None else str(options.long_side),
+        "--decode": scorer.decode,
         "--background": bytes(_colour(options.background)).hex(),
     }
     if options.csv_for_spreadsheets:

@@ -46,7 +46,7 @@ def prepare(
     intake: of the executor that the jobs are for. options: of reading.
     """
     chosen = options or reading.ReadOptions()
-    photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background)
+    photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background, scaled_to=chosen.scaled_to)
     return prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, intake=intake)
 
 

@@ -22,14 +22,17 @@ _TORCH_SAYS = "can't allocate memory"  # of torch's allocator of main memory, wh
 class PhotoStages:
     """The `Stages` of a photograph, each of which may run on any thread.
 
-    model: whose network the executor runs. options: of reading. views, grid, seed: as `Scorer` says.
+    model: whose network the executor runs. options: of reading. views, grid, seed: as `Scorer` says. long_side: of the
+    photographs that views are made of, in pixels; None leaves them as they are.
     """
 
     def __init__(
-        self, model: Model, executor: Executor, options: reading.ReadOptions, *, views: int, grid: int, seed: int
-    ) -> None:
+        self, model: Model, executor: Executor, options: reading.ReadOptions, *, views: int, grid: int, seed: int,
+        long_side: int | None,
+    ) -> None:  # fmt: skip
         self._model, self._executor, self._options = model, executor, options
         self._views, self._grid, self._seed = views, grid, seed
+        self._network = replace(model.spec, long_side=long_side)
 
     @property
     def executor(self) -> Executor:
@@ -50,7 +53,7 @@ class PhotoStages:
         # The program may have numpy raise what it would ignore.
         with np.errstate(all="ignore"):
             prepared = prepare(
-                image, self._model.spec, self._options, views=self._views, grid=self._grid, seed=self._seed,
+                image, self._network, self._options, views=self._views, grid=self._grid, seed=self._seed,
                 intake=self._executor.intake,
             )  # fmt: skip
             return Read(Score(seed=self._seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared)

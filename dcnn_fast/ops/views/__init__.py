@@ -12,6 +12,7 @@ from torch import Tensor
 from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.views import cpu, cuda
 from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
+from dcnn_fast.ops.views.cpu import resized
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
@@ -168,5 +169,5 @@ def cut(plane: np.ndarray, windows: np.ndarray, size: int = 224) -> np.ndarray:
 
 
 __all__ = [
-    "BACKENDS", "MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane", "planes", "windows",
+    "BACKENDS", "MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane", "planes", "resized", "windows",
 ]  # fmt: skip
