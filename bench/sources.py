@@ -23,6 +23,7 @@ NETWORKS = ("dcnn_fast/spec", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets
 SCORING = ("dcnn_fast/runtime", "dcnn_fast/scoring", "dcnn_fast/nets/weights.py")
 READING = (
     "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py", "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py",
+    "dcnn_fast/data/jpeg.py", "dcnn_fast/data/profiles.py", "dcnn_fast/data/upright.py", "dcnn_fast/data/reduction.py",
     "dcnn_fast/data/file_parts.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py", "bench/photos.py",
     "bench/pipeline.py",
 )  # fmt: skip
@@ -39,6 +40,11 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "paper": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "jpeg": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "scaling": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "bench/features.py"),
+    "read": (
+        "CMakeLists.txt", "csrc/core/pixels.cpp", "csrc/core/resample.cpp", "csrc/cpu/pixels_avx2.cpp",
+        "csrc/cpu/resample_avx2.cpp", "csrc/python/pixels.cpp", "csrc/python/views.cpp", "dcnn_fast/ops/views", *READING,
+        *MEASURING, "bench/icc.py",
+    ),
     "training": (
         *ENGINE, *NETWORKS, *MEASURING, "dcnn_fast/training/update_rule.py", "bench/chain.py", "bench/training_step.py",
     ),

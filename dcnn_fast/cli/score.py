@@ -97,6 +97,7 @@ def score(
         paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), csv=csv,
         jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
-        max_memory=max_memory, long_side=long_side, decode=decode, background=background, csv_for_spreadsheets=csv_for_spreadsheets,
+        max_memory=max_memory, long_side=long_side, decode=decode, background=background,
+        csv_for_spreadsheets=csv_for_spreadsheets,
     )  # fmt: skip
     raise typer.Exit(run(options))

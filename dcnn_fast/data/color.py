@@ -6,7 +6,6 @@ a part's copies are in memory.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -19,7 +18,6 @@ PART = 2**20  # pixels that are converted at a time
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _PROFILED_MODES = ("L", "RGB", "CMYK", "LAB", "YCbCr")
-
 
 
 def upright_srgb(image: Image.Image, orientation: int, background: tuple[int, int, int], notes: list[str]) -> np.ndarray:

@@ -62,7 +62,8 @@ class Conversion:
 
     def _of(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels [n, 3] through lcms."""
-        return np.asarray(self.apply(Image.fromarray(pixels[None])))[0]
+        found: np.ndarray = np.asarray(self.apply(Image.fromarray(pixels[None])))[0]
+        return found
 
     def _greatest_change(self) -> int:
         lattice = np.stack(np.meshgrid(_LATTICE, _LATTICE, _LATTICE), axis=-1).reshape(-1, 3)

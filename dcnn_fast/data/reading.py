@@ -66,7 +66,11 @@ class Photo:
 
 
 def read(
-    source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, int, int] = (255, 255, 255), scaled_to: int | None = None
+    source: Any,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    background: tuple[int, int, int] = (255, 255, 255),
+    scaled_to: int | None = None,
 ) -> Photo:
     """The photograph in `source`, upright and in sRGB.
 

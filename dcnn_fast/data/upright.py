@@ -13,7 +13,7 @@ ROWS_REVERSED = (3, 4, 6, 7)
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels [H, W, 3] uint8, C-contiguous, as EXIF's orientation says; others than 2 to 8 leave the photograph as it is, itself.
+    """Pixels [H, W, 3] uint8, C-contiguous, as EXIF's orientation says; others than 2 to 8 leave it as it is, itself.
 
     Returns [H, W, 3], of orientations 5 to 8 [W, H, 3].
     """

@@ -56,9 +56,9 @@ class Scorer:
     in all; on "cuda" what one block leaves to the next is of the dtype, too).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
     long_side: pixels, of the size that photographs are reduced to, in place of the model's own (`model.spec.long_side`).
-    decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size where
-    that leaves its long side at least twice as long as what it is reduced to. That is several times faster for large photographs, and its
-    scores are others: the same picture as a file and as an array are two then.
+    decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size
+    where that leaves its long side at least twice as long as what it is reduced to. That is several times faster for large
+    photographs, and its scores are others: the same picture as a file and as an array are two then.
     graphs: on "cuda", replay launches that come again as CUDA graphs; it changes no score.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
@@ -107,7 +107,7 @@ class Scorer:
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
         self._chosen = _Chosen("cuda" if device == "cuda" else "cpu", views, grid, seed, dtype, decode, long_side)
         if decode == "scaled" and self.long_side is None:
-            raise ValueError("decode: 'scaled' needs the size that photographs are reduced to: the model has none, give long_side")
+            raise ValueError("decode: 'scaled' needs a size to reduce photographs to: the model has none, give long_side")
         self._graphs = graphs
         red, green, blue = background
         scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None

@@ -11,7 +11,9 @@ from PIL import Image
 from dcnn_fast import Scorer
 from tests.cli.command import VIEWS, rows, score
 
-PICTURE = np.asarray(Image.fromarray(np.random.default_rng(2).integers(0, 256, (20, 30, 3)).astype(np.uint8)).resize((480, 320)))
+PICTURE = np.asarray(
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (20, 30, 3)).astype(np.uint8)).resize((480, 320))
+)
 
 
 @pytest.fixture

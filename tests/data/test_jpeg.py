@@ -1,4 +1,4 @@
-"""JPEG files are decoded without Pillow's detour, to the pixels that it has of every file; what is not right is its to judge."""
+"""JPEG files are decoded without Pillow's detour, to its pixels of every file; of what is not right it is the judge."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_other_pixels_are_left_to_pillow(mode):
 def test_damaged_files_end_as_they_do_with_pillow(progressive):
     """Cut short anywhere, with a byte changed anywhere, with anything behind: the same pixels, or the same words."""
     data = saved(PICTURE, progressive=progressive)
-    places = sorted({*range(0, 30), *RNG.integers(0, len(data), 150).tolist()})
+    places = sorted({*range(30), *RNG.integers(0, len(data), 150).tolist()})
     damaged = [data[:place] for place in places]
     damaged += [data[:place] + bytes([data[place] ^ int(RNG.integers(1, 256))]) + data[place + 1 :] for place in places]
     damaged += [data + b"more", data + data, b"\xff" + data]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from bench import icc
 from dcnn_fast import engine
 from dcnn_fast.data import profiles, read
-from tests.data import icc
 
 RNG = np.random.default_rng(5)
 SMALL = RNG.integers(0, 256, (40, 30, 3)).astype(np.uint8)

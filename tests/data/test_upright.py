@@ -58,7 +58,10 @@ def test_the_engine_knows_no_other(orientation):
         engine.load().turned(engine.isa(), np.zeros((3, 5, 3), np.uint8), orientation)
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((3, 5), np.uint8), np.zeros((3, 5, 4), np.uint8), np.zeros((3, 5, 3)), np.zeros((3, 10, 3), np.uint8)[:, ::2]])
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((3, 5), np.uint8), np.zeros((3, 5, 4), np.uint8), np.zeros((3, 5, 3)), np.zeros((3, 10, 3), np.uint8)[:, ::2]],
+)
 def test_the_engine_refuses_what_is_no_photograph(pixels):
     with pytest.raises(ValueError, match="pixels must be contiguous uint8 of 3 axes, the last one 3"):
         engine.load().turned(engine.isa(), pixels, 3)
