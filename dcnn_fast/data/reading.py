@@ -17,13 +17,15 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, file_parts, in_flight, jpeg, jpeg_scans, libtiff, picture_cost, upright
+from dcnn_fast.data import color, file_parts, heif, in_flight, jpeg, jpeg_scans, libtiff, picture_cost, raw, upright
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
 _MOST_NOTES = 5  # of libtiff's messages on one file
 _FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
+_HEIF = "HEIF"
+_WITH_EXTRA = "where the extra `photos` is installed: pip install 'dcnn-fast[photos]'"
 _RUNS_A_PROGRAM = "EPS"  # whose pixels are what Ghostscript makes of the program that the file is
 
 
@@ -81,11 +83,12 @@ def read(
     quarter or an eighth of its size, whichever is the smallest whose long side has as many pixels, which a note says; other
     files, images and arrays are read as they are.
 
-    Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP, and HEIF where a plug-in of Pillow's is registered;
-    nothing else is tried. EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and
-    16-bit images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What
-    the program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at
-    once: they take turns.
+    Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP; with the extra `photos` HEIF (or where a plug-in of
+    Pillow's is registered), and cameras' raw files, of which the preview inside is read, as a note says. Nothing else is tried.
+    EXIF orientation is applied; an embedded ICC profile is converted to sRGB, unless it is that by its effect; grey, palette,
+    CMYK and 16-bit images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is
+    refused. What the program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several
+    threads at once: they take turns.
     Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
     """
     require_background(background)
@@ -168,9 +171,37 @@ def _from_file(file: BinaryIO, options: ReadOptions) -> Photo:
     if not file.read(1):
         raise ReadError("the file is empty")
     file.seek(0)
+    if raw.is_raw(file):
+        return _from_raw(file, options)
+    return _from_picture(file, options)
+
+
+def _from_picture(file: BinaryIO, options: ReadOptions, orientation: int = 1) -> Photo:
+    """orientation: EXIF's, where the file says none."""
     file_parts.require_few(file)
+    if heif.is_heif(file) and (heif.can_read() or _HEIF not in formats_read()):
+        if not heif.can_read():
+            raise ReadError(f"HEIF is read {_WITH_EXTRA}")
+        with heif.opened(file) as image:
+            return _from_image(image, options, opened_here=True)
     with Image.open(file, formats=formats_read()) as image:
-        return _from_image(image, options, opened_here=True)
+        return _from_image(image, options, opened_here=True, orientation=orientation)
+
+
+def _from_raw(file: BinaryIO, options: ReadOptions) -> Photo:
+    """The preview of a camera's raw file."""
+    if not raw.can_read():
+        raise ReadError(f"the preview of a camera's raw file is read {_WITH_EXTRA}")
+    try:
+        found = raw.preview(file)
+    except raw.RawError as error:
+        raise ReadError(str(error)) from None
+    if found.pixels is not None:
+        photo = _from_array(upright.turned(found.pixels, found.orientation), options)
+    else:
+        photo = _from_picture(io.BytesIO(found.jpeg or b""), options, found.orientation)
+    height, width, _ = photo.pixels.shape
+    return replace(photo, notes=(f"the camera's preview inside the raw file was read, {width} x {height} pixels", *photo.notes))
 
 
 class _Turns:
@@ -209,8 +240,10 @@ class _Turns:
 _turns = _Turns()
 
 
-def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool = False) -> Photo:
-    """opened_here: whether the image is ours, to be decoded at another size or not at all."""
+def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool = False, orientation: int = 1) -> Photo:
+    """opened_here: whether the image is ours, to be decoded at another size or not at all. orientation: EXIF's, where the image
+    says none.
+    """
     if image.format == _RUNS_A_PROGRAM and getattr(image, "tile", None):
         raise ReadError("EPS is a program, not a picture: it is not run; load the image before it is scored")
     _require_size(image.width, image.height, options.max_pixels)
@@ -227,20 +260,22 @@ def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool =
                 notes.append(f"decoded at 1/{divisor} of its {image.width} x {image.height} pixels")
             pixels = jpeg.decoded(data, image, divisor)
             if pixels is not None:
-                orientation = _orientation(image, notes)
+                turn = _orientation(image, orientation, notes)
                 color.to_srgb(pixels, image.info.get("icc_profile"), notes)
-                return Photo(upright.turned(pixels, orientation), tuple(notes))
+                return Photo(upright.turned(pixels, turn), tuple(notes))
             jpeg.scale(image, divisor)
         image.load()
         _require_size(image.width, image.height, options.max_pixels)
-        pixels = color.upright_srgb(image, _orientation(image, notes), options.background, notes)
+        pixels = color.upright_srgb(image, _orientation(image, orientation, notes), options.background, notes)
         return Photo(pixels, tuple(notes))
 
 
-def _orientation(image: Image.Image, notes: list[str]) -> int:
-    """The EXIF orientation, after loading (Pillow's TIFF reader applies and removes it then); 1 when EXIF is unreadable."""
+def _orientation(image: Image.Image, otherwise: int, notes: list[str]) -> int:
+    """The EXIF orientation, after loading (Pillow's TIFF reader applies and removes it then); 1 when EXIF is unreadable,
+    `otherwise` where it says none.
+    """
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = image.getexif().get(ExifTags.Base.Orientation, otherwise)
         return value if isinstance(value, int) else 1
     except Exception:
         notes.append("unreadable EXIF data was ignored")
