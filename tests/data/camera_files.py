@@ -26,7 +26,7 @@ Kork+GjRwWJ9KbkALthAPccaWWTNPEf3ess1MIz/i+9pR2Hl+RuvV1ciOT7gw5Q=
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 10: 8}  # bytes of TIFF's types
 _CODES = {1: "B", 3: "H", 4: "I", 5: "I", 10: "i"}
-_PREVIEW_AT, _SIDE = 1024, 64
+_PREVIEW_AT, _SIDE = 1024, 32
 _IDENTITY = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]  # as fractions
 
 
@@ -45,7 +45,7 @@ def preview(height=48, width=64, orientation=None):
 
 
 def dng(jpeg, orientation=1, *, version=True, thumbnail=True, plain=False):
-    """A raw file of a mosaic of 64 x 64, with the JPEG file as its preview.
+    """A raw file of a mosaic of 32 x 32, with the JPEG file as its preview.
 
     version: whether it says that it is a DNG; other cameras' files do not. thumbnail: whether there is a preview. plain:
     whether the preview lies there as pixels.
