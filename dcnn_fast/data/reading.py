@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dcnn_fast.data import color, file_parts, in_flight, jpeg_scans, libtiff, picture_cost
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
+from dcnn_fast.data.shot import UNSAID, Shot, shot_of
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
@@ -50,10 +51,14 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading."""
+    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading.
+
+    shot: what its file says of it.
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
+    shot: Shot = UNSAID
 
     @property
     def digest(self) -> str:
@@ -210,7 +215,9 @@ def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int,
             notes.append(f"the first of {frames} frames was read")
         image.load()
         _require_size(image.width, image.height, max_pixels)
-        return Photo(color.upright_srgb(image, _orientation(image, notes), background, notes), tuple(notes))
+        orientation = _orientation(image, notes)
+        shot = shot_of(image, orientation)
+        return Photo(color.upright_srgb(image, orientation, background, notes), tuple(notes), shot)
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
@@ -272,9 +279,9 @@ def _from_array(array: np.ndarray, max_pixels: int, background: tuple[int, int, 
     if array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     if array.shape[2] == 3:
-        return Photo(np.array(array, order="C"))
+        return Photo(np.array(array, order="C"), shot=Shot(array.shape[1], array.shape[0]))
     notes: list[str] = []
-    return Photo(color.laid_over(array, background, notes), tuple(notes))
+    return Photo(color.laid_over(array, background, notes), tuple(notes), Shot(array.shape[1], array.shape[0]))
 
 
 def _from_tensor(tensor: Tensor, max_pixels: int, background: tuple[int, int, int]) -> Photo:
