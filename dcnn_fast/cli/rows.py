@@ -161,7 +161,7 @@ def _checked(score: Score) -> Score:
         raise ValueError("views and seed must be integers")
     if not all(isinstance(note, str) for note in score.notes):
         raise ValueError("notes must be texts")
-    if score.best_of_group not in (None, True, False):
+    if score.best_of_group is not None and not isinstance(score.best_of_group, bool):
         raise ValueError(f"best_of_group must be true, false or nothing, got {score.best_of_group}")
     if not all(isinstance(name, str) for name in score.faults or ()):
         raise ValueError("faults must be a list of names")

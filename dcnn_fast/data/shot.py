@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 _FIRST_YEAR = 1826  # of the oldest photograph there is
 _MOST_CHARACTERS = 80
+_MOST_EXIF = 2**18  # bytes: four times what a JPEG segment holds; Pillow makes objects of all values of the part we look into
 _TAKEN = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")  # EXIF 2.32, 4.6.5: "YYYY:MM:DD HH:MM:SS"
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d")
 _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations whose rows are the upright picture's columns
@@ -37,9 +38,11 @@ def shot_of(image: Image.Image, orientation: int) -> Shot:
     """What an opened image's header says. orientation: EXIF's.
 
     The date is that of the exposure (DateTimeOriginal); those of scanning and of the last change are another thing and stand in
-    for nothing. Never raises: what cannot be read is None.
+    for nothing. Never raises: what cannot be read is None, and so is all that more than 256 KiB of EXIF say.
     """
     width, height = image.size[::-1] if orientation in _ON_ITS_SIDE else image.size
+    if len(image.info.get("exif") or b"") > _MOST_EXIF:
+        return Shot(width, height)
     try:
         exif = image.getexif()
         camera = camera_of(exif.get(ExifTags.Base.Make), exif.get(ExifTags.Base.Model))

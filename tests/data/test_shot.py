@@ -89,6 +89,14 @@ def test_broken_exif_costs_what_it_would_say_and_nothing_else():
     assert read(buffer.getvalue()).shot == Shot(30, 20, None, "X")
 
 
+def test_exif_of_an_absurd_size_is_not_looked_into():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "X100V"
+    for padding, camera in ((200_000, "X100V"), (300_000, None)):
+        Image.fromarray(PIXELS).save(buffer := io.BytesIO(), "PNG", exif=exif.tobytes() + bytes(padding))
+        assert read(buffer.getvalue()).shot == Shot(30, 20, None, camera)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_is_that_of_the_upright_picture(orientation):
     found = shot({ExifTags.Base.Orientation: orientation})

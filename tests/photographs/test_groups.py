@@ -139,6 +139,7 @@ def sharper(member, by, **more):
         ([sharper(BASE, 0.2), replace(BASE, order="b", mean=0.5 + 2 * SAME_SCORE)], 1),
         ([sharper(BASE, 0.2, std=0.2), replace(BASE, order="b", mean=0.65)], 0),  # its own spread is greater
         ([sharper(BASE, 0.2), replace(BASE, order="b", mean=0.65, std=0.2)], 0),
+        ([BASE, sharper(BASE, 0.2, order="b", mean=0.5 - 0.9 * SAME_SCORE)], 1),
         ([BASE, replace(BASE, order="b", width=600, height=400)], 1),
         ([replace(BASE, order="b"), BASE], 1),
         ([replace(BASE, mean=None, std=None), sharper(BASE, 0.1, mean=None, std=None)], 1),
