@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
+import time
 
 import pytest
 from PIL import ExifTags, Image
 
 from dcnn_fast.scoring.score import FIRST_CSV_FIELDS
-from tests.cli.command import FIELDS, VIEWS, alone, files_of, lines, rows, score
+from tests.cli.command import FIELDS, MAIN, VIEWS, alone, environment, files_of, lines, rows, score, wait_for
 from tests.cli.conftest import photograph
 from tests.photographs.scenes import scene
 
@@ -135,6 +138,36 @@ def test_a_pipe_has_no_places_and_says_the_rest(model, folder):
     header, row = result.stdout.splitlines()
     said = dict(zip(header.split(","), row.split(","), strict=True))
     assert (said["collection_percentile"], said["width"], said["height"]) == ("", "50", "40")
+
+
+def test_an_interrupted_run_has_no_places_until_it_is_gone_on_with(model, folder, tmp_path):
+    for i in range(400):
+        os.link(folder / "a.png", folder / f"{i:03}.png")
+    table = tmp_path / "s.csv"
+    command = [*MAIN, "score", "--model", model, "--views", VIEWS, folder, "--csv", table]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, env=environment()) as process:
+        wait_for(process, table)
+        while table.read_bytes().count(b"\n") < 5:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 4 <= len(rows(table)) < 404 and not any(row["collection_percentile"] for row in rows(table))
+    scored(model, folder, "--csv", table, "--resume")
+    assert len(rows(table)) == 404 and all(row["collection_percentile"] for row in rows(table))
+
+
+def test_a_file_that_cannot_be_written_anew_keeps_its_rows(model, folder, tmp_path):
+    scored(model, folder, "--csv", tmp_path / "whole.csv")
+    most = (tmp_path / "whole.csv").stat().st_size - 1  # there is room for the rows, and none for their places
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); " + MAIN[2]
+    command = [*MAIN[:2], limited, "score", "--model", model, "--views", VIEWS, folder, "--csv", tmp_path / "s.csv"]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
+    assert result.returncode == 3 and f"error: --csv {tmp_path}/s.csv: File too large" in result.stderr
+    assert rows(tmp_path / "s.csv") == alone(rows(tmp_path / "whole.csv"))
+    assert not list(tmp_path.glob(".dcnn-fast*"))
+    scored(model, folder, "--csv", tmp_path / "s.csv", "--resume")
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_faults_are_named_beside_the_score_and_change_nothing_else(model, album, tmp_path):
