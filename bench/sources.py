@@ -24,8 +24,8 @@ SCORING = ("dcnn_fast/runtime", "dcnn_fast/scoring", "dcnn_fast/nets/weights.py"
 READING = (
     "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py", "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py",
     "dcnn_fast/data/jpeg.py", "dcnn_fast/data/profiles.py", "dcnn_fast/data/upright.py", "dcnn_fast/data/reduction.py",
-    "dcnn_fast/data/file_parts.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py", "bench/photos.py",
-    "bench/pipeline.py",
+    "dcnn_fast/data/file_parts.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py", "dcnn_fast/data/shot.py",
+    "bench/photos.py", "bench/pipeline.py",
 )  # fmt: skip
 MEASURING = ("bench/cases.py", "bench/effort.py", "bench/machine.py", "bench/measure.py", "bench/timing.py", "bench/row.py")
 PEERS = ("bench/peers",)
@@ -70,8 +70,8 @@ OF_GPUS = ("host", "gpu", "predicted", "kernels")  # suites whose figures are of
 NO_FIGURES = (
     "bench/__init__.py", "bench/__main__.py", "bench/contract.py", "bench/floors.py", "bench/report.py", "bench/result.py",
     "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
-    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/printable.py", "dcnn_fast/strict_json.py",
-    "dcnn_fast/training/*", "dcnn_fast/viz/*",
+    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/photographs/*", "dcnn_fast/printable.py",
+    "dcnn_fast/strict_json.py", "dcnn_fast/training/*", "dcnn_fast/viz/*",
 )  # fmt: skip
 
 UNKNOWN, NO_SUITE = "unknown, as no digests were written down", "the suite is no more"

@@ -57,7 +57,7 @@ def test_the_version_is_that_of_the_installed_package():
 # A package imports from those before it only; the others that it may import are those beside it.
 LAYERS = (
     {"engine", "locking", "printable", "spec", "strict_json"}, {"ops"}, {"plan"}, {"nets"}, {"runtime"},
-    {"data", "scoring", "training", "evaluation", "viz"}, {"cli"},
+    {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"cli"},
 )  # fmt: skip
 ROOT = Path(dcnn_fast.__file__).parent
 

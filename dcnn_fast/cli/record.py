@@ -11,9 +11,11 @@ from dcnn_fast.cli import formulas
 from dcnn_fast.cli.targets import Kind, beside, json_with
 
 SUFFIX = ".run.json"
+EXTRAS = ("--faults", "--per-sample", "--groups")  # options that fill fields which are empty without them
+OFF_UNLESS_NAMED = (formulas.OPTION, *EXTRAS)  # in a record
 _FORMAT = 1
 MODELS_OWN = "the model's"
-_BEFORE = {formulas.OPTION: "off", "--long-side": MODELS_OWN, "--decode": "exact"}  # of runs from before there was the option
+_BEFORE = {**dict.fromkeys(OFF_UNLESS_NAMED, "off"), "--long-side": MODELS_OWN, "--decode": "exact"}  # where it says nothing
 
 _FIRST = b'"dcnn_fast_run"'
 _WHOLE = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
@@ -38,9 +40,9 @@ class RecordError(ValueError):
 class Record:
     """One run.
 
-    settings: option -> value of all that decides a score, as text; `--model` is the digest of the network and its weights.
-    model: what the model was called. folder: the working directory, which relative paths in the rows start from. version,
-    device: of the program and what it computed on, which change no more than a score's last digits.
+    settings: option -> value of all that decides what rows hold, as text; `--model` is the digest of the network and its
+    weights. model: what the model was called. folder: the working directory, which relative paths in the rows start from.
+    version, device: of the program and what it computed on, which change no more than a score's last digits.
     """
 
     settings: Mapping[str, str]

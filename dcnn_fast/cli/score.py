@@ -80,6 +80,26 @@ def score(
     csv_for_spreadsheets: ForSpreadsheets = False,
     max_memory: MaxMemory = None,
     background: Annotated[str, typer.Option(help="RRGGBB under transparent pixels.")] = "ffffff",
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults",
+            help="Look for technical faults and name them in the field faults of --csv and --jsonl, beside the score and never "
+            "in it: blurred, overexposed, underexposed, flat, noisy, tiny, empty.",
+        ),
+    ] = False,
+    per_sample: Annotated[
+        bool, typer.Option("--per-sample", help="Write the probabilities of every view with its windows into --jsonl.")
+    ] = False,
+    groups: Annotated[
+        bool,
+        typer.Option(
+            "--groups",
+            help="Find photographs that show the same (copies, edited copies, bursts) and the one of each group to keep, for "
+            "the fields group and best_of_group of --csv and --jsonl. Scores that differ by less than their own spread say "
+            "nothing: the sharpest is kept then.",
+        ),
+    ] = False,
 ) -> None:
     """Rate images: P(high) averaged over random views, with a ranked table at the end.
 
@@ -98,6 +118,6 @@ def score(
         jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
         max_memory=max_memory, long_side=long_side, decode=decode, background=background,
-        csv_for_spreadsheets=csv_for_spreadsheets,
+        csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups,
     )  # fmt: skip
     raise typer.Exit(run(options))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dcnn_fast.data import color, file_parts, heif, in_flight, jpeg, jpeg_scans, libtiff, picture_cost, raw, upright
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
+from dcnn_fast.data.shot import UNSAID, Shot, shot_of
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
@@ -52,10 +53,14 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading."""
+    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading.
+
+    shot: what its file says of it.
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
+    shot: Shot = UNSAID
 
     @property
     def digest(self) -> str:
@@ -254,20 +259,22 @@ def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool =
         if getattr(image, "is_animated", False) and image.tell() == 0:
             frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
             notes.append(f"the first of {frames} frames was read")
+        whole, divisor = image.size, 1
         if data is not None and opened_here:
-            divisor = jpeg.divisor(image.size, options.scaled_to)
+            divisor = jpeg.divisor(whole, options.scaled_to)
             if divisor > 1:
                 notes.append(f"decoded at 1/{divisor} of its {image.width} x {image.height} pixels")
             pixels = jpeg.decoded(data, image, divisor)
             if pixels is not None:
                 turn = _orientation(image, orientation, notes)
                 color.to_srgb(pixels, image.info.get("icc_profile"), notes)
-                return Photo(upright.turned(pixels, turn), tuple(notes))
+                return Photo(upright.turned(pixels, turn), tuple(notes), shot_of(image, turn, whole))
             jpeg.scale(image, divisor)
         image.load()
         _require_size(image.width, image.height, options.max_pixels)
-        pixels = color.upright_srgb(image, _orientation(image, orientation, notes), options.background, notes)
-        return Photo(pixels, tuple(notes))
+        turn = _orientation(image, orientation, notes)
+        shot = shot_of(image, turn, whole if divisor > 1 else image.size)
+        return Photo(color.upright_srgb(image, turn, options.background, notes), tuple(notes), shot)
 
 
 def _orientation(image: Image.Image, otherwise: int, notes: list[str]) -> int:
@@ -339,9 +346,9 @@ def _from_array(array: np.ndarray, options: ReadOptions) -> Photo:
     if array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     if array.shape[2] == 3:
-        return Photo(np.array(array, order="C"))
+        return Photo(np.array(array, order="C"), shot=Shot(array.shape[1], array.shape[0]))
     notes: list[str] = []
-    return Photo(color.laid_over(array, options.background, notes), tuple(notes))
+    return Photo(color.laid_over(array, options.background, notes), tuple(notes), Shot(array.shape[1], array.shape[0]))
 
 
 def _from_tensor(tensor: Tensor, options: ReadOptions) -> Photo:

@@ -15,6 +15,7 @@ import torch
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.runtime import executor_of
+from dcnn_fast.scoring.extras import Extras
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.shipped import caution_of, shipped_model
 from dcnn_fast.scoring.stages import PhotoStages
@@ -43,7 +44,7 @@ class _Chosen:
     long_side: int | None
 
 
-_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_stages")  # what `Scorer.__init__` sets
+_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  # what `Scorer.__init__` sets
 
 
 class Scorer:
@@ -60,6 +61,8 @@ class Scorer:
     where that leaves its long side at least twice as long as what it is reduced to. That is several times faster for large
     photographs, and its scores are others: the same picture as a file and as an array are two then.
     graphs: on "cuda", replay launches that come again as CUDA graphs; it changes no score.
+    faults, samples, groups: scores carry technical faults, the samples one by one, and what groups of photographs that show
+    the same are made of (`scoring.completed` makes them): see `Score`. Each costs time or room, and changes no other field.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
     of threads or processes (on one backend of one machine), whatever the process around has set. A scorer can be
@@ -87,6 +90,9 @@ class Scorer:
         decode: str = "exact",
         long_side: int | None = None,
         graphs: bool = True,
+        faults: bool = False,
+        samples: bool = False,
+        groups: bool = False,
     ) -> None:
         _require_choice("device", device, DEVICES)
         _require_choice("dtype", dtype, DTYPES if device == "cuda" else DTYPES[:2])
@@ -98,8 +104,9 @@ class Scorer:
         _require_range("max_pixels", max_pixels, 1, 2**62)
         background = tuple(_plain(value) for value in background) if isinstance(background, (tuple, list)) else background
         reading.require_background(background)
-        if not isinstance(graphs, bool):
-            raise ValueError(f"graphs must be True or False, got {graphs!r}")
+        for name, value in (("graphs", graphs), ("faults", faults), ("samples", samples), ("groups", groups)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
             raise TypeError(f"model must be the path of a model file, a Model or None, got {type(model).__name__}")
         self._model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
@@ -113,13 +120,15 @@ class Scorer:
         scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue), scaled_to)
         executor = executor_of(self.model.net, self.device, getattr(torch, dtype), graphs=graphs)
+        self._extras = Extras(faults, samples, groups)
         self._stages = PhotoStages(
-            self.model, executor, self._read_options, views=views, grid=grid, seed=seed, long_side=self.long_side
-        )
+            self.model, executor, self._read_options, views=views, grid=grid, seed=seed, long_side=self.long_side,
+            extras=self._extras,
+        )  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...], dict[str, Any]]:
         more = {name: value for name, value in vars(self).items() if name not in _OWN}  # a subclass's
-        return _made, (type(self), self._model, self._chosen, self._read_options, self._graphs), more
+        return _made, (type(self), self._model, self._chosen, self._read_options, self._graphs, self._extras), more
 
     @property
     def model(self) -> Model:
@@ -177,6 +186,11 @@ class Scorer:
         return self._read_options.background
 
     @property
+    def extras(self) -> Extras:
+        """What scores carry beside the network's answer."""
+        return self._extras
+
+    @property
     def stages(self) -> PhotoStages:
         """What is done with one photograph, step by step, for programs that order the work by themselves."""
         return self._stages
@@ -216,12 +230,14 @@ def require_draws(views: int, grid: int, seed: int) -> None:
     _require_range("seed", seed, 0, MAX_SEED)
 
 
-def _made(of: type[Scorer], model: Model, chosen: _Chosen, options: reading.ReadOptions, graphs: bool) -> Scorer:
+def _made(
+    of: type[Scorer], model: Model, chosen: _Chosen, options: reading.ReadOptions, graphs: bool, extras: Extras
+) -> Scorer:
     scorer = of.__new__(of)
     Scorer.__init__(
         scorer, model, chosen.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
         max_pixels=options.max_pixels, background=options.background, decode=chosen.decode, long_side=chosen.long_side,
-        graphs=graphs,
+        graphs=graphs, faults=extras.faults, samples=extras.samples, groups=extras.groups,
     )  # fmt: skip
     return scorer
 
