@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcnn_fast.cli import sets
+from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail
 
 if TYPE_CHECKING:
@@ -77,9 +77,11 @@ def train(
     test_views: Annotated[int, typer.Option(help="Windows averaged for each of them.")] = 5,
     best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
     checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of weights, order, windows, flips and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of weights, order, windows, flips and dropout.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
+    workers: Annotated[
+        int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
+    ] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
     tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log too.")] = False,
 ) -> None:
