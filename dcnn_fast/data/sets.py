@@ -69,8 +69,9 @@ def load_set(
     (`load_folders`) or a CSV file (`load_table`), which say what the options mean.
 
     by: "quality", or "category" for a set whose labels are what photographs show (`by_category`). kind: one of `KINDS`; None
-    is what lies there. seed: from 0 to 2**32 - 1. Photographs that are listed and not there are counted in `missing`. Raises ValueError naming the
-    argument or the file: an option that the kind does not have, too, and a set without any photograph.
+    is what lies there. seed: of the parts that take turns, from 0 to 2**32 - 1. Photographs that are listed and not there are
+    counted in `missing`. Raises ValueError naming the argument or the file: an option that the kind does not have, too, and a
+    set without any photograph.
     """
     if by not in _LABELS:
         raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {by!r}")
