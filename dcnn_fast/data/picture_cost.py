@@ -113,8 +113,8 @@ def _turned(image: Image.Image) -> bool:
 def _jpeg2000(image: Image.Image) -> int:
     """For each component four bytes of each pixel of a tile, and the tile's bytes for Pillow."""
     bands, pixels = max(1, len(image.getbands())), image.width * image.height
-    tile = jpeg2000.tile_of(vars(image)["fp"])
-    return (5 * bands + 1) * (pixels if tile is None else min(pixels, tile[0] * tile[1]))
+    tiles = jpeg2000.tiles_of(vars(image)["fp"])
+    return (5 * bands + 1) * (pixels if tiles is None else min(pixels, tiles.side[0] * tiles.side[1]))
 
 
 def _run_length(image: Image.Image) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, file_parts, in_flight, jpeg_scans, libtiff, picture_cost
+from dcnn_fast.data import color, file_parts, in_flight, jpeg2000, jpeg_scans, libtiff, picture_cost
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
@@ -129,7 +129,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         raise ReadError("permission denied") from None
     except UnidentifiedImageError:
         raise ReadError("not an image of a known format") from None
-    except (Image.DecompressionBombError, file_parts.PartsError, picture_cost.CostError) as error:
+    except (Image.DecompressionBombError, file_parts.PartsError, jpeg2000.PartsError, picture_cost.CostError) as error:
         raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
     except in_flight.NoRoomError as error:
         raise ReadError(str(error)) from None
@@ -247,6 +247,8 @@ def _cost(image: Image.Image, max_pixels: int) -> int:
         if most is not None:
             raise ReadError(f"refused as a decompression bomb: more than {most} scans of {image.width} x {image.height} pixels")
         buffered = jpeg_scans.buffered(data)
+    if file is not None and image.format == "JPEG2000":
+        jpeg2000.require_all_tiles(file)
     cost = picture_cost.cost(image, file_bytes, buffered)
     picture_cost.require(cost, image, file_bytes, max_pixels / MAX_PIXELS)
     return cost

@@ -1,4 +1,4 @@
-"""`convert` where it is killed within each write, or finds the disk full: the former file stays, and nothing stays beside it."""
+"""`convert` where it is killed within each write, or finds the disk full: the former file stays, and nothing beside it."""
 
 from __future__ import annotations
 
