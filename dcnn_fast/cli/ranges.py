@@ -1,4 +1,4 @@
-"""Options that are whole numbers of a range: outside of it they are refused by their name, in one line, before anything is read."""
+"""Options that are whole numbers of a range: others are refused by the option's name, in one line, before anything is read."""
 
 from __future__ import annotations
 

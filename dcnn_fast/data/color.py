@@ -97,14 +97,14 @@ class _Backdrop:
 
         Both round (alpha * pixel + (255 - alpha) * background) / 255 to the nearest.
         """
-        low, high = image.getchannel("A").getextrema()
-        if low == 255:
+        extremes = image.getchannel("A").getextrema()
+        if extremes == (255, 255):
             return image.convert("RGB")
         if not self._seen:
             self._seen = True
             self._notes.append("transparent pixels were laid over RGB " + " ".join(map(str, self._background)))
         base = Image.new("RGB", image.size, self._background)
-        if high > 0:
+        if extremes != (0, 0):
             base.paste(image, None, image)
         return base
 

@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from dcnn_fast.data.parts import PartsError
+
 MOST_HEADERS = 100_000  # segments before the first tile
 MOST_TILE_PARTS = 2**20  # 16 of each of the most tiles that there may be
 
@@ -19,10 +21,6 @@ _MOST_BOXES = 100_000
 _SIZE = struct.Struct(">HHIIIIIIII")  # length, capabilities; the image's far corner and near one; the tile's sides and corner
 _TILE_PART = struct.Struct(">HHHI")  # marker, length; the tile's number, bytes of the part from its marker on
 _MARKER_OF_A_PART = 0xFF90
-
-
-class PartsError(ValueError):
-    """A codestream of too many segments."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def _codestream(file: BinaryIO) -> int:
 def _tiles_there(file: BinaryIO, tiles: Tiles) -> int:
     """How many tiles have a part in the file."""
     at = _first_part(file, tiles.start + 2)
-    found = set()
+    found: set[int] = set()
     for _ in range(MOST_TILE_PARTS):
         file.seek(at)
         head = file.read(_TILE_PART.size)

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dcnn_fast.data import color, file_parts, in_flight, jpeg2000, jpeg_scans, libtiff, picture_cost
+from dcnn_fast.data.parts import PartsError
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
@@ -129,7 +130,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         raise ReadError("permission denied") from None
     except UnidentifiedImageError:
         raise ReadError("not an image of a known format") from None
-    except (Image.DecompressionBombError, file_parts.PartsError, jpeg2000.PartsError, picture_cost.CostError) as error:
+    except (Image.DecompressionBombError, PartsError, picture_cost.CostError) as error:
         raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
     except in_flight.NoRoomError as error:
         raise ReadError(str(error)) from None

@@ -1,4 +1,4 @@
-"""JPEG 2000 in tiles: with all of them it is read; with fewer than its head says it is refused, and never read as half black."""
+"""JPEG 2000 in tiles: with all of them it is read; with fewer than its head says it is refused, never read as half black."""
 
 from __future__ import annotations
 

@@ -106,6 +106,20 @@ def test_part_by_part_gives_the_bits_of_the_whole(monkeypatch, mode, part):
             assert found.pixels.flags.c_contiguous and found.notes == notes, (name, orientation)
 
 
+@pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (1, 127, 254), BACKGROUND])
+def test_every_value_under_every_transparency_is_laid_over_as_pillow_does(background):
+    values, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    pixels = np.stack([values, 255 - values, values, alpha], axis=2).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    base = Image.new("RGBA", image.size, (*background, 255))
+    expected = np.asarray(Image.alpha_composite(base, image).convert("RGB"))
+    assert np.array_equal(read(image, background=background).pixels, expected)
+    assert np.array_equal(read(pixels, background=background).pixels, expected)
+    for height, notes in ((slice(0, 1), 1), (slice(255, 256), 0), (slice(0, 2), 1), (slice(254, 256), 1)):
+        found = read(pixels[height], background=background)  # fully transparent, opaque, and both with another
+        assert np.array_equal(found.pixels, expected[height]) and len(found.notes) == notes
+
+
 def test_arrays_part_by_part(monkeypatch):
     rng = np.random.default_rng(0)
     for shape, kind in itertools.product([(9, 11), (9, 11, 1), (9, 11, 3), (9, 11, 4)], (np.uint8, np.uint16)):
