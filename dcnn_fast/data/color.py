@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from dcnn_fast.data import color_table
+
 PART = 2**20  # pixels that are converted at a time
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -51,6 +53,11 @@ def upright_srgb(image: Image.Image, orientation: int, background: tuple[int, in
             rows = _reversed(rows, height) if orientation in _ROWS_REVERSED else rows
         result[(columns, rows) if orientation in _ON_ITS_SIDE else (rows, columns)] = np.asarray(rgb)
     return result
+
+
+def table_bytes(mode: str, pixels: int) -> int:
+    """The memory of the table by which pictures of that mode and so many pixels are converted, 0 where there is none."""
+    return color_table.BYTES if mode == "LAB" and pixels >= color_table.PAYS_FROM else 0
 
 
 def laid_over(pixels: np.ndarray, background: tuple[int, int, int], notes: list[str]) -> np.ndarray:
@@ -97,14 +104,15 @@ class _Backdrop:
 
         Both round (alpha * pixel + (255 - alpha) * background) / 255 to the nearest.
         """
-        extremes = image.getchannel("A").getextrema()
-        if extremes == (255, 255):
+        alpha = image.getchannel("A").getextrema()
+        opaque, clear = alpha == (255, 255), alpha == (0, 0)
+        if opaque:
             return image.convert("RGB")
         if not self._seen:
             self._seen = True
             self._notes.append("transparent pixels were laid over RGB " + " ".join(map(str, self._background)))
         base = Image.new("RGB", image.size, self._background)
-        if extremes != (0, 0):
+        if not clear:
             base.paste(image, None, image)
         return base
 
@@ -123,10 +131,13 @@ class _Colors:
         else:
             self._mode = image.mode
         self._backdrop = _Backdrop(background, notes)
-        self._through = _transform(self._mode, profile, notes) if profile else None
-        if self._through is None and self._mode == "LAB":  # as Pillow converts it, but once for all parts
+        through = _transform(self._mode, profile, notes) if profile else None
+        if through is None and self._mode == "LAB":  # as Pillow converts it, but once for all parts
             plain = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-            self._through = ImageCms.buildTransform(*plain, "LAB", "RGB")
+            through = ImageCms.buildTransform(*plain, "LAB", "RGB")
+        self._through: ImageCms.ImageCmsTransform | color_table.ColorTable | None = through
+        if through is not None and table_bytes(self._mode, image.width * image.height):
+            self._through = color_table.ColorTable(through, self._mode)
 
     def of(self, part: Image.Image) -> Image.Image:
         """A part of the image as RGB."""

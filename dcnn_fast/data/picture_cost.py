@@ -11,7 +11,7 @@ from typing import Any
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from dcnn_fast.data import heif_items, jpeg2000
-from dcnn_fast.data.color import PART
+from dcnn_fast.data.color import PART, table_bytes
 from dcnn_fast.data.parts import PartsError
 
 ABOVE = 10**9  # bytes that decoding may take beside the three of each pixel, of pictures up to the usual limit of pixels
@@ -36,7 +36,7 @@ def cost(image: Image.Image, file_bytes: int, buffered: bool) -> int:
     """
     pixels = image.width * image.height
     decoded = _BYTES.get(image.mode, 4) * pixels
-    parts = _PART * min(pixels, PART)
+    parts = _PART * min(pixels, PART) + table_bytes(image.mode, pixels)
     if not is_to_load(image):
         return _REDUCED * pixels + parts
     loading = decoded

@@ -114,8 +114,8 @@ def windows(
     """
     _require_images(images, mean, dtype)
     params = [ViewParams(image.shape[0], image.shape[1], view, size) for image in images]
-    for image, one in zip(images, params, strict=True):
-        _require_room(image.shape, one)
+    for each, one in zip(images, params, strict=True):
+        _require_room(each.shape, one)
     for image, top, left, _ in places:
         limits = [side - window for side in params[image].shape]
         if not 0 <= top <= limits[0] or not 0 <= left <= limits[1]:
