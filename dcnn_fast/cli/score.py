@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dcnn_fast.cli import ranges
 from dcnn_fast.cli.formulas import ForSpreadsheets
 from dcnn_fast.cli.max_memory import MaxMemory
 
@@ -45,7 +46,7 @@ def score(
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the views; the same seed gives the same scores.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views; the same seed gives the same scores.")] = 0,
     long_side: Annotated[
         int | None,
         typer.Option(
@@ -63,7 +64,10 @@ def score(
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
-    workers: Annotated[int | None, typer.Option(help="Images in work at a time, a thread each; changes no score.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(callback=ranges.THREADS, help="Images in work at a time, a thread each, 256 at most; changes no score."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(

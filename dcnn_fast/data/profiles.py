@@ -21,36 +21,43 @@ from PIL import Image, ImageCms
 from dcnn_fast import engine
 
 NEAR = 1  # levels of 255: as far as two programs' sRGB profiles lie apart, which round differently
+PAYS_FROM = 2**19  # pixels of a picture, or of a part of one, whose colors are looked up
+TABLE_BYTES = 4 * 2**24  # for each color of three bytes what it becomes; memory that no color has touched is none
+_LOOKED_UP = ("RGB", "LAB")  # modes of three bytes a pixel
 _LATTICE = np.linspace(0, 255, 18).round().astype(np.uint8)  # of each channel: every fifteenth level
 _PROFILES = 16  # conversions that are kept, each some kilobytes
-_TABLES = 2  # of which so many keep colors, in 64 MB each
+_TABLES = 2
 _PART = 2**16  # pixels at a time
-_MANY = 2**20  # pixels of a photograph for which a table is worth while
 
 Kept = TypeVar("Kept")
 
 
 class Conversion:
-    """From one profile to sRGB, for pixels of one of Pillow's modes.
+    """From one profile to sRGB, for pixels of one of Pillow's modes; None is that of LAB pixels that say none.
 
     Raises ImageCms.PyCMSError, OSError, ValueError or TypeError for a profile that is none, or none of this mode.
     """
 
-    def __init__(self, mode: str, profile: bytes) -> None:
-        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        self._key = _key(mode, profile)
+    def __init__(self, mode: str, profile: bytes | None) -> None:
+        # Pillow's own as it is: written down and read again it differs in a digit, which changes levels.
+        embedded = ImageCms.createProfile("LAB") if profile is None else ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        self._mode, self._key = mode, _key(mode, profile)
         self._transform = ImageCms.buildTransform(embedded, ImageCms.createProfile("sRGB"), mode, "RGB")
         self._transform.apply(Image.new(mode, (1, 1)))
         self.changes_nothing = mode == "RGB" and self._greatest_change() <= NEAR
 
     def apply(self, image: Image.Image) -> Image.Image:
         """An image of the mode as RGB."""
-        return self._transform.apply(image)
+        if self._mode not in _LOOKED_UP or image.width * image.height < PAYS_FROM:
+            return self._transform.apply(image)
+        pixels = np.array(image)
+        self.convert(pixels)
+        return Image.fromarray(pixels)
 
     def convert(self, pixels: np.ndarray) -> None:
-        """Convert pixels [H, W, 3] uint8, C-contiguous, in place; for the mode RGB."""
+        """Convert pixels [H, W, 3] uint8, C-contiguous, of a mode with three bytes a pixel, in place."""
         flat = pixels.reshape(-1, 3)
-        table = _table(self._key) if len(flat) >= _MANY else None
+        table = _table(self._key) if len(flat) >= PAYS_FROM else None
         for start in range(0, len(flat), _PART):
             part = flat[start : start + _PART]
             if table is None:
@@ -62,7 +69,8 @@ class Conversion:
 
     def _of(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels [n, 3] through lcms."""
-        found: np.ndarray = np.asarray(self.apply(Image.fromarray(pixels[None])))[0]
+        image = Image.frombytes(self._mode, (len(pixels), 1), np.ascontiguousarray(pixels).tobytes())
+        found: np.ndarray = np.asarray(self._transform.apply(image))[0]
         return found
 
     def _greatest_change(self) -> int:
@@ -106,15 +114,21 @@ _conversions: _Recent[Conversion] = _Recent(_PROFILES)
 _tables: _Recent[np.ndarray] = _Recent(_TABLES)
 
 
-def conversion(mode: str, profile: bytes) -> Conversion:
+def conversion(mode: str, profile: bytes | None) -> Conversion:
     """From the profile to sRGB, as it was made before where it was; raises as `Conversion` does."""
     key = _key(mode, profile)
     found = _conversions.find(key)
     return found if found is not None else _conversions.keep(key, Conversion(mode, profile))
 
 
-def _key(mode: str, profile: bytes) -> Hashable:
-    return mode, hashlib.sha256(profile).digest()
+def table_bytes(image: Image.Image) -> int:
+    """The memory that the colors of an opened image may take, which stays for those that come after it."""
+    converted = image.mode == "LAB" or bool(image.info.get("icc_profile"))
+    return TABLE_BYTES if converted and image.width * image.height >= PAYS_FROM else 0
+
+
+def _key(mode: str, profile: bytes | None) -> Hashable:
+    return mode, profile and hashlib.sha256(profile).digest()
 
 
 def _table(key: Hashable) -> np.ndarray | None:

@@ -17,7 +17,20 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, file_parts, heif, in_flight, jpeg, jpeg_scans, libtiff, picture_cost, raw, upright
+from dcnn_fast.data import (
+    color,
+    file_parts,
+    heif,
+    in_flight,
+    jpeg,
+    jpeg2000,
+    jpeg_scans,
+    libtiff,
+    picture_cost,
+    raw,
+    upright,
+)  # fmt: skip
+from dcnn_fast.data.parts import PartsError
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 from dcnn_fast.data.shot import UNSAID, Shot, shot_of
 
@@ -148,7 +161,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         raise ReadError("permission denied") from None
     except UnidentifiedImageError:
         raise ReadError("not an image of a known format") from None
-    except (Image.DecompressionBombError, file_parts.PartsError, picture_cost.CostError) as error:
+    except (Image.DecompressionBombError, PartsError, picture_cost.CostError) as error:
         raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
     except in_flight.NoRoomError as error:
         raise ReadError(str(error)) from None
@@ -321,6 +334,8 @@ def _cost(image: Image.Image, jpeg_data: bytes | None, max_pixels: int) -> int:
         if most is not None:
             raise ReadError(f"refused as a decompression bomb: more than {most} scans of {image.width} x {image.height} pixels")
         buffered = jpeg_scans.buffered(jpeg_data)
+    if file is not None and image.format == "JPEG2000":
+        jpeg2000.require_all_tiles(file)
     cost = picture_cost.cost(image, file_bytes, buffered)
     picture_cost.require(cost, image, file_bytes, max_pixels / MAX_PIXELS)
     return cost
