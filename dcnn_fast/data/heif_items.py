@@ -39,10 +39,7 @@ def require_few(file: BinaryIO) -> None:
     """Raise PartsError for a file of too many items, or whose items take more bytes than it has; its position is lost."""
     size = file.seek(0, 2)
     for meta, start in _metas(file, size):
-        items = _items(meta, start, size)
-        taken = sum(count for item in items for _, count in item.places)
-        if taken > 2 * size + SPARE:
-            raise PartsError(f"more than {2 * size + SPARE} bytes in the items of a file of {size}")
+        _items(meta, start, size)
 
 
 def decoded_pixels(file: BinaryIO) -> int:
@@ -112,7 +109,7 @@ def _boxes(content: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def _items(meta: memoryview, start: int, size: int) -> list[_Item]:
-    """The items of a meta box whose content begins at `start` of a file of so many bytes."""
+    """The items of a meta box whose content begins at `start` of a file of so many bytes. Raises PartsError."""
     inside = {kind: (content, start + at) for kind, content, at in _boxes(meta)}
     kinds: dict[int, bytes] = {}
     if b"iinf" in inside:
@@ -122,7 +119,10 @@ def _items(meta: memoryview, start: int, size: int) -> list[_Item]:
         return []
     content, _ = inside[b"iloc"]
     _, data_start = inside.get(b"idat", (content, 0))
-    return [_Item(number, kinds.get(number, b""), places) for number, places in _places(content, data_start, size)]
+    items = [_Item(number, kinds.get(number, b""), places) for number, places in _places(content, data_start, size)]
+    if sum(count for item in items for _, count in item.places) > 2 * size + SPARE:
+        raise PartsError(f"more than {2 * size + SPARE} bytes in the items of a file of {size}")
+    return items
 
 
 def _kinds(content: memoryview) -> dict[int, bytes]:

@@ -134,6 +134,11 @@ def test_bytes_that_are_no_boxes_are_no_crash():
             assert "\n" not in str(error)
 
 
+def test_an_open_picture_whose_cells_are_the_same_bytes_is_refused_too():
+    with Image.open(io.BytesIO(grid(CELL, 40, 40, quality=100))) as image, pytest.raises(ReadError, match="in the items of"):
+        read(image)
+
+
 def test_the_cost_is_that_of_the_frames():
     data = saying(encoded(Image.new("RGB", (2000, 2000))), 1000, 1000)
     with Image.open(io.BytesIO(data)) as image:
