@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from functools import partial
 
 from dcnn_fast.cli.outputs import RowFile
 from dcnn_fast.cli.pictures import identity
-from dcnn_fast.cli.rows import rows_of
+from dcnn_fast.cli.rows import RowsError, rows_of
+from dcnn_fast.scoring import Score
 from dcnn_fast.scoring.collection import Collection
 
 
 def write_places(file: RowFile, folder: str, collection: Collection) -> None:
     """Write the file anew, whole, with the place and the group of every row. folder: what relative paths in it start from.
 
-    A group is called by the path that its first photograph has in this file. Memory does not grow with the file.
-    Raises OSError, RowsError.
+    A group is called by the path that its first photograph has in this file. A file whose rows have all that already is left as
+    it is. Memory does not grow with the file. Raises OSError.
     """
-    firsts = collection.firsts
-    names: dict[bytes, str] = {}
-    if firsts:
-        with file.path.open("rb") as source:
-            for score in rows_of(source, file.format):
-                key = identity(os.path.join(folder, score.path or ""))
-                if key in firsts:
-                    names[key] = score.path or ""
-    with file.path.open("rb") as source, file.target.writing() as beside, beside.open("wb") as made:
+    names = _names(file, folder, collection.firsts)
+    if all(file.format.line(row) == file.format.line(done) for row, done in _completed(file, folder, collection, names)):
+        return
+    with file.target.writing() as beside, beside.open("wb") as made:
         made.write(file.format.head)
-        for score in rows_of(source, file.format):
-            key_of = partial(identity, os.path.join(folder, score.path or ""))
-            made.write(file.format.line(collection.completed(key_of, score, names.__getitem__)))
+        for _, done in _completed(file, folder, collection, names):
+            made.write(file.format.line(done))
+
+
+def _names(file: RowFile, folder: str, firsts: set[bytes]) -> dict[bytes, str]:
+    """What the file calls the photographs of these keys."""
+    keyed = ((_key(row, folder), row.path or "") for row in _rows(file)) if firsts else ()
+    return {key: path for key, path in keyed if key in firsts}
+
+
+def _completed(
+    file: RowFile, folder: str, collection: Collection, names: dict[bytes, str]
+) -> Iterator[tuple[Score, Score]]:  # fmt: skip
+    """Each row as it is, and as it is to be."""
+    for row in _rows(file):
+        yield row, collection.completed(partial(_key, row, folder), row, names.__getitem__)
+
+
+def _rows(file: RowFile) -> Iterator[Score]:
+    with file.path.open("rb") as source:
+        try:
+            yield from rows_of(source, file.format)
+        except RowsError as error:
+            raise OSError(errno.ESTALE, f"it was changed while it was written: {error}") from None
+
+
+def _key(row: Score, folder: str) -> bytes:
+    return identity(os.path.join(folder, row.path or ""))

@@ -15,9 +15,9 @@ SAME_SCORE = 0.08  # the shipped model's score of 19 in 20 photographs moves by 
 BURST_SECONDS = 10.0
 
 _LOCAL_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?([+-]\d\d:\d\d)?")
-_ROWS = 128  # photographs that are compared with all others at a time
-_PAIRS = 2**13  # whose thumbnails are compared at a time
+_ROWS, _PAIRS = 128, 2**21  # at most: photographs that are compared with all others at a time, and pairs
 _SHAPE = 0.15  # natural logarithm of the ratio of two shapes: a slight crop's
+_UNKNOWN = 0
 _LEAST_STRUCTURE = 4 * 3 * THUMBNAIL**2  # sum of squares: two levels off the mean
 
 
@@ -118,38 +118,37 @@ def _alike(members: Sequence[Member], leaders: _Leaders) -> Iterator[tuple[int, 
     hashes = np.frombuffer(bytes.fromhex("".join(member.look.bits for member in members)), np.uint8).reshape(-1, BITS // 8)
     signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1  # a product's sums are whole numbers to 64: exact
     pixels = np.frombuffer(bytes.fromhex("".join(member.look.thumbnail for member in members)), np.uint8)
-    thumbnails = pixels.reshape(len(members), THUMBNAIL**2, 3).astype(np.int64)
-    # Whole numbers: off the mean times the number of pixels, of each channel.
+    thumbnails = pixels.reshape(len(members), THUMBNAIL**2, 3).astype(np.float64)
+    # How far from the mean of its channel, times the number of pixels: whole numbers, of which sums of products are exact.
     structure = (THUMBNAIL**2 * thumbnails - thumbnails.sum(axis=1, keepdims=True)).reshape(len(members), -1)
     energy = (structure**2).sum(axis=1)
     shown = energy >= _LEAST_STRUCTURE * THUMBNAIL**4
     shapes = np.log([member.width / member.height for member in members])
     seconds = np.array([-np.inf if (each := seconds_of(member.taken)) is None else each for member in members])
     cameras = _numbers([member.camera for member in members])
-    for top in range(0, len(members), _ROWS):
-        near = signs[top : top + _ROWS] @ signs[top:].T  # bits that agree less those that differ
+    rows = max(1, min(_ROWS, _PAIRS // len(members)))
+    for top in range(0, len(members), rows):
+        near = signs[top : top + rows] @ signs[top:].T  # bits that agree less those that differ
         one, other = np.nonzero(near >= BITS - 2 * BURST.bits)
         later = one < other
         one, other = one[later], other[later]
         differing = (BITS - near[one, other]) / 2
         one, other = one + top, other + top
         with np.errstate(invalid="ignore"):  # two times that are not known
-            burst = (np.abs(seconds[one] - seconds[other]) <= BURST_SECONDS) & (cameras[one] == cameras[other])
+            at_once = np.abs(seconds[one] - seconds[other]) <= BURST_SECONDS
+        burst = at_once & (cameras[one] == cameras[other]) & (cameras[one] != _UNKNOWN)
         copy = (differing <= COPY.bits) & (np.abs(shapes[one] - shapes[other]) <= _SHAPE)
-        likely = np.flatnonzero((burst | copy) & shown[one] & shown[other])
-        for start in range(0, len(likely), _PAIRS):
-            some = likely[start : start + _PAIRS]
-            some = some[leaders.apart(one[some], other[some])]
-            a, b = one[some], other[some]
-            products = np.einsum("ij,ij->i", structure[a], structure[b]).astype(np.float64)
-            apart = 1 - products / np.sqrt(energy[a].astype(np.float64) * energy[b].astype(np.float64))
-            alike = apart <= np.where(burst[some], BURST.colour, COPY.colour)
-            yield from zip(a[alike].tolist(), b[alike].tolist(), strict=True)
+        likely = (burst | copy) & shown[one] & shown[other] & leaders.apart(one, other)
+        one, other, burst = one[likely], other[likely], burst[likely]
+        columns, column = np.unique(other, return_inverse=True)
+        products = (structure[top : top + rows] @ structure[columns].T)[one - top, column]
+        alike = 1 - products / np.sqrt(energy[one] * energy[other]) <= np.where(burst, BURST.colour, COPY.colour)
+        yield from zip(one[alike].tolist(), other[alike].tolist(), strict=True)
 
 
 def _numbers(names: Sequence[str | None]) -> np.ndarray:
-    """A number for each name, equal for equal names."""
-    known: dict[str | None, int] = {}
+    """A number for each name, equal for equal names, and `_UNKNOWN` for none."""
+    known: dict[str | None, int] = {None: _UNKNOWN}
     return np.array([known.setdefault(name, len(known)) for name in names])
 
 

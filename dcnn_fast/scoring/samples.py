@@ -17,8 +17,8 @@ class ColumnWindows:
     """Where one column looked, a window for each sample.
 
     view: the column's, which says how the plane is made of the photograph (`center`, `warp`, `pad`; the plane of `local` is the
-    photograph itself, upright). plane: its (height, width) in pixels; window: the (height, width) of all windows on it.
-    corners: their (top, left).
+    photograph, upright, reduced to the size that the model learnt from or enlarged where it is too small). plane: its (height,
+    width) in pixels; window: the (height, width) of all windows on it. corners: their (top, left).
     """
 
     view: str

@@ -111,6 +111,9 @@ def test_the_place_is_among_all_that_the_files_hold(model, folder, tmp_path):
     scored(model, folder, *files, "--resume")
     assert sorted(float(row["collection_percentile"]) for row in rows(tmp_path / "s.csv")) == [10, 30, 50, 70, 90]
     assert sorted(line["collection_percentile"] for line in lines(tmp_path / "s.jsonl")) == [10, 30, 50, 70, 90]
+    written = [os.stat(tmp_path / name).st_mtime_ns for name in ("s.csv", "s.jsonl")]
+    scored(model, folder, *files, "--resume")  # there is nothing to add
+    assert [os.stat(tmp_path / name).st_mtime_ns for name in ("s.csv", "s.jsonl")] == written
     os.remove(folder / "e.png")
     scored(model, folder, *files, "--overwrite")
     assert files_of(tmp_path) == before

@@ -92,6 +92,7 @@ def test_shots_of_a_burst_are_joined_by_time_and_camera_and_only_by_both():
     assert not groups_of([first, member(next_one, "b", taken=later, camera="Y")])
     assert not groups_of([first, member(next_one, "b", taken="2024-05-01T12:00:11", camera="X")])
     assert not groups_of([member(apart, camera="X"), member(next_one, "b", camera="X")])
+    assert not groups_of([replace(first, camera=None), member(next_one, "b", taken=later)])
     assert not groups_of([first, member(scene(4), "b", taken=later, camera="X")])
     assert BURST_SECONDS == 10
 
