@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dcnn_fast.cli import after
 from dcnn_fast.cli.formulas import ForSpreadsheets
 from dcnn_fast.cli.max_memory import MaxMemory
 
@@ -67,6 +68,17 @@ def score(
     csv_for_spreadsheets: ForSpreadsheets = False,
     max_memory: MaxMemory = None,
     background: Annotated[str, typer.Option(help="RRGGBB under transparent pixels.")] = "ffffff",
+    xmp: after.Xmp = False,
+    xmp_names: after.XmpNames = None,
+    embed: after.Embed = False,
+    stars: after.Stars = None,
+    stars_at: after.StarsAt = None,
+    copy: after.Copy = None,
+    link: after.Link = None,
+    move: after.Move = None,
+    best: after.Best = None,
+    above: after.Above = None,
+    dry_run: after.DryRun = False,
 ) -> None:
     """Rate images: P(high) averaged over random views, with a ranked table at the end.
 
@@ -85,5 +97,6 @@ def score(
         jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
         max_memory=max_memory, background=background, csv_for_spreadsheets=csv_for_spreadsheets,
+        after=after.After(xmp, xmp_names, embed, stars, stars_at, copy, link, move, best, above, dry_run),
     )  # fmt: skip
     raise typer.Exit(run(options))
