@@ -8,6 +8,9 @@ from __future__ import annotations
 NAMES = ("digikam", "adobe")
 """Of sidecars: photo.jpg.xmp (digiKam, darktable, Immich) and photo.xmp (Adobe's programs)."""
 
+MOST_BYTES = 16 * 2**20
+"""Of a packet. Programs that develop photographs keep their steps in it; a few megabytes are many."""
+
 _NEEDS = "needs lxml: pip install 'dcnn-fast[photos]'"
 
 

@@ -16,11 +16,8 @@ from itertools import zip_longest
 from lxml import etree
 
 from dcnn_fast.printable import printable, quoted
-from dcnn_fast.xmp import XmpError
+from dcnn_fast.xmp import MOST_BYTES, XmpError
 from dcnn_fast.xmp.encoding import decode
-
-MOST_BYTES = 16 * 2**20
-"""Of a packet. Programs that develop photographs keep their steps in it; a few megabytes are the most that was seen."""
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP = "http://ns.adobe.com/xap/1.0/"

@@ -14,8 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcnn_fast.xmp import XmpError
-from dcnn_fast.xmp.packet import MOST_BYTES
+from dcnn_fast.xmp import MOST_BYTES, XmpError
 
 _SUFFIXES = (".xmp", ".XMP")
 
@@ -49,13 +48,16 @@ def read_sidecar(path: Path) -> Sidecar | None:
         if error.errno == errno.ELOOP:
             raise XmpError("it is a link") from None
         raise
-    with os.fdopen(number, "rb") as file:
+    try:
         status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode):
             raise XmpError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
         if status.st_size > MOST_BYTES:
             raise XmpError(f"it is larger than {MOST_BYTES // 2**20} MiB")
-        return Sidecar(path, file.read(MOST_BYTES + 1), status)
+        with os.fdopen(number, "rb", closefd=False) as file:
+            return Sidecar(path, file.read(MOST_BYTES + 1), status)
+    finally:
+        os.close(number)
 
 
 class Neighbours:

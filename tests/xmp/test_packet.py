@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from dcnn_fast.xmp import XmpError
-from dcnn_fast.xmp.packet import MOST_BYTES, Rating, rating_in, with_rating
+from dcnn_fast.xmp import MOST_BYTES, XmpError
+from dcnn_fast.xmp.packet import Rating, rating_in, with_rating
 from tests.measured import SECONDS
 from tests.xmp.samples import ADOBE, DARKTABLE, ELEMENT, others, rated, values
 
