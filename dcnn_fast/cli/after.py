@@ -185,6 +185,8 @@ def _require_stars_make_sense(after: After) -> None:
 def _require_placing_makes_sense(after: After, sheet: bool) -> None:
     folders = [option for option, folder in after.placings if folder is not None]
     chosen = [option for option, value in (("--best", after.best), ("--above", after.above)) if value is not None]
+    if any(folder == "" for _, folder in after.placings):
+        raise AfterError(f"{folders[0]} must name a folder; . is the current one")
     if len(folders) > 1:
         raise AfterError(f"{' and '.join(folders)}: only one of them can be meant")
     if len(chosen) > 1:

@@ -66,7 +66,7 @@ class Placing:
         stem = self._free_stem(photograph, status, parts)
         if stem is None:
             return None
-        pairs = [(part, self._folder / (stem + part.suffix)) for part in parts]
+        pairs: list[tuple[_Part, Path]] = [(part, self._folder / (stem + part.suffix)) for part in parts]
         if not self._dry_run:
             self._do(pairs)
         self._here.update(place.name for _, place in pairs)
@@ -146,7 +146,7 @@ class Placing:
                     os.unlink(place)
             raise
         if self._option == "--move":
-            for part, _ in reversed(pairs):  # the photograph last: as long as it is there, the next run finds it
+            for part, _ in pairs:  # the photograph first: without its sidecars it could be given others
                 if not part.stays:
                     os.unlink(part.source)
 

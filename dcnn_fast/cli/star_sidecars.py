@@ -40,6 +40,7 @@ class StarSidecars:
         is made. Another sidecar with an older rating of ours gets the new one. Raises XmpError, which names the file that
         stands in the way, and OSError.
         """
+        self._tidy(photograph.parent)
         found = self._ratings.of(photograph)
         if any(said.rating.by_a_person for said in found):
             return Outcome.PERSONS, []
@@ -69,6 +70,12 @@ class StarSidecars:
             )
         return adobes
 
+    def _tidy(self, folder: Path) -> None:
+        """Remove what killed runs left in the folder, once."""
+        if not self._dry_run and folder not in self._tidied:
+            remove_abandoned(folder)
+            self._tidied.add(folder)
+
     def _is_shared(self, photograph: Path) -> bool:
         return bool(self._ratings.pictures_sharing(photograph))
 
@@ -80,9 +87,6 @@ class StarSidecars:
             raise XmpError(f"{os.fspath(file)}: {error}") from None
         if self._dry_run:
             return
-        if file.parent not in self._tidied:
-            remove_abandoned(file.parent)
-            self._tidied.add(file.parent)
         if sidecar is None:
             create_file(file, content)
         else:

@@ -218,7 +218,7 @@ def _extent(text: str, root: etree._Element) -> tuple[int, int]:
             break
         if not text.endswith(("?>", "-->"), start, end + 1) and _behind_misc(text, end + 1) == len(text):
             return start, end + 1
-    raise XmpError(f"the end of its element {root.tag} cannot be told")
+    raise XmpError("the end of its root element cannot be told")
 
 
 def _require_only_ours_changed(before: etree._Element, after: etree._Element, stars: int) -> None:
@@ -242,7 +242,8 @@ def _others(root: etree._Element) -> Iterator[object]:
         if not len(description) and set(description.attrib) <= {_ABOUT} and not (description.text or "").strip():
             resource.remove(description)
     for event, node in etree.iterwalk(root, events=("start", "start-ns", "comment", "pi")):
-        if event == "start-ns":
-            yield node
+        if isinstance(node, etree._Element):
+            tag = node.tag if event == "start" else ""
+            yield event, tag, node.text or "", node.tail or "", len(node), dict(node.attrib)
         else:
-            yield event, node.tag if event == "start" else "", node.text or "", node.tail or "", len(node), dict(node.attrib)
+            yield node  # a prefix and its namespace
