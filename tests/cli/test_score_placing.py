@@ -205,7 +205,6 @@ def arguments(model, photos, *options):
     ("kind", "way"),
     [
         ("full", "--copy"),
-        ("full", "--move far"),
         ("kill", "--move far"),
         *(("kill_names", f"--{w}") for w in ("copy", "move", "move far")),
     ],
