@@ -94,7 +94,7 @@ class Placing:
             if not stat.S_ISREG(mode):
                 raise PlaceError(f"its sidecar {path.name} is no regular file")
             middle = photograph.suffix if names == "digikam" else ""
-            if names == "digikam" or path != paths["digikam"]:
+            if names == "digikam" or (path != paths["digikam"] and not self._sharing.has_whole_name(photograph)):
                 yield _Part(path, middle + path.suffix, stays=names == "adobe" and bool(self._sharing.of(photograph)))
 
     def _free_stem(self, photograph: Path, status: os.stat_result, parts: list[_Part]) -> str | None:

@@ -61,6 +61,8 @@ class StarSidecars:
         if self._names == "digikam":
             return adobes if own not in sidecars and adobes in sidecars and not self._is_shared(photograph) else own
         others = self._ratings.photographs_sharing(photograph)
+        if self._ratings.is_anothers(photograph):
+            others = (*others, photograph.stem)
         if own in sidecars and (adobes not in sidecars or others):
             return own
         if others:

@@ -34,9 +34,14 @@ class PhotoRatings:
 
     def of(self, photograph: Path) -> list[Said]:
         """All that is said, by sidecars first. Raises XmpError, which names the file, and OSError."""
-        found = [said for names in NAMES if (said := _in_sidecar(sidecar_path(photograph, names))) is not None]
+        names = NAMES[:1] if self.is_anothers(photograph) else NAMES
+        found = [said for each in names if (said := _in_sidecar(sidecar_path(photograph, each))) is not None]
         packet = embedded_packet(photograph)
         return found if packet is None else [*found, Said(photograph, _named(photograph, packet))]
+
+    def is_anothers(self, photograph: Path) -> bool:
+        """Whether the sidecar that would be the photograph's, by Adobe's name, is one of another picture by digiKam's."""
+        return self._pictures.has_whole_name(photograph)
 
     def photographs_sharing(self, photograph: Path) -> tuple[str, ...]:
         """The names of the other photographs whose sidecar, by Adobe's name, would be this one's."""

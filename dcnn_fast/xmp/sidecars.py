@@ -1,7 +1,8 @@
 """Sidecars: the files beside a photograph in which programs keep what they know of it.
 
 digiKam, darktable and Immich call that of `photo.jpg` `photo.jpg.xmp`, Adobe's programs call it `photo.xmp`. The second
-may be that of other photographs, too: of `photo.png`, or of the raw file that `photo.jpg` was taken with.
+may be that of other photographs, too: of `photo.png`, or of the raw file that `photo.jpg` was taken with. And what would be
+that of `photo.CR2.jpg` by the second name is that of `photo.CR2` by the first.
 """
 
 from __future__ import annotations
@@ -72,10 +73,19 @@ class Neighbours:
 
     def of(self, photograph: Path) -> tuple[str, ...]:
         """The names of the others that share the photograph's stem."""
+        return tuple(name for name in self._folder(photograph).get(photograph.stem, ()) if name != photograph.name)
+
+    def has_whole_name(self, photograph: Path) -> bool:
+        """Whether another file is called as the photograph is without its suffix, so that its sidecar is not this one's."""
+        named = photograph.with_suffix("")
+        return named != photograph and named.name in self._folder(named).get(named.stem, ())
+
+    def _folder(self, photograph: Path) -> dict[str, tuple[str, ...]]:
+        """Names by their stems."""
         folder = os.path.abspath(photograph.parent)
         if folder not in self._folders:
             self._folders[folder] = self._listed(folder)
-        return tuple(name for name in self._folders[folder].get(photograph.stem, ()) if name != photograph.name)
+        return self._folders[folder]
 
     def _listed(self, folder: str) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}

@@ -11,10 +11,10 @@ from fuzz.target import FoundError, Target
 from tests.xmp.samples import ADOBE, DARKTABLE, ELEMENT, rated
 
 _PARTS = (
-    "<rdf:RDF>", "</rdf:RDF>", "<rdf:Description>", "</rdf:Description>", "<rdf:Description/>", 'xmp:Rating="3"', "xmp:Rating=''",
-    "<xmp:Rating>", "</xmp:Rating>", 'dcnnfast:Rating="3"', "xmlns:xmp='http://ns.adobe.com/xap/1.0/'", "<!-- -->", "<!-- > -->",
-    "<?p >?>", "<![CDATA[ <a> ]]>", "&#0;", "&#10;", "&e;", "<!DOCTYPE a [<!ENTITY e 'x'>]>", "-1", "6", "\ufeff", "\r\n", ">", "",
-    '<?xml version="1.0" encoding="UTF-16"?>', '<?xml version="1.0" encoding="latin-1"?>',
+    "<rdf:RDF>", "</rdf:RDF>", "<rdf:Description>", "</rdf:Description>", "<rdf:Description/>", 'xmp:Rating="3"',
+    "xmp:Rating=''", "<xmp:Rating>", "</xmp:Rating>", 'dcnnfast:Rating="3"', "xmlns:xmp='http://ns.adobe.com/xap/1.0/'",
+    "<!-- -->", "<!-- > -->", "<?p >?>", "<![CDATA[ <a> ]]>", "&#0;", "&#10;", "&e;", "<!DOCTYPE a [<!ENTITY e 'x'>]>", "-1",
+    "6", "\ufeff", "\r\n", ">", "", '<?xml version="1.0" encoding="UTF-16"?>', '<?xml version="1.0" encoding="latin-1"?>',
 )  # fmt: skip
 
 

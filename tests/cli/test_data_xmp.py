@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from dcnn_fast.data import load_set
 from tests.cli.command import files_of, rows, run, score
 from tests.cli.conftest import photograph
-from tests.programs import need
+from tests.other_programs import need
 from tests.xmp.samples import ADOBE, DARKTABLE, ELEMENT, rated
 
 
@@ -59,16 +59,18 @@ def test_ratings_of_both_names_and_of_photographs_become_rows(photos, tmp_path):
     given(photos, "j.jpg", sidecar=0, embedded=2)
     photograph(photos / "k.jpg")
     (photos / "k.jpg.xmp").write_bytes(ELEMENT.format(stars=2).encode("utf-16"))
+    given(photos, "l.jpg", sidecar=3)
+    given(photos, "l.jpg.png")  # made of l.jpg, whose sidecar is not its own
     before = files_of(photos)
     done, found = imported(photos, tmp_path)
     assert found == {
         "p/a.jpg": ("5", "a.jpg.xmp"), "p/b.jpg": ("1", "b.xmp"), "p/c.jpg": ("3", "c.jpg"), "p/sub/d.png": ("2", "d.png"),
         "p/e.webp": ("4", "e.webp"), "p/f.jpg": ("0", "f.jpg.xmp"), "p/i.jpg": ("4", "i.jpg.xmp"), "p/j.jpg": ("2", "j.jpg"),
-        "p/k.jpg": ("2", "k.jpg.xmp"),
+        "p/k.jpg": ("2", "k.jpg.xmp"), "p/l.jpg": ("3", "l.jpg.xmp"),
     }  # fmt: skip
-    assert "9 rows in" in done.stdout and not done.stderr and files_of(photos) == before
+    assert "10 rows in" in done.stdout and not done.stderr and files_of(photos) == before
     data = load_set(tmp_path / "labels.csv", folds=2)
-    assert sorted(example.rating for example in (*data.train, *data.test)) == [0, 1, 2, 2, 2, 3, 4, 4, 5]
+    assert sorted(example.rating for example in (*data.train, *data.test)) == [0, 1, 2, 2, 2, 3, 3, 4, 4, 5]
 
 
 def test_what_files_say_differently_or_unclearly_is_left_out_and_named(photos, tmp_path):

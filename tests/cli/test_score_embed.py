@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.cli.command import files_of, score
 from tests.cli.conftest import photograph
-from tests.programs import exiftool_ratings, exiv2_properties, need
+from tests.other_programs import exiftool_ratings, exiv2_properties, need
 from tests.xmp.samples import ADOBE, DARKTABLE, rated
 
 OPTIONS = ("--embed", "--stars", "0,100,0,0,0")

@@ -114,6 +114,15 @@ def test_nothing_is_replaced(model, photos, best, way):
     assert (best / "b-2.jpg").exists() and (best / "d-3.jpg").exists() and not (best / "b.jpg").exists()
 
 
+def test_a_sidecar_does_not_become_another_photographs(model, photos, best):
+    best.mkdir()
+    photograph(best / "a.png", 7)
+    (best / "b.xmp").write_text(rated(5))
+    done = score(model, photos / "a.jpg", photos / "b.jpg", "--copy", best, "--best", 2)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(best)) == ["a-2.jpg", "a-2.jpg.xmp", "a-2.xmp", "a.png", "b-2.jpg", "b.xmp"]
+
+
 @pytest.mark.parametrize("way", ["--copy", "--link"])
 def test_a_second_run_makes_nothing_twice(model, photos, best, way):
     run(model, photos, way, best, "--best", 6)

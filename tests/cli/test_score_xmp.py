@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.cli.command import MAIN, VIEWS, environment, files_of, lines, rows, score
 from tests.cli.conftest import photograph
-from tests.programs import darktable_rating, exiftool_ratings, exiv2_properties, need
+from tests.other_programs import darktable_rating, exiftool_ratings, exiv2_properties, need
 from tests.xmp.samples import ADOBE, DARKTABLE, ELEMENT, others, rated, values
 
 PHOTOGRAPHS = 10
@@ -178,6 +178,31 @@ def test_names_of_sidecars(model, tmp_path):
     ]  # fmt: skip
     given = stars(folder, ["alone", "both", "has", "raw"])
     assert exiftool_ratings(*(folder / f"{name}.xmp" for name in given)) == list(given.values())
+
+
+@pytest.mark.parametrize("names", ["digikam", "adobe"])
+def test_a_sidecar_of_a_raw_file_is_not_that_of_what_was_made_of_it(model, tmp_path, names):
+    (tmp_path / "a.CR2").write_bytes(b"II*\0")
+    (tmp_path / "a.CR2.xmp").write_text(DARKTABLE)
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    (tmp_path / "b.jpg.xmp").write_text(rated(5))
+    for name in ("a.CR2.jpg", "b.jpg.png"):
+        photograph(tmp_path / name)
+    before = files_of(tmp_path)
+    done = run(
+        model,
+        tmp_path / "a.CR2.jpg",
+        tmp_path / "b.jpg.png",
+        "--xmp",
+        "--xmp-names",
+        names,
+        status=0 if names == "digikam" else 3,
+    )
+    assert before.items() <= files_of(tmp_path).items()
+    made = {path.name for path in tmp_path.iterdir()} - {os.path.basename(path) for path in before}
+    assert made == ({"a.CR2.jpg.xmp", "b.jpg.png.xmp"} if names == "digikam" else set())
+    if names == "adobe":
+        assert "a.CR2.xmp would be the sidecar of a.CR2 as well" in done.stderr and "b.jpg.xmp would be" in done.stderr
 
 
 def hostile(folder):
