@@ -71,7 +71,8 @@ OF_GPUS = ("host", "gpu", "predicted", "kernels")  # suites whose figures are of
 NO_FIGURES = (
     "bench/__init__.py", "bench/__main__.py", "bench/contract.py", "bench/floors.py", "bench/report.py", "bench/result.py",
     "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
-    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/photographs/*", "dcnn_fast/printable.py",
+    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/partials.py", "dcnn_fast/photographs/*",
+    "dcnn_fast/printable.py",
     "dcnn_fast/strict_json.py", "dcnn_fast/training/*", "dcnn_fast/viz/*",
 )  # fmt: skip
 

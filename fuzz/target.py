@@ -20,6 +20,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "layer_files": ("dcnn_fast.spec", "configparser"),
     "labels": ("dcnn_fast.data", "csv"),
     "ava_lists": ("dcnn_fast.data",),
+    "xmp_packets": ("dcnn_fast.xmp",),
 }
 """The targets, and the modules in which coverage is measured for each."""
 

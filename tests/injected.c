@@ -1,4 +1,4 @@
-/* Stands before the C library: the write or allocation of a certain number fails, or is the process's last. */
+/* Stands before the C library: the write or allocation of a certain number fails, or is the process's last; or it is killed before a name is given. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { NONE, FULL, KILL, MEMORY };
+enum { NONE, FULL, KILL, MEMORY, KILL_NAMES };
 
 static int kind = -1;
 static long at, least, writes, allocations;
@@ -44,7 +44,7 @@ static int counts(int file) {
 }
 
 ssize_t write(int file, const void *data, size_t size) {
-    if (counts(file)) {
+    if (kind != KILL_NAMES && counts(file)) {
         long number = __sync_add_and_fetch(&writes, 1);
         if (kind == FULL && number >= at) {
             errno = ENOSPC;
@@ -56,6 +56,32 @@ ssize_t write(int file, const void *data, size_t size) {
         }
     }
     return syscall(SYS_write, file, data, size);
+}
+
+/* Names that are given or taken in the folder: a kill comes before one in turn. */
+static void name(const char *path) {
+    if (kind != KILL_NAMES || strncmp(path, under, strlen(under))) return;
+    if (__sync_add_and_fetch(&writes, 1) == at) kill(getpid(), SIGKILL);
+}
+
+int linkat(int from, const char *old, int to, const char *new, int flags) {
+    name(new);
+    return syscall(SYS_linkat, from, old, to, new, flags);
+}
+
+int rename(const char *old, const char *new) {
+    name(new);
+    return syscall(SYS_renameat2, -100, old, -100, new, 0);
+}
+
+int unlink(const char *path) {
+    name(path);
+    return syscall(SYS_unlinkat, -100, path, 0);
+}
+
+int symlink(const char *target, const char *path) {
+    name(path);
+    return syscall(SYS_symlinkat, target, -100, path);
 }
 
 static int fails(size_t size) {

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("injected.c")
-KINDS = ("none", "full", "kill", "memory")
+KINDS = ("none", "full", "kill", "memory", "kill_names")
 
 
 def compiler():
@@ -58,8 +58,8 @@ class Host:
 
     def run(self, kind, at, arguments, *, under, least=1):
         """`dcnn-fast` with these arguments. kind: "none" to count only, "full" from the write number `at` on to files in the
-        folder `under`, "kill" within that write, or "memory": allocation number `at`, of at least `least` bytes, while a
-        picture is read. Counted from 1.
+        folder `under`, "kill" within that write, "memory": allocation number `at`, of at least `least` bytes, while a
+        picture is read, or "kill_names": before name number `at` is given or taken in that folder. Counted from 1.
         """
         task = {
             "kind": KINDS.index(kind),

@@ -15,7 +15,7 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("triton", "cupy", "scipy", "sklearn", "skimage"):
+        if name.split(".")[0] in ("triton", "cupy", "scipy", "sklearn", "skimage", "lxml"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
@@ -56,7 +56,8 @@ def test_the_version_is_that_of_the_installed_package():
 
 # A package imports from those before it only; the others that it may import are those beside it.
 LAYERS = (
-    {"engine", "locking", "printable", "spec", "strict_json"}, {"ops"}, {"plan"}, {"nets"}, {"runtime"},
+    {"engine", "locking", "partials", "printable", "spec", "strict_json", "whole_files", "xmp"},
+    {"ops"}, {"plan"}, {"nets"}, {"runtime"},
     {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"cli"},
 )  # fmt: skip
 ROOT = Path(dcnn_fast.__file__).parent

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import ranges, sets
-from dcnn_fast.cli.console import fail, plain_table, stderr, stdout
+from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
     from dcnn_fast.cli.targets import Kind
     from dcnn_fast.data import DataSet
+    from dcnn_fast.data.importing import Remarks
+
+_NAMED = 10  # photographs that an import leaves out
 
 app = typer.Typer(no_args_is_help=True, help="Check, import or make data sets.")
 
@@ -53,9 +56,11 @@ def check(
 
 
 _IMPORT_WORDS = (
-    "SOURCE is a folder with AVA.txt, PARA's folder, a folder with one for each label, a JSON file (image-quality-assessment) "
-    "or a CSV file (Neural-IMage-Assessment). FORMAT, needed only where SOURCE does not show it, is ava, para, folders, idealo "
-    "or nima. OUT is the CSV file to write, - is standard output; default: the format's name with .csv, in the current folder."
+    "SOURCE is a folder with AVA.txt, PARA's folder, a folder with one for each label, a JSON file (image-quality-assessment), "
+    "a CSV file (Neural-IMage-Assessment) or, with the FORMAT xmp, a folder of photographs that were rated in digiKam, "
+    "darktable, Lightroom or the like. FORMAT, otherwise needed only where SOURCE does not show it, is ava, para, folders, "
+    "idealo, nima or xmp. OUT is the CSV file to write, - is standard output; default: the format's name with .csv, in the "
+    "current folder."
 )
 
 
@@ -65,19 +70,23 @@ def import_(
     images: sets.Images = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
 ) -> None:
-    """Write what another project's label file says as a CSV file that the other commands read.
+    """Write what another project's label file says, or ratings in XMP, as a CSV file that the other commands read.
 
-    Exit status: 0, 2 for a wrong call, 3 when the file could not be written.
+    Of xmp: a rating is 1 to 5 stars, or 0 for a rejected photograph; what has no rating has no row. Ratings that `score`
+    wrote are left out, and so is, by name, a photograph of which two files say different things.
+
+    Exit status: 0, 1 when something was left out by name, 2 for a wrong call, 3 when the file could not be written.
     """
     from dcnn_fast.cli.targets import Wanted, reason, reserve  # noqa: PLC0415
     from dcnn_fast.data import importing  # noqa: PLC0415
 
     form, source, out = _import_words(words)
+    remarks = importing.Remarks()
     try:
         form = form or importing.format_of(source)
         out = out or f"{form}.csv"
         with reserve([Wanted("OUT", out, _imported())], inputs=[source], overwrite=overwrite) as (target,):
-            head, rows = importing.convert(source, images, form)
+            head, rows = importing.convert(source, images, form, remarks)
             folder = Path.cwd() if target.file is None else target.file.parent
             content = importing.csv_text(folder, head, rows).encode("utf-8", "surrogateescape")
             try:
@@ -85,8 +94,21 @@ def import_(
             except OSError as error:
                 fail(f"{out}: {reason(error)}", 3)
     except (ValueError, OSError) as error:
+        _tell(remarks)
         fail(str(error))
+    _tell(remarks)
     (stderr() if target.is_standard_output else stdout()).print(f"{len(rows)} rows in {printable(out)}")
+    raise typer.Exit(1 if remarks.left_out else 0)
+
+
+def _tell(remarks: Remarks) -> None:
+    """What was left out, ten of many by name, and what else there is to know, on standard error."""
+    for line in remarks.left_out[:_NAMED]:
+        note(f"left out: {line}")
+    if len(remarks.left_out) > _NAMED:
+        note(f"left out: {len(remarks.left_out) - _NAMED:,} more")
+    for line in remarks.notes:
+        note(line)
 
 
 def _import_words(words: list[str]) -> tuple[str | None, Path, str | None]:
@@ -165,8 +187,8 @@ def _print_set(data: DataSet) -> None:
         for category in shown:
             table.add_row(category, "", *(str(sum(e.category == category for e in part)) for part in (data.train, data.test)))
         out.print(table)
-    for note in data.notes:
-        out.print(note)
+    for said in data.notes:
+        out.print(said)
     for key in data.missing[:10]:
         out.print(f"missing: {printable(key)}")
     if data.missing:

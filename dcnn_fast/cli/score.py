@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dcnn_fast.cli import ranges
+from dcnn_fast.cli import after, ranges
 from dcnn_fast.cli.formulas import ForSpreadsheets
 from dcnn_fast.cli.max_memory import MaxMemory
 
@@ -104,16 +104,28 @@ def score(
             "nothing: the sharpest is kept then.",
         ),
     ] = False,
+    xmp: after.Xmp = False,
+    xmp_names: after.XmpNames = None,
+    embed: after.Embed = False,
+    stars: after.Stars = None,
+    stars_at: after.StarsAt = None,
+    copy: after.Copy = None,
+    link: after.Link = None,
+    move: after.Move = None,
+    best: after.Best = None,
+    above: after.Above = None,
+    dry_run: after.DryRun = False,
 ) -> None:
     """Rate images: P(high) averaged over random views, with a ranked table at the end.
 
-    Nothing that is not the program's own is ever replaced, and no file that is an input. Beside each CSV or JSONL file NAME
-    stands NAME.run.json, which says what decided the scores; --resume goes on only with the same model and settings.
+    Nothing that is not the program's own is ever replaced, and no file that is an input, but for the stars that --xmp merges
+    into sidecars and --embed into JPEG files. Beside each CSV or JSONL file NAME stands NAME.run.json, which says what decided
+    the scores; --resume goes on only with the same model and settings.
 
     Exit status: 0 when every image was scored; 1 when some could not be read (each is named with its reason) or none was
-    found; 2 for a wrong call; 3 when an output could not be written (it is named; the others are whole); 130 when
-    interrupted, 143 by SIGTERM, 129 by SIGHUP: files written so far are valid then, and --resume goes on. A second signal ends
-    the run at once.
+    found; 2 for a wrong call; 3 when an output could not be written, a photograph's stars among them, or a photograph not
+    copied, linked or moved (it is named; the others are whole); 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP: files
+    written so far are valid then, and --resume goes on. A second signal ends the run at once.
     """
     from dcnn_fast.cli.score_run import ScoreOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -123,5 +135,6 @@ def score(
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
         max_memory=max_memory, long_side=long_side, decode=decode, background=background,
         csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups,
+        after=after.After(xmp, xmp_names, embed, stars, stars_at, copy, link, move, best, above, dry_run),
     )  # fmt: skip
     raise typer.Exit(run(options))

@@ -18,19 +18,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from dcnn_fast import engine
 from dcnn_fast.cli import formulas
+from dcnn_fast.cli.after import After, AfterError
+from dcnn_fast.cli.after_run import AfterRun
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.finishing import write_places
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
+from dcnn_fast.cli.passed import passed_over
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.record import MODELS_OWN, OFF_UNLESS_NAMED, RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, JSONL, Format
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, input_among, reason, reserve
-from dcnn_fast.data.folders import Found, Passed, PatternError, Search
+from dcnn_fast.data.folders import Found, PatternError, Search
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.backend import BackendError
@@ -77,6 +80,7 @@ class ScoreOptions:
     faults: bool
     per_sample: bool
     groups: bool
+    after: After
 
     @property
     def max_pixels(self) -> int:
@@ -171,12 +175,15 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
         limit_memory(options.max_memory, options.workers)
+        if options.after.wanted and len(scorer.model.spec.labels) != 2:
+            raise AfterError("stars and the best photographs need a model of two labels, whose scores are P(high)")
         record = _record(options, scorer)
         held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
         return _Run(options, scorer, search, files, record, held, stop).run(listing)
 
 
 def _require_sense(options: ScoreOptions) -> None:
+    options.after.require_sense(sheet=options.html is not None)
     if options.csv_for_spreadsheets and options.csv is None:
         fail(f"{formulas.OPTION} needs --csv: it is of the names in that file")
     if options.resume and options.csv is None and options.jsonl is None:
@@ -257,6 +264,9 @@ class _Run:
         self._intake = Intake(held, self._refused)
         self._input_failed = False
         self._kept = 0  # scores in place of which there would be a failure
+        self._is_complete = True  # every picture has been tried
+        self._after_went_well = True
+        self._after = AfterRun(options.after, stop, self._print)
         self._caution = scorer.caution  # hashes the weights: once
 
     def run(self, listing: Sequence[Found] | None) -> int:
@@ -279,11 +289,24 @@ class _Run:
             return self._stop.status
         if self._outputs.failed:
             return _OUTPUT_FAILED
+        if not self._after_went_well:
+            return _OUTPUT_FAILED
         return int(self._ranking.failed > 0 or self._ranking.seen == 0 or self._input_failed or self._kept > 0)
 
     def _count(self, score: Score) -> None:
         self._ranking.add(score)
         self._collection.add(partial(identity, score.path or ""), score)
+        self._after.add(score)
+
+    def _print(self, line: str) -> None:
+        """Show a line where the ranking is shown."""
+        with self._outputs.trying("standard output"):
+            self._results().print(line, soft_wrap=True)
+
+    def _results(self) -> Console:
+        """The console of results: standard output, unless a file goes there."""
+        taken = any(target.is_standard_output for target in self._files.targets)
+        return stderr() if taken else stdout()
 
     def _refused(self, path: str) -> str | None:
         taken = input_among(self._files.targets, path) if self._files.targets else None
@@ -321,7 +344,7 @@ class _Run:
             except KeyboardInterrupt:
                 interrupted = True
             except _NobodyReadsError:
-                pass
+                self._is_complete = False
         if done and not interrupted:
             seconds = time.monotonic() - start
             note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.views} views each")
@@ -335,6 +358,7 @@ class _Run:
                 yield from self._search.files([line])
         except InputError as error:
             self._input_failed = True
+            self._is_complete = False
             note(f"error: standard input: {error}")
 
     def _take_failures(self, scored: int) -> None:
@@ -385,6 +409,7 @@ class _Run:
         self._tell(interrupted)
         if self._files.sheet is not None:
             self._write_sheet(self._files.sheet)
+        self._after_went_well = self._after.finish(complete=self._is_complete and not interrupted)
         if self._caution:
             note(self._caution)
 
@@ -406,8 +431,7 @@ class _Run:
         for rank, result in enumerate(best, 1):
             numbers = (number(result) for _, number in shown)
             table.add_row(str(rank), printable(result.path or ""), *numbers, printable(result.label or ""))
-        taken = any(target.is_standard_output for target in self._files.targets)
-        (stderr() if taken else stdout()).print(table)
+        self._results().print(table)
 
     def _shown_numbers(self) -> list[tuple[str, Callable[[Score], str]]]:
         """Titles and texts of the table's numbers: those that say something of this model's scores."""
@@ -449,43 +473,8 @@ class _Run:
             note(f"contact sheet: {sheet.name}")
 
 
-def passed_over(passed: Passed) -> list[str]:
-    """What a search has passed over, a line for each kind of reason."""
-    lines = []
-    for suffixes, what, whats in (
-        (passed.unreadable, "of a kind this cannot read", "of kinds this cannot read"),
-        (passed.with_extra, "that the extra `photos` would read", "that the extra `photos` would read"),
-        (passed.when_named, "of a kind that is read only when named", "of kinds that are read only when named"),
-    ):
-        if suffixes:
-            each = ", ".join(f"{suffix} {count}" for suffix, count in sorted(suffixes.items()))
-            lines.append(f"{_count(suffixes.total(), 'file')} {what if len(suffixes) == 1 else whats}: {each}")
-    hidden = (
-        (passed.hidden_folders, "hidden folder"),
-        (passed.hidden_files, "hidden file"),
-        (passed.system_folders, "system folder"),
-    )
-    if any(count for count, _ in hidden):
-        lines.append(f"passed over: {', '.join(_count(n, what) for n, what in hidden if n)} (--hidden takes them)")
-    for count, what, how in (
-        (passed.linked_folders, "link to a folder", "--follow goes there"),
-        (passed.subfolders, "subfolder", "-r searches them"),
-        (passed.raw_files, "raw file", "beside a picture of the same name"),
-        (passed.excluded, "file or folder", "excluded by --exclude"),
-    ):
-        if count:
-            lines.append(f"passed over: {_count(count, what)} ({how})")
-    return lines
-
-
 def _fixed(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
-
-
-def _count(number: int, what: str) -> str:
-    if number == 1:
-        return f"1 {what}"
-    return f"{number} " + {"link to a folder": "links to folders", "file or folder": "files or folders"}.get(what, what + "s")
 
 
 @contextmanager

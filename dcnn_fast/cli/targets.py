@@ -19,7 +19,6 @@ import re
 import select
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,11 +26,11 @@ from pathlib import Path
 
 from dcnn_fast.cli import descriptors
 from dcnn_fast.locking import HeldFiles, InUseError, lock_file, require_lock
+from dcnn_fast.partials import give_mode, give_name, nameless, new_partial
 
 _HEAD = 1 << 16  # bytes of a file that say what it is
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _AWAY = "move it away or choose another name"
-_PARTIAL = re.compile(r"\.dcnn-fast-([1-9][0-9]{0,9})-[0-9a-f]{12}\.partial(\.[^/]{0,19})?")
 _NAME_BYTES = 255  # of a file's name, on every file system of Linux
 
 
@@ -170,10 +169,10 @@ class Target:
             with self.open() as file:
                 write_all(file, content)
             return
-        with _nameless(self.file) as unnamed:
+        with nameless(self.file) as unnamed:
             if unnamed is not None:
                 write_all(unnamed, content)
-                _name(unnamed, self.file)
+                give_name(unnamed, self.file)
                 return
         with self.writing() as partial:
             partial.write_bytes(content)
@@ -186,11 +185,11 @@ class Target:
         the next one in that folder. Raises OSError.
         """
         suffix = Path(self.name).suffix
-        with _new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "") as partial:
+        with new_partial(self.file, suffix if len(os.fsencode(suffix)) < 20 else "") as partial:
             mode = stat.S_IMODE(partial.stat().st_mode)
             yield partial
             if self.file is not None:
-                _give_mode(partial, mode)  # a library may have put a file of its own there
+                give_mode(partial, mode)  # a library may have put a file of its own there
                 partial.replace(self.file)
             else:
                 with partial.open("rb") as source, self.open() as file:
@@ -425,104 +424,3 @@ def _head(target: Target, file: Path) -> bytes:
         return b""
     except OSError as error:
         raise TargetError(f"{target.option}: {target.name} cannot be written: {reason(error)}") from None
-
-
-@contextmanager
-def _nameless(beside_file: Path) -> Iterator[io.FileIO | None]:
-    """A file without a name in the same folder, of the mode that the file has or would get; None where there are none."""
-    number = None
-    with suppress(OSError, AttributeError):
-        number = os.open(beside_file.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    if number is None or not os.path.isdir("/proc/self/fd"):
-        if number is not None:
-            os.close(number)
-        yield None
-        return
-    with io.FileIO(number, "wb") as file:
-        _keep_owner_and_mode(number, beside_file)
-        yield file
-
-
-def _name(unnamed: io.FileIO, file: Path) -> None:
-    """Give the file without a name that of `file`, which it replaces."""
-    folder = os.open(file.parent, os.O_RDONLY)
-    partial = f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # links replace nothing: named, then renamed
-    try:
-        os.link(f"/proc/self/fd/{unnamed.fileno()}", partial, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
-        os.replace(partial, file.name, src_dir_fd=folder, dst_dir_fd=folder)
-    finally:
-        with suppress(OSError):
-            os.unlink(partial, dir_fd=folder)
-        os.close(folder)
-
-
-@contextmanager
-def _new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
-    """A new empty file in a new folder beside `file`, of the mode that it has or would get; without it among temporary ones.
-
-    A folder, as safetensors writes to a file of a name of its own beside the one that it is given: what is left of that goes
-    with the folder. It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end.
-    """
-    parent = Path(tempfile.gettempdir()) if file is None else file.parent
-    _remove_abandoned(parent)
-    folder = parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
-    folder.mkdir(mode=0o700)
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        with suppress(OSError):  # some file systems have no locks
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        partial = folder / f"partial{suffix}"
-        with io.FileIO(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if file is None else 0o666), "wb") as made:
-            if file is not None:
-                _keep_owner_and_mode(made.fileno(), file)
-        yield partial
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(number)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove what runs that were killed have left: partial files and folders of no process that there is, locked by nobody."""
-    with suppress(OSError), os.scandir(parent) as entries:
-        for entry in entries:
-            found = _PARTIAL.fullmatch(entry.name)
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if found is None or not (is_folder or entry.is_file(follow_symlinks=False)) or _is_running(int(found[1])):
-                continue
-            with suppress(OSError):
-                how = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_WRONLY
-                number = os.open(entry.path, how | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if is_folder:
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                    else:
-                        os.unlink(entry.path)
-                finally:
-                    os.close(number)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _give_mode(partial: Path, mode: int) -> None:
-    with suppress(OSError):
-        os.chmod(partial, mode)
-
-
-def _keep_owner_and_mode(number: int, file: Path) -> None:
-    try:
-        status = file.stat()
-    except OSError:
-        return  # a new file's are right by themselves
-    with suppress(OSError):  # only root may give files away
-        os.fchown(number, status.st_uid, status.st_gid)
-    with suppress(OSError):
-        os.fchmod(number, stat.S_IMODE(status.st_mode))

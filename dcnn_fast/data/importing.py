@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,24 @@ from dcnn_fast.data.names import LISTS
 from dcnn_fast.data.para import ATTRIBUTES, IMAGES, file_of, is_para, photograph_files, read_para
 from dcnn_fast.data.tables import HISTOGRAM, is_file
 from dcnn_fast.printable import quoted
+from dcnn_fast.xmp import require
 
 _MOST_VOTES = 1e100  # also of shares; sums of them are numbers too
 Row = tuple[Any, ...]
 Converted = tuple[tuple[str, ...], list[Row]]
 
 
+@dataclass
+class Remarks:
+    """What a user should know of an import. left_out: photographs without a row that could have one, each with the reason."""
+
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 HEADS = (
     ("path", "label", "split"), ("path", *HISTOGRAM, "split"), ("path", *HISTOGRAM),
-    ("path", "rating", "split", "category", *ATTRIBUTES),
+    ("path", "rating", "split", "category", *ATTRIBUTES), ("path", "rating", "rated_in"),
 )  # fmt: skip
 """The heads of imported CSV files."""
 
@@ -40,15 +50,18 @@ def format_of(source: Path) -> str:
     return "idealo" if source.suffix.lower() == ".json" else "nima"
 
 
-def convert(source: Path, images: Path | None = None, form: str | None = None) -> tuple[tuple[str, ...], list[Row]]:
+def convert(
+    source: Path, images: Path | None = None, form: str | None = None, remarks: Remarks | None = None
+) -> tuple[tuple[str, ...], list[Row]]:
     """The head and the rows of a CSV file with what `source` says.
 
     form: one of `FORMATS`; None is what `source` looks like (`format_of`). "ava": a folder with AVA.txt. "para": a folder with
     annotation/PARA-GiaaTest.csv (`read_para`). "folders": a folder for each label. "idealo": a JSON file of {"image_id",
     "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file with an image id and ten rating columns, as
-    Neural-IMage-Assessment has it. images: where photographs named by their id or name are looked for, default the source's
-    folder; one that is not there keeps its name. Paths are as they were found. Raises ValueError naming what is wrong, a source
-    without any photograph, too.
+    Neural-IMage-Assessment has it. "xmp", which no folder looks like: a folder of photographs with ratings in sidecars or
+    in themselves (`read_xmp_ratings`), without `images`. remarks: gets what a user should know. images: where
+    photographs named by their id or name are looked for, default the source's folder; one that is not there keeps its name.
+    Paths are as they were found. Raises ValueError naming what is wrong, a source without any photograph, too.
     """
     if form is not None and form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {form!r}")
@@ -59,7 +72,7 @@ def convert(source: Path, images: Path | None = None, form: str | None = None) -
     wanted = "file" if form in ("idealo", "nima") else "folder"
     if source.is_dir() != (wanted == "folder"):
         raise ValueError(f"source must be a {wanted} for the format {form}, got {source}")
-    head, rows = FORMATS[form](source, images)
+    head, rows = FORMATS[form](source, images, Remarks() if remarks is None else remarks)
     if not rows:
         raise ValueError(f"{source}: must list photographs, got none")
     return head, rows
@@ -72,13 +85,13 @@ def _require_there(name: str, path: Path) -> None:
         raise ValueError(f"{path}: not a regular file")  # a pipe that nobody writes to would be waited for
 
 
-def _folders(source: Path, _images: Path | None) -> Converted:
+def _folders(source: Path, _images: Path | None, _remarks: Remarks) -> Converted:
     data = load_folders(source)
     parts = (("train", data.train), ("test", data.test))
     return HEADS[0], [(e.source, data.labels[e.label], part) for part, examples in parts for e in examples]
 
 
-def _ava(source: Path, images: Path | None) -> Converted:
+def _ava(source: Path, images: Path | None, _remarks: Remarks) -> Converted:
     ratings, files = read_ratings(source / "AVA.txt"), photographs(images or source)
     test = set(read_list(source / LISTS / "generic_test.jpgl"))
     return HEADS[1], [
@@ -87,7 +100,7 @@ def _ava(source: Path, images: Path | None) -> Converted:
     ]
 
 
-def _para(source: Path, images: Path | None) -> Converted:
+def _para(source: Path, images: Path | None, _remarks: Remarks) -> Converted:
     files = photograph_files(images or source)
     return HEADS[3], [
         (
@@ -98,18 +111,30 @@ def _para(source: Path, images: Path | None) -> Converted:
     ]  # fmt: skip
 
 
-def _idealo(source: Path, images: Path | None) -> Converted:
+def _idealo(source: Path, images: Path | None, _remarks: Remarks) -> Converted:
     files = photographs(images or source.parent)
     return HEADS[2], [(_file(files, i), *votes) for i, votes in _json(source)]
 
 
-def _neural_image_assessment(source: Path, images: Path | None) -> Converted:
+def _neural_image_assessment(source: Path, images: Path | None, _remarks: Remarks) -> Converted:
     files = photographs(images or source.parent)
     return HEADS[2], [(_file(files, i), *votes) for i, votes in _nima(source)]
 
 
-FORMATS: Mapping[str, Callable[[Path, Path | None], Converted]] = {
-    "ava": _ava, "para": _para, "folders": _folders, "idealo": _idealo, "nima": _neural_image_assessment,
+def _xmp(source: Path, images: Path | None, remarks: Remarks) -> Converted:
+    require("the format xmp")
+    from dcnn_fast.data.xmp_ratings import read_xmp_ratings  # noqa: PLC0415 - needs an extra
+
+    if images is not None:
+        raise ValueError(f"images has no place in the format xmp, whose photographs are in its folder; got {images}")
+    rows, remarks.left_out, ours = read_xmp_ratings(source)
+    if ours:
+        remarks.notes.append(f"{ours} photographs have no rating but this program's own, which is left out")
+    return HEADS[4], [(path, f"{rating:g}", file) for path, rating, file in rows]
+
+
+FORMATS: Mapping[str, Callable[[Path, Path | None, Remarks], Converted]] = {
+    "ava": _ava, "para": _para, "folders": _folders, "idealo": _idealo, "nima": _neural_image_assessment, "xmp": _xmp,
 }  # fmt: skip
 """What reads each format."""
 

@@ -1,0 +1,95 @@
+"""Stars into sidecars: merged into the one that is there, never over a person's rating."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+
+from dcnn_fast.data.photo_ratings import PhotoRatings, Said
+from dcnn_fast.partials import remove_abandoned
+from dcnn_fast.printable import shortened
+from dcnn_fast.whole_files import create_file, replace_file
+from dcnn_fast.xmp import XmpError
+from dcnn_fast.xmp.packet import Rating, with_rating
+from dcnn_fast.xmp.sidecars import sidecar_path
+
+
+class Outcome(Enum):
+    """What became of one photograph, in words that follow a number."""
+
+    WRITTEN = "written"
+    SAME = "as they were"
+    PERSONS = "left alone: rated by a person"
+    OTHER = "left alone: no JPEG files"
+
+
+class StarSidecars:
+    """Writes stars. names: of new sidecars, one of `xmp.NAMES`. dry_run: nothing is written, all else is done."""
+
+    def __init__(self, names: str, *, dry_run: bool) -> None:
+        self._names, self._dry_run = names, dry_run
+        self._ratings = PhotoRatings()
+        self._tidied: set[Path] = set()  # folders
+
+    def write(self, photograph: Path, stars: int) -> tuple[Outcome, list[Path]]:
+        """Give the photograph 1 to 5 stars; what became of it, and which files were (or would be) written.
+
+        Its sidecar by the wanted name is merged into, else the one by the other name where that is its alone; else a new one
+        is made. Another sidecar with an older rating of ours gets the new one. Raises XmpError, which names the file that
+        stands in the way, and OSError.
+        """
+        self._tidy(photograph.parent)
+        found = self._ratings.of(photograph)
+        if any(said.rating.by_a_person for said in found):
+            return Outcome.PERSONS, []
+        sidecars = {said.file: said for said in found if said.sidecar is not None}
+        own = sidecar_path(photograph, "digikam")
+        ours = (file for file, said in sidecars.items() if said.rating.written is not None)
+        files = [self._file(photograph, sidecars), *(file for file in ours if file == own or not self._is_shared(photograph))]
+        written = []
+        for file in dict.fromkeys(files):
+            said = sidecars.get(file)
+            if said is None or said.rating != Rating(float(stars), stars):
+                self._write(file, said, stars)
+                written.append(file)
+        return (Outcome.WRITTEN if written else Outcome.SAME), written
+
+    def _file(self, photograph: Path, sidecars: Mapping[Path, Said]) -> Path:
+        own, adobes = (sidecar_path(photograph, names) for names in ("digikam", "adobe"))
+        if self._names == "digikam":
+            return adobes if own not in sidecars and adobes in sidecars and not self._is_shared(photograph) else own
+        others = self._ratings.photographs_sharing(photograph)
+        if self._ratings.is_anothers(photograph):
+            others = (*others, photograph.stem)
+        if own in sidecars and (adobes not in sidecars or others):
+            return own
+        if others:
+            raise XmpError(
+                f"{photograph}: {adobes.name} would be the sidecar of {shortened(others)} as well; --xmp-names digikam has a "
+                "name for each"
+            )
+        return adobes
+
+    def _tidy(self, folder: Path) -> None:
+        """Remove what killed runs left in the folder, once."""
+        if not self._dry_run and folder not in self._tidied:
+            remove_abandoned(folder)
+            self._tidied.add(folder)
+
+    def _is_shared(self, photograph: Path) -> bool:
+        return bool(self._ratings.pictures_sharing(photograph))
+
+    def _write(self, file: Path, said: Said | None, stars: int) -> None:
+        sidecar = None if said is None else said.sidecar
+        try:
+            content = with_rating(sidecar.content or None if sidecar else None, stars)
+        except XmpError as error:
+            raise XmpError(f"{os.fspath(file)}: {error}") from None
+        if self._dry_run:
+            return
+        if sidecar is None:
+            create_file(file, content)
+        else:
+            replace_file(file, content, sidecar.status)

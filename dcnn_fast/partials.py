@@ -1,0 +1,121 @@
+"""Files in the making: unnamed, or of a name of their own beside the file that they become; none is ever half written."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PARTIAL = re.compile(r"\.dcnn-fast-([1-9][0-9]{0,9})-[0-9a-f]{12}\.partial(\.[^/]{0,19})?")
+
+
+@contextmanager
+def nameless(beside_file: Path) -> Iterator[io.FileIO | None]:
+    """A file without a name in the same folder, of the mode that the file has or would get; None where there are none."""
+    number = None
+    with suppress(OSError, AttributeError):
+        number = os.open(beside_file.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    if number is None or not os.path.isdir("/proc/self/fd"):
+        if number is not None:
+            os.close(number)
+        yield None
+        return
+    with io.FileIO(number, "wb") as file:
+        keep_owner_and_mode(number, beside_file)
+        yield file
+
+
+def give_name(unnamed: io.FileIO, file: Path) -> None:
+    """Give the file without a name that of `file`, which it replaces."""
+    folder = os.open(file.parent, os.O_RDONLY)
+    partial = f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # links replace nothing: named, then renamed
+    try:
+        os.link(f"/proc/self/fd/{unnamed.fileno()}", partial, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+        os.replace(partial, file.name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        with suppress(OSError):
+            os.unlink(partial, dir_fd=folder)
+        os.close(folder)
+
+
+@contextmanager
+def new_partial(file: Path | None, suffix: str, *, tidy: bool = True) -> Iterator[Path]:
+    """A new empty file in a new folder beside `file`, of the mode that it has or would get; without it among temporary ones.
+
+    A folder, as safetensors writes to a file of a name of its own beside the one that it is given: what is left of that goes
+    with the folder. It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end.
+    tidy: remove those first, by a look at the whole folder.
+    """
+    parent = Path(tempfile.gettempdir()) if file is None else file.parent
+    if tidy:
+        remove_abandoned(parent)
+    folder = parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
+    folder.mkdir(mode=0o700)
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial = folder / f"partial{suffix}"
+        with io.FileIO(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if file is None else 0o666), "wb") as made:
+            if file is not None:
+                keep_owner_and_mode(made.fileno(), file)
+        yield partial
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(number)
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove what runs that were killed have left: partial files and folders of no process that there is, locked by nobody."""
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if found is None or not (is_folder or entry.is_file(follow_symlinks=False)) or _is_running(int(found[1])):
+                continue
+            with suppress(OSError):
+                how = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_WRONLY
+                number = os.open(entry.path, how | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if is_folder:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
+                finally:
+                    os.close(number)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def give_mode(partial: Path, mode: int) -> None:
+    """Give the file the mode, where the file system has such."""
+    with suppress(OSError):
+        os.chmod(partial, mode)
+
+
+def keep_owner_and_mode(number: int, file: Path) -> None:
+    """Give the open file the owner and the mode of `file`, as far as that may be; nothing where there is no such file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return  # a new file's are right by themselves
+    with suppress(OSError):  # only root may give files away
+        os.fchown(number, status.st_uid, status.st_gid)
+    with suppress(OSError):
+        os.fchmod(number, stat.S_IMODE(status.st_mode))

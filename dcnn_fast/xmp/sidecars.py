@@ -1,0 +1,97 @@
+"""Sidecars: the files beside a photograph in which programs keep what they know of it.
+
+digiKam, darktable and Immich call that of `photo.jpg` `photo.jpg.xmp`, Adobe's programs call it `photo.xmp`. The second
+may be that of other photographs, too: of `photo.png`, or of the raw file that `photo.jpg` was taken with. And what would be
+that of `photo.CR2.jpg` by the second name is that of `photo.CR2` by the first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcnn_fast.xmp import MOST_BYTES, XmpError
+
+_SUFFIXES = (".xmp", ".XMP")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A sidecar as it was read. status: of the file then."""
+
+    path: Path
+    content: bytes
+    status: os.stat_result
+
+
+def sidecar_path(photograph: Path, names: str) -> Path:
+    """Where a photograph's sidecar is, by one of `xmp.NAMES`; one that is there and ends with `.XMP` is meant as well."""
+    start = photograph.name if names == "digikam" else photograph.stem
+    paths = [photograph.with_name(start + suffix) for suffix in _SUFFIXES]
+    return next((path for path in paths if os.path.lexists(path)), paths[0])
+
+
+def read_sidecar(path: Path) -> Sidecar | None:
+    """The sidecar of that name; None where there is nothing.
+
+    Raises XmpError for what is no regular file, a link above all, or larger than any sidecar; OSError.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise XmpError("it is a link") from None
+        raise
+    try:
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            raise XmpError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+        if status.st_size > MOST_BYTES:
+            raise XmpError(f"it is larger than {MOST_BYTES // 2**20} MiB")
+        with os.fdopen(number, "rb", closefd=False) as file:
+            return Sidecar(path, file.read(MOST_BYTES + 1), status)
+    finally:
+        os.close(number)
+
+
+class Neighbours:
+    """Knows which files of a folder Adobe's programs would give the same sidecar: those of one stem. Lists each folder once.
+
+    suffixes: of the files that count, in small letters.
+    """
+
+    def __init__(self, suffixes: Collection[str]) -> None:
+        self._suffixes = frozenset(suffixes)
+        self._folders: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def of(self, photograph: Path) -> tuple[str, ...]:
+        """The names of the others that share the photograph's stem."""
+        return tuple(name for name in self._folder(photograph).get(photograph.stem, ()) if name != photograph.name)
+
+    def has_whole_name(self, photograph: Path) -> bool:
+        """Whether another file is called as the photograph is without its suffix, so that its sidecar is not this one's."""
+        named = photograph.with_suffix("")
+        return named != photograph and named.name in self._folder(named).get(named.stem, ())
+
+    def _folder(self, photograph: Path) -> dict[str, tuple[str, ...]]:
+        """Names by their stems."""
+        folder = os.path.abspath(photograph.parent)
+        if folder not in self._folders:
+            self._folders[folder] = self._listed(folder)
+        return self._folders[folder]
+
+    def _listed(self, folder: str) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        with suppress(OSError):
+            for name in sorted(os.listdir(folder)):
+                stem, suffix = os.path.splitext(name)
+                if suffix.lower() in self._suffixes:
+                    found[stem] = (*found.get(stem, ()), name)
+        return found
