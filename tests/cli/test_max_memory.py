@@ -67,7 +67,8 @@ def test_a_picture_that_does_not_fit_is_an_error_and_the_others_go_on(model, pic
     assert score(model, pictures, "--csv", tmp_path / "t.csv").returncode == 0
     everything = rows(tmp_path / "t.csv")
     assert len(everything) == len(limited) == 7
-    assert all(limited[name] == everything[name] for name in limited if name != "3large.png")
+    places = {"collection_percentile": ""}  # among others than those that were scored in the limited run
+    assert all(limited[name] | places == everything[name] | places for name in limited if name != "3large.png")
     again = score(model, pictures, "--csv", tmp_path / "s.csv", "--resume")
     assert again.returncode == 0, again.stderr
     assert rows(tmp_path / "s.csv") == everything
@@ -124,7 +125,7 @@ def test_a_mini_batch_that_does_not_fit_ends_the_training_in_one_line(rated, tmp
     sizes = ("--stride", 1, "--filters", 4, "--fc", "16,8")  # a block's result is 20 x 94 MB
     command = ("train", rated, "--net", "scnn", *sizes, "--batch", 20, "--mean", "spec", "--out", tmp_path / "run")
     least = re.search(r"at least (\d+)M", run(*command, "--max-memory", "1M").stderr)
-    most = f"{int(least[1]) + 1}M"
+    most = f"{int(least[1]) + 30}M"  # what the process has by then is not the same to the megabyte each time
     found = run(*command, "--max-memory", most)
     assert found.returncode == 1, found.stderr
     last = found.stderr.splitlines()[-1]
