@@ -41,6 +41,11 @@ SUITES = {
     "those of torch eager over the same windows. N threads: so many images at a time, each on one thread.",
     "jpeg": "dcnn_fast alone. Decoding: reading, hashing, views, windows and plans. Network: blocks, head, scores. "
     "End to end: both, beside each other. Agreement and N threads: as in `paper`.",
+    "read": "in: a JPEG file in memory, quality 92, 4:2:2, generated; out: its pixels upright and in sRGB, their digest, "
+    "and the picture of 500 pixels that the shipped model's views are made of. Pillow, decoding alone, neither turns nor "
+    "converts; Pillow to tensor is torchvision's to_tensor, as pyiqa takes photographs, and neither turns, converts, hashes "
+    "nor reduces. The pixels must be those of Pillow and lcms. A profile's colors have been seen before. One thread; seconds "
+    "of the processor.",
     "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
     "training": "in: a mini-batch of windows of bytes in channels-last memory, and labels. A step: bytes to the network's "
     "input, forward with dropout, cross-entropy, backward, update. Torch: conv2d, relu in place, max_pool2d, norm, linear, SGD "

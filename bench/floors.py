@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.effort import Effort
 from bench.measure import EXPECTED
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row, counted
-from bench.suites import PER_THREADS, backbone, block, host, jpeg, score, training
+from bench.suites import PER_THREADS, backbone, block, host, jpeg, read, score, training
 from bench.training_step import EAGER
 
 Rows = Mapping[str, Row]  # of one case and number of threads, by who computed it
@@ -75,6 +75,7 @@ MINE = (OURS, OURS_BF16, OURS_FP16)
 _NUMBER = re.compile(r"\{:[^}]*\}")
 _MEMORY = "{:.0%} of torch eager's memory"
 _TIME = "{:.3f} ms"
+_OF_PILLOW = "{:.2f} x the time of Pillow's decoding alone"
 
 # Instruction sets of one kind. Peers gain from a unit for products of tiles, too, so what we are ahead of them differs. Without
 # instructions for bf16 nothing is promised of it.
@@ -108,6 +109,11 @@ FLOORS = (
     Floor("training", training.DCNN, "fp32", TRAINING_MEMORY, _memory, _MEMORY, most=True),
     Floor("host", host.WHOLE, "fp32", 0.08, _milliseconds, _TIME, most=True),
     Floor("host", host.LOCAL, "fp32", 0.15, _milliseconds, _TIME, most=True),
+    *(
+        Floor("read", read.case(kind, size), read.PRECISION, bound, said=_OF_PILLOW, most=True)
+        for size in read.MEGAPIXELS
+        for kind, bound in ((read.SRGB, 1.4), (read.TURNED, 1.4), (read.P3, 3.0), (read.ADOBE, 3.0))
+    ),
     *(
         Floor("host", case, precision, bound, measure, said, most=most)
         for precision in host.PRECISIONS

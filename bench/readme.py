@@ -18,7 +18,7 @@ from bench import result as results
 from bench import sources
 from bench.result import Result
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import jpeg, paper, score, training
+from bench.suites import jpeg, paper, read, score, training
 from bench.training_step import EAGER
 
 START, END = "<!-- performance: made by `python -m bench.readme` -->", "<!-- end of performance -->"
@@ -92,7 +92,7 @@ def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     tables = {
         COMPARED: _comparisons(shown.rows), ("training",): _training(shown.rows),
         ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
-        ("host",): _host(shown.rows), ("predicted",): _predicted(shown.rows),
+        ("read",): _read(shown.rows), ("host",): _host(shown.rows), ("predicted",): _predicted(shown.rows),
     }  # fmt: skip
     some = not set(shown.suites) <= of_shown  # else the mark at the top is of all
     parts = [
@@ -198,6 +198,26 @@ def _large_files(rows: Sequence[Row]) -> list[str]:
     about = found[0].note.split(", seconds")[0]
     head = _header("precision | threads | decoding | network | both, end to end | decoding / network")
     return [f"DCNN, 50 views, grid 1, from JPEG files ({about}), an image:", "", *head, *lines]
+
+
+def _read(rows: Sequence[Row]) -> list[str]:
+    """A line a size, a column a kind of file: how many times Pillow's decoding alone takes."""
+    found = {(row.case, row.name): row for row in rows if row.suite == "read"}
+    if not found:
+        return []
+    lines = []
+    for size in read.MEGAPIXELS:
+        cells = []
+        for kind in read.KINDS:
+            ours, bare = found.get((read.case(kind, size), OURS)), found.get((read.case(kind, size), read.PILLOW))
+            cells.append(f"{ours.seconds * 1e3:.0f} ms, {ours.seconds / bare.seconds:.2f} x" if ours and bare else "-")
+        tensor = found.get((read.case(read.SRGB, size), read.TO_TENSOR))
+        cells.append(f"{tensor.seconds * 1e3:.0f} ms, {tensor.ratio or 0:.2f} x" if tensor else "-")
+        lines.append(f"| {size} | {' | '.join(cells)} |")
+    about = (
+        "Reading a JPEG file (decode, turn, convert, hash, reduce), time of one processor, and over Pillow's decoding alone:"
+    )
+    return [about, "", *_header(f"megapixels | {' | '.join(read.KINDS)} | {read.TO_TENSOR}, sRGB"), *lines]
 
 
 def _paper(rows: Sequence[Row]) -> list[str]:

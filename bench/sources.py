@@ -22,9 +22,11 @@ ENGINE = ("CMakeLists.txt", "csrc", "dcnn_fast/engine.py")
 NETWORKS = ("dcnn_fast/spec", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
 SCORING = ("dcnn_fast/runtime", "dcnn_fast/scoring", "dcnn_fast/nets/weights.py")
 READING = (
-    "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py", "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py",
-    "dcnn_fast/data/file_parts.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py", "bench/photos.py",
-    "bench/pipeline.py",
+    "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py",
+    "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py", "dcnn_fast/data/jpeg.py", "dcnn_fast/data/profiles.py",
+    "dcnn_fast/data/upright.py", "dcnn_fast/data/reduction.py", "dcnn_fast/data/file_parts.py", "dcnn_fast/data/heif_items.py",
+    "dcnn_fast/data/av1.py", "dcnn_fast/data/jpeg2000.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py",
+    "dcnn_fast/data/shot.py", "bench/photos.py", "bench/pipeline.py",
 )  # fmt: skip
 MEASURING = ("bench/cases.py", "bench/effort.py", "bench/machine.py", "bench/measure.py", "bench/timing.py", "bench/row.py")
 PEERS = ("bench/peers",)
@@ -39,6 +41,11 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "paper": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "jpeg": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "scaling": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "bench/features.py"),
+    "read": (
+        "CMakeLists.txt", "csrc/core/pixels.cpp", "csrc/core/resample.cpp", "csrc/cpu/pixels_avx2.cpp",
+        "csrc/cpu/resample_avx2.cpp", "csrc/python/pixels.cpp", "csrc/python/views.cpp", "dcnn_fast/ops/views", *READING,
+        *MEASURING, "bench/icc.py",
+    ),
     "training": (
         *ENGINE, *NETWORKS, *MEASURING, "dcnn_fast/training/update_rule.py", "bench/chain.py", "bench/training_step.py",
     ),
@@ -64,7 +71,8 @@ OF_GPUS = ("host", "gpu", "predicted", "kernels")  # suites whose figures are of
 NO_FIGURES = (
     "bench/__init__.py", "bench/__main__.py", "bench/contract.py", "bench/floors.py", "bench/report.py", "bench/result.py",
     "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
-    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/partials.py", "dcnn_fast/printable.py",
+    "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/partials.py", "dcnn_fast/photographs/*",
+    "dcnn_fast/printable.py",
     "dcnn_fast/strict_json.py", "dcnn_fast/training/*", "dcnn_fast/viz/*",
 )  # fmt: skip
 

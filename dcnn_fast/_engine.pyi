@@ -165,6 +165,17 @@ def cut_picture(
 ) -> NDArray[np.uint8]:
     """(instruction set, pixels, resized to, origin, shape)."""
 
+colors: int
+
+def turned(arg0: str, arg1: NDArray[np.uint8], arg2: int) -> NDArray[np.uint8]:
+    """(instruction set, pixels [H, W, 3], orientation)."""
+
+def recolor(arg0: NDArray[np.uint8], arg1: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """(pixels [n, 3], which are changed; table)."""
+
+def learn_colors(arg0: NDArray[np.uint8], arg1: NDArray[np.int64], arg2: NDArray[np.uint8], arg3: NDArray[np.uint32]) -> None:
+    """(pixels [n, 3], places [m], found [m, 3], table); pixels and table are changed."""
+
 def packed_weights(
     isa: str, block: Block, *, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, taps_only: bool
 ) -> PackedWeights: ...

@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -45,40 +46,65 @@ def give_name(unnamed: io.FileIO, file: Path) -> None:
 
 
 @contextmanager
-def new_partial(file: Path | None, suffix: str, *, tidy: bool = True) -> Iterator[Path]:
-    """A new empty file beside `file`, of the mode that it has or would get; among the temporary ones without `file`.
+def new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
+    """A new empty file in a new folder beside `file`, of the mode that it has or would get; without it among temporary ones.
 
-    It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end. tidy: remove those
-    first, by a look at the whole folder.
+    A folder, as safetensors writes to a file of a name of its own beside the one that it is given: what is left of that goes
+    with the folder. It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end.
     """
-    folder = Path(tempfile.gettempdir()) if file is None else file.parent
-    if tidy:
-        remove_abandoned(folder)
-    partial = folder / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial{suffix}"  # not the name: it may fill 255 bytes
-    number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if file is None else 0o666)
+    parent = Path(tempfile.gettempdir()) if file is None else file.parent
+    remove_abandoned(parent)
+    folder = parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
+    folder.mkdir(mode=0o700)
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if file is not None:
-            keep_owner_and_mode(number, file)
+        partial = folder / f"partial{suffix}"
+        with io.FileIO(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if file is None else 0o666), "wb") as made:
+            if file is not None:
+                keep_owner_and_mode(made.fileno(), file)
+        yield partial
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(number)
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[Path]:
+    """A new empty file beside `file`, of the mode that it has or would get, to be named or renamed in that folder.
+
+    It is locked meanwhile and removed at the end; what killed runs have left of such stays until `remove_abandoned`.
+    """
+    partial = file.parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
+    number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        keep_owner_and_mode(number, file)
         yield partial
     finally:
         partial.unlink(missing_ok=True)
         os.close(number)
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove the partial files of runs that were killed: those of no process that there is, and that nobody has locked."""
-    with suppress(OSError), os.scandir(folder) as entries:
+def remove_abandoned(parent: Path) -> None:
+    """Remove what runs that were killed have left: partial files and folders of no process that there is, locked by nobody."""
+    with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             found = _PARTIAL.fullmatch(entry.name)
-            if found is None or not entry.is_file(follow_symlinks=False) or _is_running(int(found[1])):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if found is None or not (is_folder or entry.is_file(follow_symlinks=False)) or _is_running(int(found[1])):
                 continue
             with suppress(OSError):
-                number = os.open(entry.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                how = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_WRONLY
+                number = os.open(entry.path, how | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
                     fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(entry.path)
+                    if is_folder:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
                 finally:
                     os.close(number)
 

@@ -58,7 +58,7 @@ def test_the_version_is_that_of_the_installed_package():
 LAYERS = (
     {"engine", "locking", "partials", "printable", "spec", "strict_json", "whole_files", "xmp"},
     {"ops"}, {"plan"}, {"nets"}, {"runtime"},
-    {"data", "scoring", "training", "evaluation", "viz"}, {"cli"},
+    {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"cli"},
 )  # fmt: skip
 ROOT = Path(dcnn_fast.__file__).parent
 

@@ -14,7 +14,7 @@ import torch
 from bench import photos
 from bench.effort import Effort
 from bench.row import OURS, Failed, Found, Refused, counted
-from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, predicted, roofline, scaling, score, training
+from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, predicted, read, roofline, scaling, score, training
 
 Limits = Mapping[str, float]
 
@@ -48,6 +48,7 @@ PER_THREADS: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
 ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "scaling": lambda limits, threads, effort: scaling.rows(effort),
     "training": lambda limits, threads, effort: training.rows(os.cpu_count() or 1, effort),
+    "read": lambda limits, threads, effort: read.rows(effort),
     "host": lambda limits, threads, effort: host.rows(effort),
     "gpu": _gpu,
     "predicted": lambda limits, threads, effort: predicted.rows(),

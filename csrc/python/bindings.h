@@ -35,4 +35,7 @@ void bind_launch(pybind11::module_& m);
 // Views: where windows lie, filters, cuts of photographs.
 void bind_views(pybind11::module_& m);
 
+// A photograph's pixels on their way from a decoder.
+void bind_pixels(pybind11::module_& m);
+
 }  // namespace dcnn

@@ -136,7 +136,8 @@ BlockShape with_strips(const std::shared_ptr<StripCutter>& cutter, int64_t progr
   return {cutter, {}, programs, filters, item};
 }
 
-// What a column's regions are laid out to, and whether they have been.
+// What a column's regions are laid out to, and whether they have been. The interpreter's lock is held throughout: another thread may
+// change the regions, which are arrays to it, or lay out others here.
 class HeldTables {
  public:
   HeldTables(const std::vector<BlockShape>& blocks, bool again) : shapes_(blocks), tables_(blocks, again) {}
@@ -144,19 +145,17 @@ class HeldTables {
   // source: address and the strides of image, row, column and channel.
   py::tuple lay(const HeldRegions& regions, const std::array<int64_t, 5>& source) {
     laid_ = false;
-    Layout layout;
-    {
-      const py::gil_scoped_release unlocked;
-      for (size_t i = 0; i < regions.blocks->size(); ++i) {
-        const BlockTables& r = (*regions.blocks)[i];
-        const bool strips = i < shapes_.size() && shapes_[i].strips != nullptr;
-        require_extents(r.regions.data(), r.regions.size(), strips);
-        if (strips) {
-          require_pieces(r.regions.data(), r.regions.size(), r.pieces.data(), r.pieces.size(), shapes_[i].strips->shape().pool_stride);
-        }
+    // What is written later is what was checked: numpy may write without the lock, and `write` comes after others had it.
+    const auto own = std::make_shared<const ColumnRegions>(*regions.blocks);
+    for (size_t i = 0; i < own->size(); ++i) {
+      const BlockTables& r = (*own)[i];
+      const bool strips = i < shapes_.size() && shapes_[i].strips != nullptr;
+      require_extents(r.regions.data(), r.regions.size(), strips);
+      if (strips) {
+        require_pieces(r.regions.data(), r.regions.size(), r.pieces.data(), r.pieces.size(), shapes_[i].strips->shape().pool_stride);
       }
-      layout = tables_.lay(regions.blocks, {source[0], source[1], source[2], source[3], source[4]});
     }
+    const Layout layout = tables_.lay(own, {source[0], source[1], source[2], source[3], source[4]});
     bytes_ = layout.tables;
     laid_ = true;
     return py::make_tuple(layout.tables, layout.maps, layout.last, layout.programs, layout.moved);

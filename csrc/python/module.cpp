@@ -99,6 +99,7 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::bind_launch(m);
   dcnn::bind_plan(m);
   dcnn::bind_views(m);
+  dcnn::bind_pixels(m);
   dcnn::bind_block(m);
   dcnn::bind_column(m);
   dcnn::bind_mbconv(m);

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcnn_fast.cli import sets
+from dcnn_fast.cli import ranges, sets
+from dcnn_fast.cli.max_memory import MaxMemoryOfEach
 from dcnn_fast.cli.train import PRECISION
 
 if TYPE_CHECKING:
@@ -43,11 +44,14 @@ def adapt(
     fold: sets.Fold = 0,
     folds: sets.Folds = 5,
     split_seed: sets.SplitSeed = 0,
-    seed: Annotated[int, typer.Option(help="Of order, windows, flips and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of order, windows, flips and dropout.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
+    workers: Annotated[
+        int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
+    ] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
+    max_memory: MaxMemoryOfEach = None,
 ) -> None:
     """Adapt a model to one category of photographs, or to a set of one's own: to your own taste, with 25 ratings or more.
 
@@ -65,10 +69,10 @@ def adapt(
     if tune == "ratings" or (tune is None and not resume):
         # The set's notes are of a threshold that is not this one, and of a split, which is not used.
         unsplit = partial(opened, quiet=True, fold=0, folds=2)
-        status = personal_run.run(model, unsplit, out, (model, data), asked=tune == "ratings")
+        status = personal_run.run(model, unsplit, out, (model, data), asked=tune == "ratings", max_memory=max_memory)
         if status is not None:
             raise typer.Exit(status)
-    machine = train_run.Machine(device, workers, cache)
+    machine = train_run.Machine(device, workers, cache, max_memory=max_memory)
     raise typer.Exit(
         train_run.run(
             opened, lambda data: train_run.from_model(model, data), out, resume, machine,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcnn_fast.cli import sets
+from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.printable import printable
 
@@ -150,7 +150,7 @@ def make(
     kind: Annotated[str, typer.Argument(help="ava, iad, folders, csv, histograms, idealo, nima or para.")],
     out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     images: Annotated[int, typer.Option(help="How many photographs.")] = 128,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same set.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="The same seed makes the same set.")] = 0,
     corrupt: Annotated[int, typer.Option(help="Files that are cut short.")] = 0,
     missing: Annotated[int, typer.Option(help="Listed files that are not written.")] = 0,
     crlf: Annotated[bool, typer.Option("--crlf", help="Lines end as in AVA's own files.")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dcnn_fast.cli import sets
+from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.formulas import ForSpreadsheets
 from dcnn_fast.cli.max_memory import MaxMemory
 
@@ -33,7 +33,7 @@ def evaluate(
     ] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     ap: Annotated[str, typer.Option(help="Average precision: plain, interpolated or voc07.")] = "plain",
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,

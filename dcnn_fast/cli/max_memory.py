@@ -26,17 +26,30 @@ MaxMemory = Annotated[
     ),
 ]
 
+MaxMemoryOfEach = Annotated[
+    str | None,
+    typer.Option(
+        OPTION,
+        metavar="SIZE",
+        help="Limit the data of each of the run's processes (allocated memory, not files it maps), as 2G or 800M; photographs "
+        "that do not fit into what training leaves are skipped and named, a mini-batch that does not fit ends the run. "
+        "Default: no limit; pictures in work share 2 GiB, or a sixteenth of the memory.",
+    ),
+]
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _OF_A_WORKER = 96 * 2**20  # what its computing takes, and what the allocator keeps of its pictures
 _BESIDE = 128 * 2**20  # results that wait for their batch, tables, what is written
 _LEAST_ROOM = 64 * 2**20
+_TORCH_SAYS = "can't allocate memory"  # of torch's allocator of main memory, whose error has no type of its own
 
 
-def limit_memory(size: str | None, workers: int | None) -> None:
+def limit_memory(size: str | None, workers: int | None, *, what: str | None = None, beside: int = 0) -> None:
     """Keep this process to `size`, from now on; nothing for None.
 
-    Call it when the models are loaded. workers: pictures in work at a time, None for the scorer's default. Raises ValueError
-    for a size that is none, or too little for what is there already.
+    Call it when the models are loaded. workers: pictures in work at a time, None for the scorer's default. what: that the size
+    must be enough for, None for a model and its workers. beside: the bytes that are yet to be taken for other things than
+    pictures. Raises ValueError for a size that is none, or too little for what is there already.
     """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -46,13 +59,19 @@ def limit_memory(size: str | None, workers: int | None) -> None:
         return
     most = _bytes(size)
     threads = min(256, torch.get_num_threads()) if workers is None else workers
-    taken = _data() + threads * _OF_A_WORKER + _BESIDE
+    taken = _data() + threads * _OF_A_WORKER + _BESIDE + beside
     if most < taken + _LEAST_ROOM:
         least = -(-(taken + _LEAST_ROOM) // 2**20)
-        raise ValueError(f"{OPTION} {size} is too little for this model and {threads} workers: it must be at least {least}M")
+        what = f"this model and {threads} workers" if what is None else what
+        raise ValueError(f"{OPTION} {size} is too little for {what}: it must be at least {least}M")
     in_flight.set_limit(most - taken, f"{OPTION} {size}")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether it says that there is not enough memory: Python's, numpy's and the engine's error, or torch's."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _TORCH_SAYS in str(error))
 
 
 def _bytes(size: str) -> int:

@@ -10,6 +10,7 @@ def passed_over(passed: Passed) -> list[str]:
     lines = []
     for suffixes, what, whats in (
         (passed.unreadable, "of a kind this cannot read", "of kinds this cannot read"),
+        (passed.with_extra, "that the extra `photos` would read", "that the extra `photos` would read"),
         (passed.when_named, "of a kind that is read only when named", "of kinds that are read only when named"),
     ):
         if suffixes:
@@ -25,6 +26,7 @@ def passed_over(passed: Passed) -> list[str]:
     for count, what, how in (
         (passed.linked_folders, "link to a folder", "--follow goes there"),
         (passed.subfolders, "subfolder", "-r searches them"),
+        (passed.raw_files, "raw file", "beside a picture of the same name"),
         (passed.excluded, "file or folder", "excluded by --exclude"),
     ):
         if count:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from dcnn_fast.cli.console import fail, note, stderr, stdout
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, ModelError, load_model, save_model
@@ -30,10 +31,19 @@ def named(model: Path) -> Path:
     return shipped_model() if str(model) == "shipped" and not model.exists() else model
 
 
-def run(path: Path, opened: Callable[[], DataSet], out: Path, inputs: tuple[Path, ...], *, asked: bool) -> int | None:
+def run(
+    path: Path,
+    opened: Callable[[], DataSet],
+    out: Path,
+    inputs: tuple[Path, ...],
+    *,
+    asked: bool,
+    max_memory: str | None = None,
+) -> int | None:
     """Fit the model file `path` to the ratings of the set that `opened` gives, and write it; returns the exit status.
 
-    asked: leave with status 2 where that cannot be done; otherwise None is returned, and nothing has been written.
+    asked: leave with status 2 where that cannot be done; otherwise None is returned, and nothing has been written. max_memory:
+    as of `limit_memory`.
     """
     with Stop() as stop:
         try:
@@ -47,11 +57,17 @@ def run(path: Path, opened: Callable[[], DataSet], out: Path, inputs: tuple[Path
                 return None
             require_folder(out)
             require_outputs(out, inputs=inputs)
+            limit_memory(max_memory, os.cpu_count() or 1)
             return _fitted(model, data, out)
         except KeyboardInterrupt:
             fail("interrupted: nothing was written", stop.status)
         except (CheckpointError, ValueError, OSError) as error:
             fail(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not is_short_of_memory(error):
+                raise
+            within = "" if max_memory is None else f" within {OPTION} {max_memory}"
+            fail(f"there is not enough memory to go on{within}: nothing was written", 1)
 
 
 def _model(path: Path, asked: bool) -> Model | None:

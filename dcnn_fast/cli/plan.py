@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import StreamError, fail, plain_table, stderr, stdout
 from dcnn_fast.cli.targets import Kind, Wanted, check
 
@@ -17,7 +18,7 @@ def plan(
     model: Annotated[str | None, typer.Option(help="A model file or a preset; default: the shipped model.")] = None,
     views: Annotated[int, typer.Option(help="Random views.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the views.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views.")] = 0,
     svg: Annotated[
         str | None,
         typer.Option(

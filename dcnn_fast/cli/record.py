@@ -11,7 +11,11 @@ from dcnn_fast.cli import formulas
 from dcnn_fast.cli.targets import Kind, beside, json_with
 
 SUFFIX = ".run.json"
+EXTRAS = ("--faults", "--per-sample", "--groups")  # options that fill fields which are empty without them
+OFF_UNLESS_NAMED = (formulas.OPTION, *EXTRAS)  # in a record
 _FORMAT = 1
+MODELS_OWN = "the model's"
+_BEFORE = {**dict.fromkeys(OFF_UNLESS_NAMED, "off"), "--long-side": MODELS_OWN, "--decode": "exact"}  # where it says nothing
 
 _FIRST = b'"dcnn_fast_run"'
 _WHOLE = json_with("the record of a run of scores", "dcnn_fast_run", "settings", "folder")
@@ -36,9 +40,9 @@ class RecordError(ValueError):
 class Record:
     """One run.
 
-    settings: option -> value of all that decides a score, as text; `--model` is the digest of the network and its weights.
-    model: what the model was called. folder: the working directory, which relative paths in the rows start from. version,
-    device: of the program and what it computed on, which change no more than a score's last digits.
+    settings: option -> value of all that decides what rows hold, as text; `--model` is the digest of the network and its
+    weights. model: what the model was called. folder: the working directory, which relative paths in the rows start from.
+    version, device: of the program and what it computed on, which change no more than a score's last digits.
     """
 
     settings: Mapping[str, str]
@@ -55,7 +59,7 @@ class Record:
         """What `other` was made with and this is not, an option each: `--grid 1 (here 2)`."""
         found = []
         for option in [*self.settings, *(each for each in other.settings if each not in self.settings)]:
-            without = "off" if option == formulas.OPTION else "unknown"
+            without = _BEFORE.get(option, "unknown")
             ours, theirs = self.settings.get(option, without), other.settings.get(option, without)
             if ours != theirs:
                 if option == "--model":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcnn_fast.cli import sets
+from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.stopping import Stop
 
@@ -43,11 +43,11 @@ def reproduce(
     filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
     fc: Annotated[str, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = "",
     views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order, windows, dropout and choices.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of weights, order, windows, dropout and choices.")] = 0,
     semantic: Annotated[Path | None, typer.Option(dir_okay=False, help=SEMANTIC)] = None,
     test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode.")] = 0,
+    workers: Annotated[int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most.")] = 0,
     cache: Annotated[int, typer.Option(min=0, help="Megabytes of photographs kept in memory.")] = 0,
 ) -> None:
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.

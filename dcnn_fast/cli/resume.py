@@ -76,7 +76,9 @@ def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> He
         poorer = full is None or (full.error is not None and short.error is None)
         score, folder = (short, held.folders[0]) if full is None or poorer else (full, held.folders[-1])
         repeated = key in held.required or (score.error is not None and not keep_failures)
-        (held.again if repeated else held.done)[key] = replace(score, path=_from_here(score.path or "", folder))
+        # The samples stay in the file: of many rows they would fill the memory.
+        kept_score = replace(score, path=_from_here(score.path or "", folder), samples=None)
+        (held.again if repeated else held.done)[key] = kept_score
     return held
 
 

@@ -6,18 +6,25 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from dcnn_fast.cli.formulas import as_text, from_text
 from dcnn_fast.cli.targets import Kind, json_with, lines_of
+from dcnn_fast.photographs.look import look_from
 from dcnn_fast.scoring import CSV_FIELDS, Score
+from dcnn_fast.scoring.samples import samples_from
+from dcnn_fast.scoring.score import BETWEEN_NOTES, FIRST_CSV_FIELDS, NO_FAULTS
 
-_HEADER = ",".join(CSV_FIELDS)
-_TEXTS = ("path", "label", "error")
+_HEADERS = (",".join(CSV_FIELDS), ",".join(FIRST_CSV_FIELDS))  # as it is written; as it was, before there was more to say
+_HEADER = _HEADERS[0]
+_TEXTS = ("path", "label", "error", "taken", "camera", "group", "faults", "notes")
+_MAY_LACK = frozenset(CSV_FIELDS[CSV_FIELDS.index("error") :])
 _FIELDS = frozenset(field.name for field in fields(Score))
+_BEST = {"": None, "yes": True, "no": False}
+_BLOCK = 2**20  # bytes of a file that are read at a time
 
 
 class RowsError(ValueError):
@@ -68,8 +75,8 @@ def _read_csv(content: bytes, *, for_spreadsheets: bool = False) -> list[Score]:
     whole = _whole_rows(content)
     text = whole.decode(errors="surrogateescape")
     first = text.partition("\n")[0].rstrip("\r").replace('"', "")
-    delimiter = ";" if first == _HEADER.replace(",", ";") else ","
-    if first != _HEADER.replace(",", delimiter) and (whole or not _HEADER.encode().startswith(content)):
+    delimiter = ";" if first in [header.replace(",", ";") for header in _HEADERS] else ","
+    if first.replace(delimiter, ",") not in _HEADERS and (whole or not any(h.encode().startswith(content) for h in _HEADERS)):
         shown = content[:200].split(b"\n")[0].decode(errors="backslashreplace")
         raise RowsError(f"the fields must be {_HEADER}, got {shown}")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
@@ -86,16 +93,25 @@ def _as_it_is(text: str) -> str:
 
 def _from_row(row: dict[str, str], point: str, text: Callable[[str], str]) -> Score:
     lacking = [name for name, value in row.items() if value is None]
-    if lacking and set(lacking) <= {"error", "percentile"} and (row["mean"] or row["label"]):
+    if lacking and set(lacking) <= _MAY_LACK and (row["mean"] or row["label"]):
         row |= dict.fromkeys(lacking, "")  # some spreadsheets leave out what is empty at a row's end
     elif None in row or lacking:
-        raise ValueError(f"a row must have {len(CSV_FIELDS)} fields")
-    numbers = ("mean", "std", "percentile")
-    mean, std, percentile = (float(row[name].replace(point, ".")) if row[name] else None for name in numbers)
+        raise ValueError(f"a row must have {len([name for name in row if name is not None])} fields")
+    row = dict.fromkeys(CSV_FIELDS, "") | row  # of a file from before there were all of them
+    numbers = ("mean", "std", "percentile", "collection_percentile")
+    mean, std, percentile, place = (float(row[name].replace(point, ".")) if row[name] else None for name in numbers)
+    if row["best_of_group"].lower() not in _BEST:
+        raise ValueError(f"best_of_group must be yes, no or empty, got {row['best_of_group']}")
+    faults, notes = text(row["faults"]), text(row["notes"])
     return _checked(
         Score(
             mean=mean, std=std, label=text(row["label"]) or None, views=int(row["views"]), seed=int(row["seed"]),
-            path=text(row["path"]), error=text(row["error"]) or None, percentile=percentile,
+            path=text(row["path"]), error=text(row["error"]) or None, percentile=percentile, collection_percentile=place,
+            width=int(row["width"]) if row["width"] else None, height=int(row["height"]) if row["height"] else None,
+            taken=text(row["taken"]) or None, camera=text(row["camera"]) or None, group=text(row["group"]) or None,
+            best_of_group=_BEST[row["best_of_group"].lower()],
+            faults=None if not faults else () if faults == NO_FAULTS else tuple(faults.split()),
+            notes=tuple(notes.split(BETWEEN_NOTES)) if notes else (),
         )
     )  # fmt: skip
 
@@ -117,24 +133,51 @@ def _from_object(value: Any) -> Score:
     if not isinstance(value, dict) or not {"path", "mean", "error", "views", "seed"} <= value.keys():
         raise ValueError("it must be an object with path, mean, error, views and seed")
     known = {name: value[name] for name in value if name in _FIELDS}
-    return _checked(Score(**{**known, "notes": tuple(known.get("notes") or ())}))
+    known["notes"] = tuple(known.get("notes") or ())
+    for name, made in (("faults", _names), ("look", look_from), ("samples", samples_from)):
+        if known.get(name) is not None:
+            known[name] = made(known[name])
+    return _checked(Score(**known))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError("faults must be a list of names")
+    return tuple(value)
 
 
 def _checked(score: Score) -> Score:
     """`score` when its values are of the types and in the ranges of a score."""
-    texts = (score.path, score.label, score.error, score.plan)
+    texts = (score.path, score.label, score.error, score.plan, score.taken, score.camera, score.group)
     if not isinstance(score.path, str) or any(not isinstance(text, (str, type(None))) for text in texts):
-        raise ValueError("path must be text, label, error and plan text or nothing")
+        raise ValueError("path must be text; label, error, plan, taken, camera and group text or nothing")
     if not isinstance(score.probs, dict):
         raise ValueError("probs must be an object")
     for name, value in (("mean", score.mean), ("std", score.std), *score.probs.items()):
         _require_range(name, value, 1)
-    _require_range("percentile", score.percentile, 100)
+    for name, value in (("percentile", score.percentile), ("collection_percentile", score.collection_percentile)):
+        _require_range(name, value, 100)
     if not isinstance(score.views, int) or not isinstance(score.seed, int):
         raise ValueError("views and seed must be integers")
     if not all(isinstance(note, str) for note in score.notes):
         raise ValueError("notes must be texts")
+    if score.best_of_group is not None and not isinstance(score.best_of_group, bool):
+        raise ValueError(f"best_of_group must be true, false or nothing, got {score.best_of_group}")
+    if not all(isinstance(name, str) for name in score.faults or ()):
+        raise ValueError("faults must be a list of names")
+    if any(side is not None and (type(side) is not int or side < 1) for side in (score.width, score.height)):
+        raise ValueError(f"width and height must be whole numbers from 1, got {score.width} and {score.height}")
+    _require_measures(score.measures)
     return score
+
+
+def _require_measures(measures: Any) -> None:
+    if measures is None:
+        return
+    if not isinstance(measures, dict) or not all(type(value) in (int, float) for value in measures.values()):
+        raise ValueError("measures must be an object of numbers")
+    if not all(math.isfinite(value) for value in measures.values()):
+        raise ValueError("measures must be finite")
 
 
 def _require_range(name: str, value: Any, most: int) -> None:
@@ -142,7 +185,21 @@ def _require_range(name: str, value: Any, most: int) -> None:
         raise ValueError(f"{name} must be from 0 to {most}, got {value}")
 
 
-CSV = Format(lines_of("a CSV file of scores", _HEADER), _HEADER.encode() + b"\n", _csv_line, _read_csv)
+def rows_of(file: BinaryIO, format: Format) -> Iterator[Score]:
+    """The scores in an open file that this program wrote, in order, in memory that does not grow with it. Raises RowsError."""
+    rest = file.read(len(format.head))
+    if rest != format.head:
+        raise RowsError("it does not begin as this program has it begin")
+    rest = b""
+    while block := file.read(_BLOCK):
+        content = rest + block
+        whole = _whole_rows(content) if format.head else content[: content.rfind(b"\n") + 1]
+        rest = content[len(whole) :]
+        if whole:
+            yield from format.read(format.head + whole)
+
+
+CSV = Format(lines_of("a CSV file of scores", *_HEADERS), _HEADER.encode() + b"\n", _csv_line, _read_csv)
 CSV_FOR_SPREADSHEETS = replace(
     CSV, line=partial(_csv_line, for_spreadsheets=True), read=partial(_read_csv, for_spreadsheets=True)
 )

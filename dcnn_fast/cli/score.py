@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dcnn_fast.cli import after
+from dcnn_fast.cli import after, ranges
 from dcnn_fast.cli.formulas import ForSpreadsheets
 from dcnn_fast.cli.max_memory import MaxMemory
 
@@ -46,12 +46,28 @@ def score(
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the views; the same seed gives the same scores.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views; the same seed gives the same scores.")] = 0,
+    long_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PIXELS", help="Reduce larger photographs to this long side; default: what the model learnt from."
+        ),
+    ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="exact, or scaled: JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where --long-side, or the model's, "
+            "needs no more. Much faster for large photographs; scores differ a little."
+        ),
+    ] = "exact",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
-    workers: Annotated[int | None, typer.Option(help="Images in work at a time, a thread each; changes no score.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(callback=ranges.THREADS, help="Images in work at a time, a thread each, 256 at most; changes no score."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -68,6 +84,26 @@ def score(
     csv_for_spreadsheets: ForSpreadsheets = False,
     max_memory: MaxMemory = None,
     background: Annotated[str, typer.Option(help="RRGGBB under transparent pixels.")] = "ffffff",
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults",
+            help="Look for technical faults and name them in the field faults of --csv and --jsonl, beside the score and never "
+            "in it: blurred, overexposed, underexposed, flat, noisy, tiny, empty.",
+        ),
+    ] = False,
+    per_sample: Annotated[
+        bool, typer.Option("--per-sample", help="Write the probabilities of every view with its windows into --jsonl.")
+    ] = False,
+    groups: Annotated[
+        bool,
+        typer.Option(
+            "--groups",
+            help="Find photographs that show the same (copies, edited copies, bursts) and the one of each group to keep, for "
+            "the fields group and best_of_group of --csv and --jsonl. Scores that differ by less than their own spread say "
+            "nothing: the sharpest is kept then.",
+        ),
+    ] = False,
     xmp: after.Xmp = False,
     xmp_names: after.XmpNames = None,
     embed: after.Embed = False,
@@ -97,7 +133,8 @@ def score(
         paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), csv=csv,
         jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
         top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
-        max_memory=max_memory, background=background, csv_for_spreadsheets=csv_for_spreadsheets,
+        max_memory=max_memory, long_side=long_side, decode=decode, background=background,
+        csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups,
         after=after.After(xmp, xmp_names, embed, stars, stars_at, copy, link, move, best, above, dry_run),
     )  # fmt: skip
     raise typer.Exit(run(options))

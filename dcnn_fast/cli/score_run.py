@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from itertools import product
 from pathlib import Path
@@ -21,11 +22,13 @@ from dcnn_fast.cli.after import After, AfterError
 from dcnn_fast.cli.after_run import AfterRun
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.finishing import write_places
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
 from dcnn_fast.cli.passed import passed_over
-from dcnn_fast.cli.record import RECORD, Record, record_path
+from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.record import MODELS_OWN, OFF_UNLESS_NAMED, RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, JSONL, Format
 from dcnn_fast.cli.stopping import Stop
@@ -36,6 +39,7 @@ from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Score, Scorer
+from dcnn_fast.scoring.collection import Collection
 from dcnn_fast.viz.contact_sheet import contact_sheet
 
 _TABLE_ROWS = 20
@@ -71,6 +75,11 @@ class ScoreOptions:
     max_memory: str | None
     csv_for_spreadsheets: bool
     background: str
+    long_side: int | None
+    decode: str
+    faults: bool
+    per_sample: bool
+    groups: bool
     after: After
 
     @property
@@ -161,7 +170,8 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
     with _reserved(options, listing or ()) as files:
         scorer = Scorer(
             options.model, options.device, options.views, options.grid, options.seed, options.dtype,
-            max_pixels=options.max_pixels, background=_colour(options.background),
+            max_pixels=options.max_pixels, background=_colour(options.background), decode=options.decode,
+            long_side=options.long_side, faults=options.faults, samples=options.per_sample, groups=options.groups,
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
         limit_memory(options.max_memory, options.workers)
@@ -180,6 +190,14 @@ def _require_sense(options: ScoreOptions) -> None:
         fail("--resume needs --csv or --jsonl: it goes on with what those files hold")
     if options.resume and options.overwrite:
         fail("--resume goes on with files and --overwrite starts them anew: only one of them can be meant")
+    if options.per_sample and options.jsonl is None:
+        fail("--per-sample needs --jsonl: a CSV has no room for the samples")
+    if (options.faults or options.groups) and options.csv is None and options.jsonl is None:
+        fail(f"{'--faults' if options.faults else '--groups'} needs --csv or --jsonl: it fills fields of those files")
+    if options.groups and all(path in (None, "-") for path in (options.csv, options.jsonl)):
+        fail("--groups needs a file: groups are known at the end, when - has been written")
+    if options.groups and options.resume and options.jsonl is None:
+        fail("--groups with --resume needs --jsonl: a CSV does not hold what groups are made of")
     if options.keep_failures and not options.resume:
         fail("--keep-failures needs --resume: it says that failures are not tried again then")
 
@@ -219,10 +237,12 @@ def _record(options: ScoreOptions, scorer: Scorer) -> Record:
         "--grid": str(scorer.grid),
         "--seed": str(scorer.seed),
         "--dtype": scorer.dtype,
+        "--long-side": MODELS_OWN if options.long_side is None else str(options.long_side),
+        "--decode": scorer.decode,
         "--background": bytes(_colour(options.background)).hex(),
     }
-    if options.csv_for_spreadsheets:
-        settings[formulas.OPTION] = "on"
+    named = (options.csv_for_spreadsheets, options.faults, options.per_sample, options.groups)
+    settings |= {option: "on" for option, on in zip(OFF_UNLESS_NAMED, named, strict=True) if on}
     forced = os.environ.get("DCNN_FAST_BACKEND")
     device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
     model = printable(os.fspath(options.model)) if options.model else "the shipped model"
@@ -238,6 +258,7 @@ class _Run:
         self._options, self._scorer, self._search, self._files = options, scorer, search, files
         self._held, self._stop = held, stop
         self._ranking = Ranking(max(options.table_rows, options.sheet_photos if files.sheet else 0))
+        self._collection = Collection()
         self._outputs = _Outputs()
         self._rows = [RowOutput(file, record, append=options.resume) for file in files.rows]
         self._intake = Intake(held, self._refused)
@@ -274,6 +295,7 @@ class _Run:
 
     def _count(self, score: Score) -> None:
         self._ranking.add(score)
+        self._collection.add(partial(identity, score.path or ""), score)
         self._after.add(score)
 
     def _print(self, line: str) -> None:
@@ -380,6 +402,8 @@ class _Run:
                 if self._outputs.has(str(file.target)):
                     with self._outputs.trying(str(file.target)):
                         drop_superseded(file, folder)
+        if not interrupted:
+            self._write_places()
         with self._outputs.trying("standard output"):
             self._show_table()
         self._tell(interrupted)
@@ -388,6 +412,15 @@ class _Run:
         self._after_went_well = self._after.finish(complete=self._is_complete and not interrupted)
         if self._caution:
             note(self._caution)
+
+    def _write_places(self) -> None:
+        """The fields of the rows that are known only now."""
+        self._collection.close()
+        folders = self._held.folders or [os.getcwd()] * len(self._files.rows)
+        for file, folder in zip(self._files.rows, folders, strict=True):
+            if file.target.file is not None and self._outputs.has(str(file.target)):
+                with self._outputs.trying(str(file.target)):
+                    write_places(file, folder, self._collection)
 
     def _show_table(self) -> None:
         best = self._ranking.best(self._options.table_rows)

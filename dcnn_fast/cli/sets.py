@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import fail, stderr
 from dcnn_fast.cli.files import require_file
 
@@ -33,7 +34,9 @@ ExcludeOverlap = Annotated[
 ]
 Fold = Annotated[int, typer.Option(help="Which part is held out where the set has no split of its own.")]
 Folds = Annotated[int, typer.Option(help="How many such parts.")]
-SplitSeed = Annotated[int, typer.Option(help="Of those parts.")]
+SplitSeed = Annotated[
+    int, typer.Option(callback=ranges.SPLIT_SEED, help="Of the parts of a set that has no split of its own; up to 2**32 - 1.")
+]
 
 
 def open_set(

@@ -179,7 +179,7 @@ class Target:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """A path in the same folder, of the same suffix, for what writes files by name; it then replaces the file.
+        """A path of the same suffix, in a new folder beside it, for what writes files by name; it then replaces the file.
 
         With an exception (Ctrl-C as well) it is removed and the former file stays; what a killed run has left of it goes with
         the next one in that folder. Raises OSError.

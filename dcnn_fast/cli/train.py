@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcnn_fast.cli import sets
+from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.console import fail
+from dcnn_fast.cli.max_memory import MaxMemoryOfEach
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
@@ -77,18 +78,22 @@ def train(
     test_views: Annotated[int, typer.Option(help="Windows averaged for each of them.")] = 5,
     best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
     checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of weights, order, windows, flips and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of weights, order, windows, flips and dropout.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that decode; they change no result.")] = 0,
+    workers: Annotated[
+        int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
+    ] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
+    max_memory: MaxMemoryOfEach = None,
     tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log too.")] = False,
 ) -> None:
     """Train a network on a data set; the defaults are the paper's.
 
     The folder --out, which must be new, empty or a run's, gets best.safetensors and last.safetensors, log.csv, curves.png and
     a checkpoint after each epoch. Under torchrun every process takes its share of each mini-batch. Exit status: 0, 1 when the
-    loss diverged or a process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128
-    and the number of the signal that ended it (130 for Ctrl-C); the checkpoint is valid then and --resume goes on.
+    loss diverged, memory did not suffice or a process that decodes died, 2 for a wrong call, 3 when a file could not be written
+    (the others are), 128 and the number of the signal that ended it (130 for Ctrl-C); the checkpoint is valid then and --resume
+    goes on.
     """
     from dcnn_fast.cli import train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
@@ -107,7 +112,7 @@ def train(
     shape = train_run.Shape(
         net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed, layers, long_side
     )  # fmt: skip
-    machine = train_run.Machine(device, workers, cache, tensorboard)
+    machine = train_run.Machine(device, workers, cache, tensorboard, max_memory)
     raise typer.Exit(
         train_run.run(
             opened, shape.network, out, resume, machine,

@@ -14,6 +14,7 @@ import typer
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
@@ -99,6 +100,7 @@ class Machine:
     workers: int = 0
     cache: int = 0
     tensorboard: bool = False
+    max_memory: str | None = None
 
 
 def from_model(path: Path, data: DataSet) -> MultiColumn:
@@ -189,6 +191,10 @@ def run(
             net = network(data)
             if talks:
                 _introduce(data)
+            limit_memory(
+                machine.max_memory, os.cpu_count() or 1, what=f"this network and a mini-batch of {chosen.batch}",
+                beside=_of_training(net, chosen.batch) + machine.cache * 2**20,
+            )  # fmt: skip
             outcome = train(
                 net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
                 threads=os.cpu_count() or 1, progress=stderr() if talks else False, tensorboard=machine.tensorboard,
@@ -200,7 +206,10 @@ def run(
             fail(f"{error}{_goes_on(out, 'what is left is ')}", 1)
         except WorkerError as error:
             fail(f"{error}{_goes_on(out, '--resume goes on from ')}", 1)
-        except (CheckpointError, ValueError, OSError, RuntimeError) as error:
+        except (CheckpointError, ValueError, OSError, RuntimeError, MemoryError) as error:
+            if is_short_of_memory(error):
+                within = "" if machine.max_memory is None else f" within {OPTION} {machine.max_memory}"
+                fail(f"there is not enough memory to go on{within}{_goes_on(out, '--resume goes on from ')}", 1)
             fail(str(error))
         except KeyboardInterrupt as error:
             status = 128 + error.args[0] if error.args else stop.status
@@ -208,6 +217,16 @@ def run(
     if talks:
         _report(outcome, out)
     return 3 if outcome.unwritten else 0
+
+
+def _of_training(net: MultiColumn, batch: int) -> int:
+    """Bytes of the gradients, the increments and the copy that is written, and of two mini-batches of windows.
+
+    What a step takes for its results comes when no picture is in work in this process, and is gone before the next one.
+    """
+    weights = sum(parameter.nbytes for parameter in net.parameters())
+    windows = sum(each.window**2 * 3 for each in net.inputs)
+    return 3 * weights + 2 * batch * windows
 
 
 def _goes_on(out: Path, how: str) -> str:

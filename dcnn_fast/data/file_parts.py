@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 from PIL import Image, JpegImagePlugin
 
+from dcnn_fast.data import heif_items
+from dcnn_fast.data.parts import PartsError
+
 MOST = 100_000  # of anything but strips
 MOST_STRIPS = 200_000  # and tiles: 16 x 16 pixels each of 51 megapixels
 MOST_PROFILES = 100
@@ -33,10 +36,6 @@ _WITHOUT_LENGTH = frozenset(
 )
 
 
-class PartsError(ValueError):
-    """A file of too many parts."""
-
-
 def require_few(file: BinaryIO) -> None:
     """Raise PartsError for a file of too many parts to read; one that is none of those it knows passes.
 
@@ -51,6 +50,8 @@ def require_few(file: BinaryIO) -> None:
         _require_few_segments(file)
     elif head == _JPEG_2000:
         _require_few_boxes(file)
+    elif heif_items.is_heif(head):
+        heif_items.require_few(file)
     file.seek(0)
 
 

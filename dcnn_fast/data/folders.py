@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from dcnn_fast.data import heif, raw
+
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".jp2", ".j2k", ".j2c", ".jpf",
     ".jpx", ".avif",
@@ -26,10 +28,14 @@ UNREADABLE = frozenset((
     ".mts", ".ogv", ".webm", ".wmv", ".psd", ".tga", ".ico", ".icns", ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".dds", ".sgi",
     ".dib", ".dcx", ".qoi", ".xbm",
 ))  # fmt: skip
-"""Pictures, raw files and films that cannot be read: what a user may miss in the result. Other files are no pictures."""
+"""Pictures, raw files and films that cannot be read, some of them without the extra `photos` alone: what a user may miss in the
+result. Other files are no pictures.
+"""
 
 WHEN_NAMED = frozenset((".mpo", ".apng"))
 """Pictures that are read when they are named, and are rarely photographs."""
+
+_OF_EXTRA = heif.SUFFIXES | raw.SUFFIXES  # what the extra `photos` reads
 
 _SYSTEM = (
     "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@syno*", "@__thumb", "#recycle", "#snapshot", "$recycle.bin",
@@ -67,6 +73,8 @@ class Passed:
     """What a search has passed over, counted."""
 
     unreadable: Counter[str] = field(default_factory=Counter)  # by suffix
+    with_extra: Counter[str] = field(default_factory=Counter)  # what would be read if the extra `photos` were installed
+    raw_files: int = 0  # beside a picture of the same name
     when_named: Counter[str] = field(default_factory=Counter)
     hidden_files: int = 0
     hidden_folders: int = 0
@@ -102,7 +110,8 @@ class Search:
     def files(self, paths: Iterable[str]) -> Iterator[Found]:
         """The files that `paths` name, in order; a folder's in order of their names, its subfolders after them, links last.
 
-        A folder gives its files with a suffix of `SUFFIXES`, whatever the case. Anything else is given as it is, whether or not
+        A folder gives its files with a suffix of `suffixes_read`, whatever the case; a raw file beside a picture of the same
+        name is the same photograph, and passed over. Anything else is given as it is, whether or not
         it exists or looks like an image: reading it will tell. A folder that cannot be listed is given with the reason.
         """
         for path in paths:
@@ -129,31 +138,38 @@ class Search:
             failure = _list(folder, entries)
             folders: list[str] = []
             links: list[str] = []
-            for entry in sorted(entries, key=lambda entry: entry.name):
+            pictures: set[str] = set()
+            for entry in sorted(entries, key=lambda entry: (_is_raw(entry.name), entry.name)):
                 path = os.path.join(folder, entry.name)
                 is_folder, error = _is_folder(entry)
                 if not is_folder:
-                    yield from self._file(path, entry.name, root, error)
+                    yield from self._file(path, entry.name, root, error, pictures)
                 elif self._enters(path, entry, root):
                     (links if entry.is_symlink() else folders).append(path)
             if failure is not None:
                 yield Found(folder, failure)
             waiting += [*reversed(links), *reversed(folders)]
 
-    def _file(self, path: str, name: str, root: str, error: str | None) -> Iterator[Found]:
-        suffix = os.path.splitext(name)[1].lower()
+    def _file(self, path: str, name: str, root: str, error: str | None, pictures: set[str]) -> Iterator[Found]:
+        """pictures: the names, without suffixes, of those of the folder that were taken."""
+        stem, suffix = os.path.splitext(name.lower())
         if suffix not in SUFFIXES | UNREADABLE | WHEN_NAMED:
             return
         if name.startswith(".") and not self._hidden:
             self.passed.hidden_files += 1
         elif self._excludes(path, root, is_folder=False):
             self.passed.excluded += 1
-        elif suffix in UNREADABLE:
-            self.passed.unreadable[suffix] += 1
+        elif suffix in raw.SUFFIXES and stem in pictures:
+            self.passed.raw_files += 1
+        elif suffix in suffixes_read():
+            pictures.add(stem)
+            yield Found(path, error)
         elif suffix in WHEN_NAMED:
             self.passed.when_named[suffix] += 1
+        elif suffix in _OF_EXTRA:
+            self.passed.with_extra[suffix] += 1
         else:
-            yield Found(path, error)
+            self.passed.unreadable[suffix] += 1
 
     def _enters(self, path: str, entry: os.DirEntry[str], root: str) -> bool:
         name = entry.name.lower()
@@ -176,10 +192,20 @@ class Search:
         return any(_matches(pattern, path, root) for pattern in self._exclude if is_folder or not pattern.endswith("/"))
 
 
+def suffixes_read() -> frozenset[str]:
+    """Of the files that are taken from a folder: `SUFFIXES`, and what installed libraries read besides."""
+    more = (heif.SUFFIXES if heif.can_read() else frozenset()) | (raw.SUFFIXES if raw.can_read() else frozenset())
+    return SUFFIXES | more
+
+
 def find_images(paths: Iterable[str | os.PathLike[str]], recursive: bool = False) -> Iterator[Path]:
     """The image files that `paths` name, in order, as `Search` finds them: no hidden ones, no links to folders."""
     for found in Search(recursive=recursive).files(os.fspath(path) for path in paths):
         yield Path(found.path)
+
+
+def _is_raw(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in raw.SUFFIXES
 
 
 def _is_system(name: str) -> bool:

@@ -1,25 +1,115 @@
-"""The tiles of a JPEG 2000 picture, which its decoder unpacks one at a time."""
+"""The tiles of a JPEG 2000 picture: how large they are, as its decoder unpacks one at a time, and whether all are there.
+
+The decoder leaves a tile black of which the file has nothing. Sizes and markers: ISO/IEC 15444-1, annexes A and I.
+"""
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import BinaryIO
 
+from dcnn_fast.data.parts import PartsError
+
+MOST_HEADERS = 100_000  # segments before the first tile
+MOST_TILE_PARTS = 2**20  # 16 of each of the most tiles that there may be
+
 _START = b"\xff\x4f\xff\x51"  # of the codestream, and of the size that it begins with
-_HEAD = 2**20  # bytes in which it is looked for: the boxes before it are few
+_SIGNATURE = b"\x00\x00\x00\x0cjP  "  # of a file of boxes
+_CODESTREAM = b"jp2c"
+_MOST_BOXES = 100_000
 _SIZE = struct.Struct(">HHIIIIIIII")  # length, capabilities; the image's far corner and near one; the tile's sides and corner
+_TILE_PART = struct.Struct(">HHHI")  # marker, length; the tile's number, bytes of the part from its marker on
+_MARKER_OF_A_PART = 0xFF90
 
 
-def tile_of(file: BinaryIO) -> tuple[int, int] | None:
-    """The sides of a tile, None where the picture is one; the file's position is kept."""
+@dataclass(frozen=True)
+class Tiles:
+    """start: where the codestream lies in the file. side: the height and width of a tile, within the picture's. count: of all
+    tiles."""
+
+    start: int
+    side: tuple[int, int]
+    count: int
+
+
+def tiles_of(file: BinaryIO) -> Tiles | None:
+    """What a codestream says of its tiles, None where there is none that can be read; the file's position is kept."""
     before = file.tell()
     try:
-        file.seek(0)
-        head = file.read(_HEAD)
+        start = _codestream(file)
+        file.seek(start)
+        head = file.read(len(_START) + _SIZE.size)
     finally:
         file.seek(before)
-    at = head.find(_START)
-    if at < 0 or len(head) < at + len(_START) + _SIZE.size:
+    if not head.startswith(_START) or len(head) < len(_START) + _SIZE.size:
         return None
-    _, _, right, bottom, left, top, width, height, _, _ = _SIZE.unpack_from(head, at + len(_START))
-    return min(width, right - left), min(height, bottom - top)
+    _, _, right, bottom, left, top, width, height, tiles_left, tiles_top = _SIZE.unpack_from(head, len(_START))
+    if not width or not height or right <= left or bottom <= top or tiles_left > left or tiles_top > top:
+        return None
+    count = -(-(right - tiles_left) // width) * -(-(bottom - tiles_top) // height)
+    return Tiles(start, (min(height, bottom - top), min(width, right - left)), count)
+
+
+def require_all_tiles(file: BinaryIO) -> None:
+    """Raise ValueError where the file has no part of some tiles, PartsError where it has too many; its position is kept."""
+    tiles = tiles_of(file)
+    if tiles is None:
+        return
+    before = file.tell()
+    try:
+        there = _tiles_there(file, tiles)
+    finally:
+        file.seek(before)
+    if there < tiles.count:
+        raise ValueError(f"the file has {there} of its {tiles.count} tiles")
+
+
+def _codestream(file: BinaryIO) -> int:
+    """Where it begins: in a file of boxes, within the first of its kind."""
+    file.seek(0)
+    if not file.read(len(_SIGNATURE)).startswith(_SIGNATURE):
+        return 0
+    at = 0
+    for _ in range(_MOST_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if kind == _CODESTREAM:
+            return at + (16 if length == 1 else 8)
+        if not length:  # the last one
+            break
+        at += max(8, min(int.from_bytes(head[8:], "big"), 2**62) if length == 1 else length)
+    return at
+
+
+def _tiles_there(file: BinaryIO, tiles: Tiles) -> int:
+    """How many tiles have a part in the file."""
+    at = _first_part(file, tiles.start + 2)
+    found: set[int] = set()
+    for _ in range(MOST_TILE_PARTS):
+        file.seek(at)
+        head = file.read(_TILE_PART.size)
+        if len(head) < _TILE_PART.size:
+            return len(found)
+        marker, _, number, length = _TILE_PART.unpack(head)
+        if marker != _MARKER_OF_A_PART:
+            return len(found)
+        if number < tiles.count:
+            found.add(number)
+        if length < _TILE_PART.size:  # 0: all the rest
+            return len(found)
+        at += length
+    raise PartsError(f"more than {MOST_TILE_PARTS} parts of tiles")
+
+
+def _first_part(file: BinaryIO, at: int) -> int:
+    for _ in range(MOST_HEADERS):
+        file.seek(at)
+        head = file.read(4)
+        if len(head) < 4 or int.from_bytes(head[:2], "big") == _MARKER_OF_A_PART:
+            return at
+        at += 2 + max(2, int.from_bytes(head[2:], "big"))
+    raise PartsError(f"more than {MOST_HEADERS} segments")

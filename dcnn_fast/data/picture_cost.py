@@ -10,8 +10,10 @@ from typing import Any
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from dcnn_fast.data import jpeg2000
+from dcnn_fast.data import heif_items, jpeg2000
 from dcnn_fast.data.color import PART
+from dcnn_fast.data.parts import PartsError
+from dcnn_fast.data.profiles import table_bytes
 
 ABOVE = 10**9  # bytes that decoding may take beside the three of each pixel, of pictures up to the usual limit of pixels
 PER_FILE_BYTE = 8  # and for each byte that the file has: what holds much may cost more than what only says so
@@ -19,6 +21,8 @@ _RESULT = 3  # bytes a pixel
 _REDUCED = _RESULT + 4  # while views are made of the result, of which Pillow has a copy then
 _PART = 40  # bytes a pixel of the part that is converted
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # a pixel of Pillow's modes; 4 of all others
+_MOST_FRAMES = 4  # times an AVIF's pixels that its frames may have: a grid's cells reach beyond it, transparency is a frame
+_SPARE_FRAMES = 2**24  # and so many pixels more, of small pictures in large cells
 _UNKNOWN = 16  # bytes a pixel of a plug-in's decoder
 
 
@@ -33,7 +37,7 @@ def cost(image: Image.Image, file_bytes: int, buffered: bool) -> int:
     """
     pixels = image.width * image.height
     decoded = _BYTES.get(image.mode, 4) * pixels
-    parts = _PART * min(pixels, PART)
+    parts = _PART * min(pixels, PART) + table_bytes(image)
     if not is_to_load(image):
         return _REDUCED * pixels + parts
     loading = decoded
@@ -44,7 +48,7 @@ def cost(image: Image.Image, file_bytes: int, buffered: bool) -> int:
     elif image.format == "WEBP":
         loading += 12 * pixels + file_bytes  # two canvases, and the frame once more
     elif image.format == "AVIF":
-        loading += 11 * pixels + file_bytes  # planes of up to 16 bits, and twice the frame
+        loading += 11 * _frames(image) + file_bytes  # planes of up to 16 bits, and twice the frame
     elif image.format == "JPEG2000":
         loading += _jpeg2000(image) + file_bytes
     elif image.format == "BMP":
@@ -113,8 +117,20 @@ def _turned(image: Image.Image) -> bool:
 def _jpeg2000(image: Image.Image) -> int:
     """For each component four bytes of each pixel of a tile, and the tile's bytes for Pillow."""
     bands, pixels = max(1, len(image.getbands())), image.width * image.height
-    tile = jpeg2000.tile_of(vars(image)["fp"])
-    return (5 * bands + 1) * (pixels if tile is None else min(pixels, tile[0] * tile[1]))
+    tiles = jpeg2000.tiles_of(vars(image)["fp"])
+    return (5 * bands + 1) * (pixels if tiles is None else min(pixels, tiles.side[0] * tiles.side[1]))
+
+
+def _frames(image: Image.Image) -> int:
+    """The pixels that an AVIF's frames are decoded to, which need be neither as many nor as large as it says it is.
+
+    Transparency is as many again, and so is a sequence that is a picture as well. Raises PartsError where it is far more.
+    """
+    file, pixels = vars(image).get("fp"), image.width * image.height
+    decoded = 0 if file is None else heif_items.decoded_pixels(file)
+    if decoded > _MOST_FRAMES * pixels + _SPARE_FRAMES:
+        raise PartsError(f"more than {_MOST_FRAMES} pixels decoded for each of {image.width} x {image.height}")
+    return max(pixels, decoded // 2)
 
 
 def _run_length(image: Image.Image) -> bool:

@@ -17,14 +17,29 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dcnn_fast.data import color, file_parts, in_flight, jpeg_scans, libtiff, picture_cost
+from dcnn_fast.data import (
+    color,
+    file_parts,
+    heif,
+    in_flight,
+    jpeg,
+    jpeg2000,
+    jpeg_scans,
+    libtiff,
+    picture_cost,
+    raw,
+    upright,
+)  # fmt: skip
+from dcnn_fast.data.parts import PartsError
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
+from dcnn_fast.data.shot import UNSAID, Shot, shot_of
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
 _MOST_NOTES = 5  # of libtiff's messages on one file
 _FROM_OBJECTS = 0  # the turn of images that were opened from file objects; no image has this identity
-_JPEG = ("JPEG", "MPO")
+_HEIF = "HEIF"
+_WITH_EXTRA = "where the extra `photos` is installed: pip install 'dcnn-fast[photos]'"
 _RUNS_A_PROGRAM = "EPS"  # whose pixels are what Ghostscript makes of the program that the file is
 
 
@@ -46,14 +61,19 @@ class ReadOptions:
 
     max_pixels: int = MAX_PIXELS
     background: tuple[int, int, int] = (255, 255, 255)
+    scaled_to: int | None = None
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading."""
+    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading.
+
+    shot: what its file says of it.
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
+    shot: Shot = UNSAID
 
     @property
     def digest(self) -> str:
@@ -65,35 +85,47 @@ class Photo:
         return state.hexdigest()
 
 
-def read(source: Any, *, max_pixels: int = MAX_PIXELS, background: tuple[int, int, int] = (255, 255, 255)) -> Photo:
+def read(
+    source: Any,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    background: tuple[int, int, int] = (255, 255, 255),
+    scaled_to: int | None = None,
+) -> Photo:
     """The photograph in `source`, upright and in sRGB.
 
     source: a path; the bytes of a file; a PIL image (left as it is); a numpy array [H, W], [H, W, 1], [H, W, 3] or
     [H, W, 4] of uint8 or uint16; or a uint8 tensor [C, H, W] with 1, 3 or 4 channels.
     max_pixels: larger images are refused from their header, before decoding. background: what shows through transparent
-    pixels, RGB 0-255.
+    pixels, RGB 0-255. scaled_to: where less than the whole of a large JPEG file's detail is wanted: it is decoded at a half, a
+    quarter or an eighth of its size, whichever is the smallest whose long side has as many pixels, which a note says; other
+    files, images and arrays are read as they are.
 
-    Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP, and HEIF where a plug-in of Pillow's is registered;
-    nothing else is tried. EXIF orientation is applied; an embedded ICC profile is converted to sRGB; grey, palette, CMYK and
-    16-bit images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is refused. What
-    the program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several threads at
-    once: they take turns.
+    Files may be JPEG, PNG, WebP, TIFF, GIF, AVIF, JPEG 2000 and BMP; with the extra `photos` HEIF (or where a plug-in of
+    Pillow's is registered), and cameras' raw files, of which the preview inside is read, as a note says. Nothing else is tried.
+    EXIF orientation is applied; an embedded ICC profile is converted to sRGB, unless it is that by its effect; grey, palette,
+    CMYK and 16-bit images become 8-bit RGB (65535 is white). Of an animation, the first frame is read. A truncated file is
+    refused. What the program has set in Pillow or in Python's warnings changes none of this. A PIL image may be read by several
+    threads at once: they take turns.
     Raises ReadError with the reason for anything that cannot be read, TypeError for a source of another type.
     """
     require_background(background)
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
         raise ValueError(f"max_pixels must be an integer of at least 1, got {max_pixels!r}")
+    if scaled_to is not None and (isinstance(scaled_to, bool) or not isinstance(scaled_to, int) or scaled_to < 1):
+        raise ValueError(f"scaled_to must be None or an integer of at least 1, got {scaled_to!r}")
+    options = ReadOptions(max_pixels, background, scaled_to)
     if isinstance(source, np.ndarray):
-        return _from_array(source, max_pixels, background)
+        return _from_array(source, options)
     if isinstance(source, Tensor):
-        return _from_tensor(source, max_pixels, background)
+        return _from_tensor(source, options)
     if isinstance(source, Image.Image):
         with _turns.of(source):
-            return _guarded(lambda: _from_image(source, max_pixels, background))
+            return _guarded(lambda: _from_image(source, options))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _guarded(lambda: _from_file(io.BytesIO(source), max_pixels, background))
+        return _guarded(lambda: _from_file(io.BytesIO(source), options))
     if isinstance(source, (str, os.PathLike)):
-        return _guarded(lambda: _from_path(os.fspath(source), max_pixels, background))
+        return _guarded(lambda: _from_path(os.fspath(source), options))
     raise TypeError(f"source must be a path, bytes, a PIL image, a numpy array or a uint8 tensor, got {type(source).__name__}")
 
 
@@ -129,7 +161,7 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         raise ReadError("permission denied") from None
     except UnidentifiedImageError:
         raise ReadError("not an image of a known format") from None
-    except (Image.DecompressionBombError, file_parts.PartsError, picture_cost.CostError) as error:
+    except (Image.DecompressionBombError, PartsError, picture_cost.CostError) as error:
         raise ReadError(f"refused as a decompression bomb: {_one_line(error)}") from None
     except in_flight.NoRoomError as error:
         raise ReadError(str(error)) from None
@@ -145,21 +177,49 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _from_path(path: str | bytes, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+def _from_path(path: str | bytes, options: ReadOptions) -> Photo:
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         raise ReadError("a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file")
     with open(path, "rb") as file:
-        return _from_file(file, max_pixels, background)
+        return _from_file(file, options)
 
 
-def _from_file(file: BinaryIO, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+def _from_file(file: BinaryIO, options: ReadOptions) -> Photo:
     if not file.read(1):
         raise ReadError("the file is empty")
     file.seek(0)
+    if raw.is_raw(file):
+        return _from_raw(file, options)
+    return _from_picture(file, options)
+
+
+def _from_picture(file: BinaryIO, options: ReadOptions, orientation: int = 1) -> Photo:
+    """orientation: EXIF's, where the file says none."""
     file_parts.require_few(file)
+    if heif.is_heif(file) and (heif.can_read() or _HEIF not in formats_read()):
+        if not heif.can_read():
+            raise ReadError(f"HEIF is read {_WITH_EXTRA}")
+        with heif.opened(file) as image:
+            return _from_image(image, options, opened_here=True)
     with Image.open(file, formats=formats_read()) as image:
-        return _from_image(image, max_pixels, background)
+        return _from_image(image, options, opened_here=True, orientation=orientation)
+
+
+def _from_raw(file: BinaryIO, options: ReadOptions) -> Photo:
+    """The preview of a camera's raw file."""
+    if not raw.can_read():
+        raise ReadError(f"the preview of a camera's raw file is read {_WITH_EXTRA}")
+    try:
+        found = raw.preview(file)
+    except raw.RawError as error:
+        raise ReadError(str(error)) from None
+    if found.pixels is not None:
+        photo = _from_array(upright.turned(found.pixels, found.orientation), options)
+    else:
+        photo = _from_picture(io.BytesIO(found.jpeg or b""), options, found.orientation)
+    height, width, _ = photo.pixels.shape
+    return replace(photo, notes=(f"the camera's preview inside the raw file was read, {width} x {height} pixels", *photo.notes))
 
 
 class _Turns:
@@ -198,25 +258,44 @@ class _Turns:
 _turns = _Turns()
 
 
-def _from_image(image: Image.Image, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool = False, orientation: int = 1) -> Photo:
+    """opened_here: whether the image is ours, to be decoded at another size or not at all. orientation: EXIF's, where the image
+    says none.
+    """
     if image.format == _RUNS_A_PROGRAM and getattr(image, "tile", None):
         raise ReadError("EPS is a program, not a picture: it is not run; load the image before it is scored")
-    _require_size(image.width, image.height, max_pixels)
+    _require_size(image.width, image.height, options.max_pixels)
     with in_flight.picture() as held:
-        held.take(_cost(image, max_pixels))
+        data = _jpeg_data(image)
+        held.take(_cost(image, data, options.max_pixels))
         notes: list[str] = []
         if getattr(image, "is_animated", False) and image.tell() == 0:
             frames = vars(image).get("n_frames", "several")  # where it is a property, it walks the whole file to count them
             notes.append(f"the first of {frames} frames was read")
+        whole, divisor = image.size, 1
+        if data is not None and opened_here:
+            divisor = jpeg.divisor(whole, options.scaled_to)
+            if divisor > 1:
+                notes.append(f"decoded at 1/{divisor} of its {image.width} x {image.height} pixels")
+            pixels = jpeg.decoded(data, image, divisor)
+            if pixels is not None:
+                turn = _orientation(image, orientation, notes)
+                color.to_srgb(pixels, image.info.get("icc_profile"), notes)
+                return Photo(upright.turned(pixels, turn), tuple(notes), shot_of(image, turn, whole))
+            jpeg.scale(image, divisor)
         image.load()
-        _require_size(image.width, image.height, max_pixels)
-        return Photo(color.upright_srgb(image, _orientation(image, notes), background, notes), tuple(notes))
+        _require_size(image.width, image.height, options.max_pixels)
+        turn = _orientation(image, orientation, notes)
+        shot = shot_of(image, turn, whole if divisor > 1 else image.size)
+        return Photo(color.upright_srgb(image, turn, options.background, notes), tuple(notes), shot)
 
 
-def _orientation(image: Image.Image, notes: list[str]) -> int:
-    """The EXIF orientation, after loading (Pillow's TIFF reader applies and removes it then); 1 when EXIF is unreadable."""
+def _orientation(image: Image.Image, otherwise: int, notes: list[str]) -> int:
+    """The EXIF orientation, after loading (Pillow's TIFF reader applies and removes it then); 1 when EXIF is unreadable,
+    `otherwise` where it says none.
+    """
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = image.getexif().get(ExifTags.Base.Orientation, otherwise)
         return value if isinstance(value, int) else 1
     except Exception:
         notes.append("unreadable EXIF data was ignored")
@@ -230,23 +309,33 @@ def _require_size(width: int, height: int, max_pixels: int) -> None:
         raise ReadError(f"refused as a decompression bomb: {width} x {height} pixels exceed the limit of {max_pixels}")
 
 
-def _cost(image: Image.Image, max_pixels: int) -> int:
+def _jpeg_data(image: Image.Image) -> bytes | None:
+    """The file of a JPEG that is yet to be decoded, from where its picture starts; None for any other image."""
+    file = getattr(image, "fp", None)
+    if file is None or image.format not in jpeg.FORMATS or not picture_cost.is_to_load(image):
+        return None
+    before, offset = file.tell(), vars(image)["tile"][0].offset  # not the file's start in a later frame
+    try:
+        file.seek(offset)
+        data: bytes = file.read()
+    finally:
+        file.seek(before)
+    return data
+
+
+def _cost(image: Image.Image, jpeg_data: bytes | None, max_pixels: int) -> int:
     """The memory that reading the image takes; ReadError where that, or the work, is out of proportion."""
     file = getattr(image, "fp", None) if picture_cost.is_to_load(image) else None
     file_bytes = 0 if file is None else picture_cost.size_of(file)
     buffered = False
     file_parts.require_few_tiles(image)
-    if file is not None and image.format in _JPEG:
-        before, offset = file.tell(), vars(image)["tile"][0].offset  # not the file's start in a later frame
-        try:
-            file.seek(offset)
-            data = file.read()
-        finally:
-            file.seek(before)
-        most = jpeg_scans.too_many(data, image.width, image.height)
+    if jpeg_data is not None:
+        most = jpeg_scans.too_many(jpeg_data, image.width, image.height)
         if most is not None:
             raise ReadError(f"refused as a decompression bomb: more than {most} scans of {image.width} x {image.height} pixels")
-        buffered = jpeg_scans.buffered(data)
+        buffered = jpeg_scans.buffered(jpeg_data)
+    if file is not None and image.format == "JPEG2000":
+        jpeg2000.require_all_tiles(file)
     cost = picture_cost.cost(image, file_bytes, buffered)
     picture_cost.require(cost, image, file_bytes, max_pixels / MAX_PIXELS)
     return cost
@@ -259,27 +348,27 @@ def require_background(background: Any) -> None:
         raise ValueError(f"background must be three integers from 0 to 255, got {background!r}")
 
 
-def _from_array(array: np.ndarray, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+def _from_array(array: np.ndarray, options: ReadOptions) -> Photo:
     if array.dtype not in (np.uint8, np.uint16):
         raise ReadError(f"an array must be uint8 or uint16, got {array.dtype}")
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         raise ReadError(f"an array must have shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got {list(array.shape)}")
-    _require_size(array.shape[1], array.shape[0], max_pixels)
+    _require_size(array.shape[1], array.shape[0], options.max_pixels)
     if array.dtype == np.uint16:
         array = color.eight_bits(array)
     if array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     if array.shape[2] == 3:
-        return Photo(np.array(array, order="C"))
+        return Photo(np.array(array, order="C"), shot=Shot(array.shape[1], array.shape[0]))
     notes: list[str] = []
-    return Photo(color.laid_over(array, background, notes), tuple(notes))
+    return Photo(color.laid_over(array, options.background, notes), tuple(notes), Shot(array.shape[1], array.shape[0]))
 
 
-def _from_tensor(tensor: Tensor, max_pixels: int, background: tuple[int, int, int]) -> Photo:
+def _from_tensor(tensor: Tensor, options: ReadOptions) -> Photo:
     if str(tensor.dtype) != "torch.uint8":
         raise ReadError(f"a tensor must be uint8, got {tensor.dtype}")
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
         raise ReadError(f"a tensor must have shape [C, H, W] with 1, 3 or 4 channels, got {list(tensor.shape)}")
-    return _from_array(tensor.detach().cpu().permute(1, 2, 0).numpy(), max_pixels, background)
+    return _from_array(tensor.detach().cpu().permute(1, 2, 0).numpy(), options)

@@ -16,6 +16,7 @@ from dcnn_fast.data.tables import IAD_THRESHOLDS, NAMES, load_iad, load_table
 
 KINDS = ("ava", "ava-style", "iad", "folders", "csv")
 _LABELS = ("quality", "category")
+_MOST_SEED = 2**32 - 1  # scikit-learn's
 _SPLIT = {"fold": 0, "folds": 5, "seed": 0}
 # What each kind takes beside the path, with what it is unless it is given.
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -68,8 +69,9 @@ def load_set(
     (`load_folders`) or a CSV file (`load_table`), which say what the options mean.
 
     by: "quality", or "category" for a set whose labels are what photographs show (`by_category`). kind: one of `KINDS`; None
-    is what lies there. Photographs that are listed and not there are counted in `missing`. Raises ValueError naming the
-    argument or the file: an option that the kind does not have, too, and a set without any photograph.
+    is what lies there. seed: of the parts that take turns, from 0 to 2**32 - 1. Photographs that are listed and not there are
+    counted in `missing`. Raises ValueError naming the argument or the file: an option that the kind does not have, too, and a
+    set without any photograph.
     """
     if by not in _LABELS:
         raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {by!r}")
@@ -87,8 +89,8 @@ def load_set(
     wanted = "file" if kind in ("csv", "iad") else "folder"
     if not (where.is_file() if wanted == "file" else where.is_dir()):
         raise ValueError(f"path must be a {wanted} for a set of kind {kind}, got {where}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}")
+    if not 0 <= seed <= _MOST_SEED:
+        raise ValueError(f"seed must be an integer from 0 to {_MOST_SEED}, got {seed}")
     known = _OPTIONS[kind]
     neutral = {name: value for options in _OPTIONS.values() for name, value in options.items()}
     for name, value in given.items():

@@ -18,6 +18,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -154,6 +155,9 @@ def _write(file: Path, code: CudaCode) -> None:
     parts = code.ptx.encode(), code.cubin, code.log.encode()
     body = b"".join(parts)
     head = json.dumps([hashlib.sha256(body).hexdigest(), [len(parts[0]), len(parts[1])]]).encode()
+    with suppress(OSError):
+        for left in file.parent.glob(f"{file.stem}*.part"):  # by a process that was killed: this one has the file's lock
+            left.unlink(missing_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as part:

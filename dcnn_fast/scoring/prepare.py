@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.data.reduction import reduced
+from dcnn_fast.data.shot import UNSAID, Shot
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan, share
 from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
+from dcnn_fast.scoring.extras import NOT_ASKED, Extras, Seen
 from dcnn_fast.spec import AnyColumn, Network
 
 _FINISHED_PLANES = Intake()
+_NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """jobs: one for each column. notes: what a user should know about the reading and the views."""
+    """jobs: one for each column. notes: what a user should know about the reading and the views. shot: what the file says of
+    the photograph. seen: what was asked of its pixels beside the jobs.
+    """
 
     jobs: tuple[Job, ...] = ()
     notes: tuple[str, ...] = ()
+    shot: Shot = UNSAID
+    seen: Seen = NOT_ASKED
 
     @property
     def plan(self) -> str:
@@ -39,15 +46,16 @@ class Prepared:
 
 def prepare(
     source: Any, network: Network, options: reading.ReadOptions | None = None, *, views: int, grid: int, seed: int,
-    intake: Intake = _FINISHED_PLANES,
+    intake: Intake = _FINISHED_PLANES, extras: Extras = _NO_EXTRAS,
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
-    intake: of the executor that the jobs are for. options: of reading.
+    intake: of the executor that the jobs are for. options: of reading. extras: what else is asked of the pixels.
     """
     chosen = options or reading.ReadOptions()
-    photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background)
-    return prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, intake=intake)
+    photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background, scaled_to=chosen.scaled_to)
+    found = prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, intake=intake)
+    return replace(found, shot=photo.shot, seen=extras.seen(photo.pixels))
 
 
 def prepared(

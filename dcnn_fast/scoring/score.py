@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error", "percentile")
+from dcnn_fast.photographs.look import Look
+from dcnn_fast.scoring.samples import Samples
+
+FIRST_CSV_FIELDS = ("path", "mean", "std", "label", "views", "seed", "error", "percentile")  # all that files once had
+CSV_FIELDS = (
+    *FIRST_CSV_FIELDS, "collection_percentile", "width", "height", "taken", "camera", "group", "best_of_group", "faults",
+    "notes",
+)  # fmt: skip
+NO_FAULTS, BETWEEN_NOTES = "none", "; "
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,15 @@ class Score:
     label: the most probable one. views, seed, plan: how the score was made. path: as it was given, None for arrays.
     error: None, or why the image could not be scored; then everything measured is None or empty.
     notes: what a user should know about the reading or the views, e.g. that a small image was enlarged.
+    width, height: of the photograph in pixels, upright, before anything is reduced. taken: the EXIF time of exposure, ISO 8601,
+    with an offset from UTC where the file tells one. camera: EXIF maker and model. None where the file does not say.
+
+    Asked for by options of `Scorer`, otherwise None: faults: the names of technical faults (`photographs.faults`), with the
+    numbers they follow from in measures; they are no part of mean. samples: what the mean is of. look: what groups are made of.
+    Known only of a whole collection (`scoring.completed`), otherwise None: collection_percentile: how many of a hundred
+    photographs of the collection score lower, those that score the same (to six decimals; itself, too) counted half. group:
+    the path of the first photograph of those that show the same; best_of_group: whether it is the one of them to keep. Both
+    are None of a photograph that has no like.
     """
 
     probs: dict[str, float] = field(default_factory=dict)
@@ -35,11 +52,29 @@ class Score:
     error: str | None = None
     notes: tuple[str, ...] = ()
     percentile: float | None = None
+    collection_percentile: float | None = None
+    width: int | None = None
+    height: int | None = None
+    taken: str | None = None
+    camera: str | None = None
+    group: str | None = None
+    best_of_group: bool | None = None
+    faults: tuple[str, ...] | None = None
+    measures: dict[str, float] | None = None
+    look: Look | None = None
+    samples: Samples | None = None
 
     def csv_row(self) -> dict[str, str]:
-        """One CSV row: `CSV_FIELDS` as text, probabilities with six decimals, empty where there is none."""
-        values = asdict(self)
-        return {name: _text(values[name]) for name in CSV_FIELDS}
+        """One CSV row: `CSV_FIELDS` as text, numbers with six decimals, empty where there is none.
+
+        best_of_group is yes or no; faults are names with spaces between them, "none" where none was found.
+        """
+        own = {
+            "best_of_group": None if self.best_of_group is None else ("yes" if self.best_of_group else "no"),
+            "faults": None if self.faults is None else " ".join(self.faults) or NO_FAULTS,
+            "notes": BETWEEN_NOTES.join(self.notes),
+        }
+        return {name: _text(own[name] if name in own else vars(self)[name]) for name in CSV_FIELDS}
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""

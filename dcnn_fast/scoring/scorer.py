@@ -15,6 +15,7 @@ import torch
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, load_model
 from dcnn_fast.runtime import executor_of
+from dcnn_fast.scoring.extras import Extras
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.shipped import caution_of, shipped_model
 from dcnn_fast.scoring.stages import PhotoStages
@@ -23,8 +24,11 @@ from dcnn_fast.scoring.stream import Stream
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "bfloat16", "float16")
 GRIDS = (1, 2, 4, 8)
+DECODES = ("exact", "scaled")
 MAX_SEED = 2**63 - 1
 _MOST_WORKERS = 256
+_MOST_LONG_SIDE = 2**16
+_DETAIL = 2  # pixels that a scaled file keeps for each that the reduction makes; with one, scores differ six times as much
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,11 @@ class _Chosen:
     grid: int
     seed: int
     dtype: str
+    decode: str
+    long_side: int | None
 
 
-_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_stages")  # what `Scorer.__init__` sets
+_OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  # what `Scorer.__init__` sets
 
 
 class Scorer:
@@ -50,7 +56,13 @@ class Scorer:
     seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32
     in all; on "cuda" what one block leaves to the next is of the dtype, too).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
+    long_side: pixels, of the size that photographs are reduced to, in place of the model's own (`model.spec.long_side`).
+    decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size
+    where that leaves its long side at least twice as long as what it is reduced to. That is several times faster for large
+    photographs, and its scores are others: the same picture as a file and as an array are two then.
     graphs: on "cuda", replay launches that come again as CUDA graphs; it changes no score.
+    faults, samples, groups: scores carry technical faults, the samples one by one, and what groups of photographs that show
+    the same are made of (`scoring.completed` makes them): see `Score`. Each costs time or room, and changes no other field.
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
     of threads or processes (on one backend of one machine), whatever the process around has set. A scorer can be
@@ -75,32 +87,48 @@ class Scorer:
         *,
         max_pixels: int = reading.MAX_PIXELS,
         background: tuple[int, int, int] = (255, 255, 255),
+        decode: str = "exact",
+        long_side: int | None = None,
         graphs: bool = True,
+        faults: bool = False,
+        samples: bool = False,
+        groups: bool = False,
     ) -> None:
         _require_choice("device", device, DEVICES)
         _require_choice("dtype", dtype, DTYPES if device == "cuda" else DTYPES[:2])
-        views, grid, seed, max_pixels = (_plain(value) for value in (views, grid, seed, max_pixels))
+        views, grid, seed, max_pixels, long_side = map(_plain, (views, grid, seed, max_pixels, long_side))
         require_draws(views, grid, seed)
+        _require_choice("decode", decode, DECODES)
+        if long_side is not None:
+            _require_range("long_side", long_side, 1, _MOST_LONG_SIDE)
         _require_range("max_pixels", max_pixels, 1, 2**62)
         background = tuple(_plain(value) for value in background) if isinstance(background, (tuple, list)) else background
         reading.require_background(background)
-        if not isinstance(graphs, bool):
-            raise ValueError(f"graphs must be True or False, got {graphs!r}")
+        for name, value in (("graphs", graphs), ("faults", faults), ("samples", samples), ("groups", groups)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")
         if not isinstance(model, (Model, str, os.PathLike)) and model is not None:
             raise TypeError(f"model must be the path of a model file, a Model or None, got {type(model).__name__}")
         self._model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         if any(column.channels != 3 for column in self.model.spec.columns):
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
-        self._chosen = _Chosen("cuda" if device == "cuda" else "cpu", views, grid, seed, dtype)
+        self._chosen = _Chosen("cuda" if device == "cuda" else "cpu", views, grid, seed, dtype, decode, long_side)
+        if decode == "scaled" and self.long_side is None:
+            raise ValueError("decode: 'scaled' needs a size to reduce photographs to: the model has none, give long_side")
         self._graphs = graphs
         red, green, blue = background
-        self._read_options = reading.ReadOptions(max_pixels, (red, green, blue))
+        scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None
+        self._read_options = reading.ReadOptions(max_pixels, (red, green, blue), scaled_to)
         executor = executor_of(self.model.net, self.device, getattr(torch, dtype), graphs=graphs)
-        self._stages = PhotoStages(self.model, executor, self._read_options, views=views, grid=grid, seed=seed)
+        self._extras = Extras(faults, samples, groups)
+        self._stages = PhotoStages(
+            self.model, executor, self._read_options, views=views, grid=grid, seed=seed, long_side=self.long_side,
+            extras=self._extras,
+        )  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...], dict[str, Any]]:
         more = {name: value for name, value in vars(self).items() if name not in _OWN}  # a subclass's
-        return _made, (type(self), self._model, self._chosen, self._read_options, self._graphs), more
+        return _made, (type(self), self._model, self._chosen, self._read_options, self._graphs, self._extras), more
 
     @property
     def model(self) -> Model:
@@ -133,6 +161,16 @@ class Scorer:
         return self._chosen.dtype
 
     @property
+    def decode(self) -> str:
+        """How JPEG files are decoded: "exact" or "scaled"."""
+        return self._chosen.decode
+
+    @property
+    def long_side(self) -> int | None:
+        """What the long side of larger photographs is reduced to, in pixels; None where they are left as they are."""
+        return self._chosen.long_side or self.model.spec.long_side
+
+    @property
     def caution(self) -> str | None:
         """What must be said of this model's scores wherever they are shown first; None where nothing is known."""
         return caution_of(self.model)
@@ -146,6 +184,11 @@ class Scorer:
     def background(self) -> tuple[int, int, int]:
         """What transparent pixels are laid over, RGB."""
         return self._read_options.background
+
+    @property
+    def extras(self) -> Extras:
+        """What scores carry beside the network's answer."""
+        return self._extras
 
     @property
     def stages(self) -> PhotoStages:
@@ -187,11 +230,14 @@ def require_draws(views: int, grid: int, seed: int) -> None:
     _require_range("seed", seed, 0, MAX_SEED)
 
 
-def _made(of: type[Scorer], model: Model, chosen: _Chosen, options: reading.ReadOptions, graphs: bool) -> Scorer:
+def _made(
+    of: type[Scorer], model: Model, chosen: _Chosen, options: reading.ReadOptions, graphs: bool, extras: Extras
+) -> Scorer:
     scorer = of.__new__(of)
     Scorer.__init__(
         scorer, model, chosen.device, chosen.views, chosen.grid, chosen.seed, chosen.dtype,
-        max_pixels=options.max_pixels, background=options.background, graphs=graphs,
+        max_pixels=options.max_pixels, background=options.background, decode=chosen.decode, long_side=chosen.long_side,
+        graphs=graphs, faults=extras.faults, samples=extras.samples, groups=extras.groups,
     )  # fmt: skip
     return scorer
 

@@ -12,7 +12,9 @@ import numpy as np
 from dcnn_fast.data import in_flight, reading
 from dcnn_fast.nets import Model
 from dcnn_fast.runtime import Executor
+from dcnn_fast.scoring.extras import Extras
 from dcnn_fast.scoring.prepare import Prepared, prepare
+from dcnn_fast.scoring.samples import samples_of, windows_of
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.scoring.stream import Begun, Read
 
@@ -22,14 +24,18 @@ _TORCH_SAYS = "can't allocate memory"  # of torch's allocator of main memory, wh
 class PhotoStages:
     """The `Stages` of a photograph, each of which may run on any thread.
 
-    model: whose network the executor runs. options: of reading. views, grid, seed: as `Scorer` says.
+    model: whose network the executor runs. options: of reading. views, grid, seed: as `Scorer` says. long_side: of the
+    photographs that views are made of, in pixels; None leaves them as they are. extras: what scores carry beside the network's
+    answer.
     """
 
     def __init__(
-        self, model: Model, executor: Executor, options: reading.ReadOptions, *, views: int, grid: int, seed: int
-    ) -> None:
-        self._model, self._executor, self._options = model, executor, options
+        self, model: Model, executor: Executor, options: reading.ReadOptions, *, views: int, grid: int, seed: int,
+        long_side: int | None, extras: Extras,
+    ) -> None:  # fmt: skip
+        self._model, self._executor, self._options, self._extras = model, executor, options, extras
         self._views, self._grid, self._seed = views, grid, seed
+        self._network = replace(model.spec, long_side=long_side)
 
     @property
     def executor(self) -> Executor:
@@ -50,17 +56,24 @@ class PhotoStages:
         # The program may have numpy raise what it would ignore.
         with np.errstate(all="ignore"):
             prepared = prepare(
-                image, self._model.spec, self._options, views=self._views, grid=self._grid, seed=self._seed,
-                intake=self._executor.intake,
+                image, self._network, self._options, views=self._views, grid=self._grid, seed=self._seed,
+                intake=self._executor.intake, extras=self._extras,
             )  # fmt: skip
-            return Read(Score(seed=self._seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes), prepared)
+            shot, seen = prepared.shot, prepared.seen
+            known = Score(
+                seed=self._seed, plan=prepared.plan, path=_path_of(image), notes=prepared.notes, width=shot.width,
+                height=shot.height, taken=shot.taken, camera=shot.camera, faults=seen.faults, measures=seen.measures,
+                look=seen.look,
+            )  # fmt: skip
+            return Read(known, prepared)
 
     def begin(self, read: Read) -> Begun:
         """The network's blocks. An image that there is not enough memory for has that as its error."""
         if not read.prepared.jobs:
             return Begun(read.known, None)
+        columns = windows_of(read.prepared.jobs, self._model.spec) if self._extras.samples else ()
         try:
-            return Begun(read.known, self._executor.blocks(read.prepared.jobs))
+            return Begun(read.known, self._executor.blocks(read.prepared.jobs), columns)
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and _TORCH_SAYS not in str(error):
                 raise
@@ -71,15 +84,19 @@ class PhotoStages:
         with np.errstate(all="ignore"):
             results = iter(self._executor.head([begun.maps for begun in batch if begun.maps is not None]))
             return [
-                begun.known if begun.maps is None else self._summary(begun.known, next(results)) for begun in batch
+                begun.known if begun.maps is None else self._summary(begun, next(results)) for begun in batch
             ]  # fmt: skip
 
-    def _summary(self, known: Score, result: np.ndarray) -> Score:
+    def _summary(self, begun: Begun, result: np.ndarray) -> Score:
+        known, labels = begun.known, self._model.spec.labels
         if not np.isfinite(result).all():
             return replace(known, views=self._views, error="the model gives numbers that are not finite for this image")
-        measured, reference = summarise(result, self._model.spec.labels), self._model.reference
-        percentile = None if reference is None or measured.mean is None else reference.percentile(measured.mean)
-        return replace(measured, percentile=percentile, seed=known.seed, plan=known.plan, path=known.path, notes=known.notes)
+        measured, reference = summarise(result, labels), self._model.reference
+        return replace(
+            known, probs=measured.probs, mean=measured.mean, std=measured.std, label=measured.label, views=measured.views,
+            percentile=None if reference is None or measured.mean is None else reference.percentile(measured.mean),
+            samples=samples_of(result, labels, begun.columns) if self._extras.samples else None,
+        )  # fmt: skip
 
 
 def _path_of(image: Any) -> str | None:

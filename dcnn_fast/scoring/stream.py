@@ -21,6 +21,7 @@ from dcnn_fast import engine
 from dcnn_fast.data import in_flight
 from dcnn_fast.runtime import Maps
 from dcnn_fast.scoring.prepare import Prepared
+from dcnn_fast.scoring.samples import ColumnWindows
 from dcnn_fast.scoring.score import Score
 
 _BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
@@ -39,10 +40,14 @@ class Read:
 
 @dataclass(frozen=True)
 class Begun:
-    """An image after the network's blocks. maps: their results, None where it could not be read; then `known` is its score."""
+    """An image after the network's blocks. maps: their results, None where it could not be read; then `known` is its score.
+
+    columns: its windows, where they are asked for.
+    """
 
     known: Score
     maps: Maps | None
+    columns: tuple[ColumnWindows, ...] = ()
 
 
 class Stages(Protocol):

@@ -20,8 +20,7 @@ def put(path: Path, write: Callable[[Path], None]) -> None:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():  # a device would be gone
         raise OSError(errno.EINVAL, "it is there and no file", str(path))
-    # A folder, as safetensors writes to a file of a name of its own beside the one that it is given.
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    beside = _beside(path)
     partial = beside / path.name
     _remove(beside)  # of a run that was killed
     try:
@@ -39,6 +38,16 @@ def put(path: Path, write: Callable[[Path], None]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what a run that was killed has left of a file that it was writing to `path`. Raises OSError."""
+    _remove(_beside(Path(os.path.realpath(path))))
+
+
+def _beside(path: Path) -> Path:
+    """Where the file is filled: in a folder, as safetensors writes to a file of its own name beside the one it is given."""
+    return path.with_name(f".{path.stem}.partial{path.suffix}")
 
 
 def _remove(beside: Path) -> None:

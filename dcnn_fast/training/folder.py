@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from dcnn_fast.locking import InUseError, lock_file
 from dcnn_fast.training.checkpoint import CheckpointError
-from dcnn_fast.training.files import put
+from dcnn_fast.training.files import put, remove_abandoned
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 LOG, SKIPPED, CURVES, BOARD = "log.csv", "skipped.csv", "curves.png", "tensorboard"
@@ -103,6 +103,9 @@ class Folder:
                 raise CheckpointError(f"out must not be in use by another run, got {self.path}") from None
             except OSError as error:
                 raise CheckpointError(f"out, {self.path}, cannot be locked: {error.strerror or error}") from None
+            for name in FILES:  # a file that is not written again, as the best model need not be, would keep its half
+                with suppress(OSError):
+                    remove_abandoned(self.path / name)
             yield
 
 

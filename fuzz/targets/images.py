@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from dcnn_fast.data import ReadError, read
 from fuzz.target import FoundError, Target
+from tests.data import camera_files
 
 _PIXELS = 1 << 20  # an input must not take seconds because its picture is large
 _BACKGROUND = (255, 255, 255)
@@ -53,7 +54,10 @@ def _seeds() -> Mapping[str, bytes]:
     found["moving PNG"] = _encoded(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)])
     found["MPO"] = _encoded(rgb, "MPO", save_all=True, append_images=[rgb.rotate(180)])
     found["EPS"] = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n%%EndComments\nshowpage\n"
+    found["HEIF"] = camera_files.HEIC
+    found["raw"] = camera_files.dng(camera_files.preview(8, 8))
+    found["raw, pixels"] = camera_files.dng(camera_files.preview(8, 8), 6, version=False, plain=True)
     return found
 
 
-TARGET = Target(_read, (ReadError,), _seeds, longest=4096)
+TARGET = Target(_read, (ReadError,), _seeds, longest=8192)

@@ -13,7 +13,7 @@ from bench import floors
 from bench.effort import FULL, TINY
 from bench.floors import FLOORS, judge
 from bench.row import OURS, OURS_BF16, Row
-from bench.suites import PER_THREADS, block, host, jpeg, score, training
+from bench.suites import PER_THREADS, block, host, jpeg, read, score, training
 
 EAGER, AMX = "torch eager", "amx"
 
@@ -42,10 +42,12 @@ def _reached():
     for precision in host.PRECISIONS:
         for case, seconds, ratio in ((host.FIRST, 5e-4, None), (host.AGAIN, 15e-5, None), (host.TWO, 1.0, 1.8)):
             rows.append(_row("host", case, seconds, ratio, precision=precision))
+    for kind, ratio in ((read.SRGB, 1.4), (read.TURNED, 1.4), (read.P3, 3.0), (read.ADOBE, 3.0)):
+        rows += [_row("read", read.case(kind, size), 1.0, ratio, precision="bytes") for size in read.MEGAPIXELS]
     return rows
 
 
-SUITES = (*PER_THREADS, "training", "host")
+SUITES = (*PER_THREADS, "training", "host", "read")
 MISSES = [
     ("block", "block 1", OURS, {"ratio": 1.2}, "block 1, 1 thread, fp32: 1.20 x the best peer, the floor is 1.3"),
     ("block", "block 2", OURS, {"share": 0.7}, "block 2, 1 thread, fp32: 70% of the multiply-add rate, the floor is 75%"),
@@ -66,6 +68,10 @@ MISSES = [
     (
         "host", host.WHOLE, OURS, {"seconds": 0.00009},
         "plan, a plane of 256 x 256, 1 thread, fp32: 0.090 ms, the most allowed is 0.08",
+    ),
+    (
+        "read", read.case(read.SRGB, 12), OURS, {"ratio": 1.5},
+        "12 MP JPEG, sRGB, 1 thread, bytes: 1.50 x the time of Pillow's decoding alone, the most allowed is 1.4",
     ),
 ]  # fmt: skip
 

@@ -46,6 +46,10 @@ CASES = {
         for part in ("from files", "network")
     },
     "jpeg": {f"DCNN, 12 MP JPEG, {part}" for part in ("end to end", "decoding", "network")},
+    "read": {
+        f"{size} MP JPEG, {kind}" for size in (5, 12, 24, 50)
+        for kind in ("sRGB", "sRGB, turned by its EXIF", "Display P3", "Adobe RGB")
+    },
     "scaling": {
         "1 view of 256x256", "2 views of 256x256", "2 views of 400x300", "one image, 2 views",
         "1 image at once, DCNN, 2 views", "2 images at once, DCNN, 2 views",

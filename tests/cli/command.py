@@ -16,7 +16,10 @@ from functools import cache
 from multiprocessing import forkserver, reduction
 
 MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
-FIELDS = ["path", "mean", "std", "label", "views", "seed", "error", "percentile"]
+FIELDS = [
+    "path", "mean", "std", "label", "views", "seed", "error", "percentile", "collection_percentile", "width", "height", "taken",
+    "camera", "group", "best_of_group", "faults", "notes",
+]  # fmt: skip
 VIEWS = 3
 
 
@@ -106,6 +109,11 @@ def shell(model, line, env=None, **options):
 def rows(path):
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
+
+
+def alone(rows):
+    """Rows without what is known of a photograph only beside the others."""
+    return [{**row, "collection_percentile": ""} for row in rows]
 
 
 def lines(path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import re
 
 import pytest
 
@@ -20,6 +22,8 @@ NAMES = [
     "'quoted.jpg",
     "''=x.jpg",
     "plain=.jpg",
+    "a;=1+1.jpg",
+    "a;'b;+1;';'=2\t=3.jpg",
 ]
 HARMLESS = [
     "<script>alert(1)</script>".replace("/", "\u2044") + ".jpg",
@@ -42,13 +46,17 @@ def test_no_name_is_a_formula_and_each_is_known_again(model, tmp_path):
     quiet = ("--csv", "s.csv", "--csv-for-spreadsheets", "--", ".")
     assert score(model, *quiet[:-2], "--", *["./" + name for name in names], cwd=tmp_path).returncode == 1
     plain = {row["path"]: row for row in rows(tmp_path / "s.csv")}
-    assert set(plain) == {"./" + name for name in names}  # as typed: a path that begins with a point is no formula
+    typed = {formulas.from_text(path): path for path in plain}
+    assert set(typed) == {"./" + name for name in names}
+    assert all(typed["./" + name] == "./" + name for name in names if ";" not in name)  # which begin with a point
     given = "".join(name + "\n" for name in names if "\n" not in name and "\r" not in name)
     (tmp_path / "s.csv").unlink()
     first = score(model, *quiet[:3], cwd=tmp_path, input=given)
     assert first.returncode == 1, first.stderr
     cells = [row["path"] for row in rows(tmp_path / "s.csv")]
     assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))]
+    split = [part for line in (tmp_path / "s.csv").read_text().splitlines() for part in re.split("[;\t]", line)]
+    assert not [part for part in split if part.startswith(tuple("=+-@"))]  # in a country of decimal commas
     assert sorted(map(formulas.from_text, cells)) == sorted(given.splitlines())
     before = (tmp_path / "s.csv").read_bytes()
     again = score(model, *quiet[:3], "--resume", "--keep-failures", cwd=tmp_path, input=given)
@@ -76,6 +84,15 @@ def test_evaluate_has_it_too(model, tmp_path):
 def test_a_text_is_known_again(text):
     assert formulas.from_text(formulas.as_text(text)) == text
     assert not formulas.as_text(text).startswith(tuple("=+-@\t\r"))
+    assert not [part for part in re.split("[;\t\r\n]", formulas.as_text(text)) if part.startswith(tuple("=+-@"))]
+
+
+def test_every_text_is_known_again():
+    """Of the letters that matter, all of up to five."""
+    for length in range(6):
+        for letters in itertools.product("=';\ta", repeat=length):
+            text = "".join(letters)
+            assert formulas.from_text(formulas.as_text(text)) == text
 
 
 def test_it_needs_a_csv(model, tmp_path):

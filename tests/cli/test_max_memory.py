@@ -81,6 +81,62 @@ def test_a_size_that_is_none_is_refused(model, pictures, tmp_path, size):
 
 
 def test_the_help_says_of_what_it_is_a_limit():
-    for command in ("score", "evaluate"):
+    of_one, of_each = "process's data", "the data of each of the run's processes"
+    for command, what in (("score", of_one), ("evaluate", of_one), ("train", of_each), ("adapt", of_each)):
         said = " ".join(run(command, "--help", env={"COLUMNS": "300"}).stdout.split())
-        assert "--max-memory" in said and "process's data" in said
+        assert "--max-memory" in said and what in said
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory):
+    """A table of small photographs with ratings, and one of 420 MB among them."""
+    folder = tmp_path_factory.mktemp("rated")
+    lines = ["path,rating"]
+    for number in range(24):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 70, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{number}")
+    Image.new("P", (7700, 7700)).save(folder / "large.png")
+    (folder / "ratings.csv").write_text("\n".join([*lines, "large.png,24"]))
+    return folder / "ratings.csv"
+
+
+SMALL = ("--net", "scnn", "--plane", 36, "--filters", 0.125, "--fc", "16,8", "--epochs", 1, "--batch", 8)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_skips_and_names_what_does_not_fit(rated, tmp_path, workers):
+    command = ("train", rated, *SMALL, "--workers", workers, "--out")
+    refused = run(*command, tmp_path / "no", "--max-memory", "1M")
+    least = re.search(r"error: --max-memory 1M is too little for this network and a mini-batch of 8: .* (\d+)M", refused.stderr)
+    assert refused.returncode == 2 and least, refused.stderr
+    most = int(least[1]) + 60
+    found, peak = measured(*command, tmp_path / "run", "--max-memory", f"{most}M")
+    assert found.returncode == 0 and peak < most * 2**20, (found.stderr, peak)
+    why = rf"reading it takes \d+ MB, more than the \d+ MB that --max-memory {most}M leaves for pictures"
+    assert re.search(rf"skipped: [^\n]*large.png: {why}", found.stderr), found.stderr
+    with open(tmp_path / "run" / "skipped.csv", newline="") as file:
+        _, row = csv.reader(file)
+    assert "large.png" in row[0] and re.fullmatch(why, row[1])
+
+
+def test_a_mini_batch_that_does_not_fit_ends_the_training_in_one_line(rated, tmp_path):
+    sizes = ("--stride", 1, "--filters", 4, "--fc", "16,8")  # a block's result is 20 x 94 MB
+    command = ("train", rated, "--net", "scnn", *sizes, "--batch", 20, "--mean", "spec", "--out", tmp_path / "run")
+    least = re.search(r"at least (\d+)M", run(*command, "--max-memory", "1M").stderr)
+    most = f"{int(least[1]) + 1}M"
+    found = run(*command, "--max-memory", most)
+    assert found.returncode == 1, found.stderr
+    last = found.stderr.splitlines()[-1]
+    assert last == f"error: there is not enough memory to go on within --max-memory {most}; there is no checkpoint yet"
+
+
+def test_adapting_to_ratings_skips_what_does_not_fit(rated, tmp_path):
+    command = ("adapt", "shipped", rated, "--out", tmp_path / "run")
+    refused = run(*command, "--max-memory", "1M")
+    least = re.search(r"--max-memory 1M is too little .* at least (\d+)M", refused.stderr)
+    assert refused.returncode == 2 and least and not (tmp_path / "run").exists(), refused.stderr
+    most = int(least[1]) + 60
+    found, peak = measured(*command, "--max-memory", f"{most}M")
+    assert found.returncode == 0 and peak < most * 2**20, (found.stderr, peak)
+    assert re.search(r"skipped: [^\n]*large.png", found.stderr) and "fitted to 24 ratings" in found.stdout

@@ -74,10 +74,13 @@ def test_any_other_content_is_refused_or_is_scores(format, content, ours):
         ("a.png,nan,0.1,high,50,0,", "mean must be from 0 to 1, got nan"),
         ("a.png,0.5,-1,high,50,0,", "std must be from 0 to 1, got -1.0"),
         ("a.png,0.5,0.1,high,50,0,,100.5", "percentile must be from 0 to 100, got 100.5"),
-        ("a.png,0.5,0.1,high,50,0,,,", "a row must have 8 fields"),
+        ("a.png,0.5,0.1,high,50,0,,,101", "collection_percentile must be from 0 to 100, got 101"),
+        ("a.png,0.5,0.1,high,50,0,,,,0,9", "width and height must be whole numbers from 1, got 0 and 9"),
+        ("a.png,0.5,0.1,high,50,0,,,,,,,,a.png,perhaps", "best_of_group must be yes, no or empty, got perhaps"),
+        ("a.png,0.5,0.1,high,50,0" + "," * 12, "a row must have 17 fields"),
         ("a.png,0.5,0.1,high,fifty,0,", "fifty"),
-        ("a.png,,,,50,0", "a row must have 8 fields"),
-        ("a.png,0.5,0.1,high,50", "a row must have 8 fields"),
+        ("a.png,,,,50,0", "a row must have 17 fields"),
+        ("a.png,0.5,0.1,high,50", "a row must have 17 fields"),
     ],
 )
 def test_a_row_that_is_no_score_is_named(row, reason):

@@ -12,7 +12,7 @@ def test_what_is_passed_over_is_counted_by_kind(model, folder, tmp_path):
     for name in (".thumbnails/t.png", "@eaDir/a.png/t.png", "._a.png", "sub/a_small.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "a.png", folder / name)
-    for name in ("a.NEF", "b.nef", "sub/c.nef", "d.heic"):
+    for name in ("a.MOV", "b.mov", "sub/c.mov", "d.jxl"):
         (folder / name).touch()
     (folder / "loop").symlink_to(folder)
     result = score(model, folder, "-r", "--exclude", "*_small.*", "--csv", tmp_path / "s.csv")
@@ -20,7 +20,7 @@ def test_what_is_passed_over_is_counted_by_kind(model, folder, tmp_path):
     assert names(tmp_path / "s.csv") == ["a.png", "b.JPG", "c.webp", 'comma, "quote".png', "d.png"]
     said = result.stderr.splitlines()
     for line in (
-        "4 files of kinds this cannot read: .heic 1, .nef 3",
+        "4 files of kinds this cannot read: .jxl 1, .mov 3",
         "passed over: 1 hidden folder, 1 hidden file, 1 system folder (--hidden takes them)",
         "passed over: 1 link to a folder (--follow goes there)",
         "passed over: 1 file or folder (excluded by --exclude)",

@@ -14,7 +14,7 @@ import pytest
 
 from dcnn_fast import save_model
 from tests import small
-from tests.cli.command import MAIN, VIEWS, environment, files_of, names, rows, score, shell, wait_for
+from tests.cli.command import FIELDS, MAIN, VIEWS, environment, files_of, names, rows, score, shell, wait_for
 
 OURS = "path,mean,std,label,views,seed,error,percentile\n"
 
@@ -120,7 +120,7 @@ def test_links_are_written_through_and_modes_kept(model, folder, tmp_path):
 
 @pytest.mark.parametrize("option", ["--csv", "--jsonl", "--html"])
 def test_devices_and_pipes_are_written_straight(model, folder, tmp_path, option):
-    first = {"--csv": OURS, "--jsonl": '{"probs"', "--html": "<!doctype html>"}[option]
+    first = {"--csv": ",".join(FIELDS) + "\n", "--jsonl": '{"probs"', "--html": "<!doctype html>"}[option]
     for name in ("-", "/dev/stdout", "/dev/fd/1") if option == "--html" else ("-",):
         result = score(model, folder / "a.png", option, name)
         assert result.returncode == 0, result.stderr

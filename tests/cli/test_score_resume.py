@@ -13,7 +13,7 @@ from PIL import Image
 
 from dcnn_fast import load_model, save_model
 from tests import small
-from tests.cli.command import FIELDS, MAIN, VIEWS, environment, lines, names, rows, score
+from tests.cli.command import FIELDS, MAIN, VIEWS, alone, environment, lines, names, rows, score
 from tests.cli.conftest import photograph
 
 HEADER = ",".join(FIELDS) + "\n"
@@ -272,7 +272,7 @@ def test_other_photographs_with_some_of_the_names_are_not_those_of_the_rows(mode
 def test_csv_and_jsonl_agree_after_any_crash(model, folder, tmp_path, lost):
     (folder / "bad.png").write_bytes(b"bad")
     table, objects = scored(model, folder, tmp_path)
-    expected = {row["path"]: row for row in rows(table)}
+    expected = {row["path"]: row for row in alone(rows(table))}
     in_table, in_objects = table.read_text().splitlines(True), objects.read_text().splitlines(True)
     if lost in ("csv", "both"):
         del in_table[2]
@@ -284,8 +284,8 @@ def test_csv_and_jsonl_agree_after_any_crash(model, folder, tmp_path, lost):
     objects.write_text("" if lost == "all of jsonl" else "".join(in_objects) + in_objects[0][:30])
     result = resumed(model, folder / "sub", table, objects)  # what is missing is not named here
     assert result.returncode == 1
-    (sub,) = (row for row in rows(table) if row["path"].endswith("/sub/d.png"))
-    assert {row["path"]: row for row in rows(table)} == {**expected, sub["path"]: sub}
+    (sub,) = (row for row in alone(rows(table)) if row["path"].endswith("/sub/d.png"))
+    assert {row["path"]: row for row in alone(rows(table))} == {**expected, sub["path"]: sub}
     assert len(rows(table)) == len(lines(objects)) == 6
     for line in lines(objects):
         row = next(row for row in rows(table) if row["path"] == line["path"])
@@ -313,7 +313,7 @@ def test_a_score_never_gives_way_to_a_failure(model, folder, tmp_path, lost):
     assert result.returncode == 1
     assert "a.png: no such file; the score that the files have of it is kept" in result.stderr
     assert "next --resume tries again" in result.stderr
-    assert sorted(rows(table), key=str) == sorted(expected, key=str)
+    assert sorted(alone(rows(table)), key=str) == sorted(alone(expected), key=str)
     assert f"{folder}/a.png" in result.stdout and "could not be scored" not in result.stderr
     (tmp_path / "kept.png").rename(folder / "a.png")
     assert resumed(model, folder, table, objects).returncode == 0
@@ -387,7 +387,7 @@ def test_a_csv_that_a_spreadsheet_saved_is_taken(model, folder, tmp_path, saved)
     assert "images in" not in result.stderr
     assert rows(table) == before
     assert resumed(model, folder / "sub", table, objects).returncode == 0
-    assert rows(table)[:-1] == before and len(rows(table)) == 6
+    assert alone(rows(table)[:-1]) == alone(before) and len(rows(table)) == 6
     assert b"\r" not in table.read_bytes()
 
 

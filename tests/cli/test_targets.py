@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_the_former_file_and_no_other(tmp_path):
     path.write_text("name,value\n")
     (target,) = check([Wanted("--out", path, NOTES)], overwrite=True)
     with suppress(KeyboardInterrupt), target.writing() as partial:
-        assert partial.parent == tmp_path and partial.suffix == ".pt"
+        assert partial.parent.parent == tmp_path and partial.suffix == ".pt"
         partial.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "name,value\n"

@@ -175,6 +175,14 @@ def comments(count):
     return stream[:at] + b"\xff\x64\x00\x05\x00\x01x" * count + stream[at:]
 
 
+def tile_parts(count):
+    """Of one tile, all but the last of them empty."""
+    stream = saved("JPEG2000", no_jp2=True)
+    at = stream.index(b"\xff\x90")
+    empty = b"\xff\x90\x00\x0a\x00\x00" + struct.pack(">I", 14) + b"\x00\x00\xff\x93"
+    return stream[:at] + empty * count + stream[at:]
+
+
 def run_lengths(width, height, data):
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(data), 0, 0, 256, 0)
     at = 14 + len(head) + 1024
@@ -233,6 +241,7 @@ HOSTILE = {
     "tiff of a large profile": lambda: large_profile(16_000_000),
     "jpeg 2000 of many boxes": lambda: boxes(MANY),
     "jpeg 2000 of many comments": lambda: comments(MANY),
+    "jpeg 2000 of many parts of a tile": lambda: tile_parts(2**20 + 1),
     "bmp of line ends": lambda: run_lengths(60_000, 2_900, b"\x00\x00\x01\x05\x00\x00" * 2_900),
     "bmp of a long line": lambda: run_lengths(170_000_000, 1, b"\x01\x05\x00\x00"),
     "bmp of as much as is read": lambda: run_lengths(3_000, 3_000, b"\x00\x00\x01\x05\x00\x00" * 3_000),

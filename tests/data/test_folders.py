@@ -147,10 +147,10 @@ def test_links_to_folders_are_followed_once(tmp_path):
 
 def test_what_cannot_be_read_is_counted_by_its_kind(tmp_path):
     root = _touch(
-        tmp_path, "a.NEF", "b.nef", "c.nef", "d.HEIC", "e.mp4", "f.txt", "f.xmp", "g.json", "t.mpo", ".h.nef", "sub/i.nef"
+        tmp_path, "a.MOV", "b.mov", "c.mov", "d.JXL", "e.mp4", "f.txt", "f.xmp", "g.json", "t.mpo", ".h.mov", "sub/i.mov"
     )
     _, passed = _found(root)
-    assert dict(passed.unreadable) == {".nef": 3, ".heic": 1, ".mp4": 1}
+    assert dict(passed.unreadable) == {".mov": 3, ".jxl": 1, ".mp4": 1}
     assert dict(passed.when_named) == {".mpo": 1}
     assert (passed.hidden_files, passed.subfolders) == (1, 1)
     assert not SUFFIXES & UNREADABLE and not SUFFIXES & WHEN_NAMED and not UNREADABLE & WHEN_NAMED

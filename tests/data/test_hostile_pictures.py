@@ -24,6 +24,7 @@ REFUSED = {
     "jpeg of many segments": "100000 segments", "jpeg of many comments": "100000 segments",
     "jpeg of many profiles": "100000 segments", "jpeg of tables": "100000 segments",
     "jpeg of filling": "1048576 bytes between its segments", "jpeg 2000 of many boxes": "100000 boxes",
+    "jpeg 2000 of many comments": "100000 segments", "jpeg 2000 of many parts of a tile": "1048576 parts of tiles",
     "bmp of line ends": "16777216 pixels in a run-length encoded BMP",
     "bmp of a long line": "16777216 pixels in a run-length encoded BMP",
     "bmp of runs": "16777216 pixels in a run-length encoded BMP",

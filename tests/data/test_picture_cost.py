@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from dcnn_fast.data import ReadError, color, in_flight, picture_cost, read
+from dcnn_fast.data import ReadError, color, in_flight, picture_cost, profiles, read
 
 WIDTH, HEIGHT = 23, 17
 TURNS = {
@@ -106,6 +106,39 @@ def test_part_by_part_gives_the_bits_of_the_whole(monkeypatch, mode, part):
             assert found.pixels.flags.c_contiguous and found.notes == notes, (name, orientation)
 
 
+@pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (1, 127, 254), BACKGROUND])
+def test_every_value_under_every_transparency_is_laid_over_as_pillow_does(background):
+    values, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    pixels = np.stack([values, 255 - values, values, alpha], axis=2).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    base = Image.new("RGBA", image.size, (*background, 255))
+    expected = np.asarray(Image.alpha_composite(base, image).convert("RGB"))
+    assert np.array_equal(read(image, background=background).pixels, expected)
+    assert np.array_equal(read(pixels, background=background).pixels, expected)
+    for height, notes in ((slice(0, 1), 1), (slice(255, 256), 0), (slice(0, 2), 1), (slice(254, 256), 1)):
+        found = read(pixels[height], background=background)  # fully transparent, opaque, and both with another
+        assert np.array_equal(found.pixels, expected[height]) and len(found.notes) == notes
+
+
+def test_a_table_of_all_colours_gives_the_bits_of_the_transform(monkeypatch):
+    """Which large pictures go through: here all; with each profile, turned, and in parts of less than a row."""
+    monkeypatch.setattr(profiles, "PAYS_FROM", 1)
+    for name, orientation, part in (("none", 1, 2**20), ("none", 7, 11), ("LAB", 6, 46)):
+        monkeypatch.setattr(color, "PART", part)
+        image = picture("LAB")
+        assert profiles.table_bytes(image) == 4 * 2**24
+        if PROFILES[name] is not None:
+            image.info["icc_profile"] = PROFILES[name]
+        image.getexif()[0x112] = orientation
+        expected, notes = at_once(image, orientation)
+        found = read(image)
+        assert np.array_equal(found.pixels, expected) and found.notes == notes, (name, orientation)
+    through = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    every = np.random.default_rng(0).integers(0, 256, (1024, 2048, 3)).astype(np.uint8)
+    image = Image.frombytes("LAB", (2048, 1024), every.tobytes())
+    assert np.array_equal(read(image).pixels, np.asarray(through.apply(image)))
+
+
 def test_arrays_part_by_part(monkeypatch):
     rng = np.random.default_rng(0)
     for shape, kind in itertools.product([(9, 11), (9, 11, 1), (9, 11, 3), (9, 11, 4)], (np.uint8, np.uint16)):
@@ -178,6 +211,19 @@ def test_reading_takes_no_more_than_was_asked_for(tmp_path):
     for name, asked, taken in rows:
         assert int(taken) <= int(asked) + 8_000_000, (name, asked, taken)
         assert name not in ("png", "palette", "jpeg", "gif") or int(taken) < 7.2 * side**2 + 40_000_000, (name, taken)
+
+
+def test_a_large_picture_in_lab_takes_no_more_than_was_asked_for_with_its_table(tmp_path):
+    side = 2500
+    assert side**2 >= profiles.PAYS_FROM
+    (tmp_path / "lab").write_bytes(saved("LAB", "TIFF", side, compression="tiff_adobe_deflate"))
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path / "lab"], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    _, asked, taken = found.stdout.split(",")
+    assert int(taken) <= int(asked) + 8_000_000 and int(asked) > 7 * side**2 + profiles.TABLE_BYTES, (asked, taken)
 
 
 def with_sides(data, at, kind):

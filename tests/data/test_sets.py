@@ -375,8 +375,10 @@ def test_a_path_of_another_kind_than_asked_for_is_named(made):
     ):
         with pytest.raises(ValueError, match=f"path must be a {wanted} for a set of kind {kind}"):
             load_set(path, kind)
-    with pytest.raises(ValueError, match="seed must not be negative"):
-        load_set(made["csv"], seed=-1)
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match=f"^seed must be an integer from 0 to 4294967295, got {seed}$"):
+            load_set(made["csv"], seed=seed)
+    assert load_set(made["csv"], seed=2**32 - 1).train
 
 
 def test_a_table_that_is_not_utf_8_is_named(tmp_path):

@@ -104,6 +104,18 @@ def test_a_corrupt_file_is_compiled_again(folder, cache, damage):
     assert kept.read_bytes() == data
 
 
+def test_what_a_killed_process_has_left_of_a_file_goes_when_it_is_compiled(folder, cache):
+    whole = compiled("scaled.cu", {}, 80, folder)
+    (kept,) = _kept(cache)
+    kept.unlink()
+    left = [cache / f"{kept.stem}{end}.part" for end in ("abcd1234", "_x")]
+    others = [cache / "another1234.part", cache / f"{kept.stem}.notes"]
+    for path in (*left, *others):
+        path.write_text("half")
+    assert compiled("scaled.cu", {}, 80, folder) == whole
+    assert kept.exists() and all(path.exists() for path in others) and not any(path.exists() for path in left)
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -23,6 +23,7 @@ from dcnn_fast.ops import views
 from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.spec import Block, Column, Network
 from tests import small
+from tests.cli.command import FIELDS
 
 SIZES = [(40, 50), (33, 90), (32, 32), (20, 64), (70, 45), (128, 96), (64, 64)]
 
@@ -292,7 +293,7 @@ def test_bad_options_are_named(arguments, message):
 def test_csv_rows_and_json(scorer):
     score = scorer.score(PHOTOS[0])
     row = score.csv_row()
-    assert list(row) == ["path", "mean", "std", "label", "views", "seed", "error", "percentile"]
+    assert list(row) == FIELDS
     assert row["mean"] == f"{score.mean:.6f}"
     assert (row["path"], row["error"], row["views"]) == ("", "", "7")
     assert json.loads(json.dumps(score.as_dict()))["mean"] == score.mean

@@ -19,6 +19,7 @@ from dcnn_fast.nets import load_model
 from dcnn_fast.training import CheckpointError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.files import put
+from dcnn_fast.training.folder import BEST, CHECKPOINT, Folder
 from tests.training import sets
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,17 @@ def test_a_full_disk_ends_nothing(tmp_path):
     assert epochs == "2" and set(FILES) - {"log.csv"} <= set(unwritten)
     assert "RuntimeWarning: " in found.stderr and "checkpoint.safetensors could not be written: " in found.stderr
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"log.csv"}
+
+
+def test_what_a_killed_run_has_left_of_any_file_goes_when_the_next_begins(tmp_path):
+    """Of the best model, too, which the next run may never write again. Other hidden files stay."""
+    for name in (BEST, CHECKPOINT, "log.csv"):
+        left = tmp_path / f".{Path(name).stem}.partial{Path(name).suffix}"
+        left.mkdir()
+        (left / ".tmpAbCdEf").write_text("half")
+    (tmp_path / ".notes.partial.txt").write_text("mine")
+    with Folder(tmp_path, print).locked():
+        assert {path.name for path in tmp_path.iterdir()} == {".notes.partial.txt", ".lock"}
 
 
 def test_a_link_is_written_through_and_a_device_is_left_alone(tmp_path):

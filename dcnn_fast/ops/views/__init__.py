@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,14 @@ from torch import Tensor
 from dcnn_fast.ops.backend import choose
 from dcnn_fast.ops.views import cpu, cuda
 from dcnn_fast.ops.views.backend import Cutting, ViewsBackend
+from dcnn_fast.ops.views.cpu import resized
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.ops.views.offsets import draw_windows
 from dcnn_fast.ops.views.params import ViewParams
 from dcnn_fast.spec import View
 
-MAX_PLANE_PIXELS = 2**28
+MAX_PLANE_PIXELS = 2**25  # of what is enlarged, or twice its own: 131,072 x 256, of which a strip of 1 : 512 makes as much
+MAX_COPY_BYTES = 2**30  # of an image that is not dense, which may stand for more than there is memory
 BACKENDS: Mapping[str, ViewsBackend] = {"cuda": cuda.BACKEND, "cpu": cpu.BACKEND}
 
 
@@ -37,10 +40,12 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
     shorter side is `size` when it is smaller; a note says so.
 
     Resampling is antialiased bilinear, Pillow's BILINEAR reducing filter. Rounding and pixel conventions: `ViewParams`.
-    Raises ValueError naming the argument, also for a sliver of an image whose enlargement would exceed `MAX_PLANE_PIXELS`.
+    Raises ValueError naming the argument, also for a sliver of an image whose enlargement would exceed `MAX_PLANE_PIXELS` and
+    twice its own pixels, and for an array that is not C-contiguous and would have to be copied to more than `MAX_COPY_BYTES`.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 [H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
+    _require_copy("pixels", pixels.shape, bool(pixels.flags.c_contiguous))
     params, notes = planned(pixels, view, size)
     return Plane(cpu.plane(pixels, params), notes)
 
@@ -110,6 +115,8 @@ def windows(
     """
     _require_images(images, mean, dtype)
     params = [ViewParams(image.shape[0], image.shape[1], view, size) for image in images]
+    for each, one in zip(images, params, strict=True):
+        _require_room(each.shape, one)
     for image, top, left, _ in places:
         limits = [side - window for side in params[image].shape]
         if not 0 <= top <= limits[0] or not 0 <= left <= limits[1]:
@@ -140,6 +147,7 @@ def _require_images(images: Sequence[Tensor], mean: Sequence[float], dtype: torc
     for image in images:
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
             raise ValueError(f"images must be uint8 [H, W, C] with C of 1, 3 or 4, got {image.dtype} {list(image.shape)}")
+        _require_copy("images", image.shape, image.is_contiguous())
         if image.device != images[0].device:
             raise ValueError(f"images must be on one device, got {images[0].device} and {image.device}")
     if len(mean) not in (0, 3):
@@ -149,10 +157,17 @@ def _require_images(images: Sequence[Tensor], mean: Sequence[float], dtype: torc
 
 
 def _require_room(shape: Sequence[int], params: ViewParams) -> None:
-    if params.resized[0] * params.resized[1] > max(MAX_PLANE_PIXELS, shape[0] * shape[1]):
+    if params.resized[0] * params.resized[1] > max(MAX_PLANE_PIXELS, 2 * shape[0] * shape[1]):
         raise ValueError(
             f"pixels must not be so narrow that the {params.view} view needs more than {MAX_PLANE_PIXELS} pixels, got "
             f"{shape[1]} x {shape[0]}, which becomes {params.resized[1]} x {params.resized[0]}"
+        )
+
+
+def _require_copy(name: str, shape: Sequence[int], dense: bool) -> None:
+    if not dense and math.prod(shape) > MAX_COPY_BYTES:
+        raise ValueError(
+            f"{name} must be contiguous in memory where they have more than {MAX_COPY_BYTES} bytes, got others of {list(shape)}"
         )
 
 
@@ -168,5 +183,6 @@ def cut(plane: np.ndarray, windows: np.ndarray, size: int = 224) -> np.ndarray:
 
 
 __all__ = [
-    "BACKENDS", "MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane", "planes", "windows",
+    "BACKENDS", "MAX_COPY_BYTES", "MAX_PLANE_PIXELS", "Plane", "ViewParams", "cut", "draw_windows", "plane", "planes",
+    "resized", "windows",
 ]  # fmt: skip

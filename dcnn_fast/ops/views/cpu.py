@@ -61,19 +61,36 @@ def plane(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
     return made
 
 
-def by_pillow(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
-    """`plane` without the engine."""
-    height, width = params.resized
+def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The whole photograph [H, W, 3] uint8 in `shape` (rows, columns), antialiased; itself where that is its own."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    dense = np.ascontiguousarray(pixels)
+    if engine.reason():
+        return resized_by_pillow(dense, shape)
+    made: np.ndarray = engine.native.cut_picture(engine.isa(), dense, shape, (0, 0), shape)
+    return made
+
+
+def resized_by_pillow(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`resized` without the engine."""
+    height, width = shape
     image = Image.fromarray(pixels)
     # Pillow does so by itself since version 13, and bytes must not depend on its version.
     if image.height > height and image.height - height > 2 * (image.width - width):
         image = image.resize((image.width, height), Image.Resampling.BILINEAR)
-    resized = np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def by_pillow(pixels: np.ndarray, params: ViewParams) -> np.ndarray:
+    """`plane` without the engine."""
+    height, width = params.resized
+    found = resized_by_pillow(pixels, params.resized)
     top, left = params.offset
     if params.view == "center":
-        return np.ascontiguousarray(resized[top : top + params.plane, left : left + params.plane])
+        return np.ascontiguousarray(found[top : top + params.plane, left : left + params.plane])
     if params.view == "pad":
         padded = np.zeros((params.plane, params.plane, 3), np.uint8)
-        padded[top : top + height, left : left + width] = resized
+        padded[top : top + height, left : left + width] = found
         return padded
-    return resized
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -244,3 +245,40 @@ def test_bad_tables_are_refused():
         tables.write(np.zeros(size - 1, np.uint8), 0, 0)
     with pytest.raises(ValueError, match=r"an output must have sizes whose product is below 2\*\*63"):
         tables.lay(load.ColumnRegions([(*one[0][:3], ((2**40, 2**40, 1),))]), (0,) * 5)
+
+
+@pytest.mark.parametrize("kind", ["tiles", "strips"])
+def test_what_is_written_is_what_was_checked(kind):
+    """Whatever is done to the regions after they were laid out, or by another thread meanwhile: they are arrays to it."""
+    tables = engine.load().ColumnTables([shape for shape, _ in _shapes(kind)], True)
+    regions = held(next(_plans()).blocks)
+    size, *_ = tables.lay(regions, (0,) * 5)
+    before, after = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    tables.write(before, 1 << 40, 1 << 41)
+    good = regions.tables(0)[0].copy()
+    regions.tables(0)[0][:] = 2**40
+    tables.write(after, 1 << 40, 1 << 41)
+    assert np.array_equal(before, after)
+    with pytest.raises(ValueError, match="too large"):
+        tables.lay(regions, (0,) * 5)
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():
+            regions.tables(0)[0][:] = 2**40
+            regions.tables(0)[0][:] = good
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(3000):
+            try:
+                tables.lay(regions, (0,) * 5)
+            except ValueError as error:
+                assert "tables: region" in str(error)
+                continue
+            tables.write(after, 1 << 40, 1 << 41)
+            assert np.array_equal(before, after)
+    finally:
+        stop.set()
+        thread.join()

@@ -80,6 +80,46 @@ def test_slivers_whose_enlargement_would_not_fit_are_refused():
     assert views.plane(np.zeros((1, 10_000, 3), np.uint8), "pad").pixels.shape == (256, 256, 3)
 
 
+@pytest.mark.parametrize("view", ["local", "center"])
+def test_a_sliver_takes_no_more_than_a_strip_of_one_to_512(view):
+    """As an array and as a tensor; whole planes and windows of them. What is hardly enlarged may be as large as it is."""
+    for width, refused in ((512, False), (515, True), (4096, True)):
+        pixels = np.zeros((1, width, 3), np.uint8)
+        calls = (
+            lambda pixels=pixels: views.plane(pixels, view).pixels.shape[0],
+            lambda pixels=pixels: views.planes([torch.from_numpy(pixels)], view)[0].shape[1],
+            lambda pixels=pixels: views.windows([torch.from_numpy(pixels)], view, [(0, 0, 32, False)]).shape[2] + 32,
+        )
+        for call in calls:
+            if refused:
+                with pytest.raises(
+                    ValueError, match=f"must not be so narrow that the {view} view needs more than 33554432 pixels"
+                ):
+                    call()
+            else:
+                assert call() == 256
+    panorama = np.zeros((250, 140_000, 3), np.uint8)
+    assert views.planned(panorama, "local")[0].resized == (256, 143_360)
+
+
+def test_what_stands_for_more_than_memory_holds_is_refused_before_it_is_copied():
+    """Four gigapixels of one byte; as many rows of one; and each is a view of a small array when it is small."""
+    large, rows = (2**16, 2**16, 3), (2**26, 64, 3)
+    byte, row = np.zeros((1, 1, 1), np.uint8), np.zeros((1, 64, 3), np.uint8)
+    for small, shape in ((byte, large), (row, rows)):
+        pixels = np.broadcast_to(small, shape)
+        tensor = torch.from_numpy(small).expand(shape)
+        calls = (
+            lambda pixels=pixels: views.plane(pixels, "warp"),
+            lambda tensor=tensor: views.planes([tensor], "warp"),
+            lambda tensor=tensor: views.windows([tensor], "warp", [(0, 0, 0, False)]),
+        )
+        for call in calls:
+            with pytest.raises(ValueError, match=r"must be contiguous in memory where they have more than 1073741824 bytes"):
+                call()
+    assert views.plane(np.broadcast_to(byte, (300, 300, 3)), "warp").pixels.shape == (256, 256, 3)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -1,8 +1,8 @@
 """A column's blocks on a GPU: for one image after the other, the launches of all of them.
 
-All tables of an image are laid out in one pass, without the interpreter's lock (csrc/core/launch/column.h), straight into the
-memory that is copied to the device. They lie where those of the last image lay, so images whose regions make as many programs
-pose the very same launches, which are kept.
+All tables of an image are laid out in one pass by C++ (csrc/core/launch/column.h), straight into the memory that is copied to
+the device. They lie where those of the last image lay, so images whose regions make as many programs pose the very same
+launches, which are kept.
 """
 
 from __future__ import annotations

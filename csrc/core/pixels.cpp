@@ -1,0 +1,118 @@
+#include "core/pixels.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace dcnn {
+
+namespace {
+
+constexpr int64_t kRun = 32;  // pixels that are written one behind the other: the lines that they are read from stay close by
+
+// Where the pixel (row, column) of what is read goes, in pixels: from + row * down + column * across.
+struct Course {
+  int64_t from, down, across;
+};
+
+Course course_of(int64_t rows, int64_t cols, int orientation) {
+  switch (orientation) {
+    case 1: return {0, cols, 1};
+    case 2: return {cols - 1, cols, -1};
+    case 3: return {rows * cols - 1, -cols, -1};
+    case 4: return {(rows - 1) * cols, -cols, 1};
+    case 5: return {0, 1, rows};
+    case 6: return {rows - 1, -1, rows};
+    case 7: return {rows * cols - 1, -1, -rows};
+    case 8: return {(cols - 1) * rows, 1, -rows};
+    default: throw std::invalid_argument("turn_pixels: the orientation must be from 1 to 8, got " + std::to_string(orientation));
+  }
+}
+
+// Rows or columns: how many, and the steps from one to the next in bytes of what is read and in pixels of what is written.
+struct Axis {
+  int64_t count, read, written;
+};
+
+// Copies pixels that lie `step` bytes apart.
+void copy_run(const uint8_t* pixel, int64_t step, int64_t count, uint8_t* out) {
+  if (step == 3) {
+    std::memcpy(out, pixel, static_cast<size_t>(3 * count));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i, pixel += step, out += 3) std::memcpy(out, pixel, 3);
+}
+
+void copy_runs(const PixelRuns& runs) {
+  for (int64_t run = 0; run < runs.count; ++run) {
+    copy_run(runs.pixel + run * runs.pixel_to_run, runs.pixel_to_pixel, runs.length, runs.out + run * runs.out_to_run);
+  }
+}
+
+constexpr uint32_t kKnown = 0xff000000;
+
+// The four high bits of red, green and blue before the four low ones: colors that are near to each other, as those of a photograph's
+// neighbouring pixels are, lie near to each other.
+constexpr std::array<uint32_t, 256> places_of(int channel) {
+  std::array<uint32_t, 256> places{};
+  for (uint32_t level = 0; level < 256; ++level) {
+    places[level] = (level >> 4) << (20 - 4 * channel) | (level & 15) << (8 - 4 * channel);
+  }
+  return places;
+}
+
+constexpr std::array<uint32_t, 256> kRed = places_of(0), kGreen = places_of(1), kBlue = places_of(2);
+
+uint32_t place_of(const uint8_t* pixel) { return kRed[pixel[0]] | kGreen[pixel[1]] | kBlue[pixel[2]]; }
+
+void put(uint8_t* pixel, uint32_t color) {
+  pixel[0] = static_cast<uint8_t>(color);
+  pixel[1] = static_cast<uint8_t>(color >> 8);
+  pixel[2] = static_cast<uint8_t>(color >> 16);
+}
+
+}  // namespace
+
+const CopyRuns kPlainCopyRuns = copy_runs;
+
+void turn_pixels(const Picture& from, int orientation, CopyRuns copy, uint8_t* to) {
+  const Course course = course_of(from.rows, from.cols, orientation);
+  // Along what is written without gaps, and beside it.
+  const Axis rows{from.rows, from.pitch, course.down}, cols{from.cols, 3, course.across};
+  const bool on_its_side = orientation >= kOnItsSide;
+  const Axis along = on_its_side ? rows : cols, beside = on_its_side ? cols : rows;
+  const int64_t most = on_its_side ? kRun : along.count;
+  const bool rising = along.written > 0;
+  for (int64_t start = 0; start < along.count; start += most) {
+    const int64_t length = std::min(most, along.count - start), first = rising ? start : start + length - 1;
+    copy({from.bytes + first * along.read, rising ? along.read : -along.read, beside.read, length, beside.count,
+          to + 3 * (course.from + first * along.written), 3 * beside.written});
+  }
+}
+
+std::vector<int64_t> recolor(uint8_t* pixels, int64_t count, ColorTable table) {
+  std::vector<int64_t> lacking;
+  for (int64_t i = 0; i < count; ++i, pixels += 3) {
+    const uint32_t color = __atomic_load_n(table.entries + place_of(pixels), __ATOMIC_RELAXED);
+    if (color >= kKnown) {
+      put(pixels, color);
+    } else {
+      lacking.push_back(i);
+    }
+  }
+  return lacking;
+}
+
+void learn_colors(uint8_t* pixels, const int64_t* places, int64_t count, const uint8_t* found, ColorTable table) {
+  for (int64_t i = 0; i < count; ++i, found += 3) {
+    uint8_t* pixel = pixels + 3 * places[i];
+    const uint32_t color = kKnown | static_cast<uint32_t>(found[2]) << 16 | static_cast<uint32_t>(found[1]) << 8 | found[0];
+    __atomic_store_n(table.entries + place_of(pixel), color, __ATOMIC_RELAXED);
+    put(pixel, color);
+  }
+}
+
+}  // namespace dcnn

@@ -1,0 +1,32 @@
+"""Photographs as they are to be looked at: turned by EXIF's orientation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dcnn_fast import engine
+
+_AS_IT_IS, _LAST = 1, 8
+ON_ITS_SIDE = (5, 6, 7, 8)  # the orientations that exchange rows and columns
+COLUMNS_REVERSED = (2, 3, 7, 8)  # the file's last column comes first, as a column or as a row
+ROWS_REVERSED = (3, 4, 6, 7)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels [H, W, 3] uint8, C-contiguous, as EXIF's orientation says; others than 2 to 8 leave it as it is, itself.
+
+    Returns [H, W, 3], of orientations 5 to 8 [W, H, 3].
+    """
+    if not _AS_IT_IS < orientation <= _LAST:
+        return pixels
+    if engine.reason() is None:
+        return engine.native.turned(engine.isa(), pixels, orientation)
+    return by_numpy(pixels, orientation)
+
+
+def by_numpy(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """`turned` without the engine."""
+    rows = slice(None, None, -1 if orientation in ROWS_REVERSED else 1)
+    columns = slice(None, None, -1 if orientation in COLUMNS_REVERSED else 1)
+    found = pixels[rows, columns]
+    return np.ascontiguousarray(found.transpose(1, 0, 2) if orientation in ON_ITS_SIDE else found)

@@ -1,0 +1,73 @@
+"""How a photograph looks, in a few hundred bytes: what near-duplicates are known by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dcnn_fast.photographs.luminance import luminance, sharpness
+from dcnn_fast.photographs.screen import filling_screen, on_screen
+
+BITS = 64
+THUMBNAIL = 8  # pixels a side
+_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Look:
+    """bits: 64 bits of a perceptual hash, 16 hexadecimal digits. thumbnail: 8 x 8 RGB pixels, 384 hexadecimal digits.
+
+    sharpness: of the photograph brought to a long side of 1024 pixels, from 0 (blurred) to 1.
+    """
+
+    bits: str
+    thumbnail: str
+    sharpness: float
+
+
+def look_at(pixels: np.ndarray) -> Look:
+    """The look of a photograph, [H, W, 3] uint8 sRGB. The same pixels give the same look."""
+    screen = on_screen(pixels)
+    image = Image.fromarray(screen)
+    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return Look(perceptual_hash(image), thumbnail.tobytes().hex(), sharpness(luminance(filling_screen(screen))))
+
+
+def perceptual_hash(image: Image.Image) -> str:
+    """64 bits as 16 hexadecimal digits, by the algorithm of the library imagehash (`phash`; Johannes Buchner, BSD 2-clause).
+
+    A bit for each of the 8 x 8 lowest frequencies of a discrete cosine transform of 32 x 32 grey pixels: whether it is greater
+    than their median. Unlike there, coefficients are rounded to whole numbers, so that a plain picture's do not hang on the
+    last digits of zeros. image: RGB.
+    """
+    grey = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), np.float64)
+    lowest = np.rint(4 * _COSINES @ grey @ _COSINES.T)
+    bits = lowest > np.median(lowest)
+    return np.packbits(bits.ravel()).tobytes().hex()
+
+
+def _cosines() -> np.ndarray:
+    """The eight lowest rows of the transform (DCT-II, as scipy scales it)."""
+    place = np.arange(_SIDE)
+    return np.cos(np.pi * (2 * place + 1) * np.arange(8)[:, None] / (2 * _SIDE))
+
+
+_COSINES = _cosines()
+
+
+def look_from(value: Any) -> Look:
+    """A look from its JSON object. Raises ValueError for anything else."""
+    if not isinstance(value, Mapping) or not {"bits", "thumbnail", "sharpness"} <= value.keys():
+        raise ValueError("look must be an object of bits, thumbnail and sharpness")
+    bits, thumbnail, measured = value["bits"], value["thumbnail"], value["sharpness"]
+    for name, text, digits in (("bits", bits, BITS // 4), ("thumbnail", thumbnail, 6 * THUMBNAIL**2)):
+        if not isinstance(text, str) or re.fullmatch(f"[0-9a-f]{{{digits}}}", text) is None:
+            raise ValueError(f"{name} of a look must be {digits} hexadecimal digits")
+    if type(measured) not in (int, float) or not 0 <= measured <= 1:
+        raise ValueError(f"sharpness of a look must be from 0 to 1, got {measured}")
+    return Look(bits, thumbnail, float(measured))
