@@ -46,16 +46,14 @@ def give_name(unnamed: io.FileIO, file: Path) -> None:
 
 
 @contextmanager
-def new_partial(file: Path | None, suffix: str, *, tidy: bool = True) -> Iterator[Path]:
+def new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
     """A new empty file in a new folder beside `file`, of the mode that it has or would get; without it among temporary ones.
 
     A folder, as safetensors writes to a file of a name of its own beside the one that it is given: what is left of that goes
     with the folder. It is locked meanwhile, so that it can be told from what a killed run has left, and removed at the end.
-    tidy: remove those first, by a look at the whole folder.
     """
     parent = Path(tempfile.gettempdir()) if file is None else file.parent
-    if tidy:
-        remove_abandoned(parent)
+    remove_abandoned(parent)
     folder = parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
     folder.mkdir(mode=0o700)
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -69,6 +67,24 @@ def new_partial(file: Path | None, suffix: str, *, tidy: bool = True) -> Iterato
         yield partial
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(number)
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[Path]:
+    """A new empty file beside `file`, of the mode that it has or would get, to be named or renamed in that folder.
+
+    It is locked meanwhile and removed at the end; what killed runs have left of such stays until `remove_abandoned`.
+    """
+    partial = file.parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
+    number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        keep_owner_and_mode(number, file)
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
         os.close(number)
 
 

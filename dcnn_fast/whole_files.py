@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dcnn_fast.partials import new_partial
+from dcnn_fast.partials import new_file
 
 _WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # FAT, exFAT and some of a network
 _BLOCK = 2**20
@@ -40,7 +40,7 @@ def copy_file(source: Path, file: Path, *, compare: bool = False) -> None:
     compare: read the copy back, from the disk as far as the system allows. Raises FileExistsError where anything has the name,
     OSError, also where the copy differs or the source was changed meanwhile.
     """
-    with source.open("rb") as original, new_partial(file, "", tidy=False) as partial:
+    with source.open("rb") as original, new_file(file) as partial:
         before = os.fstat(original.fileno())
         with partial.open("r+b") as copy:
             shutil.copyfileobj(original, copy, _BLOCK)
@@ -86,7 +86,7 @@ def unchanged(before: os.stat_result, now: os.stat_result) -> bool:
 
 @contextmanager
 def _filled(file: Path, content: bytes) -> Iterator[Path]:
-    with new_partial(file, "", tidy=False) as partial:
+    with new_file(file) as partial:
         with partial.open("r+b") as stream:
             stream.write(content)
             stream.flush()

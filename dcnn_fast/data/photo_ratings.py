@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dcnn_fast.data import file_parts
+from dcnn_fast.data import file_parts, heif
 from dcnn_fast.data.folders import SUFFIXES, UNREADABLE, WHEN_NAMED
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 from dcnn_fast.xmp import NAMES, XmpError
@@ -29,7 +29,7 @@ class PhotoRatings:
     """Reads what is said of photographs' ratings; what it lists of folders is listed once."""
 
     def __init__(self) -> None:
-        self._photographs = Neighbours(SUFFIXES)
+        self._photographs = Neighbours(SUFFIXES | heif.SUFFIXES)
         self._pictures = Neighbours(SUFFIXES | UNREADABLE | WHEN_NAMED)
 
     def of(self, photograph: Path) -> list[Said]:
