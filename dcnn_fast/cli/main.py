@@ -20,6 +20,7 @@ from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
 from dcnn_fast.cli.train import train
+from dcnn_fast.cli.why import why
 
 _OF_STREAMS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)
 
@@ -50,6 +51,7 @@ app.command()(score)
 app.command()(describe)
 app.command()(explain)
 app.command()(plan)
+app.command()(why)
 app.add_typer(data.app, name="data")
 app.command()(train)
 app.command()(adapt)

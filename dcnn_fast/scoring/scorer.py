@@ -186,6 +186,11 @@ class Scorer:
         return self._read_options.background
 
     @property
+    def read_options(self) -> reading.ReadOptions:
+        """How photographs are read."""
+        return self._read_options
+
+    @property
     def extras(self) -> Extras:
         """What scores carry beside the network's answer."""
         return self._extras

@@ -1,0 +1,94 @@
+"""`dcnn-fast why`: which parts of a photograph raise its score and which lower it, as a picture and as numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dcnn_fast.cli import ranges
+from dcnn_fast.cli.console import StreamError, fail, note, stderr, stdout
+from dcnn_fast.cli.targets import Kind, TargetError, Wanted, check, json_with
+
+if TYPE_CHECKING:
+    from dcnn_fast.scoring.why import HeatMap
+
+_SAID = {
+    "occlusion": "red cells: the score falls when they are covered with the photograph's mean color; blue cells: it rises. "
+    "That tells what the model misses, and also what a flat patch does to a picture; it names no cause.",
+    "samples": "red cells: windows over them scored above the photograph's mean; blue cells: below. A window is much larger "
+    "than a cell, so a cell tells of its surroundings; where no window looked it stays grey.",
+}
+
+
+def why(
+    photograph: Annotated[Path, typer.Argument(help="A photograph.")],
+    out: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="The picture to write, .png or .jpg: the photograph, and beside it the heat map."),
+    ],
+    model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
+    json_path: Annotated[
+        str | None, typer.Option("--json", metavar="PATH", help="Write the cells' values too; - is standard output.")
+    ] = None,
+    cells: Annotated[int, typer.Option(help="Cells along the long side of the photograph, 2 to 64.")] = 12,
+    views: Annotated[int, typer.Option(help="Random views, for a model whose windows differ.")] = 50,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views; the same seed gives the same map.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the picture and the JSON file that an earlier run wrote.")
+    ] = False,
+) -> None:
+    """Draw which parts of a photograph raise its score and which lower it.
+
+    A model that looks at the whole photograph, as the shipped one does, is asked by covering one cell after the other, which
+    takes a score for each; one that looks at random windows by what the windows over each cell scored. The map says what this
+    model reacts to, not what is good or bad about the photograph.
+
+    Exit status: 0; 1 when the photograph cannot be read; 2 for a wrong call; 3 when an output could not be written.
+    """
+    from dcnn_fast.cli.writing import PICTURE, picture_failed, write_failed  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
+    from dcnn_fast.scoring import Scorer  # noqa: PLC0415
+    from dcnn_fast.scoring.why import heat_map  # noqa: PLC0415
+    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
+    from dcnn_fast.viz.heat_map import heat_picture  # noqa: PLC0415
+
+    if Path(out).suffix not in (".png", ".jpg"):
+        fail(f"--out must end in .png or .jpg, got {out}")
+    numbers: Kind = json_with("the values of a heat map", "dcnn_fast_heat_map", "values")
+    wanted = [Wanted("--out", out, PICTURE), *([] if json_path is None else [Wanted("--json", json_path, numbers)])]
+    inputs: list[str | Path] = [photograph, *([] if model is None else [model])]
+    try:
+        picture, *values = check(wanted, inputs=inputs, overwrite=overwrite)
+        scorer = Scorer(model, views=views, seed=seed, samples=True)
+        found = heat_map(scorer, photograph, cells=cells)
+    except ReadError as error:
+        note(f"{photograph}: {error}")
+        raise typer.Exit(1) from None
+    except StreamError:
+        raise
+    except (TargetError, ValueError, OSError) as error:
+        fail(str(error))
+    middle = 0.0 if found.kind == "occlusion" else found.score.mean or 0.0
+    drawn = heat_picture(found.pixels, found.values, middle=middle)
+    failed = picture_failed(picture, lambda path: save_picture(drawn, path))
+    for target in values:
+        failed = write_failed(target, (json.dumps(_as_dict(found, photograph), allow_nan=False) + "\n").encode()) or failed
+    shown = stderr() if any(target.is_standard_output for target in values) else stdout()
+    shown.print(f"P(high) {found.score.mean:.4f}, {found.kind}, {found.values.shape[0]} x {found.values.shape[1]} cells")
+    note(_SAID[found.kind])
+    if scorer.caution:
+        note(scorer.caution)
+    if failed:
+        raise typer.Exit(3)
+
+
+def _as_dict(found: HeatMap, photograph: Path) -> dict[str, Any]:
+    """JSON-ready: rows of values from the top, null where no window looked."""
+    values = [[None if value != value else value for value in row] for row in found.values.tolist()]  # noqa: PLR0124 - NaN
+    return {
+        "dcnn_fast_heat_map": 1, "path": str(photograph), "kind": found.kind, "mean": found.score.mean,
+        "width": found.pixels.shape[1], "height": found.pixels.shape[0], "values": values, "about": _SAID[found.kind],
+    }  # fmt: skip

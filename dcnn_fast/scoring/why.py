@@ -1,0 +1,126 @@
+"""Where in a photograph its score comes from, as far as that can be asked of a network: over its windows, or by covering parts.
+
+Two questions with two answers, of which a model allows one. Where windows differ, samples say what windows over a place scored
+in the mean: what the network made of its surroundings, not of the place. Where all windows are the whole view, occlusion says
+by how much the score falls when a place is covered with the photograph's mean color (Zeiler and Fergus, "Visualizing and
+Understanding Convolutional Networks", 2014): that it is missed, and also what a flat patch does to a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from dcnn_fast.data import reading
+from dcnn_fast.data.reduction import reduced, reduced_size
+from dcnn_fast.ops.views import ViewParams
+from dcnn_fast.scoring.samples import ColumnWindows, Samples
+from dcnn_fast.scoring.score import Score
+from dcnn_fast.scoring.scorer import Scorer
+from dcnn_fast.spec import View
+
+LEAST_CELLS, MOST_CELLS = 2, 64  # along the long side
+Values = np.ndarray[Any, np.dtype[np.float64]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """values: [rows, columns] float64 over the upright photograph, cells of equal size. Of kind samples: the mean P(high) of
+    the windows over a cell's centre, NaN where there was none; of kind occlusion: the score less the score with the cell
+    covered. score: of the photograph. pixels: the photograph [H, W, 3] uint8, upright and reduced to the model's long side.
+    """
+
+    kind: Literal["samples", "occlusion"]
+    values: Values
+    score: Score
+    pixels: np.ndarray
+
+
+def heat_map(scorer: Scorer, image: Any, *, cells: int = 12, progress: Progress | None = None) -> HeatMap:
+    """The heat map that the scorer's model allows: of occlusion where all its windows show the same, else of samples.
+
+    scorer: made with `samples=True`. image: as for `Scorer.score`. cells: along the photograph's long side, 2 to 64, square as
+    far as they go in. progress: called with how many of how many pictures have been scored. Raises ReadError; ValueError for
+    cells out of range, a scorer without samples, and a model whose score is no P(high).
+    """
+    if isinstance(cells, bool) or not isinstance(cells, int) or not LEAST_CELLS <= cells <= MOST_CELLS:
+        raise ValueError(f"cells must be an integer from {LEAST_CELLS} to {MOST_CELLS}, got {cells!r}")
+    if len(scorer.model.spec.labels) != 2:
+        raise ValueError("the model must tell two labels apart: the score of others is no P(high)")
+    if not scorer.extras.samples:
+        raise ValueError("the scorer must be made with samples=True")
+    options = scorer.read_options
+    photo = reading.read(image, max_pixels=options.max_pixels, background=options.background, scaled_to=options.scaled_to)
+    pixels = reduced(photo.pixels, scorer.long_side)
+    height, width, _ = pixels.shape
+    grid = reduced_size(height, width, cells)
+    if not scorer.model.spec.windows_differ:
+        return _occlusion(scorer, photo.pixels, pixels, grid, progress)
+    score = scorer.score(photo.pixels)
+    assert score.samples is not None and score.error is None
+    return HeatMap("samples", over_windows(score.samples, (height, width), grid), score, pixels)
+
+
+def over_windows(samples: Samples, size: tuple[int, int], grid: tuple[int, int]) -> Values:
+    """The mean P(high) of the windows over each cell's centre: [rows, columns] float64, NaN where there is none.
+
+    Each column's window of a sample counts, as the sample's probability is of all. size: (height, width) of the photograph that
+    the views were made of. grid: (rows, columns).
+    """
+    high = samples.labels.index("high") if "high" in samples.labels else 1
+    total, count = np.zeros(grid), np.zeros(grid)
+    for column in samples.columns:
+        for (top, left), probs in zip(_places(column, size), samples.probs, strict=True):
+            rows, columns = (_centres_within(span, cells) for span, cells in zip((top, left), grid, strict=True))
+            total[rows, columns] += probs[high]
+            count[rows, columns] += 1
+    with np.errstate(invalid="ignore"):
+        found: Values = np.where(count > 0, total / count, np.nan)
+    return found
+
+
+def _places(column: ColumnWindows, size: tuple[int, int]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Of each window its rows and its columns in the photograph, as shares of its height and width."""
+    side = column.plane[0] if column.view != "local" else min(column.plane)
+    view = ViewParams(*size, cast(View, column.view), side)  # which refuses what is no view
+    resized = column.plane if column.view == "local" else view.resized
+    origin = (0, 0) if column.view == "local" else view.origin
+    places = []
+    for corner in column.corners:
+        spans = [
+            ((first + start) / side, (first + start + extent) / side)
+            for first, start, extent, side in zip(corner, origin, column.window, resized, strict=True)
+        ]
+        places.append((spans[0], spans[1]))
+    return places
+
+
+def _centres_within(span: tuple[float, float], cells: int) -> slice:
+    centres = (np.arange(cells) + 0.5) / cells
+    first, last = np.searchsorted(centres, span[0], side="left"), np.searchsorted(centres, span[1], side="left")
+    return slice(int(first), int(last))
+
+
+def _occlusion(
+    scorer: Scorer, whole: np.ndarray, pixels: np.ndarray, grid: tuple[int, int], progress: Progress | None
+) -> HeatMap:
+    score = scorer.score(whole)
+    assert score.mean is not None
+    rows, columns = (
+        np.linspace(0, side, count + 1).round().astype(int) for side, count in zip(pixels.shape, grid, strict=False)
+    )
+    flat = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+    values = np.empty(grid)
+    for number, (row, column) in enumerate(np.ndindex(*grid), 1):
+        covered = pixels.copy()
+        covered[rows[row] : rows[row + 1], columns[column] : columns[column + 1]] = flat
+        mean = scorer.score(covered).mean
+        assert mean is not None
+        values[row, column] = score.mean - mean
+        if progress is not None:
+            progress(number, values.size)
+    return HeatMap("occlusion", values, score, pixels)

@@ -1,0 +1,87 @@
+"""Heat maps: over windows as they lie in the photograph, and by covering cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dcnn_fast import Scorer, nets, spec
+from dcnn_fast.scoring.samples import ColumnWindows, Samples
+from dcnn_fast.scoring.why import heat_map, over_windows
+from tests import small
+
+PHOTO = np.random.default_rng(4).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+
+
+def samples(view, plane, window, corners, high):
+    column = ColumnWindows(view, plane, (window, window), tuple(corners))
+    return Samples(("low", "high"), tuple((1 - p, p) for p in high), (column,))
+
+
+def test_a_local_window_covers_its_own_pixels():
+    """A photograph of 100 x 200 in cells of 10: rows 20 to 59, columns 40 to 79."""
+    found = over_windows(samples("local", (100, 200), 40, [(20, 40)], [0.7]), (100, 200), (10, 20))
+    expected = np.full((10, 20), np.nan)
+    expected[2:6, 4:8] = 0.7
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_windows_that_overlap_are_averaged():
+    found = over_windows(samples("local", (10, 10), 6, [(0, 0), (4, 4)], [0.2, 0.6]), (10, 10), (10, 10))
+    assert found[0, 0] == 0.2 and found[9, 9] == 0.6 and found[5, 5] == pytest.approx(0.4) and np.isnan(found[0, 9])
+
+
+@pytest.mark.parametrize(
+    ("view", "corner", "rows", "columns"),
+    [
+        # A photograph of 100 x 200 and a plane of 50 x 50, windows of 25.
+        ("warp", (25, 0), (5, 10), (0, 10)),  # the lower left quarter
+        ("center", (0, 0), (0, 5), (5, 10)),  # the plane is the middle half of the width: 50 of 100 columns from 25 on
+        ("pad", (0, 0), (0, 5), (0, 10)),  # the photograph lies in rows 12 to 36 of the plane: its upper half, the left half
+    ],
+)
+def test_windows_of_a_plane_cover_what_the_plane_was_made_of(view, corner, rows, columns):
+    found = over_windows(samples(view, (50, 50), 25, [corner], [0.9]), (100, 200), (10, 20))
+    expected = np.full((10, 20), np.nan)
+    expected[slice(*rows), slice(*columns)] = 0.9
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_photographs_map_is_of_its_samples():
+    scorer = Scorer(small.model(), views=8, samples=True)
+    found = heat_map(scorer, PHOTO, cells=8)
+    assert found.kind == "samples" and found.values.shape == (6, 8) and found.score == scorer.score(PHOTO)
+    np.testing.assert_array_equal(found.values, over_windows(found.score.samples, (90, 120), (6, 8)))
+    seen = found.values[np.isfinite(found.values)]
+    high = [probs[1] for probs in found.score.samples.probs]
+    assert seen.size > 20 and min(high) <= seen.min() and seen.max() <= max(high)
+
+
+def test_covering_a_cell_is_scoring_the_photograph_without_it():
+    whole = spec.Network("whole", (replace(small.column("warp"), plane=24),), ("low", "high"))
+    scorer = Scorer(nets.Model(nets.build(whole, seed=3).eval()), views=1, samples=True)
+    assert not scorer.model.spec.windows_differ
+    steps = []
+    found = heat_map(scorer, PHOTO, cells=4, progress=lambda done, total: steps.append((done, total)))
+    assert found.kind == "occlusion" and found.values.shape == (3, 4)
+    covered = found.pixels.copy()
+    height, width, _ = covered.shape
+    covered[height // 3 : 2 * height // 3, width // 4 : width // 2] = covered.reshape(-1, 3).mean(axis=0).round()
+    assert found.values[1, 1] == scorer.score(PHOTO).mean - scorer.score(covered).mean
+    assert len(set(found.values.ravel().tolist())) == 12 and steps == [(number, 12) for number in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "cells", "message"),
+    [
+        (lambda: Scorer(small.model(), views=2, samples=True), 1, "cells must be an integer from 2 to 64, got 1"),
+        (lambda: Scorer(small.model(), views=2, samples=True), 65, "cells must be"),
+        (lambda: Scorer(small.model(), views=2), 8, "samples=True"),
+        (lambda: Scorer(small.model(labels=("a", "b", "c")), views=2, samples=True), 8, "two labels"),
+    ],
+)
+def test_what_has_no_map_is_named(scorer, cells, message):
+    with pytest.raises(ValueError, match=message):
+        heat_map(scorer(), PHOTO, cells=cells)
