@@ -38,7 +38,7 @@ def score(
         str | None, typer.Option(metavar="PATH", help="Write a JSON line for each image; - is standard output.")
     ] = None,
     html: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write a contact sheet, best first; - is standard output.")
+        str | None, typer.Option(metavar="PATH", help="Write a page to choose from, best first; - is standard output.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of --csv, --jsonl and --html that an earlier run wrote.")
@@ -62,7 +62,7 @@ def score(
     ] = "exact",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
-    top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 500 on the sheet.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 2000 on the page of --html.")] = None,
     batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
     workers: Annotated[
         int | None,

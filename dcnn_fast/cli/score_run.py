@@ -1,4 +1,4 @@
-"""The work of `dcnn-fast score`: rate files and folders, write CSV, JSONL and a contact sheet."""
+"""The work of `dcnn-fast score`: rate files and folders, write CSV, JSONL and a page."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.record import MODELS_OWN, OFF_UNLESS_NAMED, RECORD, Record, record_path
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, JSONL, Format
+from dcnn_fast.cli.sheet import page_of
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, input_among, reason, reserve
 from dcnn_fast.data.folders import Found, PatternError, Search
@@ -40,10 +41,9 @@ from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.collection import Collection
-from dcnn_fast.viz.contact_sheet import contact_sheet
 
 _TABLE_ROWS = 20
-_SHEET_PHOTOS = 500
+_SHEET_PHOTOS = 2000
 _OUTPUT_FAILED = 3
 
 
@@ -99,7 +99,7 @@ class ScoreOptions:
 
     @property
     def sheet_photos(self) -> int:
-        """On the contact sheet."""
+        """On the page."""
         return self.top or _SHEET_PHOTOS
 
 
@@ -192,9 +192,9 @@ def _require_sense(options: ScoreOptions) -> None:
         fail("--resume goes on with files and --overwrite starts them anew: only one of them can be meant")
     if options.per_sample and options.jsonl is None:
         fail("--per-sample needs --jsonl: a CSV has no room for the samples")
-    if (options.faults or options.groups) and options.csv is None and options.jsonl is None:
-        fail(f"{'--faults' if options.faults else '--groups'} needs --csv or --jsonl: it fills fields of those files")
-    if options.groups and all(path in (None, "-") for path in (options.csv, options.jsonl)):
+    if (options.faults or options.groups) and options.csv is None and options.jsonl is None and options.html is None:
+        fail(f"{'--faults' if options.faults else '--groups'} needs --csv, --jsonl or --html, which show what it finds")
+    if options.groups and options.html is None and all(path in (None, "-") for path in (options.csv, options.jsonl)):
         fail("--groups needs a file: groups are known at the end, when - has been written")
     if options.groups and options.resume and options.jsonl is None:
         fail("--groups with --resume needs --jsonl: a CSV does not hold what groups are made of")
@@ -402,6 +402,7 @@ class _Run:
                 if self._outputs.has(str(file.target)):
                     with self._outputs.trying(str(file.target)):
                         drop_superseded(file, folder)
+        self._collection.close()
         if not interrupted:
             self._write_places()
         with self._outputs.trying("standard output"):
@@ -415,7 +416,6 @@ class _Run:
 
     def _write_places(self) -> None:
         """The fields of the rows that are known only now."""
-        self._collection.close()
         folders = self._held.folders or [os.getcwd()] * len(self._files.rows)
         for file, folder in zip(self._files.rows, folders, strict=True):
             if file.target.file is not None and self._outputs.has(str(file.target)):
@@ -465,12 +465,12 @@ class _Run:
     def _write_sheet(self, sheet: Target) -> None:
         folder = Path.cwd() if sheet.file is None else sheet.file.parent
         with self._outputs.trying(str(sheet)):
-            page = contact_sheet(
-                self._ranking.best(self._options.sheet_photos), self._ranking.failures, self._ranking.seen, folder=folder,
+            page = page_of(
+                self._ranking, self._collection, self._options.after, photographs=self._options.sheet_photos, folder=folder,
                 max_pixels=self._options.max_pixels, caution=self._caution,
             )  # fmt: skip
             sheet.write(page)
-            note(f"contact sheet: {sheet.name}")
+            note(f"page: {sheet.name}")
 
 
 def _fixed(value: float | None, decimals: int) -> str:

@@ -33,7 +33,11 @@ class Shares:
     def stars(self, scores: Sequence[float]) -> list[int]:
         """Of each score, in order. Photographs of equal scores get those of the middle of the places that they take."""
         ordered = sorted(scores)
-        return [5 - bisect_left(self.ends, _place(ordered, score)) for score in scores]
+        return [self.one(ordered, score) for score in scores]
+
+    def one(self, ordered: Sequence[float], score: float) -> int:
+        """Of one of the scores. ordered: all of them, the lowest first."""
+        return 5 - bisect_left(self.ends, _place(ordered, score))
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class Thresholds:
 
     def stars(self, scores: Sequence[float]) -> list[int]:
         """Of each score, in order; a score that is a threshold has reached it."""
-        return [1 + sum(score >= each for each in self.least) for score in scores]
+        return [self.one((), score) for score in scores]
+
+    def one(self, ordered: Sequence[float], score: float) -> int:
+        """Of one score; the others do not matter."""
+        return 1 + sum(score >= each for each in self.least)
 
 
 def shares_of(text: str) -> Shares:

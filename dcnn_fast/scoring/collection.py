@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -49,6 +49,11 @@ class Collection:
             best = best_of([members[place] for place in group])
             for number, place in enumerate(group):
                 self._places[keys[place]] = _Place(keys[group[0]], number == best)
+
+    @property
+    def means(self) -> Sequence[float]:
+        """The means of all scores that have one, with six decimals, the lowest first."""
+        return self._means
 
     @property
     def firsts(self) -> set[bytes]:

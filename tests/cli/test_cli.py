@@ -35,8 +35,8 @@ def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
     lines = [json.loads(line) for line in outputs[1].read_text().splitlines()]
     assert [(line["path"], f"{line['mean']:.6f}") for line in lines] == [(row["path"], row["mean"]) for row in table]
     page = outputs[2].read_text()
-    assert page.count("data:image/jpeg;base64,") == 5
-    assert "comma, &quot;quote&quot;.png" in page
+    assert page.count("data:image/webp;base64,") == 5
+    assert "comma, &#34;quote&#34;.png" in page
     assert "\x1b" not in result.stdout + result.stderr  # no colours and no progress bar in a pipe
 
 

@@ -110,5 +110,5 @@ def test_no_name_acts_in_a_page(model, tmp_path):
             file.write((tmp_path / "x.jpg").read_bytes() if number < len(HARMLESS) else b"no picture")
     assert score(model, folder, "--html", tmp_path / "s.html").returncode == 1
     page = (tmp_path / "s.html").read_bytes().decode()  # text, whatever the names are
-    assert "<script" not in page and "&lt;script&gt;" in page
+    assert page.count("<script") == 1 and "&lt;script&gt;" in page
     assert not set("\u202e\u2067") & set(page) and "a\\u202egpj.exe.jpg" in page

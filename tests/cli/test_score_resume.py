@@ -211,7 +211,7 @@ def test_relative_paths_are_known_from_another_folder(model, folder, tmp_path):
     assert score(model, "photos/a.png", "photos/bad.png", *files, cwd=tmp_path).returncode == 1
     again = score(model, "../photos/a.png", *files, "--html", "sheet.html", "--resume", cwd=other)
     assert "images in" not in again.stderr
-    assert (other / "sheet.html").read_text().count("data:image/jpeg;base64,") == 1
+    assert (other / "sheet.html").read_text().count("data:image/webp;base64,") == 1
     result = score(model, "photos", "../photos", *files, "--resume", cwd=other)
     assert result.returncode == 1
     expected = [f"{tmp_path}/elsewhere/photos/a.png", *(f"{folder}/{name}" for name in ("b.JPG", "bad.png", "c.webp"))]

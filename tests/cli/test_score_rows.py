@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
@@ -252,8 +254,8 @@ def test_rows_made_without_an_option_are_not_gone_on_with_by_it(model, folder, t
     ("options", "message"),
     [
         (["--per-sample", "--csv", "s.csv"], "--per-sample needs --jsonl: a CSV has no room for the samples"),
-        (["--faults"], "--faults needs --csv or --jsonl: it fills fields of those files"),
-        (["--groups", "--html", "s.html"], "--groups needs --csv or --jsonl: it fills fields of those files"),
+        (["--faults"], "--faults needs --csv, --jsonl or --html, which show what it finds"),
+        (["--groups"], "--groups needs --csv, --jsonl or --html, which show what it finds"),
         (["--groups", "--csv", "s.csv", "--resume"], "--groups with --resume needs --jsonl"),
         (["--groups", "--csv", "-"], "--groups needs a file: groups are known at the end, when - has been written"),
     ],
@@ -303,3 +305,22 @@ def test_a_row_that_is_too_long_for_one_block_is_read_whole(model, tmp_path):
         assert list(module.rows_of(io.BytesIO(content), module.CSV)) == whole
     finally:
         module._BLOCK = before
+
+
+def test_the_page_shows_places_stars_groups_and_faults(model, tmp_path):
+    """Of a run without any file of rows; two photographs are one picture, saved twice."""
+    pixels = np.random.default_rng(3).integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    large = Image.fromarray(pixels).resize((640, 480))
+    for name, quality in (("a.jpg", 95), ("b.jpg", 85)):
+        large.save(tmp_path / name, quality=quality)
+    Image.fromarray(np.full((300, 400, 3), 7, np.uint8)).save(tmp_path / "c.png")
+    result = scored(model, tmp_path, "--html", tmp_path / "s.html", "--groups", "--faults")
+    page = (tmp_path / "s.html").read_text()
+    cards = re.findall(r'<li id="p\d"[^>]*>', page)
+    found = {re.search(r'data-name="([^"]*)"', card)[1]: card for card in cards}
+    assert sorted(found) == ["a.jpg", "b.jpg", "c.png"]
+    assert 'data-group="1"' in found["a.jpg"] and 'data-group="1"' in found["b.jpg"] and 'data-group=""' in found["c.png"]
+    assert [re.search(r'data-best="([^"]*)"', found[name])[1] for name in ("a.jpg", "b.jpg")].count("yes") == 1
+    assert "empty" in re.search(r'data-faults="([^"]*)"', found["c.png"])[1]
+    assert sorted(re.search(r'data-suggested="(\d)"', card)[1] for card in cards) == ["1", "3", "4"]  # by the usual shares
+    assert "percentile" in page and "page: " in result.stderr
