@@ -143,7 +143,7 @@ def test_the_photograph_itself_and_two_beside_each_other(context, tmp_path):
     assert page.get_attribute("#shown img", "src").endswith("p0001.jpg")
     page.keyboard.press("p")
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.dataset.rank === '2'")  # the browser says of its own accord that it is closed
+    page.wait_for_function("document.activeElement.dataset.rank === '2'")  # once the browser says that it is closed
     assert not page.is_visible("#large") and page.locator("#p2.picked").count() == 1
     for key in ("c", "ArrowRight", "c"):
         page.keyboard.press(key)
