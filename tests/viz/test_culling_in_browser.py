@@ -136,6 +136,8 @@ def test_what_is_shown_is_sorted_and_filtered(context, tmp_path):
 
 
 def test_the_photograph_itself_and_two_beside_each_other(context, tmp_path):
+    from playwright.sync_api import expect  # noqa: PLC0415 - as above
+
     page, wrong = opened(context, written(tmp_path, photographs(tmp_path, 4)))
     page.keyboard.press("Enter")
     assert page.eval_on_selector_all("#shown img", "all => all.map(each => each.src)") == [(tmp_path / "p0000.jpg").as_uri()]
@@ -143,13 +145,13 @@ def test_the_photograph_itself_and_two_beside_each_other(context, tmp_path):
     assert page.get_attribute("#shown img", "src").endswith("p0001.jpg")
     page.keyboard.press("p")
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.dataset.rank === '2'")  # once the browser says that it is closed
+    expect(page.locator("#p2")).to_be_focused()  # once the browser says that it is closed
     assert not page.is_visible("#large") and page.locator("#p2.picked").count() == 1
     for key in ("c", "ArrowRight", "c"):
         page.keyboard.press(key)
     assert page.eval_on_selector_all("#shown img", "all => all.map(each => each.src.slice(-9))") == ["p0001.jpg", "p0002.jpg"]
     page.keyboard.press("Escape")
-    page.wait_for_function("document.querySelector('.compared') === null")
+    expect(page.locator(".compared")).to_have_count(0)
     assert wrong == []
 
 
