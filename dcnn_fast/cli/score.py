@@ -88,8 +88,8 @@ def score(
         bool,
         typer.Option(
             "--faults",
-            help="Look for technical faults and name them in the field faults of --csv and --jsonl, beside the score and never "
-            "in it: blurred, overexposed, underexposed, flat, noisy, tiny, empty.",
+            help="Look for technical faults and name them in the field faults of --csv and --jsonl and on the page of --html, "
+            "beside the score and never in it: blurred, overexposed, underexposed, flat, noisy, tiny, empty.",
         ),
     ] = False,
     per_sample: Annotated[
@@ -100,8 +100,8 @@ def score(
         typer.Option(
             "--groups",
             help="Find photographs that show the same (copies, edited copies, bursts) and the one of each group to keep, for "
-            "the fields group and best_of_group of --csv and --jsonl. Scores that differ by less than their own spread say "
-            "nothing: the sharpest is kept then.",
+            "the fields group and best_of_group of --csv and --jsonl and the page of --html. Scores that differ by less than "
+            "their own spread say nothing: the sharpest is kept then.",
         ),
     ] = False,
     xmp: after.Xmp = False,

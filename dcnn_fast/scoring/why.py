@@ -8,7 +8,6 @@ Understanding Convolutional Networks", 2014): that it is missed, and also what a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -24,7 +23,6 @@ from dcnn_fast.spec import View
 
 LEAST_CELLS, MOST_CELLS = 2, 64  # along the long side
 Values = np.ndarray[Any, np.dtype[np.float64]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,12 @@ class HeatMap:
     pixels: np.ndarray
 
 
-def heat_map(scorer: Scorer, image: Any, *, cells: int = 12, progress: Progress | None = None) -> HeatMap:
+def heat_map(scorer: Scorer, image: Any, *, cells: int = 12) -> HeatMap:
     """The heat map that the scorer's model allows: of occlusion where all its windows show the same, else of samples.
 
     scorer: made with `samples=True`. image: as for `Scorer.score`. cells: along the photograph's long side, 2 to 64, square as
-    far as they go in. progress: called with how many of how many pictures have been scored. Raises ReadError; ValueError for
-    cells out of range, a scorer without samples, and a model whose score is no P(high).
+    far as they go in. Raises ReadError; ValueError for cells out of range, a scorer without samples, a model whose score is no
+    P(high), and one that gives no finite number for the photograph.
     """
     if isinstance(cells, bool) or not isinstance(cells, int) or not LEAST_CELLS <= cells <= MOST_CELLS:
         raise ValueError(f"cells must be an integer from {LEAST_CELLS} to {MOST_CELLS}, got {cells!r}")
@@ -59,9 +57,9 @@ def heat_map(scorer: Scorer, image: Any, *, cells: int = 12, progress: Progress 
     height, width, _ = pixels.shape
     grid = reduced_size(height, width, cells)
     if not scorer.model.spec.windows_differ:
-        return _occlusion(scorer, photo.pixels, pixels, grid, progress)
-    score = scorer.score(photo.pixels)
-    assert score.samples is not None and score.error is None
+        return _occlusion(scorer, photo.pixels, pixels, grid)
+    score, _ = _scored(scorer, photo.pixels)
+    assert score.samples is not None
     return HeatMap("samples", over_windows(score.samples, (height, width), grid), score, pixels)
 
 
@@ -105,22 +103,22 @@ def _centres_within(span: tuple[float, float], cells: int) -> slice:
     return slice(int(first), int(last))
 
 
-def _occlusion(
-    scorer: Scorer, whole: np.ndarray, pixels: np.ndarray, grid: tuple[int, int], progress: Progress | None
-) -> HeatMap:
-    score = scorer.score(whole)
-    assert score.mean is not None
-    rows, columns = (
-        np.linspace(0, side, count + 1).round().astype(int) for side, count in zip(pixels.shape, grid, strict=False)
-    )
+def _occlusion(scorer: Scorer, whole: np.ndarray, pixels: np.ndarray, grid: tuple[int, int]) -> HeatMap:
+    score, mean = _scored(scorer, whole)
+    sides = zip(pixels.shape[:2], grid, strict=True)
+    rows, columns = (np.linspace(0, side, count + 1).round().astype(int) for side, count in sides)
     flat = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
     values = np.empty(grid)
-    for number, (row, column) in enumerate(np.ndindex(*grid), 1):
+    for row, column in np.ndindex(*grid):
         covered = pixels.copy()
         covered[rows[row] : rows[row + 1], columns[column] : columns[column + 1]] = flat
-        mean = scorer.score(covered).mean
-        assert mean is not None
-        values[row, column] = score.mean - mean
-        if progress is not None:
-            progress(number, values.size)
+        values[row, column] = mean - _scored(scorer, covered)[1]
     return HeatMap("occlusion", values, score, pixels)
+
+
+def _scored(scorer: Scorer, pixels: np.ndarray) -> tuple[Score, float]:
+    """The score of pixels and its P(high)."""
+    score = scorer.score(pixels)
+    if score.mean is None:
+        raise ValueError(score.error or "the model gives no P(high)")
+    return score, score.mean

@@ -323,4 +323,4 @@ def test_the_page_shows_places_stars_groups_and_faults(model, tmp_path):
     assert [re.search(r'data-best="([^"]*)"', found[name])[1] for name in ("a.jpg", "b.jpg")].count("yes") == 1
     assert "empty" in re.search(r'data-faults="([^"]*)"', found["c.png"])[1]
     assert sorted(re.search(r'data-suggested="(\d)"', card)[1] for card in cards) == ["1", "3", "4"]  # by the usual shares
-    assert "percentile" in page and "page: " in result.stderr
+    assert "page: " in result.stderr

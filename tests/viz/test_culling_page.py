@@ -119,7 +119,7 @@ def test_a_caution_stands_before_the_photographs_and_what_made_the_page_is_said(
 def test_stars_groups_and_faults_stand_at_their_photographs(rated, tmp_path):
     first = rated[0].path
     scores = [
-        Score(path=rated[0].path, mean=0.9, group=first, best_of_group=True, faults=(), collection_percentile=75.0),
+        Score(path=rated[0].path, mean=0.9, group=first, best_of_group=True, faults=(), percentile=75.0),
         Score(path=rated[1].path, mean=0.8, group=first, best_of_group=False, faults=("blurred", "noisy"), width=40, height=30),
         Score(path=rated[2].path, mean=0.7),
     ]
@@ -138,6 +138,14 @@ def test_a_page_without_groups_or_faults_has_no_such_filters(rated, tmp_path):
     write(tmp_path / "s.html", rated, [], len(rated))
     selects = Page((tmp_path / "s.html").read_text()).all("select", "id")
     assert "group" not in selects and "fault" not in selects and "sort" in selects
+
+
+def test_choices_are_kept_for_the_same_photographs_whenever_the_page_was_written(rated, tmp_path):
+    keys = []
+    for best in (rated, rated, rated[1:]):
+        write(tmp_path / "s.html", best, [], len(best))
+        keys += Page((tmp_path / "s.html").read_text(encoding="utf-8")).all("body", "data-key")
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_an_empty_page_is_a_page(tmp_path):

@@ -34,8 +34,6 @@ class Rated(Protocol):
     @property
     def percentile(self) -> float | None: ...
     @property
-    def collection_percentile(self) -> float | None: ...
-    @property
     def label(self) -> str | None: ...
     @property
     def error(self) -> str | None: ...
@@ -151,8 +149,7 @@ def _shown(text: str) -> str:
 def _value(score: Rated) -> str:
     if score.mean is None:
         return _shown(score.label or "")
-    place = score.percentile if score.collection_percentile is None else score.collection_percentile
-    return f"{score.mean:.3f}" + ("" if place is None else f" · percentile {place:.0f}")
+    return f"{score.mean:.3f}" + ("" if score.percentile is None else f" · percentile {score.percentile:.0f}")
 
 
 def _link(path: str, folder: Path) -> str:
