@@ -122,11 +122,12 @@ def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
     """An image's blocks would have seen others than its head: they change when the first of a batch has been through them."""
     scorer = Scorer(small.model(), views=3, dtype=dtype)
     expected = numbers(scorer.score(PHOTO))
-    executor, first_done = scorer.stages.executor, threading.Event()
+    executor, second_begun, first_done = scorer.stages.executor, threading.Event(), threading.Event()
     blocks = executor.blocks
 
     def watched(jobs):
         found = blocks(jobs)
+        assert second_begun.wait(20)  # else the first could be a batch by itself, finished before the second is there
         first_done.set()
         return found
 
@@ -135,6 +136,7 @@ def test_weights_that_change_while_pictures_are_scored_are_refused(dtype):
             self._mode, self._size, self.tile = "RGB", (60, 50), []
 
         def load(self):
+            second_begun.set()
             assert first_done.wait(20)
             with torch.no_grad():
                 scorer.model.net.columns[0].fc[0].weight.add_(1)
