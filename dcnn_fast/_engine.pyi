@@ -14,7 +14,6 @@ _Shape = tuple[int, int, int]
 
 compiler: str
 sanitized: bool
-poisoned: bool
 block_dtype: np.dtype[np.void]
 records: dict[str, np.dtype[np.void]]
 

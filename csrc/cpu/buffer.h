@@ -69,9 +69,9 @@ class Buffer {
     return static_cast<float*>(found);
   }
 
-  // In a build for it, what nobody has written is NaN, as float and as bfloat16: a kernel that reads it does not go unnoticed.
+  // In a sanitized build, what nobody has written is NaN, as float and as bfloat16: a kernel that reads it does not go unnoticed.
   void poison([[maybe_unused]] size_t size) {
-#ifdef DCNN_POISON_SCRATCH
+#if DCNN_SANITIZED
     if (size > 0) std::memset(floats_.get(), 0xFF, size * sizeof(float));
 #endif
   }

@@ -89,11 +89,6 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::isa_named("portable");
   m.attr("compiler") = __VERSION__;
   m.attr("sanitized") = DCNN_SANITIZED != 0;
-#ifdef DCNN_POISON_SCRATCH
-  m.attr("poisoned") = true;
-#else
-  m.attr("poisoned") = false;
-#endif
   dcnn::bind_tables(m);
   dcnn::bind_regions(m);
   dcnn::bind_launch(m);

@@ -1,4 +1,4 @@
-"""python -m tools.sanitize.tests ENGINE KIND [pytest's arguments]: runs tests with that engine, which must be of that kind."""
+"""python -m tools.sanitize.tests ENGINE [pytest's arguments]: runs tests with that engine, which must be a sanitized one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tools.amx_trap.__main__ import use
 
 
 def main() -> int:
-    file, kind, *arguments = sys.argv[1:]
+    file, *arguments = sys.argv[1:]
     use(Path(file))
     from dcnn_fast import engine  # noqa: PLC0415 - only with the engine that `use` names
 
-    assert getattr(engine.native, kind)  # sanitized or poisoned
+    assert engine.native.sanitized
     assert engine.native.__file__ == file
     return int(pytest.main(arguments))
 
