@@ -11,6 +11,7 @@ from dcnn_fast.cli import descriptors
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.resume import Held
 from dcnn_fast.data.folders import Found
+from dcnn_fast.scoring import Waiting
 
 
 class InputError(OSError):
@@ -32,10 +33,13 @@ class Intake:
         self._failures: deque[tuple[int, Found]] = deque()
         self.repeated = 0
 
-    def paths(self, found: Iterable[Found]) -> Iterator[str]:
+    def paths(self, found: Iterable[Found | Waiting]) -> Iterator[str | Waiting]:
         """The paths to score, and at the end those of rows that must be made again without having been named."""
         for each in found:
-            yield from self._take(each)
+            if isinstance(each, Waiting):
+                yield each
+            else:
+                yield from self._take(each)
         for path in self._held.required.values():
             repeated = self.repeated
             yield from self._take(Found(path))

@@ -31,6 +31,14 @@ def score(
             "path, '/old' a path from the folder named, 'old/' folders alone. May be given several times.",
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Then go on: score photographs as they come into the folders named (with -r their subfolders), once a file "
+            "has not changed for two seconds. Ctrl-C or SIGTERM ends that; then come the table, the page, the stars.",
+        ),
+    ] = False,
     csv: Annotated[
         str | None, typer.Option(metavar="PATH", help="Write a CSV row for each image; - is standard output.")
     ] = None,
@@ -127,13 +135,14 @@ def score(
     copied, linked or moved (it is named; the others are whole); 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP: files
     written so far are valid then, and --resume goes on. A second signal ends the run at once.
     """
-    from dcnn_fast.cli.score_run import ScoreOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.cli.score_options import ScoreOptions  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.cli.score_run import run  # noqa: PLC0415
 
     options = ScoreOptions(
-        paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), csv=csv,
-        jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device, dtype=dtype,
-        top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures, max_megapixels=max_megapixels,
-        max_memory=max_memory, long_side=long_side, decode=decode, background=background,
+        paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), watch=watch,
+        csv=csv, jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device,
+        dtype=dtype, top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures,
+        max_megapixels=max_megapixels, max_memory=max_memory, long_side=long_side, decode=decode, background=background,
         csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups,
         after=after.After(xmp, xmp_names, embed, stars, stars_at, copy, link, move, best, above, dry_run),
     )  # fmt: skip

@@ -7,112 +7,40 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib import metadata
-from itertools import product
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from dcnn_fast import engine
-from dcnn_fast.cli import formulas
-from dcnn_fast.cli.after import After, AfterError
+from dcnn_fast.cli.after import AfterError
 from dcnn_fast.cli.after_run import AfterRun
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.finishing import write_places
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
-from dcnn_fast.cli.outputs import Ranking, RowFile, RowOutput
+from dcnn_fast.cli.outputs import Ranking, RowOutput
 from dcnn_fast.cli.passed import passed_over
 from dcnn_fast.cli.pictures import identity
-from dcnn_fast.cli.record import MODELS_OWN, OFF_UNLESS_NAMED, RECORD, Record, record_path
+from dcnn_fast.cli.record import Record
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
-from dcnn_fast.cli.rows import CSV, CSV_FOR_SPREADSHEETS, JSONL, Format
+from dcnn_fast.cli.score_files import ScoreFiles, record_of, reserved
+from dcnn_fast.cli.score_options import ScoreOptions
 from dcnn_fast.cli.sheet import page_of
 from dcnn_fast.cli.stopping import Stop
-from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, input_among, reason, reserve
+from dcnn_fast.cli.targets import Target, input_among, reason
 from dcnn_fast.data.folders import Found, PatternError, Search
-from dcnn_fast.data.reading import MAX_PIXELS
+from dcnn_fast.data.watching import Watch
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
-from dcnn_fast.scoring import Score, Scorer
+from dcnn_fast.scoring import WAITING, Score, Scorer, Waiting
 from dcnn_fast.scoring.collection import Collection
 
-_TABLE_ROWS = 20
-_SHEET_PHOTOS = 2000
+_NAMED = 3  # of files that are named in a note
 _OUTPUT_FAILED = 3
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """The command line of `dcnn-fast score`."""
-
-    paths: tuple[str, ...]
-    recursive: bool
-    hidden: bool
-    follow: bool
-    exclude: tuple[str, ...]
-    csv: str | None  # as typed: a slash at the end means a folder
-    jsonl: str | None
-    html: str | None
-    overwrite: bool
-    model: Path | None
-    views: int
-    grid: int
-    seed: int
-    device: str
-    dtype: str
-    top: int | None
-    batch: int
-    workers: int | None
-    resume: bool
-    keep_failures: bool
-    max_megapixels: int | None
-    max_memory: str | None
-    csv_for_spreadsheets: bool
-    background: str
-    long_side: int | None
-    decode: str
-    faults: bool
-    per_sample: bool
-    groups: bool
-    after: After
-
-    @property
-    def max_pixels(self) -> int:
-        """Of a picture that is read."""
-        return MAX_PIXELS if self.max_megapixels is None else self.max_megapixels * 1_000_000
-
-    @property
-    def csv_format(self) -> Format:
-        """Of the rows of --csv."""
-        return CSV_FOR_SPREADSHEETS if self.csv_for_spreadsheets else CSV
-
-    @property
-    def table_rows(self) -> int:
-        """Of the ranking that is shown."""
-        return self.top or _TABLE_ROWS
-
-    @property
-    def sheet_photos(self) -> int:
-        """On the page."""
-        return self.top or _SHEET_PHOTOS
-
-
-@dataclass(frozen=True)
-class _Files:
-    """What the run writes beside the table."""
-
-    rows: tuple[RowFile, ...]
-    sheet: Target | None
-
-    @property
-    def targets(self) -> list[Target]:
-        return [*(file.target for file in self.rows), *([self.sheet] if self.sheet else [])]
 
 
 class _Outputs:
@@ -155,7 +83,7 @@ def run(options: ScoreOptions) -> int:
 
 
 def _run(options: ScoreOptions, stop: Stop) -> int:
-    _require_sense(options)
+    options.require_sense()
     if options.model is not None:
         require_file(options.model)
     try:
@@ -164,96 +92,30 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
         fail(f"--exclude: {error}")
     if "-" in options.paths and len(options.paths) > 1:
         fail("- is standard input, beside which no other path may be named; a file of that name is ./-")
-    listing = None if options.paths in ((), ("-",)) else list(search.files(options.paths))
-    if listing is None and sys.stdin is None:
+    from_standard_input = options.paths in ((), ("-",))
+    listing = None if from_standard_input or options.watch else list(search.files(options.paths))
+    if from_standard_input and sys.stdin is None:
         fail("standard input is closed: name files or folders")
-    with _reserved(options, listing or ()) as files:
+    with reserved(options, listing or ()) as files:
         scorer = Scorer(
             options.model, options.device, options.views, options.grid, options.seed, options.dtype,
-            max_pixels=options.max_pixels, background=_colour(options.background), decode=options.decode,
+            max_pixels=options.max_pixels, background=options.colour, decode=options.decode,
             long_side=options.long_side, faults=options.faults, samples=options.per_sample, groups=options.groups,
         )  # fmt: skip
         scorer.score_many((), batch=options.batch, workers=options.workers)  # a wrong option must not cost an old file
         limit_memory(options.max_memory, options.workers)
         if options.after.wanted and len(scorer.model.spec.labels) != 2:
             raise AfterError("stars and the best photographs need a model of two labels, whose scores are P(high)")
-        record = _record(options, scorer)
+        record = record_of(options, scorer)
         held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
         return _Run(options, scorer, search, files, record, held, stop).run(listing)
-
-
-def _require_sense(options: ScoreOptions) -> None:
-    options.after.require_sense(sheet=options.html is not None)
-    if options.csv_for_spreadsheets and options.csv is None:
-        fail(f"{formulas.OPTION} needs --csv: it is of the names in that file")
-    if options.resume and options.csv is None and options.jsonl is None:
-        fail("--resume needs --csv or --jsonl: it goes on with what those files hold")
-    if options.resume and options.overwrite:
-        fail("--resume goes on with files and --overwrite starts them anew: only one of them can be meant")
-    if options.per_sample and options.jsonl is None:
-        fail("--per-sample needs --jsonl: a CSV has no room for the samples")
-    if (options.faults or options.groups) and options.csv is None and options.jsonl is None and options.html is None:
-        fail(f"{'--faults' if options.faults else '--groups'} needs --csv, --jsonl or --html, which show what it finds")
-    if options.groups and options.html is None and all(path in (None, "-") for path in (options.csv, options.jsonl)):
-        fail("--groups needs a file: groups are known at the end, when - has been written")
-    if options.groups and options.resume and options.jsonl is None:
-        fail("--groups with --resume needs --jsonl: a CSV does not hold what groups are made of")
-    if options.keep_failures and not options.resume:
-        fail("--keep-failures needs --resume: it says that failures are not tried again then")
-
-
-@contextmanager
-def _reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[_Files]:
-    """The files to write, checked and held; TargetError for one that must not be written."""
-    wanted: list[Wanted] = []
-    formats: list[Format] = []
-    otherwise = "--overwrite replaces it, --resume goes on with it"
-    for option, path, format in (("--csv", options.csv, options.csv_format), ("--jsonl", options.jsonl, JSONL)):
-        if path is not None:
-            wanted.append(Wanted(option, path, format.kind, options.resume, otherwise))
-            formats.append(format)
-    sheets = [Wanted("--html", options.html, SHEET, options.resume)] if options.html is not None else []
-    inputs: list[str | Path] = [*(found.path for found in listing), *([options.model] if options.model else [])]
-    rows = check(wanted, inputs=inputs, overwrite=options.overwrite)
-    for target in rows:
-        if options.resume and target.file is None:
-            raise TargetError(f"--resume: {target} is no file that can be gone on with")
-    for row, target in product(rows, [*rows, *check(sheets, inputs=inputs, overwrite=options.overwrite)]):
-        if row.file is not None and target.file == record_path(row.file):
-            raise TargetError(f"{target.option}: {target.name} is the record that {row.option} has beside it")
-    beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
-    with reserve([*wanted, *sheets, *beside], inputs=inputs, overwrite=options.overwrite) as targets:
-        held = iter(targets)
-        taken = [next(held) for _ in wanted]
-        sheet = next(held) if sheets else None
-        pairs = zip(taken, formats, strict=True)
-        yield _Files(tuple(RowFile(row, format, None if row.file is None else next(held)) for row, format in pairs), sheet)
-
-
-def _record(options: ScoreOptions, scorer: Scorer) -> Record:
-    settings = {
-        "--model": scorer.model.digest,
-        "--views": str(scorer.views),
-        "--grid": str(scorer.grid),
-        "--seed": str(scorer.seed),
-        "--dtype": scorer.dtype,
-        "--long-side": MODELS_OWN if options.long_side is None else str(options.long_side),
-        "--decode": scorer.decode,
-        "--background": bytes(_colour(options.background)).hex(),
-    }
-    named = (options.csv_for_spreadsheets, options.faults, options.per_sample, options.groups)
-    settings |= {option: "on" for option, on in zip(OFF_UNLESS_NAMED, named, strict=True) if on}
-    forced = os.environ.get("DCNN_FAST_BACKEND")
-    device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
-    model = printable(os.fspath(options.model)) if options.model else "the shipped model"
-    return Record(settings, model, os.getcwd(), metadata.version("dcnn-fast"), device)
 
 
 class _Run:
     """One run, from the first picture to the last line that is printed."""
 
     def __init__(
-        self, options: ScoreOptions, scorer: Scorer, search: Search, files: _Files, record: Record, held: Held, stop: Stop
+        self, options: ScoreOptions, scorer: Scorer, search: Search, files: ScoreFiles, record: Record, held: Held, stop: Stop
     ) -> None:
         self._options, self._scorer, self._search, self._files = options, scorer, search, files
         self._held, self._stop = held, stop
@@ -314,9 +176,10 @@ class _Run:
 
     def _score_all(self, listing: Sequence[Found] | None) -> bool:
         """Score every image into the ranking and the outputs; True when a signal ended it early."""
-        images: list[str] | Iterator[str]
+        images: list[str | Waiting] | Iterator[str | Waiting]
         if listing is None:
-            images, total = self._intake.paths(self._from_standard_input()), None
+            come = self._watched() if self._options.watch else self._from_standard_input()
+            images, total = self._intake.paths(come), None
         else:
             images = list(self._intake.paths(listing))
             total = len(images)
@@ -338,17 +201,36 @@ class _Run:
                     self._take_failures(done)
                     self._take(result)
                     done += 1
-                    advance(f"{done / (time.monotonic() - start):.2f} images/s")
+                    advance("" if self._options.watch else f"{done / (time.monotonic() - start):.2f} images/s")
                 self._take_failures(done)
                 self._begin()
             except KeyboardInterrupt:
                 interrupted = True
             except _NobodyReadsError:
                 self._is_complete = False
-        if done and not interrupted:
+        if done and not interrupted and not self._options.watch:
             seconds = time.monotonic() - start
             note(f"{done} images in {seconds:.1f} s, {done / seconds:.2f} images/s, {self._scorer.views} views each")
         return interrupted
+
+    def _watched(self) -> Iterator[Found | Waiting]:
+        """The files that come, until a signal: it ends the run where none of them waits, and interrupts it otherwise."""
+        watch = Watch(self._search, self._options.paths)
+        note("watching for new photographs; Ctrl-C ends that, and the run")
+        with self._stop.kept():
+            for found in watch.files():
+                if self._stop.signum is not None:
+                    break
+                yield WAITING if found is None else found
+            else:
+                raise AssertionError("a watch has no end")
+        if found is not None:
+            self._stop.check()
+        self._stop.forget()
+        if watch.coming:
+            self._is_complete = False
+            count, some = len(watch.coming), ", ".join(map(printable, watch.coming[:_NAMED]))
+            note(f"{count} {'file was' if count == 1 else 'files were'} still being written, without a score: {some}")
 
     def _from_standard_input(self) -> Iterator[Found]:
         if sys.stdin.isatty():
@@ -490,11 +372,3 @@ def _progress(console: Console, total: int | None) -> Iterator[Callable[[str], N
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task: TaskID = progress.add_task("", total=total, rate="")
         yield lambda rate: progress.update(task, advance=1, rate=rate)
-
-
-def _colour(text: str) -> tuple[int, int, int]:
-    try:
-        red, green, blue = bytes.fromhex(text.removeprefix("#"))
-    except ValueError:
-        raise ValueError(f"--background must be six hexadecimal digits RRGGBB, got {text!r}") from None
-    return red, green, blue

@@ -17,12 +17,12 @@ class Stop:
     """While it is entered, the first of the signals raises KeyboardInterrupt in the main thread; a second ends the process.
 
     Those that the process was started to ignore (nohup, a shell's background jobs) stay ignored. `signum` is the one that
-    came, or None.
+    came, or None. While it is `kept` in mind only, whoever works looks at `signum` where ending does no harm.
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
-        self._shielded = False
+        self._shielded = self._kept = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
@@ -51,9 +51,22 @@ class Stop:
             self._shielded = False
         self.check()
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside, the first signal raises nothing."""
+        self._kept = True
+        try:
+            yield
+        finally:
+            self._kept = False
+
+    def forget(self) -> None:
+        """The signal has been followed: the run goes on as if none had come."""
+        self.signum = None
+
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal has come."""
-        if self.signum is not None:
+        if self.signum is not None and not self._kept:
             raise KeyboardInterrupt
 
     def _came(self, signum: int, frame: FrameType | None) -> None:
@@ -62,5 +75,5 @@ class Stop:
             os.kill(os.getpid(), signum)
             return
         self.signum = signum
-        if not self._shielded:
+        if not self._shielded and not self._kept:
             raise KeyboardInterrupt

@@ -214,7 +214,8 @@ class Scorer:
         An image that cannot be read gives a Score with `error` set, and the others go on. Where `images` itself raises, the
         scores of what it gave before come first. Unless `images` is a list or a tuple, one that is no path and no bytes is read
         before it is asked for the next, so that an array may be filled again, and a PIL image closed or moved to its next
-        frame. The iterator belongs to the process that made it.
+        frame. A source that has no image yet may give `scoring.WAITING` now and then, which lets scores through that are
+        ready; otherwise they wait for its next image. The iterator belongs to the process that made it.
 
         batch: images whose fully-connected layers are computed together, at least 1. workers: images that are read and
         computed at a time, each on one thread, the last ones on their share of as many (default: torch.get_num_threads(), at

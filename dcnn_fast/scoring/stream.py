@@ -28,6 +28,13 @@ _BYTES_OF_MAPS = 2**28  # what waits for its batch to fill
 _PATIENCE, _NAP = 1.0, 0.001  # seconds: for a thread whose start was interrupted to show, and between two looks
 
 
+class Waiting:
+    """Stands among images where there is none yet, so that what is ready is given meanwhile."""
+
+
+WAITING = Waiting()
+
+
 @dataclass(frozen=True)
 class Read:
     """An image before the network. known: its score as far as it is known. prepared: what the network is given, empty where
@@ -100,8 +107,8 @@ class Stream:
     def scores(self, images: Iterable[Any]) -> Iterator[Score]:
         """The scores as they are ready. Closing the iterator ends the work; no thread outlives it.
 
-        What `images` raises is raised after the scores of the images before. Raises RuntimeError in a child made by a
-        fork: the threads are not there.
+        `WAITING` among the images is none. What `images` raises is raised after the scores of the images before. Raises
+        RuntimeError in a child made by a fork: the threads are not there.
         """
         self._process = os.getpid()
         workers: list[threading.Thread] = []
@@ -119,18 +126,14 @@ class Stream:
                 except Exception as error:
                     failure = error
                     break
-                item = _Item()
-                waiting.append(item)
-                with self._changed:
-                    self._before_head += 1
-                    self._unfinished += 1
-                    self._queue.append((copy_context(), item, image))
-                    self._changed.notify_all()
-                if len(workers) < self._workers:
-                    workers.append(threading.Thread(target=self._worker, name=f"dcnn-fast-{len(workers)}"))
-                    workers[-1].start()
-                if may_change and not isinstance(image, (str, bytes, os.PathLike)):
-                    self._wait(item.was_read)
+                if not isinstance(image, Waiting):
+                    item = self._enter(image)
+                    waiting.append(item)
+                    if len(workers) < self._workers:
+                        workers.append(threading.Thread(target=self._worker, name=f"dcnn-fast-{len(workers)}"))
+                        workers[-1].start()
+                    if may_change and not isinstance(image, (str, bytes, os.PathLike)):
+                        self._wait(item.was_read)
                 del image  # the worker lets go of it when it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):
                     yield self._result(waiting.popleft())
@@ -152,6 +155,15 @@ class Stream:
                 in_flight.look_again()
                 for worker in workers:
                     _join(worker)
+
+    def _enter(self, image: Any) -> _Item:
+        item = _Item()
+        with self._changed:
+            self._before_head += 1
+            self._unfinished += 1
+            self._queue.append((copy_context(), item, image))
+            self._changed.notify_all()
+        return item
 
     def _require_own_process(self) -> None:
         if os.getpid() != self._process:

@@ -12,6 +12,7 @@ import torch
 
 from dcnn_fast import Scorer, engine
 from dcnn_fast.data import in_flight
+from dcnn_fast.scoring import WAITING
 from dcnn_fast.scoring import stream as stream_module
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.stream import Begun, Read, Stream
@@ -176,6 +177,31 @@ def wait_for(condition):
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
     assert condition()
+
+
+def test_a_source_that_waits_lets_through_what_is_ready():
+    work, taken = Work(), []
+
+    def coming():
+        for image in images(7):
+            yield image
+            deadline = time.monotonic() + 10
+            while image["name"] not in taken and time.monotonic() < deadline:
+                yield WAITING
+
+    for score in work.stream(100, 2).scores(coming()):
+        taken.append(score.path)
+    assert taken == [str(i) for i in range(7)]
+    assert list(map(len, work.batches)) == [1] * 7  # each was there before the source gave the next
+    assert not own_threads()
+
+
+def test_a_scorer_takes_a_source_that_waits():
+    scorer = Scorer(small.model(), views=3)
+    expected = [score.mean for score in scorer.score_many(MIXED[:2])]
+    given = [WAITING, MIXED[0], WAITING, WAITING, MIXED[1], WAITING]
+    assert [score.mean for score in scorer.score_many(given)] == expected
+    assert [score.mean for score in scorer.score_many(iter(given))] == expected
 
 
 def test_a_slow_image_holds_up_only_its_place():

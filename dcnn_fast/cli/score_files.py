@@ -1,0 +1,81 @@
+"""The files that `dcnn-fast score` writes: held from the start, and the record beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import product
+from pathlib import Path
+
+from dcnn_fast import engine
+from dcnn_fast.cli.outputs import RowFile
+from dcnn_fast.cli.record import MODELS_OWN, OFF_UNLESS_NAMED, RECORD, Record, record_path
+from dcnn_fast.cli.rows import JSONL, Format
+from dcnn_fast.cli.score_options import ScoreOptions
+from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, reserve
+from dcnn_fast.data.folders import Found
+from dcnn_fast.printable import printable
+from dcnn_fast.scoring import Scorer
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """What the run writes beside the table."""
+
+    rows: tuple[RowFile, ...]
+    sheet: Target | None
+
+    @property
+    def targets(self) -> list[Target]:
+        return [*(file.target for file in self.rows), *([self.sheet] if self.sheet else [])]
+
+
+@contextmanager
+def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreFiles]:
+    """The files to write, checked and held; TargetError for one that must not be written."""
+    wanted: list[Wanted] = []
+    formats: list[Format] = []
+    otherwise = "--overwrite replaces it, --resume goes on with it"
+    for option, path, format in (("--csv", options.csv, options.csv_format), ("--jsonl", options.jsonl, JSONL)):
+        if path is not None:
+            wanted.append(Wanted(option, path, format.kind, options.resume, otherwise))
+            formats.append(format)
+    sheets = [Wanted("--html", options.html, SHEET, options.resume)] if options.html is not None else []
+    inputs: list[str | Path] = [*(found.path for found in listing), *([options.model] if options.model else [])]
+    rows = check(wanted, inputs=inputs, overwrite=options.overwrite)
+    for target in rows:
+        if options.resume and target.file is None:
+            raise TargetError(f"--resume: {target} is no file that can be gone on with")
+    for row, target in product(rows, [*rows, *check(sheets, inputs=inputs, overwrite=options.overwrite)]):
+        if row.file is not None and target.file == record_path(row.file):
+            raise TargetError(f"{target.option}: {target.name} is the record that {row.option} has beside it")
+    beside = [Wanted(row.option, record_path(row.file), RECORD, kept=True) for row in rows if row.file is not None]
+    with reserve([*wanted, *sheets, *beside], inputs=inputs, overwrite=options.overwrite) as targets:
+        held = iter(targets)
+        taken = [next(held) for _ in wanted]
+        sheet = next(held) if sheets else None
+        pairs = zip(taken, formats, strict=True)
+        yield ScoreFiles(tuple(RowFile(row, format, None if row.file is None else next(held)) for row, format in pairs), sheet)
+
+
+def record_of(options: ScoreOptions, scorer: Scorer) -> Record:
+    """What decides the scores of the run."""
+    settings = {
+        "--model": scorer.model.digest,
+        "--views": str(scorer.views),
+        "--grid": str(scorer.grid),
+        "--seed": str(scorer.seed),
+        "--dtype": scorer.dtype,
+        "--long-side": MODELS_OWN if options.long_side is None else str(options.long_side),
+        "--decode": scorer.decode,
+        "--background": bytes(options.colour).hex(),
+    }
+    named = (options.csv_for_spreadsheets, options.faults, options.per_sample, options.groups)
+    settings |= {option: "on" for option, on in zip(OFF_UNLESS_NAMED, named, strict=True) if on}
+    forced = os.environ.get("DCNN_FAST_BACKEND")
+    device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
+    model = printable(os.fspath(options.model)) if options.model else "the shipped model"
+    return Record(settings, model, os.getcwd(), metadata.version("dcnn-fast"), device)
