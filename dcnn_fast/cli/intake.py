@@ -40,7 +40,7 @@ class Intake:
                 yield each
             else:
                 yield from self._take(each)
-        for path in self._held.required.values():
+        for path in self._held.required():
             repeated = self.repeated
             yield from self._take(Found(path))
             self.repeated = repeated
@@ -56,7 +56,7 @@ class Intake:
             self.repeated += 1
             return
         self._seen.add(key)
-        if key in self._held.done:
+        if self._held.is_done(key):
             return
         path = os.path.abspath(found.path) if self._absolute else found.path
         error = found.error or self._refused(found.path)

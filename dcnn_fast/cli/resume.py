@@ -1,50 +1,87 @@
-"""Going on with files of scores: they are of the same run, agree with each other, and hold one row for each picture."""
+"""Going on with files of scores: they are of the same run, agree with each other, and hold one row for each picture.
+
+Files may have more rows than memory holds: they are read from their beginning each time that something is asked of all rows.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from dcnn_fast.cli.outputs import RowFile
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.record import Record, RecordError, read_record, record_path
+from dcnn_fast.cli.row_index import FIRST, SECOND, RowIndex
 from dcnn_fast.cli.rows import RowsError
 from dcnn_fast.cli.targets import TargetError, reason
 from dcnn_fast.scoring import Score
-
-_ROUNDING = 2e-6  # between a mean as it is and with the six decimals of a CSV
 
 
 @dataclass
 class Held:
     """What the files hold, by picture, with paths that lead to the pictures from here.
 
-    done: not to be scored again. again: what is to be scored again, and stands until it is: failures, and rows that one of two
-    files lacks. required: the pictures of those rows, which are scored again even if they are not named now. folders: of each
-    file, what relative paths in its rows start from. notes: what a user should know. failed: by the name of its target, why a
-    file could not be put in order; it is as it was, and nothing may be added to it.
+    Some of the pictures are to be scored again: failures, and those whose row one of two files lacks; what the files have of
+    them stands until then.
+
+    files: in their order. folders: of each file, what relative paths in its rows start from. notes: what a user should know.
+    failed: by the name of its target, why a file could not be put in order; it is as it was, and nothing may be added to it.
+    forgotten: a row stands in the files that a later one has superseded.
     """
 
-    done: dict[bytes, Score] = field(default_factory=dict)
-    again: dict[bytes, Score] = field(default_factory=dict)
-    required: dict[bytes, str] = field(default_factory=dict)
+    files: Sequence[RowFile] = ()
     folders: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failed: dict[str, OSError] = field(default_factory=dict)
-    forgotten: bool = False  # a row stands in the files that a later one has superseded
+    forgotten: bool = False
+    index: RowIndex = field(default_factory=RowIndex)
+
+    def is_done(self, key: bytes) -> bool:
+        """Whether the picture of this key need not be scored again."""
+        return bool(self.files) and self.index.is_done(key)
+
+    def done(self) -> Iterator[Score]:
+        """The rows of pictures that need not be scored again, without their samples."""
+        return (score for key, score in self._rows_of_pictures() if self.index.standing(key) is None)
+
+    def standing(self) -> Iterator[Score]:
+        """The rows of pictures that were to be scored again, and were not."""
+        if not self.files or not self.index.has_standing():
+            return iter(())
+        return (score for key, score in self._rows_of_pictures() if self.index.standing(key) is not None)
+
+    def required(self) -> Iterator[str]:
+        """The paths of pictures that are to be scored again even if they are not named now."""
+        if not self.files or not self.index.has_standing():
+            return iter(())
+        return (
+            score.path or "" for key, score in self._rows_of_pictures() if (of := self.index.standing(key)) and of.is_required
+        )
 
     def gives_way(self, result: Score) -> bool:
         """Whether what the files hold of the picture gives way to `result`: a score never does to a failure."""
-        if not self.again:
+        if not self.files:
             return True
         key = identity(result.path or "")
-        old = self.again.get(key)
-        if old is not None and old.error is None and result.error is not None:
+        old = self.index.standing(key)
+        if old is None:
+            return True
+        if not old.has_failed and result.error is not None:
             return False
-        if self.again.pop(key, None) is not None:
-            self.forgotten = True
+        self.index.drop(key)
+        self.forgotten = True
         return True
+
+    def _rows_of_pictures(self) -> Iterator[tuple[bytes, Score]]:
+        """The key and the row of each picture."""
+        for number, (file, folder) in enumerate(zip(self.files, self.folders, strict=True)):
+            for place, (_, row) in enumerate(_rows(file)):
+                key = identity(os.path.join(folder, row.path or ""))
+                if self.index.is_pictures(number, key, place):
+                    # The samples stay in the file: of many rows they would fill the memory.
+                    yield key, replace(row, path=_from_here(row.path or "", folder), samples=None)
 
 
 def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> Held:
@@ -56,52 +93,83 @@ def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> He
     superseded) is written anew, whole; where that fails the others go on without it. Raises TargetError, before anything is
     written, for files not of a run like `now`.
     """
-    held = Held()
-    contents, kept = [], []
-    for file in files:
-        content, rows = _rows(file)
-        folder = _folder_of_same_run(file, rows, now, held) if rows else now.folder
-        contents.append(content)
-        kept.append(_by_picture(rows, folder, without_folders=not keep_failures))
+    held = Held(files)
+    are_in_order = []
+    for number, file in enumerate(files):
+        folder = now.folder if next(_rows(file), None) is None else _folder_of_same_run(file, now, held)
         held.folders.append(folder)
-    if len(files) == 2:
-        kept = _agreed(kept[0], kept[1], held)
-    for file, folder, content, rows_kept in zip(files, held.folders, contents, kept, strict=True):
+        are_in_order.append(_enter(held.index, number, file, folder, now, without_folders=not keep_failures))
+    if len(files) == SECOND + 1:
+        held.index.give()
+    held.index.settle(files=len(files), failures_again=not keep_failures)
+    for number, (file, folder, is_in_order) in enumerate(zip(files, held.folders, are_in_order, strict=True)):
         try:
-            _put_in_order(file, folder, content, rows_kept, now)
+            _put_in_order(held, number, now, is_in_order=is_in_order)
         except OSError as error:
             held.failed[str(file.target)] = error
-    for key, short in kept[0].items():
-        full = kept[-1].get(key)
-        poorer = full is None or (full.error is not None and short.error is None)
-        score, folder = (short, held.folders[0]) if full is None or poorer else (full, held.folders[-1])
-        repeated = key in held.required or (score.error is not None and not keep_failures)
-        # The samples stay in the file: of many rows they would fill the memory.
-        kept_score = replace(score, path=_from_here(score.path or "", folder), samples=None)
-        (held.again if repeated else held.done)[key] = kept_score
     return held
 
 
 def drop_superseded(file: RowFile, folder: str) -> None:
     """Write the file anew, whole, with each picture's last row alone. Raises OSError, TargetError."""
-    content, rows = _rows(file)
-    _write(file, content, _by_picture(rows, folder, without_folders=False))
+    index = RowIndex()
+    if not _enter(index, FIRST, file, folder, None, without_folders=False):
+        _write(file, _with_numbers(file, index.numbers(FIRST)))
 
 
-def _rows(file: RowFile) -> tuple[bytes, list[Score]]:
+def _rows(file: RowFile) -> Iterator[tuple[bytes, Score]]:
+    """The rows and what they were read from; none of a file that is not there. Raises TargetError."""
     target = file.target
     try:
-        content = file.path.read_bytes()
-        return content, file.format.read(content)
+        with file.path.open("rb") as source:
+            yield from file.format.rows(source)
     except FileNotFoundError:
-        return b"", []
+        return
     except OSError as error:
         raise TargetError(f"{target.option}: {target.name} cannot be read: {reason(error)}") from None
     except RowsError as error:
         raise TargetError(f"{target.option}: {target.name}: {error}") from None
 
 
-def _folder_of_same_run(file: RowFile, rows: Sequence[Score], now: Record, held: Held) -> str:
+def _enter(
+    index: RowIndex, number: int, file: RowFile, folder: str, now: Record | None, *, without_folders: bool
+) -> bool:  # fmt: skip
+    """Enter the file's rows; whether it is as it would be written now.
+
+    now: whose views and seed the rows must have, TargetError for others. without_folders: a failure of a folder, which could
+    not be listed, is left out: no row of a picture would ever supersede it.
+    """
+    size, count, is_in_order = len(file.format.head), 0, True
+
+    def entries() -> Iterator[tuple[bytes, int, Score]]:
+        nonlocal size, count, is_in_order
+        for place, (read, row) in enumerate(_rows(file)):
+            _require_settings(file, row, now)
+            size, count = size + len(read), place + 1
+            is_in_order = is_in_order and read == file.format.line(row)
+            path = os.path.join(folder, row.path or "")
+            if not (without_folders and row.error is not None and "\0" not in path and os.path.isdir(path)):
+                yield identity(path), place, row
+
+    index.enter(number, entries())
+    try:
+        with file.path.open("rb") as source:
+            begins_so = source.read(len(file.format.head)) == file.format.head
+            has_size = os.fstat(source.fileno()).st_size == size
+    except FileNotFoundError:
+        return not file.format.head
+    return is_in_order and begins_so and has_size and index.count(number) == count
+
+
+def _require_settings(file: RowFile, row: Score, now: Record | None) -> None:
+    if now is not None and (str(row.views), str(row.seed)) != (now.settings["--views"], now.settings["--seed"]):
+        raise TargetError(
+            f"--resume: {file.target.name} has a row made with {row.views} views and seed {row.seed}, "
+            f"this run has {now.settings['--views']} and {now.settings['--seed']}"
+        )
+
+
+def _folder_of_same_run(file: RowFile, now: Record, held: Held) -> str:
     """The folder that relative paths of the rows start from; TargetError unless they are of a run like `now`."""
     target, path = file.target, record_path(file.path)
     try:
@@ -118,16 +186,10 @@ def _folder_of_same_run(file: RowFile, rows: Sequence[Score], now: Record, held:
     differing = now.differences(then)
     if differing:
         raise TargetError(f"--resume: {target.name} was made with {', '.join(differing)}; --overwrite starts anew")
-    for row in rows:
-        if (str(row.views), str(row.seed)) != (now.settings["--views"], now.settings["--seed"]):
-            raise TargetError(
-                f"--resume: {target.name} has a row made with {row.views} views and seed {row.seed}, "
-                f"this run has {now.settings['--views']} and {now.settings['--seed']}"
-            )
     for what, ours, theirs in (("version", now.version, then.version), ("device", now.device, then.device)):
         if ours != theirs:
             held.notes.append(f"{target.name} was begun with {what} {theirs}, this is {ours}: last digits may differ")
-    folder = _start_of(rows, then.folder, now.folder, os.fspath(file.path.parent))
+    folder = _start_of(file, then.folder, now.folder, os.fspath(file.path.parent))
     if folder != then.folder:
         what = "is gone" if not os.path.isdir(then.folder) else "has none of its pictures"
         where = "here" if folder == now.folder else folder
@@ -135,18 +197,21 @@ def _folder_of_same_run(file: RowFile, rows: Sequence[Score], now: Record, held:
     return folder
 
 
-def _start_of(rows: Sequence[Score], then: str, here: str, beside: str) -> str:
+def _start_of(file: RowFile, then: str, here: str, beside: str) -> str:
     """What relative paths of rows that were made in the folder `then` start from now, pictures and file may have been moved.
 
     beside: the folder of the file of rows, which has come along when it is another than `then` and has one of the pictures;
     `here` must have all of them, as other folders may well have a picture of the same name.
     """
-    paths = [row.path for row in rows if row.path and row.error is None and not os.path.isabs(row.path)]
+
+    def paths() -> Iterator[str]:
+        named = (row.path for _, row in _rows(file) if row.path and row.error is None)
+        return (path for path in named if not os.path.isabs(path) and "\0" not in path)
 
     def are_in(folder: str) -> Iterator[bool]:
-        return (os.path.lexists(os.path.join(folder, path)) for path in paths if "\0" not in path)
+        return (os.path.lexists(os.path.join(folder, path)) for path in paths())
 
-    if not paths or any(are_in(then)):
+    if next(paths(), None) is None or any(are_in(then)):
         return then if os.path.isdir(then) else here
     if all(are_in(here)):
         return here
@@ -155,61 +220,39 @@ def _start_of(rows: Sequence[Score], then: str, here: str, beside: str) -> str:
     return then if os.path.isdir(then) else here
 
 
-def _by_picture(rows: Sequence[Score], folder: str, *, without_folders: bool) -> dict[bytes, Score]:
-    """The last row of each picture, in the order of the file, a failure only where there is no score; without failures of what
-    are folders, if so asked.
-
-    A folder that could not be listed has a row, which no row of a picture would ever supersede.
-    """
-    found: dict[bytes, Score] = {}
-    for row in rows:
-        path = os.path.join(folder, row.path or "")
-        if without_folders and row.error is not None and "\0" not in path and os.path.isdir(path):
-            continue
-        key = identity(path)
-        before = found.get(key)
-        if before is not None and before.error is None and row.error is not None:
-            continue
-        found.pop(key, None)
-        found[key] = row
-    return found
-
-
-def _agreed(in_csv: Mapping[bytes, Score], in_jsonl: Mapping[bytes, Score], held: Held) -> list[dict[bytes, Score]]:
-    """The rows of a CSV and a JSONL file, in agreement but for those that `held.required` will have scored again."""
-    csv_folder, jsonl_folder = held.folders
-    rows = dict(in_csv)
-    for key, full in in_jsonl.items():
-        short = in_csv.get(key)
-        if short is None or (short.error is not None and full.error is None):
-            path = full.path or ""
-            rows[key] = full if csv_folder == jsonl_folder else replace(full, path=os.path.join(jsonl_folder, path))
-    for key, short in rows.items():
-        other = in_jsonl.get(key)
-        if other is None or not _same(short, other):
-            held.required[key] = _from_here(short.path or "", csv_folder)
-    return [rows, dict(in_jsonl)]
-
-
-def _same(short: Score, full: Score) -> bool:
-    if (short.mean is None) != (full.mean is None):
-        return False
-    near = short.mean is None or full.mean is None or abs(short.mean - full.mean) <= _ROUNDING
-    return near and (short.error, short.label or None) == (full.error, full.label or None)  # a CSV has no empty label
-
-
 def _from_here(path: str, folder: str) -> str:
     return path if folder == os.getcwd() else os.path.join(folder, path)
 
 
-def _put_in_order(file: RowFile, folder: str, content: bytes, rows: Mapping[bytes, Score], now: Record) -> None:
-    then = read_record(file.path) if content else None
-    if file.record is not None and (then is None or then.folder != folder or not file.format.read(content)):
+def _put_in_order(held: Held, number: int, now: Record, *, is_in_order: bool) -> None:
+    file, folder, index = held.files[number], held.folders[number], held.index
+    has_rows = next(_rows(file), None) is not None
+    then = read_record(file.path) if has_rows else None
+    if file.record is not None and (then is None or then.folder != folder):
         file.record.write(replace(now, folder=folder).content())  # before the first row
-    _write(file, content, rows)
+    numbers = index.given() if number == FIRST and len(held.files) == SECOND + 1 else iter(())
+    first = next(numbers, None)
+    if is_in_order and first is None:
+        return
+    given: Iterator[Score] = iter(())
+    if first is not None:
+        source = held.folders[SECOND]
+        found = _with_numbers(held.files[SECOND], chain((first,), numbers))
+        given = (row if folder == source else replace(row, path=os.path.join(source, row.path or "")) for row in found)
+    _write(file, chain(_with_numbers(file, index.numbers(number)), given))
+    index.renumber(number, (identity(os.path.join(folder, row.path or "")) for _, row in _rows(file)))
 
 
-def _write(file: RowFile, content: bytes, rows: Mapping[bytes, Score]) -> None:
-    mended = file.format.head + b"".join(map(file.format.line, rows.values()))
-    if mended != content:
-        file.target.write(mended)
+def _with_numbers(file: RowFile, numbers: Iterator[int]) -> Iterator[Score]:
+    """The file's rows that have these numbers, which ascend."""
+    wanted = next(numbers, None)
+    for number, (_, row) in enumerate(_rows(file)):
+        if number == wanted:
+            yield row
+            wanted = next(numbers, None)
+
+
+def _write(file: RowFile, rows: Iterator[Score]) -> None:
+    with file.target.writing() as beside, beside.open("wb") as made:
+        made.write(file.format.head)
+        made.writelines(map(file.format.line, rows))

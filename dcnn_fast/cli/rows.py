@@ -24,7 +24,8 @@ _TEXTS = ("path", "label", "error", "taken", "camera", "group", "faults", "notes
 _MAY_LACK = frozenset(CSV_FIELDS[CSV_FIELDS.index("error") :])
 _FIELDS = frozenset(field.name for field in fields(Score))
 _BEST = {"": None, "yes": True, "no": False}
-_BLOCK = 2**20  # bytes of a file that are read at a time
+_MARK = b"\xef\xbb\xbf"  # of byte order, where spreadsheets begin a file
+_LONGEST = 2**24  # bytes of a row
 
 
 class RowsError(ValueError):
@@ -35,14 +36,19 @@ class RowsError(ValueError):
 class Format:
     """How scores are written in one sort of file.
 
-    kind: what such files look like. head: what they begin with. line: one score. read: the scores in a file's bytes, in order;
-    a last line that was cut short is left out. Raises RowsError.
+    kind: what such files look like. head: what they begin with. line: one score. rows: the scores in an open file, in order,
+    each with the bytes that it was read from, in memory that does not grow with the file; a last row that was cut short is left
+    out. Raises RowsError.
     """
 
     kind: Kind
     head: bytes
     line: Callable[[Score], bytes]
-    read: Callable[[bytes], list[Score]]
+    rows: Callable[[BinaryIO], Iterator[tuple[bytes, Score]]]
+
+    def read(self, content: bytes) -> list[Score]:
+        """The scores in a file's bytes. Raises RowsError."""
+        return [score for _, score in self.rows(io.BytesIO(content))]
 
 
 def _csv_line(score: Score, *, for_spreadsheets: bool = False) -> bytes:
@@ -58,33 +64,58 @@ def _json_line(score: Score) -> bytes:
     return (json.dumps(score.as_dict(), allow_nan=False) + "\n").encode()
 
 
-def _whole_rows(content: bytes) -> bytes:
-    """`content` up to the end of its last whole row: a line's end that lies in no quoted field."""
-    end = content.rfind(b"\n") + 1
-    quotes = content.count(b'"', 0, end)
-    while quotes % 2:
-        start = content.rfind(b"\n", 0, end - 1) + 1
-        quotes -= content.count(b'"', start, end)  # of this line alone: a long file is not counted again and again
-        end = start
-    return content[:end]
+class _WholeLines:
+    """The lines of a CSV file as text, those of a row that was cut short at its end left out: a row ends with a line that ends
+    in no quoted field.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._given: list[bytes] = []
+
+    def __iter__(self) -> Iterator[str]:
+        row: list[bytes] = []
+        size, is_quoted = 0, False
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                return
+            row.append(line)
+            size += len(line)
+            is_quoted ^= line.count(b'"') % 2 == 1
+            if not is_quoted:
+                for each in row:
+                    self._given.append(each)
+                    yield each.decode(errors="surrogateescape")
+                row, size = [], 0
+            elif size > _LONGEST:
+                raise ValueError(f"it is longer than {_LONGEST} bytes")
+
+    def taken(self) -> bytes:
+        """All bytes since this was last asked."""
+        taken = b"".join(self._given)
+        self._given.clear()
+        return taken
 
 
-def _read_csv(content: bytes, *, for_spreadsheets: bool = False) -> list[Score]:
+def _csv_rows(file: BinaryIO, *, for_spreadsheets: bool = False) -> Iterator[tuple[bytes, Score]]:
     """A byte order mark, carriage returns before line ends, and semicolons with decimal commas are spreadsheets' ways."""
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    whole = _whole_rows(content)
-    text = whole.decode(errors="surrogateescape")
-    first = text.partition("\n")[0].rstrip("\r").replace('"', "")
-    delimiter = ";" if first in [header.replace(",", ";") for header in _HEADERS] else ","
-    if first.replace(delimiter, ",") not in _HEADERS and (whole or not any(h.encode().startswith(content) for h in _HEADERS)):
-        shown = content[:200].split(b"\n")[0].decode(errors="backslashreplace")
+    first = file.readline(_LONGEST).removeprefix(_MARK)
+    header = first.decode(errors="surrogateescape").rstrip("\r\n").replace('"', "")
+    delimiter = ";" if header in [known.replace(",", ";") for known in _HEADERS] else ","
+    if not first.endswith(b"\n") and any(known.encode().startswith(first) for known in _HEADERS):
+        return
+    if not first.endswith(b"\n") or header.replace(delimiter, ",") not in _HEADERS:
+        shown = first[:200].rstrip(b"\n").decode(errors="backslashreplace")
         raise RowsError(f"the fields must be {_HEADER}, got {shown}")
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    lines = _WholeLines(file)
+    reader = csv.DictReader(lines, header.split(delimiter), strict=True, delimiter=delimiter)
+    point, text = "," if delimiter == ";" else ".", from_text if for_spreadsheets else _as_it_is
     try:
-        point, plain = "," if delimiter == ";" else ".", from_text if for_spreadsheets else _as_it_is
-        return [_from_row(row, point, plain) for row in reader if any(row.values())]
+        for row in reader:
+            if any(row.values()):
+                yield lines.taken(), _from_row(row, point, text)
     except (csv.Error, ValueError) as error:
-        raise RowsError(f"line {reader.line_num} is not a score of this program: {error}") from None
+        raise RowsError(f"line {reader.line_num + 1} is not a score of this program: {error}") from None
 
 
 def _as_it_is(text: str) -> str:
@@ -116,17 +147,19 @@ def _from_row(row: dict[str, str], point: str, text: Callable[[str], str]) -> Sc
     )  # fmt: skip
 
 
-def _read_jsonl(content: bytes) -> list[Score]:
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    whole = content[: content.rfind(b"\n") + 1]
-    scores = []
-    for number, line in enumerate(whole.split(b"\n"), 1):
-        if line.strip():
+def _json_rows(file: BinaryIO) -> Iterator[tuple[bytes, Score]]:
+    taken = b""
+    for number, line in enumerate(file, 1):
+        if not line.endswith(b"\n"):
+            return
+        text, taken = (line.removeprefix(_MARK) if number == 1 else line).strip(), taken + line
+        if text:
             try:
-                scores.append(_from_object(json.loads(line)))
+                score = _from_object(json.loads(text))
             except (ValueError, TypeError, RecursionError) as error:
                 raise RowsError(f"line {number} is not a score of this program: {error}") from None
-    return scores
+            yield taken, score
+            taken = b""
 
 
 def _from_object(value: Any) -> Score:
@@ -187,20 +220,15 @@ def _require_range(name: str, value: Any, most: int) -> None:
 
 def rows_of(file: BinaryIO, format: Format) -> Iterator[Score]:
     """The scores in an open file that this program wrote, in order, in memory that does not grow with it. Raises RowsError."""
-    rest = file.read(len(format.head))
-    if rest != format.head:
+    if file.read(len(format.head)) != format.head:
         raise RowsError("it does not begin as this program has it begin")
-    rest = b""
-    while block := file.read(_BLOCK):
-        content = rest + block
-        whole = _whole_rows(content) if format.head else content[: content.rfind(b"\n") + 1]
-        rest = content[len(whole) :]
-        if whole:
-            yield from format.read(format.head + whole)
+    file.seek(0)
+    for _, score in format.rows(file):
+        yield score
 
 
-CSV = Format(lines_of("a CSV file of scores", *_HEADERS), _HEADER.encode() + b"\n", _csv_line, _read_csv)
+CSV = Format(lines_of("a CSV file of scores", *_HEADERS), _HEADER.encode() + b"\n", _csv_line, _csv_rows)
 CSV_FOR_SPREADSHEETS = replace(
-    CSV, line=partial(_csv_line, for_spreadsheets=True), read=partial(_read_csv, for_spreadsheets=True)
+    CSV, line=partial(_csv_line, for_spreadsheets=True), rows=partial(_csv_rows, for_spreadsheets=True)
 )
-JSONL = Format(json_with("a JSONL file of scores", "probs", "mean", "path", "error"), b"", _json_line, _read_jsonl)
+JSONL = Format(json_with("a JSONL file of scores", "probs", "mean", "path", "error"), b"", _json_line, _json_rows)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -78,6 +80,8 @@ def run(options: ScoreOptions) -> int:
             return stop.status
         except (ValueError, OSError, BackendError, EngineError) as error:
             fail(str(error))
+        except sqlite3.Error as error:  # its file is among temporary ones
+            fail(f"--resume: the index of rows in {tempfile.gettempdir()}: {error}", status=_OUTPUT_FAILED)
         except MemoryError:
             fail("there is not enough memory to go on; what was written so far is valid", status=1)
 
@@ -138,10 +142,10 @@ class _Run:
         for name, error in self._held.failed.items():
             with self._outputs.trying(name):
                 raise error
-        for score in self._held.done.values():
+        for score in self._held.done():
             self._count(score)
         interrupted = self._score_all(listing)
-        for score in self._held.again.values():  # what has not been scored again stands
+        for score in self._held.standing():  # what has not been scored again stands
             self._count(score)
         try:
             self._finish(interrupted)

@@ -299,12 +299,9 @@ def test_a_row_that_is_too_long_for_one_block_is_read_whole(model, tmp_path):
     content = module.CSV.head + b"".join(
         module.CSV.line(module.Score(path=f'{n}"\n,' * 9, mean=0.5, std=0.1, label="high", views=3)) for n in range(50)
     )
-    whole = module.CSV.read(content)
-    before, module._BLOCK = module._BLOCK, 64
-    try:
-        assert list(module.rows_of(io.BytesIO(content), module.CSV)) == whole
-    finally:
-        module._BLOCK = before
+    with io.BufferedReader(io.BytesIO(content), 64) as file:
+        assert list(module.rows_of(file, module.CSV)) == module.CSV.read(content)
+    assert b"".join(read for read, _ in module.CSV.rows(io.BytesIO(content))) == content.removeprefix(module.CSV.head)
 
 
 def test_the_page_shows_places_stars_groups_and_faults(model, tmp_path):
