@@ -102,7 +102,7 @@ def take_up(files: Sequence[RowFile], now: Record, *, keep_failures: bool) -> He
     if len(files) == SECOND + 1:
         held.index.give()
     held.index.settle(files=len(files), failures_again=not keep_failures)
-    for number, (file, folder, is_in_order) in enumerate(zip(files, held.folders, are_in_order, strict=True)):
+    for number, (file, is_in_order) in enumerate(zip(files, are_in_order, strict=True)):
         try:
             _put_in_order(held, number, now, is_in_order=is_in_order)
         except OSError as error:
