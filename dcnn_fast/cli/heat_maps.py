@@ -57,6 +57,8 @@ def _heat_of(scorer: Scorer, score: Score) -> Heat | str:
         found = heat_map(scorer, score.path, cells=_CELLS)
     except (ReadError, ValueError) as error:
         return str(error)
+    except MemoryError:
+        return "there is not enough memory for it"
     if score.mean is None or counted(found.score.mean or 0.0) != counted(score.mean):
         return "the file has changed since it was scored"
     return _heat(found)

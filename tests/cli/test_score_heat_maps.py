@@ -174,3 +174,13 @@ def test_a_photograph_without_a_score_of_its_own_has_none(model, folder, capsys)
     with Stop() as stop:
         assert module.heat_maps(scorer, [Score(path=path, mean=0.123)], stop) == {}
     assert f"{path}: no heat map: the file has changed" in capsys.readouterr().err
+
+
+def test_a_map_that_memory_does_not_suffice_for_is_named_and_the_page_goes_on(model, monkeypatch, capsys):
+    def too_much(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "heat_map", too_much)
+    with Stop() as stop:
+        assert module.heat_maps(Scorer(model, views=VIEWS), [Score(path="a.png", mean=0.5)], stop) == {}
+    assert "a.png: no heat map: there is not enough memory for it" in capsys.readouterr().err
