@@ -112,6 +112,16 @@ def score(
             "their own spread say nothing: the sharpest is kept then.",
         ),
     ] = False,
+    heat_maps: Annotated[
+        int | None,
+        typer.Option(
+            "--heat-maps",
+            min=1,
+            metavar="N",
+            help="Show on the page of --html, by the key h, which parts of each of the N best photographs raise its score and "
+            "which lower it, as dcnn-fast why does. Made at the end: some fifty scores for each with the shipped model.",
+        ),
+    ] = None,
     xmp: after.Xmp = False,
     xmp_names: after.XmpNames = None,
     embed: after.Embed = False,
@@ -143,7 +153,7 @@ def score(
         csv=csv, jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device,
         dtype=dtype, top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures,
         max_megapixels=max_megapixels, max_memory=max_memory, long_side=long_side, decode=decode, background=background,
-        csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups,
+        csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups, heat_maps=heat_maps,
         after=after.After(xmp, xmp_names, embed, stars, stars_at, copy, link, move, best, above, dry_run),
     )  # fmt: skip
     raise typer.Exit(run(options))

@@ -50,6 +50,7 @@ class ScoreOptions:
     faults: bool
     per_sample: bool
     groups: bool
+    heat_maps: int | None
     after: After
 
     @property
@@ -100,5 +101,7 @@ class ScoreOptions:
             fail("--groups needs a file: groups are known at the end, when - has been written")
         if self.groups and self.resume and self.jsonl is None:
             fail("--groups with --resume needs --jsonl: a CSV does not hold what groups are made of")
+        if self.heat_maps is not None and self.html is None:
+            fail("--heat-maps needs --html: they are shown on that page")
         if self.keep_failures and not self.resume:
             fail("--keep-failures needs --resume: it says that failures are not tried again then")

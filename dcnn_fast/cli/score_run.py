@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from dcnn_fast.cli.after_run import AfterRun
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.finishing import write_places
+from dcnn_fast.cli.heat_maps import heat_maps
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowOutput
@@ -40,6 +41,7 @@ from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import WAITING, Score, Scorer, Waiting
 from dcnn_fast.scoring.collection import Collection
+from dcnn_fast.viz.culling import Heat
 
 _NAMED = 3  # of files that are named in a note
 _OUTPUT_FAILED = 3
@@ -110,6 +112,8 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
         limit_memory(options.max_memory, options.workers)
         if options.after.wanted and len(scorer.model.spec.labels) != 2:
             raise AfterError("stars and the best photographs need a model of two labels, whose scores are P(high)")
+        if options.heat_maps is not None and len(scorer.model.spec.labels) != 2:
+            raise ValueError("--heat-maps needs a model of two labels, whose scores are P(high)")
         record = record_of(options, scorer)
         held = take_up(files.rows, record, keep_failures=options.keep_failures) if options.resume else Held()
         return _Run(options, scorer, search, files, record, held, stop).run(listing)
@@ -295,7 +299,9 @@ class _Run:
             self._show_table()
         self._tell(interrupted)
         if self._files.sheet is not None:
-            self._write_sheet(self._files.sheet)
+            self._write_sheet(self._files.sheet, self._heat_maps(interrupted))
+            if not interrupted:
+                self._stop.check()  # a signal that ended the heat maps ends what follows the page, too
         self._after_went_well = self._after.finish(complete=self._is_complete and not interrupted)
         if self._caution:
             note(self._caution)
@@ -348,12 +354,22 @@ class _Run:
             more = "--resume goes on from there" if held else "--resume with --csv goes on from there"
             note(f"interrupted after {seen} images; {more}")
 
-    def _write_sheet(self, sheet: Target) -> None:
+    def _heat_maps(self, interrupted: bool) -> dict[str, Heat]:
+        """Of the best photographs of the page, by their paths."""
+        wanted = self._options.heat_maps
+        if wanted is None:
+            return {}
+        if interrupted:
+            note("interrupted: no heat maps were made")
+            return {}
+        return heat_maps(self._scorer, self._ranking.best(min(wanted, self._options.sheet_photos)), self._stop)
+
+    def _write_sheet(self, sheet: Target, heats: Mapping[str, Heat]) -> None:
         folder = Path.cwd() if sheet.file is None else sheet.file.parent
         with self._outputs.trying(str(sheet)):
             page = page_of(
                 self._ranking, self._collection, self._options.after, photographs=self._options.sheet_photos, folder=folder,
-                max_pixels=self._options.max_pixels, caution=self._caution,
+                max_pixels=self._options.max_pixels, caution=self._caution, heats=heats,
             )  # fmt: skip
             sheet.write(page)
             note(f"page: {sheet.name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +12,18 @@ from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.stars import counted
 from dcnn_fast.scoring import Score
 from dcnn_fast.scoring.collection import Collection
-from dcnn_fast.viz.culling import Entry, culling_page
+from dcnn_fast.viz.culling import Entry, Heat, culling_page
 
 
 def page_of(
     ranking: Ranking, collection: Collection, after: After, *, photographs: int, folder: Path, max_pixels: int,
-    caution: str | None,
+    caution: str | None, heats: Mapping[str, Heat],
 ) -> bytes:  # fmt: skip
     """The page of a run's best photographs.
 
     collection: closed. after: whose rule of stars is that of the page. photographs: how many are shown at most. folder: where
-    the page will be. max_pixels: larger photographs have no thumbnail. caution: what is said first.
+    the page will be. max_pixels: larger photographs have no thumbnail. caution: what is said first. heats: heat maps by
+    the paths of their photographs.
     """
     best = ranking.best(photographs)
     firsts = {identity(score.path or ""): score.path or "" for score in best}
@@ -30,11 +31,13 @@ def page_of(
     def name(key: bytes) -> str:
         return firsts.get(key, key.hex())  # a group's first photograph may not be among the best
 
-    entries = [_entry(score, collection, after, name) for score in best]
+    entries = [_entry(score, collection, after, name, heats.get(score.path or "")) for score in best]
     return culling_page(entries, ranking.failures, ranking.seen, folder=folder, max_pixels=max_pixels, caution=caution)
 
 
-def _entry(score: Score, collection: Collection, after: After, name: Callable[[bytes], str]) -> Entry:
+def _entry(
+    score: Score, collection: Collection, after: After, name: Callable[[bytes], str], heat: Heat | None
+) -> Entry:  # fmt: skip
     done = collection.completed(partial(identity, score.path or ""), score, name)
     stars = None if score.mean is None else after.rule.one(collection.means, counted(score.mean))
-    return Entry(done, stars)
+    return Entry(done, stars, heat)

@@ -15,13 +15,6 @@ from dcnn_fast.cli.targets import Kind, TargetError, Wanted, check, json_with
 if TYPE_CHECKING:
     from dcnn_fast.scoring.why import HeatMap
 
-_SAID = {
-    "occlusion": "red cells: the score falls when they are covered with the photograph's mean color; blue cells: it rises. "
-    "That tells what the model misses, and also what a flat patch does to a picture; it names no cause.",
-    "samples": "red cells: windows over them scored above the photograph's mean; blue cells: below. A window is much larger "
-    "than a cell, so a cell tells of its surroundings; where no window looked it stays grey.",
-}
-
 
 def why(
     photograph: Annotated[Path, typer.Argument(help="A photograph.")],
@@ -51,7 +44,7 @@ def why(
     from dcnn_fast.cli.writing import PICTURE, picture_failed, write_failed  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.data.reading import ReadError  # noqa: PLC0415
     from dcnn_fast.scoring import Scorer  # noqa: PLC0415
-    from dcnn_fast.scoring.why import heat_map  # noqa: PLC0415
+    from dcnn_fast.scoring.why import ABOUT, heat_map  # noqa: PLC0415
     from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
     from dcnn_fast.viz.heat_map import heat_picture  # noqa: PLC0415
 
@@ -71,24 +64,22 @@ def why(
         raise
     except (TargetError, ValueError, OSError) as error:
         fail(str(error))
-    middle = 0.0 if found.kind == "occlusion" else found.score.mean or 0.0
-    drawn = heat_picture(found.pixels, found.values, middle=middle)
+    drawn = heat_picture(found.pixels, found.values, middle=found.middle)
     failed = picture_failed(picture, lambda path: save_picture(drawn, path))
     for target in values:
-        failed = write_failed(target, (json.dumps(_as_dict(found, photograph), allow_nan=False) + "\n").encode()) or failed
+        content = json.dumps(_as_dict(found, photograph, ABOUT[found.kind]), allow_nan=False)
+        failed = write_failed(target, (content + "\n").encode()) or failed
     shown = stderr() if any(target.is_standard_output for target in values) else stdout()
     shown.print(f"P(high) {found.score.mean:.4f}, {found.kind}, {found.values.shape[0]} x {found.values.shape[1]} cells")
-    note(_SAID[found.kind])
+    note(ABOUT[found.kind])
     if scorer.caution:
         note(scorer.caution)
     if failed:
         raise typer.Exit(3)
 
 
-def _as_dict(found: HeatMap, photograph: Path) -> dict[str, Any]:
-    """JSON-ready: rows of values from the top, null where no window looked."""
-    values = [[None if value != value else value for value in row] for row in found.values.tolist()]  # noqa: PLR0124 - NaN
+def _as_dict(found: HeatMap, photograph: Path, about: str) -> dict[str, Any]:
     return {
         "dcnn_fast_heat_map": 1, "path": str(photograph), "kind": found.kind, "mean": found.score.mean,
-        "width": found.pixels.shape[1], "height": found.pixels.shape[0], "values": values, "about": _SAID[found.kind],
+        "width": found.pixels.shape[1], "height": found.pixels.shape[0], "values": found.rows(), "about": about,
     }  # fmt: skip

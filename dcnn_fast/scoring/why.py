@@ -22,7 +22,16 @@ from dcnn_fast.scoring.scorer import Scorer
 from dcnn_fast.spec import View
 
 LEAST_CELLS, MOST_CELLS = 2, 64  # along the long side
+Kind = Literal["samples", "occlusion"]
 Values = np.ndarray[Any, np.dtype[np.float64]]
+
+ABOUT: dict[Kind, str] = {
+    "occlusion": "red cells: the score falls when they are covered with the photograph's mean color; blue cells: it rises. "
+    "That tells what the model misses, and also what a flat patch does to a picture; it names no cause.",
+    "samples": "red cells: windows over them scored above the photograph's mean; blue cells: below. A window is much larger "
+    "than a cell, so a cell tells of its surroundings; where no window looked it stays grey.",
+}
+"""What a heat map of each kind says, and what it cannot."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,19 @@ class HeatMap:
     covered. score: of the photograph. pixels: the photograph [H, W, 3] uint8, upright and reduced to the model's long side.
     """
 
-    kind: Literal["samples", "occlusion"]
+    kind: Kind
     values: Values
     score: Score
     pixels: np.ndarray
+
+    @property
+    def middle(self) -> float:
+        """The value of a cell that neither raises the score nor lowers it."""
+        return 0.0 if self.kind == "occlusion" else self.score.mean or 0.0
+
+    def rows(self) -> list[list[float | None]]:
+        """JSON-ready: rows of values from the top, None where no window looked."""
+        return [[None if value != value else value for value in row] for row in self.values.tolist()]  # noqa: PLR0124 - NaN
 
 
 def heat_map(scorer: Scorer, image: Any, *, cells: int = 12) -> HeatMap:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 _GAP = 8  # pixels between the two
-_STRENGTH = 0.55  # of the colors over the photograph
-_LOW, _HIGH = (44, 92, 200), (214, 60, 40)  # blue takes away from the score, red adds
+STRENGTH = 0.55  # of the colors over the photograph
+LOW, HIGH = (44, 92, 200), (214, 60, 40)  # blue takes away from the score, red adds
 _LEAST_SPAN = 1e-6  # of values: those that differ by less are one color
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,8 +26,8 @@ def heat_picture(pixels: np.ndarray, values: Values, *, middle: float) -> Image.
     shares = np.nan_to_num(away / span if span > _LEAST_SPAN else np.zeros_like(away))
     cells = Image.fromarray(shares.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     strength = np.asarray(cells)[..., None]
-    color = np.where(strength < 0, np.array(_LOW, np.float32), np.array(_HIGH, np.float32))
-    weight = np.abs(strength) * _STRENGTH
+    color = np.where(strength < 0, np.array(LOW, np.float32), np.array(HIGH, np.float32))
+    weight = np.abs(strength) * STRENGTH
     grey = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"), np.float32)
     under = (grey * (1 - weight) + color * weight).round().astype(np.uint8)
     picture = Image.new("RGB", (2 * width + _GAP, height), (255, 255, 255))

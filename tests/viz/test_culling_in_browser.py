@@ -4,60 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 
-import pytest
 from PIL import Image
 
 from dcnn_fast.scoring import Score
-from dcnn_fast.viz.culling import Entry, culling_page
-from tests.other_programs import need
-
-
-def photographs(folder, count):
-    """Their entries, best first; every third is of a group of its neighbour's, every fifth has a fault."""
-    entries = []
-    for i in range(count):
-        path = folder / f"p{i:04d}.jpg"
-        Image.new("RGB", (60, 40), (i % 256, 90, 120)).save(path)
-        more = {"group": str(folder / f"p{i - i % 3:04d}.jpg"), "best_of_group": i % 3 == 0} if i < 6 else {}
-        faults = ("blurred",) if i % 5 == 1 else ()
-        entries.append(Entry(Score(path=str(path), mean=1 - i / (count + 1), faults=faults, **more), max(1, 5 - i)))
-    return entries
-
-
-def written(folder, entries, failed=()):
-    path = folder / "page.html"
-    path.write_bytes(culling_page(entries, failed, len(entries) + len(failed), folder=folder))
-    return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    need("chromium")
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - the program decides whether it is wanted
-
-    with sync_playwright() as player:
-        chromium = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def context(browser):
-    with browser.new_context(viewport={"width": 1000, "height": 800}, accept_downloads=True) as found:
-        yield found
-
-
-def opened(context, address):
-    """The page, and what went wrong in it or was asked of a network."""
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else wrong.append(asked.url))
-    page.goto(address)
-    page.locator("#p1").focus()
-    return page, wrong
+from dcnn_fast.viz.culling import Entry
+from tests.viz.browsing import opened, photographs, written
 
 
 def order(page):

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from dcnn_fast.scoring import Score
-from dcnn_fast.viz.culling import Entry, culling_page
-from dcnn_fast.viz.culling.thumbnails import thumbnails
+from dcnn_fast.viz.culling import Entry, Heat, culling_page
+from dcnn_fast.viz.culling.thumbnails import BUDGET, thumbnails
 
 NAMES = ["plain.jpg", 'quote".png', "<script>alert(1)</script>.png", "ümlaut & 100%.png", "new\nline.png", "{{ 7 * 7 }}.png"]
 
@@ -175,3 +175,25 @@ def test_thumbnails_stay_within_their_budget(tmp_path):
         image = Image.open(io.BytesIO(base64.b64decode(found[0].split(",")[1])))
         sides.append(max(image.size))
     assert sides[0] == 360 and sides[0] > sides[1] > sides[2]
+
+
+def test_heat_maps_stand_at_their_photographs(rated, tmp_path):
+    heat = Heat(((0.25, None), (-0.5, 0.0)), "occlusion", 0.0, "about <it>", 40, 30)
+    write(tmp_path / "s.html", [Entry(rated[0], heat=heat), Entry(rated[1])], [], 2)
+    text = (tmp_path / "s.html").read_text(encoding="utf-8")
+    first, second = Page(text).cards()
+    assert (first["data-heat"], first["data-kind"], first["data-middle"]) == ("[[0.25,null],[-0.5,0.0]]", "occlusion", "0.0")
+    assert first["data-size"] == "40 30" and "data-heat" not in second
+    assert heat.said in Page(text).all("span", "title") and "about &lt;it&gt;" in text
+    write(tmp_path / "s.html", rated[:2], [], 2)
+    assert 'id="heat"' not in (tmp_path / "s.html").read_text(encoding="utf-8")
+
+
+def test_two_thousand_heat_maps_leave_the_page_within_its_bounds(rated, tmp_path):
+    """Where thumbnails take all that they may."""
+    heat = Heat(((-0.1234,) * 8,) * 8, "occlusion", 0.0, "about it", 40, 30)
+    path = tmp_path / "s.html"
+    write(path, [Entry(rated[0], heat=heat)] * 2000, [], 2000)
+    images = sum(map(len, Page(path.read_text(encoding="utf-8")).all("img", "src")))
+    room = BUDGET - 2000 * (len(heat.cells) + len(heat.said))
+    assert images <= room and path.stat().st_size - images + room <= 15_000_000

@@ -1,4 +1,3 @@
-"use strict";
 // What a person chooses is kept by the browser under the page's key, and leaves it as a CSV file. Nothing is fetched.
 (() => {
   const list = document.getElementById("photos");
@@ -8,6 +7,8 @@
   const chosen = new Map(Object.entries(read()));  // by path: {stars, choice}
   const past = [];  // what choices were before, the last one at the end
   let compared = [];
+  let enlarged = [];  // the cards whose photographs are shown large
+  let heated = false;  // whether heat maps are drawn over them
 
   function read() {
     try { return JSON.parse(localStorage.getItem(storage)) || {}; } catch { return {}; }
@@ -116,16 +117,45 @@
 
   // The photograph itself, alone or beside another.
 
-  function enlarge(those) {
+  function enlarge(those, hot = heated && field("large").open) {
+    enlarged = those;
+    heated = hot;
     field("shown").replaceChildren(...those.map((card) => {
+      const frame = document.createElement("div");
+      frame.className = "frame";
       const image = document.createElement("img");
       image.alt = card.querySelector("img").alt;
       image.src = card.querySelector("a").href;
       image.onerror = () => { image.onerror = null; image.src = card.querySelector("img").src; };
-      return image;
+      frame.append(image);
+      return frame;
     }));
     field("told").textContent = those.map((card) => card.getAttribute("aria-label")).join("   |   ");
+    heat();
     if (!field("large").open) field("large").showModal();
+  }
+
+  function heat() {
+    if (!field("heat")) return;
+    const hot = enlarged.filter((card) => card.dataset.heat);
+    field("heat").hidden = hot.length === 0;
+    field("heat").setAttribute("aria-pressed", String(heated));
+    enlarged.forEach((card, at) => {
+      const frame = field("shown").children[at];
+      frame.classList.toggle("heated", heated && hot.includes(card));
+      frame.querySelector("svg")?.remove();
+      if (heated && hot.includes(card)) frame.append(heatMap(card, field("blank"), field("heat").dataset));
+    });
+    const said = (card) => card.dataset.heat ? card.querySelector(".heat").title : "no heat map (--heat-maps makes them of the best)";
+    const name = (card) => enlarged.length > 1 ? card.dataset.name + ": " : "";
+    field("read").textContent = heated ? enlarged.map((card) => name(card) + said(card)).join("   |   ") : "";
+    for (const about of document.querySelectorAll(".about")) about.hidden = !(heated && hot.some((card) => card.dataset.kind === about.dataset.kind));
+  }
+
+  function turnHeat(card) {
+    if (!field("large").open) return enlarge([card], true);
+    heated = !heated;
+    heat();
   }
 
   function compare(card) {
@@ -173,6 +203,7 @@
     else if (/^[0-5]$/.test(event.key)) set(card, { stars: Number(event.key) });
     else if (event.key in letters) set(card, letters[event.key]);
     else if (event.key === "c") compare(card);
+    else if (event.key === "h" && field("heat")) turnHeat(card);
     else if (event.key === "Enter" && !event.target.matches("button")) enlarge([card]);
     else return;
     event.preventDefault();
@@ -184,6 +215,7 @@
     event.preventDefault();
     if (card === current() && event.target.matches("img")) enlarge([card]); else go(card);
   });
+  field("heat")?.addEventListener("click", () => turnHeat(current()));
   field("help").addEventListener("click", () => {
     field("keys").hidden = !field("keys").hidden;
     field("help").setAttribute("aria-expanded", String(!field("keys").hidden));

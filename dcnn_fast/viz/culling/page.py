@@ -16,7 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from dcnn_fast.data import reading
-from dcnn_fast.viz.culling.thumbnails import thumbnails
+from dcnn_fast.viz.culling.heat import Heat
+from dcnn_fast.viz.culling.thumbnails import BUDGET, thumbnails
+from dcnn_fast.viz.heat_map import HIGH, LOW, STRENGTH
 
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _KEY_DIGITS = 16
@@ -57,10 +59,11 @@ class Rated(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A score on the page. stars: one to five that the collection's shares give it, None for none."""
+    """A score on the page. stars: one to five that the collection's shares give it, None for none. heat: its heat map."""
 
     score: Rated
     stars: int | None = None
+    heat: Heat | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class _Card:
     about: str
     mean: str
     taken: str
+    heat: Heat | None
 
 
 def culling_page(
@@ -98,7 +102,9 @@ def culling_page(
     by their paths. caution: what its first lines say about the scores, if anything.
     """
     scores = [entry.score for entry in best]
-    images = thumbnails([score.path for score in scores], max_pixels)
+    heats = [entry.heat for entry in best if entry.heat is not None]
+    room = BUDGET - sum(len(heat.cells) + len(heat.said) for heat in heats)
+    images = thumbnails([score.path for score in scores], max_pixels, budget=room)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(score.group for score in scores if score.group), 1)}
     cards = [
         _card(rank, entry, image, folder, numbers) for rank, (entry, image) in enumerate(zip(best, images, strict=True), 1)
@@ -108,7 +114,8 @@ def culling_page(
         cards=cards, total=total, caution=caution, key=key[:_KEY_DIGITS],
         faults=sorted({fault for score in scores for fault in score.faults or ()}), has_groups=bool(numbers),
         failed=[(_shown(score.path or ""), _shown(score.error or "")) for score in failed],
-        style=Markup(_resource("page.css")), script=Markup(_resource("page.js")),
+        abouts={heat.kind: heat.about for heat in heats}, low=LOW, high=HIGH, strength=STRENGTH,
+        style=Markup(_resource("page.css")), script=Markup(_resource("heat.js") + _resource("page.js")),
     )  # fmt: skip
     return page.encode(errors="backslashreplace")
 
@@ -137,7 +144,7 @@ def _card(rank: int, entry: Entry, image: str, folder: Path, groups: dict[str, i
         value=_value(score), bar=_bar(score.mean, score.std), stars=entry.stars or 0,
         group=str(groups[score.group]) if score.group else "", best=bool(score.best_of_group),
         faults=" ".join(score.faults or ()), about=_shown(" · ".join(part for part in about if part)),
-        mean="" if score.mean is None else f"{score.mean:.6f}", taken=_shown(score.taken or ""),
+        mean="" if score.mean is None else f"{score.mean:.6f}", taken=_shown(score.taken or ""), heat=entry.heat,
     )  # fmt: skip
 
 
