@@ -116,10 +116,10 @@ def test_files_that_changed_or_have_gone_since_are_named_and_the_others_have_map
 
 
 def test_an_interrupted_run_makes_none_and_says_so(model, folder, tmp_path):
-    for i in range(400):
-        os.link(folder / "a.png", folder / f"{i:03}.png")
+    for i in range(1000):
+        os.link(folder / "a.png", folder / f"{i:04}.png")
     table, page = tmp_path / "s.csv", tmp_path / "s.html"
-    command = [*MAIN, "score", "--model", model, "--views", VIEWS, folder, "--csv", table, "--html", page, "--heat-maps", 3]
+    command = [*MAIN, "score", "--model", model, "--views", 30, folder, "--csv", table, "--html", page, "--heat-maps", 3]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment()) as process:
         wait_for(process, table)
         while table.read_bytes().count(b"\n") < 5:
