@@ -57,10 +57,10 @@ def check(
 
 _IMPORT_WORDS = (
     "SOURCE is a folder with AVA.txt, PARA's folder, a folder with one for each label, a JSON file (image-quality-assessment), "
-    "a CSV file (Neural-IMage-Assessment) or, with the FORMAT xmp, a folder of photographs that were rated in digiKam, "
-    "darktable, Lightroom or the like. FORMAT, otherwise needed only where SOURCE does not show it, is ava, para, folders, "
-    "idealo, nima or xmp. OUT is the CSV file to write, - is standard output; default: the format's name with .csv, in the "
-    "current folder."
+    "a CSV file (Neural-IMage-Assessment, or what the page of score --html has saved) or, with the FORMAT xmp, a folder of "
+    "photographs that were rated in digiKam, darktable, Lightroom or the like. FORMAT, otherwise needed only where SOURCE does "
+    "not show it, is ava, para, folders, idealo, nima, xmp or page. OUT is the CSV file to write, - is standard output; "
+    "default: the format's name with .csv, in the current folder."
 )
 
 
@@ -72,8 +72,8 @@ def import_(
 ) -> None:
     """Write what another project's label file says, or ratings in XMP, as a CSV file that the other commands read.
 
-    Of xmp: a rating is 1 to 5 stars, or 0 for a rejected photograph; what has no rating has no row. Ratings that `score`
-    wrote are left out, and so is, by name, a photograph of which two files say different things.
+    Of xmp and page: a rating is 1 to 5 stars, or 0 for a rejected photograph; what has no rating has no row. Ratings that
+    `score` wrote are left out, and so is, by name, a photograph of which two files say different things.
 
     Exit status: 0, 1 when something was left out by name, 2 for a wrong call, 3 when the file could not be written.
     """

@@ -14,6 +14,7 @@ from dcnn_fast import strict_json
 from dcnn_fast.data.ava import image_id, photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
 from dcnn_fast.data.names import LISTS
+from dcnn_fast.data.page_choices import is_of_page, read_choices
 from dcnn_fast.data.para import ATTRIBUTES, IMAGES, file_of, is_para, photograph_files, read_para
 from dcnn_fast.data.tables import HISTOGRAM, is_file
 from dcnn_fast.printable import quoted
@@ -47,7 +48,9 @@ def format_of(source: Path) -> str:
     _require_there("source", source)
     if source.is_dir():
         return "ava" if (source / "AVA.txt").is_file() else "para" if is_para(source) else "folders"
-    return "idealo" if source.suffix.lower() == ".json" else "nima"
+    if source.suffix.lower() == ".json":
+        return "idealo"
+    return "page" if is_of_page(source) else "nima"
 
 
 def convert(
@@ -59,8 +62,9 @@ def convert(
     annotation/PARA-GiaaTest.csv (`read_para`). "folders": a folder for each label. "idealo": a JSON file of {"image_id",
     "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file with an image id and ten rating columns, as
     Neural-IMage-Assessment has it. "xmp", which no folder looks like: a folder of photographs with ratings in sidecars or
-    in themselves (`read_xmp_ratings`), without `images`. remarks: gets what a user should know. images: where
-    photographs named by their id or name are looked for, default the source's folder; one that is not there keeps its name.
+    in themselves (`read_xmp_ratings`), without `images`. "page": a CSV file that the page of `score --html` has saved
+    (`read_choices`). remarks: gets what a user should know. images: where photographs named by their id or name are looked for,
+    default the source's folder; one that is not there keeps its name.
     Paths are as they were found. Raises ValueError naming what is wrong, a source without any photograph, too.
     """
     if form is not None and form not in FORMATS:
@@ -69,7 +73,7 @@ def convert(
     if images is not None:
         _require_there("images", images)
     form = form or format_of(source)
-    wanted = "file" if form in ("idealo", "nima") else "folder"
+    wanted = "file" if form in ("idealo", "nima", "page") else "folder"
     if source.is_dir() != (wanted == "folder"):
         raise ValueError(f"source must be a {wanted} for the format {form}, got {source}")
     head, rows = FORMATS[form](source, images, Remarks() if remarks is None else remarks)
@@ -133,8 +137,16 @@ def _xmp(source: Path, images: Path | None, remarks: Remarks) -> Converted:
     return HEADS[4], [(path, f"{rating:g}", file) for path, rating, file in rows]
 
 
+def _page(source: Path, images: Path | None, remarks: Remarks) -> Converted:
+    rows, remarks.left_out, unrated = read_choices(source, images)
+    if unrated:
+        remarks.notes.append(f"{unrated} photographs have neither stars nor a rejection, and no row")
+    return HEADS[4], rows
+
+
 FORMATS: Mapping[str, Callable[[Path, Path | None, Remarks], Converted]] = {
     "ava": _ava, "para": _para, "folders": _folders, "idealo": _idealo, "nima": _neural_image_assessment, "xmp": _xmp,
+    "page": _page,
 }  # fmt: skip
 """What reads each format."""
 

@@ -145,7 +145,7 @@ def test_an_import_takes_a_format_a_source_and_a_file(tmp_path, monkeypatch):
     assert run("import", "para").exit_code == 0
     for words, why in (
         (("para",), "exists; --overwrite replaces it"),
-        (("coco", "para", "c.csv"), "format must be one of ava, para, folders, idealo, nima, xmp; got 'coco'"),
+        (("coco", "para", "c.csv"), "format must be one of ava, para, folders, idealo, nima, xmp, page; got 'coco'"),
         (("nima", "para", "c.csv"), "source must be a file for the format nima, got para"),
         (("para", "a.csv", "c.csv"), "source must be a folder for the format para, got a.csv"),
         (("para", "para/imgs", "c.csv"), "a copy of PARA must have this file"),

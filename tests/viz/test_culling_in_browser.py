@@ -9,6 +9,7 @@ from PIL import Image
 
 from dcnn_fast.scoring import Score
 from dcnn_fast.viz.culling import Entry
+from tests.cli.command import run
 from tests.viz.browsing import opened, photographs, written
 
 
@@ -43,6 +44,20 @@ def test_keys_choose_and_the_choices_stay_and_are_saved(context, tmp_path):
     again, more = opened(context, address)
     assert saved(again) == expected
     assert wrong == more == []
+
+
+def test_what_is_saved_is_what_a_model_is_adapted_to(context, tmp_path):
+    page, _ = opened(context, written(tmp_path, photographs(tmp_path, 30)))
+    for number in range(30):
+        page.keyboard.press(str(number % 5 + 1) if number else "x")
+        page.keyboard.press("ArrowRight")
+    with page.expect_download() as download:
+        page.click("#export")
+    download.value.save_as(tmp_path / "choices.csv")
+    done = run("data", "import", tmp_path / "choices.csv", tmp_path / "labels.csv")
+    assert done.returncode == 0, done.stderr
+    done = run("adapt", "shipped", tmp_path / "labels.csv", "--out", tmp_path / "mine")
+    assert done.returncode == 0 and (tmp_path / "mine" / "best.safetensors").exists(), done.stderr
 
 
 def test_arrows_go_along_rows_and_columns(context, tmp_path):
