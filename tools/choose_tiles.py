@@ -25,6 +25,7 @@ from typing import TypeVar
 import torch
 from rich.progress import track
 
+import ptxsim
 from bench.gpu_cost import COUNTS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Saved, Work
@@ -37,7 +38,7 @@ from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.gpus import GPUS
 from dcnn_fast.ops.launch import Launch
-from tools import aot, kernel_report, ptxsim, sass
+from tools import aot, kernel_report, sass
 from tools.launches import collected, scoring_operands, scoring_problems, training_problems
 
 PROGRAMS = 6

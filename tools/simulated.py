@@ -9,8 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import ptxsim
 from dcnn_fast.ops.launch import CudaKernel, Launch, launched_by
-from tools import aot, ptxsim
+from tools import aot
 
 _ONE = Lock()  # the simulator keeps a module's state between launches
 

@@ -1,6 +1,6 @@
 """How kernels are launched: on the device of their tensors or, where someone put one in its place, by a simulator.
 
-A kernel's launch is data (`Launch`), so that what runs on a GPU, in the PTX simulator (tools/ptxsim) and in the report of
+A kernel's launch is data (`Launch`), so that what runs on a GPU, in the PTX simulator (ptxsim) and in the report of
 compiled kernels (tools/kernel_report.py) is one and the same.
 """
 

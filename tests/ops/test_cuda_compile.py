@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+import ptxsim
 from dcnn_fast.ops import cuda_compile, cuda_launch
 from dcnn_fast.ops.cuda_compile import CudaCompileError, compiled
 from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY
 from dcnn_fast.ops.launch import CudaKernel, Launch, cuda_refused, launch
 from tests.ops.cuda_copy import COMPILERS, copied, ptx_by
 from tests.ops.guarded import assert_untouched, output
-from tools import aot, ptxsim, sass
+from tools import aot, sass
 from tools.simulated import simulated
 
 TARGETS = [capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.ptxsim import Report, launch
+from ptxsim import Report, launch
 
 SIZES = {"pred": 1, **{f"{k}{n}": n // 8 for k in "bus" for n in (8, 16, 32, 64)}, "f32": 4, "f64": 8, "f16": 2, "bf16": 2}
 REGISTERS = "".join(f".reg .{t} %{n}<64>;\n" for t, n in (("pred", "p"), ("b16", "rs"), ("b32", "r"), ("b64", "rd")))

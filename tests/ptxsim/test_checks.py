@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ptxsim import SimulationError, launch, machine
 from tests.ptxsim.kernels import kernel, line_of
-from tools.ptxsim import SimulationError, launch, machine
 
 SHARED = ".shared .align 16 .b8 s[1024];"
 ADDRESS = """mul.wide.u32 %rd10, %r0, 4;

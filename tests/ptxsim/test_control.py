@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ptxsim import UnsupportedInstruction, launch
 from tests.ptxsim.kernels import kernel, run
-from tools.ptxsim import UnsupportedInstruction, launch
 
 STORE = "\nmul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd11, %rd0, %rd10;\nst.global.b32 [%rd11], %r10;"
 

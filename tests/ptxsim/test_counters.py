@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from ptxsim.banks import wavefronts
 
+from ptxsim import launch
 from tests.ptxsim.kernels import kernel, line_of, run
-from tools.ptxsim import launch
-from tools.ptxsim.banks import wavefronts
 
 LOAD = """mul.lo.s32 %r5, %r0, {stride};
 mul.wide.u32 %rd10, %r5, 4;

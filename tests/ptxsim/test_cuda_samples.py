@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tools.ptxsim import launch
+from ptxsim import launch
 
 PTX = (Path(__file__).parent / "data" / "samples.sm_80.ptx").read_text()
 

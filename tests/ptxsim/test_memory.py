@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from ptxsim import launch
 from tests.ptxsim.kernels import kernel, run
-from tools.ptxsim import launch
 
 VECTORS = [(8, 1), (8, 2), (8, 4), (16, 1), (16, 2), (16, 4), (32, 1), (32, 2), (32, 4), (64, 1), (64, 2)]
 

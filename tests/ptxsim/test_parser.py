@@ -1,8 +1,7 @@
 """What PTX looks like: comments, literals, addresses, line information, debug sections."""
 
 import pytest
-
-from tools.ptxsim.parser import parse, parse_integer, split_operands
+from ptxsim.parser import parse, parse_integer, split_operands
 
 TEXT = """// a comment with { and ; and .entry
 .version 8.7

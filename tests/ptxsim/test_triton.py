@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ptxsim import SimulationError, launch
 from tests.ptxsim import triton_kernels as kernels
 from tests.ptxsim.triton_kernels import TARGETS, compiled
-from tools.ptxsim import SimulationError, launch
 
 torch.set_num_threads(1)
 NAMES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int8: "*i8", torch.int32: "*i32"}

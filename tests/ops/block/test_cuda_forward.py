@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import ptxsim
 from dcnn_fast import ops
 from dcnn_fast.ops import CrossMapNorm, Piece, Pool, Region, RegionList, SameMapNorm, Store
 from dcnn_fast.ops.block import BACKENDS
@@ -25,7 +26,6 @@ from tests.ops.cuda_copy import COMPILERS, ptx_by
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.plan import networks
 from tests.plan.test_share import run as run_plan
-from tools import ptxsim
 from tools.simulated import simulated
 
 HALVES = (torch.float16, torch.bfloat16)

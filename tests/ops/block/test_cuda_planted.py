@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from dcnn_fast.ops.block.whole import whole_images
+from ptxsim import SimulationError
 from tests.ops.block.problems import CROSS, POOL, problem, run_by
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
 from tests.ops.cuda_copy import copied, planted
 from tests.ops.guarded import output, poisoned
-from tools.ptxsim import SimulationError
 from tools.simulated import simulated
 
 SOURCE = "block/forward.cu"

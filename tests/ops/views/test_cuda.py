@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ptxsim.errors import SimulationError
 
+import ptxsim
 from dcnn_fast.ops import views
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.cuda_compile import sources
@@ -20,8 +22,6 @@ from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.spec import VIEWS
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
 from tests.ops.guarded import assert_untouched
-from tools import ptxsim
-from tools.ptxsim.errors import SimulationError
 from tools.simulated import simulated
 
 SHAPES = [(1, 1), (7, 5), (63, 65), (300, 199), (1, 300), (300, 1), (100, 999), (479, 641), (225, 63)]
