@@ -178,6 +178,51 @@ def test_uninitialised_register():
     caught(bad + "\nmov.u32 %r12, 0;", "uninitialised register", bad)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "add.f32 %r11, %r12, %r12;",
+        "mov.b32 %r13, %r12;",
+        "mad.lo.s32 %r11, %r1, %r1, %r12;",
+        "selp.b32 %r11, %r1, %r5, %p7;",
+        "@%p7 mov.u32 %r11, 1;",
+        "@!%p7 mov.u32 %r11, 1;",
+        "and.pred %p3, %p7, %p7;",
+        "not.b32 %r11, %r12;",
+        "cvt.u64.u32 %rd20, %r12;",
+        "mov.b64 %rd20, {%r1, %r12};",
+        "mov.b64 {%r11, %r13}, %rd22;",
+        "shfl.sync.idx.b32 %r11, %r12, 0, 31, -1;",
+        "vote.sync.ballot.b32 %r11, %p7, -1;",
+        "st.shared.b32 [%r7], %r12;",
+        "st.global.b32 [%rd12], %r12;",
+        "ld.shared.b32 %r11, [%r12];",
+        "ld.global.b32 %r11, [%rd22];",
+        "atom.global.add.u32 %r11, [%rd12], %r12;",
+        "cp.async.ca.shared.global [%r12], [%rd11], 4;",
+        "bfe.u32 %r11, %r12, 0, 8;",
+        "setp.eq.u32 %p3, %r12, 0;",
+        "ex2.approx.f32 %r11, %r12;",
+        "@%p7 bra OUT;",
+        "@!%p7 bra OUT;",
+        "@%p7 ret;",
+    ],
+)
+@pytest.mark.parametrize("guard", ["", "setp.lt.u32 %p2, %r1, 40;\n@%p2 bra GO;\nret;\nGO:\n"], ids=["all", "some"])
+def test_whoever_reads_an_uninitialised_register_is_found(bad, guard):
+    later = "mov.u32 %r12, 0;\nmov.u64 %rd22, 0;\nsetp.eq.u32 %p7, %r1, 0;"
+    caught(f"{guard}{bad}\nOUT:\n{later}", "uninitialised register", bad)
+
+
+def test_a_bug_of_the_simulator_is_not_told_as_one_of_the_kernel(monkeypatch):
+    def broken(self, slot, value):
+        raise TypeError("'NoneType' object is not iterable")
+
+    monkeypatch.setattr(machine.Machine, "write", broken)
+    with pytest.raises(TypeError, match="NoneType"):
+        simulate("ld.global.b32 %r10, [%rd11];\nadd.s32 %r11, %r12, 1;\nmov.u32 %r12, 0;", arrays())
+
+
 # Thread t reads what thread t ^ 32, of the other warp, wrote.
 EXCHANGE = """st.shared.b32 [%r7], %r1;
 {}

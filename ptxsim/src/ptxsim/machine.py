@@ -6,8 +6,6 @@ those who went ahead at a branch wait where the paths meet. Blocks have no order
 
 from __future__ import annotations
 
-from operator import length_hint
-
 import numpy as np
 
 from .counters import Counters
@@ -16,7 +14,7 @@ from .local import LocalMemory
 from .memory import GlobalMemory
 from .module import BasicBlock, Program
 from .shared import SharedMemory
-from .values import U32, Array
+from .values import U32, UNDEFINED, Array, UndefinedRead
 
 FULL = np.ones((1, 1), dtype=bool)
 
@@ -47,7 +45,7 @@ class Machine:
         self.memory, self.counters, self.findings, self.collect = memory, counters, findings, collect
         self.shared = SharedMemory(blocks, self.threads, shared_bytes)
         self.local = LocalMemory(blocks * self.threads, program.local_bytes)
-        self.registers: list[Array | None] = [None] * program.slots
+        self.registers: list[Array] = [UNDEFINED] * program.slots
         for slot, value in program.constants.items():
             self.registers[slot] = value
         for name, slot in program.special.items():
@@ -65,21 +63,11 @@ class Machine:
         self.fragments: dict[tuple, tuple[Array, list]] = {}
         self.copy_group: Array = np.zeros((1, 1), dtype=np.int64)
         self._current: BasicBlock | None = None
-        self._iterator = iter(())
-        self._leaving = False
+        self.at = 0  # index in the program of the instruction that runs
         self._group_of_mask: Array | None = None
         self._group_warps = 0
 
     # Where we are, and what to say of it
-
-    @property
-    def at(self) -> int:
-        """Index in the program of the instruction that runs."""
-        block = self._current
-        assert block is not None
-        if self._leaving:
-            return block.instructions[-1].index
-        return block.instructions[0].index + len(block.body) - length_hint(self._iterator) - 1
 
     def report(self, kind: str, message: str, lane: int) -> None:
         """A broken rule by the thread `lane` (counted over the batch). Raises, unless findings are collected."""
@@ -147,7 +135,7 @@ class Machine:
             return
         if self.mask is not None:
             old = self.registers[slot]
-            if old is None:
+            if old is UNDEFINED:
                 value = np.where(self.mask, value, np.zeros((), dtype=value.dtype))
             else:
                 if old.dtype is not value.dtype:
@@ -155,7 +143,7 @@ class Machine:
                 value = np.where(self.mask, value, old)
         self.registers[slot] = value
 
-    def uninitialised_register(self) -> SimulationError:
+    def _uninitialised_register(self) -> SimulationError:
         self.collect = False
         try:
             self.report("uninitialised register", "a register is read that no instruction has written", self.a_lane())
@@ -209,21 +197,18 @@ class Machine:
     def _run_block(self, block: BasicBlock, mask: Array) -> None:
         self._enter(mask)
         self._current = block
-        self._leaving = False
-        self._iterator = iter(block.body)
+        self.at = block.instructions[0].index
         try:
-            for run in self._iterator:
+            for run in block.body:
                 run(self)
+                self.at += 1
             self.counters.execute(block.index, self._group_warps)
             if block.leave is None:
                 self.go(block.index + 1, mask)
             else:
-                self._leaving = True
                 block.leave(self)
-        except (AttributeError, TypeError) as error:
-            if any(r is None for r in self.registers) and "NoneType" in str(error):
-                raise self.uninitialised_register() from error
-            raise
+        except UndefinedRead:
+            raise self._uninitialised_register() from None
 
     def _enter(self, mask: Array) -> None:
         """Make `mask` the group that runs."""

@@ -222,8 +222,6 @@ def predicated(run: Run, slot: int, negated: bool) -> Run:
 
     def guarded(m: Machine) -> None:
         p = m.registers[slot]
-        if p is None:
-            raise m.uninitialised_register()
         if negated:
             p = ~p
         if p.all():

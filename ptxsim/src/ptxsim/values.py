@@ -7,10 +7,28 @@ is whatever wrote the register last; readers view the bits as what they need.
 
 from __future__ import annotations
 
+from typing import Any, NoReturn, cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
+
+
+class UndefinedRead(Exception):  # noqa: N818  (no error of the simulator: it says what the kernel did)
+    """A register was looked into that no instruction has written."""
+
+
+class _Undefined:
+    """The content of such a register: it can be handed on, as `mov` does, and not looked into."""
+
+    def _read(self, *args: Any, **options: Any) -> NoReturn:
+        raise UndefinedRead
+
+    __getattr__ = __array__ = __array_ufunc__ = __invert__ = __bool__ = _read
+
+
+UNDEFINED = cast(Array, _Undefined())
 
 BOOL = np.dtype(np.bool_)
 U8, U16, U32, U64 = (np.dtype(f"u{n}") for n in (1, 2, 4, 8))

@@ -22,8 +22,6 @@ def _split(m: Machine, slot: int | None, negated: bool) -> tuple[Array | None, A
     if slot is None:
         return group, None
     p = m.registers[slot]
-    if p is None:
-        raise m.uninitialised_register()
     if negated:
         p = ~p
     yes, no = (p, ~p) if m.active is None else (group & p, group & ~p)
