@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .errors import Finding
-from .module import BasicBlock, Program
+from .program import BasicBlock, Program
 
 SUMMED = (
     "global_load_requests", "global_store_requests", "global_load_bytes", "global_store_bytes",

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from . import instructions  # noqa: F401  (registers the decoders)
+from .building import program
 from .counters import Counters, Report
 from .errors import Finding
 from .machine import Machine
 from .memory import GlobalMemory
-from .module import Program, program
 from .parser import Variable
+from .program import Program
 
 _LANES = 16384
 _BLOCKS = 64
@@ -159,8 +160,7 @@ def _memory(
         if variable.initial is not None:
             data[:] = np.frombuffer(variable.initial, dtype=np.uint8)
         if name in symbols:
-            value = symbols[name]
-            raw = np.frombuffer(np.ascontiguousarray(value).tobytes(), dtype=np.uint8)
+            raw = np.frombuffer(np.ascontiguousarray(symbols[name]).tobytes(), dtype=np.uint8)
             data[: len(raw)] = raw
         memory.add(data.ctypes.data, len(data), name, counted=variable.space != "const")
     memory.seal()

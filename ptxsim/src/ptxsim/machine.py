@@ -6,13 +6,16 @@ those who went ahead at a branch wait where the paths meet. Blocks have no order
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .counters import Counters
 from .errors import Finding, SimulationError
+from .lanes import WARP, Lanes
 from .local import LocalMemory
 from .memory import GlobalMemory
-from .module import BasicBlock, Program
+from .program import BasicBlock, Program
 from .shared import SharedMemory
 from .values import U32, UNDEFINED, Array, UndefinedRead
 
@@ -38,13 +41,13 @@ class Machine:
         findings: dict[tuple[str, int], Finding],
         collect: bool,
     ) -> None:
-        self.program, self.grid, self.block_shape, self.first, self.blocks = program, grid, block, first, blocks
-        self.threads_used = block[0] * block[1] * block[2]
-        self.threads = -(-self.threads_used // 32) * 32
-        self.warps = self.threads // 32
+        self.program, self.grid, self.block_shape = program, grid, block
+        threads = block[0] * block[1] * block[2]
+        self.lanes = Lanes(first, blocks, -(-threads // WARP) * WARP)
         self.memory, self.counters, self.findings, self.collect = memory, counters, findings, collect
-        self.shared = SharedMemory(blocks, self.threads, shared_bytes)
-        self.local = LocalMemory(blocks * self.threads, program.local_bytes)
+        memory.begin(self.lanes, self, counters)
+        self.shared = SharedMemory(self.lanes, shared_bytes, self)
+        self.local = LocalMemory(self.lanes, program.local_bytes, self)
         self.registers: list[Array] = [UNDEFINED] * program.slots
         for slot, value in program.constants.items():
             self.registers[slot] = value
@@ -52,31 +55,28 @@ class Machine:
             self.registers[slot] = self._special(name, shared_bytes)
         self.carry: Array = np.zeros((1, 1), dtype=np.uint32)
         self.live = FULL
-        if self.threads != self.threads_used:
-            self.live = (np.arange(self.threads) < self.threads_used)[None]
+        if self.lanes.threads != threads:
+            self.live = (np.arange(self.lanes.threads) < threads)[None]
         self.started = self.live
-        self.mask: Array | None = None
-        self.active: Array | None = None
         self.group: Array = self.live
         self.ready: dict[int, Array] = {}
         self.waiting: dict[tuple[int, int], tuple[Array, int | None]] = {}
-        self.fragments: dict[tuple, tuple[Array, list]] = {}
-        self.copy_group: Array = np.zeros((1, 1), dtype=np.int64)
+        self.fragments: dict[tuple[Any, ...], tuple[Array, list[Array]]] = {}
         self._current: BasicBlock | None = None
-        self.at = 0  # index in the program of the instruction that runs
         self._group_of_mask: Array | None = None
         self._group_warps = 0
+        self._masks: tuple[Array | None, Array | None] = (None, None)
 
     # Where we are, and what to say of it
 
     def report(self, kind: str, message: str, lane: int) -> None:
         """A broken rule by the thread `lane` (counted over the batch). Raises, unless findings are collected."""
-        key = (kind, self.at)
+        key = (kind, self.lanes.at)
         if key in self.findings:
             return
-        statement = self.program.instructions[self.at].statement
-        number, thread = divmod(lane, self.threads)
-        number += self.first
+        statement = self.program.instructions[self.lanes.at].statement
+        number, thread = divmod(lane, self.lanes.threads)
+        number += self.lanes.first
         gx, gy, _ = self.grid
         bx, by, _ = self.block_shape
         finding = Finding(
@@ -93,11 +93,15 @@ class Machine:
         if not self.collect:
             raise SimulationError([finding])
 
+    def line(self, instruction: int) -> int:
+        """The PTX line of an instruction, by its index in the program."""
+        return self.program.instructions[instruction].statement.line
+
     # Registers
 
     def _special(self, name: str, shared_bytes: int) -> Array:
-        t = np.arange(self.threads, dtype=np.uint32)[None]
-        b = np.arange(self.first, self.first + self.blocks, dtype=np.uint32)[:, None]
+        t = np.arange(self.lanes.threads, dtype=np.uint32)[None]
+        b = np.arange(self.lanes.first, self.lanes.first + self.lanes.blocks, dtype=np.uint32)[:, None]
         bx, by, bz = self.block_shape
         gx, gy, gz = self.grid
         lane = t % np.uint32(32)
@@ -120,7 +124,7 @@ class Machine:
         }
         scalars = {
             "%ntid.x": bx, "%ntid.y": by, "%ntid.z": bz, "%nctaid.x": gx, "%nctaid.y": gy, "%nctaid.z": gz,
-            "%nwarpid": self.warps, "%smid": 0, "%nsmid": 1, "%gridid": 0, "%clock": 0, "WARP_SZ": 32,
+            "%nwarpid": self.lanes.warps, "%smid": 0, "%nsmid": 1, "%gridid": 0, "%clock": 0, "WARP_SZ": 32,
             "%dynamic_smem_size": shared_bytes - self.program.shared_bytes, "%total_smem_size": shared_bytes,
         }  # fmt: skip
         if name in {"%clock64", "%globaltimer"}:
@@ -133,14 +137,14 @@ class Machine:
         """Set a register for the threads that run."""
         if slot is None:
             return
-        if self.mask is not None:
+        if self.lanes.mask is not None:
             old = self.registers[slot]
             if old is UNDEFINED:
-                value = np.where(self.mask, value, np.zeros((), dtype=value.dtype))
+                value = np.where(self.lanes.mask, value, np.zeros((), dtype=value.dtype))
             else:
                 if old.dtype is not value.dtype:
                     old = old.view(value.dtype)
-                value = np.where(self.mask, value, old)
+                value = np.where(self.lanes.mask, value, old)
         self.registers[slot] = value
 
     def _uninitialised_register(self) -> SimulationError:
@@ -153,11 +157,7 @@ class Machine:
 
     def a_lane(self) -> int:
         """The first thread that runs."""
-        return 0 if self.active is None else int(self.whole(self.active).argmax())
-
-    def whole(self, x: Array) -> Array:
-        """`x` for every block and thread of the batch."""
-        return np.broadcast_to(x, (self.blocks, self.threads))
+        return 0 if self.lanes.active is None else int(self.lanes.whole(self.lanes.active).argmax())
 
     # Groups of threads
 
@@ -183,7 +183,7 @@ class Machine:
     def _endless(self) -> None:
         self.collect = False
         mask = self.ready[min(self.ready)]
-        self.report("endless loop", f"{STEPS} basic blocks were run without an end", int(self.whole(mask).argmax()))
+        self.report("endless loop", f"{STEPS} basic blocks were run without an end", int(self.lanes.whole(mask).argmax()))
 
     def go(self, index: int, mask: Array) -> None:
         """Threads `mask` continue at basic block `index`."""
@@ -197,11 +197,11 @@ class Machine:
     def _run_block(self, block: BasicBlock, mask: Array) -> None:
         self._enter(mask)
         self._current = block
-        self.at = block.instructions[0].index
+        self.lanes.at = block.instructions[0].index
         try:
             for run in block.body:
                 run(self)
-                self.at += 1
+                self.lanes.at += 1
             self.counters.execute(block.index, self._group_warps)
             if block.leave is None:
                 self.go(block.index + 1, mask)
@@ -213,18 +213,18 @@ class Machine:
     def _enter(self, mask: Array) -> None:
         """Make `mask` the group that runs."""
         if mask is self._group_of_mask:
-            self.mask, self.active = self._masks
+            self.lanes.mask, self.lanes.active = self._masks
             return
         self._group_of_mask = self.group = mask
         if mask is FULL or mask.all():
-            self.mask = self.active = None
-            self._group_warps = self.blocks * self.warps
+            self.lanes.mask = self.lanes.active = None
+            self._group_warps = self.lanes.blocks * self.lanes.warps
         else:
-            self.active = mask
+            self.lanes.active = mask
             # Threads that have ended do not mind what is written to their registers.
-            self.mask = None if mask is self.live or (mask | ~self.live).all() else mask
-            self._group_warps = int(self.whole(mask).reshape(-1, 32).any(axis=1).sum())
-        self._masks = (self.mask, self.active)
+            self.lanes.mask = None if mask is self.live or (mask | ~self.live).all() else mask
+            self._group_warps = int(self.lanes.whole(mask).reshape(-1, 32).any(axis=1).sum())
+        self._masks = (self.lanes.mask, self.lanes.active)
 
     def stop(self, mask: Array) -> None:
         """Threads `mask` have ended."""
@@ -239,13 +239,13 @@ class Machine:
         """The group arrives at a barrier: its threads go on when all threads of their block, or `count`, have arrived."""
         group, live = self.group, self.live
         self.counters.barrier(self._current, self._group_warps)
-        everyone = self.mask is None
+        everyone = self.lanes.mask is None
         if everyone and count is None and not self.waiting and (live is self.started or not (self.started & ~live).any()):
             self.shared.next_epoch(None)
             self.go(successor, group)
             return
-        arrived = self.whole(group)
-        alive = self.whole(live)
+        arrived = self.lanes.whole(group)
+        alive = self.lanes.whole(live)
         warps = arrived.reshape(-1, 32)
         partial = warps.any(axis=1) & (warps != alive.reshape(-1, 32)).any(axis=1)
         if partial.any():
@@ -258,8 +258,8 @@ class Machine:
         self._release()
 
     def _release(self) -> None:
-        alive = self.whole(self.live)
-        started = self.whole(self.started)
+        alive = self.lanes.whole(self.live)
+        started = self.lanes.whole(self.started)
         for number in {n for n, _ in self.waiting}:
             keys = [k for k in self.waiting if k[0] == number]
             arrived = np.logical_or.reduce([self.waiting[k][0] for k in keys])

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .values import UNSIGNED, Array
-
-if TYPE_CHECKING:
-    from .machine import Machine
+from .lanes import Counting, Lanes, Reporter
+from .values import UNSIGNED, Array, differ
 
 
 class Allocation:
@@ -21,7 +18,7 @@ class Allocation:
         self.base, self.end, self.name = base, end, name
         self.origin = base & ~31
         size = -(-(end - self.origin) // 32) * 32
-        self._bytes = np.frombuffer((ctypes.c_uint8 * size).from_address(self.origin), dtype=np.uint8)
+        self._bytes = np.frombuffer(memoryview((ctypes.c_uint8 * size).from_address(self.origin)), dtype=np.uint8)
         self._views: dict[int, Array] = {}
         self.undefined: Array | None = None
         self.counted = True
@@ -67,6 +64,13 @@ class GlobalMemory:
         self.allocations: list[Allocation] = []
         self._ranges: list[tuple[int, int, str, bool, bool]] = []
         self.bases: list[int] = []
+        self._lanes: Lanes
+        self._reporter: Reporter
+        self._counters: Counting
+
+    def begin(self, lanes: Lanes, reporter: Reporter, counters: Counting) -> None:
+        """From now on accesses are those of another batch of blocks."""
+        self._lanes, self._reporter, self._counters = lanes, reporter, counters
 
     def add(self, base: int, size: int, name: str, *, undefined: bool = False, counted: bool = True) -> None:
         if size > 0:
@@ -94,30 +98,31 @@ class GlobalMemory:
 
     # Which threads access what
 
-    def _select(self, m: Machine, address: Array) -> tuple[tuple[int, ...], Array, Array | None]:
+    def _select(self, address: Array) -> tuple[tuple[int, ...], Array, Array | None]:
         """The shape of an access, the addresses of its active threads in a row, and which those are (None: all)."""
-        if m.active is None:
+        if self._lanes.active is None:
             return address.shape, address.reshape(-1), None
-        shape = np.broadcast_shapes(address.shape, m.active.shape)
-        chosen = np.broadcast_to(m.active, shape)
+        shape = np.broadcast_shapes(address.shape, self._lanes.active.shape)
+        chosen = np.broadcast_to(self._lanes.active, shape)
         return shape, np.broadcast_to(address, shape)[chosen], chosen
 
-    @staticmethod
-    def _lane(m: Machine, shape: tuple[int, ...], chosen: Array | None, position: int) -> int:
+    def _lane(self, shape: tuple[int, ...], chosen: Array | None, position: int) -> int:
         """Number in the batch of the thread at `position` among those that access."""
         flat = position if chosen is None else int(np.flatnonzero(chosen)[position])
         row, column = divmod(flat, shape[1])
-        return row * m.threads + column
+        return row * self._lanes.threads + column
 
     def _parts(
-        self, m: Machine, a: Array, size: int, shape: tuple[int, ...], chosen: Array | None, verb: str
+        self, a: Array, size: int, shape: tuple[int, ...], chosen: Array | None, verb: str
     ) -> list[tuple[Allocation, Array | None]]:
         """Check addresses and find their allocations: [(allocation, which of `a` (None: all))]."""
         if a.size == 0:
             return []
         if size > 1 and (wrong := (a & (size - 1)) != 0).any():
             at = int(wrong.argmax())
-            m.report("misaligned global access", f"{verb} of {size} bytes at {int(a[at]):#x}", self._lane(m, shape, chosen, at))
+            self._reporter.report(
+                "misaligned global access", f"{verb} of {size} bytes at {int(a[at]):#x}", self._lane(shape, chosen, at)
+            )
         low = int(a.min())
         k = bisect_right(self.bases, low) - 1
         if k >= 0 and int(a.max()) + size <= self.allocations[k].end:
@@ -126,10 +131,10 @@ class GlobalMemory:
         bad = (index < 0) | (a + size > self._end_array[index])
         if bad.any():
             at = int(bad.argmax())
-            m.report(
+            self._reporter.report(
                 "global access out of bounds",
                 f"{verb} of {size} bytes at {int(a[at]):#x}, {self._near(int(a[at]))}",
-                self._lane(m, shape, chosen, at),
+                self._lane(shape, chosen, at),
             )
             index = np.where(bad, -1, index)
         return [(self.allocations[i], index == i) for i in np.unique(index) if i >= 0]
@@ -140,14 +145,14 @@ class GlobalMemory:
         nearest = min(self.allocations, key=lambda n: max(n.base - address, address - n.end, 0))
         return f"byte {address - nearest.base} of {nearest.name}, which has {nearest.end - nearest.base}"
 
-    def _count(self, m: Machine, address: Array, size: int, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
+    def _count(self, address: Array, size: int, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
         if not parts or not parts[0][0].counted:
             return
         sector = address >> 5
-        blocks, active = m.blocks, m.active
+        blocks, active = self._lanes.blocks, self._lanes.active
         if active is None:
-            threads = blocks * m.threads
-            requests = blocks * m.warps
+            threads = blocks * self._lanes.threads
+            requests = blocks * self._lanes.warps
             if address.shape[1] == 1:
                 sectors = requests
             else:
@@ -158,34 +163,36 @@ class GlobalMemory:
                     step = rows[:, 1:] - rows[:, :-1]
                 sectors = (int(np.count_nonzero(step)) + len(rows)) * (blocks // address.shape[0])
         else:
-            rows = np.sort(m.whole(np.where(active, sector, -1)).reshape(-1, 32), axis=1)
+            rows = np.sort(self._lanes.whole(np.where(active, sector, -1)).reshape(-1, 32), axis=1)
             threads = int(np.count_nonzero(rows >= 0))
             requests = int(np.count_nonzero(rows[:, -1] >= 0))
             fresh = rows[:, 1:] != rows[:, :-1]
             sectors = int(np.count_nonzero(fresh & (rows[:, 1:] >= 0))) + int(np.count_nonzero(rows[:, 0] >= 0))
-        m.counters.add(
-            m.at,
+        self._counters.add(
+            self._lanes.at,
             **{f"global_{kind}_requests": requests, f"global_{kind}_bytes": threads * size, f"global_{kind}_sectors": sectors},
         )
-        self._touch(m, sector, kind, parts)
+        self._touch(sector, kind, parts)
 
-    def _touch(self, m: Machine, sector: Array, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
+    def _touch(self, sector: Array, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
         """Remember which block has touched which sector."""
-        rows = np.arange(m.blocks)[:, None]
-        if m.active is not None:
-            shape = np.broadcast_shapes(sector.shape, m.active.shape)
-            chosen = np.broadcast_to(m.active, shape)
+        rows = np.arange(self._lanes.blocks)[:, None]
+        if self._lanes.active is not None:
+            shape = np.broadcast_shapes(sector.shape, self._lanes.active.shape)
+            chosen = np.broadcast_to(self._lanes.active, shape)
             sector = np.broadcast_to(sector, shape)[chosen]
             common = shape[0] == 1
-            rows = np.zeros(1) if common else np.broadcast_to(rows, shape)[chosen]
+            rows = np.zeros(1, dtype=np.int64) if common else np.broadcast_to(rows, shape)[chosen]
         else:
             common = sector.shape[0] == 1
         for allocation, which in parts:
             key = (kind, common)
             map_ = allocation.touched.get(key)
             if map_ is None:
-                count = allocation.sectors if common else m.blocks * allocation.sectors
-                map_ = allocation.touched[key] = np.zeros(count if common else (m.blocks, allocation.sectors), dtype=bool)
+                count = allocation.sectors if common else self._lanes.blocks * allocation.sectors
+                map_ = allocation.touched[key] = np.zeros(
+                    count if common else (self._lanes.blocks, allocation.sectors), dtype=bool
+                )
             index = sector - (allocation.origin >> 5)
             if common:
                 map_[index.reshape(-1) if which is None else index.reshape(-1)[which]] = True
@@ -195,25 +202,25 @@ class GlobalMemory:
 
     # Access
 
-    def load(self, m: Machine, address: Array, size: int, *, count: bool = True) -> Array:
+    def load(self, address: Array, size: int, *, count: bool = True) -> Array:
         """Read `size` bytes for every active thread; other threads get zeros."""
-        shape, a, chosen = self._select(m, address)
-        parts = self._parts(m, a, size, shape, chosen, "read")
+        shape, a, chosen = self._select(address)
+        parts = self._parts(a, size, shape, chosen, "read")
         dtype = UNSIGNED[size]
         shift = size.bit_length() - 1
         if len(parts) == 1 and parts[0][1] is None:
             allocation = parts[0][0]
             values = allocation.view(size).take((a - allocation.origin) >> shift)
             if allocation.undefined is not None:
-                self._check_defined(m, allocation, a, size, shape, chosen)
+                self._check_defined(allocation, a, size, shape, chosen)
         else:
             values = np.zeros(a.shape, dtype=dtype)
             for allocation, which in parts:
                 values[which] = allocation.view(size).take((a[which] - allocation.origin) >> shift)
                 if allocation.undefined is not None:
-                    self._check_defined(m, allocation, a, size, shape, chosen, which)
+                    self._check_defined(allocation, a, size, shape, chosen, which)
         if count:
-            self._count(m, address, size, "load", parts)
+            self._count(address, size, "load", parts)
         if chosen is None:
             return values.reshape(shape)
         out = np.zeros(shape, dtype=dtype)
@@ -222,7 +229,6 @@ class GlobalMemory:
 
     def _check_defined(
         self,
-        m: Machine,
         allocation: Allocation,
         a: Array,
         size: int,
@@ -235,24 +241,26 @@ class GlobalMemory:
         wrong = allocation.undefined[(inside - allocation.base)[:, None] + np.arange(size)].any(axis=1)
         if wrong.any():
             at = int(wrong.argmax()) if which is None else int(np.flatnonzero(which)[wrong.argmax()])
-            m.report(
+            self._reporter.report(
                 "uninitialised global read",
                 f"read of {size} bytes at byte {int(a[at]) - allocation.base} of {allocation.name}, which nothing has written",
-                self._lane(m, shape, chosen, at),
+                self._lane(shape, chosen, at),
             )
 
-    def store(self, m: Machine, address: Array, values: Array, size: int) -> None:
+    def store(self, address: Array, values: Array, size: int) -> None:
         """Write `size` bytes of `values` for every active thread."""
         address = np.broadcast_to(address, np.broadcast_shapes(address.shape, values.shape))
-        if address.shape[0] == 1 and m.blocks > 1:
+        if address.shape[0] == 1 and self._lanes.blocks > 1:
             # All blocks write the same place: every block must be seen to do so.
-            address = np.broadcast_to(address, (m.blocks, address.shape[1]))
-        shape, a, chosen = self._select(m, address)
+            address = np.broadcast_to(address, (self._lanes.blocks, address.shape[1]))
+        shape, a, chosen = self._select(address)
         data = np.broadcast_to(values, shape)
         data = data.reshape(-1) if chosen is None else data[chosen]
-        block = np.broadcast_to(np.arange(m.first + 1, m.first + m.blocks + 1, dtype=np.int32)[:, None], shape)
+        block = np.broadcast_to(
+            np.arange(self._lanes.first + 1, self._lanes.first + self._lanes.blocks + 1, dtype=np.int32)[:, None], shape
+        )
         block = block.reshape(-1) if chosen is None else block[chosen]
-        parts = self._parts(m, a, size, shape, chosen, "write")
+        parts = self._parts(a, size, shape, chosen, "write")
         shift = size.bit_length() - 1
         for allocation, which in parts:
             inside, mine, who = (a, data, block) if which is None else (a[which], data[which], block[which])
@@ -260,28 +268,27 @@ class GlobalMemory:
             allocation.view(size)[index] = mine
             if allocation.undefined is not None:
                 allocation.undefined[(inside - allocation.base)[:, None] + np.arange(size)] = False
-            self._check_writers(m, allocation, inside, size, who, shape, chosen, which)
-            if m.threads > 1 and (lost := _differ(allocation.view(size).take(index), mine)).any():
+            self._check_writers(allocation, inside, size, who, shape, chosen, which)
+            if self._lanes.threads > 1 and (lost := differ(allocation.view(size).take(index), mine)).any():
                 at = int(lost.argmax()) if which is None else int(np.flatnonzero(which)[lost.argmax()])
-                m.report(
+                self._reporter.report(
                     "conflicting global write",
                     f"two threads write different values to byte {int(a[at]) - allocation.base} of {allocation.name} at once",
-                    self._lane(m, shape, chosen, at),
+                    self._lane(shape, chosen, at),
                 )
-        self._count(m, address, size, "store", parts)
+        self._count(address, size, "store", parts)
 
-    def atomic_parts(self, m: Machine, address: Array, size: int) -> list[tuple[Allocation, Array | None]]:
+    def atomic_parts(self, address: Array, size: int) -> list[tuple[Allocation, Array | None]]:
         """The checked allocations of an atomic access by the active threads."""
-        shape, a, chosen = self._select(m, address)
-        parts = self._parts(m, a, size, shape, chosen, "atomic")
+        shape, a, chosen = self._select(address)
+        parts = self._parts(a, size, shape, chosen, "atomic")
         for allocation, which in parts:
             if allocation.undefined is not None:
-                self._check_defined(m, allocation, a, size, shape, chosen, which)
+                self._check_defined(allocation, a, size, shape, chosen, which)
         return parts
 
     def _check_writers(
         self,
-        m: Machine,
         allocation: Allocation,
         a: Array,
         size: int,
@@ -302,17 +309,8 @@ class GlobalMemory:
                 other = int(old[at]) if old[at] not in {0, block[at]} else int(now[at])
                 byte = int(a[at]) - allocation.base
                 lane = at if which is None else int(np.flatnonzero(which)[at])
-                m.report(
+                self._reporter.report(
                     "overlapping writes of blocks",
                     f"byte {byte} of {allocation.name} is written by this block and by block number {other - 1}",
-                    self._lane(m, shape, chosen, lane),
+                    self._lane(shape, chosen, lane),
                 )
-
-
-def _differ(x: Array, y: Array) -> Array:
-    """Where raw values of any width differ."""
-    if x.dtype.kind != "V":
-        return x != y
-    words = x.dtype.itemsize // 8
-    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
-    return (x.view(np.uint64).reshape(*x.shape, words) != y.view(np.uint64).reshape(*y.shape, words)).any(axis=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ class Variable:
     type: str
     bytes: int
     align: int
-    initial: bytes | None = None
+    initial: builtins.bytes | None = None
     external: bool = False
     array: bool = False
 

@@ -7,15 +7,11 @@ different warps in one epoch, one of them a write, are a race. As long as all bl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .memory import _differ
-from .values import UNSIGNED, Array
-
-if TYPE_CHECKING:
-    from .machine import Machine
+from .lanes import Lanes, Reporter
+from .values import UNSIGNED, Array, differ
 
 _PC_BITS, _WARP_BITS = 20, 6
 _SEVERAL = (1 << _WARP_BITS) - 1  # in place of a warp: more than one warp has read
@@ -30,6 +26,12 @@ class Access:
     lanes: Array | None  # threads of a block if common, threads of the batch if not; None: all
     rows: Array | None  # block of each access if not common
 
+    @property
+    def block(self) -> Array:
+        """The block of each access, where they are not common."""
+        assert self.rows is not None
+        return self.rows
+
 
 @dataclass
 class Copy:
@@ -43,7 +45,9 @@ class Copy:
 
 
 class SharedMemory:
-    def __init__(self, blocks: int, threads: int, size: int) -> None:
+    def __init__(self, lanes: Lanes, size: int, reporter: Reporter) -> None:
+        self._lanes, self._reporter = lanes, reporter
+        blocks, threads = lanes.blocks, lanes.threads
         self.blocks, self.threads, self.size = blocks, threads, size
         self.stride = max(-(-size // 32) * 32, 32)
         self._bytes = np.zeros((blocks, self.stride), dtype=np.uint8)
@@ -55,6 +59,7 @@ class SharedMemory:
         self._read = np.zeros((1, self.stride // 4), dtype=np.int64)
         self._pending = np.zeros((1, self.stride // 4), dtype=np.int64)
         self.copies: list[Copy] = []
+        self.copy_group: Array = np.zeros((1, 1), dtype=np.int64)  # of copies that start now
         self._copies_made = 0
 
     def next_epoch(self, done: Array | None) -> None:
@@ -79,9 +84,9 @@ class SharedMemory:
 
     # Addresses
 
-    def access(self, m: Machine, address: Array, size: int, verb: str) -> Access:
+    def access(self, address: Array, size: int, verb: str) -> Access:
         """Check bounds and alignment of an access."""
-        active = m.active
+        active = self._lanes.active
         common = address.shape[0] == 1 and (active is None or active.shape[0] == 1)
         if active is None:
             lanes = None
@@ -90,12 +95,12 @@ class SharedMemory:
             lanes = np.flatnonzero(np.broadcast_to(active, (1, self.threads)))
             offset = np.broadcast_to(address, (1, self.threads))[0, lanes]
         else:
-            lanes = np.flatnonzero(m.whole(active))
-            offset = m.whole(address).reshape(-1)[lanes]
+            lanes = np.flatnonzero(self._lanes.whole(active))
+            offset = self._lanes.whole(address).reshape(-1)[lanes]
         if offset.size and (int(offset.min()) < 0 or int(offset.max()) + size > self.size):
             bad = (offset < 0) | (offset + size > self.size)
             at = int(bad.argmax())
-            m.report(
+            self._reporter.report(
                 "shared access out of bounds",
                 f"{verb} of {size} bytes at offset {int(offset[at])} of {self.size} bytes of shared memory",
                 at if lanes is None else int(lanes[at]),
@@ -104,7 +109,7 @@ class SharedMemory:
             lanes, offset = keep if lanes is None else lanes[keep], offset[keep]
         if size > 1 and (wrong := (offset & (size - 1)) != 0).any():
             at = int(wrong.argmax())
-            m.report(
+            self._reporter.report(
                 "misaligned shared access",
                 f"{verb} of {size} bytes at offset {int(offset[at])}",
                 at if lanes is None else int(lanes[at]),
@@ -119,7 +124,7 @@ class SharedMemory:
         index = access.offset >> (size.bit_length() - 1)
         if access.common:
             return index + (np.arange(self.blocks) * (self.stride // size))[:, None]
-        return index + access.rows * (self.stride // size)
+        return index + access.block * (self.stride // size)
 
     def pick(self, access: Access, values: Array) -> Array:
         """Of a register, what the accessing threads hold."""
@@ -142,9 +147,9 @@ class SharedMemory:
 
     # Data
 
-    def load(self, m: Machine, access: Access, size: int) -> Array:
+    def load(self, access: Access, size: int) -> Array:
         """What the accessing threads read: (blocks, lanes) if common, else (lanes,)."""
-        self.note_read(m, access, size)
+        self.note_read(access, size)
         return self.peek(access, size)
 
     def peek(self, access: Access, size: int) -> Array:
@@ -152,7 +157,7 @@ class SharedMemory:
         index = access.offset >> (size.bit_length() - 1)
         if access.common:
             return np.take(view, index, axis=1)
-        return view.reshape(-1).take(index + access.rows * (self.stride // size))
+        return view.reshape(-1).take(index + access.block * (self.stride // size))
 
     def gather(self, offsets: Array, size: int) -> Array:
         """(blocks, n) elements at offsets (blocks or 1, n), unchecked."""
@@ -160,28 +165,28 @@ class SharedMemory:
         view = self._views[size]
         return np.take(view, index[0], axis=1) if len(index) == 1 else np.take_along_axis(view, index, axis=1)
 
-    def store(self, m: Machine, access: Access, values: Array, size: int) -> None:
+    def store(self, access: Access, values: Array, size: int) -> None:
         flat = self._views[size].reshape(-1)
         index = self._flat(access, size)
-        self._note_write(m, access, size, flat, index, values)
+        self._note_write(access, size, flat, index, values)
         flat[index] = values
-        if access.offset.size > 1 and (lost := _differ(flat.take(index), values)).any():
+        if access.offset.size > 1 and (lost := differ(flat.take(index), values)).any():
             message = "two threads write different values to offset {} at once"
-            self._tell(m, "shared memory race", message, access, lost)
+            self._tell("shared memory race", message, access, lost)
 
-    def _tell(self, m: Machine, kind: str, message: str, access: Access, wrong: Array) -> None:
+    def _tell(self, kind: str, message: str, access: Access, wrong: Array) -> None:
         """Report the first access that is `wrong`, (lanes,) or (blocks, lanes); `message` has a place for its offset."""
         row, at = divmod(int(wrong.reshape(-1).argmax()), access.offset.size)
         lane = at if access.lanes is None else int(access.lanes[at])
-        m.report(kind, message.format(int(access.offset[at])), row * self.threads + lane)
+        self._reporter.report(kind, message.format(int(access.offset[at])), row * self.threads + lane)
 
-    def _tags(self, m: Machine, access: Access) -> Array:
+    def _tags(self, access: Access) -> Array:
         tag = ((self.epoch << _WARP_BITS) + self._warp) << _PC_BITS
         if access.common:
             row = tag[0] if tag.shape[0] == 1 else tag
-            return (row if access.lanes is None else row[..., access.lanes]) + m.at
+            return (row if access.lanes is None else row[..., access.lanes]) + self._lanes.at
         flat = np.broadcast_to(tag, (self.blocks, self.threads)).reshape(-1)
-        return (flat if access.lanes is None else flat[access.lanes]) + m.at
+        return (flat if access.lanes is None else flat[access.lanes]) + self._lanes.at
 
     def _shadow_index(self, access: Access, size: int) -> list[Array]:
         """Indices into the flat tags, one array for each granule of an access."""
@@ -191,7 +196,7 @@ class SharedMemory:
         index = access.offset // self._granule
         if self._written.shape[0] > 1:
             width = self.stride // self._granule
-            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.rows * width)
+            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.block * width)
         return [index + i for i in range(max(size // self._granule, 1))]
 
     @staticmethod
@@ -200,44 +205,44 @@ class SharedMemory:
         different = (old ^ tag) >> _PC_BITS
         return (different != 0) & (different < (1 << _WARP_BITS))
 
-    def _who(self, m: Machine, last: Array, wrong: Array) -> str:
+    def _who(self, last: Array, wrong: Array) -> str:
         """Who left the tag in `last` where the first access is `wrong`."""
         tag = int(np.broadcast_to(last, wrong.shape).reshape(-1)[wrong.reshape(-1).argmax()])
-        line = m.program.instructions[tag & ((1 << _PC_BITS) - 1)].statement.line
+        line = self._reporter.line(tag & ((1 << _PC_BITS) - 1))
         warp = (tag >> _PC_BITS) & _SEVERAL
         return f"{'several warps' if warp == _SEVERAL else f'warp {warp}'} at PTX line {line}"
 
-    def _check_pending(self, m: Machine, access: Access, size: int, verb: str) -> None:
+    def _check_pending(self, access: Access, size: int, verb: str) -> None:
         index = access.offset >> 2
         if self._pending.shape[0] > 1:
             width = self.stride // 4
-            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.rows * width)
+            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.block * width)
         flat = self._pending.reshape(-1)
         wrong = flat.take(index) != 0
         for i in range(1, size // 4):
             wrong = wrong | (flat.take(index + i) != 0)
         if wrong.any():
             message = "offset {} of shared memory is the target of an asynchronous copy that has not been waited for"
-            self._tell(m, f"{verb} before wait", message, access, wrong)
+            self._tell(f"{verb} before wait", message, access, wrong)
 
-    def note_read(self, m: Machine, access: Access, size: int) -> None:
+    def note_read(self, access: Access, size: int) -> None:
         if not access.offset.size:
             return
         tag = None
         for index in self._shadow_index(access, size):
             if tag is None:
-                tag = self._tags(m, access)
+                tag = self._tags(access)
                 if self.copies:
-                    self._check_pending(m, access, size, "asynchronous copy read")
+                    self._check_pending(access, size, "asynchronous copy read")
             written, read = self._written.reshape(-1), self._read.reshape(-1)
             last = written.take(index)
             if not last.all():
                 message = f"read of {size} bytes at offset {{}}, which nothing has written"
-                self._tell(m, "uninitialised shared read", message, access, last == 0)
+                self._tell("uninitialised shared read", message, access, last == 0)
             wrong = self._meets(last, tag)
             if wrong.any():
-                message = f"offset {{}} is read while {self._who(m, last, wrong)} writes it"
-                self._tell(m, "shared memory race", message, access, wrong)
+                message = f"offset {{}} is read while {self._who(last, wrong)} writes it"
+                self._tell("shared memory race", message, access, wrong)
             old = read.take(index)
             several = self._meets(old, tag)
             new = np.where(several, tag | (_SEVERAL << _PC_BITS), tag)
@@ -248,16 +253,16 @@ class SharedMemory:
                     _SEVERAL << _PC_BITS
                 )
 
-    def _note_write(self, m: Machine, access: Access, size: int, flat: Array, where: Array, values: Array | None) -> None:
+    def _note_write(self, access: Access, size: int, flat: Array, where: Array, values: Array | None) -> None:
         """`values` None: an asynchronous copy starts, which conflicts whatever it brings."""
         if not access.offset.size:
             return
         tag = None
         for index in self._shadow_index(access, size):
             if tag is None:
-                tag = self._tags(m, access)
+                tag = self._tags(access)
                 if self.copies and values is not None:
-                    self._check_pending(m, access, size, "asynchronous copy overwritten")
+                    self._check_pending(access, size, "asynchronous copy overwritten")
             written, read = self._written.reshape(-1), self._read.reshape(-1)
             last = read.take(index)
             wrong = self._meets(last, tag)
@@ -268,35 +273,43 @@ class SharedMemory:
                 verb = "writes"
                 if values is not None and wrong.any():
                     # The same value twice is what compilers write on purpose.
-                    wrong = wrong & _differ(flat.take(where), np.broadcast_to(values, where.shape))
+                    wrong = wrong & differ(flat.take(where), np.broadcast_to(values, where.shape))
             if wrong.any():
-                message = f"offset {{}} is written while {self._who(m, last, wrong)} {verb} it"
-                self._tell(m, "shared memory race", message, access, wrong)
+                message = f"offset {{}} is written while {self._who(last, wrong)} {verb} it"
+                self._tell("shared memory race", message, access, wrong)
             written[index] = tag
 
     def cells(self, access: Access, size: int) -> tuple[Array, Array]:
         """The flat elements of `size` bytes and which of them an access is on."""
         return self._views[size].reshape(-1), self._flat(access, size)
 
-    def note_atomic(self, m: Machine, access: Access, size: int) -> None:
+    def note_atomic(self, access: Access, size: int) -> None:
         """Atomics of different warps do not race; they must not meet undefined words or copies under way."""
         for index in self._shadow_index(access, size):
             if self.copies:
-                self._check_pending(m, access, size, "asynchronous copy read")
+                self._check_pending(access, size, "asynchronous copy read")
             last = self._written.reshape(-1).take(index)
             if not last.all():
                 message = "atomic at offset {}, which nothing has written"
-                self._tell(m, "uninitialised shared read", message, access, last == 0)
+                self._tell("uninitialised shared read", message, access, last == 0)
 
     # Asynchronous copies
 
-    def start_copy(self, m: Machine, access: Access, values: Array, size: int) -> None:
+    def commit(self) -> None:
+        """The copies that the running threads have started since the last time are a group.
+
+        A thread that has ended has no copies to wait for, so only threads that run elsewhere keep their count.
+        """
+        group, mask = self.copy_group + 1, self._lanes.mask
+        self.copy_group = group if mask is None else np.where(mask, group, self.copy_group)
+
+    def start_copy(self, access: Access, values: Array, size: int) -> None:
         """The copy is under way: nobody may read its target, and it may not disturb what others do there."""
         if not access.offset.size:
             return
         index = self._flat(access, size)
-        self._note_write(m, access, size, self._views[size].reshape(-1), index, None)
-        group = m.copy_group
+        self._note_write(access, size, self._views[size].reshape(-1), index, None)
+        group = self.copy_group
         if access.common and group.shape[0] > 1:
             access, values = self._per_thread(access, values)
         self._copies_made += 1
@@ -321,7 +334,7 @@ class SharedMemory:
         width = self.stride // 4
         index = access.offset >> 2
         if self._pending.shape[0] > 1:
-            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.rows * width)
+            index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.block * width)
         flat = self._pending.reshape(-1)
         for i in range(copy.size // 4):
             if number:
@@ -329,19 +342,19 @@ class SharedMemory:
             else:
                 flat[index + i] = np.where(flat.take(index + i) == copy.number, 0, flat.take(index + i))
 
-    def wait(self, m: Machine, allowed: int | None) -> None:
+    def wait(self, allowed: int | None) -> None:
         """Copies of all but the last `allowed` groups (None: every copy) arrive for the active threads."""
         left = []
         for copy in self.copies:
-            limit = m.copy_group - allowed if allowed is not None else m.copy_group + 1
-            if m.active is None and limit.size == 1 and copy.group.size == 1:
+            limit = self.copy_group - allowed if allowed is not None else self.copy_group + 1
+            if self._lanes.active is None and limit.size == 1 and copy.group.size == 1:
                 if int(copy.group[0]) < int(limit[0, 0]):
-                    self._arrive(m, copy)
+                    self._arrive(copy)
                 else:
                     left.append(copy)
                 continue
-            active = m.whole(True if m.active is None else m.active)
-            limit = m.whole(limit)
+            active = self._lanes.whole(True if self._lanes.active is None else self._lanes.active)
+            limit = self._lanes.whole(limit)
             access, values = copy.access, copy.values
             group = copy.group
             if access.common:
@@ -352,22 +365,22 @@ class SharedMemory:
             group = np.broadcast_to(group, lanes.shape)
             done = active.reshape(-1)[lanes] & (group < limit.reshape(-1)[lanes])
             if done.all():
-                self._arrive(m, copy)
+                self._arrive(copy)
                 continue
             if not done.any():
                 left.append(copy)
                 continue
             for chosen, arrived in ((done, True), (~done, False)):
-                part = Access(False, access.offset[chosen], lanes[chosen], access.rows[chosen])
+                part = Access(False, access.offset[chosen], lanes[chosen], access.block[chosen])
                 piece = Copy(copy.number, part, values[chosen], group[chosen], copy.size)
                 if arrived:
-                    self._arrive(m, piece)
+                    self._arrive(piece)
                 else:
                     left.append(piece)
         self.copies = left
 
-    def _arrive(self, m: Machine, copy: Copy) -> None:
+    def _arrive(self, copy: Copy) -> None:
         self._mark(copy, 0)
         self._views[copy.size].reshape(-1)[self._flat(copy.access, copy.size)] = copy.values
         for index in self._shadow_index(copy.access, copy.size):
-            self._written.reshape(-1)[index] = self._tags(m, copy.access)
+            self._written.reshape(-1)[index] = self._tags(copy.access)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 class UndefinedRead(Exception):  # noqa: N818  (no error of the simulator: it says what the kernel did)
@@ -125,3 +125,12 @@ def flush(x: Array) -> Array:
     """Subnormal fp32 numbers become zero of their sign, as `.ftz` says."""
     small = np.abs(x) < np.float32(2.0**-126)
     return np.where(small, x * np.float32(0), x) if small.any() else x
+
+
+def differ(x: Array, y: Array) -> Array:
+    """Where raw values of any width differ."""
+    if x.dtype.kind != "V":
+        return x != y
+    words = x.dtype.itemsize // 8
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+    return (x.view(np.uint64).reshape(*x.shape, words) != y.view(np.uint64).reshape(*y.shape, words)).any(axis=-1)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ..context import SHARED_WINDOW, Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import SHARED_WINDOW, Context, Run, decoder
 from ..parser import Statement
+from ..program import Run
+from ..state import State
 from ..values import DTYPES, UNSIGNED, Array, bf16_to_single, bits, half_to_single, single_to_bf16, single_to_half
 from .common import address_reader, halves, joined
-from .floating import extremum
+from .functions import extremum
 from .memory import space_of
 
-if TYPE_CHECKING:
-    from ..machine import Machine
-
 _OPERATORS = {"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"}
+
+
+def _compared(old: Array, x: Array, y: Array) -> Array:
+    return np.where(old == x, y, old)
 
 
 def _function(name: str, kind: str) -> Callable[..., Array]:
@@ -33,7 +38,7 @@ def _function(name: str, kind: str) -> Callable[..., Array]:
         return extremum(name, False)
     table: dict[str, Callable[..., Array]] = {
         "add": np.add, "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
-        "xor": np.bitwise_xor, "exch": lambda old, x: x, "cas": lambda old, x, y: np.where(old == x, y, old),
+        "xor": np.bitwise_xor, "exch": lambda old, x: x, "cas": _compared,
         "inc": lambda old, x: np.where(old >= x, 0, old + 1).astype(old.dtype),
         "dec": lambda old, x: np.where((old == 0) | (old > x), x, old - 1).astype(old.dtype),
     }  # fmt: skip
@@ -58,6 +63,60 @@ def _one_by_one(cells: Array, index: Array, function: Callable[..., Array], oper
     return found
 
 
+@dataclass(frozen=True)
+class _Atomic:
+    """One instruction. slots: of each element of its vector, its operands' registers. targets: what gets the old values."""
+
+    space: str
+    address: Callable[[State], Array]
+    dtype: np.dtype[Any]
+    function: Callable[..., Array]
+    slots: Sequence[tuple[int, ...]]
+    targets: Sequence[int | None]
+
+    def __call__(self, m: State) -> None:
+        where, size = self.address(m), self.dtype.itemsize
+        in_shared = self.space == "shared"
+        if self.space == "generic" and int(where.min()) >= SHARED_WINDOW:
+            in_shared, where = True, where - SHARED_WINDOW
+        active = m.lanes.active
+        chosen = m.lanes.whole(True if active is None else active)
+        full = np.array(m.lanes.whole(where))
+        m.lanes.active = chosen
+        results = []
+        for element, slots in enumerate(self.slots):
+            values = [m.lanes.whole(bits(m.registers[slot], self.dtype))[chosen] for slot in slots]
+            found = (
+                self._in_shared(m, full, values) if in_shared else self._in_global(m, full + element * size, values, element)
+            )
+            out = np.zeros((m.lanes.blocks, m.lanes.threads), dtype=UNSIGNED[size])
+            out[chosen] = found.view(UNSIGNED[size])
+            results.append(out)
+        m.lanes.active = active
+        m.counters.add(m.lanes.at, atomic_operations=int(chosen.sum()) * len(self.slots))
+        for target, out in zip(self.targets, results, strict=True):
+            m.write(target, out)
+
+    def _in_shared(self, m: State, where: Array, values: list[Array]) -> Array:
+        size = self.dtype.itemsize
+        access = m.shared.access(where, size, "atomic")
+        cells, index = m.shared.cells(access, size)
+        m.shared.note_atomic(access, size)
+        return _one_by_one(cells.view(self.dtype), index, self.function, values)
+
+    def _in_global(self, m: State, where: Array, values: list[Array], element: int) -> Array:
+        size, count = self.dtype.itemsize, len(self.slots)
+        if element == 0 and count > 1:
+            m.memory.atomic_parts(where, size * count)  # the whole vector must be aligned
+        found = np.zeros(values[0].shape, dtype=self.dtype)
+        for allocation, which in m.memory.atomic_parts(where, size):
+            inside = slice(None) if which is None else which
+            index = (where[m.lanes.active][inside] - allocation.origin) // size
+            cells = allocation.view(size).view(self.dtype)
+            found[inside] = _one_by_one(cells, index, self.function, [v[inside] for v in values])
+        return found
+
+
 @decoder("atom", "red")
 def atomic(s: Statement, ctx: Context) -> Run:
     name = next(p for p in s.parts[1:] if p in _OPERATORS)
@@ -70,52 +129,8 @@ def atomic(s: Statement, ctx: Context) -> Run:
     if any("cache_hint" in p for p in s.parts):
         operands.pop()
     count = next((int(p[1:]) for p in s.parts if p in {"v2", "v4", "v8"}), 1)
-    # For each element of the vector, the slots of its operands.
     slots = list(zip(*[[ctx.source(e, kind) for e in ctx.vector(o)] for o in operands], strict=True))
     if len(slots) != count or (len(targets) != count and s.parts[0] == "atom"):
         raise UnsupportedInstruction("a vector of another length than its type says")
     targets = targets * count if s.parts[0] == "red" else targets
-    dtype = DTYPES[kind]
-    size = dtype.itemsize
-    function = _function(name, kind)
-    space = space_of(s)
-
-    def run(m: Machine) -> None:
-        where = address(m)
-        in_shared = space == "shared"
-        if space == "generic" and int(where.min()) >= SHARED_WINDOW:
-            in_shared, where = True, where - SHARED_WINDOW
-        active = m.active
-        chosen = m.whole(True if active is None else active)
-        full = np.array(m.whole(where))
-        m.active = chosen
-        results = []
-        for i in range(count):
-            values = [m.whole(bits(m.registers[slot], dtype))[chosen] for slot in slots[i]]
-            found = _in_shared(m, full, values) if in_shared else _in_global(m, full + i * size, values, i == 0)
-            out = np.zeros((m.blocks, m.threads), dtype=UNSIGNED[size])
-            out[chosen] = found.view(UNSIGNED[size])
-            results.append(out)
-        m.active = active
-        m.counters.add(m.at, atomic_operations=int(chosen.sum()) * count)
-        for target, out in zip(targets, results, strict=True):
-            m.write(target, out)
-
-    def _in_shared(m: Machine, where: Array, values: list[Array]) -> Array:
-        access = m.shared.access(m, where, size, "atomic")
-        cells, index = m.shared.cells(access, size)
-        m.shared.note_atomic(m, access, size)
-        return _one_by_one(cells.view(dtype), index, function, values)
-
-    def _in_global(m: Machine, where: Array, values: list[Array], first: bool) -> Array:
-        if first and count > 1:
-            m.memory.atomic_parts(m, where, size * count)  # the whole vector must be aligned
-        found = np.zeros(values[0].shape, dtype=dtype)
-        for allocation, which in m.memory.atomic_parts(m, where, size):
-            inside = slice(None) if which is None else which
-            index = (where[m.active][inside] - allocation.origin) // size
-            cells = allocation.view(size).view(dtype)
-            found[inside] = _one_by_one(cells, index, function, [v[inside] for v in values])
-        return found
-
-    return run
+    return _Atomic(space_of(s), address, DTYPES[kind], _function(name, kind), slots, targets)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..module import Context, Run
+from ..context import Context
 from ..parser import Statement
+from ..program import Run
+from ..state import State
 from ..values import DTYPES, S64, U32, Array, bits
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 DType = np.dtype[np.generic]
 
@@ -24,11 +22,11 @@ def apply(target: int | None, function: Callable[..., Array], *sources: tuple[in
     if len(sources) == 1:
         (a,), (ta,) = slots, types
 
-        def unary(m: Machine) -> None:
+        def unary(m: State) -> None:
             r = m.registers
             x = r[a]
             v = function(x if x.dtype is ta else bits(x, ta))
-            if m.mask is None and target is not None:
+            if m.lanes.mask is None and target is not None:
                 r[target] = v
             else:
                 m.write(target, v)
@@ -37,18 +35,18 @@ def apply(target: int | None, function: Callable[..., Array], *sources: tuple[in
     if len(sources) == 2:
         (a, b), (ta, tb) = slots, types
 
-        def binary(m: Machine) -> None:
+        def binary(m: State) -> None:
             r = m.registers
             x, y = r[a], r[b]
             v = function(x if x.dtype is ta else bits(x, ta), y if y.dtype is tb else bits(y, tb))
-            if m.mask is None and target is not None:
+            if m.lanes.mask is None and target is not None:
                 r[target] = v
             else:
                 m.write(target, v)
 
         return binary
 
-    def general(m: Machine) -> None:
+    def general(m: State) -> None:
         r = m.registers
         m.write(target, function(*[bits(r[s], t) for s, t in zip(slots, types, strict=True)]))
 
@@ -62,7 +60,7 @@ def operation(statement: Statement, ctx: Context, kind: str, function: Callable[
     return apply(ctx.target(target), function, *[(ctx.source(s, kind), dtype) for s in sources])
 
 
-def address_reader(ctx: Context, text: str) -> Callable[[Machine], Array]:
+def address_reader(ctx: Context, text: str) -> Callable[[State], Array]:
     """A function that gives the signed 64-bit addresses of `[…]`."""
     address = ctx.address(text)
     slot, offset = address.slot, address.offset
@@ -70,7 +68,7 @@ def address_reader(ctx: Context, text: str) -> Callable[[Machine], Array]:
         fixed = np.full((1, 1), offset, dtype=np.int64)
         return lambda m: fixed
 
-    def read(m: Machine) -> Array:
+    def read(m: State) -> Array:
         x = m.registers[slot]
         if x.dtype.itemsize == 8:
             x = bits(x, S64)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..context import Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run, decoder
 from ..parser import Statement
+from ..program import Run
+from ..state import State
 from ..values import BOOL, DTYPES, Array, bf16_to_single, bits, flush, half_to_single
 from .common import apply, halves
 from .integer import LOGIC
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 _ORDERED: dict[str, Callable[[Array, Array], Array]] = {
     "eq": np.equal,
@@ -79,7 +78,7 @@ def setp(s: Statement, ctx: Context) -> Run:
         negated = s.operands[3].startswith("!")
         third = ctx.source(s.operands[3].lstrip("!"), "pred")
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         x, y = bits(m.registers[a[0]], dtype), bits(m.registers[b[0]], dtype)
         if kind.endswith("x2"):
             both = compare(halves(x), halves(y))

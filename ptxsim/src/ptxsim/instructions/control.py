@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ..context import Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run, decoder
 from ..parser import Statement, parse_integer
+from ..program import Run
+from ..state import State
 from ..values import BOOL, U32, Array, bits
 from .common import apply
 
-if TYPE_CHECKING:
-    from ..machine import Machine
 
-
-def _split(m: Machine, slot: int | None, negated: bool) -> tuple[Array | None, Array | None]:
+def _split(m: State, slot: int | None, negated: bool) -> tuple[Array | None, Array | None]:
     """The running threads whose predicate holds, and the others; None for nobody."""
     group = m.group
     if slot is None:
@@ -24,7 +22,7 @@ def _split(m: Machine, slot: int | None, negated: bool) -> tuple[Array | None, A
     p = m.registers[slot]
     if negated:
         p = ~p
-    yes, no = (p, ~p) if m.active is None else (group & p, group & ~p)
+    yes, no = (p, ~p) if m.lanes.active is None else (group & p, group & ~p)
     # The group itself where nobody leaves it: the machine knows it again.
     if not yes.any():
         return None, group
@@ -39,7 +37,7 @@ def _predicate(s: Statement, ctx: Context) -> int | None:
 def bra(s: Statement, ctx: Context) -> Run:
     goal, after, slot, negated = ctx.label(s.operands[0]), ctx.next_block, _predicate(s, ctx), s.negated
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         yes, no = _split(m, slot, negated)
         if yes is not None:
             m.go(goal, yes)
@@ -54,7 +52,7 @@ def brx(s: Statement, ctx: Context) -> Run:
     index, table = ctx.source(s.operands[0], "u32"), [ctx.label(t) for t in ctx.kernel.tables[s.operands[1]]]
     after, slot, negated = ctx.next_block, _predicate(s, ctx), s.negated
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         yes, no = _split(m, slot, negated)
         if no is not None:
             m.go(after, no)
@@ -62,7 +60,7 @@ def brx(s: Statement, ctx: Context) -> Run:
             choice = bits(m.registers[index], U32)
             beyond = yes & (choice >= len(table))
             if beyond.any():
-                m.report("branch beyond its table", f"the table has {len(table)} targets", int(m.whole(beyond).argmax()))
+                m.report("branch beyond its table", f"the table has {len(table)} targets", int(m.lanes.whole(beyond).argmax()))
                 m.stop(beyond)
             for i, goal in enumerate(table):
                 mask = yes & (choice == i)
@@ -76,7 +74,7 @@ def brx(s: Statement, ctx: Context) -> Run:
 def stop(s: Statement, ctx: Context) -> Run:
     after, slot, negated = ctx.next_block, _predicate(s, ctx), s.negated
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         yes, no = _split(m, slot, negated)
         if no is not None:
             m.go(after, no)
@@ -90,10 +88,10 @@ def stop(s: Statement, ctx: Context) -> Run:
 def trap(s: Statement, ctx: Context) -> Run:
     after, slot, negated = ctx.next_block, _predicate(s, ctx), s.negated
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         yes, no = _split(m, slot, negated)
         if yes is not None:
-            m.report("trap", "the kernel traps", int(m.whole(yes).argmax()))
+            m.report("trap", "the kernel traps", int(m.lanes.whole(yes).argmax()))
             m.stop(yes)
         if no is not None:
             m.go(after, no)
@@ -123,15 +121,16 @@ def _reducing_barrier(s: Statement, ctx: Context, operator: str, after: int) -> 
     negated = source.startswith("!")
     slot = ctx.source(source.lstrip("!"), "pred")
 
-    def run(m: Machine) -> None:
-        if m.mask is not None:
+    def run(m: State) -> None:
+        if m.lanes.mask is not None:
             raise UnsupportedInstruction(f"{s.opcode} by a part of the threads (PTX line {s.line})")
-        p = m.whole(bits(m.registers[slot], BOOL) != negated) & m.whole(m.group)
-        live = m.whole(m.live)
+        p = m.lanes.whole(bits(m.registers[slot], BOOL) != negated) & m.lanes.whole(m.group)
+        live = m.lanes.whole(m.live)
+        value: Array
         if operator == "or":
-            value = p.any(axis=1, keepdims=True)
+            value = np.any(p, axis=1, keepdims=True)
         elif operator == "and":
-            value = (p | ~live).all(axis=1, keepdims=True)
+            value = np.all(p | ~live, axis=1, keepdims=True)
         else:
             value = p.sum(axis=1, keepdims=True, dtype=np.uint32)
         m.write(target, value)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..context import Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run, decoder
 from ..parser import Statement
+from ..program import Run
 from ..values import (
     DTYPES,
     U32,
@@ -23,7 +25,7 @@ from ..values import (
     single_to_half,
 )
 from .common import apply
-from .floating import directed
+from .functions import directed
 
 _FLOATS = {"f16", "bf16", "f32", "f64"}
 _TO_INTEGRAL = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..context import Context
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run
 from ..parser import Statement
+from ..program import Run
 from ..values import (
     F32,
     U16,
@@ -22,8 +23,8 @@ from ..values import (
     single_to_bf16,
     single_to_half,
 )
-from . import floating
 from .common import apply, halves, joined, operation
+from .functions import UNARY, extremum, function_of, modified
 
 
 def _bitwise(name: str) -> Callable[[Array], Array]:
@@ -34,9 +35,9 @@ def _bitwise(name: str) -> Callable[[Array], Array]:
 
 def _single_function(name: str, parts: tuple[str, ...]) -> Callable[..., Array]:
     if name in {"min", "max"}:
-        return floating.extremum(name, "NaN" in parts)
-    if name in floating.UNARY:
-        return floating.UNARY[name]
+        return extremum(name, "NaN" in parts)
+    if name in UNARY:
+        return UNARY[name]
     return {"add": np.add, "sub": np.subtract, "mul": np.multiply}[name]
 
 
@@ -79,7 +80,7 @@ def element_function(s: Statement, kind: str) -> Callable[..., Array]:
 def _mixed(s: Statement, ctx: Context) -> Run:
     """`add`, `sub` and `fma` of fp32 whose factors, or first operand, are of a half type (PTX 8.6)."""
     widen = half_to_single if s.parts[-1] == "f16" else bf16_to_single
-    inner = floating.modified(floating.function_of(s, "f32"), s.parts)
+    inner = modified(function_of(s, "f32"), s.parts)
 
     def function(*values: Array) -> Array:
         return inner(*[widen(v) for v in values[:-1]], values[-1])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..context import Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run, decoder
 from ..parser import Statement, parse_integer
+from ..program import Run
+from ..state import State
 from ..values import DTYPES, S16, S32, S64, U16, U32, U64, Array, bits
 from . import floating, half
 from .common import apply, halves, joined, operation
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 _WIDER = {"u16": ("u32", 16), "s16": ("s32", 16), "u32": ("u64", 32), "s32": ("s64", 32)}
 
@@ -82,14 +81,14 @@ def _with_carry(
     takes, gives, subtract = s.parts[0] in {"addc", "subc", "madc"}, "cc" in s.parts, s.parts[0].startswith("sub")
     slots, to = [ctx.source(x, "u32") for x in sources], ctx.target(target)
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         values = [bits(m.registers[slot], U32).astype(np.int64) for slot in slots]
         carry = m.carry.astype(np.int64) if takes else 0
-        wide = minus(*values) - carry if subtract else plus(*values) + carry
+        wide: Array = minus(*values) - carry if subtract else plus(*values) + carry
         m.write(to, (wide & 0xFFFFFFFF).astype(np.uint32))
         if gives:
             out = ((wide >> 32) & 1).astype(np.uint32)
-            m.carry = out if m.mask is None else np.where(m.mask, out, m.carry)
+            m.carry = out if m.lanes.mask is None else np.where(m.lanes.mask, out, m.carry)
 
     return run
 
@@ -292,7 +291,7 @@ def prmt(s: Statement, ctx: Context) -> Run:
 
     def run(a: Array, b: Array, selector: Array) -> Array:
         wide = a.astype(np.uint64) | (b.astype(np.uint64) << np.uint64(32))
-        out = np.uint32(0)
+        out: Array = np.zeros((1, 1), dtype=np.uint32)
         for i in range(4):
             nibble = (selector >> np.uint32(4 * i)) & np.uint32(15)
             byte = ((wide >> ((nibble & np.uint32(7)).astype(np.uint64) * np.uint64(8))) & np.uint64(255)).astype(np.uint32)

@@ -7,33 +7,32 @@ order with fewer bits: this is the ideal it comes near. tf32 operands lose their
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..context import Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run, decoder
 from ..parser import Statement
+from ..program import Run
 from ..shared import Access
+from ..state import State
 from ..values import U32, Array, bf16_to_double, bits, double_to_half, half_to_double
 from .common import address_reader, halves, joined
 from .memory import count_shared
 from .warp import by_warp
 
-if TYPE_CHECKING:
-    from ..machine import Machine
-
 _LANE = np.arange(32)
 
 
-def check_whole_warps(m: Machine) -> None:
+def check_whole_warps(m: State) -> None:
     """These instructions are for all threads of a warp together."""
-    if m.active is None:
+    if m.lanes.active is None:
         return
-    active = by_warp(m.active, m.threads)
+    active = by_warp(m.lanes.active, m.lanes.threads)
     partial = active.any(axis=-1) & ~active.all(axis=-1)
     if partial.any():
-        warp = int(np.broadcast_to(partial, (m.blocks, m.warps)).argmax())
+        warp = int(np.broadcast_to(partial, (m.lanes.blocks, m.lanes.warps)).argmax())
         m.report("partial warp", "a part of a warp executes an instruction of whole warps", warp * 32)
 
 
@@ -53,14 +52,14 @@ def _elements(address: Array, matrix: int, trans: bool) -> list[tuple[Array, int
     return [(address[..., matrix * 8 + _LANE % 4 * 2 + e] + _LANE // 4 * 2, 2) for e in (0, 1)]
 
 
-def _rows(m: Machine, address: Array, count: int, verb: str) -> Access:
+def _rows(m: State, address: Array, count: int, verb: str) -> Access:
     """The 16-byte rows that the first 8 · count threads of each warp name."""
-    active = m.active
+    active = m.lanes.active
     if count < 4:
-        first = (np.arange(m.threads) % 32 < 8 * count)[None]
-        m.active = first if active is None else active & first
-    access = m.shared.access(m, address, 16, verb)
-    m.active = active
+        first = (np.arange(m.lanes.threads) % 32 < 8 * count)[None]
+        m.lanes.active = first if active is None else active & first
+    access = m.shared.access(address, 16, verb)
+    m.lanes.active = active
     return access
 
 
@@ -70,21 +69,21 @@ def ldmatrix(s: Statement, ctx: Context) -> Run:
     targets = [ctx.target(t) for t in ctx.vector(s.operands[0])]
     address = address_reader(ctx, s.operands[1])
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_whole_warps(m)
         where = address(m)
         access = _rows(m, where, count, "read")
-        m.shared.note_read(m, access, 16)
+        m.shared.note_read(access, 16)
         count_shared(m, access, 16, "load")
         if not access.common:
-            where = m.whole(where)
-        rows = by_warp(where, m.threads)
+            where = m.lanes.whole(where)
+        rows = by_warp(where, m.lanes.threads)
         size = 2 if trans else 4
         offsets = np.stack([o for i in range(count) for o, _ in _elements(rows, i, trans)], axis=1)
         # Threads that do not take part may hold anything.
         offsets = np.clip(offsets, 0, m.shared.stride - size) & -size
         values = m.shared.gather(offsets.reshape(offsets.shape[0], -1), size)
-        values = values.reshape(m.blocks, count, -1, m.threads)
+        values = values.reshape(m.lanes.blocks, count, -1, m.lanes.threads)
         for i, target in enumerate(targets):
             if trans:
                 low, high = values[:, i, 0], values[:, i, 1]
@@ -101,17 +100,17 @@ def stmatrix(s: Statement, ctx: Context) -> Run:
     address = address_reader(ctx, s.operands[0])
     slots = [ctx.source(t, "b32") for t in ctx.vector(s.operands[1])]
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_whole_warps(m)
         where = address(m)
         count_shared(m, _rows(m, where, count, "write"), 16, "store")
-        rows = by_warp(where, m.threads)
+        rows = by_warp(where, m.lanes.threads)
         for i, slot in enumerate(slots):
             value = bits(m.registers[slot], U32)
             pieces = [value] if not trans else [halves(value)[..., 0], halves(value)[..., 1]]
             for (offset, size), piece in zip(_elements(rows, i, trans), pieces, strict=True):
-                access = m.shared.access(m, offset.reshape(offset.shape[0], -1), size, "write")
-                m.shared.store(m, access, m.shared.pick(access, piece), size)
+                access = m.shared.access(offset.reshape(offset.shape[0], -1), size, "write")
+                m.shared.store(access, m.shared.pick(access, piece), size)
 
     return run
 
@@ -164,7 +163,7 @@ def mma(s: Statement, ctx: Context) -> Run:
     a, b, c = ([ctx.source(r, "b32") for r in ctx.vector(v)] for v in s.operands[1:])
     half = result == "f16"
 
-    def fragment(m: Machine, slots: list[int], left: bool) -> Array:
+    def fragment(m: State, slots: list[int], left: bool) -> Array:
         """The matrix that registers hold; kept, for the next mma often has the same."""
         registers = [bits(m.registers[slot], U32) for slot in slots]
         key = (left, kind, *[id(m.registers[slot]) for slot in slots])
@@ -172,29 +171,29 @@ def mma(s: Statement, ctx: Context) -> Run:
         if held is None:
             if len(m.fragments) >= 64:
                 m.fragments.clear()
-            matrix = (matrix_a if left else matrix_b)(registers, m.threads, kind)
+            matrix = (matrix_a if left else matrix_b)(registers, m.lanes.threads, kind)
             # The registers are held too, so that no other array can get their identity.
             held = m.fragments[key] = (matrix, [m.registers[slot] for slot in slots])
         return held[0]
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_whole_warps(m)
         # By block and warp: what is the same in every block is held for one.
-        left, right = (x.reshape(-1, m.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
+        left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
         product = np.matmul(left, right)
-        n = len(product) * m.warps
+        n = len(product) * m.lanes.warps
         # (warps, half of the rows, group, thread, column of two)
         product = product.reshape(n, 2, 8, 4, 2)
-        blocks = n * 32 // m.threads
+        blocks = n * 32 // m.lanes.threads
         if half:
             for i, target in enumerate(targets):
                 old = half_to_double(halves(bits(m.registers[c[i]], U32)))
-                m.write(target, joined(double_to_half(product[:, i].reshape(blocks, m.threads, 2) + old)))
+                m.write(target, joined(double_to_half(product[:, i].reshape(blocks, m.lanes.threads, 2) + old)))
         else:
             for i, target in enumerate(targets):
-                part = product[:, i // 2, :, :, i % 2].reshape(blocks, m.threads)
+                part = product[:, i // 2, :, :, i % 2].reshape(blocks, m.lanes.threads)
                 m.write(target, (part + bits(m.registers[c[i]], np.dtype(np.float32))).astype(np.float32))
-        warps = m.warps * m.blocks if m.active is None else int(m.whole(m.active)[:, ::32].sum())
-        m.counters.add(m.at, mma_multiply_adds=16 * 8 * k * warps)
+        warps = m.lanes.warps * m.lanes.blocks if m.lanes.active is None else int(m.lanes.whole(m.lanes.active)[:, ::32].sum())
+        m.counters.add(m.lanes.at, mma_multiply_adds=16 * 8 * k * warps)
 
     return run

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from ..banks import wavefronts
+from ..context import LOCAL_WINDOW, SHARED_WINDOW, Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import LOCAL_WINDOW, SHARED_WINDOW, Context, Run, decoder
 from ..parser import TYPE_BYTES, Statement
+from ..program import Run
 from ..shared import Access
+from ..state import State
 from ..values import UNSIGNED, Array, bits
 from .common import address_reader
 from .convert import extend
 from .move import pack
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 _SPACES = {"param", "global", "shared", "const", "local"}
 _HALF = {"f16": "b16", "bf16": "b16", "f16x2": "b32", "bf16x2": "b32"}
@@ -31,22 +30,25 @@ def space_of(s: Statement) -> str:
     return "generic"
 
 
-def count_shared(m: Machine, access: Access, size: int, kind: str) -> None:
+def count_shared(m: State, access: Access, size: int, kind: str) -> None:
     """Requests, bytes and wavefronts of an access to shared memory."""
     if access.common:
-        repeat = m.blocks
+        repeat = m.lanes.blocks
         if access.lanes is None:
             offset, active = access.offset, None
         else:
-            offset, active = np.zeros(m.threads, dtype=np.int64), np.zeros(m.threads, dtype=bool)
+            offset, active = np.zeros(m.lanes.threads, dtype=np.int64), np.zeros(m.lanes.threads, dtype=bool)
             offset[access.lanes], active[access.lanes] = access.offset, True
     else:
         repeat = 1
-        offset, active = np.zeros(m.blocks * m.threads, dtype=np.int64), np.zeros(m.blocks * m.threads, dtype=bool)
+        offset, active = (
+            np.zeros(m.lanes.blocks * m.lanes.threads, dtype=np.int64),
+            np.zeros(m.lanes.blocks * m.lanes.threads, dtype=bool),
+        )
         lanes = slice(None) if access.lanes is None else access.lanes
         offset[lanes], active[lanes] = access.offset, True
     requests, waves, ideal = wavefronts(offset, size, active)
-    m.counters.add(m.at, **{
+    m.counters.add(m.lanes.at, **{
         f"shared_{kind}_requests": requests * repeat,
         f"shared_{kind}_bytes": access.offset.size * repeat * size,
         "shared_wavefronts": waves * repeat,
@@ -54,35 +56,35 @@ def count_shared(m: Machine, access: Access, size: int, kind: str) -> None:
     })  # fmt: skip
 
 
-def load_shared(m: Machine, address: Array, size: int) -> Array:
-    access = m.shared.access(m, address, size, "read")
-    values = m.shared.load(m, access, size)
+def load_shared(m: State, address: Array, size: int) -> Array:
+    access = m.shared.access(address, size, "read")
+    values = m.shared.load(access, size)
     count_shared(m, access, size, "load")
     return m.shared.place(access, values)
 
 
-def store_shared(m: Machine, address: Array, values: Array, size: int) -> None:
-    access = m.shared.access(m, address, size, "write")
-    m.shared.store(m, access, m.shared.pick(access, values), size)
+def store_shared(m: State, address: Array, values: Array, size: int) -> None:
+    access = m.shared.access(address, size, "write")
+    m.shared.store(access, m.shared.pick(access, values), size)
     count_shared(m, access, size, "store")
 
 
-def load_generic(m: Machine, address: Array, size: int) -> Array:
+def load_generic(m: State, address: Array, size: int) -> Array:
     """The upper bits of an address say which memory it is."""
     if int(address.max()) < SHARED_WINDOW:
-        return m.memory.load(m, address, size)
-    out = np.zeros((m.blocks, m.threads), dtype=UNSIGNED[size])
+        return m.memory.load(address, size)
+    out = np.zeros((m.lanes.blocks, m.lanes.threads), dtype=UNSIGNED[size])
     for load, where, base in _spaces(address):
         for inside in _narrowed(m, where):
-            out[inside] = m.whole(load(m, address - base, size))[inside]
+            out[inside] = m.lanes.whole(load(m, address - base, size))[inside]
     return out
 
 
-def store_generic(m: Machine, address: Array, values: Array, size: int) -> None:
+def store_generic(m: State, address: Array, values: Array, size: int) -> None:
     if int(address.max()) < SHARED_WINDOW:
-        m.memory.store(m, address, values, size)
+        m.memory.store(address, values, size)
         return
-    stores: list[Callable[..., None]] = [lambda m, *a: m.memory.store(m, *a), store_shared, lambda m, *a: m.local.store(m, *a)]
+    stores: list[Callable[..., None]] = [lambda m, *a: m.memory.store(*a), store_shared, lambda m, *a: m.local.store(*a)]
     for (_, where, base), store in zip(_spaces(address), stores, strict=True):
         for _inside in _narrowed(m, where):
             store(m, address - base, values, size)
@@ -90,20 +92,20 @@ def store_generic(m: Machine, address: Array, values: Array, size: int) -> None:
 
 def _spaces(address: Array) -> list[tuple[Callable[..., Array], Array, int]]:
     return [
-        (lambda m, a, n: m.memory.load(m, a, n), address < SHARED_WINDOW, 0),
+        (lambda m, a, n: m.memory.load(a, n), address < SHARED_WINDOW, 0),
         (load_shared, (address >= SHARED_WINDOW) & (address < LOCAL_WINDOW), SHARED_WINDOW),
-        (lambda m, a, n: m.local.load(m, a, n), address >= LOCAL_WINDOW, LOCAL_WINDOW),
+        (lambda m, a, n: m.local.load(a, n), address >= LOCAL_WINDOW, LOCAL_WINDOW),
     ]
 
 
-def _narrowed(m: Machine, where: Array):
+def _narrowed(m: State, where: Array) -> Iterator[Array]:
     """Run the body, if anybody is left, with only the threads `where` active."""
-    active = m.active
-    inside = m.whole(where if active is None else active & where)
+    active = m.lanes.active
+    inside = m.lanes.whole(where if active is None else active & where)
     if inside.any():
-        m.active = inside
+        m.lanes.active = inside
         yield inside
-        m.active = active
+        m.lanes.active = active
 
 
 def _format(s: Statement) -> tuple[str, int, int]:
@@ -124,12 +126,12 @@ def ld(s: Statement, ctx: Context) -> Run:
     address = address_reader(ctx, s.operands[1])
     total = size * count
     space = space_of(s)
-    read: Callable[[Machine, Array, int], Array] = {
-        "global": lambda m, a, n: m.memory.load(m, a, n),
-        "const": lambda m, a, n: m.memory.load(m, a, n, count=False),
-        "param": lambda m, a, n: m.memory.load(m, a, n, count=False),
+    read: Callable[[State, Array, int], Array] = {
+        "global": lambda m, a, n: m.memory.load(a, n),
+        "const": lambda m, a, n: m.memory.load(a, n, count=False),
+        "param": lambda m, a, n: m.memory.load(a, n, count=False),
         "shared": load_shared,
-        "local": lambda m, a, n: m.local.load(m, a, n),
+        "local": lambda m, a, n: m.local.load(a, n),
         "generic": load_generic,
     }[space]
     element = UNSIGNED[size]
@@ -137,12 +139,12 @@ def ld(s: Statement, ctx: Context) -> Run:
     if count == 1:
         target, width = targets[0], widths[0]
 
-        def single(m: Machine) -> None:
+        def single(m: State) -> None:
             m.write(target, extend(read(m, address(m), size), kind, width))
 
         return single
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         raw = np.ascontiguousarray(read(m, address(m), total))
         columns = raw.view(element).reshape(*raw.shape, count)
         for i, (target, width) in enumerate(zip(targets, widths, strict=True)):
@@ -158,15 +160,15 @@ def st(s: Statement, ctx: Context) -> Run:
     slots = [ctx.source(n, kind) for n in ctx.vector(s.operands[1])]
     total = size * count
     space = space_of(s)
-    write: Callable[[Machine, Array, Array, int], None] = {
-        "global": lambda m, a, v, n: m.memory.store(m, a, v, n),
+    write: Callable[[State, Array, Array, int], None] = {
+        "global": lambda m, a, v, n: m.memory.store(a, v, n),
         "shared": store_shared,
-        "local": lambda m, a, v, n: m.local.store(m, a, v, n),
+        "local": lambda m, a, v, n: m.local.store(a, v, n),
         "generic": store_generic,
     }[space]
     element, wide = UNSIGNED[size], UNSIGNED[total]
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         values = [bits(m.registers[slot], element) for slot in slots]
         write(m, address(m), values[0] if count == 1 else pack(values, wide), total)
 

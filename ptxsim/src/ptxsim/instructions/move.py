@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ..context import LOCAL_WINDOW, SHARED_WINDOW, Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import LOCAL_WINDOW, SHARED_WINDOW, Context, Run, decoder
 from ..parser import TYPE_BYTES, Statement
-from ..values import BOOL, DTYPES, F32, S32, U64, UNSIGNED, bits
+from ..program import Run
+from ..state import State
+from ..values import BOOL, DTYPES, F32, S32, U64, UNSIGNED, Array, bits
 from .common import apply
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 
 @decoder("mov")
@@ -32,7 +30,7 @@ def _unpack(target: str, source: str, ctx: Context, kind: str) -> Run:
     small, wide = UNSIGNED[TYPE_BYTES[kind] // len(targets)], DTYPES[kind]
     slot = ctx.source(source, kind)
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         x = np.ascontiguousarray(bits(m.registers[slot], wide))
         parts = x.view(small).reshape(*x.shape, len(targets))
         for i, t in enumerate(targets):
@@ -47,7 +45,7 @@ def _pack(target: str, source: str, ctx: Context, kind: str) -> Run:
     slots = [ctx.source(n, f"b{8 * size}") for n in names]
     small, wide, to = UNSIGNED[size], DTYPES[kind], ctx.target(target)
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         m.write(to, pack([bits(m.registers[s], small) for s in slots], wide))
 
     return run
@@ -82,7 +80,11 @@ def slct(s: Statement, ctx: Context) -> Run:
     kind, chooser = s.parts[-2], s.parts[-1]
     target, a, b, c = s.operands
     dtype, by = DTYPES[kind], F32 if chooser == "f32" else S32
-    return apply(ctx.target(target), lambda x, y, z: np.where(z >= 0, x, y), (ctx.source(a, kind), dtype),
+
+    def chosen(x: Array, y: Array, z: Array) -> Array:
+        return np.where(z >= 0, x, y)
+
+    return apply(ctx.target(target), chosen, (ctx.source(a, kind), dtype),
                  (ctx.source(b, kind), dtype), (ctx.source(c, chooser), by))  # fmt: skip
 
 

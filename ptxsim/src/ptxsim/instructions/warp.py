@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ..context import Context
+from ..decoding import decoder
 from ..errors import UnsupportedInstruction
-from ..module import Context, Run, decoder
 from ..parser import Statement
+from ..program import Run
+from ..state import State
 from ..values import BOOL, DTYPES, U32, Array, bits
-
-if TYPE_CHECKING:
-    from ..machine import Machine
 
 _LANE = np.arange(32, dtype=np.int64)
 
@@ -22,19 +20,19 @@ def by_warp(x: Array, threads: int) -> Array:
     return np.broadcast_to(x, (x.shape[0], threads)).reshape(x.shape[0], -1, 32)
 
 
-def check_members(m: Machine, member: Array) -> None:
+def check_members(m: State, member: Array) -> None:
     """All threads that a mask names and that live must be there."""
-    if m.active is None:
+    if m.lanes.active is None:
         return
-    named = (by_warp(member, m.threads) >> _LANE.astype(np.uint32)) & np.uint32(1)
+    named = (by_warp(member, m.lanes.threads) >> _LANE.astype(np.uint32)) & np.uint32(1)
     missing = (
         named.astype(bool)
-        & by_warp(m.live, m.threads)
-        & ~by_warp(m.active, m.threads)
-        & by_warp(m.active, m.threads).any(axis=-1, keepdims=True)
+        & by_warp(m.live, m.lanes.threads)
+        & ~by_warp(m.lanes.active, m.lanes.threads)
+        & by_warp(m.lanes.active, m.lanes.threads).any(axis=-1, keepdims=True)
     )
     if missing.any():
-        lane = int(m.whole(missing.reshape(missing.shape[0], -1)).argmax())
+        lane = int(m.lanes.whole(missing.reshape(missing.shape[0], -1)).argmax())
         m.report("partial warp", "the member mask names a thread that does not take part", lane)
 
 
@@ -69,20 +67,20 @@ def shfl(s: Statement, ctx: Context) -> Run:
         lanes, valid = source_lanes(ctx.constants[b], ctx.constants[c])
         fixed = (lanes[0], valid)
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_members(m, bits(m.registers[member], U32))
-        x = by_warp(m.registers[a], m.threads)
+        x = by_warp(m.registers[a], m.lanes.threads)
         if fixed is not None:
             lane, valid = fixed
             out = x.take(lane, axis=2)
-            valid = np.broadcast_to(valid, (1, m.warps, 32)).reshape(1, -1)
+            valid = np.broadcast_to(valid, (1, m.lanes.warps, 32)).reshape(1, -1)
         else:
             lane, valid = source_lanes(
-                by_warp(bits(m.registers[b], U32), m.threads), by_warp(bits(m.registers[c], U32), m.threads)
+                by_warp(bits(m.registers[b], U32), m.lanes.threads), by_warp(bits(m.registers[c], U32), m.lanes.threads)
             )
-            out = np.take_along_axis(*np.broadcast_arrays(x, lane), axis=2)
+            out = _along(x, lane)
             valid = valid.reshape(valid.shape[0], -1)
-        if m.active is not None:
+        if m.lanes.active is not None:
             _check_sources(m, lane)
         m.write(targets[0], out.reshape(out.shape[0], -1))
         if len(targets) > 1:
@@ -91,23 +89,32 @@ def shfl(s: Statement, ctx: Context) -> Run:
     return run
 
 
-def _check_sources(m: Machine, lane: Array) -> None:
-    active = by_warp(m.active, m.threads)
-    there = np.take_along_axis(*np.broadcast_arrays(active, lane), axis=2)
+def _along(x: Array, lane: Array) -> Array:
+    """What each thread's lane of its warp holds."""
+    values, places = np.broadcast_arrays(x, lane)
+    return np.take_along_axis(values, places, axis=2)
+
+
+def _check_sources(m: State, lane: Array) -> None:
+    assert m.lanes.active is not None
+    active = by_warp(m.lanes.active, m.lanes.threads)
+    there = _along(active, lane)
     missing = active & ~there
     if missing.any():
         m.report("partial warp", "shfl reads from a thread that does not take part",
-                 int(m.whole(missing.reshape(missing.shape[0], -1)).argmax()))  # fmt: skip
+                 int(m.lanes.whole(missing.reshape(missing.shape[0], -1)).argmax()))  # fmt: skip
 
 
-def _ballot(m: Machine, p: Array) -> Array:
+def _ballot(m: State, p: Array) -> Array:
     """Bits of the active threads of each warp that hold `p`: (blocks or 1, warps, 1)."""
-    if m.active is not None:
-        p = p & m.active
-    return (by_warp(p, m.threads).astype(np.uint32) << _LANE.astype(np.uint32)).sum(axis=-1, dtype=np.uint32, keepdims=True)
+    if m.lanes.active is not None:
+        p = p & m.lanes.active
+    return (by_warp(p, m.lanes.threads).astype(np.uint32) << _LANE.astype(np.uint32)).sum(
+        axis=-1, dtype=np.uint32, keepdims=True
+    )
 
 
-def _spread(m: Machine, x: Array) -> Array:
+def _spread(m: State, x: Array) -> Array:
     """(…, warps, 1) to all threads of each warp."""
     return np.repeat(x, 32, axis=-1).reshape(x.shape[0], -1)
 
@@ -118,7 +125,7 @@ def vote(s: Statement, ctx: Context) -> Run:
     target, negated = ctx.target(s.operands[0]), s.operands[1].startswith("!")
     source, member = ctx.source(s.operands[1].lstrip("!"), "pred"), ctx.source(s.operands[2], "b32")
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_members(m, bits(m.registers[member], U32))
         votes = _ballot(m, bits(m.registers[source], BOOL) != negated)
         everyone = _ballot(m, np.ones((1, 1), dtype=bool))
@@ -161,12 +168,12 @@ def redux(s: Statement, ctx: Context) -> Run:
     neutral = dtype.type({"min": limits.max, "max": limits.min, "and": -1 if kind == "s32" else limits.max}.get(name, 0))
     target, source, member = ctx.target(s.operands[0]), ctx.source(s.operands[1], kind), ctx.source(s.operands[2], "b32")
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_members(m, bits(m.registers[member], U32))
         x = bits(m.registers[source], dtype)
-        if m.active is not None:
-            x = np.where(m.active, x, neutral)
-        m.write(target, _spread(m, _REDUCE[name].reduce(by_warp(x, m.threads), axis=-1, keepdims=True, dtype=dtype)))
+        if m.lanes.active is not None:
+            x = np.where(m.lanes.active, x, neutral)
+        m.write(target, _spread(m, _REDUCE[name].reduce(by_warp(x, m.lanes.threads), axis=-1, keepdims=True, dtype=dtype)))
 
     return run
 
@@ -178,12 +185,12 @@ def match(s: Statement, ctx: Context) -> Run:
     kind = s.parts[-1]
     target, source, member = ctx.target(s.operands[0]), ctx.source(s.operands[1], kind), ctx.source(s.operands[2], "b32")
 
-    def run(m: Machine) -> None:
+    def run(m: State) -> None:
         check_members(m, bits(m.registers[member], U32))
-        x = by_warp(bits(m.registers[source], DTYPES[kind]), m.threads)
+        x = by_warp(bits(m.registers[source], DTYPES[kind]), m.lanes.threads)
         same = x[..., :, None] == x[..., None, :]
-        if m.active is not None:
-            same = same & by_warp(m.active, m.threads)[..., None, :]
+        if m.lanes.active is not None:
+            same = same & by_warp(m.lanes.active, m.lanes.threads)[..., None, :]
         found = (same.astype(np.uint32) << _LANE.astype(np.uint32)).sum(axis=-1, dtype=np.uint32)
         m.write(target, found.reshape(found.shape[0], -1))
 

@@ -1,0 +1,82 @@
+"""From a statement to a closure: the decoders by opcode, and what every one of them is held to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .context import Context
+from .errors import UnsupportedInstruction
+from .parser import TYPE_BYTES, Statement
+from .program import Run
+from .state import State
+from .values import DTYPES
+
+Decoder = Callable[[Statement, Context], Run]
+DECODERS: dict[str, Decoder] = {}
+
+_ENDS_BLOCK = {"bra", "ret", "exit", "bar", "barrier", "brx", "trap"}
+
+
+def decoder(*names: str) -> Callable[[Decoder], Decoder]:
+    """Register a decoder for the opcodes whose first part is one of `names`."""
+
+    def enter(function: Decoder) -> Decoder:
+        for name in names:
+            DECODERS[name] = function
+        return function
+
+    return enter
+
+
+def ends_block(statement: Statement) -> bool:
+    """Whether where threads go on may depend on it."""
+    return statement.parts[0] in _ENDS_BLOCK and not statement.opcode.startswith("bar.warp")
+
+
+# What decoders have been written for: a modifier that is not here could change what an instruction does.
+_MODIFIER_NAMES = """
+rn rz rm rp rna rni rzi rmi rpi ftz sat relu NaN xorsign abs approx full noftz lo hi wide cc l r wrap clamp shiftamt
+eq ne lt le gt ge ls hs equ neu ltu leu gtu geu num nan and or xor finite infinite number notanumber normal subnormal
+to global shared shared_cta local const param v2 v4 v8 nc ca cg cs cv wb wt volatile weak relaxed acquire release acq_rel
+sys gpu cta cluster async commit_group wait_group wait_all sync aligned row col m8n8 x1 x2 x4 trans m16n8k4 m16n8k8 m16n8k16
+up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
+"""
+_MODIFIERS = {*DTYPES, *TYPE_BYTES, "s16x2", "u16x2", *_MODIFIER_NAMES.split()}
+_HINT = re.compile(r"L[12]_\w+")
+_ORDER_ONLY = {"membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority"}
+
+
+def decoded(statement: Statement, ctx: Context) -> Run:
+    """The closure of a statement. Raises UnsupportedInstruction naming it and its line."""
+    decode = DECODERS.get(statement.parts[0])
+    unknown = [p for p in statement.parts[1:] if p not in _MODIFIERS and not _HINT.fullmatch(p)]
+    if decode is None or (unknown and statement.parts[0] not in _ORDER_ONLY):
+        raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text})")
+    try:
+        run = decode(statement, ctx)
+    except (UnsupportedInstruction, KeyError, ValueError) as error:
+        raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text}): {error}") from error
+    if statement.predicate is not None and not ends_block(statement):
+        run = _predicated(run, ctx.register(statement.predicate), statement.negated)
+    return run
+
+
+def _predicated(run: Run, slot: int, negated: bool) -> Run:
+    """`run` for those threads only whose predicate holds."""
+
+    def guarded(m: State) -> None:
+        p = m.registers[slot]
+        if negated:
+            p = ~p
+        if p.all():
+            run(m)
+            return
+        mask, active = m.lanes.mask, m.lanes.active
+        m.lanes.mask = p if mask is None else mask & p
+        m.lanes.active = p if active is None else active & p
+        if m.lanes.active.any():
+            run(m)
+        m.lanes.mask, m.lanes.active = mask, active
+
+    return guarded

@@ -1,0 +1,46 @@
+"""What an instruction sees of the machine that runs it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from .lanes import Counting, Lanes, Reporter
+from .local import LocalMemory
+from .memory import GlobalMemory
+from .shared import SharedMemory
+from .values import Array
+
+
+class State(Reporter, Protocol):
+    """A batch of thread blocks in lock step.
+
+    lanes: which threads the instruction is for. registers: by slot. carry: the condition code of `add.cc` and its like.
+    fragments: matrices of tensor-core operands that were put together before. group: the threads that stand at this basic
+    block; live: those that have not ended.
+    """
+
+    lanes: Lanes
+    registers: list[Array]
+    carry: Array
+    memory: GlobalMemory
+    shared: SharedMemory
+    local: LocalMemory
+    fragments: dict[tuple[Any, ...], tuple[Array, list[Array]]]
+    group: Array
+    live: Array
+
+    @property
+    def counters(self) -> Counting:
+        """Of the launch."""
+
+    def write(self, slot: int | None, value: Array) -> None:
+        """Set a register for the threads that run; None is the sink."""
+
+    def go(self, index: int, mask: Array) -> None:
+        """Threads `mask` continue at basic block `index`."""
+
+    def stop(self, mask: Array) -> None:
+        """Threads `mask` have ended."""
+
+    def barrier(self, number: int, count: int | None, successor: int) -> None:
+        """The group arrives at a barrier: its threads go on when all threads of their block, or `count`, have arrived."""
