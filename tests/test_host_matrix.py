@@ -12,6 +12,9 @@ from tests.program import done_somewhere, keep_model, kept_model, use_model
 
 # A child of a fork has its parent's settings; those of other processes are made there.
 PROCESSES = ("spawn", "forkserver")
+# Training has the same bits with the same number of threads (docs/training.md): on some machines torch splits the sums of its
+# products by them.
+OTHER_THREADS = ("one thread", "five threads")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,9 @@ def received(method, target, *arguments):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_here_on_another_thread_and_on_both_sides_of_a_fork(setting, expected):
+    trains = setting not in OTHER_THREADS
     with SETTINGS[setting]():
-        here = done_somewhere()
+        here = done_somewhere(trains=trains)
         elsewhere = []
         thread = threading.Thread(target=lambda: elsewhere.append(done_somewhere(trains=False)))
         thread.start()
@@ -69,7 +73,7 @@ def test_here_on_another_thread_and_on_both_sides_of_a_fork(setting, expected):
         child = received("fork", send)
         again = done_somewhere(trains=False)
     found = {"here": here, "another thread": elsewhere[0], "a child of a fork": child, "here after a fork": again}
-    assert here.keys() == expected.keys()
+    assert here.keys() == expected.keys() - (set() if trains else {"training"})
     assert {place: names for place, each in found.items() if (names := differing(each, expected))} == {}
 
 
