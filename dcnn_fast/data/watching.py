@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dcnn_fast.data.folders import Found, Passed, Search
 
@@ -59,7 +60,7 @@ class Watch:
             if changes is None or self._coming:
                 continue
             until = time.monotonic() + max(_SWEEP, _SHARE * took)
-            while time.monotonic() < until and not next(changes):  # which takes a slice
+            while time.monotonic() < until and not next(changes, True):  # which takes a slice
                 yield None
 
     def _slices(self, seconds: float) -> Iterator[None]:
@@ -79,9 +80,9 @@ class Watch:
         )
         try:
             next(found)  # begins to watch, before the first look
-        except OSError:  # as where there are more folders than the system watches
+        except (OSError, RuntimeError):  # as where there are more folders than the system watches
             return None
-        return (bool(changed) for changed in found)
+        return _changed(found)
 
     def _look(self) -> list[Found]:
         """The files that have settled since the last look."""
@@ -113,3 +114,12 @@ class Watch:
         if before is None or before.state != state:
             return _Seen(state, now)
         return None if now - before.since >= patience else before
+
+
+def _changed(told: Iterator[Any]) -> Iterator[bool]:
+    """Whether anything has changed since, each time; it ends where the system tells no more."""
+    try:
+        for changes in told:
+            yield bool(changes)
+    except (OSError, RuntimeError):
+        return

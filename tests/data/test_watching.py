@@ -22,7 +22,6 @@ def watching(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "watchfiles", None)
         monkeypatch.setattr("dcnn_fast.data.watching._SWEEP_ALONE", SETTLE)
     else:
-        pytest.importorskip("watchfiles")
         monkeypatch.setattr("dcnn_fast.data.watching._SWEEP", 1000.0)
 
     def made(*paths, **options):
@@ -149,3 +148,20 @@ def test_what_is_passed_over_is_counted_once(watching, tmp_path):
     put(tmp_path / "b.jpg")
     assert following(files) == "b.jpg"
     assert (search.passed.hidden_files, dict(search.passed.unreadable)) == (1, {".psd": 1})
+
+
+@pytest.mark.parametrize("told_before", [0, 2])
+def test_where_the_system_fails_to_tell_folders_are_looked_at_all_the_same(told_before, tmp_path, monkeypatch):
+    def failing(*folders, **options):
+        for _ in range(told_before):
+            yield set()
+        raise RuntimeError("no more watches")
+
+    monkeypatch.setattr("watchfiles.watch", failing)
+    monkeypatch.setattr("dcnn_fast.data.watching._SWEEP_ALONE", SETTLE)
+    files = Watch(Search(), [str(tmp_path)], settle=SETTLE).files()
+    assert next(files) is None
+    put(tmp_path / "a.jpg")
+    assert following(files) == "a.jpg"
+    put(tmp_path / "b.jpg")
+    assert following(files) == "b.jpg"

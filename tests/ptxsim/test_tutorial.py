@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import triton
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "ptxsim" / "tutorial"
@@ -56,7 +55,6 @@ def test_the_python_of_the_tutorial_runs(folder):
     ran(sys.executable, folder / "all.py")
 
 
-@pytest.mark.skipif(triton.__version__ != "3.7.1", reason="another Triton compiles to other PTX")
 def test_the_kernels_are_what_triton_compiles(folder, tmp_path):
     (tmp_path / "made").mkdir()
     ran(sys.executable, "compile.py", tmp_path / "made", cwd=folder)

@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.write is not None:
             _write(options.write, values)
     except (ValueError, TypeError, KeyError, OSError, UnsupportedInstruction) as error:
-        print(f"ptxsim: {error}", file=sys.stderr)
+        said = error.args[0] if isinstance(error, KeyError) else error  # whose text would be quoted
+        print(f"ptxsim: {options.ptx}: {said}", file=sys.stderr)
         return 2
     print(json.dumps(asdict(report), indent=1) if options.json else _text(report))
     return 1 if report.findings else 0
