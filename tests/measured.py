@@ -31,7 +31,7 @@ def run(*arguments, cwd=None):
     with ExitStack() as stack:
         streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(4)]
         numbers = [reduction.DupFd(stream.fileno()) for stream in streams]
-        process = command.warm().Process(target=_in_child, args=(list(map(str, arguments)), cwd, numbers))
+        process = command.warm().Process(target=_in_child, args=(list(map(str, arguments)), cwd, numbers, dict(os.environ)))
         process.start()
         process.join(120)
         for stream in streams:
@@ -54,14 +54,14 @@ def require_cheap(found):
     assert found.seconds < SECONDS and found.megabytes < MEGABYTES, found
 
 
-def _in_child(arguments, cwd, numbers):
+def _in_child(arguments, cwd, numbers, variables):
     costs = numbers.pop().detach()
     before, started = _kilobytes("VmRSS"), time.process_time()
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
     limit = (_kilobytes("VmSize") << 10) + (_GIGABYTES << 30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        command.in_child(arguments, cwd, numbers)
+        command.in_child(arguments, cwd, numbers, variables)
     finally:
         os.write(costs, f"{time.process_time() - started} {(_kilobytes('VmHWM') - before) / 1024}".encode())
 

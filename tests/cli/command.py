@@ -39,26 +39,31 @@ def wait_for(process, path):
     raise AssertionError(f"{path} has not come")
 
 
-def run(*arguments, env=None, **options):
-    """The command with its output as text; options are those of subprocess.run."""
-    options = {"capture_output": True, "text": True, "errors": "surrogateescape", "timeout": 120, **options}
+def run(*arguments, env=None, cwd=None, input="", **options):
+    """The command with its output as text; options are those of subprocess.run.
+
+    A process as of `forked`, unless it is to be started in some way of its own.
+    """
+    if env is None and not options:
+        return forked(arguments, cwd, input)
+    options = {"cwd": cwd, "input": input, "capture_output": True, "text": True, **options}
+    options = {"errors": "surrogateescape", "timeout": 120, **options}
     return subprocess.run([*MAIN, *map(str, arguments)], check=False, env=environment(env), **options)
 
 
 def score(model, *arguments, env=None, cwd=None, input=""):
-    """`dcnn-fast score` with the small model and few views: a process as of `run`, forked from one that has imported all.
+    """`dcnn-fast score` with the small model and few views, as of `run`."""
+    return run("score", "--model", model, "--views", VIEWS, *arguments, env=env, cwd=cwd, input=input)
 
-    Importing takes seconds, scoring a small folder none. With `env`, which decides how Python starts, it is started anew.
-    """
-    arguments = ["score", "--model", model, "--views", VIEWS, *arguments]
-    if env is not None:
-        return run(*arguments, env=env, cwd=cwd, input=input)
+
+def forked(arguments, cwd, input):
+    """The command in a process that was forked from one that has imported all: importing takes seconds, a small folder none."""
     with ExitStack() as stack:
         streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
         streams[0].write(input.encode(errors="surrogateescape"))
         streams[0].seek(0)
         numbers = [reduction.DupFd(stream.fileno()) for stream in streams]
-        process = warm().Process(target=in_child, args=(list(map(str, arguments)), cwd, numbers))
+        process = warm().Process(target=in_child, args=(list(map(str, arguments)), cwd, numbers, dict(os.environ)))
         process.start()
         process.join(120)
         said = []
@@ -71,7 +76,7 @@ def score(model, *arguments, env=None, cwd=None, input=""):
 @cache
 def warm():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dcnn_fast.cli.main", "dcnn_fast.cli.score_run", "dcnn_fast.cli.train_run"])
+    context.set_forkserver_preload([f"dcnn_fast.cli.{name}" for name in ("main", "score_run", "train_run", "personal_run")])
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # is read when torch is loaded
     try:
@@ -84,14 +89,16 @@ def warm():
     return context
 
 
-def in_child(arguments, cwd, numbers):
-    """Be the command: with these arguments in this folder, on these three streams."""
+def in_child(arguments, cwd, numbers, variables):
+    """Be the command: with these arguments in this folder, on these three streams, with these variables of the environment."""
     from dcnn_fast.cli.main import run as main  # noqa: PLC0415 - imported before, by the process that this one was forked from
 
     for number, sent in enumerate(numbers):
         os.dup2(sent.detach(), number)
     sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding="utf-8") for number in (1, 2))
+    os.environ.clear()
+    os.environ.update(variables)
     if cwd is not None:
         os.chdir(cwd)
     sys.argv = ["dcnn-fast", *arguments]
