@@ -12,7 +12,7 @@ STAMP  := $(VENV)/.installed
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml ptxsim/pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*/* csrc/*/*/*)
+$(STAMP): pyproject.toml ptxsim/pyproject.toml ptxsim/setup.py $(wildcard ptxsim/src/native/*) constraints.txt CMakeLists.txt $(wildcard csrc/*/* csrc/*/*/*)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./ptxsim -e '.[test,lint,demo,bench]'
 	touch $@

@@ -35,5 +35,5 @@ def test_no_module_imports_one_that_imports_it():
 def test_memories_know_which_threads_run_and_whom_to_tell():
     modules = imported()
     for memory in ("memory", "shared", "local"):
-        assert modules[memory] <= {"lanes", "values"}, memory
+        assert modules[memory] <= {"lanes", "native", "values"}, memory
     assert modules["lanes"] == {"values"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from .context import Context
 from .errors import UnsupportedInstruction
@@ -47,11 +48,16 @@ _HINT = re.compile(r"L[12]_\w+")
 _ORDER_ONLY = {"membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority"}
 
 
+@lru_cache(maxsize=4096)
+def _known(parts: tuple[str, ...]) -> bool:
+    """Whether decoders have been written for every modifier of an opcode."""
+    return parts[0] in _ORDER_ONLY or all(p in _MODIFIERS or _HINT.fullmatch(p) for p in parts[1:])
+
+
 def decoded(statement: Statement, ctx: Context) -> Run:
     """The closure of a statement. Raises UnsupportedInstruction naming it and its line."""
     decode = DECODERS.get(statement.parts[0])
-    unknown = [p for p in statement.parts[1:] if p not in _MODIFIERS and not _HINT.fullmatch(p)]
-    if decode is None or (unknown and statement.parts[0] not in _ORDER_ONLY):
+    if decode is None or not _known(statement.parts):
         raise UnsupportedInstruction(f"{statement.opcode} (PTX line {statement.line}: {statement.text})")
     try:
         run = decode(statement, ctx)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 
 import numpy as np
 
+from . import native
 from .lanes import Counting, Lanes, Reporter
 from .values import UNSIGNED, Array, differ
 
@@ -42,6 +43,13 @@ class Allocation:
             self._writer = np.repeat(self._writer, self._granule // size)
             self._granule = size
         return self._writer, self._granule
+
+    def sectors_touched(self, kind: str, blocks: int | None) -> Array:
+        """Which sectors each block has touched, (blocks, sectors); for None those that all blocks have, (sectors,)."""
+        key = (kind, blocks is None)
+        if key not in self.touched:
+            self.touched[key] = np.zeros(self.sectors if blocks is None else (blocks, self.sectors), dtype=bool)
+        return self.touched[key]
 
     def unique(self, kind: str, blocks: int) -> int:
         """Sectors touched by each block of the batch, summed; forgets them."""
@@ -148,6 +156,9 @@ class GlobalMemory:
     def _count(self, address: Array, size: int, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
         if not parts or not parts[0][0].counted:
             return
+        if native.fast is not None and len(parts) == 1 and parts[0][1] is None:
+            self._quick_count(native.fast, address, size, kind, parts[0][0])
+            return
         sector = address >> 5
         blocks, active = self._lanes.blocks, self._lanes.active
         if active is None:
@@ -168,11 +179,21 @@ class GlobalMemory:
             requests = int(np.count_nonzero(rows[:, -1] >= 0))
             fresh = rows[:, 1:] != rows[:, :-1]
             sectors = int(np.count_nonzero(fresh & (rows[:, 1:] >= 0))) + int(np.count_nonzero(rows[:, 0] >= 0))
-        self._counters.add(
-            self._lanes.at,
-            **{f"global_{kind}_requests": requests, f"global_{kind}_bytes": threads * size, f"global_{kind}_sectors": sectors},
-        )
+        self._add(kind, requests, threads * size, sectors)
         self._touch(sector, kind, parts)
+
+    def _add(self, kind: str, requests: int, moved: int, sectors: int) -> None:
+        counts = {f"global_{kind}_requests": requests, f"global_{kind}_bytes": moved, f"global_{kind}_sectors": sectors}
+        self._counters.add(self._lanes.at, **counts)
+
+    def _quick_count(self, fast: native.Native, address: Array, size: int, kind: str, allocation: Allocation) -> None:
+        """As `_count`, in C++, where all accesses are to one allocation."""
+        active, blocks = self._lanes.active, self._lanes.blocks
+        common = len(address) == 1 and (active is None or len(active) == 1)
+        touched = allocation.sectors_touched(kind, None if common else blocks)
+        counts = fast.global_count(address, active, self._lanes.threads, allocation.origin >> 5, touched)
+        accesses, requests, sectors = (n * blocks if common else n for n in counts)
+        self._add(kind, requests, accesses * size, sectors)
 
     def _touch(self, sector: Array, kind: str, parts: list[tuple[Allocation, Array | None]]) -> None:
         """Remember which block has touched which sector."""
@@ -186,13 +207,7 @@ class GlobalMemory:
         else:
             common = sector.shape[0] == 1
         for allocation, which in parts:
-            key = (kind, common)
-            map_ = allocation.touched.get(key)
-            if map_ is None:
-                count = allocation.sectors if common else self._lanes.blocks * allocation.sectors
-                map_ = allocation.touched[key] = np.zeros(
-                    count if common else (self._lanes.blocks, allocation.sectors), dtype=bool
-                )
+            map_ = allocation.sectors_touched(kind, None if common else self._lanes.blocks)
             index = sector - (allocation.origin >> 5)
             if common:
                 map_[index.reshape(-1) if which is None else index.reshape(-1)[which]] = True
@@ -204,6 +219,9 @@ class GlobalMemory:
 
     def load(self, address: Array, size: int, *, count: bool = True) -> Array:
         """Read `size` bytes for every active thread; other threads get zeros."""
+        quick = self._quick_load(address, size, count)
+        if quick is not None:
+            return quick
         shape, a, chosen = self._select(address)
         parts = self._parts(a, size, shape, chosen, "read")
         dtype = UNSIGNED[size]
@@ -226,6 +244,18 @@ class GlobalMemory:
         out = np.zeros(shape, dtype=dtype)
         out[chosen] = values
         return out
+
+    def _quick_load(self, address: Array, size: int, count: bool) -> Array | None:
+        """As `load`, in C++; None where that is not built, or where a rule may be broken."""
+        if native.fast is None:
+            return None
+        active = self._lanes.active
+        found = native.fast.global_find(address, active, size, self._base_array, self._end_array)
+        if found < 0 or self.allocations[found].undefined is not None:
+            return None
+        if count:
+            self._count(address, size, "load", [(self.allocations[found], None)])
+        return native.fast.global_load(address, active, UNSIGNED[size])
 
     def _check_defined(
         self,

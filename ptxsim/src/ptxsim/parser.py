@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 TYPE_BYTES = {"pred": 1} | {f"{k}{n}": n // 8 for k in "busf" for n in (8, 16, 32, 64, 128)} | {"f16x2": 4, "b16x2": 4}
 
@@ -51,7 +52,12 @@ class Statement:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return tuple(self.opcode.replace("::", "_").split("."))
+        return _parts(self.opcode)
+
+
+@lru_cache(maxsize=4096)
+def _parts(opcode: str) -> tuple[str, ...]:
+    return tuple(opcode.replace("::", "_").split("."))
 
 
 @dataclass
@@ -74,6 +80,8 @@ class Module:
 
 def split_operands(text: str) -> list[str]:
     """Split at the commas that are outside braces and brackets."""
+    if not any(c in text for c in "{[("):
+        return [part.strip() for part in text.split(",")] if text.strip() else []
     found, depth, start = [], 0, 0
     for i, c in enumerate(text):
         if c in "{[(":
@@ -178,17 +186,21 @@ class _Scopes:
         self.stack: list[dict[str, str]] = [{}]
         self.ranges: list[dict[str, str]] = [{}]
         self.opened = 0
+        self._operands: dict[str, str] = {}
 
     def push(self) -> None:
+        self._operands = {}
         self.opened += 1
         self.stack.append({})
         self.ranges.append({})
 
     def pop(self) -> None:
+        self._operands = {}
         self.stack.pop()
         self.ranges.pop()
 
     def declare(self, kind: str, names: str) -> None:
+        self._operands = {}
         suffix = f"@{self.opened}" if len(self.stack) > 1 else ""
         for name in split_operands(names):
             m = re.fullmatch(r"(.*?)\s*<\s*\d+\s*>", name)
@@ -198,12 +210,17 @@ class _Scopes:
                 self.stack[-1][name] = name + suffix
                 self.registers[name + suffix] = kind
 
+    def operand(self, text: str) -> str:
+        """An operand without spaces, its registers by names of their own."""
+        if text not in self._operands:
+            self._operands[text] = _SPACE.sub("", _NAME.sub(lambda m: self.resolve(m.group()), text))
+        return self._operands[text]
+
     def resolve(self, name: str) -> str:
         for names, ranges in zip(reversed(self.stack), reversed(self.ranges), strict=True):
             if name in names:
                 return names[name]
-            m = re.fullmatch(r"(.*?)(\d+)", name)
-            if m:
+            if m := _NUMBERED.fullmatch(name):
                 for cut in range(m.start(2), len(name)):
                     if name[:cut] in ranges:
                         self.registers.setdefault(name, ranges[name[:cut]])
@@ -261,6 +278,9 @@ def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], fil
                 kernel.statements.append(_statement(body, line, lines[line - 1].strip(), source, scopes))
 
 
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_SPACE = re.compile(r"\s+")
+_AFTER_OPCODE = re.compile(r"(?<=[\w])(?=[\s{\[])")
 _NAME = re.compile(r"%[\w$]+(?:\.[xyz])?|[A-Za-z_$][\w$]*")
 
 
@@ -271,9 +291,6 @@ def _statement(body: str, line: int, text: str, source: str, scopes: _Scopes) ->
         assert m is not None
         negated, predicate = m.group(1) == "!", scopes.resolve(m.group(2))
         body = body[m.end() :]
-    opcode, *rest = re.split(r"(?<=[\w])(?=[\s{\[])", body, maxsplit=1)
-    operands = tuple(
-        re.sub(r"\s+", "", _NAME.sub(lambda m: scopes.resolve(m.group()), operand))
-        for operand in split_operands(rest[0] if rest else "")
-    )
+    opcode, *rest = _AFTER_OPCODE.split(body, maxsplit=1)
+    operands = tuple([scopes.operand(operand) for operand in split_operands(rest[0] if rest else "")])
     return Statement(opcode.strip(), operands, predicate, negated, line, text, source)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import native
 from .lanes import Lanes, Reporter
+from .native import SharedCounts, SharedState
 from .values import UNSIGNED, Array, differ
 
 _PC_BITS, _WARP_BITS = 20, 6
@@ -86,17 +88,8 @@ class SharedMemory:
 
     def access(self, address: Array, size: int, verb: str) -> Access:
         """Check bounds and alignment of an access."""
-        active = self._lanes.active
-        common = address.shape[0] == 1 and (active is None or active.shape[0] == 1)
-        if active is None:
-            lanes = None
-            offset = np.broadcast_to(address, (1 if common else self.blocks, self.threads)).reshape(-1)
-        elif common:
-            lanes = np.flatnonzero(np.broadcast_to(active, (1, self.threads)))
-            offset = np.broadcast_to(address, (1, self.threads))[0, lanes]
-        else:
-            lanes = np.flatnonzero(self._lanes.whole(active))
-            offset = self._lanes.whole(address).reshape(-1)[lanes]
+        found = self._where(address)
+        offset, lanes = found.offset, found.lanes
         if offset.size and (int(offset.min()) < 0 or int(offset.max()) + size > self.size):
             bad = (offset < 0) | (offset + size > self.size)
             at = int(bad.argmax())
@@ -114,6 +107,22 @@ class SharedMemory:
                 f"{verb} of {size} bytes at offset {int(offset[at])}",
                 at if lanes is None else int(lanes[at]),
             )
+        return self._access(found.common, offset, lanes)
+
+    def _where(self, address: Array) -> Access:
+        """The access of the active threads, unchecked."""
+        active = self._lanes.active
+        common = address.shape[0] == 1 and (active is None or active.shape[0] == 1)
+        if active is None:
+            offset = np.broadcast_to(address, (1 if common else self.blocks, self.threads)).reshape(-1)
+            return self._access(common, offset, None)
+        if common:
+            lanes = np.flatnonzero(np.broadcast_to(active, (1, self.threads)))
+            return self._access(True, np.broadcast_to(address, (1, self.threads))[0, lanes], lanes)
+        lanes = np.flatnonzero(self._lanes.whole(active))
+        return self._access(False, self._lanes.whole(address).reshape(-1)[lanes], lanes)
+
+    def _access(self, common: bool, offset: Array, lanes: Array | None) -> Access:
         rows = None
         if not common:
             rows = (np.arange(self.blocks * self.threads) if lanes is None else lanes) // self.threads
@@ -145,6 +154,55 @@ class SharedMemory:
             out.reshape(-1)[access.lanes] = values
         return out
 
+    # Where no rule is broken, in C++. None: one is, or there is no such part; then nothing has changed.
+
+    def _state(self, address: Array, size: int) -> SharedState:
+        """What the part in C++ takes, with tags as an access of `size` bytes needs them."""
+        active = self._lanes.active
+        if address.shape[0] > 1 or (active is not None and active.shape[0] > 1) or self.epoch.shape[0] > 1:
+            self._expand()
+        self._refine(size)
+        pending = self._pending if self.copies else None
+        return (
+            self._bytes, self.size, self._written, self._read, self.epoch, pending, self._granule, self._lanes.at,
+            address, active, self.threads,
+        )  # fmt: skip
+
+    def quick_load(self, address: Array, size: int) -> tuple[Array, SharedCounts] | None:
+        """The register that is read, zeros for threads that do not take part, and what that costs."""
+        if native.fast is None:
+            return None
+        return native.fast.shared_load(*self._state(address, size), UNSIGNED[size])
+
+    def quick_matrices(self, address: Array, count: int, trans: bool) -> tuple[Array, SharedCounts] | None:
+        """What `ldmatrix` reads: (matrices, blocks, threads)."""
+        if native.fast is None:
+            return None
+        return native.fast.shared_matrices(*self._state(address, 16), count, trans)
+
+    def quick_store(self, address: Array, values: Array, size: int) -> SharedCounts | None:
+        """Store; two threads that write different values to one place are reported."""
+        if native.fast is None:
+            return None
+        done = native.fast.shared_store(*self._state(address, size), values)
+        if done is None:
+            return None
+        some_lost, counts = done
+        if some_lost:
+            access = self.access(address, size, "write")
+            self._tell_lost(access, self.pick(access, values), size)
+        return counts
+
+    def quick_copy(self, address: Array, values: Array, size: int) -> SharedCounts | None:
+        """Start an asynchronous copy."""
+        if native.fast is None:
+            return None
+        counts = native.fast.shared_copy(*self._state(address, size), size)
+        if counts is not None and counts[1]:
+            access = self._where(address)
+            self._keep_copy(access, self.pick(access, values), size)
+        return counts
+
     # Data
 
     def load(self, access: Access, size: int) -> Array:
@@ -170,7 +228,12 @@ class SharedMemory:
         index = self._flat(access, size)
         self._note_write(access, size, flat, index, values)
         flat[index] = values
-        if access.offset.size > 1 and (lost := differ(flat.take(index), values)).any():
+        self._tell_lost(access, values, size)
+
+    def _tell_lost(self, access: Access, values: Array, size: int) -> None:
+        """Report the first thread whose value another one has overwritten."""
+        there = self._views[size].reshape(-1).take(self._flat(access, size))
+        if access.offset.size > 1 and (lost := differ(there, values)).any():
             message = "two threads write different values to offset {} at once"
             self._tell("shared memory race", message, access, lost)
 
@@ -309,6 +372,10 @@ class SharedMemory:
             return
         index = self._flat(access, size)
         self._note_write(access, size, self._views[size].reshape(-1), index, None)
+        self._keep_copy(access, values, size)
+
+    def _keep_copy(self, access: Access, values: Array, size: int) -> None:
+        """Until its threads wait for it."""
         group = self.copy_group
         if access.common and group.shape[0] > 1:
             access, values = self._per_thread(access, values)

@@ -12,7 +12,7 @@ from ..program import Run
 from ..state import State
 from ..values import BOOL, U32, UNSIGNED, Array, bits
 from .common import address_reader
-from .memory import count_shared
+from .memory import add_shared, count_shared
 
 
 @decoder("cp")
@@ -49,8 +49,13 @@ def _copy(s: Statement, ctx: Context) -> Run:
         elif ignore is not None:
             amount = np.where(bits(m.registers[ignore], BOOL), np.uint32(0), np.uint32(size))
         target = to(m)
-        access = m.shared.access(target, size, "asynchronous copy")
         values = _read(m, source(m), size, amount)
+        counts = m.shared.quick_copy(target, values, size)
+        if counts is not None:
+            m.counters.add(m.lanes.at, copy_bytes=counts[1] * size)
+            add_shared(m, counts, size, "store")
+            return
+        access = m.shared.access(target, size, "asynchronous copy")
         m.shared.start_copy(access, m.shared.pick(access, values), size)
         moved = access.offset.size * (m.lanes.blocks if access.common else 1)
         m.counters.add(m.lanes.at, copy_bytes=moved * size)

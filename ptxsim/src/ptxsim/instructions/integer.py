@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import native
 from ..context import Context
 from ..decoding import decoder
 from ..errors import UnsupportedInstruction
@@ -290,6 +291,8 @@ def prmt(s: Statement, ctx: Context) -> Run:
         raise UnsupportedInstruction("a mode of prmt")
 
     def run(a: Array, b: Array, selector: Array) -> Array:
+        if native.fast is not None:
+            return native.fast.prmt(a, b, selector)
         wide = a.astype(np.uint64) | (b.astype(np.uint64) << np.uint64(32))
         out: Array = np.zeros((1, 1), dtype=np.uint32)
         for i in range(4):
@@ -361,7 +364,11 @@ def bfind(s: Statement, ctx: Context) -> Run:
 def dp4a(s: Statement, ctx: Context) -> Run:
     types = [np.dtype(np.int8 if k == "s32" else np.uint8) for k in s.parts[1:]]
 
+    signed = [k == "s32" for k in s.parts[1:]]
+
     def run(a: Array, b: Array, c: Array) -> Array:
+        if native.fast is not None:
+            return native.fast.dp4a(a, b, c, *signed).view(np.int32)
         x, y = (np.ascontiguousarray(v)[..., None].view(t).astype(np.int64) for v, t in zip((a, b), types, strict=True))
         return ((x * y).sum(axis=-1) + c.astype(np.int64)).astype(np.int32)
 

@@ -10,16 +10,18 @@ import re
 
 import numpy as np
 
+from .. import native
 from ..context import Context
 from ..decoding import decoder
 from ..errors import UnsupportedInstruction
+from ..native import Native
 from ..parser import Statement
 from ..program import Run
 from ..shared import Access
 from ..state import State
-from ..values import U32, Array, bf16_to_double, bits, double_to_half, half_to_double
+from ..values import F32, U32, Array, bf16_to_double, bits, double_to_half, half_to_double
 from .common import address_reader, halves, joined
-from .memory import count_shared
+from .memory import add_shared, count_shared
 from .warp import by_warp
 
 _LANE = np.arange(32)
@@ -72,6 +74,12 @@ def ldmatrix(s: Statement, ctx: Context) -> Run:
     def run(m: State) -> None:
         check_whole_warps(m)
         where = address(m)
+        quick = m.shared.quick_matrices(where, count, trans)
+        if quick is not None:
+            add_shared(m, quick[1], 16, "load")
+            for target, value in zip(targets, quick[0], strict=True):
+                m.write(target, value)
+            return
         access = _rows(m, where, count, "read")
         m.shared.note_read(access, 16)
         count_shared(m, access, 16, "load")
@@ -150,6 +158,14 @@ def matrix_b(registers: list[Array], threads: int, kind: str) -> Array:
     return np.ascontiguousarray(x.transpose(0, 3, 2, 4, 1)).reshape(x.shape[0], -1, 8)
 
 
+def _product(left: Array, right: Array) -> Array:
+    """(…, 16, k) times (…, k, 8), summed in the order of k: a library's product sums as its machine likes."""
+    total: Array = left[..., :1] * right[..., :1, :]
+    for k in range(1, left.shape[-1]):
+        total = total + left[..., k : k + 1] * right[..., k : k + 1, :]
+    return total
+
+
 @decoder("mma")
 def mma(s: Statement, ctx: Context) -> Run:
     shape = re.fullmatch(r"m16n8k(\d+)", s.parts[3])
@@ -176,11 +192,17 @@ def mma(s: Statement, ctx: Context) -> Run:
             held = m.fragments[key] = (matrix, [m.registers[slot] for slot in slots])
         return held[0]
 
-    def run(m: State) -> None:
-        check_whole_warps(m)
+    def quick(m: State, fast: Native) -> None:
+        left, right = ([bits(m.registers[slot], U32) for slot in slots] for slots in (a, b))
+        sums = [bits(m.registers[slot], F32) for slot in c]
+        rows = max(len(r) for r in (*left, *right, *sums))
+        for target, value in zip(targets, fast.mma(kind, left, right, sums, rows, m.lanes.threads), strict=True):
+            m.write(target, value)
+
+    def slow(m: State) -> None:
         # By block and warp: what is the same in every block is held for one.
         left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
-        product = np.matmul(left, right)
+        product = _product(left, right)
         n = len(product) * m.lanes.warps
         # (warps, half of the rows, group, thread, column of two)
         product = product.reshape(n, 2, 8, 4, 2)
@@ -192,7 +214,14 @@ def mma(s: Statement, ctx: Context) -> Run:
         else:
             for i, target in enumerate(targets):
                 part = product[:, i // 2, :, :, i % 2].reshape(blocks, m.lanes.threads)
-                m.write(target, (part + bits(m.registers[c[i]], np.dtype(np.float32))).astype(np.float32))
+                m.write(target, (part + bits(m.registers[c[i]], F32)).astype(np.float32))
+
+    def run(m: State) -> None:
+        check_whole_warps(m)
+        if native.fast is None or half:
+            slow(m)
+        else:
+            quick(m, native.fast)
         warps = m.lanes.warps * m.lanes.blocks if m.lanes.active is None else int(m.lanes.whole(m.lanes.active)[:, ::32].sum())
         m.counters.add(m.lanes.at, mma_multiply_adds=16 * 8 * k * warps)
 

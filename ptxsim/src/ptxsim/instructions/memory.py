@@ -10,6 +10,7 @@ from ..banks import wavefronts
 from ..context import LOCAL_WINDOW, SHARED_WINDOW, Context
 from ..decoding import decoder
 from ..errors import UnsupportedInstruction
+from ..native import SharedCounts
 from ..parser import TYPE_BYTES, Statement
 from ..program import Run
 from ..shared import Access
@@ -48,15 +49,25 @@ def count_shared(m: State, access: Access, size: int, kind: str) -> None:
         lanes = slice(None) if access.lanes is None else access.lanes
         offset[lanes], active[lanes] = access.offset, True
     requests, waves, ideal = wavefronts(offset, size, active)
+    add_shared(m, (requests * repeat, access.offset.size * repeat, waves * repeat, ideal * repeat), size, kind)
+
+
+def add_shared(m: State, counts: SharedCounts, size: int, kind: str) -> None:
+    """Add what an access to shared memory costs."""
+    requests, accesses, waves, ideal = counts
     m.counters.add(m.lanes.at, **{
-        f"shared_{kind}_requests": requests * repeat,
-        f"shared_{kind}_bytes": access.offset.size * repeat * size,
-        "shared_wavefronts": waves * repeat,
-        "shared_ideal_wavefronts": ideal * repeat,
+        f"shared_{kind}_requests": requests,
+        f"shared_{kind}_bytes": accesses * size,
+        "shared_wavefronts": waves,
+        "shared_ideal_wavefronts": ideal,
     })  # fmt: skip
 
 
 def load_shared(m: State, address: Array, size: int) -> Array:
+    quick = m.shared.quick_load(address, size)
+    if quick is not None:
+        add_shared(m, quick[1], size, "load")
+        return quick[0]
     access = m.shared.access(address, size, "read")
     values = m.shared.load(access, size)
     count_shared(m, access, size, "load")
@@ -64,6 +75,10 @@ def load_shared(m: State, address: Array, size: int) -> Array:
 
 
 def store_shared(m: State, address: Array, values: Array, size: int) -> None:
+    counts = m.shared.quick_store(address, values, size)
+    if counts is not None:
+        add_shared(m, counts, size, "store")
+        return
     access = m.shared.access(address, size, "write")
     m.shared.store(access, m.shared.pick(access, values), size)
     count_shared(m, access, size, "store")

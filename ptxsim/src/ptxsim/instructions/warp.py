@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import native
 from ..context import Context
 from ..decoding import decoder
 from ..errors import UnsupportedInstruction
@@ -69,6 +70,13 @@ def shfl(s: Statement, ctx: Context) -> Run:
 
     def run(m: State) -> None:
         check_members(m, bits(m.registers[member], U32))
+        if native.fast is not None:
+            words = [bits(m.registers[slot], U32) for slot in (a, b, c)]
+            quick = native.fast.shfl(mode, *words, m.lanes.active, m.lanes.threads)
+            if quick is not None:
+                for target, value in zip(targets, quick, strict=False):
+                    m.write(target, value)
+                return
         x = by_warp(m.registers[a], m.lanes.threads)
         if fixed is not None:
             lane, valid = fixed

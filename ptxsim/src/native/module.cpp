@@ -1,0 +1,224 @@
+// The Python module `ptxsim._native`: numpy arrays to what the headers work on. `ptxsim/native.py` says when it is asked.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <stdexcept>
+
+#include "matrix.hpp"
+#include "memory.hpp"
+#include "words.hpp"
+
+namespace py = pybind11;
+using namespace ptxsim;
+
+namespace {
+
+using OptionalArray = std::optional<py::array>;
+using Tags = py::array_t<std::int64_t, py::array::c_style>;
+
+struct Word16 { std::uint64_t parts[2]; };
+struct Word32 { std::uint64_t parts[4]; };
+
+template <class T>
+Register<T> as_register(const py::array& array) {
+  if (array.ndim() != 2 || array.itemsize() != sizeof(T)) throw std::invalid_argument("a register of another shape or width");
+  const auto step = [&](int axis) { return array.shape(axis) == 1 ? 0 : static_cast<Index>(array.strides(axis)); };
+  return {static_cast<const char*>(array.data()), step(0), step(1)};
+}
+
+Active as_active(const OptionalArray& mask) { return mask ? Active{as_register<std::uint8_t>(*mask)} : Active{}; }
+
+Accesses as_accesses(const py::array& address, const OptionalArray& active, Index rows, Index threads) {
+  return {as_register<std::int64_t>(address), as_active(active), rows, threads};
+}
+
+Index rows_of(const py::array& address, const OptionalArray& active) {
+  return std::max<Index>(address.shape(0), active ? active->shape(0) : 1);
+}
+
+// Calls `f` with a word of `size` bytes; false: there is none.
+template <class F>
+bool with_word(Index size, F f) {
+  switch (size) {
+    case 1: f(std::uint8_t{}); return true;
+    case 2: f(std::uint16_t{}); return true;
+    case 4: f(std::uint32_t{}); return true;
+    case 8: f(std::uint64_t{}); return true;
+    case 16: f(Word16{}); return true;
+    case 32: f(Word32{}); return true;
+    default: return false;
+  }
+}
+
+Shared as_shared(py::array& bytes, Index size, Tags& written, Tags& read, const py::array& epoch,
+                 const std::optional<Tags>& pending, Index granule, Index instruction) {
+  return {static_cast<char*>(bytes.mutable_data()), bytes.shape(0), bytes.shape(1), size, written.mutable_data(),
+          read.mutable_data(), written.shape(0), exponent(granule), as_register<std::int64_t>(epoch),
+          pending ? pending->data() : nullptr, instruction};
+}
+
+py::tuple as_counts(SharedCounts counts, Index repeat) {
+  return py::make_tuple(counts.requests * repeat, counts.accesses * repeat, counts.wavefronts * repeat, counts.ideal * repeat);
+}
+
+py::array zeros(const py::dtype& type, Index rows, Index columns) {
+  py::array out(type, std::vector<Index>{rows, columns});
+  std::memset(out.mutable_data(), 0, out.nbytes());
+  return out;
+}
+
+py::object shared_load(py::array bytes, Index size, Tags written, Tags read, py::array epoch, std::optional<Tags> pending,
+                       Index granule, Index instruction, py::array address, OptionalArray active, Index threads, py::dtype type) {
+  const Shared shared = as_shared(bytes, size, written, read, epoch, pending, granule, instruction);
+  const Accesses accesses = as_accesses(address, active, rows_of(address, active), threads);
+  py::array out = zeros(type, shared.blocks, threads);
+  bool done = false;
+  with_word(type.itemsize(), [&](auto word) {
+    done = load_shared<decltype(word)>(accesses, shared, static_cast<char*>(out.mutable_data()));
+  });
+  if (!done) return py::none();
+  return py::make_tuple(out, as_counts(count_banks(accesses, type.itemsize()), shared.blocks / accesses.rows));
+}
+
+// What was stored (Stored) and the counts.
+py::object shared_store(py::array bytes, Index size, Tags written, Tags read, py::array epoch, std::optional<Tags> pending,
+                        Index granule, Index instruction, py::array address, OptionalArray active, Index threads,
+                        py::array values) {
+  const Shared shared = as_shared(bytes, size, written, read, epoch, pending, granule, instruction);
+  const Accesses accesses = as_accesses(address, active, rows_of(address, active), threads);
+  Stored stored = Stored::kNothing;
+  with_word(values.itemsize(), [&](auto word) {
+    stored = store_shared<decltype(word)>(accesses, shared, as_register<decltype(word)>(values));
+  });
+  if (stored == Stored::kNothing) return py::none();
+  const Index repeat = shared.blocks / accesses.rows;
+  return py::make_tuple(stored == Stored::kSomeLost, as_counts(count_banks(accesses, values.itemsize()), repeat));
+}
+
+// An asynchronous copy of `width` bytes a thread starts: who writes is remembered, nothing is written.
+py::object shared_copy(py::array bytes, Index size, Tags written, Tags read, py::array epoch, std::optional<Tags> pending,
+                       Index granule, Index instruction, py::array address, OptionalArray active, Index threads, Index width) {
+  const Shared shared = as_shared(bytes, size, written, read, epoch, pending, granule, instruction);
+  const Accesses accesses = as_accesses(address, active, rows_of(address, active), threads);
+  bool done = false;
+  with_word(width, [&](auto word) { done = may_write<decltype(word)>(accesses, shared, nullptr); });
+  if (!done) return py::none();
+  note_write(accesses, shared, width);
+  return as_counts(count_banks(accesses, width), shared.blocks / accesses.rows);
+}
+
+py::object shared_matrices(py::array bytes, Index size, Tags written, Tags read, py::array epoch, std::optional<Tags> pending,
+                           Index granule, Index instruction, py::array address, OptionalArray active, Index threads,
+                           Index matrices, bool transposed) {
+  const Shared shared = as_shared(bytes, size, written, read, epoch, pending, granule, instruction);
+  Accesses accesses = as_accesses(address, active, rows_of(address, active), threads);
+  py::array_t<std::uint32_t> out({matrices, shared.blocks, threads});
+  std::memset(out.mutable_data(), 0, out.nbytes());
+  if (!load_matrices(accesses, shared, matrices, transposed, out.mutable_data())) return py::none();
+  accesses.first = 8 * matrices;
+  return py::make_tuple(out, as_counts(count_banks(accesses, 16), shared.blocks / accesses.rows));
+}
+
+Index columns_of(const py::array& address, const OptionalArray& active) {
+  return std::max<Index>(address.shape(1), active ? active->shape(1) : 1);
+}
+
+Index global_find(py::array address, OptionalArray active, Index size, Tags bases, Tags ends) {
+  const Accesses accesses = as_accesses(address, active, rows_of(address, active), columns_of(address, active));
+  return allocation_of(accesses, size, bases.data(), ends.data(), bases.size());
+}
+
+py::object global_load(py::array address, OptionalArray active, py::dtype type) {
+  const Index rows = rows_of(address, active), columns = columns_of(address, active);
+  py::array out = zeros(type, rows, columns);
+  const bool done = with_word(type.itemsize(), [&](auto word) {
+    load_global<decltype(word)>(as_accesses(address, active, rows, columns), static_cast<char*>(out.mutable_data()));
+  });
+  return done ? py::object(out) : py::none();
+}
+
+py::tuple global_count(py::array address, OptionalArray active, Index threads, Index first, py::array touched) {
+  const Accesses accesses = as_accesses(address, active, rows_of(address, active), threads);
+  const GlobalCounts counts =
+      count_sectors(accesses, first, static_cast<char*>(touched.mutable_data()), touched.ndim() == 2 ? touched.strides(0) : 0);
+  return py::make_tuple(counts.accesses, counts.requests, counts.sectors);
+}
+
+py::list mma(const std::string& kind, std::vector<py::array> a, std::vector<py::array> b, std::vector<py::array> c, Index rows,
+             Index threads) {
+  Words left, right;
+  std::vector<Register<float>> sums;
+  std::vector<float*> outs;
+  py::list out;
+  for (const auto& array : a) left.push_back(as_register<std::uint32_t>(array));
+  for (const auto& array : b) right.push_back(as_register<std::uint32_t>(array));
+  for (const auto& array : c) {
+    sums.push_back(as_register<float>(array));
+    py::array_t<float> result({rows, threads});
+    outs.push_back(result.mutable_data());
+    out.append(result);
+  }
+  if (kind == "f16") multiply<Kind::kHalf>(left, right, sums, rows, threads, outs);
+  else if (kind == "bf16") multiply<Kind::kBfloat>(left, right, sums, rows, threads, outs);
+  else if (kind == "tf32") multiply<Kind::kTf32>(left, right, sums, rows, threads, outs);
+  else throw std::invalid_argument("operands of " + kind);
+  return out;
+}
+
+// `f` of three registers, for every thread that any of them tells apart.
+template <class T, class F>
+py::array_t<T> for_each_thread(const py::array& a, const py::array& b, const py::array& c, F f) {
+  const auto longest = [&](int axis) { return std::max({a.shape(axis), b.shape(axis), c.shape(axis)}); };
+  const Index rows = longest(0), columns = longest(1);
+  const auto x = as_register<T>(a), y = as_register<T>(b), z = as_register<T>(c);
+  py::array_t<T> out({rows, columns});
+  T* to = out.mutable_data();
+  for (Index row = 0; row < rows; ++row) {
+    for (Index column = 0; column < columns; ++column) *to++ = f(x.at(row, column), y.at(row, column), z.at(row, column));
+  }
+  return out;
+}
+
+py::array_t<Word> prmt(py::array a, py::array b, py::array selector) { return for_each_thread<Word>(a, b, selector, permute); }
+
+py::array_t<float> fma_single(py::array a, py::array b, py::array c) { return for_each_thread<float>(a, b, c, multiply_add); }
+
+py::array_t<Word> dp4a(py::array a, py::array b, py::array c, bool a_signed, bool b_signed) {
+  using S = std::int8_t;
+  using U = std::uint8_t;
+  const auto apply = [&](auto f) { return for_each_thread<Word>(a, b, c, f); };
+  if (a_signed) return b_signed ? apply(dot<S, S>) : apply(dot<S, U>);
+  return b_signed ? apply(dot<U, S>) : apply(dot<U, U>);
+}
+
+py::object shfl(const std::string& mode, py::array x, py::array by, py::array clamp, OptionalArray active, Index threads) {
+  const Shuffle way = mode == "up" ? Shuffle::kUp : mode == "down" ? Shuffle::kDown
+                    : mode == "bfly" ? Shuffle::kButterfly : Shuffle::kIndex;
+  const Index rows = std::max({x.shape(0), by.shape(0), clamp.shape(0), active ? active->shape(0) : py::ssize_t{1}});
+  py::array_t<Word> out({rows, threads});
+  py::array_t<bool> valid({rows, threads});
+  if (!shuffle(way, as_register<Word>(x), as_register<Word>(by), as_register<Word>(clamp), as_active(active), rows, threads,
+               out.mutable_data(), valid.mutable_data())) {
+    return py::none();
+  }
+  return py::make_tuple(out, valid);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_native, m) {
+  m.def("shared_load", &shared_load);
+  m.def("shared_store", &shared_store);
+  m.def("shared_copy", &shared_copy);
+  m.def("shared_matrices", &shared_matrices);
+  m.def("global_find", &global_find);
+  m.def("global_load", &global_load);
+  m.def("global_count", &global_count);
+  m.def("mma", &mma);
+  m.def("prmt", &prmt);
+  m.def("fma", &fma_single);
+  m.def("dp4a", &dp4a);
+  m.def("shfl", &shfl);
+}

@@ -1,0 +1,65 @@
+// Arithmetic on 32-bit registers for which numpy needs many passes.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace ptxsim {
+
+using Word = std::uint32_t;
+
+// Four bytes chosen from eight; the upper bit of a choice spreads the byte's sign.
+inline Word permute(Word low, Word high, Word selector) {
+  const std::uint64_t wide = low | std::uint64_t{high} << 32;
+  Word out = 0;
+  for (int i = 0; i < 4; ++i) {
+    const Word choice = selector >> 4 * i & 15u;
+    Word byte = wide >> (choice & 7u) * 8 & 255u;
+    if (choice & 8u) byte = (byte >> 7) * 255u;
+    out |= byte << 8 * i;
+  }
+  return out;
+}
+
+template <class A, class B>
+Word dot(Word a, Word b, Word sum) {
+  for (int i = 0; i < 4; ++i) {
+    const int product = int{static_cast<A>(a >> 8 * i)} * int{static_cast<B>(b >> 8 * i)};
+    sum += static_cast<Word>(product);
+  }
+  return sum;
+}
+
+// Through fp64, as `instructions/functions.py` does it.
+inline float multiply_add(float a, float b, float c) {
+  return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+}
+
+enum class Shuffle { kUp, kDown, kButterfly, kIndex };
+
+// The lane that `lane` reads from, and whether that is in its segment (PTX ISA, shfl.sync).
+inline Index source_lane(Shuffle mode, Index lane, Word by, Word clamp, bool& valid) {
+  const Index step = by & 31u, limit = clamp & 31u, segment = clamp >> 8 & 31u;
+  const Index top = (lane & segment) | (limit & ~segment);
+  Index from = (lane & segment) | (step & ~segment);
+  if (mode == Shuffle::kUp) from = lane - step;
+  if (mode == Shuffle::kDown) from = lane + step;
+  if (mode == Shuffle::kButterfly) from = lane ^ step;
+  valid = mode == Shuffle::kUp ? from >= top : from <= top;
+  return valid ? from : lane;
+}
+
+// False: a thread that takes part reads from one that does not.
+inline bool shuffle(Shuffle mode, const Register<Word>& x, const Register<Word>& by, const Register<Word>& clamp,
+                    const Active& active, Index rows, Index threads, Word* out, bool* valid) {
+  for (Index row = 0; row < rows; ++row) {
+    for (Index thread = 0; thread < threads; ++thread, ++out, ++valid) {
+      const Index lane = thread % kWarp;
+      const Index from = source_lane(mode, lane, by.at(row, thread), clamp.at(row, thread), *valid);
+      if (active.at(row, thread) && !active.at(row, thread - lane + from)) return false;
+      *out = x.at(row, thread - lane + from);
+    }
+  }
+  return true;
+}
+
+}  // namespace ptxsim

@@ -1,0 +1,78 @@
+"""The part in C++ (`src/native`): what numpy needs many passes for, done in one where no rule is broken.
+
+It is asked first wherever it is built, and says None where an access breaks a rule, having changed nothing: numpy then does
+the whole and names the rule. So findings, counts and bits (the payload of a NaN aside) are those of numpy alone, which
+tests compare. `PTXSIM_NATIVE=0` leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from .values import Array
+
+SharedCounts = tuple[int, int, int, int]
+"""Requests of warps, accesses of threads, wavefronts, and wavefronts without bank conflicts."""
+
+SharedState = tuple[Array, int, Array, Array, Array, Array | None, int, int, Array, Array | None, int]
+"""Bytes, how many may be accessed, tags of writes and reads, epochs, copies under way, granule, instruction; then the access:
+addresses, active threads (None: all), threads of a block."""
+
+
+class Native(Protocol):
+    """What `ptxsim._native` offers. Registers and masks have two axes, (blocks or 1, threads or 1)."""
+
+    def shared_load(self, *state: Any) -> tuple[Array, SharedCounts] | None:
+        """A `SharedState` and the type to read: the register, and counts."""
+
+    def shared_store(self, *state: Any) -> tuple[bool, SharedCounts] | None:
+        """A `SharedState` and the values: whether two threads have written different ones to one place, and counts."""
+
+    def shared_copy(self, *state: Any) -> SharedCounts | None:
+        """A `SharedState` and the bytes of each thread: notes the start of an asynchronous copy."""
+
+    def shared_matrices(self, *state: Any) -> tuple[Array, SharedCounts] | None:
+        """A `SharedState`, the number of matrices and whether they are transposed: (matrices, blocks, threads), and counts."""
+
+    def global_find(self, address: Array, active: Array | None, size: int, bases: Array, ends: Array) -> int:
+        """Index of the allocation that holds all accesses, which are aligned; -1 where there is none."""
+
+    def global_load(self, address: Array, active: Array | None, dtype: np.dtype[Any]) -> Array | None:
+        """What is there; nothing is checked. None for a width that is not known."""
+
+    def global_count(
+        self, address: Array, active: Array | None, threads: int, first: int, touched: Array
+    ) -> tuple[int, int, int]:
+        """Accesses, requests and 32-byte sectors, which are marked in `touched`, whose first sector is number `first`."""
+
+    def mma(self, kind: str, a: list[Array], b: list[Array], c: list[Array], rows: int, threads: int) -> list[Array]:
+        """The four registers of an m16n8k… product with fp32 sums."""
+
+    def prmt(self, a: Array, b: Array, selector: Array) -> Array:
+        """Bytes of two words, as a third chooses."""
+
+    def fma(self, a: Array, b: Array, c: Array) -> Array:
+        """a · b + c of fp32 registers, through fp64."""
+
+    def dp4a(self, a: Array, b: Array, c: Array, a_signed: bool, b_signed: bool) -> Array:
+        """The product of four bytes each, added to a word."""
+
+    def shfl(
+        self, mode: str, x: Array, by: Array, clamp: Array, active: Array | None, threads: int
+    ) -> tuple[Array, Array] | None:
+        """Words of other threads of the warp, and whether their lane is in range."""
+
+
+def _built() -> Native | None:
+    try:
+        from . import _native  # type: ignore[attr-defined, unused-ignore]  # noqa: PLC0415 - not built everywhere
+    except ImportError:
+        return None
+    return cast(Native, _native)
+
+
+built = _built()
+fast = built if os.environ.get("PTXSIM_NATIVE", "1") != "0" else None
