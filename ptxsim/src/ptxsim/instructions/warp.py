@@ -71,8 +71,8 @@ def shfl(s: Statement, ctx: Context) -> Run:
     def run(m: State) -> None:
         check_members(m, bits(m.registers[member], U32))
         if native.fast is not None:
-            words = [bits(m.registers[slot], U32) for slot in (a, b, c)]
-            quick = native.fast.shfl(mode, *words, m.lanes.active, m.lanes.threads)
+            words, by, clamp = (bits(m.registers[slot], U32) for slot in (a, b, c))
+            quick = native.fast.shfl(mode, words, by, clamp, m.lanes.active, m.lanes.threads)
             if quick is not None:
                 for target, value in zip(targets, quick, strict=False):
                     m.write(target, value)
