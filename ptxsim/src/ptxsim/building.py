@@ -32,6 +32,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
         leave: Run | None = None
         held = []
         pipes: dict[str, int] = {}
+        opcodes: dict[str, int] = {}
         for i in range(start, end):
             statement = statements[i]
             ctx.next_block = n + 1
@@ -39,11 +40,12 @@ def _program(module: Module, kernel: Kernel) -> Program:
             instruction = Instruction(i, statement, run, pipe_of(statement.parts))
             held.append(instruction)
             pipes[instruction.pipe] = pipes.get(instruction.pipe, 0) + 1
+            opcodes[statement.opcode] = opcodes.get(statement.opcode, 0) + 1
             if i == end - 1 and ends_block(statement):
                 leave = run
             else:
                 body.append(run)
-        blocks.append(BasicBlock(n, body, leave, held, pipes))
+        blocks.append(BasicBlock(n, body, leave, held, pipes, opcodes))
         instructions += held
     _fill_what_nothing_writes(ctx)
     return Program(
@@ -65,7 +67,7 @@ def _fill_what_nothing_writes(ctx: Context) -> None:
 
 @lru_cache(maxsize=16)
 def _parsed(ptx: str) -> Module:
-    with _no_collection():
+    with no_collection():
         return parse(ptx)
 
 
@@ -75,12 +77,12 @@ def program(ptx: str, kernel: str) -> Program:
     module = _parsed(ptx)
     if kernel not in module.kernels:
         raise KeyError(f"no kernel {kernel!r} in this PTX; it has {sorted(module.kernels)}")
-    with _no_collection():
+    with no_collection():
         return _program(module, module.kernels[kernel])
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Thousands of closures are made that all stay: looking for garbage among them takes longer than making them."""
     enabled = gc.isenabled()
     gc.disable()

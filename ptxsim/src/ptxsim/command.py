@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = error.args[0] if isinstance(error, KeyError) else error  # whose text would be quoted
         print(f"ptxsim: {options.ptx}: {said}", file=sys.stderr)
         return 2
-    print(json.dumps(asdict(report), indent=1) if options.json else _text(report))
+    print(json.dumps(report.to_dict(), indent=1) if options.json else _text(report))
     return 1 if report.findings else 0
 
 

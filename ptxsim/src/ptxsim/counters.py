@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from .errors import Finding
@@ -49,11 +51,18 @@ class Report:
     mma_multiply_adds: int = 0
     atomic_operations: int = 0
     barriers: int = 0
-    lines: dict[int, dict[str, Any]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    by_line: Callable[[], dict[int, dict[str, Any]]] = field(default=dict, repr=False, compare=False)
+
+    @cached_property
+    def lines(self) -> dict[int, dict[str, Any]]:
+        """The counts of each PTX line that ran; made when they are asked for, which most callers do not."""
+        return self.by_line()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """All counts and findings, as `json.dumps` takes them."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"by_line", "findings"}}
+        return {**plain, "lines": self.lines, "findings": [asdict(f) for f in self.findings]}
 
     def by_source(self) -> dict[str, dict[str, int]]:
         """The counts of `lines`, summed by source line (`file:line`)."""
@@ -75,37 +84,43 @@ class Counters:
         self.executed[block] += warps
 
     def add(self, instruction: int, **counts: int) -> None:
-        self.by_instruction[instruction].update(counts)
+        total = self.by_instruction[instruction]
+        for name, n in counts.items():
+            total[name] += n
 
     def barrier(self, block: BasicBlock | None, warps: int) -> None:
         assert block is not None
         self.add(block.instructions[-1].index, barriers=warps)
 
     def report(self) -> Report:
-        program = self.program
-        report = Report(program.kernel.name)
+        report = Report(self.program.kernel.name, by_line=self.lines)
         pipes: Counter[str] = Counter()
         opcodes: Counter[str] = Counter()
-        for block, warps in zip(program.blocks, self.executed, strict=True):
-            if warps == 0:
-                continue
-            for instruction in block.instructions:
-                statement = instruction.statement
-                pipes[instruction.pipe] += warps
-                opcodes[statement.opcode] += warps
-                counts = report.lines.setdefault(
-                    statement.line,
-                    {"text": statement.text, "source": statement.source, "instructions": 0},
-                )
-                counts["instructions"] += warps
-                for name, n in self.by_instruction.get(instruction.index, {}).items():
-                    counts[name] = counts.get(name, 0) + n
+        for block, warps in self._that_ran():
+            for counter, of in ((pipes, block.pipes), (opcodes, block.opcodes)):
+                for name, n in of.items():
+                    counter[name] += n * warps
         totals: Counter[str] = Counter()
-        for counter in self.by_instruction.values():
-            totals.update(counter)
+        for counts in self.by_instruction.values():
+            totals.update(counts)
         report.instructions = dict(pipes)
         report.opcodes = dict(opcodes)
         report.issued = sum(pipes.values())
         for name in SUMMED:
             setattr(report, name, totals[name])
         return report
+
+    def _that_ran(self) -> Iterator[tuple[BasicBlock, int]]:
+        return ((block, warps) for block, warps in zip(self.program.blocks, self.executed, strict=True) if warps)
+
+    def lines(self) -> dict[int, dict[str, Any]]:
+        """By PTX line: its text and source, how many instructions ran, and their counts."""
+        lines: dict[int, dict[str, Any]] = {}
+        for block, warps in self._that_ran():
+            for instruction in block.instructions:
+                of = instruction.statement
+                counts = lines.setdefault(of.line, {"text": of.text, "source": of.source, "instructions": 0})
+                counts["instructions"] += warps
+                for name, n in self.by_instruction.get(instruction.index, {}).items():
+                    counts[name] = counts.get(name, 0) + n
+        return lines

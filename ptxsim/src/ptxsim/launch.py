@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import instructions  # noqa: F401  (registers the decoders)
-from .building import program
+from .building import no_collection, program
 from .counters import Counters, Report
 from .errors import Finding
 from .machine import Machine
@@ -129,7 +129,8 @@ def launch(
         n = min(batch, blocks - first)
         machine = Machine(p, grid_shape, block_shape, first, n, p.shared_bytes + shared, memory, counters, findings,
                           check == "collect")  # fmt: skip
-        machine.run()
+        with no_collection():
+            machine.run()
         for kind in unique:
             unique[kind] += sum(a.unique(kind, n) for a in memory.allocations)
     report = counters.report()

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 TYPE_BYTES = {"pred": 1} | {f"{k}{n}": n // 8 for k in "busf" for n in (8, 16, 32, 64, 128)} | {"f16x2": 4, "b16x2": 4}
 
+_BLANK = re.compile(r"\s*")
 _LABEL = re.compile(r"\s*([A-Za-z_$%][\w$]*)\s*:(?!:)")
 _LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)")
 # Where inlined code was called: in Triton's comment `// a.py:170:27 @[ b.py:191:40 @[ c.py:37:23 ] ]`, or as nvcc says it.
@@ -244,9 +245,9 @@ def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], fil
     position = start
     pending_table: str | None = None
     while position < end:
-        if text[position].isspace():
-            position += 1
-            continue
+        position = _BLANK.match(text, position).end()  # type: ignore[union-attr]
+        if position >= end:
+            break
         line += text.count("\n", counted, position)
         counted = position
         if text[position] == "{":

@@ -32,6 +32,7 @@ class BasicBlock:
     leave: Run | None
     instructions: list[Instruction]
     pipes: dict[str, int] = field(default_factory=dict)
+    opcodes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
