@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -67,27 +64,13 @@ def _fill_what_nothing_writes(ctx: Context) -> None:
 
 @lru_cache(maxsize=16)
 def _parsed(ptx: str) -> Module:
-    with no_collection():
-        return parse(ptx)
+    return parse(ptx)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def program(ptx: str, kernel: str) -> Program:
     """The decoded kernel; decoded once for each PTX text."""
     module = _parsed(ptx)
     if kernel not in module.kernels:
         raise KeyError(f"no kernel {kernel!r} in this PTX; it has {sorted(module.kernels)}")
-    with no_collection():
-        return _program(module, module.kernels[kernel])
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Thousands of closures are made that all stay: looking for garbage among them takes longer than making them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    return _program(module, module.kernels[kernel])

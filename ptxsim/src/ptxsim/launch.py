@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from . import instructions  # noqa: F401  (registers the decoders)
-from .building import no_collection, program
+from .building import program
 from .counters import Counters, Report
 from .errors import Finding
+from .garbage import no_collection
 from .machine import Machine
 from .memory import GlobalMemory
 from .parser import Variable
@@ -86,6 +87,7 @@ def _dimensions(x: int | Sequence[int]) -> tuple[int, int, int]:
     return sizes
 
 
+@no_collection()
 def launch(
     ptx: str,
     kernel: str,
@@ -129,8 +131,8 @@ def launch(
         n = min(batch, blocks - first)
         machine = Machine(p, grid_shape, block_shape, first, n, p.shared_bytes + shared, memory, counters, findings,
                           check == "collect")  # fmt: skip
-        with no_collection():
-            machine.run()
+        machine.run()
+        machine.forget()
         for kind in unique:
             unique[kind] += sum(a.unique(kind, n) for a in memory.allocations)
     report = counters.report()

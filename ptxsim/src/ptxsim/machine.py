@@ -180,6 +180,12 @@ class Machine:
                 if not self.ready and self.waiting:
                     self._deadlock()
 
+    def forget(self) -> None:
+        """Let go of what the batch held. Its parts know each other, so that counting references would not free them."""
+        self.registers.clear()
+        self.fragments.clear()
+        del self.shared, self.local
+
     def _endless(self) -> None:
         self.collect = False
         mask = self.ready[min(self.ready)]

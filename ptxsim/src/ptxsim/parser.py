@@ -6,12 +6,15 @@ import builtins
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 TYPE_BYTES = {"pred": 1} | {f"{k}{n}": n // 8 for k in "busf" for n in (8, 16, 32, 64, 128)} | {"f16x2": 4, "b16x2": 4}
 
-_BLANK = re.compile(r"\s*")
-_LABEL = re.compile(r"\s*([A-Za-z_$%][\w$]*)\s*:(?!:)")
-_LOC = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)")
+# What a kernel's body is made of, one after another.
+_ITEM = re.compile(
+    r"\s*(?:(?P<open>\{)|(?P<close>\})|\.loc\s+(?P<file>\d+)\s+(?P<row>\d+)[^\n]*"
+    r"|(?P<label>[A-Za-z_$%][\w$]*)\s*:(?!:)|(?P<body>[^;]*);)"
+)
 # Where inlined code was called: in Triton's comment `// a.py:170:27 @[ b.py:191:40 @[ c.py:37:23 ] ]`, or as nvcc says it.
 _CALLER_COMMENT = re.compile(r"@\[\s*(\S+:\d+):\d+")
 _CALLER = re.compile(r"inlined_at\s+(\d+)\s+(\d+)")
@@ -39,21 +42,20 @@ class Variable:
     array: bool = False
 
 
-@dataclass(frozen=True)
-class Statement:
-    """One instruction. Operands are strings; registers are already unique names (`%r1`, or `c@3` of a scope)."""
+class Statement(NamedTuple):
+    """One instruction. Operands are strings; registers are already unique names (`%r1`, or `c@3` of a scope).
+
+    parts: of the opcode, between its points.
+    """
 
     opcode: str
+    parts: tuple[str, ...]
     operands: tuple[str, ...]
     predicate: str | None
     negated: bool
     line: int
     text: str
     source: str
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return _parts(self.opcode)
 
 
 @lru_cache(maxsize=4096)
@@ -234,7 +236,7 @@ def _source(loc: re.Match[str], raw: str, files: dict[int, str]) -> str:
     callers = _CALLER_COMMENT.findall(raw)
     callers += [f"{files.get(int(f), '?').rsplit('/', 1)[-1]}:{line}" for f, line in _CALLER.findall(raw)]
     called = "".join(f" called at {c}" for c in callers)
-    return f"{files.get(int(loc.group(1)), '?')}:{loc.group(2)}{called}"
+    return f"{files.get(int(loc['file']), '?')}:{loc['row']}{called}"
 
 
 def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], files: dict[int, str]) -> None:
@@ -242,56 +244,59 @@ def _body(kernel: Kernel, text: str, start: int, end: int, lines: list[str], fil
     scopes = _Scopes(kernel.registers)
     source = UNKNOWN_SOURCE
     line, counted = text.count("\n", 0, start) + 1, start
-    position = start
-    pending_table: str | None = None
-    while position < end:
-        position = _BLANK.match(text, position).end()  # type: ignore[union-attr]
-        if position >= end:
-            break
-        line += text.count("\n", counted, position)
-        counted = position
-        if text[position] == "{":
+    table: str | None = None
+    while (item := _ITEM.match(text, start, end)) is not None:
+        start = item.end()
+        kind = item.lastgroup
+        if kind == "open":
             scopes.push()
-            position += 1
-        elif text[position] == "}":
+        elif kind == "close":
             scopes.pop()
-            position += 1
-        elif (m := _LOC.match(text, position)) is not None:
-            source = _source(m, lines[line - 1], files)
-            newline = text.find("\n", position)
-            position = newline if newline >= 0 else end
-        elif (m := _LABEL.match(text, position)) is not None and m.end() <= end:
-            kernel.labels[m.group(1)] = len(kernel.statements)
-            pending_table = m.group(1)
-            position = m.end()
+        elif kind == "label":
+            table = item["label"]
+            kernel.labels[table] = len(kernel.statements)
         else:
-            stop = text.index(";", position)
-            body = text[position:stop].strip()
-            position = stop + 1
-            if body.startswith(".branchtargets") and pending_table is not None:
-                kernel.tables[pending_table] = split_operands(body[len(".branchtargets") :])
-            elif body.startswith(".reg"):
-                kind, names = re.match(r"\.reg\s*\.(\w+)\s+(.*)", body, re.S).groups()  # type: ignore[union-attr]
-                scopes.declare(kind, names)
-            elif m := re.match(r"\.(shared|local)\b(.*)", body, re.S):
-                kernel.variables.append(_variable(m.group(1), m.group(2)))
-            elif not body.startswith(".") and body:
-                kernel.statements.append(_statement(body, line, lines[line - 1].strip(), source, scopes))
+            first = item.start(kind or 0)
+            line += text.count("\n", counted, first)
+            counted = first
+            if kind == "row":
+                source = _source(item, lines[line - 1], files)
+            else:
+                _declaration_or_statement(kernel, item["body"].strip(), scopes, table, (line, lines[line - 1].strip(), source))
+
+
+def _declaration_or_statement(
+    kernel: Kernel, body: str, scopes: _Scopes, table: str | None, where: tuple[int, str, str]
+) -> None:
+    """What ends in a semicolon. table: the label before it; where: its line, that line's text, and its source."""
+    if not body.startswith("."):
+        if body:
+            kernel.statements.append(_statement(body, where, scopes))
+    elif body.startswith(".branchtargets") and table is not None:
+        kernel.tables[table] = split_operands(body[len(".branchtargets") :])
+    elif body.startswith(".reg"):
+        kind, names = re.match(r"\.reg\s*\.(\w+)\s+(.*)", body, re.S).groups()  # type: ignore[union-attr]
+        scopes.declare(kind, names)
+    elif m := re.match(r"\.(shared|local)\b(.*)", body, re.S):
+        kernel.variables.append(_variable(m.group(1), m.group(2)))
 
 
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _SPACE = re.compile(r"\s+")
-_AFTER_OPCODE = re.compile(r"(?<=[\w])(?=[\s{\[])")
+_OPCODE = re.compile(r"([^\s{\[]+)\s*(.*)", re.S)
 _NAME = re.compile(r"%[\w$]+(?:\.[xyz])?|[A-Za-z_$][\w$]*")
 
 
-def _statement(body: str, line: int, text: str, source: str, scopes: _Scopes) -> Statement:
+def _statement(body: str, where: tuple[int, str, str], scopes: _Scopes) -> Statement:
     predicate, negated = None, False
     if body.startswith("@"):
         m = re.match(r"@\s*(!?)\s*([\w$%]+)\s*", body)
         assert m is not None
         negated, predicate = m.group(1) == "!", scopes.resolve(m.group(2))
         body = body[m.end() :]
-    opcode, *rest = _AFTER_OPCODE.split(body, maxsplit=1)
-    operands = tuple([scopes.operand(operand) for operand in split_operands(rest[0] if rest else "")])
-    return Statement(opcode.strip(), operands, predicate, negated, line, text, source)
+    found = _OPCODE.match(body)
+    if found is None:
+        raise ValueError(f"cannot read the statement {body!r}")
+    opcode, rest = found.groups()
+    operands = tuple([scopes.operand(operand) for operand in split_operands(rest)])
+    return Statement(opcode, _parts(opcode), operands, predicate, negated, *where)
