@@ -10,7 +10,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-TARGETS = (80, 86, 89, 120)
+TARGETS = (80, 86, 89, 90, 120)
 
 
 @cache

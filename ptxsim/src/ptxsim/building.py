@@ -8,15 +8,20 @@ import numpy as np
 
 from .context import Context
 from .decoding import decoded, ends_block
+from .fragments import fragment_registers
 from .parser import Kernel, Module, parse
 from .pipes import pipe_of
 from .program import BasicBlock, Instruction, Program, Run
 from .values import constant
 
 
+_ASYNCHRONOUS = ("wgmma", "mbarrier", "cp.async.bulk")
+
+
 def _program(module: Module, kernel: Kernel) -> Program:
     ctx = Context(module, kernel)
     statements = kernel.statements
+    ctx.fragments = fragment_registers(kernel)
     leaders = {0, *kernel.labels.values()} | {i + 1 for i, s in enumerate(statements) if ends_block(s)}
     starts = sorted(i for i in leaders if i < len(statements))
     ctx.block_of = {start: n for n, start in enumerate(starts)}
@@ -46,6 +51,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
     return Program(
         kernel, blocks, ctx.slots, ctx.constants, ctx.special, ctx.shared_bytes, ctx.local_bytes,
         kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
+        any(s.opcode.startswith(_ASYNCHRONOUS) for s in statements),
     )  # fmt: skip
 
 

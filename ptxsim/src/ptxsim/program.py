@@ -36,7 +36,7 @@ class BasicBlock:
 
 @dataclass
 class Program:
-    """A kernel ready to run."""
+    """A kernel ready to run. asynchronous: it has `wgmma`, mbarriers or bulk copies."""
 
     kernel: Kernel
     blocks: list[BasicBlock]
@@ -50,3 +50,4 @@ class Program:
     parameter_bytes: np.ndarray
     module_variables: dict[str, tuple[Variable, np.ndarray]]
     instructions: list[Instruction]
+    asynchronous: bool

@@ -7,6 +7,7 @@ different warps in one epoch, one of them a write, are a race. As long as all bl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -44,7 +45,21 @@ class Copy:
     size: int
 
 
+class Watch(Protocol):
+    """Is told of what threads do in shared memory themselves, copies with `cp.async` included."""
+
+    def read(self, access: Access, size: int) -> None: ...
+
+    def wrote(self, access: Access, size: int) -> None: ...
+
+    def started(self, access: Access, size: int) -> None: ...
+
+    def arrived(self, access: Access, size: int) -> None: ...
+
+
 class SharedMemory:
+    watch: Watch | None = None
+
     def __init__(self, lanes: Lanes, size: int, reporter: Reporter) -> None:
         self._lanes, self._reporter = lanes, reporter
         blocks, threads = lanes.blocks, lanes.threads
@@ -166,6 +181,8 @@ class SharedMemory:
         return np.take(view, index[0], axis=1) if len(index) == 1 else np.take_along_axis(view, index, axis=1)
 
     def store(self, access: Access, values: Array, size: int) -> None:
+        if self.watch is not None:
+            self.watch.wrote(access, size)
         flat = self._views[size].reshape(-1)
         index = self._flat(access, size)
         self._note_write(access, size, flat, index, values)
@@ -228,6 +245,8 @@ class SharedMemory:
     def note_read(self, access: Access, size: int) -> None:
         if not access.offset.size:
             return
+        if self.watch is not None:
+            self.watch.read(access, size)
         tag = None
         for index in self._shadow_index(access, size):
             if tag is None:
@@ -279,12 +298,20 @@ class SharedMemory:
                 self._tell("shared memory race", message, access, wrong)
             written[index] = tag
 
+    def fill(self, row: int, start: int, data: Array) -> None:
+        """Bytes that no thread writes but a bulk copy: `data` from `start`, a multiple of 16, on in the block `row`."""
+        self._expand()
+        self._bytes[row, start : start + data.size] = data
+        self._written[row, start // self._granule : (start + data.size) // self._granule] = 1  # before every epoch
+
     def cells(self, access: Access, size: int) -> tuple[Array, Array]:
         """The flat elements of `size` bytes and which of them an access is on."""
         return self._views[size].reshape(-1), self._flat(access, size)
 
     def note_atomic(self, access: Access, size: int) -> None:
         """Atomics of different warps do not race; they must not meet undefined words or copies under way."""
+        if self.watch is not None:
+            self.watch.wrote(access, size)
         for index in self._shadow_index(access, size):
             if self.copies:
                 self._check_pending(access, size, "asynchronous copy read")
@@ -307,6 +334,8 @@ class SharedMemory:
         """The copy is under way: nobody may read its target, and it may not disturb what others do there."""
         if not access.offset.size:
             return
+        if self.watch is not None:
+            self.watch.started(access, size)
         index = self._flat(access, size)
         self._note_write(access, size, self._views[size].reshape(-1), index, None)
         group = self.copy_group
@@ -380,6 +409,8 @@ class SharedMemory:
         self.copies = left
 
     def _arrive(self, copy: Copy) -> None:
+        if self.watch is not None:
+            self.watch.arrived(copy.access, copy.size)
         self._mark(copy, 0)
         self._views[copy.size].reshape(-1)[self._flat(copy.access, copy.size)] = copy.values
         for index in self._shadow_index(copy.access, copy.size):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from .fragments import Fragments
 from .lanes import Counting, Lanes, Reporter
 from .local import LocalMemory
+from .mbarriers import MBarriers
 from .memory import GlobalMemory
+from .proxies import Proxies
 from .shared import SharedMemory
 from .values import Array
 
@@ -15,7 +18,8 @@ class State(Reporter, Protocol):
     """A batch of thread blocks in lock step.
 
     lanes: which threads the instruction is for. registers: by slot. carry: the condition code of `add.cc` and its like.
-    fragments: matrices of tensor-core operands that were put together before. group: the threads that stand at this basic
+    fragments: matrices of tensor-core operands that were put together before. proxies, mbarriers, in_flight: what is known of
+    asynchronous accesses to shared memory, and of registers, in kernels that have such. group: the threads that stand at this basic
     block; live: those that have not ended.
     """
 
@@ -26,6 +30,9 @@ class State(Reporter, Protocol):
     shared: SharedMemory
     local: LocalMemory
     fragments: dict[tuple[Any, ...], tuple[Array, list[Array]]]
+    proxies: Proxies
+    mbarriers: MBarriers
+    in_flight: Fragments
     group: Array
     live: Array
 
@@ -44,3 +51,9 @@ class State(Reporter, Protocol):
 
     def barrier(self, number: int, count: int | None, successor: int) -> None:
         """The group arrives at a barrier: its threads go on when all threads of their block, or `count`, have arrived."""
+
+    def gather(self, successor: int) -> None:
+        """The group goes on, each thread when all of its warpgroup stand here."""
+
+    def pause(self, index: int, mask: Array, address: Array) -> None:
+        """Threads `mask` have looked for an mbarrier's phase in vain: they go on at basic block `index` after all others."""
