@@ -53,7 +53,9 @@ class Descriptor:
             if wide == 1:
                 place = unit * self.stride + columns // 8 * self.leading + columns % 8 * UNIT
             else:
-                place = unit % wide * UNIT + unit // wide * self.leading + columns % 8 * self.swizzle + columns // 8 * self.stride
+                place = (
+                    unit % wide * UNIT + unit // wide * self.leading + columns % 8 * self.swizzle + columns // 8 * self.stride
+                )
         else:
             unit, within = columns // per, columns % per * size
             along = self.leading if self.swizzle == UNIT else UNIT

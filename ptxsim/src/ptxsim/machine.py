@@ -354,7 +354,7 @@ class Machine:
                     self.go(key[1], FULL if released.all() else released)
 
     def _deadlock(self) -> None:
-        if not self.waiting:
+        if self.gathering:
             successor, mask = next(iter(self.gathering.items()))
             self.collect = False
             self.lanes.at = self.program.blocks[successor - 1].instructions[-1].index

@@ -68,12 +68,16 @@ class MBarriers:
             again = rows & (barrier.valid != 0)
             if again.any():
                 self._reporter.report(
-                    "mbarrier in use", f"the mbarrier at offset {offset} is initialised again", self._lane(threads & again[:, None])
+                    "mbarrier in use",
+                    f"the mbarrier at offset {offset} is initialised again",
+                    self._lane(threads & again[:, None]),
                 )
             first = threads.argmax(axis=1)
             number = np.take_along_axis(counts, first[:, None], axis=1)[:, 0].astype(np.int64)
             if (wrong := rows & ((number < 1) | (number >= 1 << 20))).any():
-                self._reporter.report("mbarrier count", f"{int(number[wrong][0])} arrivals", self._lane(threads & wrong[:, None]))
+                self._reporter.report(
+                    "mbarrier count", f"{int(number[wrong][0])} arrivals", self._lane(threads & wrong[:, None])
+                )
             warp = first // WARP
             own = self._proxies.known[np.arange(len(rows)), warp, warp]
             for array, value in (
@@ -104,7 +108,9 @@ class MBarriers:
         knows = self._proxies.known[np.arange(len(rows)), :, barrier.by]
         early = warps & (knows < barrier.time[:, None])
         if early.any():
-            message = f"{verb} at offset {offset}, whose mbarrier warp {int(barrier.by[early.any(axis=1)][0])} initialises meanwhile"
+            message = (
+                f"{verb} at offset {offset}, whose mbarrier warp {int(barrier.by[early.any(axis=1)][0])} initialises meanwhile"
+            )
             self._reporter.report("shared memory race", message, int(early.reshape(-1).argmax()) * WARP)
         return barrier
 

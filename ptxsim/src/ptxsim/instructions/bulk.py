@@ -81,7 +81,9 @@ def _checked(m: State, lanes: dict[int, int], inside: Array, outside: Array, siz
     for row, lane in lanes.items():
         start, end = int(inside[row]), int(inside[row] + size[row])
         if any(int(x[row]) % UNIT for x in (inside, outside, size)):
-            message = f"a bulk copy of {end - start} bytes at offset {start} and {int(outside[row]):#x}: all are multiples of 16"
+            message = (
+                f"a bulk copy of {end - start} bytes at offset {start} and {int(outside[row]):#x}: all are multiples of 16"
+            )
             m.report("misaligned bulk copy", message, lane)
         elif start < 0 or end > m.shared.size:
             message = f"a bulk copy of {end - start} bytes at offset {start} of {m.shared.size} bytes of shared memory"
@@ -117,7 +119,9 @@ def _to_shared(s: Statement, ctx: Context) -> Run:
     amount, barrier = ctx.source(s.operands[2], "u32"), _shared_offset(ctx, s.operands[3])
 
     def run(m: State) -> None:
-        for all_lanes, (to, origin, size, where) in _copies(m, target(m), source(m), bits(m.registers[amount], U32), barrier(m)):
+        for all_lanes, (to, origin, size, where) in _copies(
+            m, target(m), source(m), bits(m.registers[amount], U32), barrier(m)
+        ):
             lanes = _checked(m, all_lanes, to, origin, size)
             agents = {}
             for row, lane in lanes.items():
@@ -162,9 +166,7 @@ def _to_global(s: Statement, ctx: Context) -> Run:
                 units = np.arange(origin[row] // UNIT, (origin[row] + size[row]) // UNIT)
                 agent, thread = _group(m, lane), lane % m.lanes.threads
                 time = m.proxies.committed(agent)[row] + 1
-                m.proxies.read_by(
-                    agent, np.array([time]), np.array([row]), np.array([thread // WARP]), units, "a bulk copy"
-                )
+                m.proxies.read_by(agent, np.array([time]), np.array([row]), np.array([thread // WARP]), units, "a bulk copy")
                 m.counters.add(m.lanes.at, copy_bytes=int(size[row]))
             with _spread(m, lanes):
                 for address, start in _by_rows(m, lanes, to, size):

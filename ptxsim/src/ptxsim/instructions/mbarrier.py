@@ -64,9 +64,7 @@ def _arrive(s: Statement, ctx: Context) -> Run:
 
     def run(m: State) -> None:
         value = bits(m.registers[number], U32)
-        phase = m.mbarriers.arrive(
-            address(m), bits(m.registers[one], U32) if expects else value, value if expects else None
-        )
+        phase = m.mbarriers.arrive(address(m), bits(m.registers[one], U32) if expects else value, value if expects else None)
         m.write(target, phase)
 
     return run

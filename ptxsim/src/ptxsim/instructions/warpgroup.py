@@ -115,7 +115,12 @@ class _Product:
         self.n, self.k = int(shape[1]), int(shape[2])
         if self.kind not in _SIZES or other != self.kind or self.result not in {"f32", "f16"}:
             raise UnsupportedInstruction("wgmma of these types")
-        if (self.result == "f16" and self.kind != "f16") or self.k * _SIZES[self.kind] != 32 or self.n % 8 or not 8 <= self.n <= 256:
+        if (
+            (self.result == "f16" and self.kind != "f16")
+            or self.k * _SIZES[self.kind] != 32
+            or self.n % 8
+            or not 8 <= self.n <= 256
+        ):
             raise UnsupportedInstruction("wgmma of this shape or these types")
         self.shape = s.parts[4]
         accumulators = ctx.vector(s.operands[0])
@@ -166,7 +171,7 @@ class _Product:
                 old = [m.lanes.whole(bits(m.registers[slot], U32)) for slot in self.accumulators]
             self._store(results, product, old, added, rows, threads)
         if not isinstance(self.a, _Shared):
-            m.in_flight.issue(self.a, f"A of a wgmma {self.shape}", number)
+            m.in_flight.issue(self.a, "A of a wgmma", number)
         m.in_flight.issue(self.accumulators, f"an accumulator of a wgmma {self.shape}", number)
         for target, result in zip(self.targets, results, strict=True):
             m.write(target, result)
@@ -209,7 +214,9 @@ class _Product:
             self._check_descriptor(m, there, operand, lane)
             offsets = there.offsets(operand.outer, operand.inner, size, operand.transposed)
             if int(offsets.max()) + size > m.shared.size:
-                message = f"{operand.name} reaches to byte {int(offsets.max()) + size} of {m.shared.size} of shared memory: {there}"
+                message = (
+                    f"{operand.name} reaches to byte {int(offsets.max()) + size} of {m.shared.size} of shared memory: {there}"
+                )
                 m.report("descriptor out of bounds", message, lane)
                 continue
             units = np.unique(offsets // UNIT)
