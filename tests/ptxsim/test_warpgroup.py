@@ -8,14 +8,23 @@ import numpy as np
 import pytest
 import torch
 import triton
-
-from ptxsim import SimulationError, UnsupportedInstruction, launch
 from ptxsim.descriptors import descriptor
 from ptxsim.instructions import warpgroup
+
+from ptxsim import SimulationError, UnsupportedInstruction, launch
 from tests.ptxsim import triton_kernels as kernels
 from tests.ptxsim.kernels import line_of
 from tests.ptxsim.warpgroups import (
-    BYTES, FENCED, MODES, THREADS, Placed, accumulators, encoded, fragment_of_a, program, vector,
+    BYTES,
+    FENCED,
+    MODES,
+    THREADS,
+    Placed,
+    accumulators,
+    encoded,
+    fragment_of_a,
+    program,
+    vector,
 )  # fmt: skip
 
 SIZE = 49152  # bytes of shared memory
@@ -80,7 +89,7 @@ def test_every_swizzle_of_either_operand(kind, across):
 
 
 EXAMPLES = [
-    # The ISA's worked examples: (swizzle, across, elements of a row along, LBO, SBO in elements, exact layout before the swizzle).
+    # The ISA's worked examples: swizzle, across, elements in 16 bytes, LBO and SBO in elements, layout before the swizzle.
     (16, False, 4, 64, 32, ((8, 1 * 4), (2, 32)), ((4, 1), (2, 64))),
     (32, False, 4, None, 64, ((8, 8), (2, 64)), ((4, 1), (2, 4))),
     (16, True, 8, 128, 64, ((8, 1), (2, 64)), ((8, 8), (2, 128))),
@@ -343,9 +352,8 @@ def test_a_part_of_a_warpgroup():
 
 def test_threads_that_went_ahead_wait_at_the_fence():
     """One warp comes later: the wgmma is still that of all four."""
-    later = [
-        "@!%p5 bra $ON;\nmov.u32 %r52, 0;\n$LATER:\nadd.u32 %r52, %r52, 1;\nsetp.lt.u32 %p6, %r52, 5;\n@%p6 bra $LATER;\nbra $JOIN;\n$ON:"
-    ]
+    loop = "$LATER:\nadd.u32 %r52, %r52, 1;\nsetp.lt.u32 %p6, %r52, 5;\n@%p6 bra $LATER;\nbra $JOIN;\n$ON:"
+    later = ["@!%p5 bra $ON;\nmov.u32 %r52, 0;", loop]
     clean([FENCE, BARRIER, *later, "$JOIN:", *ISSUE, WAIT], head=ONLY_FIRST)
 
 
@@ -364,7 +372,7 @@ def test_other_products_are_refused_by_name(text):
 
 TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 SHAPES = [
-    # M, N, K, A and B along M and N, A from registers; block sizes of 16, 32 and 64 columns have swizzles of 32, 64 and 128 bytes.
+    # M, N, K, A and B along M and N, A from registers; 16, 32 and 64 columns have swizzles of 32, 64 and 128 bytes.
     (torch.float16, 64, 16, 16, (False, False, False)),
     (torch.float16, 64, 32, 32, (False, True, False)),
     (torch.float16, 128, 64, 64, (False, True, True)),

@@ -27,8 +27,8 @@ def encoded(x: np.ndarray, kind: str) -> np.ndarray:
 class Placed:
     """A matrix in shared memory from byte `start` on, and its descriptor.
 
-    matrix: bits, of rows along M or N and columns along K. swizzle: bytes in a row of the pattern, 16 for none. across: elements
-    along M or N lie side by side, not those along K.
+    matrix: bits, of rows along M or N and columns along K. swizzle: bytes in a row of the pattern, 16 for none. across:
+    elements along M or N lie side by side, not those along K.
     """
 
     def __init__(self, image: np.ndarray, start: int, matrix: np.ndarray, swizzle: int, *, across: bool) -> None:

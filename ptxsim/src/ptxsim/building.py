@@ -14,7 +14,6 @@ from .pipes import pipe_of
 from .program import BasicBlock, Instruction, Program, Run
 from .values import constant
 
-
 _ASYNCHRONOUS = ("wgmma", "mbarrier", "cp.async.bulk")
 
 

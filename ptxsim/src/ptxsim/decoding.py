@@ -40,11 +40,11 @@ def ends_block(statement: Statement) -> bool:
 
 # What decoders have been written for: a modifier that is not here could change what an instruction does.
 _MODIFIER_NAMES = """
-rn rz rm rp rna rni rzi rmi rpi ftz sat relu NaN xorsign abs approx full noftz lo hi wide cc l r wrap clamp shiftamt
-eq ne lt le gt ge ls hs equ neu ltu leu gtu geu num nan and or xor finite infinite number notanumber normal subnormal
-to global shared shared_cta shared_cluster local const param v2 v4 v8 nc ca cg cs cv wb wt volatile weak relaxed acquire release acq_rel
-sys gpu cta cluster async commit_group wait_group wait_all sync aligned row col m8n8 x1 x2 x4 trans m16n8k4 m16n8k8 m16n8k16
-arrive wait up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
+rn rz rm rp rna rni rzi rmi rpi ftz sat relu NaN xorsign abs approx full noftz lo hi wide cc l r wrap clamp shiftamt eq ne
+lt le gt ge ls hs equ neu ltu leu gtu geu num nan and or xor finite infinite number notanumber normal subnormal to global
+shared shared_cta shared_cluster local const param v2 v4 v8 nc ca cg cs cv wb wt volatile weak relaxed acquire release
+acq_rel sys gpu cta cluster async commit_group wait_group wait_all sync aligned row col m8n8 x1 x2 x4 trans m16n8k4 m16n8k8
+m16n8k16 arrive wait up down bfly idx ballot any all uni add min max exch cas inc dec red popc warp fractional range
 """
 _MODIFIERS = {*DTYPES, *TYPE_BYTES, "s16x2", "u16x2", *_MODIFIER_NAMES.split()}
 _CHECKED = {"wgmma", "mbarrier", "elect", "setmaxnreg", "mapa", "getctarank"}  # their decoders look at every modifier

@@ -1,7 +1,7 @@
 """Matrix descriptors of `wgmma`: where in shared memory the elements of an operand lie.
 
-After the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions": the canonical layouts, their strides in units of 16
-bytes, and the swizzle, which is of the address and not of the place in the matrix.
+After the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions": the canonical layouts, their strides in units of
+16 bytes, and the swizzle, which is of the address and not of the place in the matrix.
 """
 
 from __future__ import annotations

@@ -288,6 +288,7 @@ class Machine:
 
     def _look_again(self) -> None:
         """Nobody else can run: those who have looked in vain go on, and will look again, most of them."""
+        self.mbarriers.land()
         progress = self.mbarriers.changes
         self._vain = 0 if progress != self._changes else self._vain + 1
         self._changes = progress

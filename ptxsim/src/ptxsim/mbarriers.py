@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .lanes import WARP, Lanes, Reporter
-from .proxies import Proxies
+from .proxies import UNIT, Proxies
 from .values import Array
 
 BYTES = 8  # of an mbarrier
@@ -34,8 +34,14 @@ class _Barrier:
     time: Array
     visible: Array
     at: Array
-    known: list[Array] = field(default_factory=list)
-    told: list[Array] = field(default_factory=list)
+    known: list[Array] = field(init=False, default_factory=list)
+    told: list[Array] = field(init=False, default_factory=list)
+
+
+def _some(threads: Array) -> Array:
+    """The blocks in which a thread is."""
+    blocks: Array = np.any(threads, axis=1)
+    return blocks
 
 
 class MBarriers:
@@ -45,6 +51,7 @@ class MBarriers:
         """ordered: is told in which blocks, by a mask, what comes now is after what was."""
         self._lanes, self._reporter, self._proxies, self._ordered = lanes, reporter, proxies, ordered
         self._at: dict[int, _Barrier] = {}
+        self._under_way: list[tuple[int, int, Array]] = []
         self.changes = 0  # arrivals and bytes so far: whether those who wait get on
 
     def _each(self, address: Array) -> list[tuple[int, Array]]:
@@ -62,9 +69,9 @@ class MBarriers:
         for offset, threads in self._each(address):
             barrier = self._at.get(offset)
             if barrier is None:
-                zeros = [np.zeros(self._lanes.blocks, dtype=np.int64) for _ in range(9)]
+                zeros: list[Array] = [np.zeros(self._lanes.blocks, dtype=np.int64) for _ in range(9)]
                 barrier = self._at[offset] = _Barrier(offset, self._proxies.agent(("mbarrier", offset)), *zeros)
-            rows = threads.any(axis=1)
+            rows = _some(threads)
             again = rows & (barrier.valid != 0)
             if again.any():
                 self._reporter.report(
@@ -97,7 +104,7 @@ class MBarriers:
     def _valid(self, offset: int, threads: Array, verb: str) -> _Barrier | None:
         """The barrier there. Reports where none is, or where its beginning is not known to who uses it."""
         barrier = self._at.get(offset)
-        rows = threads.any(axis=1)
+        rows = _some(threads)
         missing = rows if barrier is None else rows & (barrier.valid == 0)
         if missing.any():
             message = f"{verb} at offset {offset}, where no mbarrier has been initialised"
@@ -196,8 +203,8 @@ class MBarriers:
                 self.changes += 1
                 self._complete(barrier)
 
-    def copy_to(self, row: int, thread: int, offset: int) -> tuple[int, int] | None:
-        """The agent of a bulk copy that a thread starts, and the time at which it is known: once this phase is complete."""
+    def copy_to(self, row: int, thread: int, offset: int) -> int | None:
+        """The agent of a bulk copy that a thread starts; None where there is no barrier to tell."""
         threads = np.zeros((self._lanes.blocks, self._lanes.threads), dtype=bool)
         threads[row, thread] = True
         barrier = self._valid(offset, threads, "bulk copy")
@@ -207,14 +214,22 @@ class MBarriers:
         if not barrier.visible[row] and fenced < barrier.time[row]:
             message = f"a bulk copy uses the mbarrier at offset {offset}, with no proxy fence since it was initialised"
             self._reporter.report("missing proxy fence", message, self._lane(threads))
-        return barrier.agent, int(barrier.phase[row]) + 1
+        return barrier.agent
 
-    def copied(self, row: int, offset: int, amount: int) -> None:
-        """A bulk copy is complete."""
-        barrier = self._at[offset]
-        barrier.bytes[row] -= amount
-        self.changes += 1
-        self._complete(barrier)
+    def copying(self, row: int, offset: int, units: Array) -> None:
+        """A bulk copy has started, to `units` of shared memory. It is complete when nobody else can run."""
+        self._under_way.append((row, offset, units))
+        self._at[offset].at[row] = self._lanes.at
+
+    def land(self) -> None:
+        """All bulk copies that are under way are complete: their bytes count in the phase that their barrier is in now."""
+        landing, self._under_way = self._under_way, []
+        for row, offset, units in landing:
+            barrier = self._at[offset]
+            self._proxies.landed(barrier.agent, int(barrier.phase[row]) + 1, row, units)
+            barrier.bytes[row] -= UNIT * units.size
+            self.changes += 1
+            self._complete(barrier)
 
     def waited(self, address: Array, phase: Array, parity: bool) -> Array:
         """For each thread that runs whether the phase is complete, given as its number or its parity; they then know of it."""
@@ -238,23 +253,24 @@ class MBarriers:
 
     # What is wrong at the end
 
+    def _missing(self, barrier: _Barrier, row: int) -> str:
+        left = int(barrier.bytes[row])
+        bytes_ = f"{left} bytes are missing" if left >= 0 else f"{-left} bytes more have come than were expected"
+        return (
+            f"phase {int(barrier.phase[row])} of the mbarrier at offset {barrier.offset} never ends: "
+            f"{int(barrier.pending[row])} of {int(barrier.expected[row])} arrivals and {bytes_}"
+        )
+
     def stuck(self, address: int, lane: int) -> str:
         """Why who waits at `address` waits for ever."""
-        barrier, row = self._at[address], lane // self._lanes.threads
-        return (
-            f"phase {int(barrier.phase[row])} of the mbarrier at offset {address} never ends: {int(barrier.pending[row])} of "
-            f"{int(barrier.expected[row])} arrivals and {int(barrier.bytes[row])} bytes are missing"
-        )
+        return self._missing(self._at[address], lane // self._lanes.threads)
 
     def finish(self) -> None:
         """All threads have ended. Reports bytes that were expected and have not come, or came and were not expected."""
+        self.land()
         for barrier in self._at.values():
             wrong = (barrier.valid != 0) & (barrier.bytes != 0)
             if wrong.any():
                 row = int(wrong.argmax())
                 self._lanes.at = int(barrier.at[row])
-                message = (
-                    f"the mbarrier at offset {barrier.offset} expects {int(barrier.bytes[row])} bytes more than have come in phase "
-                    f"{int(barrier.phase[row])} when the block ends"
-                )
-                self._reporter.report("mbarrier never complete", message, row * self._lanes.threads)
+                self._reporter.report("mbarrier never complete", self._missing(barrier, row), row * self._lanes.threads)

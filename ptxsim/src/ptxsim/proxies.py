@@ -19,6 +19,7 @@ from .values import UNSIGNED, Array
 
 UNIT = 16  # bytes: bulk copies and rows of matrix operands are multiples
 WARPGROUP = 4  # warps
+NEVER = 1 << 30  # the time of what nobody can know of yet
 _SPARE = 8  # agents that there is place for before the tables must grow
 
 _ONES = {n: np.frombuffer(b"\x01" * n, dtype=UNSIGNED[n])[0] for n in (1, 2, 4, 8, 16)}
@@ -97,7 +98,8 @@ class Proxies:
 
     def warps_of(self, threads: Array) -> Array:
         """(blocks, warps) of a mask of threads."""
-        return self._lanes.whole(threads).reshape(*self.known.shape[:2], WARP).any(axis=2)
+        warps: Array = np.any(self._lanes.whole(threads).reshape(*self.known.shape[:2], WARP), axis=2)
+        return warps
 
     def tick(self, warps: Array) -> None:
         """What these warps do from now on is not what they have told others of."""
@@ -238,6 +240,13 @@ class Proxies:
         self._written[rows[:, None], agent, units] = time[:, None]
         self._defined.reshape(-1, self._units, UNIT)[rows[:, None], units] = 1
         self._begin(agent, time, rows)
+
+    def landed(self, agent: int, time: int, row: int, units: Array) -> None:
+        """What `agent` was writing is known to who knows of its doings until `time`."""
+        there = self._written[row, agent, units]
+        self._written[row, agent, units] = np.where(there == NEVER, time, there)
+        if not (self._written[row, agent] == NEVER).any():
+            self._latest[row, agent] = self._written[row, agent].max()
 
     def _report(self, kind: str, message: str, row: int, lane: int) -> None:
         self._reporter.report(kind, message, row * self._lanes.threads + lane)

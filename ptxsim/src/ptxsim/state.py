@@ -19,8 +19,8 @@ class State(Reporter, Protocol):
 
     lanes: which threads the instruction is for. registers: by slot. carry: the condition code of `add.cc` and its like.
     fragments: matrices of tensor-core operands that were put together before. proxies, mbarriers, in_flight: what is known of
-    asynchronous accesses to shared memory, and of registers, in kernels that have such. group: the threads that stand at this basic
-    block; live: those that have not ended.
+    asynchronous accesses to shared memory, and of registers, in kernels that have such. group: the threads that stand at this
+    basic block; live: those that have not ended.
     """
 
     lanes: Lanes

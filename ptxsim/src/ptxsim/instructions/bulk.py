@@ -12,7 +12,7 @@ from ..errors import UnsupportedInstruction
 from ..lanes import WARP, Reporter
 from ..parser import Statement, parse_integer
 from ..program import Run
-from ..proxies import UNIT
+from ..proxies import NEVER, UNIT
 from ..state import State
 from ..values import U32, UNSIGNED, Array, bits
 from .common import address_reader
@@ -94,7 +94,7 @@ def _checked(m: State, lanes: dict[int, int], inside: Array, outside: Array, siz
 
 
 def _by_rows(m: State, lanes: dict[int, int], outside: Array, size: Array) -> Iterator[tuple[Array, int]]:
-    """Addresses in global memory for all lanes, 16 bytes each, and where in the copy they start; who has something is active."""
+    """Addresses in global memory for all lanes, 16 bytes each, and where in the copy they start; who has some is active."""
     at = np.arange(m.lanes.threads, dtype=np.int64)[None] * UNIT
     chosen = np.zeros((m.lanes.blocks, 1), dtype=bool)
     chosen[list(lanes)] = True
@@ -123,7 +123,7 @@ def _to_shared(s: Statement, ctx: Context) -> Run:
             m, target(m), source(m), bits(m.registers[amount], U32), barrier(m)
         ):
             lanes = _checked(m, all_lanes, to, origin, size)
-            agents = {}
+            agents: dict[int, int] = {}
             for row, lane in lanes.items():
                 agent = m.mbarriers.copy_to(row, lane % m.lanes.threads, int(where[row]))
                 if agent is not None:
@@ -131,18 +131,18 @@ def _to_shared(s: Statement, ctx: Context) -> Run:
             lanes = {row: lanes[row] for row in agents}
             if not lanes:
                 continue
-            data = np.zeros((m.lanes.blocks, -(-int(size.max()) // UNIT // m.lanes.threads) * m.lanes.threads + m.lanes.threads),
-                            dtype=UNSIGNED[UNIT])  # fmt: skip
+            rounds = -(-int(size.max()) // (UNIT * m.lanes.threads))
+            data = np.zeros((m.lanes.blocks, rounds * m.lanes.threads), dtype=UNSIGNED[UNIT])
             with _spread(m, lanes):
                 for address, start in _by_rows(m, lanes, origin, size):
                     data[:, start // UNIT : start // UNIT + m.lanes.threads] = m.memory.load(address, UNIT)
             for row, lane in lanes.items():
                 begin, end = int(to[row]), int(to[row] + size[row])
-                units, (agent_number, time) = np.arange(begin // UNIT, end // UNIT), agents[row]
+                units = np.arange(begin // UNIT, end // UNIT)
                 warp = np.array([lane % m.lanes.threads // WARP])
-                m.proxies.write_by(agent_number, np.array([time]), np.array([row]), warp, units, "a bulk copy")
+                m.proxies.write_by(agents[row], np.array([NEVER]), np.array([row]), warp, units, "a bulk copy")
                 m.shared.fill(row, begin, data[row].view(np.uint8)[: end - begin])
-                m.mbarriers.copied(row, int(where[row]), end - begin)
+                m.mbarriers.copying(row, int(where[row]), units)
                 m.counters.add(m.lanes.at, copy_bytes=end - begin)
 
     return run

@@ -46,7 +46,7 @@ def elect(s: Statement, ctx: Context) -> Run:
         leader = named.argmax(axis=-1, keepdims=True)
         shape = (len(named), m.lanes.threads)
         m.write(target, np.broadcast_to(leader, named.shape).reshape(shape).astype(np.uint32))
-        m.write(predicate, (named & (_LANE == leader)).reshape(shape))
+        m.write(predicate, (named & (leader == _LANE)).reshape(shape))
 
     return run
 

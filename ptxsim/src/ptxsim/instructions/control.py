@@ -13,7 +13,6 @@ from ..state import State
 from ..values import BOOL, U32, Array, bits
 from .common import apply
 
-
 _OF_CLUSTER = -1  # the number of its barrier, which is none of the block's
 
 

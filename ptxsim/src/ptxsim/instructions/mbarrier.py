@@ -35,9 +35,10 @@ def barrier_address(ctx: Context, text: str, *, generic: bool) -> Callable[[Stat
 @decoder("mbarrier")
 def mbarrier(s: Statement, ctx: Context) -> Run:
     verb, rest = s.parts[1], [p for p in s.parts[2:] if p not in _SCOPES]
-    if (verb, *rest) not in _FORMS or s.parts[-1] != "b64":
+    form = _FORMS.get((verb, *rest))
+    if form is None or s.parts[-1] != "b64":
         raise UnsupportedInstruction("this form of mbarrier")
-    return _FORMS[verb, *rest](s, ctx)
+    return form(s, ctx)
 
 
 def _generic(s: Statement) -> bool:

@@ -1,8 +1,8 @@
 """wgmma: products of matrices by four warps together, from shared memory and registers, in the background.
 
-Layouts are those of the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions". Products are exact in fp64, are summed
-there and rounded once with the accumulator; tf32 operands lose their low 13 bits. The result is there at once, and who looks at it
-before a wait is found out.
+Layouts are those of the PTX ISA, section "Asynchronous Warpgroup Level Matrix Instructions". Products are exact in fp64, are
+summed there and rounded once with the accumulator; tf32 operands lose their low 13 bits. The result is there at once, and who
+looks at it before a wait is found out.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _whole(m: State) -> Array:
     padded = np.zeros((m.lanes.blocks, count * _THREADS), dtype=bool)
     padded[:, : m.lanes.threads] = active
     by_group = padded.reshape(m.lanes.blocks, count, _THREADS)
-    some, every = by_group.any(axis=2), by_group.all(axis=2)
+    some: Array = np.any(by_group, axis=2)
+    every: Array = np.all(by_group, axis=2)
     partial = some & ~every
     if partial.any():
         row, group = (int(i) for i in np.argwhere(partial)[0])
