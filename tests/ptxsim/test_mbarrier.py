@@ -226,7 +226,7 @@ def test_bounds_and_alignment():
     bad = COPY.replace("[%rd11]", "[%rd11+1048576]")
     finding = caught(replaced(COPY, bad), "global access out of bounds", bad)
     assert finding.thread == (0, 0, 0) and finding.block == (0, 0, 0)
-    bad = BACK.replace("[%rd12]", "[%rd12+16]")
+    bad = BACK.replace("[%rd12]", "[%rd1]")
     finding = caught(replaced(BACK, bad), "overlapping writes of blocks", bad)
     bad = "mbarrier.arrive.shared::cta.b64 _, [s+4];"
     caught([*CLEAN, bad], "misaligned shared access", bad)
