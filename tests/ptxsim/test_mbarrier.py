@@ -361,6 +361,13 @@ def test_a_cluster_of_one():
     caught(lines, "no such block in the cluster", lines[0])
 
 
+def test_clusters_of_several_blocks_are_refused():
+    one = text(["mov.u32 %r20, 0;"]).replace("\n{\n", "\n.explicitcluster\n.reqnctapercluster 1, 1, 1\n{\n", 1)
+    launch(one, "k", 2, THREADS, arrays())
+    with pytest.raises(UnsupportedInstruction, match="reqnctapercluster 2, 1, 1 of k"):
+        launch(one.replace("cluster 1,", "cluster 2,"), "k", 2, THREADS, arrays())
+
+
 def test_one_thread_of_a_warp_is_elected():
     lines = [
         "elect.sync %r20|%p2, 0xfffffff0;",

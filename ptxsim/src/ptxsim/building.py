@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import numpy as np
 
 from .context import Context
 from .decoding import decoded, ends_block
+from .errors import UnsupportedInstruction
 from .fragments import fragment_registers
 from .parser import Kernel, Module, parse
 from .pipes import pipe_of
@@ -18,6 +20,9 @@ _ASYNCHRONOUS = ("wgmma", "mbarrier", "cp.async.bulk")
 
 
 def _program(module: Module, kernel: Kernel) -> Program:
+    cluster = re.search(r"\.reqnctapercluster\s+([\d,\s]+)", kernel.directives)
+    if cluster is not None and {int(size) for size in cluster[1].split(",")} != {1}:
+        raise UnsupportedInstruction(f"clusters of more than one block: {cluster[0].strip()} of {kernel.name}")
     ctx = Context(module, kernel)
     statements = kernel.statements
     ctx.fragments = fragment_registers(kernel)

@@ -63,6 +63,7 @@ class Kernel:
     registers: dict[str, str] = field(default_factory=dict)
     variables: list[Variable] = field(default_factory=list)
     tables: dict[str, list[str]] = field(default_factory=dict)
+    directives: str = ""  # between the parameters and the body
 
 
 @dataclass
@@ -145,7 +146,7 @@ def parse(ptx: str) -> Module:
             end = _closing(text, head.end() - 1)
             name, parameters = head.group(1), head.group(2) or ""
             declared = [_parameter(p) for p in split_operands(parameters)]
-            kernel = Kernel(name, declared)
+            kernel = Kernel(name, declared, directives=head.group(3))
             _body(kernel, text, head.end(), end, lines, files)
             kernels[name] = kernel
             position = end + 1
