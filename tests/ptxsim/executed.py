@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from ptxsim.building import program
+
 from tests.ptxsim import test_mbarrier, test_triton
 from tests.ptxsim.triton_kernels import TARGETS
 

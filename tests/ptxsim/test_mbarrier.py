@@ -387,6 +387,7 @@ def test_one_thread_of_a_warp_is_elected():
     "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 [%rd11], [%r7], 16;",
     "mbarrier.arrive.noComplete.release.cta.shared.b64 %rd20, [%r6], 1;",
     "setmaxnreg.inc.sync.aligned.u32 44;",
+    "fence.proxy.async::generic.release.sync_restrict::shared::cta.cluster;",
 ])  # fmt: skip
 def test_what_is_not_modelled_is_refused_by_name(bad):
     with pytest.raises(UnsupportedInstruction, match=bad.split(" ", maxsplit=1)[0]):

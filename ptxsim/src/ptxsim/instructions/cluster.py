@@ -23,9 +23,9 @@ def fence(s: Statement, ctx: Context) -> Run:
     """All memory is coherent here: fences change no result, but the checks want those that proxies need."""
     if s.parts[1] == "mbarrier_init":
         return lambda m: m.mbarriers.fence_init()
-    if s.parts[1:3] != ("proxy", "async"):
+    if s.parts[1] != "proxy" or s.parts[2] == "alias":
         return lambda m: None
-    if s.parts[3:] not in {(), ("global",), ("shared_cta",), ("shared_cluster",)}:
+    if s.parts[2] != "async" or s.parts[3:] not in {(), ("global",), ("shared_cta",), ("shared_cluster",)}:
         raise UnsupportedInstruction("a proxy fence of this kind")
     if s.parts[3:] == ("global",):  # of global memory, where no accesses of threads are looked at
         return lambda m: None
