@@ -38,12 +38,16 @@ def integers(rng, *shape):
 
 
 def product(
-    kind, n, swizzle_a, swizzle_b, *, across_a=False, across_b=False, result="f32", scale="%p2", signs=(1, 1), use=True
-):
-    """One wgmma: (what it gives, (64, n); A, B and the accumulators before). swizzle_a None: A in registers."""
+    kind, n, swizzle_a, swizzle_b, *, across_a=False, across_b=False, result="f32", scale="%p2", signs=(1, 1), use=True,
+    data=None, **launched,
+):  # fmt: skip
+    """One wgmma: (what it gives, (64, n); A, B and the accumulators before). swizzle_a None: A in registers.
+
+    data: the last three, of numbers that the types hold. launched: options of the launch.
+    """
     rng = np.random.default_rng(n)
     k = 32 // BYTES[kind]
-    a, b, old = integers(rng, 64, k), integers(rng, n, k), integers(rng, 64, n)
+    a, b, old = data or (integers(rng, 64, k), integers(rng, n, k), integers(rng, 64, n))
     image = np.zeros(SIZE, dtype=np.uint8)
     right = Placed(image, 0, encoded(b, kind), swizzle_b, across=across_b)
     start = -(-right.end // 1024) * 1024
@@ -71,7 +75,7 @@ wgmma.commit_group.sync.aligned;
 wgmma.wait_group.sync.aligned 0;"""
     ptx = program(text, SIZE, count)
     after = np.zeros_like(before)
-    report = launch(ptx, "k", 1, THREADS, [image, before, after, registers], uninitialised=[after])
+    report = launch(ptx, "k", 1, THREADS, [image, before, after, registers], uninitialised=[after], **launched)
     assert report.mma_multiply_adds == 64 * n * k
     found = np.zeros((64, n))
     found[rows, columns] = after.view(np.float16) if result == "f16" else after.view(np.float32)

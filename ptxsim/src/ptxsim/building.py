@@ -55,7 +55,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
     return Program(
         kernel, blocks, ctx.slots, ctx.constants, ctx.special, ctx.shared_bytes, ctx.local_bytes,
         kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
-        any(s.opcode.startswith(_ASYNCHRONOUS) for s in statements),
+        any(s.opcode.startswith(_ASYNCHRONOUS) for s in statements), module.target,
     )  # fmt: skip
 
 

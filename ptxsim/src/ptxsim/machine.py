@@ -20,6 +20,7 @@ from .memory import GlobalMemory
 from .program import BasicBlock, Program
 from .proxies import WARPGROUP, Proxies
 from .shared import SharedMemory
+from .tensorcores import TensorCore
 from .values import U32, UNDEFINED, Array, UndefinedRead
 
 FULL = np.ones((1, 1), dtype=bool)
@@ -45,6 +46,7 @@ class Machine:
         counters: Counters,
         findings: dict[tuple[str, int], Finding],
         collect: bool,
+        tensor_core: TensorCore | None = None,
     ) -> None:
         self.program, self.grid, self.block_shape = program, grid, block
         threads = block[0] * block[1] * block[2]
@@ -52,6 +54,7 @@ class Machine:
         self.memory, self.counters, self.findings, self.collect = memory, counters, findings, collect
         memory.begin(self.lanes, self, counters)
         self.shared = SharedMemory(self.lanes, shared_bytes, self)
+        self.tensor_core = tensor_core
         self.asynchronous = program.asynchronous
         self.proxies = Proxies(self.lanes, shared_bytes if self.asynchronous else 0, self)
         self.mbarriers = MBarriers(self.lanes, self, self.proxies, self.shared.next_epoch)

@@ -71,6 +71,7 @@ class Module:
     kernels: dict[str, Kernel]
     variables: list[Variable]
     files: dict[int, str]
+    target: str = ""
 
 
 def split_operands(text: str) -> list[str]:
@@ -159,7 +160,8 @@ def parse(ptx: str) -> Module:
             external = ".extern" in text[text.rfind("\n", 0, m.start()) + 1 : m.start()]
             variables.append(_variable(m.group(1), m.group(2), external=external))
             position = m.end()
-    return Module(kernels, variables, files)
+    target = re.search(r"^\s*\.target\s+(\w+)", text, re.M)
+    return Module(kernels, variables, files, target[1] if target else "")
 
 
 def _parameter(text: str) -> Variable:

@@ -11,6 +11,7 @@ from .mbarriers import MBarriers
 from .memory import GlobalMemory
 from .proxies import Proxies
 from .shared import SharedMemory
+from .tensorcores import TensorCore
 from .values import Array
 
 
@@ -19,8 +20,8 @@ class State(Reporter, Protocol):
 
     lanes: which threads the instruction is for. registers: by slot. carry: the condition code of `add.cc` and its like.
     fragments: matrices of tensor-core operands that were put together before. proxies, mbarriers, in_flight: what is known of
-    asynchronous accesses to shared memory, and of registers, in kernels that have such. group: the threads that stand at this
-    basic block; live: those that have not ended.
+    asynchronous accesses to shared memory, and of registers, in kernels that have such. tensor_core: how products are
+    rounded, None for once. group: the threads that stand at this basic block; live: those that have not ended.
     """
 
     lanes: Lanes
@@ -33,6 +34,7 @@ class State(Reporter, Protocol):
     proxies: Proxies
     mbarriers: MBarriers
     in_flight: Fragments
+    tensor_core: TensorCore | None
     group: Array
     live: Array
 

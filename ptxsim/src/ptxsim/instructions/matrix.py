@@ -17,6 +17,7 @@ from ..parser import Statement
 from ..program import Run
 from ..shared import Access
 from ..state import State
+from ..tensorcores import TensorCore
 from ..values import U32, Array, bf16_to_double, bits, double_to_half, half_to_double
 from .common import address_reader, halves, joined
 from .memory import count_shared
@@ -176,11 +177,22 @@ def mma(s: Statement, ctx: Context) -> Run:
             held = m.fragments[key] = (matrix, [m.registers[slot] for slot in slots])
         return held[0]
 
+    def _rounded(m: State, core: TensorCore, left: Array, right: Array) -> Array:
+        """C + A · B with the roundings of tensor cores: C is taken into the sums."""
+        registers = [m.lanes.whole(bits(m.registers[slot], U32)) for slot in c]
+        if half:
+            old = np.stack([half_to_double(halves(r)) for r in registers], axis=2)  # block, thread, half of the rows, column
+        else:
+            old = np.stack([r.view(np.float32).astype(np.float64) for r in registers], axis=2)
+        old = old.reshape(-1, 8, 4, 2, 2).transpose(0, 3, 1, 2, 4).reshape(m.lanes.blocks, m.lanes.warps, 16, 8)
+        return core.multiply(left, right, old, kind, half=half)
+
     def run(m: State) -> None:
         check_whole_warps(m)
         # By block and warp: what is the same in every block is held for one.
         left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
-        product = np.matmul(left, right)
+        exact = m.tensor_core is None
+        product = np.matmul(left, right) if m.tensor_core is None else _rounded(m, m.tensor_core, left, right)
         n = len(product) * m.lanes.warps
         # (warps, half of the rows, group, thread, column of two)
         product = product.reshape(n, 2, 8, 4, 2)
@@ -188,11 +200,13 @@ def mma(s: Statement, ctx: Context) -> Run:
         if half:
             for i, target in enumerate(targets):
                 old = half_to_double(halves(bits(m.registers[c[i]], U32)))
-                m.write(target, joined(double_to_half(product[:, i].reshape(blocks, m.lanes.threads, 2) + old)))
+                part = product[:, i].reshape(blocks, m.lanes.threads, 2)
+                m.write(target, joined(double_to_half(part + old if exact else part)))
         else:
             for i, target in enumerate(targets):
                 part = product[:, i // 2, :, :, i % 2].reshape(blocks, m.lanes.threads)
-                m.write(target, (part + bits(m.registers[c[i]], np.dtype(np.float32))).astype(np.float32))
+                old = bits(m.registers[c[i]], np.dtype(np.float32))
+                m.write(target, (part + old if exact else part).astype(np.float32))
         warps = m.lanes.warps * m.lanes.blocks if m.lanes.active is None else int(m.lanes.whole(m.lanes.active)[:, ::32].sum())
         m.counters.add(m.lanes.at, mma_multiply_adds=16 * 8 * k * warps)
 

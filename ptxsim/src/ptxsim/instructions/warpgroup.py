@@ -166,11 +166,16 @@ class _Product:
                 left = self._operand(m, self.a, group, agent, rows)
             else:
                 left = self._fragments(m, self.a, rows, threads)
-            product = np.matmul(left, right.transpose(0, 2, 1)) * (self.sign_a * self.sign_b)
+            left, right = left * (self.sign_a * self.sign_b), right.transpose(0, 2, 1)
             added = use[rows, threads.start]
             if added.any() and old is None:
                 old = [m.lanes.whole(bits(m.registers[slot], U32)) for slot in self.accumulators]
-            self._store(results, product, old, added, rows, threads)
+            tile = self._loaded(old, added, rows, threads)
+            if m.tensor_core is None:
+                tile = tile + np.matmul(left, right)
+            else:
+                tile = m.tensor_core.multiply(left, right, tile, self.kind, half=self.result == "f16")
+            self._store(results, tile, rows, threads)
         if not isinstance(self.a, _Shared):
             m.in_flight.issue(self.a, "A of a wgmma", number)
         m.in_flight.issue(self.accumulators, f"an accumulator of a wgmma {self.shape}", number)
@@ -236,24 +241,31 @@ class _Product:
             message = f"{operand.name} starts inside a pattern of {there.repeat} bytes, and has no base offset: {there}"
             m.report("misaligned descriptor", message, lane)
 
-    def _store(
-        self, results: list[Array], product: Array, old: list[Array] | None, added: Array, rows: Array, threads: slice
-    ) -> None:
-        """The sums into the registers: register pairs of 8 columns each, of two rows of 8."""
+    def _places(self, tile: Array) -> Iterator[tuple[int, Array]]:
+        """Of sums, (rows, 64, n), what each accumulator register has of them: its number, and a view by block and thread."""
         # block, warp, half of the rows, group, eight columns, thread, column of two
-        tile = product.reshape(rows.size, WARPGROUP, 2, 8, self.n // 8, 4, 2)
+        parts = tile.reshape(len(tile), WARPGROUP, 2, 8, self.n // 8, 4, 2)
         for i in range(self.n // 8):
             for half in (0, 1):
-                part = tile[:, :, half, :, i].reshape(rows.size, _THREADS, 2)
+                pair = parts[:, :, half, :, i]  # block, warp, group, thread, column of two
                 if self.result == "f16":
-                    slot = 2 * i + half
-                    if old is not None:
-                        part = part + np.where(added[:, None, None], half_to_double(halves(old[slot][rows, threads])), 0)
-                    results[slot][rows, threads] = joined(double_to_half(part))
-                    continue
-                for e in (0, 1):
-                    slot = 4 * i + 2 * half + e
-                    column = part[..., e]
-                    if old is not None:
-                        column = column + np.where(added[:, None], old[slot][rows, threads].view(F32), 0)
-                    results[slot][rows, threads] = column.astype(np.float32).view(np.uint32)
+                    yield 2 * i + half, pair
+                else:
+                    yield from ((4 * i + 2 * half + e, pair[..., e]) for e in (0, 1))
+
+    def _loaded(self, old: list[Array] | None, added: Array, rows: Array, threads: slice) -> Array:
+        """The accumulators as (rows, 64, n), zeros where they are not added."""
+        tile = np.zeros((rows.size, _ROWS, self.n))
+        if old is not None:
+            for slot, view in self._places(tile):
+                held = np.where(added[:, None], old[slot][rows, threads], np.uint32(0))
+                numbers = half_to_double(halves(held)) if self.result == "f16" else held.view(F32)
+                view[...] = numbers.reshape(view.shape)
+        return tile
+
+    def _store(self, results: list[Array], tile: Array, rows: Array, threads: slice) -> None:
+        for slot, view in self._places(tile):
+            if self.result == "f16":
+                results[slot][rows, threads] = joined(double_to_half(view.reshape(rows.size, _THREADS, 2)))
+            else:
+                results[slot][rows, threads] = view.reshape(rows.size, _THREADS).astype(np.float32).view(np.uint32)
