@@ -203,6 +203,17 @@ def test_a_copy_out_without_a_fence_or_before_the_others():
     caught([*CLEAN[:at], *CLEAN[at + 1 :]], "shared memory race", BACK)
 
 
+def test_what_a_barrier_of_some_warps_says_is_of_before_it():
+    at = CLEAN.index(BACK)
+    some = [*CLEAN[: at - 1], "bar.sync 1, 64;"]
+    clean([*some, *CLEAN[at:]])
+    finding = caught([*some, "st.shared.b32 [%r9], %r20;", *CLEAN[at:]], "shared memory race", BACK)
+    assert "while warp 1 writes it" in finding.message
+    # A barrier of one warp says nothing of the other.
+    alone = ["st.shared.b32 [%r9], %r20;", "setp.ge.u32 %p3, %r1, 32;", "@%p3 bra $OVER;", "bar.sync 2, 32;", "$OVER:"]
+    caught([*some, *alone, *CLEAN[at:]], "shared memory race", BACK)
+
+
 def test_the_source_of_a_copy_out_is_overwritten():
     bad = "st.shared.b32 [%r9+128], %r1;"
     finding = caught(before(DONE, bad), "asynchronous operand overwritten", bad)

@@ -127,11 +127,11 @@ def test_mma_is_rounded_as_on_the_targets_gpu(kind, target):
     assert (found != exact).any()
 
 
-def one(values, old, target):
+def one(values, old, target, kind="bf16"):
     """The sum of products `values` · 1 and `old`."""
     a, b, c = np.zeros((16, 16)), np.zeros((16, 8)), np.zeros((16, 8))
     a[0, : len(values)], b[:, 0], c[0, 0] = values, 1, old
-    return multiplied(a, b, c, "bf16", target, rounding="hardware")[0, 0]
+    return multiplied(a, b, c, kind, target, rounding="hardware")[0, 0]
 
 
 def test_what_was_measured_by_hand():
@@ -143,6 +143,8 @@ def test_what_was_measured_by_hand():
         assert one([2.0**-24 * 1.5], 1, target) == 1  # towards zero
         assert one([-(2.0**-24) * 1.5], -1, target) == -1
         assert one([1, -1], 2.0**-30, target) == 0  # the largest go, and what they cut off does not come back
+    # A subnormal factor counts as one of the least exponent.
+    assert one([2.0**-24], 2.0**-40, "sm_90", "f16") == 2.0**-24 and one([2.0**-24], 2.0**-40, "sm_90") > 2.0**-24
     # A block of Ampere's has eight products: the ninth does not cut the others off.
     assert one([2.0**-26] * 8 + [1], 0, "sm_80") == 1 + 2.0**-23
     assert one([2.0**-26] * 8 + [1], 0, "sm_90") == 1

@@ -257,6 +257,10 @@ def test_accumulators_in_flight_as_those_of_another_shape():
 def test_a_missing_wgmma_fence():
     bad = MULTIPLY
     caught(without(ISSUE[0]), "missing wgmma.fence", bad)
+    first = "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f10, %f11, %f12, %f13}, %rd31, %rd31, 0, 1, 1, 0, 0;"
+    untouched = [*FENCED.splitlines(), first, COMMIT, WAIT]
+    assert "no wgmma.fence stands before the first" in caught(untouched, "missing wgmma.fence", first).message
+    simulated([*FENCED.splitlines(), ISSUE[0], first, COMMIT, WAIT])
     touched = before(MULTIPLY, "add.u32 %r30, %r30, 0;")
     caught(touched, "missing wgmma.fence", bad)
     # What compilers do: a constant, or another name, after the fence.

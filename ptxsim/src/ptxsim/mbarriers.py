@@ -19,7 +19,7 @@ class _Barrier:
     """One place in shared memory, in every block of the batch.
 
     expected, pending: arrivals of a phase, and those still missing. bytes: still expected. phase: how many are complete. known,
-    fenced: the clocks of those who have arrived in this phase; told: of those before, which who waits learns. by, time: which
+    fenced: the clocks of all who have arrived; told: of those in phases that are over, which who waits learns. by, time: which
     warp initialised it, and when. at: the instruction that last expected bytes.
     """
 
@@ -178,8 +178,7 @@ class MBarriers:
             barrier.pending[done] = barrier.expected[done]
             self._fit(barrier)
             for mine, told in zip(barrier.known, barrier.told, strict=True):
-                told[done] = np.maximum(told, mine)[done]
-                mine[done] = 0
+                told[done] = mine[done]
             self._ordered(done)
         return done
 
