@@ -180,8 +180,8 @@ def test_many_blocks_in_batches():
 
 def test_unsupported_instructions_are_named_before_anything_runs():
     out = np.zeros(4, dtype=np.int32)
-    body = "st.global.b32 [%rd0], %r1;\nwgmma.fence.sync.aligned;"
-    with pytest.raises(UnsupportedInstruction, match=r"wgmma\.fence\.sync\.aligned \(PTX line \d+"):
+    body = "st.global.b32 [%rd0], %r1;\ntcgen05.wait::ld.sync.aligned;"
+    with pytest.raises(UnsupportedInstruction, match=r"tcgen05\.wait::ld\.sync\.aligned \(PTX line \d+"):
         run(body, [out])
     with pytest.raises(UnsupportedInstruction, match="mma.sync.aligned.m8n8k4"):
         run("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%rd1,%rd2}, {%rd3}, {%rd4}, {%rd1,%rd2};", [out])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton
 
 from ptxsim import SimulationError, launch
 from tests.ptxsim import triton_kernels as kernels
@@ -11,6 +12,9 @@ from tests.ptxsim.triton_kernels import TARGETS, compiled
 
 torch.set_num_threads(1)
 NAMES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int8: "*i8", torch.int32: "*i32"}
+
+# Before 3.7 Triton had no proxy fence between cp.async and wgmma (triton-lang/triton#10537): the simulator finds that out.
+UNFENCED = {"missing proxy fence"} if triton.__version__ < "3.7" else set()
 
 # Bounds on the sum of n products of normally distributed numbers, from the bits of the operands and of the result.
 STEP = {torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7, torch.float32: 2.0**-22}
@@ -45,7 +49,10 @@ def test_matmul(target, dtype, precision, m, n, k):
     constants = {"BM": 64, "BN": 32, "BK": 32, "GROUP": 2, "PRECISION": precision}
     ptx, shared = compiled(kernels.matmul, target, signature, constants, tuple(signature) if aligned else ("a", "b", "c"))
     grid = -(-m // 64) * -(-n // 32)
-    report = launch(ptx, "matmul", grid, 128, [a, b, c, m, n, k, k, n, n], shared=shared, uninitialised=[c])
+    report = launch(
+        ptx, "matmul", grid, 128, [a, b, c, m, n, k, k, n, n], shared=shared, uninitialised=[c], check="collect"
+    )  # fmt: skip
+    assert {finding.kind for finding in report.findings} <= (UNFENCED if target == 90 else set())
     exact = a.double() @ b.double()
     step = 2.0**-10 * 2 if precision == "tf32" else 0.0
     bound = k**0.5 * 6 * step + STEP[dtype] * exact.abs() + 1e-5

@@ -10,7 +10,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-TARGETS = (80, 86, 89, 120)
+TARGETS = (80, 86, 89, 90, 120)
 
 
 @cache
@@ -150,3 +150,15 @@ def scans(x, sums, ordered, N: tl.constexpr, M: tl.constexpr):
     v = tl.load(x + place)
     tl.store(sums + place, tl.cumsum(v, 0))
     tl.store(ordered + place, tl.sort(v))
+
+
+@triton.jit
+def product(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, AM: tl.constexpr, AK: tl.constexpr, BK: tl.constexpr,
+            BN: tl.constexpr, FROM_REGISTERS: tl.constexpr):  # fmt: skip
+    """A product of whole tiles, of operands that lie along either axis."""
+    i, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    x = tl.load(a + i[:, None] * AM + k[None, :] * AK)
+    y = tl.load(b + k[:, None] * BK + j[None, :] * BN)
+    if FROM_REGISTERS:
+        x = x + x
+    tl.store(c + i[:, None] * N + j[None, :], tl.dot(x, y, input_precision="tf32"))

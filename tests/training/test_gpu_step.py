@@ -60,7 +60,7 @@ def _step(net, windows):
     return gradients
 
 
-@pytest.mark.parametrize("capability", [80, 120])
+@pytest.mark.parametrize("capability", [80, 90, 120])
 def test_a_step_from_photographs_gives_the_references_gradients_and_weights(capability, monkeypatch):
     photos, ours, reference = _photos(), _net(), _net(torch.float64)
     places = _places(photos, ours.inputs)

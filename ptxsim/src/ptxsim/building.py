@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import numpy as np
 
 from .context import Context
 from .decoding import decoded, ends_block
+from .errors import UnsupportedInstruction
+from .fragments import fragment_registers
 from .parser import Kernel, Module, parse
 from .pipes import pipe_of
 from .program import BasicBlock, Instruction, Program, Run
 from .values import constant
 
+_ASYNCHRONOUS = ("wgmma", "mbarrier", "cp.async.bulk")
+
 
 def _program(module: Module, kernel: Kernel) -> Program:
+    cluster = re.search(r"\.reqnctapercluster\s+([\d,\s]+)", kernel.directives)
+    if cluster is not None and {int(size) for size in cluster[1].split(",")} != {1}:
+        raise UnsupportedInstruction(f"clusters of more than one block: {cluster[0].strip()} of {kernel.name}")
     ctx = Context(module, kernel)
     statements = kernel.statements
+    ctx.fragments = fragment_registers(kernel)
     leaders = {0, *kernel.labels.values()} | {i + 1 for i, s in enumerate(statements) if ends_block(s)}
     starts = sorted(i for i in leaders if i < len(statements))
     ctx.block_of = {start: n for n, start in enumerate(starts)}
@@ -48,6 +57,7 @@ def _program(module: Module, kernel: Kernel) -> Program:
     return Program(
         kernel, blocks, ctx.slots, ctx.constants, ctx.special, ctx.shared_bytes, ctx.local_bytes,
         kernel.parameters, ctx.parameter_offsets, ctx.parameter_bytes, ctx.module_variables, instructions,
+        any(s.opcode.startswith(_ASYNCHRONOUS) for s in statements), module.target,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class Context:
         self.written: set[int] = set()
         self.next_block = 0
         self.block_of: dict[int, int] = {}
+        self.fragments: frozenset[str] = frozenset()  # registers that may be in flight in a `wgmma`
         self._lay_out()
 
     def _lay_out(self) -> None:

@@ -17,6 +17,7 @@ from .machine import Machine
 from .memory import GlobalMemory
 from .parser import Variable
 from .program import Program
+from .tensorcores import measured
 
 _LANES = 16384
 _BLOCKS = 64
@@ -100,6 +101,7 @@ def launch(
     uninitialised: Iterable[Any] = (),
     symbols: Mapping[str, Any] | None = None,
     check: str = "raise",
+    rounding: str = "exact",
 ) -> Report:
     """Run `kernel` of the text `ptx` on the CPU.
 
@@ -112,10 +114,17 @@ def launch(
     `check="raise"` raises `SimulationError` at the first broken rule; `check="collect"` goes on where it can and lists the
     first finding of each kind and PTX line in the report. Raises `UnsupportedInstruction` before anything runs if the kernel
     has code that the simulator does not know.
+
+    `rounding="hardware"` adds the products of `mma` and `wgmma` as tensor cores of the PTX's target were measured to
+    (`tensorcores.py`), where the default is exact sums, rounded once for each instruction; raises ValueError for targets
+    of which nothing is known.
     """
     if check not in {"raise", "collect"}:
         raise ValueError(f"check is 'raise' or 'collect', not {check!r}")
+    if rounding not in {"exact", "hardware"}:
+        raise ValueError(f"rounding is 'exact' or 'hardware', not {rounding!r}")
     p = program(ptx, kernel)
+    tensor_core = measured(p.target) if rounding == "hardware" else None
     grid_shape, block_shape = _dimensions(grid), _dimensions(block)
     threads = block_shape[0] * block_shape[1] * block_shape[2]
     if threads > 1024:
@@ -130,7 +139,7 @@ def launch(
     for first in range(0, blocks, batch):
         n = min(batch, blocks - first)
         machine = Machine(p, grid_shape, block_shape, first, n, p.shared_bytes + shared, memory, counters, findings,
-                          check == "collect")  # fmt: skip
+                          check == "collect", tensor_core)  # fmt: skip
         machine.run()
         machine.forget()
         for kind in unique:

@@ -12,17 +12,23 @@ import numpy as np
 
 from .counters import Counters
 from .errors import Finding, SimulationError
+from .fragments import Fragments
 from .lanes import WARP, Lanes
 from .local import LocalMemory
+from .mbarriers import MBarriers
 from .memory import GlobalMemory
 from .program import BasicBlock, Program
+from .proxies import WARPGROUP, Proxies
 from .shared import SharedMemory
+from .tensorcores import TensorCore
 from .values import U32, UNDEFINED, Array, UndefinedRead
 
 FULL = np.ones((1, 1), dtype=bool)
 
 # Basic blocks that a batch may run: far more than kernels of tests need, so that a loop without an end is found out.
 STEPS = 1_000_000
+# How often all who wait for an mbarrier may look again although nothing has arrived: a loop may give up after some tries.
+VAIN = 1000
 
 
 class Machine:
@@ -40,6 +46,7 @@ class Machine:
         counters: Counters,
         findings: dict[tuple[str, int], Finding],
         collect: bool,
+        tensor_core: TensorCore | None = None,
     ) -> None:
         self.program, self.grid, self.block_shape = program, grid, block
         threads = block[0] * block[1] * block[2]
@@ -47,6 +54,13 @@ class Machine:
         self.memory, self.counters, self.findings, self.collect = memory, counters, findings, collect
         memory.begin(self.lanes, self, counters)
         self.shared = SharedMemory(self.lanes, shared_bytes, self)
+        self.tensor_core = tensor_core
+        self.asynchronous = program.asynchronous
+        self.proxies = Proxies(self.lanes, shared_bytes if self.asynchronous else 0, self)
+        self.mbarriers = MBarriers(self.lanes, self, self.proxies, self.shared.next_epoch)
+        self.in_flight = Fragments(self.lanes, self, self.proxies)
+        if self.asynchronous:
+            self.shared.watch = self.proxies
         self.local = LocalMemory(self.lanes, program.local_bytes, self)
         self.registers: list[Array] = [UNDEFINED] * program.slots
         for slot, value in program.constants.items():
@@ -61,6 +75,10 @@ class Machine:
         self.group: Array = self.live
         self.ready: dict[int, Array] = {}
         self.waiting: dict[tuple[int, int], tuple[Array, int | None]] = {}
+        self.gathering: dict[int, Array] = {}
+        self.paused: dict[int, Array] = {}
+        self._looked: tuple[int, int, int] = (0, 0, 0)  # instruction, thread and address of who last looked in vain
+        self._vain = self._changes = 0
         self.fragments: dict[tuple[Any, ...], tuple[Array, list[Array]]] = {}
         self._current: BasicBlock | None = None
         self._group_of_mask: Array | None = None
@@ -100,6 +118,8 @@ class Machine:
     # Registers
 
     def _special(self, name: str, shared_bytes: int) -> Array:
+        # A cluster is of one block: no other is launched.
+        name = name.replace("%clusterid", "%ctaid").replace("%nclusterid", "%nctaid")
         t = np.arange(self.lanes.threads, dtype=np.uint32)[None]
         b = np.arange(self.lanes.first, self.lanes.first + self.lanes.blocks, dtype=np.uint32)[:, None]
         bx, by, bz = self.block_shape
@@ -125,6 +145,8 @@ class Machine:
         scalars = {
             "%ntid.x": bx, "%ntid.y": by, "%ntid.z": bz, "%nctaid.x": gx, "%nctaid.y": gy, "%nctaid.z": gz,
             "%nwarpid": self.lanes.warps, "%smid": 0, "%nsmid": 1, "%gridid": 0, "%clock": 0, "WARP_SZ": 32,
+            "%cluster_ctarank": 0, "%cluster_nctarank": 1, "%cluster_ctaid.x": 0, "%cluster_ctaid.y": 0, "%cluster_ctaid.z": 0,
+            "%cluster_nctaid.x": 1, "%cluster_nctaid.y": 1, "%cluster_nctaid.z": 1,
             "%dynamic_smem_size": shared_bytes - self.program.shared_bytes, "%total_smem_size": shared_bytes,
         }  # fmt: skip
         if name in {"%clock64", "%globaltimer"}:
@@ -167,8 +189,10 @@ class Machine:
         blocks = self.program.blocks
         steps = 0
         with np.errstate(all="ignore"):
-            while self.ready:
+            while self.ready or self.paused:
                 steps += 1
+                if not self.ready:
+                    self._look_again()
                 if steps > STEPS:
                     self._endless()
                 index = min(self.ready)
@@ -177,8 +201,10 @@ class Machine:
                     self.stop(mask)
                 else:
                     self._run_block(blocks[index], mask)
-                if not self.ready and self.waiting:
+                if not self.ready and not self.paused and (self.waiting or self.gathering):
                     self._deadlock()
+        self.mbarriers.finish()
+        self.proxies.finish()
 
     def forget(self) -> None:
         """Let go of what the batch held. Its parts know each other, so that counting references would not free them."""
@@ -238,6 +264,50 @@ class Machine:
         self._group_of_mask = None
         if self.waiting:
             self._release()
+        self._gathered()
+
+    # Who waits without a barrier
+
+    def gather(self, successor: int) -> None:
+        """The group goes on, each thread when all of its warpgroup stand here."""
+        if self.lanes.mask is None and not self.gathering:
+            self.go(successor, self.group)
+            return
+        self.gathering[successor] = self.lanes.whole(self.group) | self.gathering.get(successor, False)
+        self._gathered()
+
+    def _gathered(self) -> None:
+        for successor, arrived in list(self.gathering.items()):
+            alive = self.lanes.whole(self.live)
+            starts = np.arange(0, self.lanes.threads, WARPGROUP * WARP)
+            there = np.logical_and.reduceat(arrived | ~alive, starts, axis=1)
+            size = np.diff(np.append(starts, self.lanes.threads))
+            done = arrived & np.repeat(there, size, axis=1)
+            if done.any():
+                del self.gathering[successor]
+                if (left := arrived & ~done).any():
+                    self.gathering[successor] = left
+                self.go(successor, FULL if done.all() else done)
+
+    def pause(self, index: int, mask: Array, address: Array) -> None:
+        """Threads `mask` have looked for an mbarrier's phase in vain: they go on at basic block `index` after all others."""
+        lane = int(mask.argmax())
+        self._looked = (self.lanes.at, lane, int(self.lanes.whole(address).reshape(-1)[lane]))
+        self.paused[index] = mask | self.paused.get(index, False)
+
+    def _look_again(self) -> None:
+        """Nobody else can run: those who have looked in vain go on, and will look again, most of them."""
+        self.mbarriers.land()
+        progress = self.mbarriers.changes
+        self._vain = 0 if progress != self._changes else self._vain + 1
+        self._changes = progress
+        if self._vain > VAIN:
+            self.collect = False
+            self.lanes.at, lane, address = self._looked
+            self.report("mbarrier never complete", self.mbarriers.stuck(address, lane), lane)
+        for index, mask in self.paused.items():
+            self.go(index, mask)
+        self.paused = {}
 
     # Barriers
 
@@ -248,6 +318,8 @@ class Machine:
         everyone = self.lanes.mask is None
         if everyone and count is None and not self.waiting and (live is self.started or not (self.started & ~live).any()):
             self.shared.next_epoch(None)
+            if self.asynchronous:
+                self.proxies.synchronise(None)
             self.go(successor, group)
             return
         arrived = self.lanes.whole(group)
@@ -280,6 +352,8 @@ class Machine:
             if not done.any():
                 continue
             self.shared.next_epoch(done)
+            if self.asynchronous:
+                self.proxies.synchronise(arrived & done[:, None])
             for key in keys:
                 mask, count = self.waiting.pop(key)
                 left = mask & ~done[:, None]
@@ -290,6 +364,11 @@ class Machine:
                     self.go(key[1], FULL if released.all() else released)
 
     def _deadlock(self) -> None:
+        if self.gathering:
+            successor, mask = next(iter(self.gathering.items()))
+            self.collect = False
+            self.lanes.at = self.program.blocks[successor - 1].instructions[-1].index
+            self.report("partial warpgroup", "a part of a warpgroup executes wgmma.fence", int(mask.argmax()))
         (number, _), (mask, _) = next(iter(self.waiting.items()))
         self.collect = False
         self.report(

@@ -72,6 +72,7 @@ class Kernel:
     registers: dict[str, str] = field(default_factory=dict)
     variables: list[Variable] = field(default_factory=list)
     tables: dict[str, list[str]] = field(default_factory=dict)
+    directives: str = ""  # between the parameters and the body
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Module:
     kernels: dict[str, Kernel]
     variables: list[Variable]
     files: dict[int, str]
+    target: str = ""
 
 
 def split_operands(text: str) -> list[str]:
@@ -156,7 +158,7 @@ def parse(ptx: str) -> Module:
             end = _closing(text, head.end() - 1)
             name, parameters = head.group(1), head.group(2) or ""
             declared = [_parameter(p) for p in split_operands(parameters)]
-            kernel = Kernel(name, declared)
+            kernel = Kernel(name, declared, directives=head.group(3))
             _body(kernel, text, head.end(), end, lines, files)
             kernels[name] = kernel
             position = end + 1
@@ -169,7 +171,8 @@ def parse(ptx: str) -> Module:
             external = ".extern" in text[text.rfind("\n", 0, m.start()) + 1 : m.start()]
             variables.append(_variable(m.group(1), m.group(2), external=external))
             position = m.end()
-    return Module(kernels, variables, files)
+    target = re.search(r"^\s*\.target\s+(\w+)", text, re.M)
+    return Module(kernels, variables, files, target[1] if target else "")
 
 
 def _parameter(text: str) -> Variable:

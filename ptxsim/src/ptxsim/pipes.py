@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _PIPES = {
     "lsu": {"ld", "st", "ldmatrix", "stmatrix", "atom", "red", "shfl", "ldu", "prefetch", "cp"},
-    "tensor": {"mma"},
+    "tensor": {"mma", "wgmma"},
     "control": {"bra", "ret", "exit", "bar", "barrier", "brx", "membar", "fence", "trap"},
     "mufu": {"ex2", "lg2", "rcp", "rsqrt", "sqrt", "sin", "cos", "tanh", "div", "rem"},
     "convert": {"cvt"},
@@ -17,6 +17,8 @@ def pipe_of(parts: tuple[str, ...]) -> str:
     """The pipe that executes an instruction: the nearest thing to say of PTX, which is not what the hardware runs."""
     op, kind = parts[0], parts[-1]
     if op == "cp" and parts[-1] in {"commit_group", "wait_group", "wait_all"}:
+        return "control"
+    if op == "mbarrier" or parts[:2] in {("wgmma", "fence"), ("wgmma", "commit_group"), ("wgmma", "wait_group")}:
         return "control"
     if op in _PIPE_OF:
         return _PIPE_OF[op]

@@ -37,7 +37,7 @@ class BasicBlock:
 
 @dataclass
 class Program:
-    """A kernel ready to run."""
+    """A kernel ready to run. asynchronous: it has `wgmma`, mbarriers or bulk copies. target: "sm_80"."""
 
     kernel: Kernel
     blocks: list[BasicBlock]
@@ -51,3 +51,5 @@ class Program:
     parameter_bytes: np.ndarray
     module_variables: dict[str, tuple[Variable, np.ndarray]]
     instructions: list[Instruction]
+    asynchronous: bool
+    target: str

@@ -7,6 +7,7 @@ different warps in one epoch, one of them a write, are a race. As long as all bl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -46,7 +47,21 @@ class Copy:
     size: int
 
 
+class Watch(Protocol):
+    """Is told of what threads do in shared memory themselves, copies with `cp.async` included."""
+
+    def read(self, access: Access, size: int) -> None: ...
+
+    def wrote(self, access: Access, size: int) -> None: ...
+
+    def started(self, access: Access, size: int) -> None: ...
+
+    def arrived(self, access: Access, size: int) -> None: ...
+
+
 class SharedMemory:
+    watch: Watch | None = None
+
     def __init__(self, lanes: Lanes, size: int, reporter: Reporter) -> None:
         self._lanes, self._reporter = lanes, reporter
         blocks, threads = lanes.blocks, lanes.threads
@@ -172,11 +187,14 @@ class SharedMemory:
         """The register that is read, zeros for threads that do not take part, and what that costs."""
         if native.fast is None:
             return None
-        return native.fast.shared_load(*self._state(address, size), UNSIGNED[size])
+        done = native.fast.shared_load(*self._state(address, size), UNSIGNED[size])
+        if done is not None and self.watch is not None:
+            self.watch.read(self._where(address), size)
+        return done
 
     def quick_matrices(self, address: Array, count: int, trans: bool) -> tuple[Array, SharedCounts] | None:
         """What `ldmatrix` reads: (matrices, blocks, threads)."""
-        if native.fast is None:
+        if native.fast is None or self.watch is not None:
             return None
         return native.fast.shared_matrices(*self._state(address, 16), count, trans)
 
@@ -188,6 +206,8 @@ class SharedMemory:
         if done is None:
             return None
         some_lost, counts = done
+        if self.watch is not None:
+            self.watch.wrote(self._where(address), size)
         if some_lost:
             access = self.access(address, size, "write")
             self._tell_lost(access, self.pick(access, values), size)
@@ -200,6 +220,8 @@ class SharedMemory:
         counts = native.fast.shared_copy(*self._state(address, size), size)
         if counts is not None and counts[1]:
             access = self._where(address)
+            if self.watch is not None:
+                self.watch.started(access, size)
             self._keep_copy(access, self.pick(access, values), size)
         return counts
 
@@ -224,6 +246,8 @@ class SharedMemory:
         return np.take(view, index[0], axis=1) if len(index) == 1 else np.take_along_axis(view, index, axis=1)
 
     def store(self, access: Access, values: Array, size: int) -> None:
+        if self.watch is not None:
+            self.watch.wrote(access, size)
         flat = self._views[size].reshape(-1)
         index = self._flat(access, size)
         self._note_write(access, size, flat, index, values)
@@ -291,6 +315,8 @@ class SharedMemory:
     def note_read(self, access: Access, size: int) -> None:
         if not access.offset.size:
             return
+        if self.watch is not None:
+            self.watch.read(access, size)
         tag = None
         for index in self._shadow_index(access, size):
             if tag is None:
@@ -342,12 +368,20 @@ class SharedMemory:
                 self._tell("shared memory race", message, access, wrong)
             written[index] = tag
 
+    def fill(self, row: int, start: int, data: Array) -> None:
+        """Bytes that no thread writes but a bulk copy: `data` from `start`, a multiple of 16, on in the block `row`."""
+        self._expand()
+        self._bytes[row, start : start + data.size] = data
+        self._written[row, start // self._granule : (start + data.size) // self._granule] = 1  # before every epoch
+
     def cells(self, access: Access, size: int) -> tuple[Array, Array]:
         """The flat elements of `size` bytes and which of them an access is on."""
         return self._views[size].reshape(-1), self._flat(access, size)
 
     def note_atomic(self, access: Access, size: int) -> None:
         """Atomics of different warps do not race; they must not meet undefined words or copies under way."""
+        if self.watch is not None:
+            self.watch.wrote(access, size)
         for index in self._shadow_index(access, size):
             if self.copies:
                 self._check_pending(access, size, "asynchronous copy read")
@@ -370,6 +404,8 @@ class SharedMemory:
         """The copy is under way: nobody may read its target, and it may not disturb what others do there."""
         if not access.offset.size:
             return
+        if self.watch is not None:
+            self.watch.started(access, size)
         index = self._flat(access, size)
         self._note_write(access, size, self._views[size].reshape(-1), index, None)
         self._keep_copy(access, values, size)
@@ -447,6 +483,8 @@ class SharedMemory:
         self.copies = left
 
     def _arrive(self, copy: Copy) -> None:
+        if self.watch is not None:
+            self.watch.arrived(copy.access, copy.size)
         self._mark(copy, 0)
         self._views[copy.size].reshape(-1)[self._flat(copy.access, copy.size)] = copy.values
         for index in self._shadow_index(copy.access, copy.size):

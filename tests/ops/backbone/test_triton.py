@@ -29,25 +29,26 @@ def _images(params, count=2, dtype=torch.uint8):
     return pixels.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def _features(params, weights, x):
+def _features(params, weights, x, capability=80):
     """With memory around images and features that nothing reads or writes."""
     given, around = output(x.shape, x.dtype) if x.is_floating_point() else (x, None)
     given.copy_(x)
     found, buffer = output((len(x), params.features))
-    with kernels_on_cpu():
+    with kernels_on_cpu(capability):
         for what in BACKENDS["triton"].prepare(params, weights).launches(given, found):
             launch(what)
     assert_untouched(*(of for of in (around, buffer) if of is not None))
     return found
 
 
+@pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 @pytest.mark.parametrize(("params", "dtype"), [(TINY, torch.uint8), (OTHER, torch.float32)], ids=str)
-def test_features_are_the_references(params, dtype, precision):
+def test_features_are_the_references(params, dtype, precision, capability):
     params = replace(params, precision=precision)
     weights, x = backbone_weights(params), _images(params, dtype=dtype)
     expected = BACKENDS["reference"].prepare(params, weights).features(x)
-    found = _features(params, weights, x)
+    found = _features(params, weights, x, capability)
     assert (found - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 

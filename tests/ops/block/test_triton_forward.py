@@ -269,7 +269,7 @@ def test_an_outputs_bits_depend_on_nothing_but_its_inputs():
     assert torch.equal(both[:1, :, 3:, 4:], place[:, :, 1:, 1:])
 
 
-@pytest.mark.parametrize("capability", [] if INTERPRETED else [80, 86, 89, 120])
+@pytest.mark.parametrize("capability", [] if INTERPRETED else [80, 86, 89, 90, 120])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_what_other_gpus_compile_to_gives_the_same(capability, dtype):
     params = _typed(problem(1, 64, 9, 10, 64, 5, padding=2, pool=POOL, norm=CROSS), dtype)

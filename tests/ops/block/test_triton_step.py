@@ -31,7 +31,7 @@ def _gradients(net, windows, targets):
     return {name: parameter.grad.double() for name, parameter in net.named_parameters()}
 
 
-@pytest.mark.parametrize("capability", [80, 120])
+@pytest.mark.parametrize("capability", [80, 90, 120])
 def test_a_step_gives_the_references_gradients_and_parameters(capability, monkeypatch):
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(1)

@@ -29,23 +29,23 @@ def _ways():
     return ["reference", "triton", *engine.isas(), *engine.emulated_isas()]
 
 
-def _run(way, x, weight, bias, params, result, threads):
+def _run(way, x, weight, bias, params, result, threads, capability=80):
     if way == "reference":
         result.copy_(BACKENDS["reference"].forward(params, x, weight, bias))
     elif way == "triton":
         assert BACKENDS["triton"].can_run(params, torch.device("cuda")) is None
-        with kernels_on_cpu():
+        with kernels_on_cpu(capability):
             for what in triton.launches_of(params, x, weight, bias, result):
                 launch(what)
     else:
         cpu.run(way, x, weight, bias, params, result, threads)
 
 
-def _product(way, x, weight, bias, relu=False, threads=2):
+def _product(way, x, weight, bias, relu=False, threads=2, capability=80):
     params = LinearParams(*x.shape, weight.shape[0], relu, x.dtype)
     buffer = torch.full((params.rows * params.outputs + 128,), float("nan"), dtype=x.dtype)
     result = buffer[64:-64].view(params.rows, params.outputs)
-    _run(way, x, weight, bias, params, result, threads)
+    _run(way, x, weight, bias, params, result, threads, capability)
     assert buffer[:64].isnan().all()
     assert buffer[-64:].isnan().all()
     return result
@@ -148,13 +148,14 @@ def test_bf16_rounds_the_operands_and_nothing_else(shape, way):
     assert (result.double() - expected).abs().max() <= params.tolerance() * largest
 
 
+@pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_triton_takes_16_bits_and_sums_in_float32(dtype):
+def test_triton_takes_16_bits_and_sums_in_float32(dtype, capability):
     x, weight, bias = _operands(7, 3100, 50, dtype)
     expected = x.double() @ weight.double().T + bias.double()
-    result = _product("triton", x, weight, bias)
+    result = _product("triton", x, weight, bias, capability=capability)
     assert (result.double() - expected).abs().max() <= torch.finfo(dtype).eps * expected.abs().max()
-    assert torch.equal(_product("triton", x[5:6], weight, bias)[0], result[5])
+    assert torch.equal(_product("triton", x[5:6], weight, bias, capability=capability)[0], result[5])
 
 
 def test_triton_lets_nan_and_infinity_through_a_relu():

@@ -64,7 +64,7 @@ def test_values_are_the_references(params, precision):
     assert (found - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
-@pytest.mark.parametrize("capability", [86, 120])
+@pytest.mark.parametrize("capability", [86, 90, 120])
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])
 def test_values_are_the_references_as_other_gpus_compute_them(precision, capability):
     params = replace(LARGER[1], precision=precision)

@@ -1,10 +1,27 @@
 """Decoders of instructions, by family. Importing this package registers them all."""
 
-from . import asynchronous, atomic, compare, control, convert, floating, half, integer, matrix, memory, move, warp
+from . import (
+    asynchronous,
+    atomic,
+    cluster,
+    compare,
+    control,
+    convert,
+    floating,
+    half,
+    integer,
+    matrix,
+    mbarrier,
+    memory,
+    move,
+    warp,
+    warpgroup,
+)  # fmt: skip
 
 __all__ = [
     "asynchronous",
     "atomic",
+    "cluster",
     "compare",
     "control",
     "convert",
@@ -12,7 +29,9 @@ __all__ = [
     "half",
     "integer",
     "matrix",
+    "mbarrier",
     "memory",
     "move",
     "warp",
+    "warpgroup",
 ]

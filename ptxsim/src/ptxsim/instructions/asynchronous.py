@@ -11,12 +11,15 @@ from ..parser import Statement, parse_integer
 from ..program import Run
 from ..state import State
 from ..values import BOOL, U32, UNSIGNED, Array, bits
+from .bulk import bulk
 from .common import address_reader
 from .memory import add_shared, count_shared
 
 
 @decoder("cp")
 def cp(s: Statement, ctx: Context) -> Run:
+    if s.opcode.startswith("cp.async.bulk"):
+        return bulk(s, ctx)
     if s.parts[1] != "async" or "bulk" in s.parts or "mbarrier" in s.parts:
         raise UnsupportedInstruction("this form of cp")
     if s.parts[2] == "commit_group":

@@ -13,6 +13,8 @@ from ..state import State
 from ..values import BOOL, U32, Array, bits
 from .common import apply
 
+_OF_CLUSTER = -1  # the number of its barrier, which is none of the block's
+
 
 def _split(m: State, slot: int | None, negated: bool) -> tuple[Array | None, Array | None]:
     """The running threads whose predicate holds, and the others; None for nobody."""
@@ -104,6 +106,8 @@ def barrier(s: Statement, ctx: Context) -> Run:
     parts = [p for p in s.parts[1:] if p not in {"cta", "aligned"}]
     if parts[0] == "warp":
         return lambda m: None
+    if parts[0] == "cluster" or "cluster" in parts:
+        return _cluster_barrier(s, ctx)
     if s.predicate is not None:
         raise UnsupportedInstruction("a barrier under a predicate")
     after = ctx.next_block
@@ -114,6 +118,16 @@ def barrier(s: Statement, ctx: Context) -> Run:
     if parts[0] == "red" and len(s.operands) == 3:
         return _reducing_barrier(s, ctx, parts[1], after)
     raise UnsupportedInstruction("this form of barrier")
+
+
+def _cluster_barrier(s: Statement, ctx: Context) -> Run:
+    """In a cluster of one block: all of its threads arrive, as it were where they wait."""
+    if s.predicate is not None or s.parts[1] != "cluster":
+        raise UnsupportedInstruction("this form of barrier")
+    after = ctx.next_block
+    if s.parts[2] == "arrive":
+        return lambda m: m.go(after, m.group)
+    return lambda m: m.barrier(_OF_CLUSTER, None, after)
 
 
 def _reducing_barrier(s: Statement, ctx: Context, operator: str, after: int) -> Run:
@@ -139,7 +153,7 @@ def _reducing_barrier(s: Statement, ctx: Context, operator: str, after: int) -> 
     return run
 
 
-@decoder("membar", "fence", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority")
+@decoder("membar", "nanosleep", "prefetch", "prefetchu", "discard", "griddepcontrol", "pmevent", "applypriority")
 def nothing(s: Statement, ctx: Context) -> Run:
     """Orders or hints that change no result here: all memory is coherent."""
     return lambda m: None

@@ -166,6 +166,25 @@ def _product(left: Array, right: Array) -> Array:
     return total
 
 
+def _quick(m: State, fast: Native, kind: str, slots: tuple[list[int], list[int], list[int]], targets: list[int | None]) -> None:
+    """D = A · B + C in C++; slots: of A, B and C."""
+    left, right = ([bits(m.registers[slot], U32) for slot in of] for of in slots[:2])
+    sums = [bits(m.registers[slot], F32) for slot in slots[2]]
+    rows = max(len(r) for r in (*left, *right, *sums))
+    for target, value in zip(targets, fast.mma(kind, left, right, sums, rows, m.lanes.threads), strict=True):
+        m.write(target, value)
+
+
+def _accumulators(m: State, slots: list[int], half: bool) -> Array:
+    """C as (blocks, warps, 16, 8) in fp64."""
+    registers = [m.lanes.whole(bits(m.registers[slot], U32)) for slot in slots]
+    if half:
+        old = np.stack([half_to_double(halves(r)) for r in registers], axis=2)  # block, thread, half of the rows, column
+    else:
+        old = np.stack([r.view(np.float32).astype(np.float64) for r in registers], axis=2)
+    return old.reshape(-1, 8, 4, 2, 2).transpose(0, 3, 1, 2, 4).reshape(m.lanes.blocks, m.lanes.warps, 16, 8)
+
+
 @decoder("mma")
 def mma(s: Statement, ctx: Context) -> Run:
     shape = re.fullmatch(r"m16n8k(\d+)", s.parts[3])
@@ -192,17 +211,14 @@ def mma(s: Statement, ctx: Context) -> Run:
             held = m.fragments[key] = (matrix, [m.registers[slot] for slot in slots])
         return held[0]
 
-    def quick(m: State, fast: Native) -> None:
-        left, right = ([bits(m.registers[slot], U32) for slot in slots] for slots in (a, b))
-        sums = [bits(m.registers[slot], F32) for slot in c]
-        rows = max(len(r) for r in (*left, *right, *sums))
-        for target, value in zip(targets, fast.mma(kind, left, right, sums, rows, m.lanes.threads), strict=True):
-            m.write(target, value)
-
     def slow(m: State) -> None:
         # By block and warp: what is the same in every block is held for one.
         left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
-        product = _product(left, right)
+        exact = m.tensor_core is None
+        if m.tensor_core is None:
+            product = _product(left, right)
+        else:  # which takes C into the sums
+            product = m.tensor_core.multiply(left, right, _accumulators(m, c, half), kind, half=half)
         n = len(product) * m.lanes.warps
         # (warps, half of the rows, group, thread, column of two)
         product = product.reshape(n, 2, 8, 4, 2)
@@ -210,18 +226,20 @@ def mma(s: Statement, ctx: Context) -> Run:
         if half:
             for i, target in enumerate(targets):
                 old = half_to_double(halves(bits(m.registers[c[i]], U32)))
-                m.write(target, joined(double_to_half(product[:, i].reshape(blocks, m.lanes.threads, 2) + old)))
+                part = product[:, i].reshape(blocks, m.lanes.threads, 2)
+                m.write(target, joined(double_to_half(part + old if exact else part)))
         else:
             for i, target in enumerate(targets):
                 part = product[:, i // 2, :, :, i % 2].reshape(blocks, m.lanes.threads)
-                m.write(target, (part + bits(m.registers[c[i]], F32)).astype(np.float32))
+                old = bits(m.registers[c[i]], F32)
+                m.write(target, (part + old if exact else part).astype(np.float32))
 
     def run(m: State) -> None:
         check_whole_warps(m)
-        if native.fast is None or half:
+        if native.fast is None or half or m.tensor_core is not None:
             slow(m)
         else:
-            quick(m, native.fast)
+            _quick(m, native.fast, kind, (a, b, c), targets)
         warps = m.lanes.warps * m.lanes.blocks if m.lanes.active is None else int(m.lanes.whole(m.lanes.active)[:, ::32].sum())
         m.counters.add(m.lanes.at, mma_multiply_adds=16 * 8 * k * warps)
 
