@@ -216,7 +216,7 @@ def mma(s: Statement, ctx: Context) -> Run:
         left, right = (x.reshape(-1, m.lanes.warps, *x.shape[1:]) for x in (fragment(m, a, True), fragment(m, b, False)))
         exact = m.tensor_core is None
         if m.tensor_core is None:
-            product = _product(left, right)
+            product: Array = _product(left, right)
         else:  # which takes C into the sums
             product = m.tensor_core.multiply(left, right, _accumulators(m, c, half), kind, half=half)
         n = len(product) * m.lanes.warps
