@@ -39,8 +39,8 @@ HOSTILE = {
     "of many cells": lambda: grid(Image.new("RGB", (64, 64)), 209, 209),
     "of cells of the same bytes": lambda: grid(CELL, 64, 64, quality=100),
     "of cells that reach far beyond it": lambda: grid(Image.new("RGB", (8600, 8600)), 2, 2, 8602, 8602, shared=False),
-    "of a frame that is larger than it": lambda: saying(encoded(Image.new("RGB", (16000, 16000))), 8000, 8000),
-    "of a frame that is much larger": lambda: saying(encoded(Image.new("RGB", (9000, 9000))), 64, 64),
+    "of a frame that is larger than it": lambda: saying(encoded(Image.new("RGB", (12000, 12000))), 8000, 8000),
+    "of a frame that is much larger": lambda: saying(encoded(Image.new("RGB", (5000, 5000))), 64, 64),
 }
 REFUSED = {
     "of many cells": "more than 10000 items",
