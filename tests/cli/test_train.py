@@ -22,7 +22,7 @@ from dcnn_fast.cli.main import app
 from dcnn_fast.data import DataSet, load_set, synthetic
 from dcnn_fast.nets import Model, build, load_model
 from dcnn_fast.training import Settings, train
-from tests.cli.command import PROGRAM, environment, main
+from tests.cli.command import PROGRAM, environment, main, wait_for
 from tests.lite_files import lite_state
 from tests.training import sets
 
@@ -358,12 +358,15 @@ def test_signals_end_a_run_where_it_goes_on(small_set, tmp_path, number):
 def test_a_killed_worker_is_said_on_one_line(small_set, tmp_path):
     out = tmp_path / "run"
     arguments = ("train", small_set, "--out", out, *LEAST, "--epochs", 100000, "--workers", 2)
-    process = command(*arguments, start=[sys.executable, "-c", PROGRAM])  # whose children are to be found
+    number = tmp_path / "number"
+    noted = f"import os; open({str(number)!r}, 'w').write(str(os.getpid())); "
+    process = command(*arguments, start=main(noted + PROGRAM))
     workers = []
-    while not (out / "checkpoint.safetensors").exists() or len(workers) < 2:
+    wait_for(process, out / "checkpoint.safetensors")
+    while len(workers) < 2:
         assert process.poll() is None
         time.sleep(0.01)
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", number.read_text()], capture_output=True, text=True, check=False)
         workers = found.stdout.split()
     os.kill(int(workers[0]), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
