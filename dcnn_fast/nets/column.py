@@ -117,7 +117,7 @@ def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> Non
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
     with torch.no_grad():
-        weight.copy_(drawn(weight.shape, generator) * gain * (2 / weight[0].numel()) ** 0.5)
+        weight.copy_(drawn(weight.shape, generator).mul_(gain).mul_((2 / weight[0].numel()) ** 0.5))
         bias.zero_()
 
 
