@@ -40,7 +40,7 @@ MORE = (  # what commands import when they come to it
     "dcnn_fast.evaluation.reproduce", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats",
     "sklearn.linear_model", "sklearn.metrics", "typer._adapters",
 )  # fmt: skip
-SECONDS = 120  # that a process may take
+SECONDS = 200  # that a process may take
 
 
 def python():
