@@ -1,4 +1,4 @@
-"""A training run as a process of its own: `main` with its options as arguments."""
+"""A training run as a process of its own: `python -m tests.training.run_program OUT [options of `main`]`, or `main` alone."""
 
 from __future__ import annotations
 
@@ -56,3 +56,7 @@ def main():
     settings = replace(SETTINGS, epochs=options.epochs)
     data = sets.data_set(options.train)
     train(sets.net(dropout=options.dropout), data, settings, options.out, resume=options.resume, workers=options.workers)
+
+
+if __name__ == "__main__":
+    main()
