@@ -12,13 +12,13 @@ from dcnn_fast.training import Settings
 class Effort:
     """Sizes of a run. The defaults are the whole benchmark, whose times count.
 
-    rounds: turns of each rival; its median counts. few_rounds: where nothing takes turns with a peer. windows: of a score, and
-    images of a single block. photographs: of the paper suite. originals: large files of the jpeg suite. read_share: how
-    much of their megapixels the read suite's files have. batch: windows of a
-    training step. scaling_views, scaling_sizes, scaling_images: what the scaling suite goes through (sizes: height, width).
-    compiled: torch.compile is among the peers. search: peers of whole networks are tried in all their settings, and torch's
-    training step too; else they are taken in the first. quick: one block and SCNN in fp32 only. tiny: the sizes are too small
-    for times to mean anything, so none is held to a floor.
+    rounds: turns of each rival, whose median counts, and tries of what the machine can do, of which the best counts.
+    few_rounds: where nothing takes turns with a peer. windows: of a score, and images of a single block. photographs: of the
+    paper suite. originals: large files of the jpeg suite. read_share: how much of their megapixels the read suite's files
+    have. batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: what the scaling suite goes through
+    (sizes: height, width). compiled: torch.compile is among the peers. search: peers are tried in all their settings, and
+    torch's training step too; else they are taken in the first. quick: one block and SCNN in fp32 only. tiny: the sizes are
+    too small for times to mean anything, so none is held to a floor.
     """
 
     rounds: int = 5

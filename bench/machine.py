@@ -46,17 +46,20 @@ def _version(name: str) -> str | None:
         return None
 
 
-def limits(threads: Iterable[int]) -> dict[str, float]:
-    """Peaks: multiply-adds in registers of one thread, torch's matrix products (GFLOP/s) and memory (GB/s) of each number."""
-    found = {f"multiply-adds {isa}": _peak(isa) for isa in engine.isas()}
+def limits(threads: Iterable[int], rounds: int) -> dict[str, float]:
+    """Peaks: multiply-adds in registers of one thread, torch's matrix products (GFLOP/s) and memory (GB/s) of each number.
+
+    The best of `rounds` counts.
+    """
+    found = {f"multiply-adds {isa}": _peak(isa, rounds) for isa in engine.isas()}
     for count in threads:
         torch.set_num_threads(count)
         for dtype in (torch.float32, torch.bfloat16):
-            found[_of(f"torch GEMM 2048 {str(dtype).removeprefix('torch.')}", count)] = _gemm(dtype)
+            found[_of(f"torch GEMM 2048 {str(dtype).removeprefix('torch.')}", count)] = _gemm(dtype, rounds)
         big = torch.ones(2**27 // 8, dtype=torch.float64)
         target = torch.empty_like(big)
-        found[_of("reading memory GB/s", count)] = big.nbytes / _best(big.sum) / 1e9
-        found[_of("copying memory GB/s", count)] = 2 * big.nbytes / _best(partial(target.copy_, big)) / 1e9
+        found[_of("reading memory GB/s", count)] = big.nbytes / _best(big.sum, rounds) / 1e9
+        found[_of("copying memory GB/s", count)] = 2 * big.nbytes / _best(partial(target.copy_, big), rounds) / 1e9
     return found
 
 
@@ -79,18 +82,18 @@ def bandwidth(limits: Mapping[str, float], threads: int) -> float | None:
     return limits.get(_of("reading memory GB/s", threads))
 
 
-def _peak(isa: str) -> float:
+def _peak(isa: str, rounds: int) -> float:
     module = engine.load()
-    rounds = 2_000_000
-    operations = module.peak(isa, rounds)
-    return float(operations / _best(lambda: module.peak(isa, rounds)) / 1e9)
+    times = 2_000_000
+    operations = module.peak(isa, times)
+    return float(operations / _best(lambda: module.peak(isa, times), rounds) / 1e9)
 
 
-def _gemm(dtype: torch.dtype) -> float:
+def _gemm(dtype: torch.dtype, rounds: int) -> float:
     a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
-    return 2 * 2048**3 / _best(lambda: a @ b) / 1e9
+    return 2 * 2048**3 / _best(lambda: a @ b, rounds) / 1e9
 
 
-def _best(run: Callable[[], object], rounds: int = 5) -> float:
+def _best(run: Callable[[], object], rounds: int) -> float:
     run()
     return min(seconds(run) for _ in range(rounds))

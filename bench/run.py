@@ -29,8 +29,8 @@ def measure(
     isa = "" if engine.reason() else engine.isa()
     digests = {suite: sources.digests(suite) for suite in names}  # before: a source may be edited while this runs
     begun = Result(
-        machine.describe(), machine.limits(sorted({1, *threads})), sources.state(), effort.as_dict(), tuple(threads),
-        contract=contract.lines(names, effort),
+        machine.describe(), machine.limits(sorted({1, *threads}), effort.rounds), sources.state(), effort.as_dict(),
+        tuple(threads), contract=contract.lines(names, effort),
     )  # fmt: skip
     report.print_machine(console, begun.machine, begun.limits)
     report.print_contract(console, begun.contract)

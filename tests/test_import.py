@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import dcnn_fast
+from tests import warm
 
 PROGRAM = """
 import sys
@@ -42,6 +43,22 @@ def test_a_first_score_waits_for_no_library_that_it_does_not_need():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.stdout == "[]\n", result.stdout + result.stderr
+
+
+def test_a_training_waits_for_no_compiler(tmp_path):
+    """Torch's, over a second, which its optimiser imports, and sympy."""
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from dcnn_fast.training import ConvNetUpdate, Settings, train
+        from tests.training import sets
+        net = sets.net()
+        train(net, sets.data_set(16, 4), Settings(epochs=1, batch=8), Path(sys.argv[1]))
+        ConvNetUpdate(net.parameters()).load_state_dict(ConvNetUpdate(net.parameters()).state_dict())
+        print([name for name in ('sympy', 'torch._dynamo') if name in sys.modules], file=sys.stderr)
+    """
+    result = warm.run(program, [tmp_path / "run"], cwd=ROOT.parent)
+    assert result.stderr == "[]\n", result.stdout + result.stderr
 
 
 def test_everything_public_can_be_imported_and_has_a_docstring():

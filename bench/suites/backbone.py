@@ -37,7 +37,7 @@ def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[
         net, partial(onnx_backbone, net), threads, compiled=effort.compiled and not effort.quick, bf16=not effort.quick
     )
     x = pixels.float()
-    built = peers.build(families, x)
+    built = peers.build(families, x, search=effort.search)
     others = [
         Rival(name, partial(peer, x.contiguous(memory_format=peer.memory)), peers.tolerance(name), peer.setting)
         for name, peer in built.items()

@@ -37,7 +37,7 @@ def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[
             cases.plain_block(column, number), (x.shape[1], x.shape[2], x.shape[3]), threads,
             compiled=effort.compiled and not effort.quick, bf16=not effort.quick,
         )  # fmt: skip
-        built = peers.build(families, x)
+        built = peers.build(families, x, search=effort.search)
         others = [
             Rival(name, partial(peer, x.contiguous(memory_format=peer.memory)), peers.tolerance(name), peer.setting)
             for name, peer in built.items()

@@ -18,11 +18,9 @@ _PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
     """A fully-connected layer of zeros: torch's own would draw its weights from the program's generator, to be written over."""
-    layer, device = nn.Linear(inputs, outputs, device="meta"), torch.get_default_device()
-    if device.type != "meta":  # where it is, torch would import sympy to find that nothing needs to be done
-        layer = layer.to_empty(device=device)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    layer = nn.Linear(inputs, outputs, device="meta")
+    # Not by `to_empty`, for which torch imports sympy.
+    layer.weight, layer.bias = nn.Parameter(torch.zeros(outputs, inputs)), nn.Parameter(torch.zeros(outputs))
     return layer
 
 
@@ -119,7 +117,7 @@ def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> Non
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
     with torch.no_grad():
-        weight.copy_(drawn(weight.shape, generator) * gain * (2 / weight[0].numel()) ** 0.5)
+        weight.copy_(drawn(weight.shape, generator).mul_(gain).mul_((2 / weight[0].numel()) ** 0.5))
         bias.zero_()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,15 @@ class ConvNetUpdate(torch.optim.Optimizer):
             value = param_group.get(name, self.defaults[name])
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
-        super().add_param_group(param_group)
+        _undecorated(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's."""
+        _undecorated(torch.optim.Optimizer.zero_grad)(self, set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's."""
+        return cast("dict[str, Any]", _undecorated(torch.optim.Optimizer.state_dict)(self))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -67,7 +76,7 @@ class ConvNetUpdate(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, but for the increments of parameters in float16 or bfloat16, which torch would round to their dtype."""
-        super().load_state_dict(state_dict)
+        _undecorated(torch.optim.Optimizer.load_state_dict)(self, state_dict)
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             for parameter, key in zip(group["params"], saved["params"], strict=True):
                 if key in state_dict["state"]:
@@ -104,6 +113,16 @@ def groups_of(
         {"params": weights, "lr": rate, "momentum": momentum, "decay": decay},
         {"params": biases, "lr": bias_rate, "momentum": bias_momentum, "decay": 0.0},
     ]
+
+
+def _undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of torch's optimiser, without importing torch's compiler where nobody has.
+
+    torch keeps its compiler out of these methods by a decorator that imports it, which takes over a second.
+    """
+    if "torch._dynamo" in sys.modules:
+        return method
+    return cast("Callable[..., Any]", getattr(method, "__wrapped__", method))
 
 
 def _laid_like(parameter: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def _ends(error):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "limits", lambda threads: {"multiply-adds avx2": 100.0})
+    monkeypatch.setattr(machine, "limits", lambda threads, rounds: {"multiply-adds avx2": 100.0})
     monkeypatch.setattr(floors, "FLOORS", ())  # planted suites have none of the floors' cases
 
     def run(*arguments, tiny=True):
@@ -145,7 +145,7 @@ def test_an_unknown_suite_is_refused(run):
 
 
 def test_results_that_could_not_be_kept_are_refused_before_anything_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "limits", lambda threads: pytest.fail("it measured"))
+    monkeypatch.setattr(machine, "limits", lambda threads, rounds: pytest.fail("it measured"))
     other, result = tmp_path / "README.md", tmp_path / "result.json"
     other.write_text("a text\n")
     result.write_text(json.dumps({"machine": {}, "limits": {}, "rows": []}, indent=1) + "\n")

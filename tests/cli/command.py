@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import multiprocessing
 import os
+import shlex
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from functools import cache
-from multiprocessing import forkserver, reduction
 
-MAIN = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()"]
+from tests import warm
+
+PROGRAM = "import sys; sys.argv[0] = 'dcnn-fast'; from dcnn_fast.cli.main import run; run()"
 FIELDS = [
     "path", "mean", "std", "label", "views", "seed", "error", "percentile", "collection_percentile", "width", "height", "taken",
     "camera", "group", "best_of_group", "faults", "notes",
 ]  # fmt: skip
 VIEWS = 3
+AT_START = ("LANG", "LC_", "OMP_", "PYTHONUTF8")  # variables that decide how Python and torch start
 
 
 def environment(more=None):
@@ -39,16 +37,21 @@ def wait_for(process, path):
     raise AssertionError(f"{path} has not come")
 
 
+def main(program=PROGRAM):
+    """The beginning of a command line: the command, or a program that ends with it, in a process as of `warm`."""
+    return [warm.python(), "-c", program]
+
+
 def run(*arguments, env=None, cwd=None, input="", **options):
     """The command with its output as text; options are those of subprocess.run.
 
-    A process as of `forked`, unless it is to be started in some way of its own.
+    A process as of `warm`, unless it is to be started in some way of its own.
     """
-    if env is None and not options:
-        return forked(arguments, cwd, input)
+    if not options and not any(name.startswith(AT_START) for name in env or ()):
+        return warm.run(PROGRAM, arguments, cwd, input, environment(env))
     options = {"cwd": cwd, "input": input, "capture_output": True, "text": True, **options}
     options = {"errors": "surrogateescape", "timeout": 120, **options}
-    return subprocess.run([*MAIN, *map(str, arguments)], check=False, env=environment(env), **options)
+    return subprocess.run([sys.executable, "-c", PROGRAM, *map(str, arguments)], check=False, env=environment(env), **options)
 
 
 def score(model, *arguments, env=None, cwd=None, input=""):
@@ -56,58 +59,9 @@ def score(model, *arguments, env=None, cwd=None, input=""):
     return run("score", "--model", model, "--views", VIEWS, *arguments, env=env, cwd=cwd, input=input)
 
 
-def forked(arguments, cwd, input):
-    """The command in a process that was forked from one that has imported all: importing takes seconds, a small folder none."""
-    with ExitStack() as stack:
-        streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
-        streams[0].write(input.encode(errors="surrogateescape"))
-        streams[0].seek(0)
-        numbers = [reduction.DupFd(stream.fileno()) for stream in streams]
-        process = warm().Process(target=in_child, args=(list(map(str, arguments)), cwd, numbers, dict(os.environ)))
-        process.start()
-        process.join(120)
-        said = []
-        for stream in streams[1:]:
-            stream.seek(0)
-            said.append(stream.read().decode(errors="surrogateescape"))
-    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
-
-
-@cache
-def warm():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"dcnn_fast.cli.{name}" for name in ("main", "score_run", "train_run", "personal_run")])
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # is read when torch is loaded
-    try:
-        forkserver.ensure_running()
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-    return context
-
-
-def in_child(arguments, cwd, numbers, variables):
-    """Be the command: with these arguments in this folder, on these three streams, with these variables of the environment."""
-    from dcnn_fast.cli.main import run as main  # noqa: PLC0415 - imported before, by the process that this one was forked from
-
-    for number, sent in enumerate(numbers):
-        os.dup2(sent.detach(), number)
-    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
-    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding="utf-8") for number in (1, 2))
-    os.environ.clear()
-    os.environ.update(variables)
-    if cwd is not None:
-        os.chdir(cwd)
-    sys.argv = ["dcnn-fast", *arguments]
-    main()
-
-
 def shell(model, line, env=None, **options):
     """A line of bash, in which `score` is the command; its status is that of the first part of a pipe that fails."""
-    function = f"score() {{ '{MAIN[0]}' -c '{MAIN[2]}' score --model '{model}' --views {VIEWS} \"$@\"; }}"
+    function = f"score() {{ {shlex.join(main())} score --model '{model}' --views {VIEWS} \"$@\"; }}"
     options = {"capture_output": True, "text": True, "timeout": 120, **options}
     command = ["bash", "-c", f"set -o pipefail\n{function}\n{line}"]
     return subprocess.run(command, check=False, env=environment(env), **options)

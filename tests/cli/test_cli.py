@@ -17,7 +17,7 @@ from dcnn_fast import Scorer, engine, load_model, save_model
 from dcnn_fast.cli.main import app
 from dcnn_fast.nets import Model
 from dcnn_fast.ops.head import BACKENDS
-from tests.cli.command import FIELDS, MAIN, environment, rows, run, score
+from tests.cli.command import FIELDS, environment, main, rows, run, score
 
 
 def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
@@ -118,10 +118,10 @@ def test_a_name_that_ends_with_a_slash_is_no_files(model, folder, tmp_path, opti
 
 
 def test_a_terminal_of_no_width_shows_the_table(model, folder):
-    main, other = os.openpty()
+    ours, other = os.openpty()
     columns = environment({"COLUMNS": "0"})
-    command = [*MAIN, "score", "--model", str(model), "--views", "1", "a.png"]
-    with os.fdopen(main, "rb", buffering=0) as terminal:
+    command = [*main(), "score", "--model", str(model), "--views", "1", "a.png"]
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
         process = subprocess.Popen(command, cwd=folder, env=columns, stdin=subprocess.DEVNULL, stdout=other, stderr=other)
         os.close(other)
         said = b""
@@ -192,7 +192,7 @@ def test_every_failure_is_named_whatever_the_table_shows(model, tmp_path):
 def test_names_on_standard_input_need_not_be_text(model, folder, tmp_path):
     name = os.fsencode(folder) + b"/caf\xe9.png"
     Image.new("RGB", (40, 40)).save(os.fsdecode(name), "PNG")
-    command = [*MAIN, "score", "--model", str(model), "--views", "3", "--csv", str(tmp_path / "s.csv")]
+    command = [*main(), "score", "--model", str(model), "--views", "3", "--csv", str(tmp_path / "s.csv")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8:strict"}
     result = subprocess.run(command, input=name + b"\n", capture_output=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +13,8 @@ from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import check, load_set, synthetic
+from tests import warm
+from tests.cli import command
 
 
 def run(*arguments):
@@ -206,9 +206,7 @@ def test_a_full_disk_is_said_with_the_file(tmp_path):
                 limited + "import sys; from dcnn_fast.data import synthetic; from dcnn_fast.cli.main import run; "
                 "make = synthetic.make; synthetic.make = lambda *a, **k: make(*a, **k, sides=(8, 9)); run()"
             )
-        found = subprocess.run(
-            [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-        )
+        found = warm.run(program, arguments)
         assert found.returncode == 3, found.stderr
         assert found.stderr == f"error: {tmp_path / str(size) / name}: File too large\n"
 
@@ -218,11 +216,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
     source = tmp_path / "source.csv"
     os.mkfifo(source) if kind == "fifo" else source.symlink_to("/dev/zero")
     for arguments in (("import", source, tmp_path / "out.csv"), ("check", source)):
-        program = "from dcnn_fast.cli.main import run; run()"
-        found = subprocess.run(
-            [sys.executable, "-c", program, "data", *map(str, arguments)], capture_output=True, text=True, check=False,
-            timeout=60,
-        )  # fmt: skip
+        found = command.run("data", *arguments)
         assert found.returncode == 2
         assert found.stderr == f"error: {source}: not a regular file\n"
     assert not (tmp_path / "out.csv").exists()

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from dcnn_fast.evaluation import average, measure, predict
 from dcnn_fast.nets import Model, build, load_model, save_model, second_task
 from dcnn_fast.spec import STYLES
 from tests import small
+from tests.cli.command import environment, main
 
 
 def run(*arguments):
@@ -159,9 +159,9 @@ def test_confusions_and_average_precisions_stand_in_one_table(place):
 
 def command(*arguments, **options):
     """The command as a process of its own."""
-    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", "evaluate", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-    return subprocess.run(program, env=environment, text=True, capture_output=True, check=False, timeout=120, **options)
+    program = [*main(), "evaluate", *map(str, arguments)]
+    variables = environment(options.pop("env", {}))
+    return subprocess.run(program, env=variables, text=True, capture_output=True, check=False, timeout=120, **options)
 
 
 QUICK = ("--views", 1, "--draws", 0)
@@ -231,7 +231,7 @@ def test_each_output_fails_alone(place, tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))"
     code = f"{limited}; from dcnn_fast.cli.main import run; run()"
     options = ("--json", tmp_path / "n.json", "--pictures", tmp_path / "n")
-    program = [sys.executable, "-c", code, "evaluate", *map(str, (*arguments, *options))]
+    program = [*main(code), "evaluate", *map(str, (*arguments, *options))]
     found = subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 3 and "distribution-a.png: File too large" in found.stderr and "Traceback" not in found.stderr
     assert json.loads((tmp_path / "n.json").read_text())["models"] and "accuracy" in found.stdout
@@ -242,10 +242,8 @@ def test_standard_output_may_be_asked_for_closed_full_or_left(place):
     arguments = (place / "a.safetensors", place / "set" / "ratings.csv", *QUICK)
     found = command(*arguments, "--csv", "-")
     assert found.stdout.startswith("model,key,true,named,right,p_low,p_high,") and "accuracy" in found.stderr
-    code = "from dcnn_fast.cli.main import run; run()"
     for redirection, status in ((">&-", 3), (">/dev/full", 3), ("<&-", 0), ("2>&-", 0)):
-        line = f'"$0" -c "$1" evaluate "${{@:2}}" {redirection}'
-        process = ["bash", "-c", line, sys.executable, code, *map(str, arguments)]
+        process = ["bash", "-c", f'"$0" "$@" {redirection}', *main(), "evaluate", *map(str, arguments)]
         found = subprocess.run(process, capture_output=True, text=True, check=False, timeout=120)
         assert found.returncode in (status, status or 1) and "Traceback" not in found.stderr, (redirection, found)
 
@@ -277,7 +275,7 @@ def test_what_files_say_is_printed_as_text(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_on_one_line(place, tmp_path, number):
     arguments = (place / "a.safetensors", place / "set" / "ratings.csv", "--split", "all", "--csv", tmp_path / "o.csv")
-    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", "evaluate", *map(str, arguments)]
+    program = [*main(), "evaluate", *map(str, arguments)]
     process = subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while not list(tmp_path.glob(".*.lock")):  # the outputs are reserved just before the first photograph is read
         assert process.poll() is None

@@ -6,13 +6,12 @@ import csv
 import os
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.command import VIEWS, run, score
+from tests.cli.command import VIEWS, main, run, score
 
 MEASURED = """
 import sys
@@ -28,7 +27,7 @@ finally:
 def measured(*arguments):
     """The command, and the most memory that it had."""
     found = subprocess.run(
-        [sys.executable, "-c", MEASURED, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120,
+        [*main(MEASURED), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert "Traceback" not in found.stderr, found.stderr

@@ -120,20 +120,20 @@ def test_superseded_rows_are_dropped_and_other_files_left(format, tmp_path):
 
 @pytest.mark.parametrize("kind", ["in order", "failed", "in one file alone", "superseded"])
 def test_memory_does_not_grow_with_the_rows(kind, tmp_path):
-    """A list of the scores would take 6 MB."""
+    """A list of the scores would take 2 MB."""
     score = Score(path="", mean=0.5, std=0.1, label="low", views=3, error="truncated" if kind == "failed" else None)
     if kind == "failed":
         score = replace(score, mean=None, std=None, label=None)
-    rows = [replace(score, path=f"pictures/{number % 3000 if kind == 'superseded' else number}.png") for number in range(6000)]
+    rows = [replace(score, path=f"pictures/{number % 1000 if kind == 'superseded' else number}.png") for number in range(2000)]
     files = [file_of(tmp_path, CSV, rows), file_of(tmp_path, JSONL, rows[: 100 if kind == "in one file alone" else None])]
     del rows
     tracemalloc.start()
     try:
         held = taken_up(files, tmp_path, keep_failures=False)
         counted = sum(1 for _ in held.done()) + sum(1 for _ in held.standing())
-        assert sum(1 for _ in held.required()) == (5900 if kind == "in one file alone" else 0)
+        assert sum(1 for _ in held.required()) == (1900 if kind == "in one file alone" else 0)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert counted == (3000 if kind == "superseded" else 6000)
-    assert peak < 1_000_000
+    assert counted == (1000 if kind == "superseded" else 2000)
+    assert peak < 400_000, peak

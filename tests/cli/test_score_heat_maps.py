@@ -19,7 +19,7 @@ from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.scoring import Score
 from dcnn_fast.scoring.why import heat_map
 from tests import small
-from tests.cli.command import MAIN, VIEWS, environment, rows, score, wait_for
+from tests.cli.command import VIEWS, environment, main, rows, score, wait_for
 from tests.cli.conftest import photograph
 
 
@@ -119,7 +119,7 @@ def test_an_interrupted_run_makes_none_and_says_so(model, folder, tmp_path):
     for i in range(1000):
         os.link(folder / "a.png", folder / f"{i:04}.png")
     table, page = tmp_path / "s.csv", tmp_path / "s.html"
-    command = [*MAIN, "score", "--model", model, "--views", 30, folder, "--csv", table, "--html", page, "--heat-maps", 3]
+    command = [*main(), "score", "--model", model, "--views", 30, folder, "--csv", table, "--html", page, "--heat-maps", 3]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment()) as process:
         wait_for(process, table)
         while table.read_bytes().count(b"\n") < 5:
@@ -135,7 +135,7 @@ def test_a_signal_ends_the_maps_between_two_and_the_page_is_written(folder, tmp_
     for i in range(30):
         photograph(folder / f"{i:02}.png", i)
     page = tmp_path / "s.html"
-    command = [*MAIN, "score", folder, "--html", page, "--heat-maps", 34, "--copy", tmp_path / "best", "--best", 3]
+    command = [*main(), "score", folder, "--html", page, "--heat-maps", 34, "--copy", tmp_path / "best", "--best", 3]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(list(map(str, command)), **pipes, env=environment()) as process:
         while " 20 " not in process.stdout.readline():  # the end of the table, after which come the maps

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from urllib.parse import unquote
 
@@ -14,7 +13,7 @@ import pytest
 
 from dcnn_fast import save_model
 from tests import small
-from tests.cli.command import FIELDS, MAIN, VIEWS, environment, files_of, names, rows, score, shell, wait_for
+from tests.cli.command import FIELDS, PROGRAM, VIEWS, environment, files_of, main, names, rows, score, shell, wait_for
 
 OURS = "path,mean,std,label,views,seed,error,percentile\n"
 
@@ -163,7 +162,7 @@ def test_outputs_that_would_mix_are_refused(model, folder, tmp_path, options, me
 def test_two_runs_on_one_file_exclude_each_other(model, folder, tmp_path):
     options = ["--csv", "s.csv", "--jsonl", "s.jsonl", "--html", "s.html"]
     first = subprocess.Popen(
-        [*MAIN, "score", "--model", model, *options], cwd=tmp_path, env=environment(), stdin=subprocess.PIPE,
+        [*main(), "score", "--model", model, *options], cwd=tmp_path, env=environment(), stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     first.stdin.write(f"{folder}/a.png\n{folder}/gone.png\n")
@@ -236,8 +235,9 @@ def test_what_stands_where_a_lock_would_is_refused_and_left(model, folder, tmp_p
 def test_a_file_that_is_lost_while_it_is_written_is_a_failed_output(model, folder, tmp_path, option, how):
     (tmp_path / "out").mkdir()
     output, other = tmp_path / "out" / "s", tmp_path / "other"
+    outputs = [option, output, "--jsonl" if option == "--csv" else "--csv", other]
     process = subprocess.Popen(
-        [*MAIN, "score", "--model", model, "--batch", "1", option, output, "--jsonl" if option == "--csv" else "--csv", other],
+        [*main(), "score", "--model", model, "--batch", "1", *outputs],
         env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     sent = 0
@@ -267,7 +267,7 @@ def test_two_runs_on_hard_links_of_one_file_exclude_each_other(model, folder, tm
     shutil.copy(tmp_path / "s.csv.run.json", tmp_path / "t.csv.run.json")
     before = (tmp_path / "s.csv").read_bytes()
     first = subprocess.Popen(
-        [*MAIN, "score", "--model", model, "--views", str(VIEWS), "--csv", "s.csv", "--resume"], cwd=tmp_path,
+        [*main(), "score", "--model", model, "--views", str(VIEWS), "--csv", "s.csv", "--resume"], cwd=tmp_path,
         env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for(first, tmp_path / ".s.csv.run.json.lock")
@@ -298,8 +298,8 @@ def test_a_killed_run_leaves_the_former_sheet_and_no_other_file(model, folder, t
     assert score(model, folder / "a.png", "--html", output).returncode == 0
     former = output.read_bytes()
     # Killed in the middle of writing the new one: the file that it writes may not grow so far.
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); " + MAIN[2]
-    command = [sys.executable, "-c", limited, "score", "--model", model, folder, "--html", output, "--overwrite"]
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); " + PROGRAM
+    command = [*main(limited), "score", "--model", model, folder, "--html", output, "--overwrite"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert result.returncode == 3
     assert f"error: --html {output}: File too large" in result.stderr

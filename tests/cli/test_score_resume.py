@@ -13,7 +13,7 @@ from PIL import Image
 
 from dcnn_fast import load_model, save_model
 from tests import small
-from tests.cli.command import FIELDS, MAIN, VIEWS, alone, environment, lines, names, rows, score
+from tests.cli.command import FIELDS, PROGRAM, VIEWS, alone, environment, lines, main, names, rows, score
 from tests.cli.conftest import photograph
 
 HEADER = ",".join(FIELDS) + "\n"
@@ -327,9 +327,9 @@ def test_a_file_whose_disk_is_full_fails_alone_when_it_must_be_put_in_order(mode
     objects.write_text(objects.read_text() + '{"probs": {"lo')
     before = objects.read_bytes()
     photograph(folder / "new.png")
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); " + MAIN[2]
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); " + PROGRAM
     options = ["--csv", table, "--jsonl", objects, "--html", "/dev/null", "--resume"]
-    command = [*MAIN[:2], limited, "score", "--model", model, "--views", VIEWS, folder, *options]
+    command = [*main(limited), "score", "--model", model, "--views", VIEWS, folder, *options]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
     assert result.returncode == 3, result.stderr
     assert f"error: --jsonl {objects}: File too large" in result.stderr

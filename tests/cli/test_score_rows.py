@@ -15,7 +15,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from dcnn_fast.scoring.score import FIRST_CSV_FIELDS
-from tests.cli.command import FIELDS, MAIN, VIEWS, alone, environment, files_of, lines, rows, score, wait_for
+from tests.cli.command import FIELDS, PROGRAM, VIEWS, alone, environment, files_of, lines, main, rows, score, wait_for
 from tests.cli.conftest import photograph
 from tests.photographs.scenes import scene
 
@@ -149,7 +149,7 @@ def test_an_interrupted_run_has_no_places_until_it_is_gone_on_with(model, folder
     for i in range(400):
         os.link(folder / "a.png", folder / f"{i:03}.png")
     table = tmp_path / "s.csv"
-    command = [*MAIN, "score", "--model", model, "--views", VIEWS, folder, "--csv", table]
+    command = [*main(), "score", "--model", model, "--views", VIEWS, folder, "--csv", table]
     with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, env=environment()) as process:
         wait_for(process, table)
         while table.read_bytes().count(b"\n") < 5:
@@ -165,8 +165,8 @@ def test_an_interrupted_run_has_no_places_until_it_is_gone_on_with(model, folder
 def test_a_file_that_cannot_be_written_anew_keeps_its_rows(model, folder, tmp_path):
     scored(model, folder, "--csv", tmp_path / "whole.csv")
     most = (tmp_path / "whole.csv").stat().st_size - 1  # there is room for the rows, and none for their places
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); " + MAIN[2]
-    command = [*MAIN[:2], limited, "score", "--model", model, "--views", VIEWS, folder, "--csv", tmp_path / "s.csv"]
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); " + PROGRAM
+    command = [*main(limited), "score", "--model", model, "--views", VIEWS, folder, "--csv", tmp_path / "s.csv"]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment())
     assert result.returncode == 3 and f"error: --csv {tmp_path}/s.csv: File too large" in result.stderr
     assert rows(tmp_path / "s.csv") == alone(rows(tmp_path / "whole.csv"))

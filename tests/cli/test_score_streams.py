@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.cli.command import FIELDS, MAIN, environment, lines, names, rows, score, shell, wait_for
+from tests.cli.command import FIELDS, PROGRAM, environment, lines, main, names, rows, score, shell, wait_for
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def test_a_full_disk_costs_one_output_and_is_named_once(model, folder, tmp_path,
 
 def test_a_disk_that_fills_up_leaves_whole_rows_and_no_partial_file(model, folder, tmp_path):
     limit = 400  # bytes: room for some rows of the CSV, and for the table's and the record's lines
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {MAIN[2]}"
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {PROGRAM}"
     options = ["--csv", tmp_path / "s.csv", "--jsonl", tmp_path / "s.jsonl", "--html", tmp_path / "s.html"]
-    command = [sys.executable, "-c", limited, "score", "--model", model, "--views", "3", *options]
+    command = [*main(limited), "score", "--model", model, "--views", "3", *options]
     for i in range(40):
         os.link(folder / "a.png", folder / f"{i:02}.png")
     result = subprocess.run([*command, folder], capture_output=True, text=True, check=False, env=environment())
@@ -139,7 +139,7 @@ def started(model, folder, tmp_path, *options, before="", **more):
     """A run that waits for more names, at least five of whose rows are in its CSV."""
     for i in range(60):
         os.link(folder / "a.png", folder / f"{i:02}.png")
-    command = [MAIN[0], "-c", before + MAIN[2], "score", "-", "--model", model, "--views", "3", *options]
+    command = [*main(before + PROGRAM), "score", "-", "--model", model, "--views", "3", *options]
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         list(map(str, command)), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment(), **more
@@ -204,7 +204,7 @@ def test_a_run_that_is_interrupted_before_its_first_row_leaves_the_old_rows(mode
     table = tmp_path / "s.csv"
     assert score(model, folder, "--csv", table).returncode == 0
     before = table.read_bytes()
-    command = [*MAIN, "score", "--model", str(model), "--csv", str(table), "--overwrite"]
+    command = [*main(), "score", "--model", str(model), "--csv", str(table), "--overwrite"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     wait_for(process, tmp_path / ".s.csv.run.json.lock")
     process.terminate()

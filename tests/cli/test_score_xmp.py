@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.command import MAIN, VIEWS, environment, files_of, lines, rows, score
+from tests.cli.command import PROGRAM, VIEWS, environment, files_of, lines, main, rows, score
 from tests.cli.conftest import photograph
 from tests.other_programs import darktable_rating, exiftool_ratings, exiv2_properties, need
 from tests.xmp.samples import ADOBE, DARKTABLE, ELEMENT, others, rated, values
@@ -239,7 +239,7 @@ def test_what_is_no_sidecar_is_left_alone_and_named(model, photos):
 
 def test_a_folder_that_cannot_be_written_to_is_named(model, photos):
     os.chmod(photos, 0o555)
-    command = [*MAIN, "score", str(photos), "--xmp", "--model", str(model), "--views", str(VIEWS)]
+    command = [sys.executable, "-c", PROGRAM, "score", str(photos), "--xmp", "--model", str(model), "--views", str(VIEWS)]
     if os.geteuid() == 0:  # whom permissions do not bind otherwise
         need("setpriv")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
@@ -285,7 +285,7 @@ def test_a_run_that_did_not_score_all_gives_no_stars(model, photos, tmp_path):
         os.link(photos / "0.jpg", photos / f"{number}.jpg")
     table = tmp_path / "s.csv"
     process = subprocess.Popen(
-        [*MAIN, "score", "-", "--xmp", "--csv", str(table), "--model", str(model), "--views", str(VIEWS)],
+        [*main(), "score", "-", "--xmp", "--csv", str(table), "--model", str(model), "--views", str(VIEWS)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     process.stdin.write("".join(f"{photos / f'{number}.jpg'}\n" for number in range(40)))
@@ -302,7 +302,7 @@ def test_a_run_that_did_not_score_all_gives_no_stars(model, photos, tmp_path):
 
 
 def test_without_lxml_the_option_is_refused_by_one_sentence(model, photos, tmp_path):
-    blocked = "import sys; sys.modules['lxml'] = None; sys.argv[0] = 'dcnn-fast'; " + MAIN[2]
+    blocked = "import sys; sys.modules['lxml'] = None; " + PROGRAM
     for arguments, what in (
         (["score", photos, "--xmp", "--model", model], "--xmp"),
         (["data", "import", "xmp", photos, tmp_path / "o.csv"], "the format xmp"),

@@ -6,13 +6,12 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 
 import pytest
 
 from dcnn_fast.cli.targets import MODEL, SHEET, SHEET_MARK, TargetError, Wanted, beside, check, json_with, lines_of, reserve
-from tests.cli.command import environment
+from tests.cli.command import main
 
 NOTES = lines_of("a file of notes", "name,value")
 OBJECT = json_with("an object", "probs", "mean")
@@ -109,7 +108,7 @@ def test_a_run_that_is_killed_leaves_a_lock_that_holds_nothing(tmp_path):
         "with reserve([Wanted('--out', sys.argv[1], lines_of('notes', 'name,value'))]) as (target,):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
-    killed = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], check=False, env=environment())
+    killed = subprocess.run([*main(code), tmp_path / "file"], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert os.listdir(tmp_path) == [".file.lock"]
     wanted = [Wanted("--out", tmp_path / "file", NOTES)]
@@ -136,7 +135,7 @@ def test_what_a_killed_run_has_left_goes_with_the_next(tmp_path):
         "with target.writing() as partial:\n"
         "    partial.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(target.file)], check=False).returncode == -signal.SIGKILL
+    assert subprocess.run([*main(code), str(target.file)], check=False).returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     dead = left.name.split("-")[2]
     mine = [

@@ -22,6 +22,7 @@ from dcnn_fast.cli.main import app
 from dcnn_fast.data import DataSet, load_set, synthetic
 from dcnn_fast.nets import Model, build, load_model
 from dcnn_fast.training import Settings, train
+from tests.cli.command import PROGRAM, environment, main, wait_for
 from tests.lite_files import lite_state
 from tests.training import sets
 
@@ -312,11 +313,11 @@ def test_the_best_model_is_announced_where_there_is_one(tmp_path, capsys):
     assert "best.safetensors" not in capsys.readouterr().out and not (tmp_path / "b" / "best.safetensors").exists()
 
 
-def command(*arguments, **options):
-    """The command as a process of its own."""
-    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.Popen(program, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+def command(*arguments, start=None, **options):
+    """The command as a process of its own. start: the beginning of its command line."""
+    program = [*(start or main()), *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(program, env=environment({"COLUMNS": "200"}), **pipes, **options)
 
 
 @pytest.fixture(scope="module")
@@ -330,13 +331,8 @@ LEAST = ("--net", "scnn", "--view", "warp", *SIZES)
 def test_a_run_with_next_to_no_shared_memory_ends(small_set, tmp_path):
     """Docker's 64 MB of /dev/shm: the run waited for ever."""
     inside = [
-        sys.executable,
-        "-m",
-        "tests.training.small_shm",
-        sys.executable,
-        "-c",
-        "from dcnn_fast.cli.main import run; run()",
-    ]
+        sys.executable, "-m", "tests.training.small_shm", sys.executable, "-c", PROGRAM,
+    ]  # fmt: skip
     arguments = ["train", small_set, "--out", tmp_path / "run", *LEAST, "--epochs", 1, "--workers", 2]
     found = subprocess.run(
         [*inside, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parents[2]
@@ -361,12 +357,16 @@ def test_signals_end_a_run_where_it_goes_on(small_set, tmp_path, number):
 
 def test_a_killed_worker_is_said_on_one_line(small_set, tmp_path):
     out = tmp_path / "run"
-    process = command("train", small_set, "--out", out, *LEAST, "--epochs", 100000, "--workers", 2)
+    arguments = ("train", small_set, "--out", out, *LEAST, "--epochs", 100000, "--workers", 2)
+    number = tmp_path / "number"
+    noted = f"import os; open({str(number)!r}, 'w').write(str(os.getpid())); "
+    process = command(*arguments, start=main(noted + PROGRAM))
     workers = []
-    while not (out / "checkpoint.safetensors").exists() or len(workers) < 2:
+    wait_for(process, out / "checkpoint.safetensors")
+    while len(workers) < 2:
         assert process.poll() is None
         time.sleep(0.01)
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", number.read_text()], capture_output=True, text=True, check=False)
         workers = found.stdout.split()
     os.kill(int(workers[0]), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
@@ -497,9 +497,7 @@ def test_a_file_that_cannot_be_written_costs_no_other(small_set, tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     program = f"{limited}\nfrom dcnn_fast.cli.main import run; run()"
     arguments = ["train", small_set, "--out", tmp_path / "run", *LEAST, "--epochs", 1]
-    found = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
+    found = subprocess.run([*main(program), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 3 and "Traceback" not in found.stderr
     for name in ("checkpoint.safetensors", "best.safetensors", "last.safetensors", "curves.png"):
         assert f"{tmp_path / 'run' / name} could not be written: " in found.stderr

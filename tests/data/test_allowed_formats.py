@@ -7,8 +7,6 @@ import io
 import os
 import stat
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from PIL import Image
 from dcnn_fast.data import ReadError, read
 from dcnn_fast.data.pillow_settings import FORMATS
 from dcnn_fast.scoring import Scorer
+from tests.cli import command
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) print flush\nshowpage\n%%EOF\n"
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8)
@@ -131,11 +130,7 @@ def test_no_container_runs_a_program(ghostscript, tmp_path, name):
 def test_no_container_runs_a_program_of_the_command(ghostscript, tmp_path):
     for number, content in enumerate(CONTAINERS.values()):
         (tmp_path / f"{number}.jpg").write_bytes(content)
-    program = [sys.executable, "-c", "from dcnn_fast.cli.main import run; run()", "score", str(tmp_path)]
-    found = subprocess.run(
-        [*program, "--csv", str(tmp_path / "s.csv"), "--html", str(tmp_path / "s.html")],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    found = command.run("score", tmp_path, "--csv", tmp_path / "s.csv", "--html", tmp_path / "s.html")
     assert found.returncode == 1 and "not an image of a known format" in found.stdout + found.stderr
     assert not ghostscript.exists()
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dcnn_fast.data import ReadError, read
+from tests import warm
 from tests.data.hostile_pictures import HOSTILE, NOISE, animation, boxes, chunk, jpeg, png, saved, strips, tiff_tiles
 
 SECONDS, BYTES = 5, 10**9  # above the pixels, of a process of its own
@@ -56,10 +54,7 @@ for name, make in HOSTILE.items():
 
 
 def test_each_ends_soon_in_little_memory(tmp_path):
-    found = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=False, timeout=200,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    found = warm.run(PROGRAM, [tmp_path], warm.ROOT)
     assert found.returncode == 0, found.stderr
     rows = {line.split("\t")[0]: line.split("\t")[1:] for line in found.stdout.splitlines()}
     assert set(rows) == set(HOSTILE) and set(REFUSED) <= set(HOSTILE)

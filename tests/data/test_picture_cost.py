@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from dcnn_fast.data import ReadError, color, in_flight, picture_cost, profiles, read
+from tests import warm
 
 WIDTH, HEIGHT = 23, 17
 TURNS = {
@@ -201,10 +202,7 @@ def test_reading_takes_no_more_than_was_asked_for(tmp_path):
     side = 2500
     for name, (mode, kind, options) in KINDS.items():
         (tmp_path / name).write_bytes(saved(mode, kind, side, **options))
-    found = subprocess.run(
-        [sys.executable, "-c", MEASURED, *map(str, sorted(tmp_path.iterdir()))], capture_output=True, text=True, check=False,
-        timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    found = warm.run(MEASURED, sorted(tmp_path.iterdir()))
     assert found.returncode == 0, found.stderr
     rows = [line.split(",") for line in found.stdout.splitlines()]
     assert {name for name, *_ in rows} == set(KINDS)
@@ -217,10 +215,7 @@ def test_a_large_picture_in_lab_takes_no_more_than_was_asked_for_with_its_table(
     side = 2500
     assert side**2 >= profiles.PAYS_FROM
     (tmp_path / "lab").write_bytes(saved("LAB", "TIFF", side, compression="tiff_adobe_deflate"))
-    found = subprocess.run(
-        [sys.executable, "-c", MEASURED, tmp_path / "lab"], capture_output=True, text=True, check=False, timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    found = warm.run(MEASURED, [tmp_path / "lab"])
     assert found.returncode == 0, found.stderr
     _, asked, taken = found.stdout.split(",")
     assert int(taken) <= int(asked) + 8_000_000 and int(asked) > 7 * side**2 + profiles.TABLE_BYTES, (asked, taken)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from dcnn_fast.data import Example
 from dcnn_fast.evaluation import Predictions, average, intervals, measure
@@ -45,6 +46,14 @@ def test_figures_equal_those_counted_by_hand():
     assert found.plcc == pytest.approx(np.corrcoef([0.9, 0.4, 0.6, 0.2, 0.6], ratings)[0, 1])
     # Of ten pairs seven agree, two do not, one is tied among the scores.
     assert found.krcc == pytest.approx((7 - 2) / np.sqrt(9 * 10))
+
+
+def test_the_area_under_the_curve_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    for count in (2, 3, 10, 200):
+        labels = np.arange(count) % 2
+        for high in (rng.random(count), rng.integers(0, 5, count) / 4):
+            assert measure(binary(high, labels)).auc == pytest.approx(roc_auc_score(labels, high), rel=1e-12)
 
 
 def test_ties_count_half():

@@ -62,7 +62,7 @@ def test_the_semantic_column_may_be_a_model_file(ava, tmp_path):
     made = Model(build(spec.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
     save_model(made, tmp_path / "imagenet.safetensors")
     runs = reproduce("table3", ava, tmp_path / "out", Protocol(**SMALL, semantic=tmp_path / "imagenet.safetensors"))
-    (row,) = [row for row in runs if row.name == "RDCNN-semantic, delta 0"]
+    row = next(row for row in runs if row.name == "RDCNN-semantic, delta 0")  # those behind it are not trained
     assert not row.skipped and row.paper == {"accuracy": 75.42}
     regularised = load_model(next((tmp_path / "out").glob("rdcnn-semantic*aesthetics")) / "last.safetensors")
     tuned = load_model(tmp_path / "out" / "semantic-aesthetics" / "last.safetensors").net.columns[0]
@@ -105,9 +105,18 @@ def test_categories_have_three_ways_and_a_router(tmp_path):
     assert adapted["train"] == sum(e.category == "animal" for e in data.train)  # none of the photographs that are tested on
 
 
-def test_compact_architectures_keep_their_number_of_layers(ava, tmp_path):
-    list(rows("table1", ava, tmp_path))
-    layers = [load_model(tmp_path / f"scnn-arch{n}-local-aesthetics" / "last.safetensors").spec.columns[0].fc for n in (1, 5)]
+@pytest.fixture(scope="module")
+def table_1(ava, tmp_path_factory):
+    """The folder of the command's table, and how it ended."""
+    out = tmp_path_factory.mktemp("table1")
+    small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "views": 1}
+    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
+    return out, CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(out), *options])
+
+
+def test_compact_architectures_keep_their_number_of_layers(table_1):
+    out, _ = table_1
+    layers = [load_model(out / f"scnn-arch{n}-local-aesthetics" / "last.safetensors").spec.columns[0].fc for n in (1, 5)]
     assert layers == [(16, 8), (16,)]
 
 
@@ -134,16 +143,14 @@ def test_rows_that_a_set_does_not_allow_say_why(tmp_path):
         Protocol(scale=0)
 
 
-def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path):
-    small = {"epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.1, "fc": "16,8", "views": 1}
-    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
-    found = CliRunner().invoke(app, ["reproduce", "table1", str(ava), "--out", str(tmp_path), *options])
+def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path, table_1):
+    out, found = table_1
     assert found.exit_code == 0, found.output
     assert "Arch 7" in found.stdout and "70.93" in found.stdout and "majority" in found.stdout
-    assert "| Arch 7 | 16 | 70.93 |" in (tmp_path / "table1.md").read_text()
-    saved = json.loads((tmp_path / "table1.json").read_text())
+    assert "| Arch 7 | 16 | 70.93 |" in (out / "table1.md").read_text()
+    saved = json.loads((out / "table1.json").read_text())
     assert len(saved["rows"]) == 7 and saved["protocol"]["filters"] == 0.1 and saved["choices"]
-    with (tmp_path / "table1.csv").open() as file:
+    with (out / "table1.csv").open() as file:
         lines = list(csv.DictReader(file))
     last = saved["rows"][-1]
     assert [line["row"] for line in lines if line["figure"] == "accuracy"] == [f"Arch {n}" for n in range(1, 8)]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import torch.nn.functional as F
 from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
 
+from tests import warm
 from tests.nets.run_data_parallel import PROCESSES, WAYS, batch, gradients, network
 
 ROOT = Path(__file__).parents[2]
@@ -28,11 +27,10 @@ def _backend(request, monkeypatch):
 
 
 def test_two_processes_of_data_parallel_have_the_gradients_of_one(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = "import runpy; runpy.run_module('tests.nets.run_data_parallel', run_name='__main__')"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.nets.run_data_parallel", str(rank), str(tmp_path)],
-            cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+            [warm.python(), "-c", program, str(rank), str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True
         )
         for rank in range(PROCESSES)
     ]  # fmt: skip

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +19,7 @@ from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import views
 from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.spec import Block, Column, Network
-from tests import small
+from tests import small, warm
 from tests.cli.command import FIELDS
 
 SIZES = [(40, 50), (33, 90), (32, 32), (20, 64), (70, 45), (128, 96), (64, 64)]
@@ -109,10 +106,8 @@ def test_another_process_says_the_same(tmp_path):
         "import sys, json; from dcnn_fast import Scorer; s = Scorer(sys.argv[1], views=7).score(sys.argv[2]);"
         "print(json.dumps([s.mean.hex(), s.std.hex()]))"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "m.safetensors"), str(path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     here = Scorer(tmp_path / "m.safetensors", views=7).score(path)
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    result = warm.run(program, [tmp_path / "m.safetensors", path])
     assert json.loads(result.stdout) == [here.mean.hex(), here.std.hex()]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from studies.para.collection import FOLDS, doubled, read_collection
 from studies.para.recipe import FULL, QUICK
 from studies.para.report import Found
 from studies.para.steps import IMAGENET, steps
+from tests import warm
 from tests.lite_files import lite_state
 
 ROOT = Path(__file__).parents[2]
@@ -95,9 +94,9 @@ def test_a_step_comes_behind_what_it_starts_from_and_what_is_judged_was_not_lear
 
 
 def command(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "studies.para", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """The study in a process of its own, which starts others of `warm.python()` for what it trains and judges."""
+    program = f"import runpy, sys; sys.executable = {warm.python()!r}; runpy.run_module('studies.para', run_name='__main__')"
+    return warm.run(program, words, cwd=ROOT)
 
 
 def test_the_commands_train_judge_and_go_on(para, tmp_path):

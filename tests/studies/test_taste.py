@@ -170,7 +170,8 @@ def _folds(rated, probabilities, fall):
     return found
 
 
-def test_figures_of_a_perfect_model_and_of_one_that_rewards_faults(study):
+def test_figures_of_a_perfect_model_and_of_one_that_rewards_faults(study, monkeypatch):
+    monkeypatch.setattr(report, "DRAWS", 50)  # of intervals, at which nothing looks here
     rated = study.rated
     order = rated.ratings.argsort().argsort() / len(ROWS)
     perfect = report.figures(rated, _folds(rated, order, 0.1))

@@ -1,4 +1,4 @@
-"""A training run as a process of its own: `python -m tests.training.run_program OUT [options of `main`]`."""
+"""A training run as a process of its own: `python -m tests.training.run_program OUT [options of `main`]`, or `main` alone."""
 
 from __future__ import annotations
 

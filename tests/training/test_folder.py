@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from dcnn_fast.training import CheckpointError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.files import put
 from dcnn_fast.training.folder import BEST, CHECKPOINT, Folder
+from tests import warm
 from tests.training import sets
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def test_hidden_files_and_the_log_of_the_command_itself_may_be_there(tmp_path):
     (tmp_path / ".DS_Store").write_bytes(b"x")
     code = "from tests.training.test_folder import run, Path; import sys; run(Path(sys.argv[1]))"
     with open(tmp_path / "out.txt", "w") as log:
-        found = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=log, stderr=log, check=False)
+        found = subprocess.run([warm.python(), "-c", code, tmp_path], cwd=ROOT, stdout=log, stderr=log, check=False)
     assert found.returncode == 0, (tmp_path / "out.txt").read_text()
     assert (tmp_path / "last.safetensors").is_file()
 
@@ -96,9 +96,7 @@ def test_a_full_disk_ends_nothing(tmp_path):
         "outcome = run(Path(sys.argv[1]))\n"
         "print(len(outcome.history), *sorted(outcome.unwritten))"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "run"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    found = warm.run(code, [tmp_path / "run"], cwd=ROOT)
     assert found.returncode == 0, found.stderr
     epochs, *unwritten = found.stdout.split()
     assert epochs == "2" and set(FILES) - {"log.csv"} <= set(unwritten)
@@ -180,14 +178,16 @@ def test_a_worker_that_is_killed_ends_the_run_after_a_checkpoint(tmp_path):
     """As the kernel does when memory is short. The run goes on from there."""
     out = tmp_path / "run"
     code = (
-        "from tests.training.test_folder import sets, train, Settings, Path; import sys\n"
+        "from tests.training.test_folder import sets, train, Settings, Path; import os, sys\n"
+        "Path(sys.argv[2]).write_text(str(os.getpid()))\n"
         "train(sets.net(), sets.data_set(16, 8), Settings(epochs=100000, batch=8), Path(sys.argv[1]), workers=2)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, out], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    while not (out / "checkpoint.safetensors").exists() or len(children(process.pid)) < 2:
+    number = tmp_path / "number"
+    process = subprocess.Popen([warm.python(), "-c", code, out, number], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not (out / "checkpoint.safetensors").exists() or len(children(number.read_text())) < 2:
         assert process.poll() is None
         time.sleep(0.01)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    os.kill(children(number.read_text())[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "was ended by SIGKILL" in errors
     stopped = load_checkpoint(out / "checkpoint.safetensors").progress

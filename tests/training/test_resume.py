@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from dcnn_fast.nets import Input
 from dcnn_fast.training import CheckpointError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
+from tests import warm
 from tests.training import sets
 from tests.training.run_program import SETTINGS
 
@@ -29,10 +30,13 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def program(out, *options, wait=True):
-    command = [sys.executable, "-m", "tests.training.run_program", str(out), *map(str, options)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+def program(out, *options, wait=True, python=None):
+    """run_program.py as a process of its own, of `warm.python()` unless another Python is named."""
+    command = [python or warm.python(), "-c", "from tests.training.run_program import main; main()", out, *options]
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     if wait:
         process.communicate(timeout=120)
     return process
@@ -79,7 +83,8 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_finishes_the_step_and_leaves_a_checkpoint(tmp_path, number):
-    process = program(tmp_path / "run", "--epochs", 1000, "--workers", 1, wait=False)
+    options = ("--epochs", 1000, "--workers", 1)
+    process = program(tmp_path / "run", *options, wait=False, python=sys.executable)  # which leads a group of its own
     while not (tmp_path / "run" / "best.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)

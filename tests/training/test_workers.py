@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from dcnn_fast.training.workers import WorkerError, work
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,7 +90,7 @@ pathlib.Path({str(tmp_path / "pids")!r}).write_text(" ".join(str(p.pid) for p in
 import os, signal
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60)
+    assert warm.run(code, cwd=ROOT).returncode == -signal.SIGKILL
     for pid in (tmp_path / "pids").read_text().split():
         status = Path(f"/proc/{pid}/stat")
         while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":

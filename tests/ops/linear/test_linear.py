@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +10,7 @@ import torch
 from dcnn_fast import engine, ops
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.linear import BACKENDS, LinearParams, cpu, triton
+from tests import warm
 from tests.ops.on_cpu import kernels_on_cpu
 
 
@@ -116,7 +115,7 @@ for isa in (*engine.isas(), *engine.emulated_isas()):
 @pytest.mark.needs_engine
 def test_nothing_past_the_operands_is_touched():
     """The operands end where memory does; in a process of its own, which a read too far would end."""
-    result = subprocess.run([sys.executable, "-c", AT_THE_END_OF_MEMORY], capture_output=True, text=True, check=False)
+    result = warm.run(AT_THE_END_OF_MEMORY)
     assert result.returncode == 0, result.stderr
 
 

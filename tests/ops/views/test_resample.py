@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +12,7 @@ from dcnn_fast.data import reading
 from dcnn_fast.ops import views
 from dcnn_fast.ops.views import ViewParams, cpu
 from dcnn_fast.spec import VIEWS
+from tests import warm
 from tests.ops.views import pillow
 
 pytestmark = pytest.mark.needs_engine
@@ -163,7 +162,7 @@ os._exit(0)
 
 
 def test_nothing_beside_the_photograph_is_read():
-    done = subprocess.run([sys.executable, "-c", BETWEEN_PAGES], capture_output=True, text=True, check=False)
+    done = warm.run(BETWEEN_PAGES)
     assert (done.returncode, done.stdout) == (0, "untouched\n"), done.stderr
 
 
