@@ -226,7 +226,7 @@ def mma(s: Statement, ctx: Context) -> Run:
         if half:
             for i, target in enumerate(targets):
                 old = half_to_double(halves(bits(m.registers[c[i]], U32)))
-                part = product[:, i].reshape(blocks, m.lanes.threads, 2)
+                part: Array = product[:, i].reshape(blocks, m.lanes.threads, 2)
                 m.write(target, joined(double_to_half(part + old if exact else part)))
         else:
             for i, target in enumerate(targets):
