@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from tests.ops.on_cpu import DEVICE_VARIABLE
-from tests.seconds import Seconds
+from tests import seconds
 
 ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    seconds.add_options(parser)
     parser.addoption(
         "--device", choices=("cpu", "cuda"), default="cpu",
         help="cuda: the tests of operations run their kernels on a GPU instead of in the PTX simulator",
@@ -30,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    config.pluginmanager.register(Seconds())
+    config.pluginmanager.register(seconds.Seconds(config.getoption("seconds_table"), config.getoption("write_seconds")))
     if config.getoption("device") == "cuda":
         if not torch.cuda.is_available():
             raise pytest.UsageError("--device cuda needs a CUDA device")

@@ -1,17 +1,38 @@
-"""The table of seconds by folder at the end of a run: who uses the time that `make test` may take (design.md section 8)."""
+"""The table of seconds by folder at the end of a run, beside the committed one: who uses the time that `make test` may take.
+
+`pytest --write-seconds "the machine"` of a whole run writes the table anew: the budget that later work is held to (design.md
+section 8).
+"""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+TABLE = Path(__file__).with_name("seconds.md")
+_HEAD = """# Seconds of the tests, by folder
+
+Set-up and teardown included; two processes share them, so a run takes half as long. Folders under a second are left out.
+"""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """The options of the table."""
+    parser.addoption("--write-seconds", metavar="MACHINE", help="write the table of seconds by folder, as of this machine")
+    parser.addoption("--seconds-table", type=Path, default=TABLE, help="the table's file")
+
 
 class Seconds:
-    """A plugin that adds up how long the tests of each folder took, set-up and teardown included."""
+    """A plugin that adds up how long the tests of each folder took, set-up and teardown included.
 
-    def __init__(self) -> None:
+    table: the file of the committed table. machine: what to write it anew for; None: it is only read.
+    """
+
+    def __init__(self, table: Path, machine: str | None) -> None:
+        self._table, self._machine = table, machine
         self._of: defaultdict[str, float] = defaultdict(float)
         self._tests: defaultdict[str, int] = defaultdict(int)
 
@@ -22,8 +43,30 @@ class Seconds:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """A line for each folder that took over a second, the longest first."""
-        terminalreporter.section("seconds by folder")
-        for folder, seconds in sorted(self._of.items(), key=lambda of: -of[1]):
-            if seconds >= 1:
-                terminalreporter.write_line(f"{seconds:7.0f} s  {self._tests[folder]:5d} tests  {folder}")
-        terminalreporter.write_line(f"{sum(self._of.values()):7.0f} s  {sum(self._tests.values()):5d} tests")
+        before = committed(self._table)
+        terminalreporter.section("seconds by folder, and by the committed table")
+        for folder, seconds, tests in self._lines():
+            known = f"{before[folder]:5d}" if folder in before else "    -"
+            terminalreporter.write_line(f"{seconds:7.0f} s {known} s  {tests:5d} tests  {folder}")
+        terminalreporter.write_line(f"{sum(self._of.values()):7.0f} s {sum(before.values()):5d} s  {self._count():5d} tests")
+        if self._machine is not None:
+            self._table.write_text(self._text(self._machine), encoding="utf-8")
+
+    def _lines(self) -> list[tuple[str, float, int]]:
+        order = sorted(self._of.items(), key=lambda of: -of[1])
+        return [(folder, seconds, self._tests[folder]) for folder, seconds in order if seconds >= 1]
+
+    def _count(self) -> int:
+        return sum(self._tests.values())
+
+    def _text(self, machine: str) -> str:
+        rows = [f"| {folder} | {tests} | {seconds:.0f} |" for folder, seconds, tests in self._lines()]
+        whole = f"{self._count()} tests in {sum(self._of.values()):.0f} seconds. {machine}"
+        return "\n".join([_HEAD, whole, "", "| folder | tests | seconds |", "|---|---|---|", *rows, ""])
+
+
+def committed(table: Path) -> dict[str, int]:
+    """Seconds by folder, as a table of `--write-seconds` says."""
+    if not table.exists():
+        return {}
+    return {folder: int(seconds) for folder, seconds in re.findall(r"^\| (\S+) \| \d+ \| (\d+) \|$", table.read_text(), re.M)}

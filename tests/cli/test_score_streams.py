@@ -208,6 +208,7 @@ def test_a_run_that_is_interrupted_before_its_first_row_leaves_the_old_rows(mode
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     wait_for(process, tmp_path / ".s.csv.run.json.lock")
     process.terminate()
+    process.wait(timeout=60)  # the list of photographs must not end, as it does below, before the signal is there
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143, stderr
     assert "Traceback" not in stderr

@@ -46,6 +46,8 @@ def address(rng, size):
         lines.append(f"and.b32 %r20, %r20, {mask};")
     if rng.random() < 0.02:
         lines.append("add.u32 %r20, %r20, 1;")
+    if rng.random() < 0.03:  # the last there is, or one that ends behind it
+        lines.append(f"mov.u32 %r20, {BYTES - rng.choice([size, size // 2])};")
     return [*lines, "mov.u32 %r22, words;", "add.u32 %r20, %r20, %r22;"]
 
 
@@ -77,7 +79,7 @@ def barrier(rng, guard):
 def matrix(rng, guard):
     count, trans = rng.choice([1, 2, 4]), rng.choice(["", ".trans"])
     targets = ", ".join(f"%r3{i}" for i in range(count))
-    whole = rng.choice(["", "@%p2 "])
+    whole = rng.choice(["", "", "@%p2 ", "@%p2 ", "@%p1 "])
     return [*address(rng, 16), f"{whole}ldmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 {{{targets}}}, [%r20];", *ADDED]
 
 
@@ -90,7 +92,8 @@ def words(rng, guard):
 def shuffle(rng, guard):
     mode, by = rng.choice(["idx", "up", "down", "bfly"]), rng.choice(["1", "3", "16", "%r40", "%r2"])
     clamp = "0" if mode == "up" else "31"
-    return [f"{guard}shfl.sync.{mode}.b32 %r30|%p3, %r40, {by}, {clamp}, -1;", "selp.b32 %r31, 1, 0, %p3;", *ADDED]
+    members = rng.choice(["-1", "255"])  # of which some may read from a thread that is not there
+    return [f"{guard}shfl.sync.{mode}.b32 %r30|%p3, %r40, {by}, {clamp}, {members};", "selp.b32 %r31, 1, 0, %p3;", *ADDED]
 
 
 def mma(rng, guard):
@@ -104,6 +107,8 @@ def mma(rng, guard):
 
 def global_load(rng, guard):
     near = f"and.b32 %r20, %r40, {rng.choice([0, 60, 508])};"
+    # Up to the last word, one beyond it, or between two.
+    near += f"\nadd.u32 %r20, %r20, {rng.choice([0, 0, 0, 512, 516, 2])};"
     return [near, "cvt.u64.u32 %rd20, %r20;", "add.u64 %rd20, %rd20, %rd0;", f"{guard}ld.global.u32 %r30, [%rd20];", *ADDED]
 
 

@@ -1,12 +1,17 @@
 """Triton's code, proven on hardware, runs to torch's result: what calibrates the simulator."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import triton
 
 from ptxsim import SimulationError, launch
+from ptxsim.triton import compiled as compiled_by_ptxsim
+from ptxsim.triton import run
 from tests.ptxsim import triton_kernels as kernels
 from tests.ptxsim.triton_kernels import TARGETS, compiled
 
@@ -201,3 +206,30 @@ def test_findings_name_the_line_of_the_kernel():
     file, line = error.value.findings[0].source.rsplit(":", 1)
     source = Path(file).read_text().splitlines()[int(line) - 1]
     assert "tl.store(out + row * stride" in source
+
+
+def test_products_may_be_added_as_tensor_cores_do(tmp_path):
+    """From Python and from the command: terms that are small beside the largest are cut off, where by default none is."""
+    a, b = torch.full((16, 16), 2.0**-13, dtype=torch.float16), torch.full((16, 16), 2.0**-13, dtype=torch.float16)
+    a[:, 0], b[0] = 1, 1
+    numbers = [16, 16, 16, 16, 16, 16]
+    constants = {"BM": 16, "BN": 16, "BK": 16, "GROUP": 1, "PRECISION": "ieee"}
+    expected = {"exact": 1 + 15 * 2.0**-26, "hardware": 1.0}
+    found = {}
+    for rounding in expected:
+        c = torch.empty(16, 16)
+        run(kernels.matmul, 1, a, b, c, *numbers, rounding=rounding, uninitialised=[c], **constants)
+        found[rounding] = c
+    assert all((found[name] == torch.tensor(value)).all() for name, value in expected.items())
+
+    ptx, entry, shared = compiled_by_ptxsim(kernels.matmul, [a, b, c, *numbers], constants, capability=80)
+    (tmp_path / "matmul.ptx").write_text(ptx)
+    for name, value in {"a": a, "b": b}.items():
+        np.save(tmp_path / f"{name}.npy", value.numpy())
+    words = ["--arg", "a.npy", "--arg", "b.npy", "--arg", "new:float32:16x16", *(w for n in numbers for w in ("--arg", str(n)))]
+    for rounding in expected:
+        subprocess.run(
+            [sys.executable, "-m", "ptxsim", "run", "matmul.ptx", "--entry", entry, "--grid", "1", "--block", "128",
+             "--shared", str(shared), "--rounding", rounding, "--write", rounding, *words], cwd=tmp_path, check=True,
+        )  # fmt: skip
+        assert np.array_equal(np.load(tmp_path / rounding / "arg2.npy"), found[rounding].numpy())

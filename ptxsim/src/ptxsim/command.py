@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         undefined = [value for text, value in zip(options.arg, values, strict=True) if text.startswith("new:")]
         report = launch(
             ptx, options.entry, options.grid, options.block, values, shared=options.shared, uninitialised=undefined,
-            check="collect",
+            check="collect", rounding=options.rounding,
         )  # fmt: skip
         if options.write is not None:
             _write(options.write, values)
@@ -60,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--shared", type=int, default=0, help="Bytes of dynamic shared memory; default 0.")
     run.add_argument("--arg", action="append", default=[], metavar="VALUE", help=_ARGUMENT)
     run.add_argument("--write", type=Path, metavar="DIR", help="Write the arrays, as the kernel left them, to DIR/arg0.npy …")
+    run.add_argument(
+        "--rounding", choices=("exact", "hardware"), default="exact",
+        help="How matrix products are added: exactly, rounded once for each instruction (the default), or as the tensor cores of "
+        "the PTX's target were measured to.",
+    )  # fmt: skip
     run.add_argument("--json", action="store_true", help="Print the whole report as JSON, by PTX line too.")
     return parser
 

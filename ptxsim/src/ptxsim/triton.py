@@ -26,18 +26,20 @@ _Pairs = tuple[tuple[str, Any], ...]
 
 def run(
     kernel: Any, grid: int | Sequence[int], *args: Any, capability: int = 80, num_warps: int = 4, num_stages: int = 3,
-    check: str = "raise", uninitialised: Iterable[Any] = (), **constants: Any,
+    check: str = "raise", rounding: str = "exact", uninitialised: Iterable[Any] = (), **constants: Any,
 ) -> Report:  # fmt: skip
     """Compile a `triton.jit` function for sm_`capability` and run it on the CPU.
 
     args: its arguments that are no `tl.constexpr`, in order: torch tensors on the cpu, which it works on in place, and numbers.
-    constants: the others, by name. grid, check, uninitialised: as for `launch`, whose report is returned and whose errors are
-    raised. Raises TypeError for arguments that do not fit the kernel.
+    constants: the others, by name. grid, check, rounding, uninitialised: as for `launch`, whose report is returned and whose
+    errors are raised. Raises TypeError for arguments that do not fit the kernel.
     """
     ptx, entry, shared = compiled(
         kernel, args, constants, capability=capability, num_warps=num_warps, num_stages=num_stages
     )  # fmt: skip
-    return launch(ptx, entry, grid, _WARP * num_warps, args, shared=shared, check=check, uninitialised=uninitialised)
+    return launch(
+        ptx, entry, grid, _WARP * num_warps, args, shared=shared, check=check, rounding=rounding, uninitialised=uninitialised
+    )
 
 
 def compiled(
