@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.ops.on_cpu import DEVICE_VARIABLE
 from tests import seconds
+from tests.ops.on_cpu import DEVICE_VARIABLE
 
 ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 import triton
-
-from ptxsim import SimulationError, launch
 from ptxsim.triton import compiled as compiled_by_ptxsim
 from ptxsim.triton import run
+
+from ptxsim import SimulationError, launch
 from tests.ptxsim import triton_kernels as kernels
 from tests.ptxsim.triton_kernels import TARGETS, compiled
 

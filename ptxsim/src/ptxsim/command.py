@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--write", type=Path, metavar="DIR", help="Write the arrays, as the kernel left them, to DIR/arg0.npy …")
     run.add_argument(
         "--rounding", choices=("exact", "hardware"), default="exact",
-        help="How matrix products are added: exactly, rounded once for each instruction (the default), or as the tensor cores of "
-        "the PTX's target were measured to.",
+        help="How matrix products are added: exactly, rounded once for each instruction (the default), or as the tensor cores "
+        "of the PTX's target were measured to.",
     )  # fmt: skip
     run.add_argument("--json", action="store_true", help="Print the whole report as JSON, by PTX line too.")
     return parser
