@@ -48,7 +48,8 @@ class Seconds:
         for folder, seconds, tests in self._lines():
             known = f"{before[folder]:5d}" if folder in before else "    -"
             terminalreporter.write_line(f"{seconds:7.0f} s {known} s  {tests:5d} tests  {folder}")
-        terminalreporter.write_line(f"{sum(self._of.values()):7.0f} s {sum(before.values()):5d} s  {self._count():5d} tests")
+        known_too = sum(before[folder] for folder in self._of if folder in before)
+        terminalreporter.write_line(f"{sum(self._of.values()):7.0f} s {known_too:5d} s  {self._count():5d} tests")
         if self._machine is not None:
             self._table.write_text(self._text(self._machine), encoding="utf-8")
 
