@@ -33,7 +33,7 @@ from dcnn_fast.ops import cuda_compile
 from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY, MULTIPROCESSORS, WARP
 from dcnn_fast.ops.launch import CudaKernel, Launch
 from tools import aot, sass
-from tools.launches import Named, preset_launches
+from tools.launches import Named, as_compiled, preset_launches
 
 TABLE = Path(__file__).with_suffix(".csv")
 JUDGED = tuple(capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY)
@@ -140,7 +140,7 @@ def broken_rules(row: Row, named: Named) -> Iterator[str]:
 
 
 def _jobs() -> list[tuple[Named, int]]:
-    return [(named, capability) for capability in CAPABILITIES for named in preset_launches(capability)]
+    return [(as_compiled(named), capability) for capability in CAPABILITIES for named in preset_launches(capability)]
 
 
 def _compile(jobs: list[tuple[Named, int]], title: str) -> list[Row]:

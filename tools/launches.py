@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -43,13 +44,24 @@ class Named:
 def preset_launches(capability: int) -> Iterator[Named]:
     """One of each kernel and configuration over all presets, geometries and types, as chosen for a compute capability."""
     seen: set[Any] = set()
-    blocks = *_of_blocks(capability), *_of_cuda_blocks(capability)
-    for named in (*blocks, *_of_backbones(), *_of_linears(), *_of_heads(), *_of_updates(), *_of_views(capability)):
-        launch = named.launch
-        identity = aot.machine_code_of(launch)
+    blocks = _of_blocks(capability), _of_cuda_blocks(capability)
+    for named in chain(*blocks, _of_backbones(), _of_linears(), _of_heads(), _of_updates(), _of_views(capability)):
+        identity = aot.machine_code_of(named.launch)
         if identity not in seen:
             seen.add(identity)
             yield named
+
+
+def as_compiled(named: Named) -> Named:
+    """The launch as a compiler sees it, whose tensors have types and addresses and no memory: all presets' together are gigabytes."""
+    launch = named.launch
+    args = {name: _without_memory(value) if isinstance(value, Tensor) else value for name, value in launch.args.items()}
+    return replace(named, launch=replace(launch, args=args, reads=(), writes=()))
+
+
+def _without_memory(tensor: Tensor) -> Tensor:
+    # The compiler is told which addresses are multiples of 16, and that of a tensor without memory is 0, which is one.
+    return tensor if tensor.data_ptr() % 16 else torch.empty_like(tensor, device="meta")
 
 
 def _of_blocks(capability: int) -> Iterator[Named]:
