@@ -53,7 +53,7 @@ def preset_launches(capability: int) -> Iterator[Named]:
 
 
 def as_compiled(named: Named) -> Named:
-    """The launch as a compiler sees it, whose tensors have types and addresses and no memory: all presets' together are gigabytes."""
+    """The launch as a compiler sees it, whose tensors have no memory (all presets' fill gigabytes)."""
     launch = named.launch
     args = {name: _without_memory(value) if isinstance(value, Tensor) else value for name, value in launch.args.items()}
     return replace(named, launch=replace(launch, args=args, reads=(), writes=()))

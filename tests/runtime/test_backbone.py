@@ -45,7 +45,7 @@ def test_a_score_is_the_modules_over_the_same_windows(column, backend, monkeypat
     assert found.mean == pytest.approx(expected.mean().item(), abs=1e-6)
     assert found.std == pytest.approx(expected.std(correction=0).item(), abs=1e-6)
     assert found.plan == "brute-force" and 0.01 < found.mean < 0.99
-    assert (found.std == 0) == (column is WHOLE)
+    assert (found.std < 1e-15) == (column is WHOLE)  # the mean of equal numbers may be rounded
 
 
 def test_equal_windows_are_computed_once():
