@@ -4,6 +4,7 @@ VENV   ?= .venv
 OUT    ?= demo-out
 SECONDS_OF_FUZZ ?= 120
 JOBS   ?= 1
+ISA    ?=
 PHOTOS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -27,9 +28,10 @@ else
 	$(BIN)/dcnn-fast score '$(patsubst ~/%,$(HOME)/%,$(PHOTOS))' -r --csv $(OUT)/scores.csv --html $(OUT)/index.html --overwrite || test $$? -eq 1
 endif
 
-# JOBS: processes that share the tests. Threads that wait do not spin then, as processes share the cores.
+# JOBS: processes that share the tests. Threads that wait do not spin then, as processes share the cores. ISA=avx2: the engine and torch
+# as on a processor without AVX-512; torch's compiler has a cache of its own then, as its keys do not hold the instruction set.
 test: $(STAMP)
-	$(if $(filter 1,$(JOBS)),,OMP_WAIT_POLICY=passive )$(BIN)/python -m pytest$(if $(filter 1,$(JOBS)),, -n $(JOBS) --dist worksteal)
+	$(if $(ISA),DCNN_FAST_CPU_ISA=$(ISA) ATEN_CPU_CAPABILITY=$(ISA) TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/build/inductor-$(ISA) )$(if $(filter 1,$(JOBS)),,OMP_WAIT_POLICY=passive )$(BIN)/python -m pytest$(if $(filter 1,$(JOBS)),, -n $(JOBS) --dist worksteal)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
