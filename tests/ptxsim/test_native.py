@@ -174,3 +174,37 @@ def test_the_random_kernels_break_rules_and_keep_them():
         "shared memory race", "shared access out of bounds", "misaligned shared access", "uninitialised shared read",
         "asynchronous copy read before wait", "asynchronous copy overwritten before wait", "partial warp",
     }  # fmt: skip
+
+
+def numbers(seed):
+    """fp32 of every exponent, and beside each number at which rounding to fp16 or bf16 changes, that number."""
+    rng = np.random.default_rng(seed)
+    halves = np.arange(0, 0x7C00, 37, dtype=np.uint16).view(np.float16).astype(np.float32)
+    between = (halves[:-1] + halves[1:]) / 2
+    special = np.array([0, 1, 0x7F800000, 0x7F7FFFFF, 0x7FC00000, 0x007FFFFF, 0x00800000, 0x477FEFFF, 0x477FF000], dtype=np.uint32)
+    any_bits = rng.integers(0, 2**32, 4000, dtype=np.uint32)
+    near = [(x.view(np.uint32) + np.uint32(step)).view(np.float32) for x in (halves, between) for step in (0, 1)]
+    found = np.concatenate([*near, special.view(np.float32), any_bits.view(np.float32), (any_bits & 0xFFFF8000).view(np.float32)])
+    return rng.permutation(np.concatenate([found, -found]))
+
+
+@pytest.mark.parametrize(
+    ("opcode", "count"),
+    [
+        *((f"{name}{nan}.f32", 2) for name in ("min", "max") for nan in ("", ".NaN")),
+        ("fma.rn.f32", 3), ("fma.rn.ftz.f32", 3), ("cvt.rn.f16x2.f32", 2), ("cvt.rn.bf16x2.f32", 2),
+    ],
+)  # fmt: skip
+def test_numbers_of_every_kind(opcode, count, monkeypatch):
+    inputs = [numbers(seed) for seed in range(count)]
+    inputs[1][:500] = -inputs[0][:500]  # sums that vanish
+    for values, first in zip(inputs, ([0, -0.0, 0, -0.0], [0, 0, -0.0, -0.0], [-1e-40] * 4), strict=False):
+        values[:4] = first
+    out = np.uint32 if "x2" in opcode else np.float32
+    with np.errstate(all="ignore"):
+        found = kernels.elementwise(opcode, inputs, out)
+        monkeypatch.setattr(native, "fast", None)
+        np.testing.assert_array_equal(found, kernels.elementwise(opcode, inputs, out))
+    if out == np.float32:
+        signs = np.signbit(found) | np.isnan(found)
+        np.testing.assert_array_equal(signs, np.signbit(kernels.elementwise(opcode, inputs, out)) | np.isnan(found))

@@ -167,28 +167,43 @@ py::list mma(const std::string& kind, std::vector<py::array> a, std::vector<py::
   return out;
 }
 
-// `f` of three registers, for every thread that any of them tells apart.
-template <class T, class F>
-py::array_t<T> for_each_thread(const py::array& a, const py::array& b, const py::array& c, F f) {
-  const auto longest = [&](int axis) { return std::max({a.shape(axis), b.shape(axis), c.shape(axis)}); };
-  const Index rows = longest(0), columns = longest(1);
-  const auto x = as_register<T>(a), y = as_register<T>(b), z = as_register<T>(c);
-  py::array_t<T> out({rows, columns});
-  T* to = out.mutable_data();
+template <class To, class F, class... R>
+py::array_t<To> apply_to(Index rows, Index columns, F f, const R&... of) {
+  py::array_t<To> out({rows, columns});
+  To* to = out.mutable_data();
   for (Index row = 0; row < rows; ++row) {
-    for (Index column = 0; column < columns; ++column) *to++ = f(x.at(row, column), y.at(row, column), z.at(row, column));
+    for (Index column = 0; column < columns; ++column) *to++ = f(of.at(row, column)...);
   }
   return out;
 }
 
-py::array_t<Word> prmt(py::array a, py::array b, py::array selector) { return for_each_thread<Word>(a, b, selector, permute); }
+// `f` of registers, for every thread that any of them tells apart.
+template <class To, class From = To, class F, class... A>
+py::array_t<To> for_each_thread(F f, const A&... of) {
+  const auto longest = [&](int axis) { return std::max({of.shape(axis)...}); };
+  return apply_to<To>(longest(0), longest(1), f, as_register<From>(of)...);
+}
 
-py::array_t<float> fma_single(py::array a, py::array b, py::array c) { return for_each_thread<float>(a, b, c, multiply_add); }
+py::array_t<Word> prmt(py::array a, py::array b, py::array selector) { return for_each_thread<Word>(permute, a, b, selector); }
+
+py::array_t<float> fma_single(py::array a, py::array b, py::array c, bool flushed) {
+  return for_each_thread<float>(flushed ? flushed_multiply_add : multiply_add, a, b, c);
+}
+
+py::array_t<float> extremum_single(py::array a, py::array b, bool maximum, bool propagate) {
+  const auto apply = [&](auto f) { return for_each_thread<float>(f, a, b); };
+  if (maximum) return propagate ? apply(extremum<true, true>) : apply(extremum<true, false>);
+  return propagate ? apply(extremum<false, true>) : apply(extremum<false, false>);
+}
+
+py::array_t<Word> pair_single(py::array high, py::array low, bool half) {
+  return for_each_thread<Word, float>(half ? pair<half_of> : pair<bfloat_of>, high, low);
+}
 
 py::array_t<Word> dp4a(py::array a, py::array b, py::array c, bool a_signed, bool b_signed) {
   using S = std::int8_t;
   using U = std::uint8_t;
-  const auto apply = [&](auto f) { return for_each_thread<Word>(a, b, c, f); };
+  const auto apply = [&](auto f) { return for_each_thread<Word>(f, a, b, c); };
   if (a_signed) return b_signed ? apply(dot<S, S>) : apply(dot<S, U>);
   return b_signed ? apply(dot<U, S>) : apply(dot<U, U>);
 }
@@ -219,6 +234,8 @@ PYBIND11_MODULE(_native, m) {
   m.def("mma", &mma);
   m.def("prmt", &prmt);
   m.def("fma", &fma_single);
+  m.def("extremum", &extremum_single);
+  m.def("pair", &pair_single);
   m.def("dp4a", &dp4a);
   m.def("shfl", &shfl);
 }

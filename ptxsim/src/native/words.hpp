@@ -1,6 +1,9 @@
 // Arithmetic on 32-bit registers for which numpy needs many passes.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "lanes.hpp"
 
 namespace ptxsim {
@@ -32,6 +35,49 @@ Word dot(Word a, Word b, Word sum) {
 // Through fp64, as `instructions/functions.py` does it.
 inline float multiply_add(float a, float b, float c) {
   return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+}
+
+// Subnormal numbers become zero of their sign.
+inline float flush(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
+
+inline float flushed_multiply_add(float a, float b, float c) { return flush(multiply_add(flush(a), flush(b), flush(c))); }
+
+// The number where one operand is NaN, unless NaN shall win; -0 is below +0.
+template <bool maximum, bool propagate>
+float extremum(float a, float b) {
+  if (std::isnan(a) || std::isnan(b)) {
+    if (propagate) return std::numeric_limits<float>::quiet_NaN();
+    return std::isnan(a) ? b : a;
+  }
+  if (a == 0 && b == 0) return std::signbit(a) == maximum ? b : a;
+  return maximum ? (a < b ? b : a) : (b < a ? b : a);
+}
+
+inline Word bits_of(float x) {
+  Word word;
+  std::memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+constexpr Word kNarrowNan = 0x7fff;
+
+// To fp16, ties to even. Below its normal numbers a sum lets the processor round to whole multiples of the smallest one.
+inline Word half_of(float x) {
+  const Word sign = bits_of(x) >> 16 & 0x8000u, magnitude = bits_of(x) & 0x7fffffffu;
+  if (std::isnan(x)) return kNarrowNan;
+  if (magnitude >= 0x477ff000u) return sign | 0x7c00u;
+  if (magnitude < 0x38800000u) return sign | (bits_of(std::fabs(x) + 0.5f) - bits_of(0.5f));
+  return sign | (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+}
+
+// To bf16, ties to even.
+inline Word bfloat_of(float x) {
+  return std::isnan(x) ? kNarrowNan : (bits_of(x) + (bits_of(x) >> 16 & 1u) + 0x7fffu) >> 16;
+}
+
+template <Word narrow(float)>
+Word pair(float high, float low) {
+  return narrow(high) << 16 | narrow(low);
 }
 
 enum class Shuffle { kUp, kDown, kButterfly, kIndex };

@@ -77,7 +77,7 @@ def _parsed(ptx: str) -> Module:
     return parse(ptx)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def program(ptx: str, kernel: str) -> Program:
     """The decoded kernel; decoded once for each PTX text."""
     module = _parsed(ptx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -84,8 +84,11 @@ class Counters:
         self.executed[block] += warps
 
     def add(self, instruction: int, **counts: int) -> None:
+        self.add_all(instruction, counts.keys(), counts.values())
+
+    def add_all(self, instruction: int, names: Iterable[str], counts: Iterable[int]) -> None:
         total = self.by_instruction[instruction]
-        for name, n in counts.items():
+        for name, n in zip(names, counts, strict=True):
             total[name] += n
 
     def barrier(self, block: BasicBlock | None, warps: int) -> None:

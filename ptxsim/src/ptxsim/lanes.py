@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,3 +54,6 @@ class Counting(Protocol):
 
     def add(self, instruction: int, **counts: int) -> None:
         """Add to the counts of an instruction, by its index."""
+
+    def add_all(self, instruction: int, names: Iterable[str], counts: Iterable[int]) -> None:
+        """`add`, for those who know the names beforehand."""

@@ -11,6 +11,8 @@ from . import native
 from .lanes import Counting, Lanes, Reporter
 from .values import UNSIGNED, Array, differ
 
+_COUNTS = {kind: (f"global_{kind}_requests", f"global_{kind}_bytes", f"global_{kind}_sectors") for kind in ("load", "store")}
+
 
 class Allocation:
     """Bytes `base … end - 1`, and what is known of them."""
@@ -183,8 +185,7 @@ class GlobalMemory:
         self._touch(sector, kind, parts)
 
     def _add(self, kind: str, requests: int, moved: int, sectors: int) -> None:
-        counts = {f"global_{kind}_requests": requests, f"global_{kind}_bytes": moved, f"global_{kind}_sectors": sectors}
-        self._counters.add(self._lanes.at, **counts)
+        self._counters.add_all(self._lanes.at, _COUNTS[kind], (requests, moved, sectors))
 
     def _quick_count(self, fast: native.Native, address: Array, size: int, kind: str, allocation: Allocation) -> None:
         """As `_count`, in C++, where all accesses are to one allocation."""

@@ -54,8 +54,14 @@ class Native(Protocol):
     def prmt(self, a: Array, b: Array, selector: Array) -> Array:
         """Bytes of two words, as a third chooses."""
 
-    def fma(self, a: Array, b: Array, c: Array) -> Array:
-        """a · b + c of fp32 registers, through fp64."""
+    def fma(self, a: Array, b: Array, c: Array, flushed: bool) -> Array:
+        """a · b + c of fp32 registers, through fp64; flushed: with subnormal numbers as zeros."""
+
+    def extremum(self, a: Array, b: Array, maximum: bool, propagate: bool) -> Array:
+        """The smaller or larger of fp32 registers; propagate: NaN if one of them is."""
+
+    def pair(self, high: Array, low: Array, half: bool) -> Array:
+        """fp32 registers rounded to fp16, or bf16, in one word."""
 
     def dp4a(self, a: Array, b: Array, c: Array, a_signed: bool, b_signed: bool) -> Array:
         """The product of four bytes each, added to a word."""

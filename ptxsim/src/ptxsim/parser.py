@@ -83,19 +83,22 @@ class Module:
     target: str = ""
 
 
+_MARK = re.compile(r"[{}()\[\],]")
+
+
 def split_operands(text: str) -> list[str]:
     """Split at the commas that are outside braces and brackets."""
-    if not any(c in text for c in "{[("):
+    if "[" not in text and "{" not in text and "(" not in text:
         return [part.strip() for part in text.split(",")] if text.strip() else []
     found, depth, start = [], 0, 0
-    for i, c in enumerate(text):
-        if c in "{[(":
-            depth += 1
-        elif c in "}])":
-            depth -= 1
-        elif c == "," and depth == 0:
-            found.append(text[start:i].strip())
-            start = i + 1
+    for mark in _MARK.finditer(text):
+        c = mark[0]
+        if c == ",":
+            if depth == 0:
+                found.append(text[start : mark.start()].strip())
+                start = mark.end()
+        else:
+            depth += 1 if c in "{[(" else -1
     last = text[start:].strip()
     return [*found, last] if last else found
 
@@ -218,19 +221,24 @@ class _Scopes:
 
     def operand(self, text: str) -> str:
         """An operand without spaces, its registers by names of their own."""
-        if text not in self._operands:
-            self._operands[text] = _SPACE.sub("", _NAME.sub(lambda m: self.resolve(m.group()), text))
-        return self._operands[text]
+        known = self._operands.get(text)
+        if known is None:
+            if text[1:].isalnum():  # a register or a number, as most are
+                known = self.resolve(text)
+            else:
+                known = _SPACE.sub("", _NAME.sub(lambda m: self.resolve(m.group()), text))
+            self._operands[text] = known
+        return known
 
     def resolve(self, name: str) -> str:
+        numbered = len(name.rstrip(_DIGITS)) or len(name)
         for names, ranges in zip(reversed(self.stack), reversed(self.ranges), strict=True):
             if name in names:
                 return names[name]
-            if m := _NUMBERED.fullmatch(name):
-                for cut in range(m.start(2), len(name)):
-                    if name[:cut] in ranges:
-                        self.registers.setdefault(name, ranges[name[:cut]])
-                        return name
+            for cut in range(numbered, len(name)):
+                if name[:cut] in ranges:
+                    self.registers.setdefault(name, ranges[name[:cut]])
+                    return name
         return name
 
 
@@ -284,7 +292,7 @@ def _declaration_or_statement(
         kernel.variables.append(_variable(m.group(1), m.group(2)))
 
 
-_NUMBERED = re.compile(r"(.*?)(\d+)")
+_DIGITS = "0123456789"
 _SPACE = re.compile(r"\s+")
 _OPCODE = re.compile(r"([^\s{\[]+)\s*(.*)", re.S)
 _NAME = re.compile(r"%[\w$]+(?:\.[xyz])?|[A-Za-z_$][\w$]*")

@@ -438,12 +438,13 @@ class SharedMemory:
         index = access.offset >> 2
         if self._pending.shape[0] > 1:
             index = index + ((np.arange(self.blocks) * width)[:, None] if access.common else access.block * width)
+        index = index[..., None] + np.arange(copy.size // 4)
         flat = self._pending.reshape(-1)
-        for i in range(copy.size // 4):
-            if number:
-                flat[index + i] = number
-            else:
-                flat[index + i] = np.where(flat.take(index + i) == copy.number, 0, flat.take(index + i))
+        if number:
+            flat[index] = number
+        else:
+            held = flat.take(index)
+            flat[index] = np.where(held == copy.number, 0, held)
 
     def wait(self, allowed: int | None) -> None:
         """Copies of all but the last `allowed` groups (None: every copy) arrive for the active threads."""
@@ -487,5 +488,7 @@ class SharedMemory:
             self.watch.arrived(copy.access, copy.size)
         self._mark(copy, 0)
         self._views[copy.size].reshape(-1)[self._flat(copy.access, copy.size)] = copy.values
-        for index in self._shadow_index(copy.access, copy.size):
-            self._written.reshape(-1)[index] = self._tags(copy.access)
+        granules = self._shadow_index(copy.access, copy.size)
+        tags, written = self._tags(copy.access), self._written.reshape(-1)
+        for index in granules:
+            written[index] = tags

@@ -46,6 +46,22 @@ def apply(target: int | None, function: Callable[..., Array], *sources: tuple[in
 
         return binary
 
+    if len(sources) == 3:
+        (a, b, c), (ta, tb, tc) = slots, types
+
+        def ternary(m: State) -> None:
+            r = m.registers
+            x, y, z = r[a], r[b], r[c]
+            v = function(
+                x if x.dtype is ta else bits(x, ta), y if y.dtype is tb else bits(y, tb), z if z.dtype is tc else bits(z, tc)
+            )
+            if m.lanes.mask is None and target is not None:
+                r[target] = v
+            else:
+                m.write(target, v)
+
+        return ternary
+
     def general(m: State) -> None:
         r = m.registers
         m.write(target, function(*[bits(r[s], t) for s, t in zip(slots, types, strict=True)]))

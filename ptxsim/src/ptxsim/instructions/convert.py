@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .. import native
 from ..context import Context
 from ..decoding import decoder
 from ..errors import UnsupportedInstruction
@@ -147,9 +148,14 @@ def _pair(s: Statement, ctx: Context, to: str, kind: str) -> Run:
     def one(x: Array) -> Array:
         return narrow(np.where(x < 0, np.float32(0), x) if relu else x).astype(np.uint32)
 
+    def pair(above: Array, below: Array) -> Array:
+        if native.fast is not None and mode == "rn" and not relu:
+            return native.fast.pair(above, below, to == "f16x2")
+        return (one(above) << np.uint32(16)) | one(below)
+
     target, high, low = s.operands
     sources = [(ctx.source(x, "f32"), DTYPES["f32"]) for x in (high, low)]
-    return apply(ctx.target(target), lambda above, below: (one(above) << np.uint32(16)) | one(below), *sources)
+    return apply(ctx.target(target), pair, *sources)
 
 
 def _tf32(s: Statement, ctx: Context) -> Run:

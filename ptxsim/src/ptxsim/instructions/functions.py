@@ -13,7 +13,7 @@ import numpy as np
 from .. import native
 from ..errors import UnsupportedInstruction
 from ..parser import Statement
-from ..values import Array, flush
+from ..values import F32, Array, flush
 
 Function = Callable[..., Array]
 
@@ -33,8 +33,15 @@ def directed(x: Array, mode: str) -> Array:
 
 def _fma32(a: Array, b: Array, c: Array) -> Array:
     if native.fast is not None and a.ndim == 2:  # pairs of numbers have a third axis
-        return native.fast.fma(a, b, c)
+        return native.fast.fma(a, b, c, False)
     return (a.astype(np.float64) * b + c).astype(np.float32)
+
+
+def _flushed_fma(slow: Function) -> Function:
+    def function(a: Array, b: Array, c: Array) -> Array:
+        return slow(a, b, c) if native.fast is None or a.ndim != 2 else native.fast.fma(a, b, c, True)
+
+    return function
 
 
 def _fma64(a: Array, b: Array, c: Array) -> Array:
@@ -54,6 +61,8 @@ def extremum(name: str, propagate: bool) -> Function:
     plain = _minimum if name == "min" else _maximum
 
     def function(a: Array, b: Array) -> Array:
+        if native.fast is not None and a.dtype is F32 and a.ndim == 2:
+            return native.fast.extremum(a, b, name == "max", propagate)
         return np.where(np.isnan(a) | np.isnan(b), a.dtype.type(np.nan), plain(a, b)) if propagate else plain(a, b)
 
     # Newer PTX compares three numbers at once.
@@ -118,6 +127,8 @@ def modified(function: Function, parts: tuple[str, ...]) -> Function:
     if "ftz" in parts:
         inner = function
         function = lambda *values: flush(inner(*[flush(v) for v in values]))  # noqa: E731
+        if inner is _fma32:
+            function = _flushed_fma(function)
     if "sat" in parts:
         unclamped = function
 

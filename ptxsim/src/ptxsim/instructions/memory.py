@@ -24,6 +24,12 @@ _SPACES = {"param", "global", "shared", "const", "local"}
 _HALF = {"f16": "b16", "bf16": "b16", "f16x2": "b32", "bf16x2": "b32"}
 
 
+_SHARED_COUNTS = {
+    kind: (f"shared_{kind}_requests", f"shared_{kind}_bytes", "shared_wavefronts", "shared_ideal_wavefronts")
+    for kind in ("load", "store")
+}
+
+
 def space_of(s: Statement) -> str:
     for p in s.parts[1:]:
         if p.split("_")[0] in _SPACES:  # a cluster is of one block: its shared memory is the block's
@@ -55,12 +61,7 @@ def count_shared(m: State, access: Access, size: int, kind: str) -> None:
 def add_shared(m: State, counts: SharedCounts, size: int, kind: str) -> None:
     """Add what an access to shared memory costs."""
     requests, accesses, waves, ideal = counts
-    m.counters.add(m.lanes.at, **{
-        f"shared_{kind}_requests": requests,
-        f"shared_{kind}_bytes": accesses * size,
-        "shared_wavefronts": waves,
-        "shared_ideal_wavefronts": ideal,
-    })  # fmt: skip
+    m.counters.add_all(m.lanes.at, _SHARED_COUNTS[kind], (requests, accesses * size, waves, ideal))
 
 
 def load_shared(m: State, address: Array, size: int) -> Array:
