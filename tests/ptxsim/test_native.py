@@ -181,10 +181,11 @@ def numbers(seed):
     rng = np.random.default_rng(seed)
     halves = np.arange(0, 0x7C00, 37, dtype=np.uint16).view(np.float16).astype(np.float32)
     between = (halves[:-1] + halves[1:]) / 2
-    special = np.array([0, 1, 0x7F800000, 0x7F7FFFFF, 0x7FC00000, 0x007FFFFF, 0x00800000, 0x477FEFFF, 0x477FF000], dtype=np.uint32)
+    limits = [0, 1, 0x7F800000, 0x7F7FFFFF, 0x7FC00000, 0x007FFFFF, 0x00800000, 0x477FEFFF, 0x477FF000]
     any_bits = rng.integers(0, 2**32, 4000, dtype=np.uint32)
+    others = [bits.view(np.float32) for bits in (np.array(limits, dtype=np.uint32), any_bits, any_bits & 0xFFFF8000)]
     near = [(x.view(np.uint32) + np.uint32(step)).view(np.float32) for x in (halves, between) for step in (0, 1)]
-    found = np.concatenate([*near, special.view(np.float32), any_bits.view(np.float32), (any_bits & 0xFFFF8000).view(np.float32)])
+    found = np.concatenate([*near, *others])
     return rng.permutation(np.concatenate([found, -found]))
 
 
