@@ -11,8 +11,6 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kRun = 32;  // pixels that are written one behind the other: the lines that they are read from stay close by
-
 // Where the pixel (row, column) of what is read goes, in pixels: from + row * down + column * across.
 struct Course {
   int64_t from, down, across;
@@ -76,20 +74,20 @@ void put(uint8_t* pixel, uint32_t color) {
 
 }  // namespace
 
-const CopyRuns kPlainCopyRuns = copy_runs;
+const CopyRuns kPlainCopyRuns{copy_runs, 32};
 
-void turn_pixels(const Picture& from, int orientation, CopyRuns copy, uint8_t* to) {
+void turn_pixels(const Picture& from, int orientation, const CopyRuns& copies, uint8_t* to) {
   const Course course = course_of(from.rows, from.cols, orientation);
   // Along what is written without gaps, and beside it.
   const Axis rows{from.rows, from.pitch, course.down}, cols{from.cols, 3, course.across};
   const bool on_its_side = orientation >= kOnItsSide;
   const Axis along = on_its_side ? rows : cols, beside = on_its_side ? cols : rows;
-  const int64_t most = on_its_side ? kRun : along.count;
+  const int64_t most = on_its_side ? copies.most : along.count;
   const bool rising = along.written > 0;
   for (int64_t start = 0; start < along.count; start += most) {
     const int64_t length = std::min(most, along.count - start), first = rising ? start : start + length - 1;
-    copy({from.bytes + first * along.read, rising ? along.read : -along.read, beside.read, length, beside.count,
-          to + 3 * (course.from + first * along.written), 3 * beside.written});
+    copies.copy({from.bytes + first * along.read, rising ? along.read : -along.read, beside.read, length, beside.count,
+                 to + 3 * (course.from + first * along.written), 3 * beside.written});
   }
 }
 

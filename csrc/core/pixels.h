@@ -19,14 +19,18 @@ struct PixelRuns {
 };
 
 // Copies them, as an instruction set does; all have the same result, and none reads or writes beside these pixels.
-using CopyRuns = void (*)(const PixelRuns& runs);
+// most: as many pixels of a run as it wants at once where those that are read lie on lines of their own, which must stay close by.
+struct CopyRuns {
+  void (*copy)(const PixelRuns& runs);
+  int64_t most;
+};
 extern const CopyRuns kPlainCopyRuns;
 
 constexpr int kOnItsSide = 5;  // the first orientation that exchanges rows and columns
 
 // Writes a photograph as EXIF's orientation (1 to 8) says that it is to be looked at, rows without gaps: [rows, cols, 3] bytes, from
 // kOnItsSide on [cols, rows, 3].
-void turn_pixels(const Picture& from, int orientation, CopyRuns copy, uint8_t* to);
+void turn_pixels(const Picture& from, int orientation, const CopyRuns& copies, uint8_t* to);
 
 constexpr int64_t kColors = int64_t{1} << 24;
 

@@ -32,7 +32,7 @@ ColorTable table_of(const py::array& table) {
   return {written<uint32_t>("table", table)};
 }
 
-CopyRuns copies_of(const std::string& isa) {
+const CopyRuns& copies_of(const std::string& isa) {
   const bool plain = std::string(isa_named(isa).name) == "portable";
 #ifdef DCNN_X86
   if (!plain && features().avx2) return kAvx2CopyRuns;
@@ -42,7 +42,7 @@ CopyRuns copies_of(const std::string& isa) {
 }
 
 py::array_t<uint8_t> turned(const std::string& isa, const py::array& pixels, int orientation) {
-  const CopyRuns copy = copies_of(isa);
+  const CopyRuns& copies = copies_of(isa);
   require_pixels("pixels", pixels, 3);
   const int64_t rows = pixels.shape(0), cols = pixels.shape(1);
   const bool on_its_side = orientation >= kOnItsSide;
@@ -51,7 +51,7 @@ py::array_t<uint8_t> turned(const std::string& isa, const py::array& pixels, int
   uint8_t* to = made.mutable_data();
   const Picture from{static_cast<const uint8_t*>(pixels.data()), rows, cols, 3 * cols};
   const py::gil_scoped_release unlocked;
-  turn_pixels(from, orientation, copy, to);
+  turn_pixels(from, orientation, copies, to);
   return made;
 }
 
