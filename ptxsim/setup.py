@@ -9,7 +9,7 @@ native = Pybind11Extension(
     ["src/native/module.cpp"],
     depends=[f"src/native/{name}.hpp" for name in ("banks", "lanes", "matrix", "memory", "shared", "words")],
     cxx_std=17,
-    extra_compile_args=["-O2", "-ffp-contract=off"],
+    extra_compile_args=["-O3", "-ffp-contract=off"],
     optional=True,
 )
 

@@ -167,45 +167,78 @@ py::list mma(const std::string& kind, std::vector<py::array> a, std::vector<py::
   return out;
 }
 
-template <class To, class F, class... R>
-py::array_t<To> apply_to(Index rows, Index columns, F f, const R&... of) {
-  py::array_t<To> out({rows, columns});
-  To* to = out.mutable_data();
-  for (Index row = 0; row < rows; ++row) {
-    for (Index column = 0; column < columns; ++column) *to++ = f(of.at(row, column)...);
+// A register's values one behind the other, repeated where it holds what is the same for several threads once.
+template <class T>
+class Dense {
+ public:
+  Dense(const py::array& array, Index rows, Index columns) {
+    const Register<T> from = as_register<T>(array);
+    const Index step = sizeof(T);
+    if (array.shape(0) == rows && array.shape(1) == columns && (columns == 1 || from.column_step == step) &&
+        (rows == 1 || from.row_step == columns * step)) {
+      data_ = reinterpret_cast<const T*>(from.data);
+      return;
+    }
+    own_.resize(static_cast<std::size_t>(rows * columns));
+    for (Index row = 0; row < rows; ++row) {
+      T* const to = own_.data() + row * columns;
+      if (from.column_step == 0) std::fill_n(to, columns, from.at(row, 0));
+      else for (Index column = 0; column < columns; ++column) to[column] = from.at(row, column);
+    }
+    data_ = own_.data();
   }
-  return out;
+  const T* data() const { return data_; }
+
+ private:
+  std::vector<T> own_;
+  const T* data_;
+};
+
+template <class To, class F, class... From>
+void fill(To* out, Index count, F f, const From*... of) {
+  for (Index i = 0; i < count; ++i) out[i] = f(of[i]...);
 }
 
 // `f` of registers, for every thread that any of them tells apart.
 template <class To, class From = To, class F, class... A>
 py::array_t<To> for_each_thread(F f, const A&... of) {
-  const auto longest = [&](int axis) { return std::max({of.shape(axis)...}); };
-  return apply_to<To>(longest(0), longest(1), f, as_register<From>(of)...);
+  const Index rows = std::max({of.shape(0)...}), columns = std::max({of.shape(1)...});
+  py::array_t<To> out({rows, columns});
+  fill(out.mutable_data(), rows * columns, f, Dense<From>(of, rows, columns).data()...);
+  return out;
 }
 
-py::array_t<Word> prmt(py::array a, py::array b, py::array selector) { return for_each_thread<Word>(permute, a, b, selector); }
+py::array_t<Word> prmt(py::array a, py::array b, py::array selector) {
+  return for_each_thread<Word>([](Word x, Word y, Word z) { return permute(x, y, z); }, a, b, selector);
+}
 
 py::array_t<float> fma_single(py::array a, py::array b, py::array c, bool flushed) {
-  return for_each_thread<float>(flushed ? flushed_multiply_add : multiply_add, a, b, c);
+  const auto apply = [&](auto f) { return for_each_thread<float>(f, a, b, c); };
+  if (flushed) return apply([](float x, float y, float z) { return flushed_multiply_add(x, y, z); });
+  return apply([](float x, float y, float z) { return multiply_add(x, y, z); });
 }
 
 py::array_t<float> extremum_single(py::array a, py::array b, bool maximum, bool propagate) {
   const auto apply = [&](auto f) { return for_each_thread<float>(f, a, b); };
-  if (maximum) return propagate ? apply(extremum<true, true>) : apply(extremum<true, false>);
-  return propagate ? apply(extremum<false, true>) : apply(extremum<false, false>);
+  if (maximum && propagate) return apply([](float x, float y) { return extremum<true, true>(x, y); });
+  if (maximum) return apply([](float x, float y) { return extremum<true, false>(x, y); });
+  if (propagate) return apply([](float x, float y) { return extremum<false, true>(x, y); });
+  return apply([](float x, float y) { return extremum<false, false>(x, y); });
 }
 
 py::array_t<Word> pair_single(py::array high, py::array low, bool half) {
-  return for_each_thread<Word, float>(half ? pair<half_of> : pair<bfloat_of>, high, low);
+  const auto apply = [&](auto f) { return for_each_thread<Word, float>(f, high, low); };
+  return half ? apply([](float x, float y) { return pair<half_of>(x, y); }) : apply([](float x, float y) { return pair<bfloat_of>(x, y); });
 }
 
 py::array_t<Word> dp4a(py::array a, py::array b, py::array c, bool a_signed, bool b_signed) {
   using S = std::int8_t;
   using U = std::uint8_t;
   const auto apply = [&](auto f) { return for_each_thread<Word>(f, a, b, c); };
-  if (a_signed) return b_signed ? apply(dot<S, S>) : apply(dot<S, U>);
-  return b_signed ? apply(dot<U, S>) : apply(dot<U, U>);
+  if (a_signed && b_signed) return apply([](Word x, Word y, Word z) { return dot<S, S>(x, y, z); });
+  if (a_signed) return apply([](Word x, Word y, Word z) { return dot<S, U>(x, y, z); });
+  if (b_signed) return apply([](Word x, Word y, Word z) { return dot<U, S>(x, y, z); });
+  return apply([](Word x, Word y, Word z) { return dot<U, U>(x, y, z); });
 }
 
 py::object shfl(const std::string& mode, py::array x, py::array by, py::array clamp, OptionalArray active, Index threads) {
