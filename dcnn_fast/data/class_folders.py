@@ -6,32 +6,36 @@ from pathlib import Path
 
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import find_images
-from dcnn_fast.data.splits import split
+from dcnn_fast.data.label_names import Order, in_order, require_distinct
+from dcnn_fast.data.splits import DEALT, Parts
 from dcnn_fast.printable import shortened
 
-_BINARY = ("low", "high")
 
+def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEALT) -> DataSet:
+    """A folder for each label, either below `root`/train and `root`/test, or below `root`, of which `parts` holds some out.
 
-def load_folders(root: Path, *, fold: int = 0, folds: int = 5, seed: int = 0) -> DataSet:
-    """A folder for each label, either below `root`/train and `root`/test, or below `root`, part `fold` of `folds` held out.
-
-    Labels are in the order of their names, but for low and high. Photographs may lie in subfolders. Raises ValueError where
-    there are fewer than two labels, or where test has a label that train lacks.
+    Labels are in the order of their names, but of two the better one is last (`label_names.in_order`), positive where that is
+    told. Photographs may lie in subfolders. Raises ValueError where there are fewer than two labels, where test has a label
+    that train lacks, or for parts of a set that has them.
     """
     if (root / "train").is_dir() and (root / "test").is_dir():
-        parts = {part: _by_label(root / part) for part in ("train", "test")}
-        labels = _labels(root, parts["train"])
-        unknown = sorted(set(parts["test"]) - set(labels))
+        parts.require_none(root)
+        found = {part: _by_label(root / part) for part in ("train", "test")}
+        order = _order(root, found["train"], positive)
+        unknown = sorted(set(found["test"]) - set(order.labels))
         if unknown:
             raise ValueError(f"{root}: test must have the labels of train, got {shortened(unknown)} too")
-        train, test = (_examples(root, parts[part], labels) for part in ("train", "test"))
-        return DataSet(labels, tuple(train), tuple(test))
-    found = _by_label(root)
-    labels = _labels(root, found)
-    examples = _examples(root, found, labels)
-    held = split([example.label for example in examples], [""] * len(examples), fold=fold, folds=folds, seed=seed)
+        train, test = (_examples(root, found[part], order.labels) for part in ("train", "test"))
+        return DataSet(order.labels, tuple(train), tuple(test), notes=order.notes, positive=order.positive)
+    of_label = _by_label(root)
+    order = _order(root, of_label, positive)
+    examples = _examples(root, of_label, order.labels)
+    held = parts.held([example.label for example in examples], [""] * len(examples))
     train = [example for example, out in zip(examples, held, strict=True) if not out]
-    return DataSet(labels, tuple(train), tuple(example for example, out in zip(examples, held, strict=True) if out))
+    test = [example for example, out in zip(examples, held, strict=True) if out]
+    return DataSet(
+        order.labels, tuple(train), tuple(test), notes=order.notes, positive=order.positive, fold=parts.chosen
+    )  # fmt: skip
 
 
 def _by_label(folder: Path) -> dict[str, list[Path]]:
@@ -44,10 +48,14 @@ def _by_label(folder: Path) -> dict[str, list[Path]]:
     return dict(sorted(found.items()))
 
 
-def _labels(root: Path, found: dict[str, list[Path]]) -> tuple[str, ...]:
+def _order(root: Path, found: dict[str, list[Path]], positive: str | None) -> Order:
     if len(found) < 2:
         raise ValueError(f"{root}: must have a folder with photographs for each of at least two labels, got {list(found)}")
-    return _BINARY if set(found) == set(_BINARY) else tuple(sorted(found))
+    try:
+        require_distinct(found)
+        return in_order(found, positive)
+    except ValueError as error:
+        raise ValueError(f"{root}: {error}") from None
 
 
 def _examples(root: Path, found: dict[str, list[Path]], labels: tuple[str, ...]) -> list[Example]:
