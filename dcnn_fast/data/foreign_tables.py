@@ -132,9 +132,9 @@ def read_foreign(path: Path, images: Path, columns: Mapping[str, str] | None = N
     notes = [str(columns_are)]
     ratings, votes = _numbers(path, sheet, columns_are)
     if ratings is not None:
-        fields.append(("rating", [f"{each:.12g}" for each in ratings.tolist()]))
+        fields.append(("rating", ratings.tolist()))
     if votes is not None:
-        fields += [(name, [f"{each:.12g}" for each in row]) for name, row in zip(HISTOGRAM, votes.T.tolist(), strict=True)]
+        fields += zip(HISTOGRAM, votes.T.tolist(), strict=True)
     if ratings is not None and votes is not None:
         notes += _differing(path, names, ratings, votes, columns_are, told=bool({"rating", "votes"} <= set(columns or {})))
     if columns_are.split is not None:

@@ -300,7 +300,7 @@ def test_an_import_says_what_it_matched(place):
         in found.stderr
     )
     with (place / "imported.csv").open() as file:
-        assert list(csv.reader(file))[1] == ["687050.jpg", "1", "5", "6", "51", "117", "78", "29", "10", "6", "1"]
+        assert list(csv.reader(file))[1] == ["687050.jpg", *(f"{votes}.0" for votes in (1, 5, 6, 51, 117, 78, 29, 10, 6, 1))]
     (place / "means.csv").write_text("image,mean,MOS\n687050,3.5,4.5\nnowhere.jpg,1,2\n")
     refused("must have one column for the rating, got mean, MOS", "data", "import", "means.csv", "means-out.csv", cwd=place)
     told = run("data", "import", "means.csv", "means-out.csv", "--column", "rating=MOS", cwd=place)
