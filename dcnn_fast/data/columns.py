@@ -44,7 +44,9 @@ class Table:
         if not self.rows:
             raise ValueError(f"{path}: must have a row for each photograph, got none")
         if "path" not in self._columns:
-            raise ValueError(f"{path}: must have a column {' or '.join(NAMES['path'][:3])}, got {shortened(self.head)}")
+            wanted = " or ".join(NAMES["path"][:3])
+            hint = "; --column path=NAME says which it is, and `data import` reads many others"
+            raise ValueError(f"{path}: must have a column {wanted}, got {shortened(self.head)}{hint}")
         require_once(path, self.head, self._columns.values())
 
     def has(self, what: str) -> bool:

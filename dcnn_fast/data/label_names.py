@@ -134,8 +134,10 @@ def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
         for part in (data.train, data.test)
     )
     worse = data.labels[1 - mine]
-    note = f"{worse} and {data.positive} of the data are {labels[1 - labels.index(theirs)]} and {theirs} of the model"
-    return replace(data, labels=labels, train=train, test=test, positive=theirs, notes=(*data.notes, note))
+    notes = [f"{worse} and {data.positive} of the data are {labels[1 - labels.index(theirs)]} and {theirs} of the model"]
+    if labels[-1] != theirs:
+        notes.append(f"the model has {theirs} first: its scores and correlations are those of {labels[-1]}")
+    return replace(data, labels=labels, train=train, test=test, positive=theirs, notes=(*data.notes, *notes))
 
 
 def _are_two(ours: Sequence[str], theirs: Sequence[str]) -> bool:

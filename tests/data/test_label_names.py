@@ -62,6 +62,7 @@ def test_a_sets_labels_become_a_models_and_the_better_one_the_better_one():
     assert found.notes == ("0 and 1 of the data are low and high of the model",)
     turned = with_labels(data, ("High", "Low"))  # as they were sorted once
     assert [e.label for e in turned.train] == [1, 0, -1] and [(e.label, e.truth) for e in turned.test] == [(0, (0,))]
+    assert turned.notes[1] == "the model has High first: its scores and correlations are those of Low"
     assert with_labels(data, ("0", "1")) is data
 
 
