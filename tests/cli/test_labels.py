@@ -250,10 +250,11 @@ def test_what_a_model_has_learnt_from_is_left_out_or_told(place, trained):
     refused("10 of 10 photographs are some that a model has learnt from: nothing is left", "evaluate", model, only, cwd=place)
     renamed = rated(place, "renamed.csv", lambda i: i % 5 + 0.25, range(30))  # said otherwise, it is another set
     assert measured(place, model, renamed)[1]["count"] == 30
-    adapted = run("adapt", model, path, "--fold", 2, "--out", place / "again", *ONE)
+    others = rated(place, "later.csv", lambda i: i % 3 + 1.5, range(30, 40))
+    adapted = run("adapt", model, others, "--folds", 2, "--out", place / "later", *ONE)
     assert adapted.returncode == 0, adapted.stderr
-    assert measured(place, place / "again" / "last.safetensors", path)[1]["count"] == 6
-    shutil.rmtree(place / "again")
+    assert measured(place, place / "later" / "last.safetensors", path)[1]["count"] == 6  # nor what it learnt from before
+    assert measured(place, place / "later" / "last.safetensors", others)[1]["count"] == 5
 
 
 def test_models_of_two_thresholds_are_not_measured_by_one(place, trained):
