@@ -10,6 +10,8 @@ from dcnn_fast.data.label_names import Order, in_order, require_distinct
 from dcnn_fast.data.splits import DEALT, Parts
 from dcnn_fast.printable import shortened
 
+_PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))  # what a label is not called
+
 
 def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEALT) -> DataSet:
     """A folder for each label, either below `root`/train and `root`/test, or below `root`, of which `parts` holds some out.
@@ -20,14 +22,11 @@ def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEAL
     """
     if (root / "train").is_dir() and (root / "test").is_dir():
         parts.require_none(root)
-        found = {part: _by_label(root / part) for part in ("train", "test")}
-        order = _order(root, found["train"], positive)
-        unknown = sorted(set(found["test"]) - set(order.labels))
-        if unknown:
-            raise ValueError(f"{root}: test must have the labels of train, got {shortened(unknown)} too")
-        train, test = (_examples(root, found[part], order.labels) for part in ("train", "test"))
-        return DataSet(order.labels, tuple(train), tuple(test), notes=order.notes, positive=order.positive)
+        return _parted(root, positive)
     of_label = _by_label(root)
+    of_parts = [name for name in of_label if name.casefold() in _PARTS]
+    if of_parts:
+        raise ValueError(f"{root}: must have both train and test, or folders of labels alone, got {shortened(of_parts)}")
     order = _order(root, of_label, positive)
     examples = _examples(root, of_label, order.labels)
     held = parts.held([example.label for example in examples], [""] * len(examples))
@@ -36,6 +35,21 @@ def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEAL
     return DataSet(
         order.labels, tuple(train), tuple(test), notes=order.notes, positive=order.positive, fold=parts.chosen
     )  # fmt: skip
+
+
+def _parted(root: Path, positive: str | None) -> DataSet:
+    """The set of the folders train and test."""
+    found = {part: _by_label(root / part) for part in ("train", "test")}
+    order = _order(root, found["train"], positive)
+    unknown = sorted(set(found["test"]) - set(order.labels))
+    if unknown:
+        raise ValueError(f"{root}: test must have the labels of train, got {shortened(unknown)} too")
+    train, test = (_examples(root, found[part], order.labels) for part in ("train", "test"))
+    more = sorted(
+        each.name for each in root.iterdir() if each.is_dir() and each.name not in found and each.name[0] not in ".@#"
+    )
+    notes = (*order.notes, *([f"not used: {shortened(more)}, beside train and test"] if more else []))
+    return DataSet(order.labels, tuple(train), tuple(test), notes=notes, positive=order.positive)
 
 
 def _by_label(folder: Path) -> dict[str, list[Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dcnn_fast.data.examples import DataSet
@@ -117,27 +117,41 @@ def require_distinct(names: Collection[str]) -> None:
 
 
 def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
-    """The set with a model's two labels in place of its own, the better one for the better one.
+    """The set with a model's labels in place of its own: the same names in its order, or of two the better one for the better.
 
-    Raises ValueError where the labels differ and one of the two does not say which is the better one.
+    Raises ValueError where the names differ and one of the two does not say which is the better one.
     """
     if data.labels == labels:
         return data
+    if sorted(data.labels) == sorted(labels):
+        found = _renumbered(data, labels, {index: labels.index(name) for index, name in enumerate(data.labels)})
+        return replace(found, positive=data.positive, notes=(*data.notes, *_of_order(data.positive, labels)))
     theirs = known_positive(labels)
     if data.positive is None or theirs is None or len(labels) != 2:
         told = "; --positive NAME says which of the data's is the better one" if _are_two(data.labels, labels) else ""
         raise ValueError(f"labels must be the data's, {shortened(data.labels)}; got {shortened(labels)}{told}")
     mine = data.labels.index(data.positive)
-    number = {mine: labels.index(theirs), 1 - mine: 1 - labels.index(theirs), -1: -1}
+    found = _renumbered(data, labels, {mine: labels.index(theirs), 1 - mine: 1 - labels.index(theirs)})
+    worse = data.labels[1 - mine]
+    note = f"{worse} and {data.positive} of the data are {labels[1 - labels.index(theirs)]} and {theirs} of the model"
+    return replace(found, positive=theirs, notes=(*data.notes, note, *_of_order(theirs, labels)))
+
+
+def _renumbered(data: DataSet, labels: tuple[str, ...], number: Mapping[int, int]) -> DataSet:
     train, test = (
-        tuple(replace(e, label=number[e.label], truth=tuple(number[each] for each in e.truth)) for e in part)
+        tuple(replace(e, label=number.get(e.label, -1), truth=tuple(number[each] for each in e.truth)) for e in part)
         for part in (data.train, data.test)
     )
-    worse = data.labels[1 - mine]
-    notes = [f"{worse} and {data.positive} of the data are {labels[1 - labels.index(theirs)]} and {theirs} of the model"]
-    if labels[-1] != theirs:
-        notes.append(f"the model has {theirs} first: its scores and correlations are those of {labels[-1]}")
-    return replace(data, labels=labels, train=train, test=test, positive=theirs, notes=(*data.notes, *notes))
+    return replace(data, labels=labels, train=train, test=test)
+
+
+def _of_order(positive: str | None, labels: tuple[str, ...]) -> list[str]:
+    """What to know of a model of two labels, of which the last need not be the better one."""
+    if len(labels) != 2 or positive == labels[-1]:
+        return []
+    if positive is None:
+        return [f"the model has {labels[-1]} last: its scores and correlations are those of {labels[-1]}"]
+    return [f"the model has {positive} first: its scores and correlations are those of {labels[-1]}"]
 
 
 def _are_two(ours: Sequence[str], theirs: Sequence[str]) -> bool:

@@ -155,6 +155,20 @@ def test_folders_have_the_better_label_last_too(place):
     assert "Poor, Good: scores, AUC and correlations are those of Good" in run("data", "check", place / "folders").stdout
 
 
+def test_folders_of_parts_are_no_labels(place, tmp_path):
+    for part in ("Train", "val"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for i in range(10):
+            shutil.copy(place / "img" / f"{i}.png", tmp_path / "set" / part)
+    message = "must have both train and test, or folders of labels alone, got Train, val"
+    refused(message, "data", "check", tmp_path / "set", cwd=tmp_path)
+    path = synthetic.make("folders", tmp_path / "folders", images=64, sides=(8, 9))
+    (path / "val").mkdir()
+    found = run("data", "check", path)
+    assert found.returncode == 0 and "not used: val, beside train and test" in found.stdout
+    refused("--partial must not be given for a set of kind folders", "data", "check", path, "--partial", cwd=tmp_path)
+
+
 @pytest.mark.parametrize("model", ["m.safetensors", "shipped"])
 def test_labels_of_numbers_are_a_models_when_told(place, model):
     path = labelled(place, "zero.csv", lambda i: int(i < 3), range(8))
