@@ -32,6 +32,7 @@ from dcnn_fast.training.machine import generator_of, require_machine
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.progress import Progress
 from dcnn_fast.training.settings import Settings, differences
+from dcnn_fast.training.signs import is_looked_at, signs_of
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
@@ -95,7 +96,7 @@ def train(
         their planes, kept in memory. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
         its log too. origin: what the network starts from, in words or as a digest; a run that goes on must have the same.
         seen: marks of photographs that it learnt from before (`Learnt.seen`), which the model files go on naming.
-        warn: told, at once, of a file that cannot be written.
+        warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
     for a module that is not a `MultiColumn`), log.csv and curves.png; one that cannot be written is named in
@@ -405,6 +406,9 @@ class _Run:
         progress.loss, progress.cases, progress.seconds = 0.0, 0, 0.0
         self._save()
         if self.world.first:
+            if is_looked_at(progress.epoch, settings.epochs):
+                for sign in signs_of(progress.history, self.train_set):
+                    self.out.warn(sign)
             self._write_log()
             if board is not None:
                 self.out.attempt(BOARD, lambda: board.row(row))
