@@ -14,7 +14,7 @@ from dcnn_fast.cli.max_memory import MaxMemory
 
 def evaluate(
     paths: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]MODEL... DATA", help="Model files, or shipped, then the data set.")
+        list[str], typer.Argument(metavar="[[NAME=]MODEL...] DATA", help="Model files, or shipped, then the data set.")
     ],
     kind: sets.Kind = None,
     images: sets.Images = None,
@@ -38,6 +38,14 @@ def evaluate(
     folds: sets.Folds = None,
     split_seed: sets.SplitSeed = None,
     part: Annotated[str, typer.Option("--split", help="The part of the set that is measured: test, train or all.")] = "test",
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Measure predictions from a CSV file too, of any program: photographs' paths, and p_LABEL of each label, "
+            "P(high) from 0 to 1, or ratings.",
+        ),
+    ] = None,
     average: Annotated[bool, typer.Option("--average", help="The mean of the models' probabilities too (AVG_SCNN).")] = False,
     route: Annotated[
         Path | None, typer.Option(dir_okay=False, help="A classifier of categories: the model named as its answer scores.")
@@ -82,8 +90,8 @@ def evaluate(
         part,
     )  # fmt: skip
     options = EvaluateOptions(
-        models=tuple(paths[:-1]), data=wanted, average=average, views=views, grid=grid, seed=seed,
-        device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
+        models=tuple(paths[:-1]), data=wanted, predictions=tuple(predictions or ()), average=average, views=views, grid=grid,
+        seed=seed, device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
         max_memory=max_memory, csv_for_spreadsheets=csv_for_spreadsheets,
     )  # fmt: skip
     raise typer.Exit(run(options))

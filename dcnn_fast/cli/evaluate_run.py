@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.engine import EngineError
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
+from dcnn_fast.evaluation.from_file import read_predictions
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model
 from dcnn_fast.ops.backend import BackendError
@@ -53,6 +54,7 @@ class EvaluateOptions:
 
     models: tuple[str, ...]
     data: WantedSet
+    predictions: tuple[str, ...] = ()
     average: bool = False
     views: int = 50
     grid: int = 1
@@ -86,24 +88,32 @@ def run(options: EvaluateOptions) -> int:
 
 
 def _run(options: EvaluateOptions) -> int:
-    if not options.models:
-        raise ValueError("there must be at least one model file before the data set")
+    if not options.models and not options.predictions:
+        raise ValueError("there must be at least one model file before the data set, or --predictions")
+    if options.route is not None and not options.models:
+        raise ValueError("--route must have models to choose from, got none")
     if options.ap not in AVERAGE_PRECISIONS:
         raise ValueError(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
-    files = _names(options)
-    for path in (*files.values(), *([] if options.route is None else [options.route])):
+    files, stated = _names(options), _stated(options.predictions)
+    for path in (*files.values(), *(path for _, path in stated), *([] if options.route is None else [options.route])):
         require_file(path)
     chosen = measured_on(options.data, {name: load_model(path) for name, path in files.items()}, _opened)
     for each in chosen.notes:
         note(f"note: {each}")
     data, models, examples = chosen.data, chosen.models, chosen.examples
     classifier = None if options.route is None else load_model(options.route)
-    inputs = [*files.values(), options.data.path, *([] if options.route is None else [options.route])]
+    read_ones = _read(stated, data, examples, models)
+    inputs = [
+        *files.values(),
+        *(path for _, path in stated),
+        options.data.path,
+        *([] if options.route is None else [options.route]),
+    ]
     with reserve(_tables(options), inputs=inputs, overwrite=options.overwrite) as tables:
-        rows = [*models, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
+        rows = [*models, *read_ones, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
         limit_memory(options.max_memory, None)
-        found = _predictions(options, models, classifier, examples)
+        found = _predictions(options, models, read_ones, classifier, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
         failed = [
             write_failed(table, _csv(found, options) if table.option == "--csv" else _json(options, found, measures))
@@ -160,8 +170,9 @@ def _opened(path: Path, kind: str | None, **options: Any) -> DataSet:
 
 
 def _predictions(
-    options: EvaluateOptions, models: Mapping[str, Model], classifier: Model | None, examples: Sequence[Example]
-) -> dict[str, Predictions]:
+    options: EvaluateOptions, models: Mapping[str, Model], read_ones: Mapping[str, Predictions], classifier: Model | None,
+    examples: Sequence[Example],
+) -> dict[str, Predictions]:  # fmt: skip
     with Progress(console=stderr(), transient=True) as bar:
 
         def predicted(name: str, model: Model) -> Predictions:
@@ -172,10 +183,33 @@ def _predictions(
             )  # fmt: skip
 
         found = {name: predicted(name, model) for name, model in models.items()}
-        more = {AVERAGE: average(list(found.values()))} if options.average else {}
+        more = {AVERAGE: average([*found.values(), *read_ones.values()])} if options.average else {}
         if classifier is not None:
             more[ROUTED] = _routed(predicted("categories", classifier), found)
-    return {**found, **more}
+    return {**found, **read_ones, **more}
+
+
+def _stated(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """The files of predictions, each with the name that is given to it, else its own."""
+    pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
+    return [(name or Path(path).stem, Path(path)) for name, path in pairs]
+
+
+def _read(
+    stated: Sequence[tuple[str, Path]], data: DataSet, examples: Sequence[Example], models: Collection[str]
+) -> dict[str, Predictions]:
+    """The predictions of the files by name, those of several models in one file by the file's name and theirs."""
+    found: dict[str, Predictions] = {}
+    for given, path in stated:
+        read = read_predictions(path, data, examples)
+        for each in read.notes:
+            note(f"note: {each}")
+        for model, predictions in read.predictions.items():
+            name = f"{given}/{model}" if model and len(read.predictions) > 1 else given
+            if name in found or name in models or name in (AVERAGE, ROUTED):
+                raise ValueError(f"--predictions must differ in their names from all others, got {name} twice")
+            found[name] = predictions
+    return found
 
 
 def _routed(categories: Predictions, found: Mapping[str, Predictions]) -> Predictions:

@@ -79,6 +79,7 @@ def _suited(data: DataSet, models: Mapping[str, Model]) -> tuple[DataSet, dict[s
     """The set with the models' labels in place of its own, and the models, or their second tasks, whose labels those are."""
     suited = {name: second_task(model) if model.spec.attributes == data.labels else model for name, model in models.items()}
     labels = {each.spec.labels for each in suited.values()} - {data.labels}
+    relabelled = data
     for name, model in suited.items():
         try:
             relabelled = with_labels(data, model.spec.labels)
