@@ -98,6 +98,7 @@ def _run(options: EvaluateOptions) -> int:
     for path in (*files.values(), *(path for _, path in stated), *([] if options.route is None else [options.route])):
         require_file(path)
     chosen = measured_on(options.data, {name: load_model(path) for name, path in files.items()}, _opened)
+    sets.tell(chosen.data)
     for each in chosen.notes:
         note(f"note: {each}")
     data, models, examples = chosen.data, chosen.models, chosen.examples
@@ -166,7 +167,7 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
 
 
 def _opened(path: Path, kind: str | None, **options: Any) -> DataSet:
-    return sets.open_set(path, kind, **options)
+    return sets.open_set(path, kind, quiet=True, **options)
 
 
 def _predictions(

@@ -56,8 +56,7 @@ def measured_on(wanted: Wanted, models: Mapping[str, Model], opened: Callable[..
         if options["threshold"] is not None:
             notes.append(f"{options['threshold']:g} is the threshold that the model learnt with")
     data = opened(wanted.path, wanted.kind, **options)
-    opened_as, (data, suited) = data, _suited(data, models)
-    notes += data.notes[len(opened_as.notes) :]
+    data, suited = _suited(data, models)
     examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[wanted.part]
     if not examples:
         hint = "; --fold N deals it into parts" if wanted.part == "train" and options.get("unsplit") == "test" else ""

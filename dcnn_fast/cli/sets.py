@@ -61,7 +61,6 @@ def open_set(
     column: "MEANING=NAME" of each, where `options` have no columns.
     """
     from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
-    from dcnn_fast.data.tables import written_elsewhere  # noqa: PLC0415
 
     try:
         if not path.is_dir() and os.path.lexists(path):
@@ -70,12 +69,19 @@ def open_set(
     except (ValueError, OSError) as error:
         fail(str(error))
     if not quiet:
-        for note in data.notes:
-            stderr().print(f"note: {printable(note)}")
-        if data.missing:
-            first = f"{printable(data.missing[0])} first{written_elsewhere(data.missing[0])}"
-            stderr().print(f"note: {len(data.missing)} listed photographs are not there, {first}")
+        tell(data)
     return data
+
+
+def tell(data: DataSet) -> None:
+    """Print a set's notes and how many photographs are missing on standard error."""
+    from dcnn_fast.data.tables import written_elsewhere  # noqa: PLC0415 - keeps `--help` fast
+
+    for note in data.notes:
+        stderr().print(f"note: {printable(note)}")
+    if data.missing:
+        first = f"{printable(data.missing[0])} first{written_elsewhere(data.missing[0])}"
+        stderr().print(f"note: {len(data.missing)} listed photographs are not there, {first}")
 
 
 def named(column: Sequence[str] | None) -> dict[str, str]:

@@ -173,7 +173,7 @@ def matched(path: Path, head: Sequence[str], columns: Mapping[str, str]) -> Matc
     if len(set(used)) != len(used):
         raise ValueError(f"{path}: a column must be one thing, got {shortened(used)}")
     taken = set(used)
-    return Matched(named, rating, votes, split, tuple(name for name in head[:_LONGEST] if name not in taken))
+    return Matched(named, rating, votes, split, tuple(name for name in head[:_LONGEST] if name and name not in taken))
 
 
 def _one(path: Path, head: Sequence[str], what: str, names: frozenset[str]) -> str | None:

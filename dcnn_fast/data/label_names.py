@@ -125,7 +125,9 @@ def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
         return data
     if sorted(data.labels) == sorted(labels):
         found = _renumbered(data, labels, {index: labels.index(name) for index, name in enumerate(data.labels)})
-        return replace(found, positive=data.positive, notes=(*data.notes, *_of_order(data.positive, labels)))
+        guessed = in_order(data.labels).notes if data.positive is None else ()
+        kept = [note for note in data.notes if note not in guessed]
+        return replace(found, positive=data.positive, notes=(*kept, *_of_order(data.positive, labels)))
     theirs = known_positive(labels)
     if data.positive is None or theirs is None or len(labels) != 2:
         told = "; --positive NAME says which of the data's is the better one" if _are_two(data.labels, labels) else ""

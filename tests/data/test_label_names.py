@@ -65,9 +65,13 @@ def test_a_sets_labels_become_a_models_and_the_better_one_the_better_one():
     assert [e.label for e in turned.train] == [1, 0, -1] and [(e.label, e.truth) for e in turned.test] == [(0, (0,))]
     assert turned.notes[1] == "the model has High first: its scores and correlations are those of Low"
     assert with_labels(data, ("0", "1")) is data
-    names = with_labels(replace(data, positive=None), ("1", "0"))
+    unknown = replace(data, positive=None, notes=("something", *in_order(("0", "1")).notes))
+    names = with_labels(unknown, ("1", "0"))
     assert [e.label for e in names.train] == [1, 0, -1] and [(e.label, e.truth) for e in names.test] == [(0, (0,))]
-    assert names.notes == ("the model has 0 last: its scores and correlations are those of 0",)
+    assert names.notes == (
+        "something",
+        "the model has 0 last: its scores and correlations are those of 0",
+    )
 
 
 @pytest.mark.parametrize(
