@@ -6,7 +6,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,6 @@ class Table:
         """The column's texts."""
         return [(row[self._columns[what]] or "").strip() for row in self.rows]
 
-    @cached_property
     def paths(self) -> list[str]:
         """Paths as they are written. Raises ValueError naming the row of one that is none or is, written otherwise, twice."""
         found, seen = self.values("path"), set[str]()

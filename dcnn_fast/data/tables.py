@@ -149,7 +149,7 @@ class _Rows:
 def _table(path: Path, images: Path | None, columns: Mapping[str, str] | None) -> Table:
     """The file's table. Raises ValueError as `Table` does, and naming the row of a path that cannot be one here."""
     table = Table(path, columns)
-    for number, name in enumerate(table.paths, 2):
+    for number, name in enumerate(table.values("path"), 2):
         require_written_here(path, number, name, images or path.parent)
     return table
 
@@ -273,7 +273,7 @@ def _data_set(
     attribute_number = {name: index for index, name in enumerate(attributes)}
     made: dict[bool, list[Example]] = {False: [], True: []}
     missing = []
-    for i, name in enumerate(table.paths):
+    for i, name in enumerate(table.paths()):
         if not rows.chosen[i]:
             continue
         if not is_file(os.path.join(folder, name)):  # a Path takes longer to make than a look at the file
