@@ -119,6 +119,17 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def mode_of(file: Path) -> int | None:
+    """The mode of `file`, or that which a new file of its name gets; None where neither can be told."""
+    try:
+        if not file.exists():
+            with new_file(file) as partial:
+                return stat.S_IMODE(partial.stat().st_mode)
+        return stat.S_IMODE(file.stat().st_mode) if file.is_file() else None
+    except OSError:
+        return None
+
+
 def give_mode(partial: Path, mode: int) -> None:
     """Give the file the mode, where the file system has such."""
     with suppress(OSError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dcnn_fast.cli import ranges, sets
+from dcnn_fast.cli.files import named
 from dcnn_fast.cli.max_memory import MaxMemoryOfEach
 from dcnn_fast.cli.train import PRECISION
 
@@ -41,9 +41,10 @@ def adapt(
     column: sets.Columns = None,
     delta: sets.Delta = 0.0,
     threshold: sets.Threshold = None,
-    fold: sets.Fold = 0,
-    folds: sets.Folds = 5,
-    split_seed: sets.SplitSeed = 0,
+    positive: sets.Positive = None,
+    fold: sets.Fold = None,
+    folds: sets.Folds = None,
+    split_seed: sets.SplitSeed = None,
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of order, windows, flips and dropout.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -59,17 +60,31 @@ def adapt(
     """
     from dcnn_fast.cli import personal_run, train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    def opened(quiet: bool = not train_run.first_process(), fold: int = fold, folds: int = folds) -> DataSet:
+    def opened() -> DataSet:
         return sets.open_set(
-            data, kind, column=column, quiet=quiet, images=images, delta=delta, category=category, threshold=threshold,
-            fold=fold, folds=folds, seed=split_seed,
+            data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
+            threshold=threshold, positive=positive, fold=fold, folds=folds, seed=split_seed,
         )  # fmt: skip
 
-    model = personal_run.named(model)
+    def rated() -> DataSet:
+        """The set for its ratings alone: the notes are of a threshold and of a split, which are not used."""
+        return sets.open_set(
+            data, kind, column=column, quiet=True, images=images, delta=delta, category=category, unsplit="train"
+        )  # fmt: skip
+
+    model = named(model)
     if tune == "ratings" or (tune is None and not resume):
-        # The set's notes are of a threshold that is not this one, and of a split, which is not used.
-        unsplit = partial(opened, quiet=True, fold=0, folds=2)
-        status = personal_run.run(model, unsplit, out, (model, data), asked=tune == "ratings", max_memory=max_memory)
+        unused = {
+            "--threshold": threshold,
+            "--positive": positive,
+            "--fold": fold,
+            "--folds": folds,
+            "--split-seed": split_seed,
+        }
+        given = [option for option, value in unused.items() if value is not None]
+        status = personal_run.run(
+            model, rated, out, (model, data), asked=tune == "ratings", given=given, max_memory=max_memory
+        )  # fmt: skip
         if status is not None:
             raise typer.Exit(status)
     machine = train_run.Machine(device, workers, cache, max_memory=max_memory)

@@ -27,21 +27,32 @@ def check(
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,
-    decode: Annotated[bool, typer.Option("--decode", help="Read every photograph.")] = False,
+    threshold: sets.Threshold = None,
+    positive: sets.Positive = None,
+    by: sets.By = "quality",
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Read every photograph, and find the same pixels in training and test.")
+    ] = False,
     partial: Annotated[bool, typer.Option("--partial", help="AVA: do not mind counts other than the official ones.")] = False,
 ) -> None:
     """Count what a data set has and name what it lacks.
 
-    Exit status: 0 when all is there, 1 when photographs are missing or cannot be read or when AVA's lists differ from the
-    official ones, 2 when the set cannot be read at all.
+    Exit status: 0 when all is there, 1 when photographs are missing, cannot be read or are in training and test at once, or
+    when AVA's lists differ from the official ones, 2 when the set cannot be read, or not be learnt from: its training part must
+    have photographs of two labels.
     """
-    from dcnn_fast.data.check import ava_counts  # noqa: PLC0415
+    from dcnn_fast.data.check import ava_counts, require_learnable  # noqa: PLC0415
     from dcnn_fast.data.sets import kind_of  # noqa: PLC0415
 
-    data = sets.open_set(path, kind, images=images, column=column, quiet=True)
+    data = sets.open_set(
+        path, kind, images=images, column=column, threshold=threshold, positive=positive, by=by, quiet=True
+    )  # fmt: skip
+    is_of_ava = (kind or kind_of(path)) in ("ava", "ava-style")
+    if partial and not is_of_ava:
+        fail(f"--partial must not be given for a set of kind {kind or kind_of(path)}")
     _print_set(data)
-    bad = len(data.missing) + (_print_unreadable(data) if decode else 0)
-    if (kind or kind_of(path)) in ("ava", "ava-style"):
+    bad = len(data.missing) + (_print_decoded(data) if decode else 0)
+    if is_of_ava:
         table = plain_table("AVA", "", "official", "here")
         differing = 0
         try:
@@ -52,15 +63,19 @@ def check(
             fail(str(error))
         stdout().print(table)
         bad += 0 if partial else differing
+    try:
+        require_learnable(data)
+    except ValueError as error:
+        fail(f"{path}: {error}")
     raise typer.Exit(1 if bad else 0)
 
 
 _IMPORT_WORDS = (
     "SOURCE is a folder with AVA.txt, PARA's folder, a folder with one for each label, a JSON file (image-quality-assessment), "
-    "a CSV file (Neural-IMage-Assessment, or what the page of score --html has saved) or, with the FORMAT xmp, a folder of "
-    "photographs that were rated in digiKam, darktable, Lightroom or the like. FORMAT, otherwise needed only where SOURCE does "
-    "not show it, is ava, para, folders, idealo, nima, xmp or page. OUT is the CSV file to write, - is standard output; "
-    "default: the format's name with .csv, in the current folder."
+    "a CSV file (of ratings or ten columns of votes, told by its head, or what the page of score --html has saved) or, with "
+    "the FORMAT xmp, a folder of photographs that were rated in digiKam, darktable, Lightroom or the like. FORMAT, otherwise "
+    "needed only where SOURCE does not show it, is ava, para, folders, idealo, nima, xmp or page. OUT is the CSV file to "
+    "write, - is standard output; default: the format's name with .csv, in the current folder."
 )
 
 
@@ -68,9 +83,22 @@ _IMPORT_WORDS = (
 def import_(
     words: Annotated[list[str], typer.Argument(metavar="[FORMAT] SOURCE [OUT]", help=_IMPORT_WORDS)],
     images: sets.Images = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="MEANING=NAME",
+            help="A CSV file's column where its head leaves a choice: path=NAME, rating=NAME, split=NAME, or votes=PREFIX, the "
+            "beginning of ten names.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported CSV file that is there.")] = False,
 ) -> None:
     """Write what another project's label file says, or ratings in XMP, as a CSV file that the other commands read.
+
+    The columns of a CSV file are told by its head: image_id, filename and the like name the photographs, mean, MOS, score and
+    the like are ratings, ten columns of one name and consecutive numbers (vote_1 to vote_10) are votes. What was matched is
+    said, and a head that leaves a choice is refused.
 
     Of xmp and page: a rating is 1 to 5 stars, or 0 for a rejected photograph; what has no rating has no row. Ratings that
     `score` wrote are left out, and so is, by name, a photograph of which two files say different things.
@@ -81,7 +109,7 @@ def import_(
     from dcnn_fast.data import importing  # noqa: PLC0415
 
     form, source, out = _import_words(words)
-    remarks = importing.Remarks()
+    remarks = importing.Remarks(columns=sets.named(column))
     try:
         form = form or importing.format_of(source)
         out = out or f"{form}.csv"
@@ -195,16 +223,20 @@ def _print_set(data: DataSet) -> None:
         out.print(f"{len(data.missing)} photographs are missing")
 
 
-def _print_unreadable(data: DataSet) -> int:
+def _print_decoded(data: DataSet) -> int:
+    """Read every photograph; returns how many faults were found."""
     from rich.progress import Progress  # noqa: PLC0415
 
-    from dcnn_fast.data.check import unreadable  # noqa: PLC0415
+    from dcnn_fast.data.check import decoded  # noqa: PLC0415
 
-    examples = (*data.train, *data.test)
+    count = len(data.train) + len(data.test)
     with Progress(console=stderr(), transient=True) as bar:
-        task = bar.add_task("reading", total=len(examples))
-        found = unreadable(examples, lambda: bar.advance(task))
-    for key, reason in found.items():
-        stdout().print(f"unreadable: {printable(key)}: {printable(reason)}")
-    stdout().print(f"{len(found)} of {len(examples)} photographs cannot be read")
-    return len(found)
+        task = bar.add_task("reading", total=count)
+        found = decoded(data, lambda: bar.advance(task))
+    out = stdout()
+    for key, reason in found.unreadable.items():
+        out.print(f"unreadable: {printable(key)}: {printable(reason)}")
+    out.print(f"{len(found.unreadable)} of {count} photographs cannot be read")
+    for twins in found.twins:
+        out.print(printable(twins.text(data.labels)))
+    return len(found.unreadable) + len(found.twins)

@@ -13,20 +13,39 @@ from dcnn_fast.cli.max_memory import MaxMemory
 
 
 def evaluate(
-    paths: Annotated[list[str], typer.Argument(metavar="[NAME=]MODEL... DATA", help="Model files, then the data set.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="[[NAME=]MODEL...] DATA", help="Model files, or shipped, then the data set.")
+    ],
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,
     delta: sets.Delta = 0.0,
     category: sets.Category = None,
-    threshold: sets.Threshold = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="CSV of ratings: those above it are high; default: the model's own threshold, else the set's median."
+        ),
+    ] = None,
+    positive: sets.Positive = None,
     variant: sets.Variant = "threshold",
     exclude_test_overlap: sets.ExcludeOverlap = False,
     by: sets.By = "quality",
-    fold: sets.Fold = 0,
-    folds: sets.Folds = 5,
-    split_seed: sets.SplitSeed = 0,
-    part: Annotated[str, typer.Option("--split", help="test, train or all.")] = "test",
+    fold: Annotated[
+        int | None,
+        typer.Option(help="Measure this part of a set without a split of its own, counted from 0; default: the whole set."),
+    ] = None,
+    folds: sets.Folds = None,
+    split_seed: sets.SplitSeed = None,
+    part: Annotated[str, typer.Option("--split", help="The part of the set that is measured: test, train or all.")] = "test",
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Measure predictions from a CSV file too, of any program: photographs' paths, and p_LABEL of each label, "
+            "P(high) from 0 to 1, or ratings.",
+        ),
+    ] = None,
     average: Annotated[bool, typer.Option("--average", help="The mean of the models' probabilities too (AVG_SCNN).")] = False,
     route: Annotated[
         Path | None, typer.Option(dir_okay=False, help="A classifier of categories: the model named as its answer scores.")
@@ -53,18 +72,26 @@ def evaluate(
     With --route a row is added in which each photograph is scored by the model whose name the classifier, trained with `train
     --by category`, gives it, as portrait=adapted.safetensors, or else by the first model.
 
+    A set without a split of its own is measured whole, but for what a model learnt from, or in the part --fold.
+
     Exit status: 0, 1 when photographs could not be read (each is named), 2 for a wrong call, 3 when a file could not be written
     (the others are), 128 and the number of the signal that ended it (130 for Ctrl-C).
     """
     from dcnn_fast.cli.evaluate_run import EvaluateOptions, run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+    from dcnn_fast.cli.evaluate_set import Wanted  # noqa: PLC0415
 
-    data = sets.open_set(
-        Path(paths[-1]), kind, column=column, images=images, delta=delta, category=category, threshold=threshold,
-        variant=variant, exclude_test_overlap=exclude_test_overlap, fold=fold, folds=folds, seed=split_seed, by=by,
+    wanted = Wanted(
+        Path(paths[-1]), kind,
+        {
+            "columns": sets.named(column) or None, "images": images, "delta": delta, "category": category,
+            "threshold": threshold, "positive": positive, "variant": variant, "exclude_test_overlap": exclude_test_overlap,
+            "fold": fold, "folds": folds, "seed": split_seed, "by": by,
+        },
+        part,
     )  # fmt: skip
     options = EvaluateOptions(
-        models=tuple(paths[:-1]), data=Path(paths[-1]), part=part, average=average, views=views, grid=grid, seed=seed,
-        device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
+        models=tuple(paths[:-1]), data=wanted, predictions=tuple(predictions or ()), average=average, views=views, grid=grid,
+        seed=seed, device=device, ap=ap, draws=draws, route=route, csv=csv, json=json, pictures=pictures, overwrite=overwrite,
         max_memory=max_memory, csv_for_spreadsheets=csv_for_spreadsheets,
     )  # fmt: skip
-    raise typer.Exit(run(options, data))
+    raise typer.Exit(run(options))

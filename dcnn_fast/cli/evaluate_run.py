@@ -8,16 +8,21 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from dcnn_fast.cli import sets
 from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
+from dcnn_fast.cli.evaluate_set import Wanted as WantedSet
+from dcnn_fast.cli.evaluate_set import measured_on
+from dcnn_fast.cli.files import named as file_named
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.formulas import as_text
 from dcnn_fast.cli.max_memory import limit_memory
@@ -27,13 +32,13 @@ from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.engine import EngineError
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
+from dcnn_fast.evaluation.from_file import read_predictions
 from dcnn_fast.evaluation.routing import Predictor
-from dcnn_fast.nets import Model, ModelError, load_model, second_task
+from dcnn_fast.nets import Model, ModelError, load_model
 from dcnn_fast.ops.backend import BackendError
-from dcnn_fast.printable import printable, shortened
+from dcnn_fast.printable import printable
 from dcnn_fast.spec import Network
 
-PARTS = ("test", "train", "all")
 _WIDEST = 8  # labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"
 _FIELDS = ("model", "key", "true", "named", "right")  # of the CSV file, before the probabilities
@@ -48,8 +53,8 @@ class EvaluateOptions:
     """The options of the command."""
 
     models: tuple[str, ...]
-    data: Path
-    part: str = "test"
+    data: WantedSet
+    predictions: tuple[str, ...] = ()
     average: bool = False
     views: int = 50
     grid: int = 1
@@ -66,11 +71,11 @@ class EvaluateOptions:
     csv_for_spreadsheets: bool = False
 
 
-def run(options: EvaluateOptions, data: DataSet) -> int:
+def run(options: EvaluateOptions) -> int:
     """The whole command; returns its exit status."""
     with Stop() as stop:
         try:
-            return _run(options, data)
+            return _run(options)
         except StreamError:
             raise
         except (ModelError, BackendError, EngineError, ValueError, OSError) as error:
@@ -82,27 +87,34 @@ def run(options: EvaluateOptions, data: DataSet) -> int:
             return stop.status
 
 
-def _run(options: EvaluateOptions, data: DataSet) -> int:
-    if not options.models:
-        raise ValueError("there must be at least one model file before the data set")
-    if options.part not in PARTS:
-        raise ValueError(f"--split must be one of {', '.join(PARTS)}; got {options.part!r}")
+def _run(options: EvaluateOptions) -> int:
+    if not options.models and not options.predictions:
+        raise ValueError("there must be at least one model file before the data set, or --predictions")
+    if options.route is not None and not options.models:
+        raise ValueError("--route must have models to choose from, got none")
     if options.ap not in AVERAGE_PRECISIONS:
         raise ValueError(f"--ap must be one of {', '.join(AVERAGE_PRECISIONS)}; got {options.ap!r}")
-    examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[options.part]
-    if not examples:
-        raise ValueError(f"the {options.part} part of the set has no photographs")
-    files = _names(options)
-    for path in (*files.values(), *([] if options.route is None else [options.route])):
+    files, stated = _names(options), _stated(options.predictions)
+    for path in (*files.values(), *(path for _, path in stated), *([] if options.route is None else [options.route])):
         require_file(path)
-    models = {name: _model(path, data) for name, path in files.items()}
+    chosen = measured_on(options.data, {name: load_model(path) for name, path in files.items()}, _opened)
+    sets.tell(chosen.data)
+    for each in chosen.notes:
+        note(f"note: {each}")
+    data, models, examples = chosen.data, chosen.models, chosen.examples
     classifier = None if options.route is None else load_model(options.route)
-    inputs = [*files.values(), options.data, *([] if options.route is None else [options.route])]
+    read_ones = _read(stated, data, examples, models)
+    inputs = [
+        *files.values(),
+        *(path for _, path in stated),
+        options.data.path,
+        *([] if options.route is None else [options.route]),
+    ]
     with reserve(_tables(options), inputs=inputs, overwrite=options.overwrite) as tables:
-        rows = [*models, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
+        rows = [*models, *read_ones, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
         limit_memory(options.max_memory, None)
-        found = _predictions(options, models, classifier, examples)
+        found = _predictions(options, models, read_ones, classifier, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
         failed = [
             write_failed(table, _csv(found, options) if table.option == "--csv" else _json(options, found, measures))
@@ -132,9 +144,9 @@ def _picture_targets(
     photographs = {os.path.dirname(e.source) for e in (*data.train, *data.test) if isinstance(e.source, str)}
     if here in map(os.path.realpath, photographs):
         raise TargetError(f"--pictures: {folder} holds photographs of the set, which pictures would be taken for")
-    labels = os.path.realpath(options.data)
+    labels = os.path.realpath(options.data.path)
     if os.path.isdir(labels) and not os.path.isfile(os.path.join(labels, "AVA.txt")) and Path(here).is_relative_to(labels):
-        raise TargetError(f"--pictures: {folder} is in the set, {options.data}, whose folders are labels")
+        raise TargetError(f"--pictures: {folder} is in the set, {options.data.path}, whose folders are labels")
     return picture_targets("--pictures", folder, picture_files(models, rows), overwrite=options.overwrite)
 
 
@@ -143,7 +155,7 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
     (best.safetensors of two runs)."""
     texts = options.models
     pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
-    paths = [Path(path) for _, path in pairs]
+    paths = [file_named(Path(path)) for _, path in pairs]
     for short in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
         names = [given or str(short(path)) for (given, _), path in zip(pairs, paths, strict=True)]
         for name, wanted in ((AVERAGE, options.average), (ROUTED, options.route)):
@@ -154,18 +166,14 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
     raise ValueError(f"models must differ in their names, got {', '.join(texts)}")
 
 
-def _model(path: Path, data: DataSet) -> Model:
-    model = load_model(path)
-    if model.spec.attributes == data.labels:
-        return second_task(model)
-    if model.spec.labels != data.labels:
-        raise ValueError(f"{path}: labels must be the data's, {shortened(data.labels)}; got {shortened(model.spec.labels)}")
-    return model
+def _opened(path: Path, kind: str | None, **options: Any) -> DataSet:
+    return sets.open_set(path, kind, quiet=True, **options)
 
 
 def _predictions(
-    options: EvaluateOptions, models: Mapping[str, Model], classifier: Model | None, examples: Sequence[Example]
-) -> dict[str, Predictions]:
+    options: EvaluateOptions, models: Mapping[str, Model], read_ones: Mapping[str, Predictions], classifier: Model | None,
+    examples: Sequence[Example],
+) -> dict[str, Predictions]:  # fmt: skip
     with Progress(console=stderr(), transient=True) as bar:
 
         def predicted(name: str, model: Model) -> Predictions:
@@ -176,10 +184,33 @@ def _predictions(
             )  # fmt: skip
 
         found = {name: predicted(name, model) for name, model in models.items()}
-        more = {AVERAGE: average(list(found.values()))} if options.average else {}
+        more = {AVERAGE: average([*found.values(), *read_ones.values()])} if options.average else {}
         if classifier is not None:
             more[ROUTED] = _routed(predicted("categories", classifier), found)
-    return {**found, **more}
+    return {**found, **read_ones, **more}
+
+
+def _stated(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """The files of predictions, each with the name that is given to it, else its own."""
+    pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
+    return [(name or Path(path).stem, Path(path)) for name, path in pairs]
+
+
+def _read(
+    stated: Sequence[tuple[str, Path]], data: DataSet, examples: Sequence[Example], models: Collection[str]
+) -> dict[str, Predictions]:
+    """The predictions of the files by name, those of several models in one file by the file's name and theirs."""
+    found: dict[str, Predictions] = {}
+    for given, path in stated:
+        read = read_predictions(path, data, examples)
+        for each in read.notes:
+            note(f"note: {each}")
+        for model, predictions in read.predictions.items():
+            name = f"{given}/{model}" if model and len(read.predictions) > 1 else given
+            if name in found or name in models or name in (AVERAGE, ROUTED):
+                raise ValueError(f"--predictions must differ in their names from all others, got {name} twice")
+            found[name] = predictions
+    return found
 
 
 def _routed(categories: Predictions, found: Mapping[str, Predictions]) -> Predictions:
@@ -264,7 +295,7 @@ def _line(fields: Sequence[object]) -> str:
 
 def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> bytes:
     summary = {
-        "views": options.views, "grid": options.grid, "seed": options.seed, "split": options.part, "ap": options.ap,
+        "views": options.views, "grid": options.grid, "seed": options.seed, "split": options.data.part, "ap": options.ap,
         "labels": list(next(iter(found.values())).labels),
         "models": {name: {**each.to_dict(), "unreadable": len(found[name].errors)} for name, each in measures.items()},
     }  # fmt: skip

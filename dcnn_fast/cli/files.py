@@ -1,9 +1,10 @@
-"""Files that a command reads: why one is none, in the system's words."""
+"""Files that a command reads: which one is meant, and why one is none, in the system's words."""
 
 from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -16,3 +17,10 @@ def require_file(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
     if not stat.S_ISREG(mode):
         raise ValueError(f"{os.fspath(path)}: {'it is a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+
+
+def named(model: Path) -> Path:
+    """The file that is meant: of "shipped", where no file has that name, the one that comes with the package."""
+    from dcnn_fast.scoring import shipped_model  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    return shipped_model() if str(model) == "shipped" and not model.exists() else model

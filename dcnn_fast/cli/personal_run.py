@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,17 +18,11 @@ from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, ModelError, load_model, save_model
 from dcnn_fast.printable import printable
-from dcnn_fast.scoring import shipped_model
 from dcnn_fast.training.checkpoint import CheckpointError
 from dcnn_fast.training.folder import BEST, LAST, Folder, require_folder, require_outputs
 from dcnn_fast.training.personal import Personal, fit_ratings, why_not
 
 _NAMED = 10  # photographs that could not be read
-
-
-def named(model: Path) -> Path:
-    """The file that is meant: of "shipped", where no file has that name, the one that comes with the package."""
-    return shipped_model() if str(model) == "shipped" and not model.exists() else model
 
 
 def run(
@@ -38,12 +32,13 @@ def run(
     inputs: tuple[Path, ...],
     *,
     asked: bool,
+    given: Sequence[str] = (),
     max_memory: str | None = None,
 ) -> int | None:
     """Fit the model file `path` to the ratings of the set that `opened` gives, and write it; returns the exit status.
 
-    asked: leave with status 2 where that cannot be done; otherwise None is returned, and nothing has been written. max_memory:
-    as of `limit_memory`.
+    asked: leave with status 2 where that cannot be done; otherwise None is returned, and nothing has been written. given:
+    options of labels and of a split, which would change nothing here and are refused. max_memory: as of `limit_memory`.
     """
     with Stop() as stop:
         try:
@@ -55,6 +50,10 @@ def run(
                 if asked:
                     raise ValueError("--tune ratings: the data set must have a rating of every photograph")
                 return None
+            if given:
+                raise ValueError(
+                    f"{given[0]} must not be given for --tune ratings, without labels or a part held out; --tune all has them"
+                )
             require_folder(out)
             require_outputs(out, inputs=inputs)
             limit_memory(max_memory, os.cpu_count() or 1)

@@ -12,6 +12,7 @@ import typer
 from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import fail, stderr
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
@@ -24,7 +25,15 @@ Images = Annotated[Path | None, typer.Option(help="Where the photographs lie; de
 Delta = Annotated[float, typer.Option(help="AVA: leave out training photographs with a mean within 5 - delta to 5 + delta.")]
 Category = Annotated[str | None, typer.Option(help="Only photographs that show this.")]
 By = Annotated[str, typer.Option(help="What the labels are: quality, or category, what photographs show.")]
-Threshold = Annotated[float | None, typer.Option(help="CSV: ratings above it are high; default: the training median.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="CSV of ratings: those above it are high; default: the median of the training part.")
+]
+Positive = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The better one of two labels, of which scores, AUC and correlations are; default: by name."
+    ),
+]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", metavar="MEANING=NAME", help="CSV: a column's name, e.g. rating=beauty_mean.")
 ]
@@ -32,31 +41,47 @@ Variant = Annotated[str, typer.Option(help="IAD: threshold, or extremes, the bes
 ExcludeOverlap = Annotated[
     bool, typer.Option("--exclude-test-overlap", help="AVA style: without training photographs of the aesthetics test set.")
 ]
-Fold = Annotated[int, typer.Option(help="Which part is held out where the set has no split of its own.")]
-Folds = Annotated[int, typer.Option(help="How many such parts.")]
+Fold = Annotated[
+    int | None, typer.Option(help="The part that is held out, counted from 0, of a set without a split of its own; default: 0.")
+]
+Folds = Annotated[int | None, typer.Option(help="The number of parts of a set without a split of its own; default: 5.")]
 SplitSeed = Annotated[
-    int, typer.Option(callback=ranges.SPLIT_SEED, help="Of the parts of a set that has no split of its own; up to 2**32 - 1.")
+    int | None,
+    typer.Option(
+        callback=ranges.SPLIT_SEED, help="Deals the parts of a set without a split of its own; up to 2**32 - 1, default: 0."
+    ),
 ]
 
 
 def open_set(
     path: Path, kind: str | None, *, column: Sequence[str] | None = None, quiet: bool = False, **options: Any
 ) -> DataSet:
-    """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong."""
+    """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong.
+
+    column: "MEANING=NAME" of each, where `options` have no columns.
+    """
     from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
 
     try:
         if not path.is_dir() and os.path.lexists(path):
             require_file(path)
-        data = load_set(path, kind, columns=named(column) or None, **options)
+        data = load_set(path, kind, **{"columns": named(column) or None, **options})
     except (ValueError, OSError) as error:
         fail(str(error))
     if not quiet:
-        for note in data.notes:
-            stderr().print(f"note: {note}")
-        if data.missing:
-            stderr().print(f"note: {len(data.missing)} listed photographs are not there, {data.missing[0]} first")
+        tell(data)
     return data
+
+
+def tell(data: DataSet) -> None:
+    """Print a set's notes and how many photographs are missing on standard error."""
+    from dcnn_fast.data.tables import written_elsewhere  # noqa: PLC0415 - keeps `--help` fast
+
+    for note in data.notes:
+        stderr().print(f"note: {printable(note)}")
+    if data.missing:
+        first = f"{printable(data.missing[0])} first{written_elsewhere(data.missing[0])}"
+        stderr().print(f"note: {len(data.missing)} listed photographs are not there, {first}")
 
 
 def named(column: Sequence[str] | None) -> dict[str, str]:

@@ -54,13 +54,14 @@ def train(
     delta: sets.Delta = 0.0,
     category: sets.Category = None,
     threshold: sets.Threshold = None,
+    positive: sets.Positive = None,
     variant: sets.Variant = "threshold",
     exclude_overlap: sets.ExcludeOverlap = False,
     by: sets.By = "quality",
     multi_task: Annotated[bool, typer.Option(help="AVA: learn the styles too, where both are known (paper eq. 3).")] = False,
-    fold: sets.Fold = 0,
-    folds: sets.Folds = 5,
-    split_seed: sets.SplitSeed = 0,
+    fold: sets.Fold = None,
+    folds: sets.Folds = None,
+    split_seed: sets.SplitSeed = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50,
     batch: Annotated[int, typer.Option(help="Images of a mini-batch, over all processes.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate of the weights.")] = 0.001,
@@ -100,8 +101,8 @@ def train(
     def opened() -> DataSet:
         return sets.open_set(
             data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
-            threshold=threshold, variant=variant, exclude_test_overlap=exclude_overlap, attributes=multi_task, fold=fold,
-            folds=folds, seed=split_seed, by=by,
+            threshold=threshold, positive=positive, variant=variant, exclude_test_overlap=exclude_overlap,
+            attributes=multi_task, fold=fold, folds=folds, seed=split_seed, by=by,
         )  # fmt: skip
 
     try:

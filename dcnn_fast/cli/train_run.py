@@ -17,10 +17,13 @@ from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
+from dcnn_fast.data.check import require_learnable
+from dcnn_fast.data.label_names import with_labels
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
-from dcnn_fast.printable import printable, quoted, shortened
+from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
+from dcnn_fast.training.learnt import learnt_by
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
 _SECOND = ("attribute_accuracy", "attribute_majority")
@@ -104,11 +107,14 @@ class Machine:
 
 
 def from_model(path: Path, data: DataSet) -> MultiColumn:
-    """The network of a model file. Raises ValueError when its labels are not the data's."""
+    """The network of a model file. Raises ValueError when its labels neither are the data's nor say the same
+    (`label_names.with_labels`)."""
     require_file(path)
     net = load_model(path).net
-    if net.spec.labels != data.labels:
-        raise ValueError(f"{path}: labels must be the data's, {shortened(data.labels)}; got {shortened(net.spec.labels)}")
+    try:
+        with_labels(data, net.spec.labels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return net
 
 
@@ -188,8 +194,12 @@ def run(
                 require_folder(out, resume=resume)
                 require_outputs(out, inputs=inputs)
             data = opened()
+            require_learnable(data)
             net = network(data)
+            data, found = with_labels(data, net.spec.labels), data
             if talks:
+                for each in data.notes[len(found.notes) :]:
+                    note(f"note: {each}")
                 _introduce(data)
             limit_memory(
                 machine.max_memory, os.cpu_count() or 1, what=f"this network and a mini-batch of {chosen.batch}",
@@ -198,7 +208,7 @@ def run(
             outcome = train(
                 net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
                 threads=os.cpu_count() or 1, progress=stderr() if talks else False, tensorboard=machine.tensorboard,
-                origin=Model(net).digest[:12], warn=note,
+                origin=Model(net).digest[:12], seen=_seen_by(inputs), warn=note,
             )  # fmt: skip
         except typer.Exit:
             raise
@@ -217,6 +227,12 @@ def run(
     if talks:
         _report(outcome, out)
     return 3 if outcome.unwritten else 0
+
+
+def _seen_by(inputs: Sequence[str | Path]) -> frozenset[str]:
+    """Marks of the photographs that the model files among these have learnt from."""
+    files = [Path(each) for each in inputs if str(each).endswith(".safetensors")]
+    return frozenset().union(*(learnt_by(load_model(each).provenance).seen for each in files))
 
 
 def _of_training(net: MultiColumn, batch: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dcnn_fast.data.ava import THRESHOLD, read_list, read_ratings, read_styles
 from dcnn_fast.data.examples import DataSet, Example
+from dcnn_fast.data.leaks import Twins, twins_by_digest
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
 from dcnn_fast.data.reading import ReadError, read
 from dcnn_fast.spec import STYLES
@@ -84,16 +85,39 @@ def _style_counts(root: Path, held_out: set[int]) -> Iterator[Count]:
         yield Count(f"{style}, test ids that have it", _STYLE_TEST[index], of_test[index])
 
 
-def unreadable(examples: Sequence[Example], advance: Callable[[], object] = lambda: None) -> dict[str, str]:
-    """The examples whose photograph cannot be read, each with the reason. advance: called after each."""
-    found = {}
-    for example in examples:
+@dataclass(frozen=True)
+class Decoded:
+    """What reading every photograph told. unreadable: reasons by key. twins: the same pixels in both parts or of two labels."""
+
+    unreadable: dict[str, str]
+    twins: list[Twins]
+
+
+def decoded(data: DataSet, advance: Callable[[], object] = lambda: None) -> Decoded:
+    """Read every photograph of a set. advance: called after each."""
+    reasons, digests = {}, {}
+    for example in (*data.train, *data.test):
         try:
-            read(example.source)
+            digests[example.key] = read(example.source).digest
         except ReadError as error:
-            found[example.key] = str(error)
+            reasons[example.key] = str(error)
         advance()
-    return found
+    return Decoded(reasons, twins_by_digest(data, digests))
+
+
+def require_learnable(data: DataSet) -> None:
+    """That there are photographs to train on, of two labels or more. Raises ValueError that says what is."""
+    if not data.train:
+        raise ValueError(f"there must be photographs to train on, got none and {len(data.test)} that are held out")
+    here = {label for example in data.train for label in (example.truth or (example.label,)) if label >= 0}
+    if len(here) < 2:
+        only = data.labels[next(iter(here))] if here else "without a label"
+        limit = (
+            ""
+            if data.threshold is None
+            else f" (a rating above {data.threshold:g} is {data.labels[-1]}; --threshold says another)"
+        )
+        raise ValueError(f"photographs to train on must have two labels or more, got {len(data.train)}, all {only}{limit}")
 
 
 def balance(data: DataSet, examples: Iterable[Example]) -> dict[str, int]:

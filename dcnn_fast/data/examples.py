@@ -29,11 +29,22 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Part `number` of `of` parts, as `seed` deals them."""
+
+    number: int
+    of: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class DataSet:
     """Examples to train on and to test on.
 
-    labels: the classes by name. attributes: those of the second task, or none. missing: the keys of listed photographs that
-    are not there. notes: what a user should know about how the set was read.
+    labels: the classes by name. attributes: those of the second task, or none. missing: the keys of listed photographs that are
+    not there. notes: what a user should know about how the set was read. threshold: ratings above it have the last label, None
+    where labels are not made of ratings, or not by one threshold. positive: the better one of two labels where it is known or
+    told, which is the last one. fold: the part that is held out, None where the set has a split of its own or is all one part.
     """
 
     labels: tuple[str, ...]
@@ -42,6 +53,9 @@ class DataSet:
     attributes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    threshold: float | None = None
+    positive: str | None = None
+    fold: Fold | None = None
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -62,4 +76,4 @@ def by_category(data: DataSet) -> DataSet:
         tuple(replace(e, label=number[e.category], truth=(), attribute=-1, rating=math.nan) for e in part if e.category)
         for part in (data.train, data.test)
     )
-    return DataSet(labels, train, test, missing=data.missing, notes=data.notes)
+    return DataSet(labels, train, test, missing=data.missing, fold=data.fold)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from dcnn_fast import strict_json
 from dcnn_fast.data.ava import image_id, photographs, read_list, read_ratings
 from dcnn_fast.data.class_folders import load_folders
+from dcnn_fast.data.columns import HISTOGRAM
+from dcnn_fast.data.foreign_tables import read_foreign
 from dcnn_fast.data.names import LISTS
 from dcnn_fast.data.page_choices import is_of_page, read_choices
 from dcnn_fast.data.para import ATTRIBUTES, IMAGES, file_of, is_para, photograph_files, read_para
-from dcnn_fast.data.tables import HISTOGRAM, is_file
+from dcnn_fast.data.tables import is_file, written_elsewhere
 from dcnn_fast.printable import quoted
 from dcnn_fast.xmp import require
 
@@ -27,8 +29,13 @@ Converted = tuple[tuple[str, ...], list[Row]]
 
 @dataclass
 class Remarks:
-    """What a user should know of an import. left_out: photographs without a row that could have one, each with the reason."""
+    """What is told of an import besides its source, and what a user should know of it.
 
+    columns: the name of a CSV file's column by its meaning, where it is told (`foreign_tables.MEANINGS`). left_out: photographs
+    without a row that could have one, each with the reason.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -36,6 +43,7 @@ class Remarks:
 HEADS = (
     ("path", "label", "split"), ("path", *HISTOGRAM, "split"), ("path", *HISTOGRAM),
     ("path", "rating", "split", "category", *ATTRIBUTES), ("path", "rating", "rated_in"),
+    ("path", "rating", "split", "rated_in"), ("path", "rating", *HISTOGRAM), ("path", "rating", *HISTOGRAM, "split"),
 )  # fmt: skip
 """The heads of imported CSV files."""
 
@@ -60,25 +68,32 @@ def convert(
 
     form: one of `FORMATS`; None is what `source` looks like (`format_of`). "ava": a folder with AVA.txt. "para": a folder with
     annotation/PARA-GiaaTest.csv (`read_para`). "folders": a folder for each label. "idealo": a JSON file of {"image_id",
-    "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file with an image id and ten rating columns, as
-    Neural-IMage-Assessment has it. "xmp", which no folder looks like: a folder of photographs with ratings in sidecars or
-    in themselves (`read_xmp_ratings`), without `images`. "page": a CSV file that the page of `score --html` has saved
-    (`read_choices`). remarks: gets what a user should know. images: where photographs named by their id or name are looked for,
-    default the source's folder; one that is not there keeps its name.
-    Paths are as they were found. Raises ValueError naming what is wrong, a source without any photograph, too.
+    "label": ten numbers}, as image-quality-assessment has it. "nima": a CSV file whose head says which column names the
+    photographs and which rate them, as Neural-IMage-Assessment and many sets have it (`read_foreign`). "xmp", which no folder
+    looks like: a folder of photographs with ratings in sidecars or in themselves (`read_xmp_ratings`), without `images`.
+    "page": a CSV file that the page of `score --html` has saved (`read_choices`). remarks: says which columns are what, and
+    gets what a user should know. images: where photographs named by their id or name are looked for, default the source's
+    folder; one that is not there keeps its name. Paths are as they were found. Raises ValueError naming what is wrong, a source
+    without any photograph, too.
     """
     if form is not None and form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {form!r}")
     _require_there("source", source)
     if images is not None:
         _require_there("images", images)
-    form = form or format_of(source)
+    form, remarks = form or format_of(source), Remarks() if remarks is None else remarks
+    if remarks.columns and form != "nima":
+        raise ValueError(f"columns have no place in the format {form}, got {', '.join(remarks.columns)}")
     wanted = "file" if form in ("idealo", "nima", "page") else "folder"
     if source.is_dir() != (wanted == "folder"):
         raise ValueError(f"source must be a {wanted} for the format {form}, got {source}")
-    head, rows = FORMATS[form](source, images, Remarks() if remarks is None else remarks)
+    head, rows = FORMATS[form](source, images, remarks)
     if not rows:
         raise ValueError(f"{source}: must list photographs, got none")
+    absent = [found for found, *_ in rows if not is_file(found)]
+    if absent:
+        hint = written_elsewhere(absent[0])
+        remarks.notes.append(f"{len(absent)} of {len(rows)} photographs are not there, {quoted(absent[0])} first{hint}")
     return head, rows
 
 
@@ -120,9 +135,10 @@ def _idealo(source: Path, images: Path | None, _remarks: Remarks) -> Converted:
     return HEADS[2], [(_file(files, i), *votes) for i, votes in _json(source)]
 
 
-def _neural_image_assessment(source: Path, images: Path | None, _remarks: Remarks) -> Converted:
-    files = photographs(images or source.parent)
-    return HEADS[2], [(_file(files, i), *votes) for i, votes in _nima(source)]
+def _neural_image_assessment(source: Path, images: Path | None, remarks: Remarks) -> Converted:
+    found = read_foreign(source, images or source.parent, remarks.columns)
+    remarks.notes += found.notes
+    return found.head, found.rows
 
 
 def _xmp(source: Path, images: Path | None, remarks: Remarks) -> Converted:
@@ -179,34 +195,16 @@ def _json(path: Path) -> Iterator[tuple[int, list[float]]]:
         raise ValueError(f"{path}: must be JSON: {error}") from None
     if not isinstance(entries, list):
         raise ValueError(f"{path}: must be a list of images, got {type(entries).__name__}")
+    seen: set[int] = set()
     for number, entry in enumerate(entries):
         label = entry.get("label") if isinstance(entry, dict) else None
         image = image_id(str(entry.get("image_id", ""))) if isinstance(entry, dict) else None
         if image is None or not isinstance(label, list) or not _votes(label):
             raise ValueError(f"{path}: entry {number} must have an image_id and a label of ten numbers, got {quoted(entry)}")
+        if image in seen:
+            raise ValueError(f"{path}: entry {number} must have an image_id that no other entry has, got {image}")
+        seen.add(image)
         yield image, label
-
-
-def _nima(path: Path) -> Iterator[tuple[int, list[float]]]:
-    """A head, then on each line the ten last fields are ratings and the one before them the image."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for number, row in enumerate(_lines(path, csv.reader(file)), 1):
-            if number == 1:
-                continue
-            try:
-                image, votes = image_id(Path(row[-11]).stem), [float(value) for value in row[-10:]]
-            except (IndexError, ValueError):
-                image, votes = None, []
-            if image is None or not _votes(votes):
-                raise ValueError(f"{path}: line {number} must end in an image id and ten numbers, got {','.join(row)[:80]!r}")
-            yield image, votes
-
-
-def _lines(path: Path, reader: Iterable[list[str]]) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise ValueError(f"{path}: must be a CSV file: {error}") from None
 
 
 def _votes(values: list[Any]) -> bool:

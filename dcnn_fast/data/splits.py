@@ -3,10 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from dcnn_fast.data.examples import Fold
+
 _MANY = 5000  # groups, from which on scikit-learn's choice, group by group, would take minutes
+
+Unsplit = Literal["fold", "train", "test"]
+UNSPLIT: tuple[Unsplit, ...] = ("fold", "train", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is held out of a set that has no split of its own.
+
+    fold, folds, seed: part `fold` of `folds`, as the seed deals them; None is 0 of 5 and seed 0. unsplit: "fold", or "train" or
+    "test" where all of such a set is that. Raises ValueError where both are asked for.
+    """
+
+    fold: int | None = None
+    folds: int | None = None
+    seed: int | None = None
+    unsplit: Unsplit = "fold"
+
+    def __post_init__(self) -> None:
+        if self.unsplit not in UNSPLIT:
+            raise ValueError(f"unsplit must be one of {', '.join(UNSPLIT)}; got {self.unsplit!r}")
+        if self.unsplit != "fold" and self.given:
+            raise ValueError(f"{self.given[0]} must not be given for a set that is all {self.unsplit}")
+
+    @property
+    def given(self) -> list[str]:
+        """The names of what was asked for."""
+        return [name for name in ("fold", "folds", "seed") if getattr(self, name) is not None]
+
+    @property
+    def chosen(self) -> Fold | None:
+        """The part that is held out, None where all is of one part."""
+        return Fold(self.fold or 0, 5 if self.folds is None else self.folds, self.seed or 0) if self.unsplit == "fold" else None
+
+    def require_none(self, where: object) -> None:
+        """That no part was asked for, as `where` has a split of its own. Raises ValueError naming the option."""
+        if self.given:
+            raise ValueError(f"{where}: {self.given[0]} must not be given for a set with a split of its own")
+
+    def held(self, labels: Sequence[int], groups: Sequence[str]) -> np.ndarray:
+        """Which examples are held out: [n] bool. Raises ValueError as `split` does."""
+        chosen = self.chosen
+        if chosen is None:
+            return np.full(len(labels), self.unsplit == "test")
+        return split(labels, groups, fold=chosen.number, folds=chosen.of, seed=chosen.seed)
+
+
+DEALT = Parts()
 
 
 def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int, seed: int) -> np.ndarray:

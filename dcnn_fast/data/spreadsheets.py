@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ class Row(dict[str, str | None]):
 
 @dataclass(frozen=True)
 class Sheet:
-    """head: the names of the columns. rows: each a text by name; None where a line has fewer fields, those past the last left
-    out. decimal_comma: whether a number may have a comma for its point, as where semicolons stand between the fields."""
+    """head: the names of the columns. rows: each a text by name; None where a line has fewer fields. decimal_comma: whether a
+    number may have a comma for its point, as where semicolons or tabs stand between the fields."""
 
     head: tuple[str, ...]
     rows: list[Row]
@@ -33,9 +33,11 @@ class Sheet:
 
 
 def read_sheet(path: Path, known: Collection[str]) -> Sheet:
-    """The CSV file at `path`, whose head has one of the names `known`; by that its delimiter is found, a comma where none fits.
+    """The CSV file at `path`, whose head has one of the names `known`, in whatever case; by that its delimiter is found, a
+    comma where none fits.
 
-    A first line `sep=;`, which is Excel's, says it as well. Raises ValueError naming what is wrong.
+    A first line `sep=;`, which is Excel's, says it as well. Raises ValueError naming what is wrong: a line of more fields than
+    the head has, too, as one with a decimal comma between commas.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -45,7 +47,8 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
         said, text = first.strip()[-1], rest
-    delimiter = said or next((each for each in _DELIMITERS if set(_names(text, each)) & set(known)), ",")
+    wanted = set(map(plain, known))
+    delimiter = said or next((each for each in _DELIMITERS if wanted & set(map(plain, _names(text, each)))), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     head: tuple[str, ...] = ()
     rows: list[Row] = []
@@ -56,10 +59,24 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
             if not head:
                 head = tuple(field.strip() for field in fields)
             else:
+                _require_no_more(path, len(rows) + 2, fields, head)
                 rows.append(Row(zip(head, fields, strict=False)))
     except csv.Error as error:
         raise ValueError(f"{path}: line {reader.line_num} is no line of a CSV file: {error}") from None
-    return Sheet(head, rows, delimiter == ";")
+    return Sheet(head, rows, delimiter in (";", "\t"))
+
+
+def plain(name: str) -> str:
+    """A column's name as it is compared with others: neither its case nor what separates its words counts."""
+    return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
+
+
+def _require_no_more(path: Path, number: int, fields: Sequence[str], head: Sequence[str]) -> None:
+    if len(fields) > len(head) and any(field.strip() for field in fields[len(head) :]):
+        raise ValueError(
+            f"{path}: row {number} must have {len(head)} fields as the head has, got {len(fields)}; a field with the "
+            "separator in it, as a decimal comma may be, must be quoted"
+        )
 
 
 def _names(text: str, delimiter: str) -> list[str]:

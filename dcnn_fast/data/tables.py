@@ -4,95 +4,24 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from dcnn_fast.data.columns import Table, contradicting
 from dcnn_fast.data.examples import DataSet, Example
-from dcnn_fast.data.splits import split
-from dcnn_fast.data.spreadsheets import read_sheet
+from dcnn_fast.data.label_names import Order, in_order, require_distinct
+from dcnn_fast.data.splits import DEALT, Parts
 from dcnn_fast.printable import quoted, shortened
 
 LABELS = ("low", "high")
-HISTOGRAM = tuple(f"r{i}" for i in range(1, 11))
-# What a column is called unless `columns` says otherwise; the first name that is there counts.
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "path": ("path", "file", "image"),
-    "label": ("label",),
-    "rating": ("rating", "score", "mean"),
-    "group": ("group", "theme"),
-    "category": ("category",),
-    "split": ("split",),
-    "attribute": ("attribute", "style"),
-    "source": ("source",),
-}
 IAD_THRESHOLDS = {"photonet": 4.88, "dpchallenge": 5.0}  # paper III-F
-_LARGEST = 1e100  # of a rating: sums and squares of many are numbers too
 IAD_SHARE = 0.2  # of the best and of the worst, in the variant
-
-
-class Table:
-    """The rows of a CSV file with a head, by what their columns mean."""
-
-    def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
-        """Raises ValueError naming what is wrong: no head, no column for the path, a column that is not there."""
-        sheet = read_sheet(path, {*NAMES["path"], *(columns or {}).values()})
-        self.head, self.rows, self._decimal_comma = sheet.head, sheet.rows, sheet.decimal_comma
-        self.path = path
-        self._columns = self._chosen(columns or {})
-        if not self.rows:
-            raise ValueError(f"{path}: must have a row for each photograph, got none")
-        if "path" not in self._columns:
-            raise ValueError(f"{path}: must have a column {' or '.join(NAMES['path'])}, got {shortened(self.head)}")
-
-    def has(self, what: str) -> bool:
-        """Whether there is a column of that meaning."""
-        return what in self._columns
-
-    def values(self, what: str) -> list[str]:
-        """The column's texts."""
-        return [(row[self._columns[what]] or "").strip() for row in self.rows]
-
-    def numbers(self, what: str) -> np.ndarray:
-        """The column's numbers [n]. Raises ValueError naming the row that has none."""
-        return np.array([self._number(number, row, self._columns[what]) for number, row in enumerate(self.rows, 2)])
-
-    def histograms(self) -> np.ndarray | None:
-        """[n, 10] of votes or shares where there are columns r1 to r10."""
-        if not set(HISTOGRAM) <= set(self.head):
-            return None
-        votes = np.array([[self._number(n, row, name) for name in HISTOGRAM] for n, row in enumerate(self.rows, 2)])
-        votes = votes.reshape(-1, len(HISTOGRAM))
-        wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) <= 0))
-        if len(wrong):
-            raise ValueError(f"{self.path}: row {wrong[0] + 2} must have votes, none negative")
-        return votes
-
-    def _number(self, number: int, row: Mapping[str, str | None], column: str) -> float:
-        text = row[column] or ""
-        try:
-            value = float(text.replace(",", ".") if self._decimal_comma else text)
-        except (TypeError, ValueError):
-            value = math.nan
-        if not abs(value) <= _LARGEST:
-            raise ValueError(f"{self.path}: row {number} must have a number in column {column}, got {quoted(row[column])}")
-        return value
-
-    def _chosen(self, columns: Mapping[str, str]) -> dict[str, str]:
-        unknown = sorted(set(columns) - set(NAMES))
-        if unknown:
-            raise ValueError(f"columns must name meanings of {', '.join(NAMES)}; got {', '.join(unknown)}")
-        absent = [name for name in columns.values() if name not in self.head]
-        if absent:
-            raise ValueError(f"{self.path}: has no column {shortened(absent)}; it has {shortened(self.head)}")
-        found = {}
-        for what, names in NAMES.items():
-            name = columns.get(what) or next((name for name in names if name in self.head), None)
-            if name is not None:
-                found[what] = name
-        return found
+_BY_RATING = Order(LABELS, LABELS[1])
 
 
 def load_table(
@@ -101,45 +30,42 @@ def load_table(
     *,
     columns: Mapping[str, str] | None = None,
     threshold: float | None = None,
+    positive: str | None = None,
     category: str | None = None,
     attributes: bool = False,
-    fold: int = 0,
-    folds: int = 5,
-    seed: int = 0,
+    parts: Parts = DEALT,
 ) -> DataSet:
     """A CSV file with a row for each photograph.
 
-    Columns (`NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label, or
-    rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train" or "test"), attribute.
+    Columns (`columns.NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label,
+    or rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train" or "test"), attribute.
     threshold: ratings above it are high; default: the median of the training part as it is listed, photographs that are not
-    there included, which a note tells. category: only its rows, of the whole set's split and threshold. attributes: the
-    attribute column as a second label (paper eq. 3).
-    Without a split column, part `fold` of `folds` is held out (`splits.split`). Raises ValueError naming what is wrong.
+    there included, or of the whole set where all of it is held out, which a note tells; where every row says "test" there is
+    none, and no photograph has a label. positive: the better one of two labels, where `label_names` does not know it. category:
+    only its rows, of the whole set's split and threshold. attributes: the attribute column as a second label (paper eq. 3).
+    parts: without a split column. Raises ValueError naming what is wrong, an option that has no place here, too.
     """
-    table = Table(path, columns)
-    histograms = table.histograms()
-    if histograms is not None and not table.has("rating"):
-        ratings = histograms @ np.arange(1, 11) / histograms.sum(axis=1)
-    elif table.has("rating"):
-        ratings = table.numbers("rating")
-    else:
-        ratings = np.full(len(table.rows), math.nan)
+    table = _table(path, images, columns)
+    ratings, notes = _ratings(table)
+    _require_of_use(table, threshold, positive)
     chosen = _rows_of(table, category)
-    notes: list[str] = []
-    labels, of_label = _labels(table, ratings, threshold)
-    held = _held_out(table, of_label, fold, folds, seed)
-    if threshold is not None and not math.isfinite(threshold):
-        raise ValueError(f"threshold must be finite, got {threshold}")
-    if labels == LABELS and not table.has("label"):
-        training = ratings[~held]
-        limit = float(np.median(training)) if threshold is None else threshold
-        of_label = (ratings > limit).astype(int)
-        where = "the median of the training part" if threshold is None else "as asked"
-        notes.append(f"a rating above {limit:g} is high ({where})")
+    order, of_label = _labels(table, ratings, threshold, positive)
+    held = _held_out(table, of_label, parts)
+    limit = None
+    if not table.has("label"):
+        limit, told = _limit(ratings, held, threshold, parts)
+        of_label = np.full(len(ratings), -1) if limit is None else (ratings > limit).astype(int)
+        notes += told
     if attributes and not table.has("attribute"):
         raise ValueError(f"{path}: must have a column for the attribute, got {shortened(table.head)}")
     names = tuple(sorted(set(table.values("attribute")) - {""})) if attributes else ()
-    return _data_set(table, images, labels, of_label, ratings, chosen, held, names, notes)
+    rows = _Rows(of_label, ratings, chosen, held)
+    notes += [*order.notes, *_of_labels(table, order, rows), *_of_groups(table, held), *table.notes]
+    found = _data_set(table, images, rows, names)
+    return replace(
+        found, labels=order.labels, notes=tuple(notes), threshold=limit, positive=order.positive,
+        fold=None if table.has("split") else parts.chosen,
+    )  # fmt: skip
 
 
 def load_iad(
@@ -148,9 +74,7 @@ def load_iad(
     *,
     columns: Mapping[str, str] | None = None,
     variant: str = "threshold",
-    fold: int = 0,
-    folds: int = 5,
-    seed: int = 0,
+    parts: Parts = DEALT,
 ) -> DataSet:
     """IAD (paper III-F) as a CSV file: path, source ("photonet" or "dpchallenge"), rating, and perhaps split.
 
@@ -161,7 +85,7 @@ def load_iad(
     """
     if variant not in ("threshold", "extremes"):
         raise ValueError(f"variant must be threshold or extremes, got {variant!r}")
-    table = Table(path, columns)
+    table = _table(path, images, columns)
     for what in ("source", "rating"):
         if not table.has(what):
             raise ValueError(f"{path}: must have a column for the {what}, got {shortened(table.head)}")
@@ -172,8 +96,8 @@ def load_iad(
     sources = np.array(named)
     labels = (ratings > np.array([IAD_THRESHOLDS[source] for source in named])).astype(int)
     chosen = np.ones(len(ratings), bool)
-    held = _held_out(table, labels, fold, folds, seed)
-    notes = []
+    held = _held_out(table, labels, parts)
+    notes = list(table.notes)
     if variant == "extremes":
         for source in IAD_THRESHOLDS:
             mine = np.flatnonzero((sources == source) & ~held)
@@ -183,7 +107,9 @@ def load_iad(
                 chosen[middle] = False
                 labels[mine] = ratings[mine] >= high
         notes.append(f"the best and the worst {IAD_SHARE:.0%} of each source: {int((chosen & ~held).sum())} to train on")
-    return _data_set(table, images, LABELS, labels, ratings, chosen, held, (), notes, sources.tolist())
+    found = _data_set(table, images, _Rows(labels, ratings, chosen, held), (), named)
+    fold = None if table.has("split") else parts.chosen
+    return replace(found, labels=LABELS, notes=tuple(notes), positive=LABELS[1], fold=fold)
 
 
 def is_file(path: str | Path) -> bool:
@@ -192,6 +118,64 @@ def is_file(path: str | Path) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
         return False
+
+
+def require_written_here(path: Path, number: int, name: str, folder: Path) -> None:
+    """That a row of `path` does not name a photograph as another system would. Raises ValueError naming the row."""
+    said = written_elsewhere(name)
+    if said and not is_file(os.path.join(folder, name)):
+        raise ValueError(f"{path}: row {number} must name a photograph by its path, got {quoted(name)}{said}")
+
+
+def written_elsewhere(name: str) -> str:
+    """The words that say of a path that is not there that no system like this one writes it so; none where one does."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        return ", an address; a photograph is named by its path"
+    if os.name != "nt" and ("\\" in name or re.match(r"[A-Za-z]:", name)):
+        return ", as Windows writes paths; here / stands between folders"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What is known of each row, [n]: its label or -1, its rating or NaN, whether it is asked for, whether it is held out."""
+
+    labels: np.ndarray
+    ratings: np.ndarray
+    chosen: np.ndarray
+    held: np.ndarray
+
+
+def _table(path: Path, images: Path | None, columns: Mapping[str, str] | None) -> Table:
+    """The file's table. Raises ValueError as `Table` does, and naming the row of a path that cannot be one here."""
+    table = Table(path, columns)
+    for number, name in enumerate(table.values("path"), 2):
+        require_written_here(path, number, name, images or path.parent)
+    return table
+
+
+def _ratings(table: Table) -> tuple[np.ndarray, list[str]]:
+    """Each row's rating or its votes' mean, NaN where there is neither; and what there is to know of the two."""
+    votes = table.histograms()
+    means = None if votes is None else votes @ np.arange(1, 11) / votes.sum(axis=1)
+    if not table.has("rating"):
+        return np.full(len(table.rows), math.nan) if means is None else means, []
+    ratings = table.numbers("rating")
+    wrong = [] if means is None else contradicting(ratings, means).tolist()
+    if not wrong or means is None:
+        return ratings, []
+    first = f"row {wrong[0] + 2} has {ratings[wrong[0]]:g} and votes of the mean {means[wrong[0]]:g}"
+    return ratings, [f"{len(wrong)} of {len(ratings)} ratings, which count, are contradicted by the votes beside them: {first}"]
+
+
+def _require_of_use(table: Table, threshold: float | None, positive: str | None) -> None:
+    """That the two say something of this table. Raises ValueError."""
+    if threshold is not None and not math.isfinite(threshold):
+        raise ValueError(f"threshold must be finite, got {threshold}")
+    if threshold is not None and table.has("label"):
+        raise ValueError(f"{table.path}: threshold must not be given for a set with a column of labels, got {threshold:g}")
+    if positive is not None and not table.has("label"):
+        raise ValueError(f"{table.path}: positive must not be given for a set without a column of labels, got {positive!r}")
 
 
 def _rows_of(table: Table, category: str | None) -> np.ndarray:
@@ -206,39 +190,80 @@ def _rows_of(table: Table, category: str | None) -> np.ndarray:
     return chosen
 
 
-def _labels(table: Table, ratings: np.ndarray, threshold: float | None) -> tuple[tuple[str, ...], np.ndarray]:
+def _labels(
+    table: Table, ratings: np.ndarray, threshold: float | None, positive: str | None
+) -> tuple[Order, np.ndarray]:  # fmt: skip
     """Names, and each row's; for ratings, high above the threshold or the median of all, which is only to stratify by."""
     if table.has("label"):
         values = table.values("label")
-        names = tuple(sorted(set(values)))
-        if set(names) == set(LABELS):
-            names = LABELS
+        names = set(values)
         if len(names) < 2 or "" in names:
-            raise ValueError(f"{table.path}: column label must have at least two values, none empty, got {shortened(names)}")
-        number = {name: index for index, name in enumerate(names)}
-        return names, np.array([number[value] for value in values])
+            shown = shortened(sorted(names))
+            raise ValueError(f"{table.path}: column label must have at least two values, none empty, got {shown}")
+        try:
+            require_distinct(names)
+            order = in_order(names, positive)
+        except ValueError as error:
+            raise ValueError(f"{table.path}: {error}") from None
+        number = {name: index for index, name in enumerate(order.labels)}
+        return order, np.array([number[value] for value in values])
     if np.isnan(ratings).all():
         raise ValueError(f"{table.path}: must have a column label or rating, or r1 to r10, got {shortened(table.head)}")
-    return LABELS, (ratings > (np.median(ratings) if threshold is None else threshold)).astype(int)
+    return _BY_RATING, (ratings > (np.median(ratings) if threshold is None else threshold)).astype(int)
 
 
-def _held_out(table: Table, labels: np.ndarray, fold: int, folds: int, seed: int) -> np.ndarray:
+def _limit(
+    ratings: np.ndarray, held: np.ndarray, threshold: float | None, parts: Parts
+) -> tuple[float | None, list[str]]:  # fmt: skip
+    """The rating above which photographs are high, and the note that says so; None where nothing tells."""
+    if threshold is not None:
+        return threshold, [f"a rating above {threshold:g} is high (as told)"]
+    whole = held.all() and parts.unsplit == "test"
+    training = ratings if whole else ratings[~held]
+    if not len(training):
+        return None, []
+    limit, of = float(np.median(training)), "whole set" if whole else "training part"
+    return limit, [f"a rating above {limit:g} is high (the median of the {of})"]
+
+
+def _of_labels(table: Table, order: Order, rows: _Rows) -> list[str]:
+    """A note where the label that should be the better one has the lower ratings."""
+    if not table.has("label") or order.positive is None or np.isnan(rows.ratings).any():
+        return []
+    low, high = (float(rows.ratings[rows.labels == label].mean()) for label in (0, 1))
+    if low <= high:
+        return []
+    return [f"photographs that are {order.labels[1]} have the lower mean rating, {high:.3g} against {low:.3g}"]
+
+
+def _of_groups(table: Table, held: np.ndarray) -> list[str]:
+    """A note where the split of a set goes through its groups."""
+    if not (table.has("group") and table.has("split")):
+        return []
+    groups = table.values("group")
+    both = {g for g, out in zip(groups, held, strict=True) if out} & {g for g, out in zip(groups, held, strict=True) if not out}
+    shown = sorted(both - {""})
+    return [f"{len(shown)} groups are in both parts of the set's own split, {shown[0]} first"] if shown else []
+
+
+def _held_out(table: Table, labels: np.ndarray, parts: Parts) -> np.ndarray:
     if table.has("split"):
-        parts = table.values("split")
-        unknown = sorted(set(parts) - {"train", "test"})
+        parts.require_none(table.path)
+        said = table.values("split")
+        unknown = sorted(set(said) - {"train", "test"})
         if unknown:
             raise ValueError(
                 f"{table.path}: column split must say train or test, got {shortened([repr(each) for each in unknown], 3)}"
             )
-        return np.array([part == "test" for part in parts])
+        return np.array([part == "test" for part in said])
     groups = table.values("group") if table.has("group") else [""] * len(table.rows)
-    return split(labels.tolist(), groups, fold=fold, folds=folds, seed=seed)
+    return parts.held(labels.tolist(), groups)
 
 
 def _data_set(
-    table: Table, images: Path | None, labels: tuple[str, ...], of_label: np.ndarray, ratings: np.ndarray,
-    chosen: np.ndarray, held: np.ndarray, attributes: tuple[str, ...], notes: Sequence[str], sources: list[str] | None = None,
+    table: Table, images: Path | None, rows: _Rows, attributes: tuple[str, ...], sources: list[str] | None = None
 ) -> DataSet:  # fmt: skip
+    """The examples of the rows that are asked for; labels and notes are the caller's."""
     folder = images or table.path.parent
     texts = {
         what: table.values(what) if table.has(what) else [""] * len(table.rows) for what in ("group", "category", "attribute")
@@ -247,22 +272,19 @@ def _data_set(
         texts["category"] = sources
     attribute_number = {name: index for index, name in enumerate(attributes)}
     made: dict[bool, list[Example]] = {False: [], True: []}
-    missing, seen = [], set()
-    for i, name in enumerate(table.values("path")):
-        if name in seen or not name:
-            raise ValueError(f"{table.path}: row {i + 2} must name a photograph that no other row names, got {quoted(name)}")
-        seen.add(name)
-        if not chosen[i]:
+    missing = []
+    for i, name in enumerate(table.paths()):
+        if not rows.chosen[i]:
             continue
         if not is_file(os.path.join(folder, name)):  # a Path takes longer to make than a look at the file
             missing.append(name)
             continue
         attribute = texts["attribute"][i]
-        made[bool(held[i])].append(
+        made[bool(rows.held[i])].append(
             Example(
-                str(folder / name), name, int(of_label[i]), float(ratings[i]),
+                str(folder / name), name, int(rows.labels[i]), float(rows.ratings[i]),
                 attribute=attribute_number.get(attribute, -1),
                 category=texts["category"][i], group=texts["group"][i],
             )
         )  # fmt: skip
-    return DataSet(labels, tuple(made[False]), tuple(made[True]), attributes, tuple(missing), tuple(notes))
+    return DataSet((), tuple(made[False]), tuple(made[True]), attributes, tuple(missing))

@@ -21,8 +21,9 @@ import numpy as np
 
 from dcnn_fast import spec
 from dcnn_fast.data import DataSet, Example, by_category, load_set
+from dcnn_fast.data.ava import THRESHOLD
 from dcnn_fast.data.names import STYLE_LISTS
-from dcnn_fast.data.sets import kind_of
+from dcnn_fast.data.sets import is_rated, kind_of
 from dcnn_fast.evaluation import paper_tables as paper
 from dcnn_fast.evaluation.metrics import Measures, measure
 from dcnn_fast.evaluation.predict import Predictions, average, predict
@@ -367,7 +368,8 @@ class _Experiments:
         if kind == "shown":
             return by_category(self._data("aesthetics"))
         if name == "iad test" and self.protocol.test is not None:
-            return load_set(self.protocol.test)
+            rated = is_rated(self.protocol.test, None, None)  # AVA's threshold, as it is AVA that the paper measures on
+            return load_set(self.protocol.test, unsplit="test", threshold=THRESHOLD if rated else None)
         options: dict[str, Any] = {}
         if kind == "iad":
             options["variant"] = rest if rest != "test" else "threshold"

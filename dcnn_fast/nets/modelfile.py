@@ -33,6 +33,7 @@ from dcnn_fast.nets.reference import Reference
 from dcnn_fast.nets.weights import weights_of
 from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.partials import give_mode, mode_of
 from dcnn_fast.printable import quoted
 from dcnn_fast.spec.efficientnet import lite_shapes
 
@@ -139,7 +140,10 @@ def save_model(
     }
     if model.reference is not None:
         header["reference"] = model.reference.as_dict()
+    mode = mode_of(Path(path))
     save_file(tensors, str(path), metadata={_KEY: json.dumps(header)})
+    if mode is not None:  # the library makes files for their owner alone
+        give_mode(Path(path), mode)
 
 
 def load_model(path: str | Path) -> Model:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from dcnn_fast.data import Example
+from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference
 from dcnn_fast.spec.efficientnet import HEAD, lite_stages
+from dcnn_fast.training.learnt import learnt_by, summary_of
 from dcnn_fast.training.pictures import Pictures
 
 FEWEST = 10  # ratings
@@ -83,11 +85,19 @@ def fit_ratings(
     reference = Reference.of(
         f"{len(ratings)} photographs that were rated", (1 / (1 + np.exp(-slope * (fit.left_out - middle)))).tolist()
     )
-    made = Model(net.eval(), {**model.provenance, "fitted to": f"{len(ratings)} ratings"}, reference)
+    made = Model(net.eval(), {**model.provenance, **_provenance(model, [examples[number] for number in found])}, reference)
     skipped = tuple(example.key for number, example in enumerate(examples) if number not in found)
     return Personal(
         made, len(ratings), fit.strength, _spearman(fit.own, ratings), _spearman(fit.left_out, ratings), skipped
     )  # fmt: skip
+
+
+def _provenance(model: Model, examples: Sequence[Example]) -> dict[str, Any]:
+    """What the fitted model says of itself: the ratings' median is its threshold, and what was rated it has seen."""
+    median = float(np.median([example.rating for example in examples]))
+    data = DataSet(model.spec.labels, tuple(examples), (), threshold=median)
+    learnt = summary_of(data, examples, learnt_by(model.provenance).seen)
+    return {"fitted to": f"{len(examples)} ratings", "training": {"data": learnt}}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -24,6 +24,7 @@ from dcnn_fast.training.distributed import World, joined
 from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, SKIPPED, Folder, require_folder
 from dcnn_fast.training.interrupts import Asked, interrupts
 from dcnn_fast.training.learning import columns_of, computed_in, held_still, multi_column, rate_groups, still_columns
+from dcnn_fast.training.learnt import summary_of
 from dcnn_fast.training.loading import Cases, Draws, Request, epoch_order, load
 from dcnn_fast.training.log import Advance, Board, progress_bar, write_csv, write_skipped
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
@@ -31,6 +32,7 @@ from dcnn_fast.training.machine import generator_of, require_machine
 from dcnn_fast.training.pictures import Pictures, generator, means
 from dcnn_fast.training.progress import Progress
 from dcnn_fast.training.settings import Settings, differences
+from dcnn_fast.training.signs import is_looked_at, signs_of
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
@@ -80,6 +82,7 @@ def train(
     progress: Console | bool = False,
     tensorboard: bool = False,
     origin: str = "",
+    seen: Collection[str] = (),
     warn: Callable[[str], None] = _warn,
 ) -> Outcome:
     """Train `net` on data.train, look at data.test, and leave the run in the folder `out`.
@@ -92,7 +95,8 @@ def train(
     device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
         their planes, kept in memory. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
         its log too. origin: what the network starts from, in words or as a digest; a run that goes on must have the same.
-        warn: told, at once, of a file that cannot be written.
+        seen: marks of photographs that it learnt from before (`Learnt.seen`), which the model files go on naming.
+        warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
     for a module that is not a `MultiColumn`), log.csv and curves.png; one that cannot be written is named in
@@ -124,7 +128,7 @@ def train(
         still = still_columns(net, settings)
         stack.enter_context(held_still(still))
         stack.enter_context(torch.random.fork_rng([where] if where.type == "cuda" else []))
-        run = _Run(net.to(where), data, settings, folder, world, where, workers, still, origin)
+        run = _Run(net.to(where), data, settings, folder, world, where, workers, still, origin, seen)
         run.begin(cache, threads)
         board = Board(out / BOARD, run.steps_done) if tensorboard and world.first else None
         if board is not None:
@@ -149,13 +153,14 @@ class _Run:
 
     def __init__(
         self, net: nn.Module, data: DataSet, settings: Settings, out: Folder, world: World, device: torch.device, workers: int,
-        still: list[AnyColumn], origin: str,
+        still: list[AnyColumn], origin: str, seen: Collection[str],
     ) -> None:  # fmt: skip
         inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
         self.net, self.data, self.settings, self.out = net, data, settings, out
         self.world, self.device, self.workers, self.still = world, device, workers, still
         self.ours, self.columns = multi_column(net), columns_of(net)
         self.train_set, self.test_set = _usable(self.ours, data)
+        self.summary = summary_of(data, self.train_set, seen)
         self.fingerprint = runs.fingerprint_of(data, inputs, _architecture(self.columns))
         self.identity = runs.identity_of(data, inputs, _architecture(self.columns), origin)
         decoded = device.type != "cpu"
@@ -401,6 +406,9 @@ class _Run:
         progress.loss, progress.cases, progress.seconds = 0.0, 0, 0.0
         self._save()
         if self.world.first:
+            if is_looked_at(progress.epoch, settings.epochs):
+                for sign in signs_of(progress.history, self.train_set):
+                    self.out.warn(sign)
             self._write_log()
             if board is not None:
                 self.out.attempt(BOARD, lambda: board.row(row))
@@ -438,7 +446,7 @@ class _Run:
     def _save_model(self, name: str, row: dict[str, Any]) -> None:
         provenance = {
             "settings": self.settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": row,
-            "data": _summary(self.data), "skipped": len(self.progress.skipped), "version": metadata.version("dcnn-fast"),
+            "data": self.summary, "skipped": len(self.progress.skipped), "version": metadata.version("dcnn-fast"),
         }  # fmt: skip
         net = self.net
         if isinstance(net, MultiColumn):
@@ -502,7 +510,3 @@ def _architecture(columns: Sequence[AnyColumn]) -> list[Any]:
         replace(column.spec, mean=(0.0,) * column.spec.channels) if isinstance(column, Column) else column.spec
         for column in columns
     ]
-
-
-def _summary(data: DataSet) -> dict[str, Any]:
-    return {"labels": list(data.labels), "train": len(data.train), "test": len(data.test), "notes": list(data.notes)}

@@ -72,7 +72,7 @@ def test_other_formats_become_tables_that_say_the_same(tmp_path, kind):
         ("a.json", "{", "must be JSON"),
         ("a.json", "{}", "must be a list of images, got dict"),
         ("a.json", '[{"image_id": "1", "label": [1, 2]}]', "entry 0 must have an image_id and a label of ten numbers"),
-        ("a.csv", "i,id,r\n0,5,1\n", "line 2 must end in an image id and ten numbers"),
+        ("a.csv", "i,id,r\n0,5,1\n", "must have a column of ratings, as mean, or ten of votes"),
     ],
 )
 def test_a_bad_file_to_import_is_named(tmp_path, name, text, message):

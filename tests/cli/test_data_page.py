@@ -68,5 +68,5 @@ def test_what_the_page_has_not_written_is_named(photos, content, message):
 
 
 def test_a_choice_file_is_told_from_other_csv_files(photos):
-    done = imported(photos, "a,1,2,3,4,5,6,7,8,9,10\n1.jpg,1,2,3,4,5,6,7,8,9,10\n", words=())
+    done = imported(photos, "image,1,2,3,4,5,6,7,8,9,10\n1.jpg,1,2,3,4,5,6,7,8,9,10\n", words=())
     assert rows(photos / "labels.csv")[0]["r10"] == "10.0", done

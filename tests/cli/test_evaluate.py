@@ -45,7 +45,7 @@ def test_it_says_what_the_library_measures(place, tmp_path):
         place / "a.safetensors", place / "b.safetensors", place / "set" / "ratings.csv", "--average", "--views", 3,
         "--draws", 50, "--csv", tmp_path / "o.csv", "--json", tmp_path / "o.json", "--pictures", tmp_path / "p",
     )  # fmt: skip
-    data = load_set(place / "set" / "ratings.csv")
+    data = load_set(place / "set" / "ratings.csv", unsplit="test")
     ours = [predict(load_model(place / f"{name}.safetensors"), data.test, views=3) for name in "ab"]
     assert found.exit_code == (1 if ours[0].errors else 0), found.output
     saved = json.loads((tmp_path / "o.json").read_text())["models"]
@@ -103,7 +103,7 @@ def test_wrong_calls_leave_with_2(place, tmp_path):
 
 def test_photographs_are_routed_to_the_model_of_what_a_classifier_says_they_show(place, tmp_path):
     """Names are given to the models; what the classifier names and no model is called goes to the first."""
-    data = load_set(place / "set" / "ratings.csv", by="category")
+    data = load_set(place / "set" / "ratings.csv", by="category", unsplit="test")
     assert len(data.labels) == 4
     classifier = tmp_path / "category.safetensors"
     save_model(Model(build(small.network(labels=data.labels), seed=3)), classifier)

@@ -78,6 +78,7 @@ def idealo(**changes):
     return json.dumps([{"image_id": "1", "label": [1] * 10, **changes}])
 
 
+HEAD = "id," + ",".join(f"r{i}" for i in range(1, 11)) + "\n"
 LABELS = {
     "a digit that is none": ("l.json", idealo(image_id="\u00b2"), "entry 0 must have an image_id"),
     "an id of five thousand digits": ("l.json", idealo(image_id="9" * 5000), "entry 0 must have an image_id"),
@@ -90,10 +91,16 @@ LABELS = {
     "a name twice": ("l.json", idealo()[:-2] + ', "image_id": "2"}]', "got 'image_id' twice"),
     "nested deeply": ("l.json", "[" * 1_000_000, "must be JSON: JSON must not be nested so deeply"),
     "a million objects": ("l.json", "[" + "{}," * 1_000_000 + "{}]", "entry 0 must have an image_id"),
-    "a CSV file's digit that is none": ("l.csv", "head\n\u00b2," + "1," * 9 + "1\n", "line 2 must end in an image id"),
-    "a CSV file's votes beyond all": ("l.csv", "head\n1," + "1e308," * 9 + "1\n", "line 2 must end in an image id"),
-    "a CSV file's field": ("l.csv", "head\n" + "x" * 200_000 + "\n", "field larger than field limit"),
-    "a CSV file's million fields": ("l.csv", "head\n" + "x," * 1_000_000 + "\n", "line 2 must end in an image id"),
+    "a CSV file's digit that is none": ("l.csv", HEAD + "1," + "1," * 9 + "\u00b2\n", "row 2 must have a number in column r10"),
+    "a CSV file's votes beyond all": ("l.csv", HEAD + "1," + "1e308," * 9 + "1\n", "row 2 must have a number in column r1"),
+    "a CSV file's field": ("l.csv", HEAD + "x" * 200_000 + "\n", "field larger than field limit"),
+    "a CSV file's million fields": ("l.csv", HEAD + "x," * 1_000_000 + "\n", "row 2 must have 11 fields as the head has"),
+    "a CSV file's million columns": (
+        "l.csv", ",".join(f"x{i}" for i in range(1_000_000)) + "\n" + "1," * 10 + "1\n", "votes must be ten columns",
+    ),
+    "a CSV file's million columns of votes": (
+        "l.csv", "id," + ",".join(f"v{i % 1000}" for i in range(1_000_000)) + "\n" + "1," * 10 + "1\n", "must be ten columns",
+    ),
 }  # fmt: skip
 
 

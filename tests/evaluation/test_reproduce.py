@@ -130,6 +130,16 @@ def test_iad_starts_the_double_column_from_the_single_ones(tmp_path, ava):
         rows("iad", ava, tmp_path / "other")
 
 
+def test_iads_networks_are_measured_on_the_whole_of_another_set_above_five(tmp_path):
+    path = synthetic.make("iad", tmp_path / "set", images=64, sides=(20, 30))
+    other = synthetic.make("csv", tmp_path / "other", images=64, sides=(20, 30))
+    small = {"filters": 0.05, "plane": 80, "window": 71, "fc": (8, 8)}
+    found = rows("iad", path, tmp_path / "out", test=other, **small)
+    high = sum(e.label for e in load_set(other, unsplit="test", threshold=5.0).test)
+    assert 0 < high < 64 and {row.count for row in found.values()} == {64}
+    assert [row.majority for row in found.values()] == [round(100 * max(high, 64 - high) / 64, 2)] * len(found)
+
+
 def test_rows_that_a_set_does_not_allow_say_why(tmp_path):
     path = synthetic.make("csv", tmp_path / "set", images=64, sides=(40, 50))
     found = rows("table3", path, tmp_path / "out")

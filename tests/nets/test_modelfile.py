@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -166,3 +167,17 @@ def test_the_shipped_model_is_small_and_says_where_it_comes_from():
     assert {"trained on", "held out", "recipe"} <= set(model.provenance) and "caution" not in model.provenance
     assert model.reference.about.startswith("240 ") and len(model.reference.scores) == 240
     assert (path.parent / "LICENSE-EfficientNet-Lite").read_text().count("Apache License") > 1
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_model_file_has_the_mode_of_any_new_file_or_keeps_its_own(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        save_model(small.model(), tmp_path / "m.safetensors")
+        assert (tmp_path / "m.safetensors").stat().st_mode & 0o777 == mode
+        (tmp_path / "m.safetensors").chmod(0o640)
+        save_model(small.model(), tmp_path / "m.safetensors")
+        assert (tmp_path / "m.safetensors").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from dcnn_fast.cli import personal_run
 from dcnn_fast.cli.main import app
-from dcnn_fast.data import Example
+from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Model, Reference, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from dcnn_fast.training import personal
+from dcnn_fast.training.learnt import learnt_by
 from tests import small, small_lite
 from tests.small_lite import LITE, LOCAL
 
@@ -74,13 +75,18 @@ def test_it_ranks_photographs_that_were_not_rated_as_the_person_would(folder):
 
 def test_its_probabilities_are_of_a_rating_above_the_median_and_its_reference_the_rated_ones(folder):
     model = load_model(folder / "m.safetensors")
-    found = personal.fit_ratings(replace(model, reference=Reference.of("others", [0.1, 0.2])), _examples(folder)).model
+    rated = _examples(folder)
+    found = personal.fit_ratings(replace(model, reference=Reference.of("others", [0.1, 0.2])), rated).model
     scores = np.array([score.mean for score in Scorer(found, views=1).score_many([e.source for e in _examples(folder)])])
     ratings = np.load(folder / "ratings.npy")[list(RATED)]
     assert ((scores > 0.5) == (ratings > np.median(ratings))).mean() > 0.9
     assert found.reference.about == "30 photographs that were rated" and len(found.reference.scores) == 30
     assert 0 < found.reference.scores[0] < 0.3 and 0.7 < found.reference.scores[-1] < 1
-    assert found.provenance == {"trained on": "nothing", "fitted to": "30 ratings"}
+    assert {key: found.provenance[key] for key in ("trained on", "fitted to")} == {
+        "trained on": "nothing", "fitted to": "30 ratings",
+    }  # fmt: skip
+    assert learnt_by(found.provenance).threshold == np.median([example.rating for example in rated])
+    assert learnt_by(found.provenance).seen_of(DataSet(("low", "high"), (), ()), rated) == rated
     assert found.spec.columns[0].fc == (14,) and torch.equal(found.net.columns[0].backbone, model.net.columns[0].backbone)
 
 

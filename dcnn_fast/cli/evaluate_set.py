@@ -1,0 +1,105 @@
+"""The examples on which `dcnn-fast evaluate` measures models: by their threshold and labels, without what they learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.data.label_names import with_labels
+from dcnn_fast.data.sets import is_rated
+from dcnn_fast.nets import Model, second_task
+from dcnn_fast.printable import shortened
+from dcnn_fast.training.learnt import Learnt, learnt_by
+
+PARTS = ("test", "train", "all")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The data set as the command's options say it. options: those of `load_set`. part: one of `PARTS`."""
+
+    path: Path
+    kind: str | None
+    options: Mapping[str, Any]
+    part: str = "test"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The set, the models for its labels, the examples that are measured, and what a user should know of the choice."""
+
+    data: DataSet
+    models: dict[str, Model]
+    examples: tuple[Example, ...]
+    notes: tuple[str, ...]
+
+
+def measured_on(wanted: Wanted, models: Mapping[str, Model], opened: Callable[..., DataSet]) -> Measured:
+    """What the models are measured on.
+
+    opened: `load_set` of the path and the kind, with the options that it is given. A set without a split of its own is taken
+    whole, unless a part is asked for; ratings are high above the models' threshold, unless one is asked for; what a model
+    learnt from is left out of a set without a training part. Raises ValueError where the models disagree with each other or the
+    set.
+    """
+    if wanted.part not in PARTS:
+        raise ValueError(f"--split must be one of {', '.join(PARTS)}; got {wanted.part!r}")
+    options, notes = dict(wanted.options), list[str]()
+    learnt = {name: learnt_by(model.provenance) for name, model in models.items()}
+    if all(options.get(name) is None for name in ("fold", "folds", "seed")):
+        options["unsplit"] = "test"
+    if options.get("threshold") is None and is_rated(wanted.path, wanted.kind, options.get("columns"), options["by"]):
+        options["threshold"] = _threshold(learnt)
+        if options["threshold"] is not None:
+            notes.append(f"{options['threshold']:g} is the threshold that the model learnt with")
+    data = opened(wanted.path, wanted.kind, **options)
+    data, suited = _suited(data, models)
+    examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[wanted.part]
+    if not examples:
+        hint = "; --fold N deals it into parts" if wanted.part == "train" and options.get("unsplit") == "test" else ""
+        raise ValueError(f"the {wanted.part} part of the set has no photographs{hint}")
+    left, told = _unseen(wanted.part, data, examples, learnt)
+    return Measured(data, suited, left, (*notes, *told))
+
+
+def _threshold(learnt: Mapping[str, Learnt]) -> float | None:
+    """That of the models, None where none has one. Raises ValueError where they differ."""
+    found = {each.threshold for each in learnt.values() if each.threshold is not None}
+    if len(found) > 1:
+        said = ", ".join(f"{name} with {each.threshold:g}" for name, each in learnt.items() if each.threshold is not None)
+        raise ValueError(f"models must have learnt with one threshold, got {said}; --threshold says which ratings are high")
+    return next(iter(found), None)
+
+
+def _suited(data: DataSet, models: Mapping[str, Model]) -> tuple[DataSet, dict[str, Model]]:
+    """The set with the models' labels in place of its own, and the models, or their second tasks, whose labels those are."""
+    suited = {name: second_task(model) if model.spec.attributes == data.labels else model for name, model in models.items()}
+    labels = {each.spec.labels for each in suited.values()} - {data.labels}
+    relabelled = data
+    for name, model in suited.items():
+        try:
+            relabelled = with_labels(data, model.spec.labels)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if len(labels) > 1 or (labels and model.spec.labels not in labels):
+            raise ValueError(f"models must have the same labels, {name} has {shortened(model.spec.labels)}")
+    return relabelled, suited
+
+
+def _unseen(
+    part: str, data: DataSet, examples: Sequence[Example], learnt: Mapping[str, Learnt]
+) -> tuple[tuple[Example, ...], list[str]]:
+    """The examples without those that a model learnt from, where the set has no part of its own for them; else a note."""
+    seen = {example.key for each in learnt.values() for example in each.seen_of(data, examples)} if part == "test" else set()
+    if not seen:
+        return tuple(examples), []
+    said = f"{len(seen)} of {len(examples)} photographs are some that a model has learnt from"
+    if data.train:
+        return tuple(examples), [said]
+    left = tuple(example for example in examples if example.key not in seen)
+    if not left:
+        raise ValueError(f"{said}: nothing is left to measure; --split all measures them all the same")
+    return left, [f"{said} and are left out; --split all takes them too"]

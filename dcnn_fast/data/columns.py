@@ -1,0 +1,159 @@
+"""Columns of a CSV file by what their heads mean: `Table`; two that could be meant are refused."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dcnn_fast.data.spreadsheets import Row, plain, read_sheet
+from dcnn_fast.printable import quoted, shortened
+
+HISTOGRAM = tuple(f"r{i}" for i in range(1, 11))
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "path": ("path", "file", "image", "filename", "file_name", "image_name", "img_name", "image_path"),
+    "label": ("label",),
+    "rating": ("rating", "score", "mean", "mos"),
+    "group": ("group", "theme"),
+    "category": ("category",),
+    "split": ("split",),
+    "attribute": ("attribute", "style"),
+    "source": ("source",),
+}
+"""Names of a column by its meaning, in whatever case. Of several that are there the first name counts; the others are no match
+for each other."""
+
+_LARGEST = 1e100  # of a rating: sums and squares of many are numbers too
+_BESIDE = 0.1  # points by which a rating may differ from the mean of its votes: it may be rounded
+
+
+class Table:
+    """The rows of a CSV file with a head, by what their columns mean. notes: what a user should know of the choice."""
+
+    def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
+        """Raises ValueError naming what is wrong: no head, no column for the path, a column that is not there, or is twice."""
+        sheet = read_sheet(path, {*NAMES["path"], *(columns or {}).values()})
+        self.head, self.rows, self._decimal_comma = sheet.head, sheet.rows, sheet.decimal_comma
+        self.path, self.notes = path, list[str]()
+        self._columns = self._chosen(columns or {})
+        if not self.rows:
+            raise ValueError(f"{path}: must have a row for each photograph, got none")
+        if "path" not in self._columns:
+            wanted = " or ".join(NAMES["path"][:3])
+            hint = "; --column path=NAME says which it is, and `data import` reads many others"
+            raise ValueError(f"{path}: must have a column {wanted}, got {shortened(self.head)}{hint}")
+        require_once(path, self.head, self._columns.values())
+
+    def has(self, what: str) -> bool:
+        """Whether there is a column of that meaning."""
+        return what in self._columns
+
+    def values(self, what: str) -> list[str]:
+        """The column's texts."""
+        return [(row[self._columns[what]] or "").strip() for row in self.rows]
+
+    def paths(self) -> list[str]:
+        """Paths as they are written. Raises ValueError naming the row of one that is none or is, written otherwise, twice."""
+        found, seen = self.values("path"), set[str]()
+        for number, name in enumerate(found, 2):
+            same = os.path.normpath(name)
+            if same in seen or not name:
+                raise ValueError(
+                    f"{self.path}: row {number} must name a photograph that no other row names, got {quoted(name)}"
+                )
+            seen.add(same)
+        return found
+
+    def numbers(self, what: str) -> np.ndarray:
+        """The column's numbers [n]. Raises ValueError naming the row that has none."""
+        return numbers_of(self.path, self.rows, self._columns[what], decimal_comma=self._decimal_comma)
+
+    def histograms(self) -> np.ndarray | None:
+        """[n, 10] of votes or shares where there are columns r1 to r10. Raises ValueError naming a row without votes."""
+        if not set(HISTOGRAM) <= set(self.head):
+            return None
+        more = [name for name in ("r0", "r11") if name in self.head]
+        if more:
+            raise ValueError(f"{self.path}: votes must be ten, r1 to r10, got {more[0]} too")
+        require_once(self.path, self.head, HISTOGRAM)
+        return votes_of(self.path, self.rows, HISTOGRAM, decimal_comma=self._decimal_comma)
+
+    def _chosen(self, columns: Mapping[str, str]) -> dict[str, str]:
+        unknown = sorted(set(columns) - set(NAMES))
+        if unknown:
+            raise ValueError(f"columns must name meanings of {', '.join(NAMES)}; got {', '.join(unknown)}")
+        absent = [name for name in columns.values() if name not in self.head]
+        if absent:
+            raise ValueError(f"{self.path}: has no column {shortened(absent)}; it has {shortened(self.head)}")
+        found = {}
+        for what, names in NAMES.items():
+            name = columns.get(what) or self._by_name(what, names)
+            if name is not None:
+                found[what] = name
+        return found
+
+    def _by_name(self, what: str, names: Sequence[str]) -> str | None:
+        there = [name for name in self.head if plain(name) in names]
+        first = [name for name in there if plain(name) == names[0]]
+        if len(there) > 1 and len(first) != 1:
+            raise ValueError(
+                f"{self.path}: must have one column for the {what}, got {shortened(there)}; --column {what}=NAME says which"
+            )
+        if len(there) > 1:
+            left = shortened([name for name in there if name not in first])
+            self.notes.append(f"column {first[0]} is the {what}; not used: {left}")
+        return next(iter(first or there), None)
+
+
+def contradicting(ratings: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The rows [k] whose rating differs from the mean of their votes by more than rounding."""
+    return np.flatnonzero(np.abs(ratings - means) > _BESIDE)
+
+
+def require_once(path: Path, head: Collection[str], names: Collection[str]) -> None:
+    """That no column of these names is there twice. Raises ValueError naming it."""
+    counts = Counter(head)
+    twice = sorted({name for name in names if counts[name] > 1})
+    if twice:
+        raise ValueError(f"{path}: a column that is used must be there once, got {shortened(twice)} {counts[twice[0]]} times")
+
+
+def numbers_of(path: Path, rows: Sequence[Row], column: str, *, decimal_comma: bool) -> np.ndarray:
+    """A column's numbers [n].
+
+    decimal_comma: a number may have a comma for its point, all of a column alike. Raises ValueError naming the row that has
+    none.
+    """
+    values, points = [], set[str]()
+    for number, row in enumerate(rows, 2):
+        text = (row[column] or "").strip()
+        points |= {mark for mark in ",." if mark in text}
+        if len(points) > 1:
+            raise ValueError(
+                f"{path}: row {number} must have a number in column {column} with the decimal sign of those above it, "
+                f"got {quoted(text)}"
+            )
+        values.append(_number(text.replace(",", ".") if decimal_comma else text))
+        if not abs(values[-1]) <= _LARGEST:
+            raise ValueError(f"{path}: row {number} must have a number in column {column}, got {quoted(row[column])}")
+    return np.array(values)
+
+
+def votes_of(path: Path, rows: Sequence[Row], columns: Sequence[str], *, decimal_comma: bool) -> np.ndarray:
+    """Votes or shares [n, columns]. Raises ValueError naming the row that has none, or a negative one."""
+    votes = np.stack([numbers_of(path, rows, name, decimal_comma=decimal_comma) for name in columns], axis=1)
+    wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) <= 0))
+    if len(wrong):
+        raise ValueError(f"{path}: row {wrong[0] + 2} must have votes, none negative")
+    return votes
+
+
+def _number(text: str) -> float:
+    try:
+        return math.nan if "_" in text else float(text)  # Python reads 1_0 as ten
+    except ValueError:
+        return math.nan

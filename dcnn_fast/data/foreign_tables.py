@@ -1,0 +1,311 @@
+"""CSV files of ratings as other projects publish them: the head tells which column is what, or the file is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcnn_fast.data.ava import image_id
+from dcnn_fast.data.columns import HISTOGRAM, contradicting, numbers_of, require_once, votes_of
+from dcnn_fast.data.folders import named_photographs
+from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
+from dcnn_fast.data.tables import is_file, require_written_here
+from dcnn_fast.printable import quoted, shortened
+
+MEANINGS = ("path", "rating", "votes", "split")
+"""What a column can be said to be; of votes the part of their names that is before the number."""
+
+_PATHS = frozenset(
+    [
+        "path",
+        "file",
+        "image",
+        "img",
+        "photo",
+        "photograph",
+        "picture",
+        "filename",
+        "file_name",
+        "imagename",
+        "image_name",
+        "img_name",
+        "imgname",
+        "photo_name",
+        "picture_name",
+        "imageid",
+        "image_id",
+        "img_id",
+        "photo_id",
+        "picture_id",
+        "imagenum",
+        "image_num",
+        "image_number",
+        "image_path",
+        "img_path",
+        "file_path",
+        "filepath",
+        "photo_path",
+        "image_file",
+        "ava_id",
+        "flickr_photo_id",
+    ]
+)
+_SECOND = frozenset(("id", "name", "key"))  # names a photograph where nothing else does
+_RATINGS = frozenset(
+    [
+        "rating",
+        "score",
+        "mean",
+        "mos",
+        "mean_score",
+        "score_mean",
+        "mean_rating",
+        "rating_mean",
+        "average_score",
+        "avg_score",
+        "average_rating",
+        "avg_rating",
+        "mean_opinion_score",
+        "aesthetic_score",
+        "aesthetics_score",
+        "aesthetic_mean",
+        "overall_score",
+        "gt_mean",
+        "gt_score",
+    ]
+)
+_STARTS = (0, 1, 2)  # of the numbers of ten columns: AVA.txt's votes are in columns 2 to 11, counted from 0
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,3})")
+_ID = re.compile(r"([0-9]+)(\.0+)?")
+_LONGEST = 100  # columns that a message is made of
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which column is what. votes: of ratings 1 to 10, none where there are none. unused: the others."""
+
+    path: str
+    rating: str | None
+    votes: tuple[str, ...]
+    split: str | None
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{_shown(self.path)} names the photographs"]
+        if self.votes:
+            parts.append(f"{self.votes[0]} to {self.votes[-1]} are the votes for 1 to {len(self.votes)}")
+        if self.rating is not None:
+            parts.append(f"{_shown(self.rating)} is the rating")
+        if self.split is not None:
+            parts.append(f"{_shown(self.split)} is the split")
+        parts.append(f"not used: {shortened([_shown(name) for name in self.unused])}" if self.unused else "no other column")
+        return "; ".join(parts)
+
+
+@dataclass
+class Found:
+    """The head and the rows of an import. notes: what was matched, and what else a user should know."""
+
+    head: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_foreign(path: Path, images: Path, columns: Mapping[str, str] | None = None) -> Found:
+    """Photographs with votes or ratings from a CSV file, whose columns `matched` tells.
+
+    images: where photographs are looked for, by their path, name or id; one that is not there keeps its name. Raises ValueError
+    naming the file and what is wrong: a head that tells too little or two things, and a row that is none.
+    """
+    sheet = read_sheet(path, {*_PATHS, *_SECOND, *(columns or {}).values()})
+    if not sheet.head:
+        raise ValueError(f"{path}: must list photographs, got none")
+    columns_are = matched(path, sheet.head, columns or {})
+    names = _names(path, images, sheet.rows, columns_are.path)
+    fields: list[tuple[str, Sequence[Any]]] = [("path", _Files(path, images).of(names))]
+    notes = [str(columns_are)]
+    ratings, votes = _numbers(path, sheet, columns_are)
+    if ratings is not None:
+        fields.append(("rating", ratings.tolist()))
+    if votes is not None:
+        fields += zip(HISTOGRAM, votes.T.tolist(), strict=True)
+    if ratings is not None and votes is not None:
+        notes += _differing(path, names, ratings, votes, columns_are, told=bool({"rating", "votes"} <= set(columns or {})))
+    if columns_are.split is not None:
+        fields.append(("split", _split(path, sheet.rows, columns_are.split)))
+    if votes is None:
+        fields.append(("rated_in", [path.name] * len(names)))
+    return Found(tuple(name for name, _ in fields), list(zip(*(values for _, values in fields), strict=True)), notes)
+
+
+def matched(path: Path, head: Sequence[str], columns: Mapping[str, str]) -> Matched:
+    """What the columns of a head are: by `columns`, from a meaning of `MEANINGS` to a name, else by their names.
+
+    Votes are ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 at its end, in whatever order. Raises
+    ValueError where nothing names the photographs or rates them, or two columns could.
+    """
+    unknown = sorted(set(columns) - set(MEANINGS))
+    if unknown:
+        raise ValueError(f"columns must name meanings of {', '.join(MEANINGS)}; got {shortened(unknown)}")
+    absent = [name for what, name in columns.items() if what != "votes" and name not in head]
+    if absent:
+        raise ValueError(f"{path}: has no column {shortened(absent)}; it has {shortened(head)}")
+    votes = _votes(path, head, columns.get("votes"), wanted="rating" not in columns or "votes" in columns)
+    rating = columns.get("rating") or (None if "votes" in columns else _one(path, head, "rating", _RATINGS))
+    named = columns.get("path") or _one(path, head, "path", _PATHS) or _one(path, head, "path", _SECOND)
+    if named is None:
+        raise ValueError(
+            f"{path}: must have a head with a column that names the photographs, as image_id, got {shortened(head)}"
+        )
+    if not votes and rating is None:
+        raise ValueError(
+            f"{path}: must have a column of ratings, as mean, or ten of votes, as vote_1 to vote_10, got {shortened(head)}"
+        )
+    split = columns.get("split") or _one(path, head, "split", frozenset(("split",)))
+    used = [name for name in (named, rating, split, *votes) if name is not None]
+    require_once(path, head, used)
+    if len(set(used)) != len(used):
+        raise ValueError(f"{path}: a column must be one thing, got {shortened(used)}")
+    taken = set(used)
+    return Matched(named, rating, votes, split, tuple(name for name in head[:_LONGEST] if name and name not in taken))
+
+
+def _one(path: Path, head: Sequence[str], what: str, names: frozenset[str]) -> str | None:
+    found = [name for name in head if plain(name) in names]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: must have one column for the {what}, got {shortened(found)}; --column {what}=NAME says which"
+        )
+    return found[0] if found else None
+
+
+def _votes(path: Path, head: Sequence[str], prefix: str | None, *, wanted: bool) -> tuple[str, ...]:
+    """The ten columns of votes in order, none where there are none. prefix: the beginning of their names, if it is told."""
+    if not wanted:
+        return ()
+    groups: dict[str, dict[int, list[str]]] = {}
+    for name in head:
+        match = _NUMBERED.fullmatch(name)
+        if match is not None:
+            groups.setdefault(match[1].casefold(), {}).setdefault(int(match[2]), []).append(name)
+    if prefix is not None:
+        groups = {each: numbers for each, numbers in groups.items() if each == prefix.casefold()}
+    found = [numbers for numbers in groups.values() if len(numbers) == 10 and _is_run(numbers)]
+    if len(found) > 1:
+        shown = shortened([f"{_at(numbers, 0)} to {_at(numbers, -1)}" for numbers in found])
+        raise ValueError(f"{path}: must have one histogram of votes, got {shown}; --column votes=PREFIX says which")
+    if not found:
+        wide = [numbers for numbers in groups.values() if len(numbers) > 10 or (prefix is not None and numbers)]
+        if prefix is not None or (wide and not any(plain(name) in _RATINGS for name in head)):
+            shown = f"{len(wide[0])}, {_at(wide[0], 0)} to {_at(wide[0], -1)}" if wide else "none"
+            raise ValueError(f"{path}: votes must be ten columns with consecutive numbers from 0, 1 or 2 on, got {shown}")
+        return ()
+    (numbers,) = found
+    require_once(path, head, [name for names in numbers.values() for name in names])
+    if any(len(names) > 1 for names in numbers.values()):
+        twice = next(names for names in numbers.values() if len(names) > 1)
+        raise ValueError(f"{path}: votes must be ten columns, got {shortened(twice)} for one rating")
+    return tuple(numbers[number][0] for number in sorted(numbers))
+
+
+def _is_run(numbers: Mapping[int, list[str]]) -> bool:
+    first = min(numbers)
+    return first in _STARTS and max(numbers) == first + len(numbers) - 1
+
+
+def _at(numbers: Mapping[int, list[str]], place: int) -> str:
+    return numbers[sorted(numbers)[place]][0]
+
+
+def _names(path: Path, images: Path, rows: Sequence[Row], column: str) -> list[str]:
+    """The photographs' names as they are written. Raises ValueError for a row without one, or with another row's."""
+    if not rows:
+        raise ValueError(f"{path}: must list photographs, got none")
+    found, seen = [(row[column] or "").strip() for row in rows], set[str]()
+    for number, name in enumerate(found, 2):
+        require_written_here(path, number, name, images)
+        if not name or name in seen:
+            raise ValueError(f"{path}: row {number} must name a photograph that no other row names, got {quoted(name)}")
+        seen.add(name)
+    return found
+
+
+def _numbers(path: Path, sheet: Sheet, columns: Matched) -> tuple[np.ndarray | None, np.ndarray | None]:
+    comma = sheet.decimal_comma
+    ratings = None if columns.rating is None else numbers_of(path, sheet.rows, columns.rating, decimal_comma=comma)
+    return ratings, votes_of(path, sheet.rows, columns.votes, decimal_comma=comma) if columns.votes else None
+
+
+def _differing(
+    path: Path, names: Sequence[str], ratings: np.ndarray, votes: np.ndarray, columns: Matched, *, told: bool
+) -> list[str]:  # fmt: skip
+    """The note on ratings beside votes of another mean. Raises ValueError where most differ, unless both columns are told."""
+    means = votes @ np.arange(1, 11) / votes.sum(axis=1)
+    wrong = contradicting(ratings, means)
+    if not len(wrong):
+        return []
+    at = int(wrong[0])
+    first = f"{quoted(names[at])} has {ratings[at]:g} and votes of the mean {means[at]:g}"
+    if 2 * len(wrong) > len(names) and not told:
+        raise ValueError(
+            f"{path}: {columns.rating} contradicts the votes {columns.votes[0]} to {columns.votes[-1]} in {len(wrong)} of "
+            f"{len(names)} rows, {first}; --column rating=NAME or --column votes=PREFIX says which counts"
+        )
+    return [f"{len(wrong)} of {len(names)} ratings, which count, are contradicted by the votes beside them: {first}"]
+
+
+def _split(path: Path, rows: Sequence[Row], column: str) -> list[str]:
+    said = [(row[column] or "").strip() for row in rows]
+    unknown = sorted(set(said) - {"train", "test"})
+    if unknown:
+        raise ValueError(
+            f"{path}: column {column} must say train or test, got {shortened([repr(each) for each in unknown], 3)}"
+        )
+    return said
+
+
+class _Files:
+    """The photographs below a folder by their paths, names and ids; walked through when the first is not where it is said."""
+
+    def __init__(self, path: Path, images: Path) -> None:
+        self.path, self.images = path, images
+        self._by_name: dict[str, list[str]] | None = None
+
+    def of(self, names: Sequence[str]) -> list[str]:
+        """The path of each; one that is not there keeps its name, an id with .jpg. Raises ValueError where two are meant."""
+        return [self._one(name) for name in names]
+
+    def _one(self, name: str) -> str:
+        match = _ID.fullmatch(name)
+        number = None if match is None else image_id(match[1])
+        stated = os.path.join(self.images, name)
+        if number is None and is_file(stated):
+            return stated
+        wanted = str(number) if number is not None else os.path.basename(name)
+        found = self._walked().get(wanted, [])
+        if len(found) > 1:
+            shown = shortened([os.path.relpath(each, self.images) for each in found], 2)
+            raise ValueError(f"{self.path}: {quoted(name)} must be one photograph, got {shown}")
+        if found:
+            return found[0]
+        return name if number is None else f"{number}.jpg"
+
+    def _walked(self) -> dict[str, list[str]]:
+        if self._by_name is None:
+            self._by_name = {}
+            for at, name in named_photographs(self.images):
+                stem = os.path.splitext(name)[0]
+                number = image_id(stem)
+                for key in {name, stem if number is None else str(number)}:
+                    self._by_name.setdefault(key, []).append(os.path.join(at, name))
+        return self._by_name
+
+
+def _shown(name: str) -> str:
+    return quoted(name) if not name.isidentifier() else shortened([name])

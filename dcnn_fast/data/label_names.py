@@ -1,0 +1,174 @@
+"""Which of two labels is the better one: scores, AUC and correlations are those of the last label, which it has to be."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dcnn_fast.data.examples import DataSet
+from dcnn_fast.printable import shortened
+
+_BETTER = frozenset(
+    [
+        "high",
+        "good",
+        "positive",
+        "pos",
+        "yes",
+        "true",
+        "beautiful",
+        "better",
+        "best",
+        "like",
+        "liked",
+        "pick",
+        "picked",
+        "keep",
+        "kept",
+        "accept",
+        "accepted",
+        "pass",
+        "aesthetic",
+        "highquality",
+        "goodquality",
+        "hq",
+        "professional",
+        "pretty",
+    ]
+)
+_WORSE = frozenset(
+    [
+        "low",
+        "bad",
+        "negative",
+        "neg",
+        "no",
+        "false",
+        "ugly",
+        "worse",
+        "worst",
+        "dislike",
+        "disliked",
+        "reject",
+        "rejected",
+        "discard",
+        "fail",
+        "poor",
+        "unaesthetic",
+        "lowquality",
+        "badquality",
+        "poorquality",
+        "lq",
+        "amateur",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Labels as a set has them. positive: the better one of two, the last, where it is known; None else. why: what tells."""
+
+    labels: tuple[str, ...]
+    positive: str | None = None
+    why: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the order of two labels."""
+        if len(self.labels) != 2 or not self.why:
+            return ()
+        return (f"labels {', '.join(self.labels)}: scores, AUC and correlations are those of {self.labels[-1]} ({self.why})",)
+
+
+def known_positive(labels: Collection[str]) -> str | None:
+    """The label of two that its name, or the other's, says is the better one, in whatever case; None where neither does."""
+    if len(labels) != 2:
+        return None
+    better = [label for label in labels if _plain(label) in _BETTER]
+    others = [label for label in labels if _plain(label) not in _WORSE]
+    found = better or others
+    return found[0] if len(found) == 1 else None
+
+
+def in_order(names: Collection[str], positive: str | None = None) -> Order:
+    """Labels in the order of their names, but of two the better one last.
+
+    positive: the better one, where it is told. Raises ValueError for one that is not there, or where there are not two labels.
+    """
+    labels = tuple(sorted(names))
+    if positive is not None:
+        if len(labels) != 2 or positive not in labels:
+            raise ValueError(f"positive must be one of two labels, got {positive!r} of {shortened(labels)}")
+        return _with_last(labels, positive, "as told")
+    known = known_positive(labels)
+    if known is not None:
+        return _with_last(labels, known, "by their names")
+    return Order(labels, None, "the last by name; --positive NAME says which is the better one")
+
+
+def require_distinct(names: Collection[str]) -> None:
+    """That no two labels are the same but for their case or, as 1 and 1.0, the same number. Raises ValueError naming them."""
+    counts = Counter(map(_same, names))
+    twice = sorted(name for name in names if counts[_same(name)] > 1)
+    if twice:
+        raise ValueError(f"labels must differ in more than their writing, got {shortened(twice)}")
+
+
+def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
+    """The set with a model's labels in place of its own: the same names in its order, or of two the better one for the better.
+
+    Raises ValueError where the names differ and one of the two does not say which is the better one.
+    """
+    if data.labels == labels:
+        return data
+    if sorted(data.labels) == sorted(labels):
+        found = _renumbered(data, labels, {index: labels.index(name) for index, name in enumerate(data.labels)})
+        guessed = in_order(data.labels).notes if data.positive is None else ()
+        kept = [note for note in data.notes if note not in guessed]
+        return replace(found, positive=data.positive, notes=(*kept, *_of_order(data.positive, labels)))
+    theirs = known_positive(labels)
+    if data.positive is None or theirs is None or len(labels) != 2:
+        told = "; --positive NAME says which of the data's is the better one" if _are_two(data.labels, labels) else ""
+        raise ValueError(f"labels must be the data's, {shortened(data.labels)}; got {shortened(labels)}{told}")
+    mine = data.labels.index(data.positive)
+    found = _renumbered(data, labels, {mine: labels.index(theirs), 1 - mine: 1 - labels.index(theirs)})
+    worse = data.labels[1 - mine]
+    note = f"{worse} and {data.positive} of the data are {labels[1 - labels.index(theirs)]} and {theirs} of the model"
+    return replace(found, positive=theirs, notes=(*data.notes, note, *_of_order(theirs, labels)))
+
+
+def _renumbered(data: DataSet, labels: tuple[str, ...], number: Mapping[int, int]) -> DataSet:
+    train, test = (
+        tuple(replace(e, label=number.get(e.label, -1), truth=tuple(number[each] for each in e.truth)) for e in part)
+        for part in (data.train, data.test)
+    )
+    return replace(data, labels=labels, train=train, test=test)
+
+
+def _of_order(positive: str | None, labels: tuple[str, ...]) -> list[str]:
+    """What to know of a model of two labels, of which the last need not be the better one."""
+    if len(labels) != 2 or positive == labels[-1]:
+        return []
+    if positive is None:
+        return [f"the model has {labels[-1]} last: its scores and correlations are those of {labels[-1]}"]
+    return [f"the model has {positive} first: its scores and correlations are those of {labels[-1]}"]
+
+
+def _are_two(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    return len(ours) == 2 == len(theirs)
+
+
+def _with_last(labels: tuple[str, ...], positive: str, why: str) -> Order:
+    return Order((*(label for label in labels if label != positive), positive), positive, why)
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"[\W_]+", "", label.casefold())
+
+
+def _same(label: str) -> str:
+    """What two labels have in common that are the same one, written otherwise."""
+    text = label.strip().casefold()
+    return f"{float(text):g}" if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?", text) else text

@@ -1,0 +1,128 @@
+"""Predictions that a file holds, of this program or another: probabilities of labels, or one score of each photograph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.data.columns import NAMES, numbers_of, require_once
+from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
+from dcnn_fast.evaluation.predict import Predictions
+from dcnn_fast.printable import quoted, shortened
+
+_KEYS = ("key", *NAMES["path"])
+_SCORES = ("score", "mean", "prediction", "predicted", "probability", "rating", "mos")
+_NONE = "the file has no prediction of it"
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Predictions by the name of what made them, "" where the file does not say, and what a user should know of the file."""
+
+    predictions: dict[str, Predictions]
+    notes: tuple[str, ...]
+
+
+def read_predictions(path: Path, data: DataSet, examples: Sequence[Example]) -> FromFile:
+    """The predictions in a CSV file for some examples of a set.
+
+    The file has a column of the photographs' keys or paths (below its own folder, or the current one), and either a column
+    p_LABEL for each of the set's labels, as `evaluate --csv` writes, or one of scores, as `score --csv` does: from 0 to 1 they
+    are the probability of the last of two labels; else they are ratings, and P is one half at the set's threshold and linear.
+    Rows of `evaluate --csv` belong to their model; rows with an error are passed over. An example without a prediction is in
+    `errors`. Raises ValueError naming what is wrong: columns, numbers, a photograph twice, nothing for any example.
+    """
+    sheet = read_sheet(path, _KEYS)
+    key = _one(path, sheet, "photographs", _KEYS)
+    ours = {"model", "key", "true"} <= set(sheet.head)  # elsewhere a model may be a camera's
+    of_model: dict[str, list[Row]] = {}
+    for row in sheet.rows:
+        of_model.setdefault((row["model"] or "") if ours else "", []).append(row)
+    found: dict[str, Predictions] = {}
+    notes: list[str] = []
+    for name, every in of_model.items():
+        mine = [row for row in every if not (row["error"] or "").strip()]
+        probs, how = _probabilities(path, sheet, mine, data)
+        found[name], more = _of_examples(path, data.labels, examples, [row[key] or "" for row in mine], probs)
+        notes += [f"{path.name}{': ' if name else ''}{name}: {each}" for each in (how, *more)]
+    if not found:
+        raise ValueError(f"{path}: must have a row for each photograph, got none")
+    return FromFile(found, tuple(dict.fromkeys(notes)))
+
+
+def _of_examples(
+    path: Path, labels: tuple[str, ...], examples: Sequence[Example], names: Sequence[str], probs: np.ndarray
+) -> tuple[Predictions, list[str]]:
+    numbers = _numbers_of(path, names)
+    taken = [numbers(example) for example in examples]
+    rows = [number for number in taken if number is not None]
+    if not rows:
+        raise ValueError(
+            f"{path}: must have predictions of the set's photographs, as {quoted(examples[0].key)}, got none of them"
+        )
+    if len(set(rows)) < len(rows):
+        raise ValueError(f"{path}: {quoted(names[max(rows, key=rows.count)])} must be one photograph of the set, got two")
+    read_ones = tuple(example for example, number in zip(examples, taken, strict=True) if number is not None)
+    errors = {example.key: _NONE for example, number in zip(examples, taken, strict=True) if number is None}
+    left = len(names) - len(rows)
+    notes = [f"{left} of its {len(names)} rows are of no photograph that is measured"] if left else []
+    return Predictions(labels, read_ones, probs[rows], np.full(len(rows), np.nan), errors), notes
+
+
+def _numbers_of(path: Path, names: Sequence[str]) -> Callable[[Example], int | None]:
+    """The row of an example, by its key or by the file that its path leads to. Raises ValueError for a name that is twice."""
+    by_key: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if by_key.setdefault(os.path.normpath(name), number) != number:
+            raise ValueError(f"{path}: must have one prediction of each photograph, got two of {quoted(name)}")
+    by_file = {os.path.realpath(os.path.join(path.parent, name)): number for name, number in by_key.items()}
+    by_file |= {os.path.realpath(name): number for name, number in by_key.items()}
+
+    def number_of(example: Example) -> int | None:
+        found = by_key.get(os.path.normpath(example.key))
+        return by_file.get(os.path.realpath(example.source)) if found is None and isinstance(example.source, str) else found
+
+    return number_of
+
+
+def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> tuple[np.ndarray, str]:
+    """[n, labels], and what was made of the columns."""
+    columns = [f"p_{label}" for label in data.labels]
+    if set(columns) <= set(sheet.head):
+        require_once(path, sheet.head, columns)
+        probs = np.stack([_column(path, sheet, rows, column) for column in columns], axis=1)
+        if (probs < 0).any() or (abs(probs.sum(axis=1) - 1) > 0.001).any():
+            raise ValueError(f"{path}: {shortened(columns)} must be probabilities, which sum to 1")
+        return probs, f"{columns[-1]} is P({data.labels[-1]})"
+    column = _one(path, sheet, "scores, or " + shortened(columns), _SCORES)
+    if len(data.labels) != 2:
+        raise ValueError(f"{path}: must have the columns {shortened(columns)} for a set of {len(data.labels)} labels")
+    scores = _column(path, sheet, rows, column)
+    ratings = [example.rating for example in (*data.train, *data.test) if np.isfinite(example.rating)]
+    within = bool(((scores >= 0) & (scores <= 1)).all())
+    if within and ratings and max(ratings) <= 1:
+        raise ValueError(
+            f"{path}: {column} could be probabilities or ratings, which both are 0 to 1; call it p_{data.labels[-1]}"
+        )
+    if within:
+        return np.stack([1 - scores, scores], axis=1), f"{column} is P({data.labels[-1]})"
+    if data.threshold is None:
+        raise ValueError(f"{path}: {column} must be probabilities, 0 to 1, for a set whose labels are of no ratings")
+    last = 0.5 + (scores - data.threshold) / (2 * np.abs(scores - data.threshold).max())
+    return np.stack([1 - last, last], axis=1), f"{column} is a rating, {data.labels[-1]} above {data.threshold:g}"
+
+
+def _column(path: Path, sheet: Sheet, rows: Sequence[Row], column: str) -> np.ndarray:
+    return numbers_of(path, rows, column, decimal_comma=sheet.decimal_comma)
+
+
+def _one(path: Path, sheet: Sheet, what: str, names: Sequence[str]) -> str:
+    found = [name for name in sheet.head if plain(name) in names]
+    if len(found) != 1:
+        raise ValueError(f"{path}: must have one column of {what}, got {shortened(found or sheet.head)}")
+    return found[0]

@@ -1,0 +1,67 @@
+"""What a model file says of the set that it learnt from: it is measured by the same threshold, and not on what it has seen."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dcnn_fast.data import DataSet, Example
+
+_MARK = 10  # hexadecimal digits: two of a million photographs share one by a chance of one half
+_MOST = 50_000  # photographs that are marked: half a megabyte of a model file
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a model learnt from.
+
+    threshold: ratings above it were high, None where nothing is said of one. seen: marks of photographs that it learnt from; of
+    more than 50,000 as many, chosen by chance. whole: whether that is all of them.
+    """
+
+    threshold: float | None = None
+    seen: frozenset[str] = frozenset()
+    whole: bool = True
+
+    def seen_of(self, data: DataSet, examples: Iterable[Example]) -> list[Example]:
+        """The examples that are marked."""
+        return [example for example in examples if _mark(example, data.labels) in self.seen] if self.seen else []
+
+
+def learnt_by(provenance: Mapping[str, Any]) -> Learnt:
+    """What a model's provenance says of it; nothing where it is another program's or an older version's."""
+    training = provenance.get("training")
+    data = training.get("data") if isinstance(training, dict) else None
+    if not isinstance(data, dict):
+        return Learnt()
+    threshold, marks = data.get("threshold"), data.get("seen")
+    known = isinstance(threshold, (int, float)) and not isinstance(threshold, bool) and math.isfinite(threshold)
+    if not isinstance(marks, str) or not re.fullmatch(r"[0-9a-f]*", marks) or len(marks) % _MARK:
+        marks = ""
+    seen = frozenset(marks[at : at + _MARK] for at in range(0, len(marks), _MARK))
+    return Learnt(float(threshold) if known else None, seen, len(seen) < _MOST)  # type: ignore[arg-type]
+
+
+def summary_of(data: DataSet, examples: Sequence[Example], before: Collection[str] = ()) -> dict[str, Any]:
+    """What is kept of a set in a model file, ready for JSON; `learnt_by` reads it.
+
+    examples: what is learnt from. before: the marks of what the model that it starts from has seen.
+    """
+    fold = data.fold
+    marks = sorted({*before, *(_mark(example, data.labels) for example in examples)})[:_MOST]
+    return {
+        "labels": list(data.labels), "train": len(data.train), "test": len(data.test), "notes": list(data.notes),
+        "threshold": data.threshold, "positive": data.positive,
+        "fold": None if fold is None else [fold.number, fold.of, fold.seed], "seen": "".join(marks),
+    }  # fmt: skip
+
+
+def _mark(example: Example, labels: Sequence[str]) -> str:
+    """A few digits of a photograph's name and what is said of it, which another copy of its list says too."""
+    said = f"{example.rating:g}" if math.isfinite(example.rating) else labels[example.label] if example.label >= 0 else ""
+    text = f"{example.key}\0{said}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK]
