@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import ranges, sets
+from dcnn_fast.cli.files import model_named
 from dcnn_fast.cli.max_memory import MaxMemoryOfEach
 from dcnn_fast.cli.train import PRECISION
 
@@ -65,7 +66,7 @@ def adapt(
             fold=fold, folds=folds, seed=split_seed,
         )  # fmt: skip
 
-    model = personal_run.named(model)
+    model = model_named(model)
     if tune == "ratings" or (tune is None and not resume):
         # The set's notes are of a threshold that is not this one, and of a split, which is not used.
         unsplit = partial(opened, quiet=True, fold=0, folds=2)

@@ -16,6 +16,7 @@ from dcnn_fast.cli.convert import convert
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
+from dcnn_fast.cli.export import export
 from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
@@ -58,6 +59,7 @@ app.command()(adapt)
 app.command()(evaluate)
 app.command()(reproduce)
 app.command()(convert)
+app.command()(export)
 
 
 def run() -> None:

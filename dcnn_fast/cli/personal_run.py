@@ -18,17 +18,11 @@ from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import BackboneColumn, Model, ModelError, load_model, save_model
 from dcnn_fast.printable import printable
-from dcnn_fast.scoring import shipped_model
 from dcnn_fast.training.checkpoint import CheckpointError
 from dcnn_fast.training.folder import BEST, LAST, Folder, require_folder, require_outputs
 from dcnn_fast.training.personal import Personal, fit_ratings, why_not
 
 _NAMED = 10  # photographs that could not be read
-
-
-def named(model: Path) -> Path:
-    """The file that is meant: of "shipped", where no file has that name, the one that comes with the package."""
-    return shipped_model() if str(model) == "shipped" and not model.exists() else model
 
 
 def run(
