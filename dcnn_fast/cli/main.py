@@ -20,6 +20,7 @@ from dcnn_fast.cli.export import export
 from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
+from dcnn_fast.cli.serve import serve
 from dcnn_fast.cli.train import train
 from dcnn_fast.cli.why import why
 
@@ -60,6 +61,7 @@ app.command()(evaluate)
 app.command()(reproduce)
 app.command()(convert)
 app.command()(export)
+app.command()(serve)
 
 
 def run() -> None:
