@@ -9,6 +9,12 @@ import typer
 
 from dcnn_fast.cli import ranges
 
+CULL = (
+    "Score the photographs of this folder and its subfolders first, and give out the culling page of score --html, for this "
+    "machine alone, at an address with a secret in it, which is printed. Stars and rejections go into sidecars at once, as "
+    "a person's."
+)
+
 
 def serve(
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
@@ -33,6 +39,10 @@ def serve(
     queue_megabytes: Annotated[int, typer.Option(help="Megabytes of requests that wait or are computed at most.")] = 256,
     body_megabytes: Annotated[int, typer.Option(help="Megabytes of one request at most.")] = 64,
     deadline: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 60.0,
+    cull: Annotated[Path | None, typer.Option(metavar="FOLDER", help=CULL)] = None,
+    xmp_names: Annotated[
+        str, typer.Option(metavar="digikam|adobe", help="Names of new sidecars of --cull: photo.jpg.xmp or photo.xmp.")
+    ] = "digikam",
 ) -> None:
     """Score pictures that come over HTTP, with the numbers of `dcnn-fast score`.
 
@@ -47,4 +57,5 @@ def serve(
         serve_run.Listening(host, port), model, token_file, root,
         serve_run.Scoring(views, grid, seed, dtype, decode, faults),
         serve_run.Allowed(workers, queue_images, queue_megabytes, body_megabytes, deadline),
+        None if cull is None else serve_run.Cull(cull, xmp_names),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcnn_fast.cli.console import fail, note
+from dcnn_fast.cli.cull import culling_of, require_cull
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.targets import reason
 from dcnn_fast.printable import printable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from dcnn_fast.serve import Settings
+    from dcnn_fast.serve.cull import Culling
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httptools")
 _MEGABYTE = 1_000_000
@@ -57,8 +59,17 @@ class Allowed:
     deadline: float
 
 
+@dataclass(frozen=True)
+class Cull:
+    """The folder of a culling page, and what its sidecars are called."""
+
+    folder: Path
+    names: str
+
+
 def run(
-    listening: Listening, model: Path | None, token_file: Path | None, root: Path | None, scoring: Scoring, allowed: Allowed
+    listening: Listening, model: Path | None, token_file: Path | None, root: Path | None, scoring: Scoring, allowed: Allowed,
+    cull: Cull | None,
 ) -> None:  # fmt: skip
     """Serve until a signal ends it."""
     lacking = [name for name in _NEEDED if find_spec(name) is None]
@@ -67,17 +78,20 @@ def run(
     from dcnn_fast.serve import Settings, create_app  # noqa: PLC0415 - the extra
 
     try:
+        if cull is not None:
+            require_cull(cull.folder, listening.host, cull.names)
         settings = Settings(
             allowed.images, allowed.megabytes * _MEGABYTE, allowed.body_megabytes * _MEGABYTE, allowed.deadline,
             allowed.workers, None if token_file is None else _token(token_file), root,
         )  # fmt: skip
         scorer = _scorer(model, scoring)
         listener = _listener(listening)
+        culling = None if cull is None else culling_of(cull.folder, scorer, cull.names, settings.workers)
     except (ValueError, OSError) as error:
         fail(str(error))
     with listener:
-        _say(listener, listening.host, scorer, settings)
-        _serve(create_app(scorer, settings), listener, settings.deadline)
+        _say(listener, listening.host, scorer, settings, culling)
+        _serve(create_app(scorer, settings, culling), listener, settings.deadline)
 
 
 def _scorer(model: Path | None, scoring: Scoring) -> Scorer:
@@ -115,9 +129,11 @@ def _listener(listening: Listening) -> socket.socket:
     return listener
 
 
-def _say(listener: socket.socket, host: str, scorer: Scorer, settings: Settings) -> None:
-    shown = f"[{host}]" if ":" in host else host
-    note(f"serving on http://{shown}:{listener.getsockname()[1]}")
+def _say(listener: socket.socket, host: str, scorer: Scorer, settings: Settings, culling: Culling | None) -> None:
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    note(f"serving on {address}")
+    if culling is not None:
+        note(f"the page: {address}{culling.address}")
     if scorer.caution:
         note(scorer.caution)
     if settings.token is None and listener.getsockname()[0] not in ("127.0.0.1", "::1"):

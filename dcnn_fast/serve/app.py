@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.serve import metrics, v1, v2
+from dcnn_fast.serve import cull, metrics, v1, v2
+from dcnn_fast.serve.cull import Culling
 from dcnn_fast.serve.guard import Guard
 from dcnn_fast.serve.service import Service, as_json, failure
 from dcnn_fast.serve.settings import Settings
@@ -22,12 +23,14 @@ _ABOUT = "Rates photographs. Pictures come as bytes; no address is ever fetched.
 _DEFAULTS = Settings()
 
 
-def create_app(scorer: Scorer | None = None, settings: Settings = _DEFAULTS) -> FastAPI:
+def create_app(
+    scorer: Scorer | None = None, settings: Settings = _DEFAULTS, culling: Culling | None = None
+) -> FastAPI:  # fmt: skip
     """An application that scores photographs (docs/serve.md).
 
     scorer: what scores; None: one of the shipped model. Its options decide every number, and its `model` must not be changed
-    meanwhile. settings: what the server allows. The application starts its threads with its lifespan and ends them with it;
-    each process that serves needs one of its own.
+    meanwhile. settings: what the server allows. culling: a page for who knows its token. The application starts its threads
+    with its lifespan and ends them with it; each process that serves needs one of its own.
 
     Example:
         >>> app = create_app(Scorer(views=50), Settings(token="a long secret"))
@@ -50,6 +53,8 @@ def create_app(scorer: Scorer | None = None, settings: Settings = _DEFAULTS) -> 
     app.add_middleware(Guard, service=service)
     app.include_router(v1.router(service))
     app.include_router(v2.router(service))
+    if culling is not None:
+        app.include_router(cull.router(culling))
     _add_health(app, service)
     _add_failures(app)
     return app

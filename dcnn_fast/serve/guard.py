@@ -8,6 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dcnn_fast.serve.cull import PREFIX
 from dcnn_fast.serve.service import LOG, Service, failure, one_line
 
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # to everybody, with a token too
@@ -26,7 +27,7 @@ class Guard:
             return
         started, answered = time.monotonic(), _Answered(send)
         try:
-            if scope["path"] in OPEN or self._service.allows(Headers(scope=scope).get("authorization")):
+            if self._lets_in(scope):
                 await self._app(scope, receive, answered)
             else:
                 await failure(401, "a token is needed", {"WWW-Authenticate": "Bearer"})(scope, receive, answered)
@@ -38,6 +39,11 @@ class Guard:
             path = _path(scope)
             self._service.metrics.requests.labels(path, str(answered.status or 0)).inc()
             self._service.metrics.seconds.labels(path).observe(time.monotonic() - started)
+
+    def _lets_in(self, scope: Scope) -> bool:
+        """With the token, to what is open, and to the culling page, which has a token of its own in its address."""
+        is_open = scope["path"] in OPEN or scope["path"].startswith(PREFIX)
+        return is_open or self._service.allows(Headers(scope=scope).get("authorization"))
 
 
 class _Answered:
