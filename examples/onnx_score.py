@@ -77,7 +77,7 @@ def plane_of(pixels: np.ndarray, view: str, side: int) -> np.ndarray:
 
 
 def score(session: onnxruntime.InferenceSession, about: dict, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """What planes.onnx gives for a photograph, upright sRGB [H, W, 3] uint8."""
+    """The outputs of planes.onnx for a photograph, upright sRGB [H, W, 3] uint8."""
     digest, long_side = digest_of(pixels), about["preprocessing"]["long_side"]
     if long_side is not None and max(pixels.shape[:2]) > long_side:
         pixels = scaled(pixels, long_side, max(pixels.shape[:2]))

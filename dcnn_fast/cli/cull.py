@@ -1,4 +1,4 @@
-"""The culling page of `dcnn-fast serve --cull`: a folder's photographs scored, and what is chosen written to sidecars."""
+"""The culling page of `dcnn-fast serve --cull`: a folder's photographs scored, and choices written to sidecars."""
 
 from __future__ import annotations
 

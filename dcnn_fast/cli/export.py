@@ -31,7 +31,7 @@ def export(
 
     windows.onnx takes windows, planes.onnx planes and the offsets of their windows, single.onnx planes alone, one pass;
     windows.pt2 is the first for torch. What must be done to a photograph first is in each file's metadata, and expected.json
-    says what comes out for expected.png. Needs the extra export.
+    has the right answers for expected.png. Needs the extra export.
 
     Exit status: 0; 1 when a check fails; 2 for a wrong call; 3 when a file could not be written.
     """

@@ -28,9 +28,15 @@ def serve(
     ] = None,
     views: Annotated[int, typer.Option(help="Random views that are averaged.")] = 50,
     grid: Annotated[int, typer.Option(help="1, 2, 4 or 8: window offsets are multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views; the same seed gives the same scores.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16: what products are rounded to.")] = "float32",
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the views; the same one gives the same scores.")] = 0,
+    dtype: Annotated[str, typer.Option(help="Format that products are rounded to: float32 or bfloat16.")] = "float32",
     decode: Annotated[str, typer.Option(help="exact, or scaled: large JPEG files decoded at a part of their size.")] = "exact",
+    long_side: Annotated[
+        int | None, typer.Option(help="Pixels that the long side of larger pictures is reduced to; default: the model's.")
+    ] = None,
+    max_megapixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse larger pictures, decompression bombs; default 178.")
+    ] = None,
     faults: Annotated[bool, typer.Option("--faults", help="Name technical faults beside the score.")] = False,
     workers: Annotated[
         int | None, typer.Option(callback=ranges.THREADS, help="Pictures that are computed at a time; default: a core each.")
@@ -55,7 +61,7 @@ def serve(
 
     serve_run.run(
         serve_run.Listening(host, port), model, token_file, root,
-        serve_run.Scoring(views, grid, seed, dtype, decode, faults),
+        serve_run.Scoring(views, grid, seed, dtype, decode, long_side, max_megapixels, faults),
         serve_run.Allowed(workers, queue_images, queue_megabytes, body_megabytes, deadline),
         None if cull is None else serve_run.Cull(cull, xmp_names),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from dcnn_fast.cli.console import fail, note
 from dcnn_fast.cli.cull import culling_of, require_cull
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.targets import reason
+from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Scorer
 
@@ -30,7 +31,7 @@ _KEEP_ALIVE = 75  # seconds that a connection without a request stays
 
 @dataclass(frozen=True)
 class Listening:
-    """Where."""
+    """The address that is listened on."""
 
     host: str
     port: int
@@ -38,19 +39,21 @@ class Listening:
 
 @dataclass(frozen=True)
 class Scoring:
-    """As `Scorer` says."""
+    """Options of `Scorer`."""
 
     views: int
     grid: int
     seed: int
     dtype: str
     decode: str
+    long_side: int | None
+    max_megapixels: int | None
     faults: bool
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """As `serve.Settings` says, in megabytes."""
+    """Limits of `serve.Settings`, in megabytes."""
 
     workers: int | None
     images: int
@@ -61,7 +64,7 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Cull:
-    """The folder of a culling page, and what its sidecars are called."""
+    """The folder of a culling page, and the naming of its sidecars."""
 
     folder: Path
     names: str
@@ -99,7 +102,8 @@ def _scorer(model: Path | None, scoring: Scoring) -> Scorer:
         require_file(model)
     return Scorer(
         model, views=scoring.views, grid=scoring.grid, seed=scoring.seed, dtype=scoring.dtype, decode=scoring.decode,
-        faults=scoring.faults,
+        long_side=scoring.long_side, faults=scoring.faults,
+        max_pixels=MAX_PIXELS if scoring.max_megapixels is None else scoring.max_megapixels * _MEGABYTE,
     )  # fmt: skip
 
 
@@ -152,7 +156,7 @@ def _serve(app: FastAPI, listener: socket.socket, deadline: float) -> None:
 
 
 class _OneLine(logging.Handler):
-    """What the server logs, on standard error, a line each and never a traceback."""
+    """Prints log records on standard error, a line each and never a traceback."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: the model, what must be done to a photograph first, and how samples are drawn."""
+"""The metadata of exported files: the model, the preparation of a photograph, and the drawing of samples."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ GENERATOR = (
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one pass is from the mean of `samples` samples, in the probability that a score is.
+    """The distance of one pass from the mean of `samples` samples, in the probability that a score is.
 
     photographs: how many it was measured on; mean and largest: of the absolute differences. why: in words, where nothing had
     to be measured.
@@ -74,7 +74,7 @@ def known_difference(model: Model) -> Difference | None:
 
 
 def described(model: Model, kind: str, difference: Difference | None) -> dict[str, Any]:
-    """What a file of that kind says of itself, ready for JSON; schema "export-metadata.v1.json"."""
+    """The metadata of a file of that kind, ready for JSON; schema "export-metadata.v1.json"."""
     network = model.spec
     high = high_of(network.labels)
     said: dict[str, Any] = {

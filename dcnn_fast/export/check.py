@@ -1,4 +1,4 @@
-"""Running exported files with other programs' runtimes, against what they must give."""
+"""Running exported files with other programs' runtimes, against the expected answers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _said(model: Model, folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckError(f"{names.EXPECTED} cannot be read: {error}") from None
     if not isinstance(said, dict) or said.get("dcnn_fast_expected") != SCHEMA or not isinstance(said.get("files"), dict):
-        raise CheckError(f"{names.EXPECTED} is not what this version of the program writes beside an export")
+        raise CheckError(f"{names.EXPECTED} is not of an export of this version of the program")
     if said.get("model") != model.digest:
         raise CheckError(f"{folder} is an export of another model, of digest {said.get('model')}; this one's is {model.digest}")
     drawn = {"samples": SAMPLES, "seed": SEED, "grid": GRID}

@@ -33,7 +33,7 @@ def package(model: Model, difference: Difference | None) -> bytes:
     name = package_id(model)
     config = {
         "id": name, "name": f"dcnn_fast {model.spec.name}",
-        "description": "Rates photographs: how likely people are to find one above the median of what the model learnt from",
+        "description": "Rates photographs: how likely people find one above the median of those that the model learnt from",
         "task": _TASK, "backend": "onnx", "arch": "dcnn_fast", "version": metadata.version("dcnn-fast"), "tiling": False,
         "num_inputs": len(model.spec.columns), "attributes": described(model, "single", difference),
     }  # fmt: skip

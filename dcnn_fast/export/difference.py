@@ -1,4 +1,4 @@
-"""How far one pass is from fifty, on photographs."""
+"""Measuring the distance of one pass from fifty, on photographs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dcnn_fast.scoring import Scorer
 
 
 def measured_difference(model: Model, photographs: Iterable[Path]) -> Difference:
-    """Of the window in the middle and fifty samples, over the photographs that can be read.
+    """Compare the window in the middle with fifty samples, over the photographs that can be read.
 
     Of a model without two labels, the largest difference of a label's probability counts. Raises ValueError where none can be
     read.

@@ -1,4 +1,4 @@
-"""What the exported files must give for a small picture: its planes' digests, where its windows lie, and the probabilities."""
+"""The expected answers of exported files for a small picture: digests of its planes, its windows, and the probabilities."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WINDOWS = 4  # samples that windows are given of
 
 @dataclass(frozen=True)
 class Given:
-    """What is given for one column. plane: [H, W, 3] uint8; offsets: int64 [samples, 2]."""
+    """The inputs of one column. plane: [H, W, 3] uint8; offsets: int64 [samples, 2]."""
 
     inputs: ColumnInputs
     plane: np.ndarray
@@ -76,7 +76,7 @@ def _evaluated(net: MultiColumn, batches: Sequence[torch.Tensor]) -> torch.Tenso
 
 
 def expected(model: Model, pixels: np.ndarray, picture: str) -> dict[str, Any]:
-    """What must come out, ready for JSON but for the files' digests; schema "export-expected.v1.json".
+    """The expected answers, ready for JSON but for the files' digests; schema "export-expected.v1.json".
 
     pixels: the picture [H, W, 3] uint8; picture: its file's name. Raises ValueError for a model whose numbers are not finite.
     """
@@ -100,7 +100,7 @@ def expected(model: Model, pixels: np.ndarray, picture: str) -> dict[str, Any]:
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
-    """As it is written, a line."""
+    """The line that is written to a file."""
     return (json.dumps(value, allow_nan=False) + "\n").encode()
 
 

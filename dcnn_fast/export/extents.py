@@ -1,4 +1,4 @@
-"""What libraries must be told of padding, so that their windows are those of the spec."""
+"""Paddings with which libraries' windows are those of the spec."""
 
 from __future__ import annotations
 

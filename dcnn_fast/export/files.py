@@ -42,7 +42,7 @@ class Export:
         return (*map(names.onnx, names.KINDS), names.PT2, *package, names.PICTURE, names.EXPECTED)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Each file's name and content; what must come out of the others is last.
+        """Each file's name and content; the expected answers are last.
 
         Raises ValueError for a model whose numbers are not finite.
         """

@@ -1,4 +1,4 @@
-"""What the exported programs are given for each column of a network, by name."""
+"""The inputs of exported programs for each column of a network, by name."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _block(graph: Graph, block: Block, x: str, extent: int, rounding: Rounding) 
 
 
 def _pool(graph: Graph, pool: Pool | None, x: str, extent: int, rounding: Rounding) -> str:
-    """What is padded counts as minus infinity: a window's maximum is that of its places in the image."""
+    """Padding counts as minus infinity: a window's maximum is that of its places in the image."""
     if pool is None:
         return x
     over = pool_overhang(pool, extent, rounding)

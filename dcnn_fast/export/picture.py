@@ -1,4 +1,4 @@
-"""A small picture that is drawn the same everywhere, in whole numbers: what exported files are checked with."""
+"""A small picture that is drawn the same everywhere, in whole numbers, for the check of exported files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network in torch's own operators alone, from its module: what `torch.export` lowers to aten."""
+"""A network in torch's own operators alone, from its module, for `torch.export` to lower to aten."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Block(nn.Module):
 
 
 class _Column(nn.Module):
-    """What all columns begin and end with. features: [N, C, H, W] pixels -> [N, features]."""
+    """Begins and ends as all columns do. features: [N, C, H, W] pixels -> [N, features]."""
 
     def __init__(self, column: AnyColumn, features: nn.Module) -> None:
         super().__init__()

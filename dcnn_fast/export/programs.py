@@ -105,7 +105,7 @@ def _probabilities(graph: Graph, net: MultiColumn, features: Sequence[str], name
 
 
 def _over_samples(graph: Graph, labels: Sequence[str], samples: str) -> list[Value]:
-    """Mean and standard deviation, of the population, of what a score's `mean` is of."""
+    """Mean and standard deviation, of the population, of the label that a score's `mean` is of."""
     results = [
         Value("probabilities", "float", (len(labels),), f"means over the samples, of the labels {', '.join(labels)}"),
         Value("sample_probabilities", "float", ("samples", len(labels)), "of each sample, a probability a label"),

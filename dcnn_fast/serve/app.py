@@ -28,9 +28,9 @@ def create_app(
 ) -> FastAPI:  # fmt: skip
     """An application that scores photographs (docs/serve.md).
 
-    scorer: what scores; None: one of the shipped model. Its options decide every number, and its `model` must not be changed
-    meanwhile. settings: what the server allows. culling: a page for who knows its token. The application starts its threads
-    with its lifespan and ends them with it; each process that serves needs one of its own.
+    scorer: makes the scores; None: one of the shipped model. Its options decide every number, and its `model` must not be
+    changed meanwhile. settings: the limits. culling: a page for who knows its token. The application starts its threads with
+    its lifespan and ends them with it; each process that serves needs one of its own.
 
     Example:
         >>> app = create_app(Scorer(views=50), Settings(token="a long secret"))
@@ -75,7 +75,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", summary="Counts, in Prometheus' format", responses={200: {"content": {metrics.TYPE: {}}}})
     async def counted() -> Response:
-        """Requests, images, seconds, and what is held."""
+        """Requests, images, seconds, and the queue."""
         return Response(service.metrics.page(), media_type=metrics.TYPE)
 
 

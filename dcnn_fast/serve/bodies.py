@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from dcnn_fast.serve.errors import ClientGoneError, RefusedError
 from dcnn_fast.serve.gate import Room
 
-_FAR_TOO_LARGE = 8  # times what is allowed: the connection is closed instead of reading the rest
+_FAR_TOO_LARGE = 8  # times the limit: the connection is closed instead of reading the rest
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _InMemory(MultiPartParser):
 async def parts(request: Request, room: Room, most: int, most_parts: int) -> list[Part]:
     """The files of a form of the type multipart/form-data, in order.
 
-    Raises RefusedError, 400 for what is no such form and 413 for more files than `most_parts`.
+    Raises RefusedError, 400 for a body that is no such form and 413 for more files than `most_parts`.
     """
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":

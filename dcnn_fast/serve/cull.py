@@ -1,4 +1,4 @@
-"""A culling page that a server gives out, and what is chosen on it, kept at once.
+"""A culling page that a server gives out, whose choices are kept at once.
 
 All lies below `/cull/TOKEN/`: who does not know the token finds nothing there.
 """
@@ -49,7 +49,7 @@ class Culling:
 
     @property
     def address(self) -> str:
-        """Of the page, on its server."""
+        """The page's address on its server."""
         return f"{PREFIX}{self.token}/"
 
 

@@ -8,7 +8,7 @@ from dcnn_fast.printable import printable
 
 
 class RefusedError(Exception):
-    """A request that is not answered with what it asks for. status: HTTP's. message: one line. headers: of the answer."""
+    """A request that gets no proper answer. status: HTTP's. message: one line. headers: of the answer."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

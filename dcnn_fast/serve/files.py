@@ -40,7 +40,7 @@ def _opened(path: str) -> BinaryIO:
 
 
 def _size(file: BinaryIO, top: str, most: int) -> int:
-    """Of what was opened, not of the name, which may mean another file by now."""
+    """The size of the open file itself: its name may mean another by now."""
     found, status = os.readlink(f"/proc/self/fd/{file.fileno()}"), os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode) or not _is_below(top, found):
         raise RefusedError(404, _NOT_THERE)

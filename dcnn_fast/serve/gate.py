@@ -1,4 +1,4 @@
-"""What waits or is computed at a time: counted in images and bytes, and no more than is allowed."""
+"""The queue: images that wait or are computed, counted with their bytes, and no more than is allowed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Gate:
 
 
 class Room:
-    """What one request holds of the gate; given back at the end of a with statement."""
+    """The share of one request; given back at the end of a with statement."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

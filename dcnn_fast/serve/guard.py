@@ -41,7 +41,7 @@ class Guard:
             self._service.metrics.seconds.labels(path).observe(time.monotonic() - started)
 
     def _lets_in(self, scope: Scope) -> bool:
-        """With the token, to what is open, and to the culling page, which has a token of its own in its address."""
+        """Whether the token is there or not needed: the culling page has one of its own, in its address."""
         is_open = scope["path"] in OPEN or scope["path"].startswith(PREFIX)
         return is_open or self._service.allows(Headers(scope=scope).get("authorization"))
 
@@ -60,6 +60,6 @@ class _Answered:
 
 
 def _path(scope: Scope) -> str:
-    """The route's pattern: what clients send is no label, as there may be any number of it."""
+    """The route's pattern: clients' own paths are no labels, as there may be any number."""
     route: Any = scope.get("route")
     return str(getattr(route, "path", "other"))

@@ -1,4 +1,4 @@
-"""What a server counts, in Prometheus' format."""
+"""A server's counts, in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Of one application; several in a process do not share them."""
+    """Counts of one application; several in a process do not share them."""
 
     def __init__(self, gate: Gate) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "dcnn_fast_requests", "Requests that were answered", ["path", "status"], registry=self._registry
         )
-        self.images = Counter("dcnn_fast_images", "Images by what became of them", ["result"], registry=self._registry)
+        self.images = Counter(
+            "dcnn_fast_images", "Images by result: scored, unreadable or given up", ["result"], registry=self._registry
+        )
         self.seconds = Histogram(
             "dcnn_fast_request_seconds", "From a request's head to its answer", ["path"], buckets=_SECONDS,
             registry=self._registry,

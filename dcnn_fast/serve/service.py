@@ -1,4 +1,4 @@
-"""What all ways into a server share: room, workers, the deadline, and clients that go away."""
+"""The part that all ways into a server share: room, workers, the deadline, and clients that go away."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Service:
         return token is None or hmac.compare_digest((authorization or "").encode(), f"Bearer {token}".encode())
 
     async def answer(self, request: Request, work: Work) -> Response:
-        """What `work` answers with room of its own, before the deadline; every failure as one line of JSON."""
+        """The answer of `work`, with room of its own and before the deadline; every failure as one line of JSON."""
         arrived = asyncio.Event()
         request.state.arrived = arrived
         try:
@@ -74,7 +74,7 @@ class Service:
     async def scores(self, request: Request, room: Room, images: Sequence[Any]) -> list[Score]:
         """The scores of images whose request has been read; an image that cannot be read has its error in its place.
 
-        Raises ClientGoneError where the client leaves before; then, and at the deadline, what is left is not computed.
+        Raises ClientGoneError where the client leaves before; then, and at the deadline, the rest is not computed.
         """
         request.state.arrived.set()
         jobs = [self._workers.submit(image) for image in images]
@@ -131,5 +131,5 @@ def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, on one line."""
+    """An exception's message on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -1,4 +1,4 @@
-"""What a server allows: how much waits, how large a request may be, and how long it may take."""
+"""A server's limits: on the queue, on a request's size and on its time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Settings:
     """images, bytes: the most that wait or are computed at a time, of all requests together; more are refused with 429.
 
     body_bytes: of one request; a larger one is refused with 413. deadline: seconds from a request's first byte to its answer;
-    what is not ready then is 504, or 408 where the request had not come. workers: images that are computed at a time, each on a
-    thread, the only one on as many; None: torch.get_num_threads(). token: what every request but those of health must bring as
+    later it is 504, or 408 where the request had not come. workers: images that are computed at a time, each on a thread, the
+    only one on as many; None: torch.get_num_threads(). token: a secret that every request but those of health must bring as
     `Authorization: Bearer TOKEN`; None asks for none. root: the folder below which requests may name files on this machine;
     None: none are read. Raises ValueError naming the argument.
     """

@@ -41,14 +41,14 @@ class Tensor:
     values: Any
 
     def binary(self) -> bytes:
-        """As the extension lays it out."""
+        """The bytes that the extension lays out."""
         if self.datatype != "BYTES":
             content: bytes = np.ascontiguousarray(self.values, "<f8").tobytes()
             return content
         return b"".join(_LENGTH.pack(len(each)) + each for each in (text.encode() for text in self.values))
 
     def plain(self) -> list[Any]:
-        """As JSON has it, flat."""
+        """The values for JSON, flat."""
         return list(self.values) if self.datatype == "BYTES" else np.asarray(self.values).ravel().tolist()
 
 
@@ -62,7 +62,7 @@ def parsed(body: bytes, header_length: str | None, known: Mapping[str, Any], mos
     """The request in a body.
 
     header_length: as the header says, None without it. known: the outputs that there are. most: images. Raises RefusedError,
-    400 for what is no such request, 413 for too many images.
+    400 for a body that is no such request, 413 for too many images.
     """
     head, rest = _split(body, header_length)
     try:
@@ -128,7 +128,7 @@ def _images(said: Mapping[str, Any], rest: bytes, most: int) -> Iterator[bytes]:
         yield from _of_json(said["data"], count)
     else:
         if type(size) is not int or size != len(rest):
-            raise RefusedError(400, f"binary_data_size must be that of what follows the JSON, {len(rest)}")
+            raise RefusedError(400, f"binary_data_size must be the number of bytes behind the JSON, {len(rest)}")
         yield from _of_binary(rest, count)
 
 

@@ -26,7 +26,7 @@ _UNREADABLE = "the picture cannot be read: its score has the reason as its error
 
 
 def documented(name: str, *errors: tuple[int, str], ok: str = "the score") -> dict[int | str, dict[str, Any]]:
-    """What a way in answers, for the OpenAPI document."""
+    """The answers of a way in, for the OpenAPI document."""
     said: dict[int | str, dict[str, Any]] = {200: _of_schema(ok, name)}
     return said | {status: _of_schema(about, "serve-error.v1") for status, about in (*errors, (500, "the server failed"))}
 
@@ -113,7 +113,7 @@ def router(service: Service) -> APIRouter:
 
     @ways.get("/model", summary="Describe the model", responses=documented("serve-model.v1", _BUSY[0], ok="the model"))
     async def model() -> Response:
-        """What scores, and how."""
+        """The model that scores, and the settings."""
         return as_json(described(service))
 
     return ways

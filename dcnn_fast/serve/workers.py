@@ -37,7 +37,7 @@ class Workers:
 
     def __init__(self, scorer: Scorer, count: int) -> None:
         self._stages, self._count = scorer.stages, count
-        self._changed = threading.Condition()  # guards what follows
+        self._changed = threading.Condition()  # guards all below
         self._queue: deque[Job] = deque()
         self._busy, self._stopped = 0, False
         self._threads: list[threading.Thread] = []
@@ -50,7 +50,7 @@ class Workers:
             thread.start()
 
     def stop(self) -> None:
-        """Let the threads end with the images that they have, and wait for them; what waits is given up."""
+        """Let the threads end with the images that they have, and wait for them; the queue is given up."""
         with self._changed:
             self._stopped = True
             waiting, self._queue = list(self._queue), deque()
@@ -62,7 +62,7 @@ class Workers:
             thread.join()
 
     def submit(self, image: Any) -> Job:
-        """Have an image scored: bytes, or what `Scorer.score` takes besides. Called on the event loop."""
+        """Have an image scored: bytes, or anything else that `Scorer.score` takes. Called on the event loop."""
         loop = asyncio.get_running_loop()
         job = Job(image, loop, loop.create_future())
         with self._changed:

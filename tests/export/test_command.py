@@ -1,4 +1,4 @@
-"""`dcnn-fast export`: the files, their check, the example that reads them, and what goes wrong."""
+"""`dcnn-fast export`: the files, their check, the example that reads them, and failures."""
 
 from __future__ import annotations
 
@@ -186,9 +186,9 @@ def test_a_failed_check_is_status_1_and_changes_nothing(model, copied):
     before = {name: (copied / name).read_bytes() for name in names(copied)}
     done = run("export", model, copied, "--check")
     assert done.returncode == 1 and "failed" in done.stdout and done.stderr == ""
-    (copied / "planes.onnx").unlink()
+    (copied / "windows.onnx").unlink()
     done = run("export", model, copied, "--check")
-    assert done.returncode == 1 and "planes.onnx is missing" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and "windows.onnx is missing" in done.stderr and done.stderr.count("\n") == 1
     assert {name: (copied / name).read_bytes() for name in names(copied)}.items() <= before.items()
 
 

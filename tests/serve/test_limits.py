@@ -1,4 +1,4 @@
-"""What a server allows: room, sizes, time, tokens and files; and clients that leave."""
+"""A server's limits: room, sizes, time, tokens and files; and clients that leave."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,9 @@ from dcnn_fast.serve.workers import Workers
 from tests import small
 from tests.cli.command import lines, score
 from tests.export.schemas import require_valid
-from tests.serve.server import picture
+from tests.serve.server import Server, picture
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_score_is_the_line_that_the_command_writes(server, model, tmp_path):
@@ -31,10 +34,36 @@ def test_a_score_is_the_line_that_the_command_writes(server, model, tmp_path):
     for content, line in zip(contents, lines(tmp_path / "s.jsonl"), strict=True):
         answer = server.score(content)
         require_valid("score.v1", answer.json)
+        require_valid("score.v1", line)
         own = {"path": None, "collection_percentile": None}
         assert {**answer.json, **own} == {**line, **own}
         assert answer.status == (200 if line["error"] is None else 422)
         assert answer.headers["content-type"] == "application/json"
+
+
+def test_options_of_scoring_are_those_of_the_command(model, tmp_path):
+    options = "--seed", 7, "--grid", 2, "--long-side", 50, "--max-megapixels", 1, "--dtype", "bfloat16", "--faults"
+    contents = [picture(1, 90, 120), picture(2, 1001, 1000), picture(3, 1200, 90, "JPEG")]
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.png").write_bytes(content)
+    score(model, *sorted(tmp_path.glob("*.png")), "--jsonl", tmp_path / "s.jsonl", *options)
+    with Server(model, *options) as running:
+        said = running.get("/v1/model").json
+        assert (said["seed"], said["grid"], said["long_side"], said["dtype"]) == (7, 2, 50, "bfloat16")
+        for content, line in zip(contents, lines(tmp_path / "s.jsonl"), strict=True):
+            own = {"path": None, "collection_percentile": None}
+            answer = running.score(content)
+            require_valid("score.v1", answer.json)
+            assert {**answer.json, **own} == {**line, **own}
+            assert line["faults"] is not None or "decompression bomb" in line["error"]
+
+
+def test_the_page_s_lines_make_an_application():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL)
+    found = {}
+    exec(code, found)
+    answers = asked_of(found["app"], ("GET", "/health/live", None), ("GET", "/v1/model", None))
+    assert [answer.status_code for answer in answers] == [200, 401]
 
 
 def test_a_batch_has_each_score_in_its_place(server):

@@ -1,5 +1,5 @@
 // Ratings that a server keeps: 1 to 5 stars, 0 for none, -1 for rejected. They are sent one after another, each once it changes;
-// what the server could not write is said, and sent again with the next change. `of` gives the stars and the choice of a card.
+// a failure is said, and the rating sent again with the next change of its photograph. `of` gives the stars and the choice of a card.
 function serverRatings(of) {
   const known = new Map();  // by card: the rating that the server has
   const rating = (card) => (of(card).choice === "rejected" ? -1 : of(card).stars);
