@@ -35,7 +35,11 @@ def run(model: Path, folder: Path, *, check: bool, photographs: Path | None, for
     try:
         require_file(path)
         loaded = load_model(path)
-        if not (check and not overwrite and _is_export(folder)):
+        if check and not overwrite and _is_export(folder):
+            if photographs is not None or for_darktable:
+                given = "--photographs" if photographs is not None else "--darktable"
+                raise ValueError(f"{given} needs --overwrite: {folder} holds an export, which --check takes as it is")
+        else:
             _write(loaded, path, folder, photographs, for_darktable, overwrite)
     except (ValueError, OSError) as error:
         if isinstance(error, StreamError):

@@ -152,7 +152,7 @@ def without(folder, *path):
         (spoilt_offsets, "the windows of column local:0 are not those that were exported"),
         (lambda folder: (folder / "planes.onnx").unlink(), "planes.onnx is missing"),
         (lambda folder: (folder / "expected.json").unlink(), "expected.json is missing"),
-        (lambda folder: (folder / "expected.json").write_text("[1]"), "expected.json is not what this version"),
+        (lambda folder: (folder / "expected.json").write_text("[1]"), "expected.json is not of an export of this version"),
         (lambda folder: (folder / "expected.json").write_text("{"), "expected.json cannot be read"),
         (lambda folder: (folder / "expected.json").write_text('{"dcnn_fast_expected": 1, "files": {}}'), "another model"),
         (lambda folder: without(folder, "columns"), "columns must be those of the model, 2"),
@@ -190,6 +190,12 @@ def test_a_failed_check_is_status_1_and_changes_nothing(model, copied):
     done = run("export", model, copied, "--check")
     assert done.returncode == 1 and "windows.onnx is missing" in done.stderr and done.stderr.count("\n") == 1
     assert {name: (copied / name).read_bytes() for name in names(copied)}.items() <= before.items()
+
+
+@pytest.mark.parametrize("options", [["--darktable"], ["--photographs", "."]])
+def test_an_export_that_is_only_checked_takes_no_options_of_writing(model, copied, options):
+    done = run("export", model, copied, "--check", *options)
+    assert done.returncode == 2 and f"{options[0]} needs --overwrite" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_export_of_another_model_fails_the_check(copied):

@@ -14,6 +14,7 @@ import pytest
 from dcnn_fast import Scorer
 from dcnn_fast.export.about import Difference, properties
 from dcnn_fast.export.expected import given_of, probabilities
+from dcnn_fast.export.inputs import require_exportable
 from dcnn_fast.export.programs import onnx_file
 from dcnn_fast.nets import build
 from dcnn_fast.spec import Network
@@ -25,17 +26,29 @@ from tests.export.schemas import require_valid
 TOLERANCE = 1e-5
 
 
-def by_onnx_runtime(content, inputs):
+def opened_by_onnx_runtime(content):
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    assert {each.name for each in session.get_inputs()} == set(inputs)
     names = [each.name for each in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs), strict=True))
+
+    def run(inputs):
+        assert {each.name for each in session.get_inputs()} == set(inputs)
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return run
+
+
+def opened_by_openvino(content):
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda inputs: {output.get_any_name(): np.array(value) for output, value in compiled(inputs).items()}
+
+
+def by_onnx_runtime(content, inputs):
+    return opened_by_onnx_runtime(content)(inputs)
 
 
 def by_openvino(content, inputs):
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return {output.get_any_name(): np.array(value) for output, value in compiled(inputs).items()}
+    return opened_by_openvino(content)(inputs)
 
 
 def planes(given):
@@ -88,8 +101,8 @@ def test_every_norm_in_either_order(norm, order):
     require_scores(model, photograph(), by_onnx_runtime)
 
 
-@pytest.mark.parametrize("norm", NORMS, ids=str)
-def test_every_norm_in_openvino(norm):
+@pytest.mark.parametrize("norm", [NORMS[0], NORMS[2], NORMS[6], NORMS[9]], ids=str)
+def test_norms_of_every_form_in_openvino(norm):
     require_scores(networks.of_columns(overhanging(norm)), photograph(), by_openvino)
 
 
@@ -118,20 +131,20 @@ def test_all_operators_are_onnx_s_own_and_old(kind):
         assert {node.domain for node in found.graph.node} == {""} and not found.functions
 
 
-@pytest.mark.parametrize("run", [by_onnx_runtime, by_openvino])
+@pytest.mark.parametrize("opened", [opened_by_onnx_runtime, opened_by_openvino])
 @pytest.mark.parametrize(("kind", "most"), [("dcnn", 8), ("EfficientNet-Lite, whole", 0)])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_windows_that_leave_their_plane_give_no_numbers(kind, most, axis, run):
+def test_windows_that_leave_their_plane_give_no_numbers(kind, most, axis, opened):
     model = KINDS[kind]()
     given = given_of(model, photograph(), VIEWS)
-    content, inputs = onnx_file(model.net, "planes", {}), planes_and_offsets(given)
+    run, inputs = opened(onnx_file(model.net, "planes", {})), planes_and_offsets(given)
     name = given[-1].inputs.offsets_name
     for offset, lies_inside in ((0, True), (most, True), (-1, False), (most + 1, False), (2**40, False), (-(2**40), False)):
-        if run is by_openvino and abs(offset) > 2**31:
+        if opened is opened_by_openvino and abs(offset) > 2**31:
             continue  # it computes with fewer bits
         moved = inputs[name].copy()
         moved[2, axis] = offset
-        found = run(content, inputs | {name: moved})
+        found = run(inputs | {name: moved})
         assert np.isfinite(found["mean"]) == lies_inside, (offset, found)
         assert np.isfinite(found["probabilities"]).all() == lies_inside == np.isfinite(found["std"])
         assert np.isfinite(found["sample_probabilities"]).all() == lies_inside
@@ -169,6 +182,12 @@ def test_a_network_that_scores_no_photographs_is_refused():
     grey = type(column)("warp", column.blocks[:1], (4,), plane=40, window=37, channels=1, mean=(0.0,))
     with pytest.raises(ValueError, match="3 channels to score photographs, warp:0 has 1"):
         onnx_file(build(Network("grey", (grey,))), "windows", {})
+
+
+def test_a_network_that_no_file_holds_is_refused_before_anything_is_made():
+    column = type(networks.overhanging())("warp", networks.overhanging().blocks, (2**20, 600), plane=41, window=37)
+    with pytest.raises(ValueError, match="at most 2,000,000,000 bytes of weights for an ONNX file, got 2,"):
+        require_exportable(Network("huge", (column,)))
 
 
 @pytest.mark.parametrize("difference", [None, Difference(3, 0.01, 0.02)])
