@@ -16,7 +16,9 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("triton", "cupy", "scipy", "sklearn", "skimage", "lxml"):
+        if name.split(".")[0] in (
+            "triton", "cupy", "scipy", "sklearn", "skimage", "lxml", "onnx", "onnxruntime", "openvino", "fastapi", "uvicorn"
+        ):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
@@ -75,7 +77,7 @@ def test_the_version_is_that_of_the_installed_package():
 LAYERS = (
     {"engine", "locking", "partials", "printable", "spec", "strict_json", "whole_files", "xmp"},
     {"ops"}, {"plan"}, {"nets"}, {"runtime"},
-    {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"cli"},
+    {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"export", "serve"}, {"cli"},
 )  # fmt: skip
 ROOT = Path(dcnn_fast.__file__).parent
 

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 START = "from tests.warm import ending, program\nwith ending: exec(program())"
 MORE = (  # what commands import when they come to it
     "dcnn_fast.evaluation.reproduce", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats",
-    "sklearn.linear_model", "sklearn.metrics", "typer._adapters",
+    "sklearn.linear_model", "sklearn.metrics", "typer._adapters", "dcnn_fast.serve.app", "uvicorn", "httptools",
 )  # fmt: skip
 SECONDS = 200  # that a process may take
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import ranges, sets
-from dcnn_fast.cli.files import named
+from dcnn_fast.cli.files import model_named
 from dcnn_fast.cli.max_memory import MaxMemoryOfEach
 from dcnn_fast.cli.train import PRECISION
 
@@ -72,7 +72,7 @@ def adapt(
             data, kind, column=column, quiet=True, images=images, delta=delta, category=category, unsplit="train"
         )  # fmt: skip
 
-    model = named(model)
+    model = model_named(model)
     if tune == "ratings" or (tune is None and not resume):
         unused = {
             "--threshold": threshold,

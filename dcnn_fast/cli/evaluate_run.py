@@ -22,7 +22,7 @@ from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, 
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
 from dcnn_fast.cli.evaluate_set import Wanted as WantedSet
 from dcnn_fast.cli.evaluate_set import measured_on
-from dcnn_fast.cli.files import named as file_named
+from dcnn_fast.cli.files import model_named
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.formulas import as_text
 from dcnn_fast.cli.max_memory import limit_memory
@@ -155,7 +155,7 @@ def _names(options: EvaluateOptions) -> dict[str, Path]:
     (best.safetensors of two runs)."""
     texts = options.models
     pairs = [text.split("=", 1) if "=" in text and not Path(text).exists() else ("", text) for text in texts]
-    paths = [file_named(Path(path)) for _, path in pairs]
+    paths = [model_named(Path(path)) for _, path in pairs]
     for short in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
         names = [given or str(short(path)) for (given, _), path in zip(pairs, paths, strict=True)]
         for name, wanted in ((AVERAGE, options.average), (ROUTED, options.route)):

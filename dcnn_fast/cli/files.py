@@ -19,8 +19,8 @@ def require_file(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{os.fspath(path)}: {'it is a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
 
 
-def named(model: Path) -> Path:
-    """The file that is meant: of "shipped", where no file has that name, the one that comes with the package."""
-    from dcnn_fast.scoring import shipped_model  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+def model_named(model: Path) -> Path:
+    """The model file that is meant: of "shipped", where no file has that name, the one that comes with the package."""
+    from dcnn_fast.scoring import shipped_model  # noqa: PLC0415 - imports torch
 
     return shipped_model() if str(model) == "shipped" and not model.exists() else model

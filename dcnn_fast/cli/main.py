@@ -16,9 +16,11 @@ from dcnn_fast.cli.convert import convert
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
+from dcnn_fast.cli.export import export
 from dcnn_fast.cli.plan import plan
 from dcnn_fast.cli.reproduce import reproduce
 from dcnn_fast.cli.score import score
+from dcnn_fast.cli.serve import serve
 from dcnn_fast.cli.train import train
 from dcnn_fast.cli.why import why
 
@@ -58,6 +60,8 @@ app.command()(adapt)
 app.command()(evaluate)
 app.command()(reproduce)
 app.command()(convert)
+app.command()(export)
+app.command()(serve)
 
 
 def run() -> None:

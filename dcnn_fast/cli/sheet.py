@@ -17,13 +17,13 @@ from dcnn_fast.viz.culling import Entry, Heat, culling_page
 
 def page_of(
     ranking: Ranking, collection: Collection, after: After, *, photographs: int, folder: Path, max_pixels: int,
-    caution: str | None, heats: Mapping[str, Heat],
+    caution: str | None, heats: Mapping[str, Heat], live: bool = False,
 ) -> bytes:  # fmt: skip
     """The page of a run's best photographs.
 
     collection: closed. after: whose rule of stars is that of the page. photographs: how many are shown at most. folder: where
     the page will be. max_pixels: larger photographs have no thumbnail. caution: what is said first. heats: heat maps by
-    the paths of their photographs.
+    the paths of their photographs. live: it is given out by a server that keeps ratings.
     """
     best = ranking.best(photographs)
     firsts = {identity(score.path or ""): score.path or "" for score in best}
@@ -32,7 +32,9 @@ def page_of(
         return firsts.get(key, key.hex())  # a group's first photograph may not be among the best
 
     entries = [_entry(score, collection, after, name, heats.get(score.path or "")) for score in best]
-    return culling_page(entries, ranking.failures, ranking.seen, folder=folder, max_pixels=max_pixels, caution=caution)
+    return culling_page(
+        entries, ranking.failures, ranking.seen, folder=folder, max_pixels=max_pixels, caution=caution, live=live
+    )
 
 
 def _entry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dcnn_fast.partials import remove_abandoned
 from dcnn_fast.printable import shortened
 from dcnn_fast.whole_files import create_file, replace_file
 from dcnn_fast.xmp import XmpError
-from dcnn_fast.xmp.packet import Rating, with_rating
+from dcnn_fast.xmp.packet import Rating, with_choice, with_rating
 from dcnn_fast.xmp.sidecars import sidecar_path
 
 
@@ -56,6 +56,14 @@ class StarSidecars:
                 written.append(file)
         return (Outcome.WRITTEN if written else Outcome.SAME), written
 
+    def chosen(self, photograph: Path) -> int:
+        """The rating that a person gave, as `choose` takes it; 0 for none. Raises XmpError and OSError."""
+        for said in self._ratings.of(photograph):
+            if said.sidecar is not None and said.rating.stars is not None:
+                return round(said.rating.stars) if said.rating.by_a_person else 0
+        stars = [said.rating.stars for said in self._ratings.of(photograph) if said.rating.by_a_person]
+        return round(stars[0] or 0) if stars else 0
+
     def _file(self, photograph: Path, sidecars: Mapping[Path, Said]) -> Path:
         own, adobes = (sidecar_path(photograph, names) for names in ("digikam", "adobe"))
         if self._names == "digikam":
@@ -81,10 +89,35 @@ class StarSidecars:
     def _is_shared(self, photograph: Path) -> bool:
         return bool(self._ratings.pictures_sharing(photograph))
 
-    def _write(self, file: Path, said: Said | None, stars: int) -> None:
+    def choose(self, photograph: Path, rating: int) -> list[Path]:
+        """Write what a person gives the photograph, in place of any rating: 1 to 5 stars, 0 for none, -1 for rejected.
+
+        It goes into the sidecar that stars would go into, and into another one that says something else and is this
+        photograph's alone; where there is none and 0 is given, none is made, unless there are stars in the photograph. Returns
+        the files that were written. Raises XmpError, which names the file that stands in the way, and OSError.
+        """
+        self._tidy(photograph.parent)
+        found = self._ratings.of(photograph)
+        sidecars = {said.file: said for said in found if said.sidecar is not None}
+        inside = any(said.sidecar is None and said.rating.stars for said in found)
+        own, first = sidecar_path(photograph, "digikam"), self._file(photograph, sidecars)
+        others = [file for file in sidecars if file == own or not self._is_shared(photograph)]
+        written = []
+        for file in dict.fromkeys((first, *others)):
+            said = sidecars.get(file)
+            now = Rating() if said is None else said.rating
+            is_ours = now.written is not None and not now.by_a_person
+            if (now.stars or 0) != rating or is_ours or (said is None and inside):
+                self._write(file, said, rating, with_choice)
+                written.append(file)
+        return written
+
+    def _write(
+        self, file: Path, said: Said | None, stars: int, made: Callable[[bytes | None, int], bytes] = with_rating
+    ) -> None:  # fmt: skip
         sidecar = None if said is None else said.sidecar
         try:
-            content = with_rating(sidecar.content or None if sidecar else None, stars)
+            content = made(sidecar.content or None if sidecar else None, stars)
         except XmpError as error:
             raise XmpError(f"{os.fspath(file)}: {error}") from None
         if self._dry_run:

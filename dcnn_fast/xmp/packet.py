@@ -8,7 +8,7 @@ Nothing in a packet is fetched or expanded: a packet with a DTD is refused befor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -86,28 +86,57 @@ def with_rating(content: bytes | None, stars: int) -> bytes:
     All else is as it was: elements, attributes, comments, namespaces, the encoding, and what stands around the root element.
     Raises XmpError for what `rating_in` refuses, and for a packet with a person's rating.
     """
+    return _rated(content, lambda now: Rating(float(stars), stars), persons_stays=True)
+
+
+def with_choice(content: bytes | None, rating: int) -> bytes:
+    """The packet with a person's rating, whatever it says now: 1 to 5 stars, 0 for none, -1 for rejected; None is a new one.
+
+    All else is as it was, as with `with_rating`. Raises XmpError for what `rating_in` refuses.
+    """
+
+    def chosen(now: Rating) -> Rating:
+        written = now.written
+        if written == rating:  # a mark of ours that is another number says that somebody has rated it since
+            written = rating % 5 + 1
+        return Rating(float(rating), written)
+
+    return _rated(content, chosen, persons_stays=False)
+
+
+def _rated(content: bytes | None, wanted: Callable[[Rating], Rating], *, persons_stays: bool) -> bytes:
+    """The packet with the rating that is wanted in place of the one that it has."""
     old = decode(_bounded(_EMPTY if content is None else content))
     before = _parsed(old.text)
     after = deepcopy(before)
     resource = _resource(after)
-    if _rating(resource).by_a_person:
+    now = _rating(resource)
+    if persons_stays and now.by_a_person:
         raise XmpError("it has a person's rating")
-    rating, mark = _place(resource, _RATING), _place(resource, _MARK)
-    missing = {}
-    for name, place in ((_RATING, rating), (_MARK, mark)):
-        if place is None:
-            missing[name] = str(stars)
-        else:
-            place.put(str(stars))
-    if missing:
-        _add(resource, missing)
+    rating = wanted(now)
+    _put(resource, rating)
     start, end = _extent(old.text, before)
     text = etree.tostring(after, encoding="unicode", with_tail=False)
     if "\r\n" in old.text[start:end]:
         text = text.replace("\n", "\r\n")
     content = old.with_text(old.text[:start] + text + old.text[end:])
-    _require_only_ours_changed(before, _parsed(decode(content).text), stars)
+    _require_only_ours_changed(before, _parsed(decode(content).text), rating)
     return content
+
+
+def _put(resource: etree._Element, rating: Rating) -> None:
+    """Have the resource say that rating, of which both numbers are whole where there are any."""
+    missing = {}
+    for name, value in ((_RATING, rating.stars), (_MARK, rating.written)):
+        place = _place(resource, name)
+        if value is None:
+            continue
+        if place is None:
+            missing[name] = str(int(value))
+        else:
+            place.put(str(int(value)))
+    if missing:
+        _add(resource, missing)
 
 
 def _bounded(content: bytes) -> bytes:
@@ -221,11 +250,11 @@ def _extent(text: str, root: etree._Element) -> tuple[int, int]:
     raise XmpError("the end of its root element cannot be told")
 
 
-def _require_only_ours_changed(before: etree._Element, after: etree._Element, stars: int) -> None:
-    """What was written is read back: our rating, and node for node what was there. Takes our properties out of both."""
+def _require_only_ours_changed(before: etree._Element, after: etree._Element, rating: Rating) -> None:
+    """What was written is read back: the rating, and node for node what was there. Takes our properties out of both."""
     said = _rating(_resource(after))
     same = all(ours == theirs for ours, theirs in zip_longest(_others(after), _others(before)))
-    if said != Rating(float(stars), stars) or not same:
+    if said != rating or not same:
         raise XmpError("it cannot be written again as it is")
 
 

@@ -44,7 +44,7 @@ def _window_sum(x: Tensor, norm: Norm, transposed: bool = False) -> Tensor:
     for dim in dims:
         pad = [0, 0] * (x.ndim - 1 - dim) + [before, after]
         padded, extent = F.pad(x, pad), x.shape[dim]
-        x = padded.narrow(dim, 0, extent).clone()
+        x = padded.narrow(dim, 0, extent)
         for shift in range(1, norm.size):
-            x += padded.narrow(dim, shift, extent)
+            x = x + padded.narrow(dim, shift, extent)  # not in place: torch.export lowers what is a function alone
     return x

@@ -1,10 +1,13 @@
-// What a person chooses is kept by the browser under the page's key, and leaves it as a CSV file. Nothing is fetched.
+// What a person chooses is kept by the browser under the page's key, and leaves it as a CSV file. Nothing is fetched. On a page
+// that a server gives out live.js is there besides, which keeps the server's ratings.
 (() => {
   const list = document.getElementById("photos");
   const cards = Array.from(list.children);
   const storage = "dcnn-fast " + document.body.dataset.key;
   const field = (id) => document.getElementById(id);
   const chosen = new Map(Object.entries(read()));  // by path: {stars, choice}
+  const of = (card) => chosen.get(card.dataset.path) || { stars: 0, choice: "" };
+  const live = typeof serverRatings === "function" ? serverRatings(of) : null;
   const past = [];  // what choices were before, the last one at the end
   let compared = [];
   let enlarged = [];  // the cards whose photographs are shown large
@@ -18,7 +21,6 @@
     try { localStorage.setItem(storage, JSON.stringify(Object.fromEntries(chosen))); } catch { field("count").textContent = "choices cannot be kept here: save them"; }
   }
 
-  const of = (card) => chosen.get(card.dataset.path) || { stars: 0, choice: "" };
 
   function show(card) {
     const { stars, choice } = of(card);
@@ -40,6 +42,7 @@
     show(card);
     keep();
     tell();
+    live?.save(card);
   }
 
   function back() {
@@ -225,4 +228,8 @@
   field("tools").hidden = false;
   cards.forEach(show);
   tell();
+  live?.load(cards, (card, value) => {
+    if (value.stars || value.choice) chosen.set(card.dataset.path, value); else chosen.delete(card.dataset.path);
+    show(card);
+  }).then(() => { keep(); arrange(); });
 })();

@@ -95,11 +95,13 @@ def culling_page(
     folder: Path,
     max_pixels: int = reading.MAX_PIXELS,
     caution: str | None = None,
+    live: bool = False,
 ) -> bytes:
     """The page of `best`, in that order, and of `failed` with their reasons, out of `total` photographs.
 
     folder: where the page will be; links to photographs are relative to it. Photographs are read again for their thumbnails,
-    by their paths. caution: what its first lines say about the scores, if anything.
+    by their paths. caution: what its first lines say about the scores, if anything. live: a server gives the page out, which
+    says at `choices` what ratings photographs have, and takes them at `choice`.
     """
     scores = [entry.score for entry in best]
     heats = [entry.heat for entry in best if entry.heat is not None]
@@ -110,12 +112,13 @@ def culling_page(
         _card(rank, entry, image, folder, numbers) for rank, (entry, image) in enumerate(zip(best, images, strict=True), 1)
     ]
     key = hashlib.sha256("\0".join(f"{card.path}\0{card.mean}" for card in cards).encode(errors="surrogateescape")).hexdigest()
+    scripts = ("heat.js", "live.js", "page.js") if live else ("heat.js", "page.js")
     page = _template().render(
-        cards=cards, total=total, caution=caution, key=key[:_KEY_DIGITS],
+        cards=cards, total=total, caution=caution, live=live, key=key[:_KEY_DIGITS],
         faults=sorted({fault for score in scores for fault in score.faults or ()}), has_groups=bool(numbers),
         failed=[(_shown(score.path or ""), _shown(score.error or "")) for score in failed],
         abouts={heat.kind: heat.about for heat in heats}, low=LOW, high=HIGH, strength=STRENGTH,
-        style=Markup(_resource("page.css")), script=Markup(_resource("heat.js") + _resource("page.js")),
+        style=Markup(_resource("page.css")), script=Markup("".join(map(_resource, scripts))),
     )  # fmt: skip
     return page.encode(errors="backslashreplace")
 

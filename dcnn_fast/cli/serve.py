@@ -1,0 +1,67 @@
+"""`dcnn-fast serve`: scores over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcnn_fast.cli import ranges
+
+CULL = (
+    "Score the photographs of this folder and its subfolders first, and give out the culling page of score --html, for this "
+    "machine alone, at an address with a secret in it, which is printed. Stars and rejections go into sidecars at once, as "
+    "a person's."
+)
+
+
+def serve(
+    model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0: a free one, which is printed.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="A file whose first line every request must bring as a bearer token.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Requests may name files below this folder; default: none.")
+    ] = None,
+    views: Annotated[int, typer.Option(help="Random views that are averaged.")] = 50,
+    grid: Annotated[int, typer.Option(help="1, 2, 4 or 8: window offsets are multiples of it.")] = 1,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the views; the same one gives the same scores.")] = 0,
+    dtype: Annotated[str, typer.Option(help="Format that products are rounded to: float32 or bfloat16.")] = "float32",
+    decode: Annotated[str, typer.Option(help="exact, or scaled: large JPEG files decoded at a part of their size.")] = "exact",
+    long_side: Annotated[
+        int | None, typer.Option(help="Pixels that the long side of larger pictures is reduced to; default: the model's.")
+    ] = None,
+    max_megapixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse larger pictures, decompression bombs; default 178.")
+    ] = None,
+    faults: Annotated[bool, typer.Option("--faults", help="Name technical faults beside the score.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(callback=ranges.THREADS, help="Pictures that are computed at a time; default: a core each.")
+    ] = None,
+    queue_images: Annotated[int, typer.Option(help="Pictures that wait or are computed at most; more are refused.")] = 64,
+    queue_megabytes: Annotated[int, typer.Option(help="Megabytes of requests that wait or are computed at most.")] = 256,
+    body_megabytes: Annotated[int, typer.Option(help="Megabytes of one request at most.")] = 64,
+    deadline: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 60.0,
+    cull: Annotated[Path | None, typer.Option(metavar="FOLDER", help=CULL)] = None,
+    xmp_names: Annotated[
+        str, typer.Option(metavar="digikam|adobe", help="Names of new sidecars of --cull: photo.jpg.xmp or photo.xmp.")
+    ] = "digikam",
+) -> None:
+    """Score pictures that come over HTTP, with the numbers of `dcnn-fast score`.
+
+    POST a picture's bytes to /v1/score; /openapi.json says the rest. SIGTERM and Ctrl-C let requests in work end. Needs the
+    extra serve.
+
+    Exit status: 2 for a wrong call or a port that is taken, otherwise 143 or 130, by the signal that ended it.
+    """
+    from dcnn_fast.cli import serve_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
+
+    serve_run.run(
+        serve_run.Listening(host, port), model, token_file, root,
+        serve_run.Scoring(views, grid, seed, dtype, decode, long_side, max_megapixels, faults),
+        serve_run.Allowed(workers, queue_images, queue_megabytes, body_megabytes, deadline),
+        None if cull is None else serve_run.Cull(cull, xmp_names),
+    )  # fmt: skip

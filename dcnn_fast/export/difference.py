@@ -1,0 +1,35 @@
+"""Measuring the distance of one pass from fifty, on photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from dcnn_fast.data import reading
+from dcnn_fast.export.about import GRID, SAMPLES, SEED, Difference
+from dcnn_fast.export.expected import given_of, probabilities
+from dcnn_fast.nets import Model
+from dcnn_fast.scoring import Scorer
+
+
+def measured_difference(model: Model, photographs: Iterable[Path]) -> Difference:
+    """Compare the window in the middle with fifty samples, over the photographs that can be read.
+
+    Of a model without two labels, the largest difference of a label's probability counts. Raises ValueError where none can be
+    read.
+    """
+    scorer, distances = Scorer(model, views=SAMPLES, seed=SEED, grid=GRID), []
+    for path in photographs:
+        try:
+            pixels = reading.read(path).pixels
+            score = scorer.score(pixels)
+        except reading.ReadError:
+            continue
+        found = probabilities(model, tuple(each.centre for each in given_of(model, pixels, 1)))[0]
+        means = np.array([score.probs[label] for label in model.spec.labels])
+        distances.append(float(np.abs(found - means).max()))
+    if not distances:
+        raise ValueError("photographs: none could be read, to measure how far one pass is from fifty samples")
+    return Difference(len(distances), float(np.mean(distances)), max(distances))

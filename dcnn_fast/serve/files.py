@@ -1,0 +1,53 @@
+"""Files of this machine that requests may name: those below one folder, wherever links lead."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from dcnn_fast.serve.errors import RefusedError
+
+_NOT_THERE = "no such file below the server's root"
+
+
+def opened_below(root: Path | None, name: str, most: int) -> tuple[BinaryIO, int]:
+    """The file `name`, relative to `root` or absolute, where it lies below it with all links resolved, open, and its size.
+
+    Raises RefusedError: 403 where there is no root, 404 where there is no such file there, 413 where it has more than `most`
+    bytes.
+    """
+    if root is None:
+        raise RefusedError(403, "this server reads no files of its machine: it was started without --root")
+    top = os.path.realpath(root)
+    try:
+        if not _is_below(top, os.path.realpath(os.path.join(top, name))):  # nothing elsewhere is even opened
+            raise RefusedError(404, _NOT_THERE)
+        file = _opened(os.path.join(top, name))
+    except (OSError, ValueError):
+        raise RefusedError(404, _NOT_THERE) from None
+    try:
+        return file, _size(file, top, most)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _opened(path: str) -> BinaryIO:
+    """Without waiting for the other end of a pipe."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb")
+
+
+def _size(file: BinaryIO, top: str, most: int) -> int:
+    """The size of the open file itself: its name may mean another by now."""
+    found, status = os.readlink(f"/proc/self/fd/{file.fileno()}"), os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or not _is_below(top, found):
+        raise RefusedError(404, _NOT_THERE)
+    if status.st_size > most:
+        raise RefusedError(413, f"a file must have at most {most} bytes")
+    return status.st_size
+
+
+def _is_below(top: str, path: str) -> bool:
+    return os.path.commonpath([top, path]) == top

@@ -1,0 +1,65 @@
+"""Around the whole application: the token, the counting, and exceptions that become one line."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dcnn_fast.serve.cull import PREFIX
+from dcnn_fast.serve.service import LOG, Service, failure, one_line
+
+OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # to everybody, with a token too
+
+
+class Guard:
+    """An ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, answered = time.monotonic(), _Answered(send)
+        try:
+            if self._lets_in(scope):
+                await self._app(scope, receive, answered)
+            else:
+                await failure(401, "a token is needed", {"WWW-Authenticate": "Bearer"})(scope, receive, answered)
+        except Exception as error:
+            LOG.error("%s %s failed: %s", scope["method"], _path(scope), one_line(error))
+            if answered.status is None:
+                await failure(500, "the server failed")(scope, receive, answered)
+        finally:
+            path = _path(scope)
+            self._service.metrics.requests.labels(path, str(answered.status or 0)).inc()
+            self._service.metrics.seconds.labels(path).observe(time.monotonic() - started)
+
+    def _lets_in(self, scope: Scope) -> bool:
+        """Whether the token is there or not needed: the culling page has one of its own, in its address."""
+        is_open = scope["path"] in OPEN or scope["path"].startswith(PREFIX)
+        return is_open or self._service.allows(Headers(scope=scope).get("authorization"))
+
+
+class _Answered:
+    """Sends on, and remembers the status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
+def _path(scope: Scope) -> str:
+    """The route's pattern: clients' own paths are no labels, as there may be any number."""
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", "other"))
