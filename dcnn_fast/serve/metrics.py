@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from dcnn_fast.serve.gate import Gate
+from dcnn_fast.serve.workers import Workers
 
 TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -14,7 +15,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class Metrics:
     """Counts of one application; several in a process do not share them."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, workers: Workers) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "dcnn_fast_requests", "Requests that were answered", ["path", "status"], registry=self._registry
@@ -26,6 +27,8 @@ class Metrics:
             "dcnn_fast_request_seconds", "From a request's head to its answer", ["path"], buckets=_SECONDS,
             registry=self._registry,
         )  # fmt: skip
+        computed = Gauge("dcnn_fast_computed_images", "Images that were computed, the first one too", registry=self._registry)
+        computed.set_function(lambda: workers.computed)
         held = Gauge("dcnn_fast_held_images", "Images that wait or are computed", registry=self._registry)
         held.set_function(lambda: gate.images)
         held_bytes = Gauge("dcnn_fast_held_bytes", "Bytes of requests that wait or are computed", registry=self._registry)

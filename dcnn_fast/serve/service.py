@@ -35,9 +35,8 @@ class Service:
         self.scorer, self.settings = scorer, settings
         self.digest = scorer.model.digest  # once: it is over all weights
         self.gate = Gate(settings)
-        self.metrics = Metrics(self.gate)
-        count = settings.workers or min(256, torch.get_num_threads())
-        self._workers = Workers(scorer, count)
+        self._workers = Workers(scorer, settings.workers or min(256, torch.get_num_threads()))
+        self.metrics = Metrics(self.gate, self._workers)
         self._warming: asyncio.Task[None] | None = None
         self.ready = False
 

@@ -41,6 +41,7 @@ class Workers:
         self._queue: deque[Job] = deque()
         self._busy, self._stopped = 0, False
         self._threads: list[threading.Thread] = []
+        self.computed = 0  # images that went through the network
 
     def start(self) -> None:
         """Start the threads."""
@@ -106,6 +107,8 @@ class Workers:
             held.keep(read.prepared.bytes)
             if job.given_up:
                 return None
+            with self._changed:
+                self.computed += 1
             with engine.use_threads(self._threads_of_one()):
                 return self._stages.finish([self._stages.begin(read)])[0]
 

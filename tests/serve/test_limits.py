@@ -159,6 +159,8 @@ def test_a_client_that_has_gone_is_not_computed_for(model):
         assert len(server.answer(busy).json["scores"]) == 12
         assert server.metrics()['dcnn_fast_images_total{result="scored"}'] == 12
         busy.close()
+        assert server.score(picture()).status == 200  # behind those that were given up
+        assert server.metrics()["dcnn_fast_computed_images"] == 1 + 12 + 1  # the first score, the batch, and this one
 
 
 def test_what_is_not_ready_in_time_is_504_and_what_does_not_come_408(model):
