@@ -97,7 +97,7 @@ def import_(
     """Write what another project's label file says, or ratings in XMP, as a CSV file that the other commands read.
 
     The columns of a CSV file are told by its head: image_id, filename and the like name the photographs, mean, MOS, score and
-    the like are ratings, ten columns of one name and consecutive numbers (vote_1 to vote_10) are votes. What was matched is
+    the like are ratings, ten columns of one name and consecutive numbers (vote_1 to vote_10) are votes. The match is
     said, and a head that leaves a choice is refused.
 
     Of xmp and page: a rating is 1 to 5 stars, or 0 for a rejected photograph; what has no rating has no row. Ratings that

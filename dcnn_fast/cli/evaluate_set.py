@@ -38,7 +38,7 @@ class Measured:
 
 
 def measured_on(wanted: Wanted, models: Mapping[str, Model], opened: Callable[..., DataSet]) -> Measured:
-    """What the models are measured on.
+    """The examples that the models are measured on.
 
     opened: `load_set` of the path and the kind, with the options that it is given. A set without a split of its own is taken
     whole, unless a part is asked for; ratings are high above the models' threshold, unless one is asked for; what a model

@@ -24,7 +24,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "attribute": ("attribute", "style"),
     "source": ("source",),
 }
-"""Names of a column by its meaning, in whatever case. Of several that are there the first name counts; the others are no match
+"""Names of a column by its meaning, in whatever case. Where several are there the first name counts; the others are no match
 for each other."""
 
 _LARGEST = 1e100  # of a rating: sums and squares of many are numbers too

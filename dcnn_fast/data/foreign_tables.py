@@ -19,7 +19,7 @@ from dcnn_fast.data.tables import is_file, require_written_here
 from dcnn_fast.printable import quoted, shortened
 
 MEANINGS = ("path", "rating", "votes", "split")
-"""What a column can be said to be; of votes the part of their names that is before the number."""
+"""Meanings that a column can be said to have; for votes by the part of their names that is before the number."""
 
 _PATHS = frozenset(
     [
@@ -145,7 +145,7 @@ def read_foreign(path: Path, images: Path, columns: Mapping[str, str] | None = N
 
 
 def matched(path: Path, head: Sequence[str], columns: Mapping[str, str]) -> Matched:
-    """What the columns of a head are: by `columns`, from a meaning of `MEANINGS` to a name, else by their names.
+    """The columns of a head by their meaning: by `columns`, from a meaning of `MEANINGS` to a name, else by their names.
 
     Votes are ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 at its end, in whatever order. Raises
     ValueError where nothing names the photographs or rates them, or two columns could.

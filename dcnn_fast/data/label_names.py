@@ -76,7 +76,7 @@ class Order:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the order of two labels."""
+        """The order of two labels in words, none of more."""
         if len(self.labels) != 2 or not self.why:
             return ()
         return (f"labels {', '.join(self.labels)}: scores, AUC and correlations are those of {self.labels[-1]} ({self.why})",)
@@ -148,7 +148,7 @@ def _renumbered(data: DataSet, labels: tuple[str, ...], number: Mapping[int, int
 
 
 def _of_order(positive: str | None, labels: tuple[str, ...]) -> list[str]:
-    """What to know of a model of two labels, of which the last need not be the better one."""
+    """A note on a model of two labels whose last one is not known to be the better one."""
     if len(labels) != 2 or positive == labels[-1]:
         return []
     if positive is None:
@@ -169,6 +169,6 @@ def _plain(label: str) -> str:
 
 
 def _same(label: str) -> str:
-    """What two labels have in common that are the same one, written otherwise."""
+    """A text that is equal for labels that are the same one, written otherwise."""
     text = label.strip().casefold()
     return f"{float(text):g}" if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?", text) else text

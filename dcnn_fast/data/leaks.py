@@ -20,7 +20,7 @@ class Twins:
     differ: bool
 
     def text(self, labels: tuple[str, ...]) -> str:
-        """What is wrong with them, on one line."""
+        """Their fault in words, on one line."""
         where = "in training and test" if self.parted else "twice in one part"
         said = f", as {_named(self.first, labels)} and as {_named(self.second, labels)}" if self.differ else ""
         return f"the same photograph is {where}{said}: {quoted(self.first.key)} and {quoted(self.second.key)}"

@@ -18,7 +18,7 @@ UNSPLIT: tuple[Unsplit, ...] = ("fold", "train", "test")
 
 @dataclass(frozen=True)
 class Parts:
-    """What is held out of a set that has no split of its own.
+    """The part to hold out of a set that has no split of its own.
 
     fold, folds, seed: part `fold` of `folds`, as the seed deals them; None is 0 of 5 and seed 0. unsplit: "fold", or "train" or
     "test" where all of such a set is that. Raises ValueError where both are asked for.

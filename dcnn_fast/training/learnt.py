@@ -1,4 +1,4 @@
-"""What a model file says of the set that it learnt from: it is measured by the same threshold, and not on what it has seen."""
+"""A model file's account of the set that it learnt from: its threshold, and marks of the photographs that it has seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 50_000  # photographs that are marked: half a megabyte of a model file
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a model learnt from.
+    """The set that a model learnt from.
 
     threshold: ratings above it were high, None where nothing is said of one. seen: marks of photographs that it learnt from; of
     more than 50,000 as many, chosen by chance. whole: whether that is all of them.
@@ -33,7 +33,7 @@ class Learnt:
 
 
 def learnt_by(provenance: Mapping[str, Any]) -> Learnt:
-    """What a model's provenance says of it; nothing where it is another program's or an older version's."""
+    """The account in a model's provenance; nothing where it is another program's or an older version's."""
     training = provenance.get("training")
     data = training.get("data") if isinstance(training, dict) else None
     if not isinstance(data, dict):
@@ -47,7 +47,7 @@ def learnt_by(provenance: Mapping[str, Any]) -> Learnt:
 
 
 def summary_of(data: DataSet, examples: Sequence[Example], before: Collection[str] = ()) -> dict[str, Any]:
-    """What is kept of a set in a model file, ready for JSON; `learnt_by` reads it.
+    """The account of a set for a model file, ready for JSON; `learnt_by` reads it.
 
     examples: what is learnt from. before: the marks of what the model that it starts from has seen.
     """

@@ -48,7 +48,7 @@ def test_each_sign_is_one_that_every_epoch_shows():
 
 @pytest.mark.parametrize("learnt", [True, False])
 def test_the_command_tells(tmp_path, learnt):
-    """Of pictures whose brightness is their rating, and of equal ones, of which nothing can be told."""
+    """Pictures whose brightness is their rating are learnt, and nothing can be told of equal ones."""
     lines = []
     for i in range(30):
         pixels = np.random.default_rng(i).integers(0, 40, (40, 44, 3)) + 7 * i if learnt else np.full((40, 44, 3), 90)
