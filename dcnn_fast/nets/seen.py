@@ -2,7 +2,7 @@
 
 Seen are: another tensor or memory in its place (`p.data = ...`, `to`), every write that torch counts (`load_state_dict`,
 `copy_`, an optimiser's step), and those that it does not count (through `.data` or numpy) in tensors of up to a million values;
-in larger ones, those that touch any of 16,384 places spread over it.
+in larger ones, those that touch any of 1,024 places spread over it, of 16 values each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 _WHOLE = 2**20  # values of a tensor up to which all are compared
 _COMPARED = 2**14  # values of a larger one that are
+_BESIDE = 16  # of these, beside each other: a line of the cache, as memory takes as long to give one value
 _INTEGERS = {torch.float16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
 
 
@@ -35,10 +36,10 @@ class Seen:
         """The tensor as it is now."""
         return cls(tensor.data_ptr(), version_of(tensor), _kind(tensor), _compared(tensor).copy())
 
-    def is_still(self, tensor: Tensor) -> bool:
-        """Whether nothing about the tensor has changed."""
+    def is_still(self, tensor: Tensor, values: bool = True) -> bool:
+        """Whether nothing about the tensor has changed. values: those that are compared are; else what torch counts is seen."""
         same = (self.address, self.version, self.kind) == (tensor.data_ptr(), version_of(tensor), _kind(tensor))
-        return same and np.array_equal(self.values, _compared(tensor))
+        return same and (not values or np.array_equal(self.values, _compared(tensor)))
 
     def is_like(self, other: Seen) -> bool:
         """Whether both were the same values, wherever they lay."""
@@ -65,4 +66,6 @@ def _compared(tensor: Tensor) -> np.ndarray:
 @lru_cache(maxsize=16)
 def _places(size: int) -> np.ndarray:
     """Where a tensor of so many values is compared: drawn, as even steps would always meet the same columns of a matrix."""
-    return np.sort(np.random.default_rng(size).integers(0, size, _COMPARED))
+    lines = np.sort(np.random.default_rng(size).integers(0, size // _BESIDE, _COMPARED // _BESIDE))
+    places: np.ndarray = (_BESIDE * lines[:, None] + np.arange(_BESIDE)).reshape(-1)
+    return places
