@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from dcnn_fast.training.settings import Settings, differences
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
+from dcnn_fast.version import version
 from dcnn_fast.viz.curves import save_curves
 
 if TYPE_CHECKING:
@@ -438,7 +438,7 @@ class _Run:
     def _save_model(self, name: str, row: dict[str, Any]) -> None:
         provenance = {
             "settings": self.settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": row,
-            "data": _summary(self.data), "skipped": len(self.progress.skipped), "version": metadata.version("dcnn-fast"),
+            "data": _summary(self.data), "skipped": len(self.progress.skipped), "version": version(),
         }  # fmt: skip
         net = self.net
         if isinstance(net, MultiColumn):

@@ -160,5 +160,18 @@ def test_without_a_gpu_the_device_is_refused(monkeypatch):
     with pytest.raises(RuntimeError, match="no CUDA device"):
         launch.gpu()
     assert Scorer(small.model(), "auto").device == "cpu"
+
+
+def test_a_gpu_whose_kernels_cannot_be_launched_is_refused_when_the_scorer_is_made(monkeypatch):
+    monkeypatch.setattr(launch, "gpu", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(launch, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="device must be one that views can be made on: CuPy is not installed"):
+        Scorer(small.model(), "cuda")
+    with kernels_on_cpu(75), pytest.raises(ValueError, match="views can be made on: the kernel needs compute capability 8.0"):
+        Scorer(small.model(), "cuda")
+
+
+def test_a_dtype_of_the_gpu_alone_is_refused_on_the_cpu():
     with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16"):
         Scorer(small.model(), "cpu", dtype="float16")
