@@ -31,6 +31,23 @@ def test_at_most_so_many_are_made_and_each_is_one_threads():
     assert made == [0, 1]
 
 
+def test_who_finds_all_in_use_waits_for_one():
+    contexts, found, has_one = Contexts(object, 2), [], threading.Event()
+
+    def work():
+        with contexts.borrowed() as mine:
+            found.append(mine)
+            has_one.set()
+
+    with contexts.borrowed() as first:
+        with contexts.borrowed() as second:
+            thread = threading.Thread(target=work)
+            thread.start()
+            assert not has_one.wait(0.2)
+        assert has_one.wait(30) and found == [second] != [first]
+    thread.join(30)
+
+
 def test_the_one_used_last_comes_first_and_errors_give_it_back():
     contexts = Contexts(object, 2)
     with contexts.borrowed() as first, contexts.borrowed() as second:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcnn_fast import Scorer
+from dcnn_fast import Scorer, WeightsError
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import recording
 from dcnn_fast.ops.launch import launch, launched_by
@@ -232,15 +232,29 @@ def test_a_dtype_that_a_backbone_is_not_computed_in_is_refused_by_name(simulated
         Scorer(small_lite.model(), "cuda", dtype="float16")
 
 
-def test_a_change_that_torch_does_not_count_is_refused_with_a_picture_alone_and_when_a_run_begins(simulated_gpu):
-    model = small.model()
-    scorer = Scorer(model, "cuda", views=2, dtype="float16")
-    list(scorer.score_many(PICTURES[:2], batch=2))
-    model.net.columns[0].fc[0].weight.detach().numpy()[0, 0] += 1
-    with pytest.raises(Exception, match="weights have changed since they were laid out on the GPU"):
-        list(scorer.score_many(PICTURES[:2], batch=2))
-    with pytest.raises(Exception, match="weights have changed since they were laid out on the GPU"):
-        scorer.score(PICTURES[0])
+def test_a_change_that_torch_does_not_count_is_refused_with_a_picture_alone_when_a_run_begins_and_soon(simulated_gpu):
+    model = small.model(views=("warp",))
+    network = GpuNetwork(model.net, CPU, torch.float16)
+    jobs = [
+        prepare(picture, model.spec, views=1, grid=1, seed=0, intake=network.intake).jobs for picture in PICTURES[:2]
+    ]  # fmt: skip
+    both = [network.blocks(each) for each in jobs]
+    network.head(both)
+    weight = model.net.columns[0].fc[0].weight.detach().numpy()
+    weight[0, 0] += 1
+    refused = pytest.raises(WeightsError, match="weights have changed since they were laid out on the GPU")
+    with refused:
+        network.head(both[:1])
+    with refused:
+        for _ in range(gpu.LOOKS):
+            network.head(both)
+    weight[0, 0] -= 1
+    network.begin()
+    network.head(both)
+    weight[0, 0] += 1
+    network.begin()
+    with refused:
+        network.head(both)
 
 
 def test_one_model_in_two_scorers_with_other_views(simulated_gpu):
