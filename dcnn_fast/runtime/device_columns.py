@@ -180,7 +180,8 @@ class BlockWeights(_Layers, DeviceColumn):
 
     def fixed(self, windows: FixedWindows) -> tuple[list[Step], Tensor]:
         """As `DeviceColumn` says; where the maps are averaged, with each map's values beside each other."""
-        launches, maps = collected(partial(self._whole_windows, windows), self._device)
+        blocks = [block.in_one_tile() for block in self._blocks]  # before launches are collected, as tiles may be timed
+        launches, maps = collected(partial(self._whole_windows, blocks, windows), self._device)
         table = {**launches[0].args, "sources": windows.sources}  # in place of `like`, once for each window
         steps: list[Step] = [replace(launches[0], args=table, reads=windows.reads), *launches[1:]]
         if self._spec.reduce == "flatten":
@@ -189,7 +190,7 @@ class BlockWeights(_Layers, DeviceColumn):
         beside = torch.empty(apart.shape, dtype=apart.dtype, device=apart.device)
         return [*steps, partial(beside.copy_, apart)], beside
 
-    def _whole_windows(self, windows: FixedWindows) -> Tensor:
+    def _whole_windows(self, blocks: Sequence[PreparedBlock], windows: FixedWindows) -> Tensor:
         """The last block's output of windows that are sources of their own."""
         count, side = windows.count, self._spec.window
         places = np.zeros((count, 4), np.int64)
@@ -200,8 +201,8 @@ class BlockWeights(_Layers, DeviceColumn):
                 torch.from_numpy(places if number == 0 else places[:, :3]), extent, extent, size=block.size,
                 stride=block.stride, padding=block.padding, rounding=self._spec.rounding, pool=block.pool,
             )  # fmt: skip
-            out = self._empty(self._blocks[number], *regions.outputs[0])
-            self._blocks[number].run(Work(sources, regions, [out]))
+            out = self._empty(blocks[number], *regions.outputs[0])
+            blocks[number].run(Work(sources, regions, [out]))
             sources = [out]
         return _rows(sources[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
@@ -14,6 +15,8 @@ import torch
 from dcnn_fast import Scorer, WeightsError
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import recording
+from dcnn_fast.ops.block.triton import forward_launch
+from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.launch import launch, launched_by
 from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.runtime import fixed_rule, gpu
@@ -144,6 +147,29 @@ def test_a_failed_recording_is_said_once_and_changes_no_score(simulated_gpu, cap
     ]
     assert all(np.array_equal(each[0], found[0][0]) for each in found)
     assert np.array_equal(found[1][1], found[2][1])
+
+
+def test_tiles_that_are_timed_are_timed_before_launches_are_collected(monkeypatch):
+    timed = []
+
+    def seconds(what):
+        launch(what)
+        timed.append(what)
+        return float(len(timed))
+
+    def steps():
+        network = GpuNetwork(small.model(views=("warp",)).net, CPU, torch.float32)
+        with network._contexts.borrowed() as context:
+            return [step.kernel for step in context.evaluation(1, 2)._steps_again.steps]
+
+    ran = []
+    with launched_by(ran.append):
+        expected = steps()
+        monkeypatch.setattr(triton_tune, "asked_for", lambda device: True)
+        monkeypatch.setattr(forward_launch, "_seconds", seconds)
+        monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)  # nothing is kept
+        assert steps() == expected
+    assert timed and all(any(what is each for each in ran) for what in timed)
 
 
 def test_batches_of_pictures_with_more_and_fewer_views(simulated_gpu):
