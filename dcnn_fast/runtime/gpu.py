@@ -154,10 +154,16 @@ class GpuNetwork:
         return 1 << (max(1, min(most, MOST_PICTURES)).bit_length() - 1)
 
     def _evaluated(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
-        """The probabilities of images that wait, all of as many views."""
-        with self._contexts.borrowed() as context, context.stream.current():
-            evaluation = context.evaluation(1 << (len(images) - 1).bit_length(), images[0].views)
-            return evaluation.probabilities([image.jobs for image in images])
+        """The probabilities of images that wait, all of as many views; in halves where the device has no memory for all."""
+        try:
+            with self._contexts.borrowed() as context, context.stream.current():
+                evaluation = context.evaluation(1 << (len(images) - 1).bit_length(), images[0].views)
+                return evaluation.probabilities([image.jobs for image in images])
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+        half = len(images) // 2
+        return self._evaluated(images[:half]) + self._evaluated(images[half:])
 
     def _headed(self, images: Sequence[DeviceMaps]) -> list[np.ndarray]:
         """The probabilities of images whose blocks have been launched."""

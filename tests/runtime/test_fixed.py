@@ -19,6 +19,7 @@ from dcnn_fast.ops.block.triton import forward_launch
 from dcnn_fast.ops.block.triton import tune as triton_tune
 from dcnn_fast.ops.launch import launch, launched_by
 from dcnn_fast.ops.recording import Recorder
+from dcnn_fast.ops.views.fixed import FixedPlanes
 from dcnn_fast.runtime import fixed_rule, gpu
 from dcnn_fast.runtime.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import prepare
@@ -170,6 +171,20 @@ def test_tiles_that_are_timed_are_timed_before_launches_are_collected(monkeypatc
         monkeypatch.setenv("XDG_CACHE_HOME", os.devnull)  # nothing is kept
         assert steps() == expected
     assert timed and all(any(what is each for each in ran) for what in timed)
+
+
+def test_a_batch_that_the_device_has_no_memory_for_is_evaluated_in_parts(simulated_gpu, monkeypatch):
+    network = GpuNetwork(small.model().net, CPU, torch.float16)
+    expected = [scored(network, [picture])[0] for picture in PICTURES]
+    planes = FixedPlanes.of
+
+    def of(view, plane, pictures, device):
+        if pictures > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return planes(view, plane, pictures, device)
+
+    monkeypatch.setattr(FixedPlanes, "of", of)
+    assert all(map(np.array_equal, scored(network, PICTURES), expected))
 
 
 def test_batches_of_pictures_with_more_and_fewer_views(simulated_gpu):
