@@ -115,6 +115,12 @@ FLOORS = (
         for kind, bound in ((read.SRGB, 1.4), (read.TURNED, 1.4), (read.P3, 3.0), (read.ADOBE, 3.0))
     ),
     *(
+        Floor("host", case, precision, bound, measure, said, most=True)
+        for case, precisions in host.FIXED.items()
+        for precision in precisions
+        for bound, measure, said in ((0.1, _milliseconds, _TIME), (3.0, _ratio, "{:.0f} launches a batch"))
+    ),
+    *(
         Floor("host", case, precision, bound, measure, said, most=most)
         for precision in host.PRECISIONS
         for case, bound, measure, said, most in (

@@ -45,7 +45,7 @@ class _AfterReading:
     """A scorer's stages of images that have been read."""
 
     def __init__(self, stages: Stages) -> None:
-        self.begin, self.finish = stages.begin, stages.finish
+        self.start, self.begin, self.finish = stages.start, stages.begin, stages.finish
 
     def read(self, image: Read) -> Read:
         """What is there."""

@@ -63,7 +63,10 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # What folders hold that runs on GPUs only; it decides no time that was measured on a processor.
-ON_GPUS = ("csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py")
+ON_GPUS = (
+    "csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py", "*/views/fixed.py",
+    "*/runtime/contexts.py", "*/runtime/device_columns.py", "*/runtime/fixed*.py", "*/runtime/ring.py",
+)  # fmt: skip
 OF_GPUS = ("host", "gpu", "predicted", "kernels")  # suites whose figures are of GPUs: there it counts
 
 # What a run imports, and what decides no figure: which suites run, what is printed and written, and parts of dcnn_fast that

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"dcnn_fast.{name}")
     if name == "__version__":
-        return importlib.metadata.version("dcnn-fast")
+        return importlib.import_module("dcnn_fast.version").version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

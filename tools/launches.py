@@ -19,8 +19,10 @@ from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands, Work
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.gpus import LEAST_CAPABILITY
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.ops.views import fixed
 from dcnn_fast.spec.efficientnet import Lite, lite_stages, lite_window
 from tools import aot
 
@@ -202,6 +204,16 @@ def _of_views(capability: int) -> Iterator[Named]:
             views.planes([torch.zeros(8, 8, 3, dtype=torch.uint8)], "warp", dtype=dtype)
         for launch in launches:
             yield Named(f"views {dtype}".replace("torch.", ""), launch, False, False)
+    if capability >= LEAST_CAPABILITY:
+        yield from (Named("views of fixed launches", launch, False, False) for launch in _fixed_views())
+
+
+def _fixed_views() -> Iterator[Launch]:
+    """Those of a fixed evaluation of one picture, beside the planes' own."""
+    planes = fixed.FixedPlanes.of("warp", 8, 1, torch.device("cpu"))
+    cuts, resizes = (torch.zeros(1, fields, dtype=torch.int64) for fields in (fixed.CUT_FIELDS, fixed.RESIZE_FIELDS))
+    yield planes.launches(cuts, resizes, [])[0]
+    yield fixed.windows_launch(torch.zeros(1, 5, dtype=torch.int64), torch.zeros(1, 8, 8, 3, dtype=torch.uint8), [])
 
 
 def _networks() -> Iterator[spec.Network]:

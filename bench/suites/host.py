@@ -1,39 +1,53 @@
 """The host's side: what planning and laying out tables take before a GPU could begin, and what a call of a small block takes.
 
-Launches of GPU kernels are collected and not run, so this needs no GPU; what their results would decide (probabilities) is left
-out. Beside each time stands that of the commit that the issue of the C++ core was written for (c820935, two AMD cores).
+Launches of GPU kernels and copies to it and back are collected and not made, so this needs no GPU. Of photographs that take a
+plan, the head is left out; of a fixed evaluation all is in it up to the probabilities, and what the host issues a batch is
+counted. Beside each time stands that of the commit that the C++ core was begun at (c820935, two AMD cores).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from bench import cases
 from bench.effort import Effort
-from bench.row import OURS, OURS_FP16, Row
+from bench.row import OURS, OURS_BF16, OURS_FP16, Row
 from bench.timing import median_and_spread, seconds
 from dcnn_fast import ops
 from dcnn_fast.data.reading import Photo
-from dcnn_fast.nets import MultiColumn
+from dcnn_fast.nets import MultiColumn, load_model
 from dcnn_fast.ops.launch import Launch, launched_by
+from dcnn_fast.ops.recording import Recorder, Step
 from dcnn_fast.plan import share
 from dcnn_fast.runtime import Executor, executor_of
+from dcnn_fast.runtime.gpu import LOOKS, MOST_PICTURES, GpuNetwork
 from dcnn_fast.scoring.prepare import prepared
+from dcnn_fast.scoring.shipped import shipped_model
 from dcnn_fast.spec import Pool
 
 PHOTOGRAPH = (600, 800)
 WHOLE, LOCAL = "plan, a plane of 256 x 256", "plan, a photograph of 800 x 600"
-FIRST, AGAIN, TWO = "tables and launches, DCNN 800 x 600", "the same, a shape that came before", "the same from two threads"
+FIXED_DCNN, FIXED_SHIPPED = "a picture of a fixed batch, DCNN 800 x 600", "a picture of a fixed batch, shipped model 500 x 375"
+FIRST, AGAIN = "plan, tables and launches, DCNN 800 x 600, grid 4", "the same, a shape that came before"
+TWO = "the same from two threads"
 CALL, WITH_BACKWARD = "a call of a small block", "the same with its backward"
 BEFORE = {  # seconds at c820935, by case and precision; the others were not measured there
-    (WHOLE, "fp32"): 1.05e-3, (LOCAL, "fp32"): 2.3e-3, (FIRST, "fp16"): 35e-3, (FIRST, "fp32"): 13e-3,
+    (WHOLE, "fp32"): 1.05e-3, (LOCAL, "fp32"): 2.3e-3, (FIXED_DCNN, "fp16"): 35e-3, (FIXED_DCNN, "fp32"): 13e-3,
 }  # fmt: skip
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
-_BY = {"fp16": OURS_FP16, "fp32": OURS}
+FIXED = {  # the precisions of each network's fixed evaluation
+    FIXED_DCNN: {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32},
+    FIXED_SHIPPED: {"bf16": torch.bfloat16, "fp32": torch.float32},
+}
+_SIZES = {FIXED_DCNN: PHOTOGRAPH, FIXED_SHIPPED: (375, 500)}
+_GRID = 4  # from which on plans are made for a GPU
+_BY = {"fp16": OURS_FP16, "bf16": OURS_BF16, "fp32": OURS}
 _SHAPES = 8  # photographs of different windows that a case goes through
 
 
@@ -41,6 +55,10 @@ def rows(effort: Effort) -> Iterator[Row]:
     """All of it, on one thread but where two are said."""
     torch.set_num_threads(1)
     yield from _plans(effort)
+    for case, precisions in FIXED.items():
+        net = cases.network(cases.DCNN) if case == FIXED_DCNN else load_model(shipped_model()).net
+        for precision, dtype in precisions.items():
+            yield _fixed(case, net, precision, dtype, effort)
     for precision in PRECISIONS:
         yield from _gpu(cases.network(cases.DCNN), precision, effort)
     yield from _calls(effort)
@@ -52,6 +70,62 @@ def _plans(effort: Effort) -> Iterator[Row]:
         drawn = [cases.windows(column, shape, effort.windows, seed=seed) for seed in range(_SHAPES)]
         runs = [partial(share, column, windows, shape) for windows in drawn]
         yield _row(case, "fp32", 1, _times(runs, effort))
+
+
+class _Counted:
+    """What the host issues to a GPU, counted and not done: launches of kernels, and replays of graphs."""
+
+    def __init__(self) -> None:
+        self.issued = 0
+
+    def launch(self, what: Launch) -> None:
+        """One kernel."""
+        self.issued += 1
+
+    def copy(self, target: Tensor, source: Tensor) -> None:
+        """Nothing: a copy is no launch."""
+
+    def record(self, steps: Sequence[Step]) -> _Counted:
+        """Itself, as the graph of the steps."""
+        return self
+
+    def replay(self) -> None:
+        """One graph."""
+        self.issued += 1
+
+
+def _fixed(case: str, net: MultiColumn, precision: str, dtype: torch.dtype, effort: Effort) -> Row:
+    """A batch of photographs that lie in the ring, from one thread; what is issued a batch is its ratio."""
+    counted = _Counted()
+    with launched_by(counted.launch, copy=counted.copy):
+        network = GpuNetwork(net, torch.device("cpu"), dtype, record=Recorder(counted.record))
+        holder = network.intake.holder
+        assert holder is not None
+        photos = [Photo(holder.held(cases.photograph(*_SIZES[case], seed=seed))) for seed in range(MOST_PICTURES)]
+
+        def batch() -> None:
+            found = [
+                prepared(photo, f"photograph {i}", net.spec, views=effort.windows, grid=1, seed=0, intake=network.intake)
+                for i, photo in enumerate(photos)
+            ]
+            network.head([network.blocks(each.jobs) for each in found])
+
+        batch()
+        network.begin()
+        counted.issued = 0
+        times = [_of_processor(batch) for _ in range(max(3, effort.rounds))]
+        issued = counted.issued / (LOOKS * len(times))
+    middle, spread = median_and_spread(times)
+    note = _note(case, precision)
+    return Row("host", case, 1, _BY[precision], precision, middle, spread, ratio=issued, note=note)
+
+
+def _of_processor(batch: Callable[[], object]) -> float:
+    """Seconds of the processor for a picture, of batches of which one looks at all weights."""
+    start = time.thread_time()
+    for _ in range(LOOKS):
+        batch()
+    return (time.thread_time() - start) / (LOOKS * MOST_PICTURES)
 
 
 def _gpu(net: MultiColumn, precision: str, effort: Effort) -> Iterator[Row]:
@@ -87,7 +161,7 @@ def _calls(effort: Effort) -> Iterator[Row]:
 def _host_side(network: Executor, net: MultiColumn, photo: Photo, digest: str, windows: int) -> None:
     """All of a score after decoding and hashing, but for the kernels and the probabilities."""
     with launched_by(_not_run):
-        found = prepared(photo, digest, net.spec, views=windows, grid=1, seed=0, intake=network.intake)
+        found = prepared(photo, digest, net.spec, views=windows, grid=_GRID, seed=0, intake=network.intake)
         network.blocks(found.jobs)
 
 

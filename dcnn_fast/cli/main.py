@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -23,6 +22,7 @@ from dcnn_fast.cli.score import score
 from dcnn_fast.cli.serve import serve
 from dcnn_fast.cli.train import train
 from dcnn_fast.cli.why import why
+from dcnn_fast.version import version
 
 _OF_STREAMS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)
 
@@ -36,7 +36,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"dcnn-fast {metadata.version('dcnn-fast')}")
+        typer.echo(f"dcnn-fast {version()}")
         raise typer.Exit
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import product
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, res
 from dcnn_fast.data.folders import Found
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Scorer
+from dcnn_fast.version import version
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,4 @@ def record_of(options: ScoreOptions, scorer: Scorer) -> Record:
     forced = os.environ.get("DCNN_FAST_BACKEND")
     device = f"{scorer.device}, backend {forced}" if forced else f"{scorer.device}, {engine.isa() or 'no engine'}"
     model = printable(os.fspath(options.model)) if options.model else "the shipped model"
-    return Record(settings, model, os.getcwd(), metadata.version("dcnn-fast"), device)
+    return Record(settings, model, os.getcwd(), version(), device)

@@ -87,12 +87,16 @@ class BackboneColumn(AnyColumn, Keeper):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": None, "kept": None}  # a copy prepares weights of its own
 
+    def require_weights(self) -> None:
+        """Raise WeightsError where the layers have no weights yet."""
+        if self.backbone.device.type == "cpu" and not self.backbone.numpy().any():  # torch would use its threads
+            raise WeightsError(f"{self.spec.lite}'s layers have no weights yet: load them, as nets.load_columns does")
+
     def _ready(self, precision: Precision, device: torch.device) -> PreparedBackbone:
         """The layers as a backend reads them, made again where the weights, or what computes them, are no longer the same."""
         made, settings = self._prepared, (precision, device, "" if engine.reason() else engine.isa())
         if made is None or made.settings != settings or not made.weights.is_still(self.backbone):
-            if self.backbone.device.type == "cpu" and not self.backbone.numpy().any():  # torch would use its threads
-                raise WeightsError(f"{self.spec.lite}'s layers have no weights yet: load them, as nets.load_columns does")
+            self.require_weights()
             seen = Seen.of(self.backbone)
             params = params_of(self.spec.lite, self.spec.stages, precision)
             made = _Prepared(

@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +35,7 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.partials import give_mode, mode_of
 from dcnn_fast.printable import quoted
 from dcnn_fast.spec.efficientnet import lite_shapes
+from dcnn_fast.version import version
 
 FORMAT = 1
 _KEY = "dcnn_fast"
@@ -134,7 +134,7 @@ def save_model(
             tensors[name] = value
     header = {
         "format": FORMAT,
-        "version": metadata.version("dcnn-fast"),
+        "version": version(),
         "network": spec.network_to_dict(model.spec),
         "provenance": dict(model.provenance),
     }

@@ -192,6 +192,9 @@ def _library() -> ctypes.CDLL:
     file = _library_file()
     if file is None:
         raise RuntimeError(missing())
+    # The wheel of NVRTC 13.0 does not look for them beside itself, and no source would compile.
+    for builtins in file.parent.glob(f"libnvrtc-builtins.so{file.suffix}*"):
+        ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(file))
     library.nvrtcGetErrorString.restype = ctypes.c_char_p
     return library

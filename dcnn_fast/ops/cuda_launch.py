@@ -34,8 +34,25 @@ def launch(what: Launch) -> None:
     with torch.cuda.device(device):
         function, types = _function(what.kernel, tuple(sorted(what.constants.items())), device.index, what.shared)
         arguments = packed([what.args[name] for name in what.kernel.parameters], types)
-        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream)
+        stream = cupys_stream(cupy.cuda, torch.cuda.current_stream(device).cuda_stream)
         function(tuple(what.grid), (WARP * what.warps,), arguments, shared_mem=what.shared, stream=stream)
+
+
+class _Stream:
+    """A stream in the CUDA stream protocol."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._address
+
+
+def cupys_stream(cuda: Any, address: int) -> Any:
+    """A stream of another library as CuPy takes it. cuda: `cupy.cuda`, whose `ExternalStream` is deprecated since 14.2."""
+    if hasattr(cuda.Stream, "from_external"):
+        return cuda.Stream.from_external(_Stream(address))
+    return cuda.ExternalStream(address)
 
 
 def packed(values: Sequence[Tensor | int | float], types: Sequence[str]) -> tuple[Any, ...]:

@@ -64,9 +64,20 @@ class Launch:
 
 
 Launcher = Callable[[Launch], None]
+Copier = Callable[[Tensor, Tensor], None]
 DEFAULT_CAPABILITY = 80
 
-_instead: ContextVar[tuple[Launcher, int] | None] = ContextVar("instead", default=None)
+
+@dataclass(frozen=True)
+class _Stand:
+    """What stands in a GPU's place; fields as `launched_by` takes them."""
+
+    launcher: Launcher
+    capability: int
+    copy: Copier | None
+
+
+_instead: ContextVar[_Stand | None] = ContextVar("instead", default=None)
 
 
 def refused(device: torch.device) -> str | None:
@@ -93,13 +104,13 @@ def launch(what: Launch) -> None:
     if 0 in what.grid:
         return
     instead = _instead.get()
-    (instead[0] if instead is not None else on_device)(what)
+    (instead.launcher if instead is not None else on_device)(what)
 
 
 def capability(device: torch.device) -> int:
     """The compute capability that kernels are chosen for, ten times the major number plus the minor one."""
     if (instead := _instead.get()) is not None:
-        return instead[1]
+        return instead.capability
     if device.type != "cuda":
         return DEFAULT_CAPABILITY
     major, minor = torch.cuda.get_device_capability(device)
@@ -124,10 +135,24 @@ def copied(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
+def copy(target: Tensor, source: Tensor) -> None:
+    """Copy between the host's memory and the device's, as large and of one dtype; the host does not wait for a GPU."""
+    instead = _instead.get()
+    if instead is not None and instead.copy is not None:
+        instead.copy(target, source)
+    else:
+        target.copy_(source, non_blocking=True)
+
+
 @contextmanager
-def launched_by(launcher: Launcher, capability: int = DEFAULT_CAPABILITY) -> Iterator[None]:
-    """Within it every launch goes to `launcher`, which is of that compute capability, and tensors on the cpu are accepted."""
-    token = _instead.set((launcher, capability))
+def launched_by(
+    launcher: Launcher, capability: int = DEFAULT_CAPABILITY, *, copy: Copier | None = None
+) -> Iterator[None]:  # fmt: skip
+    """Within it every launch goes to `launcher`, which is of that compute capability, and tensors on the cpu are accepted.
+
+    copy: takes the copies (target, source) between host and device, which otherwise are made.
+    """
+    token = _instead.set(_Stand(launcher, capability, copy))
     try:
         yield
     finally:

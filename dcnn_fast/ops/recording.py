@@ -8,31 +8,57 @@ nowhere.
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from dcnn_fast.ops.launch import Launch, launch
+from dcnn_fast.ops.launch import Launch, capability, launch, launched_by
 
 MOST = 256  # shapes that are remembered; the one that came first goes first
 
+Step = Launch | Callable[[], object]
+"""A launch, or something that torch does on the current stream without taking memory."""
+_T = TypeVar("_T")
+
 
 class Recorded(Protocol):
-    """A list of launches that was recorded."""
+    """A list of steps that was recorded."""
 
     def replay(self) -> None:
         """Run them with the tables that are there now."""
 
 
-class Recordings:
-    """The lists of launches that one stream has run, by shape; `len` of it is how many are recorded.
+class Recorder:
+    """What records steps, for all streams of a network, until it fails: that is said once, and nothing is recorded any more.
 
-    record: records launches that have run (`CudaGraph`); None: every list runs launch by launch.
+    record: makes a `Recorded` of steps that have run (`CudaGraph`); None: nothing is ever recorded.
     """
 
-    def __init__(self, record: Callable[[Sequence[Launch]], Recorded] | None) -> None:
+    def __init__(self, record: Callable[[Sequence[Step]], Recorded] | None) -> None:
+        self._record = record
+
+    def __call__(self, steps: Sequence[Step]) -> Recorded | None:
+        """The steps recorded, or None."""
+        if self._record is None:
+            return None
+        try:
+            return self._record(steps)
+        except Exception as error:  # whatever the driver says: the same results come without
+            self._record = None
+            logging.getLogger(__name__).warning("launches are run one by one, as they cannot be recorded: %s", error)
+            return None
+
+
+class Recordings:
+    """The lists of launches that one stream has run, by shape; `len` of it is how many are recorded."""
+
+    def __init__(self, record: Recorder) -> None:
         self._record = record
         self._known: dict[Hashable, Recorded | None] = {}  # None: seen once
 
@@ -47,8 +73,6 @@ class Recordings:
             return
         for what in launches:
             launch(what)
-        if self._record is None:
-            return
         if shape in self._known:
             self._known[shape] = self._record(launches)
             return
@@ -57,21 +81,78 @@ class Recordings:
         self._known[shape] = None
 
 
-class CudaGraph:
-    """Launches captured from the current stream; the capture runs none of them, so they must have run (and been loaded)."""
+class Again:
+    """Steps of one stream that are run time and again: one by one the first time, which loads their kernels, and by replay from
+    then on where `record` records them.
+    """
 
-    def __init__(self, device: torch.device, launches: Sequence[Launch]) -> None:
+    def __init__(self, steps: Sequence[Step], record: Recorder) -> None:
+        self.steps = tuple(steps)
+        self._record, self._ran = record, False
+        self._recorded: Recorded | None = None
+
+    def run(self) -> None:
+        """Run them, on the current stream."""
+        if self._recorded is not None:
+            self._recorded.replay()
+            return
+        for step in self.steps:
+            run(step)
+        if not self._ran:
+            self._recorded, self._ran = self._record(self.steps), True
+
+
+def run(step: Step) -> None:
+    """Run one step."""
+    if isinstance(step, Launch):
+        launch(step)
+    else:
+        step()
+
+
+def collected(work: Callable[[], _T], device: torch.device) -> tuple[list[Launch], _T]:
+    """The launches that `work` would run on the device's tensors, and what it returns: memory that they fill when they run.
+
+    What `work` computes otherwise, by torch, it computes now and never again.
+    """
+    found: list[Launch] = []
+    with launched_by(found.append, capability(device)):
+        result = work()
+    return found, result
+
+
+class CudaGraph:
+    """Steps captured from the current stream; the capture runs none of them, so they must have run (and been loaded).
+
+    One capture goes on at a time. Raises what a step raises; the stream is then as before.
+    """
+
+    def __init__(self, device: torch.device, steps: Sequence[Step]) -> None:
         # Its operands are kept, but not the photograph and the maps of the image that it was captured for.
-        self._launches = [replace(what, reads=(), writes=()) for what in launches]
+        self._steps = [replace(step, reads=(), writes=()) if isinstance(step, Launch) else step for step in steps]
         self._graph: Any = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device):
+        with _capturing, torch.cuda.device(device):
             self._graph.capture_begin(capture_error_mode="thread_local")  # other threads go on allocating
             try:
-                for what in launches:
-                    launch(what)
-            finally:
-                self._graph.capture_end()
+                for step in steps:
+                    run(step)
+            except BaseException:
+                with suppress(RuntimeError):  # of a capture that has come to nothing: the reason is the other error
+                    self._graph.capture_end()
+                raise
+            self._graph.capture_end()
 
     def replay(self) -> None:
         """As `Recorded` says."""
         self._graph.replay()
+
+
+_capturing = threading.Lock()
+
+
+def _renew() -> None:
+    global _capturing  # noqa: PLW0603 - a child made by a fork may have it locked by a thread that it does not have
+    _capturing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)

@@ -16,6 +16,11 @@ def zeros(count: int, record: np.dtype[np.void]) -> Rows:
     return np.zeros(count, record)
 
 
+def fields(record: np.dtype[np.void]) -> int:
+    """How many integers a record is."""
+    return len(record.names or ())
+
+
 def matrix(rows: Rows) -> Tensor:
     """[n, fields]: the records as a matrix of their fields' integers. Shares memory with rows that lie without gaps."""
     fields = rows.dtype.names or ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -11,14 +12,16 @@ import torch
 from dcnn_fast.ops.region import RegionList, of_windows
 from dcnn_fast.spec import AnyColumn, BackboneColumn
 
+FIXED = "fixed"  # the name of a plan
+
 
 @dataclass(frozen=True)
 class ColumnPlan:
     """What to compute for the windows of one column on one plane.
 
-    name: the plan's kind. blocks: one RegionList a block; block 1 reads the plane, each later one the output of the one
-    before; none for a backbone, whose layers see whole windows. window_of: [views] int64, which of the different windows,
-    sorted by row and column, is view i's: equal windows share one.
+    name: the plan's kind, "brute-force", "sharing" or "fixed". blocks: one RegionList a block; block 1 reads the plane, each
+    later one the output of the one before; none for a backbone, whose layers see whole windows, and in a fixed plan.
+    window_of: [views] int64, which of the different windows, sorted by row and column, is view i's: equal windows share one.
     """
 
     name: str
@@ -66,3 +69,11 @@ def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
         blocks.append(regions)
         step *= block.stride * (block.pool.stride if block.pool else 1)
     return ColumnPlan("brute-force", tuple(blocks), window_of)
+
+
+@lru_cache(maxsize=16)
+def fixed(views: int) -> ColumnPlan:
+    """The plan of an evaluation whose launches are the same for all photographs: every view's window by itself, equal ones too,
+    and no list of regions, as they never change.
+    """
+    return ColumnPlan(FIXED, (), np.arange(views))

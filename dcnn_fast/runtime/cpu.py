@@ -46,6 +46,9 @@ class CpuNetwork:
         """Finished planes."""
         return self._intake
 
+    def begin(self) -> None:
+        """Nothing: every image's weights are looked at."""
+
     def blocks(self, jobs: Sequence[Job]) -> CpuMaps:
         """The blocks of one image: a PlaneJob for each column of the network. Raises WeightsError and TypeError."""
         planes = require_kind("jobs", jobs, PlaneJob)

@@ -42,17 +42,34 @@ class PhotoJob(PlannedWindows):
 Job = PlaneJob | PhotoJob
 
 
+class FixedRule(Protocol):
+    """Which photographs are evaluated by launches that never change, and so need no plan (`plan.fixed`)."""
+
+    def refused(self, shape: tuple[int, int], views: int, grid: int) -> str | None:
+        """None for a photograph of that (height, width) which is, else one sentence that says why not."""
+
+
+class Holder(Protocol):
+    """Where photographs are to lie."""
+
+    def held(self, pixels: np.ndarray) -> np.ndarray:
+        """The same pixels there."""
+
+
 @dataclass(frozen=True)
 class Intake:
     """The jobs that an executor takes.
 
     backend, precision: whose costs and tiles its plans are made for (`plan.share`). makes_views: it takes photographs
-    (`PhotoJob`) and makes their views by itself; otherwise it takes finished planes (`PlaneJob`).
+    (`PhotoJob`) and makes their views by itself; otherwise it takes finished planes (`PlaneJob`). fixed: which photographs it
+    takes without a plan of shared work; None for none. holder: where it wants photographs to lie; None where they are.
     """
 
     backend: str = "cpu"
     precision: Precision = "ieee"
     makes_views: bool = False
+    fixed: FixedRule | None = None
+    holder: Holder | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,9 @@ class Executor(Protocol):
     @property
     def intake(self) -> Intake:
         """The jobs that it takes."""
+
+    def begin(self) -> None:
+        """A run of images begins: weights may have been written to since the last one, in ways that torch does not count."""
 
     def blocks(self, jobs: Sequence[Job]) -> Maps:
         """The maps of one image: a job for each column of the network.

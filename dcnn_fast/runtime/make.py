@@ -8,6 +8,8 @@ from dcnn_fast.nets import MultiColumn
 from dcnn_fast.ops import launch
 from dcnn_fast.ops.head import HeadParams
 from dcnn_fast.ops.head.params import problem_of
+from dcnn_fast.ops.views import BACKENDS as VIEWS
+from dcnn_fast.ops.views.cuts import CutList
 from dcnn_fast.runtime.cpu import RESULTS, CpuNetwork
 from dcnn_fast.runtime.executor import Executor
 from dcnn_fast.runtime.gpu import GpuNetwork
@@ -35,6 +37,8 @@ def executor_of(net: MultiColumn, device: str = "cpu", dtype: torch.dtype = torc
         where = launch.gpu()
     except RuntimeError as error:
         raise ValueError(f"device must be one that is there: {error}") from None
+    if why := VIEWS["cuda"].can_run(CutList(()), where):  # whatever the dtype: no photograph could be scored
+        raise ValueError(f"device must be one that views can be made on: {why}")
     return GpuNetwork(net, where, dtype, graphs)
 
 

@@ -32,12 +32,14 @@ class Watch:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def changed(self, weights: Mapping[str, Tensor] | None = None) -> bool:
-        """Whether anything has changed since this was made. weights: `weights_of` the network, where they are at hand."""
+    def changed(self, weights: Mapping[str, Tensor] | None = None, values: bool = True) -> bool:
+        """Whether anything has changed since this was made. weights: `weights_of` the network, where they are at hand. values:
+        as `Seen.is_still` has it.
+        """
         if self._net.spec is not self._spec and self._net.spec != self._spec:
             return True
         now = weights_of(self._net) if weights is None else weights
-        return now.keys() != self._seen.keys() or any(not seen.is_still(now[name]) for name, seen in self._seen.items())
+        return now.keys() != self._seen.keys() or any(not seen.is_still(now[name], values) for name, seen in self._seen.items())
 
 
 def written(weights: Mapping[str, Tensor]) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from dcnn_fast.data.reduction import reduced
 from dcnn_fast.data.shot import UNSAID, Shot
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
-from dcnn_fast.plan import ColumnPlan, share
+from dcnn_fast.plan import ColumnPlan, fixed, share
 from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
 from dcnn_fast.scoring.extras import NOT_ASKED, Extras, Seen
 from dcnn_fast.spec import AnyColumn, Network
@@ -65,6 +65,10 @@ def prepared(
     """`prepare` for a photograph that has been read and hashed: `digest` is of all its pixels, before they are reduced."""
     jobs, notes = [], list(photo.notes)
     pixels = reduced(photo.pixels, network.long_side)
+    if intake.holder is not None:
+        pixels = intake.holder.held(pixels)
+    shape = pixels.shape[0], pixels.shape[1]
+    without_plan = intake.fixed is not None and intake.fixed.refused(shape, views, grid) is None
     sources: dict[tuple[str, int], _Source] = {}  # columns with the same view share a plane
     for column, key in zip(network.columns, network.column_keys(), strict=True):
         wanted = (column.view, column.plane)
@@ -76,7 +80,8 @@ def prepared(
             digest, seed, key, views, view=column.view, plane_shape=source.shape, plane=column.plane,
             window=column.window, grid=grid,
         )  # fmt: skip
-        jobs.append(source.job(windows, share(column, windows, source.shape, intake.backend, intake.precision)))
+        plan = fixed(views) if without_plan else share(column, windows, source.shape, intake.backend, intake.precision)
+        jobs.append(source.job(windows, plan))
     return Prepared(tuple(jobs), tuple(notes))
 
 

@@ -27,7 +27,9 @@ class Score:
     where none has that name) and std its standard deviation over the views (of the population, not a sample); otherwise both
     are None.
     percentile: how many of a hundred photographs of the model's reference collection score lower, for a model that has one.
-    label: the most probable one. views, seed, plan: how the score was made. path: as it was given, None for arrays.
+    label: the most probable one. views, seed: how windows were drawn. plan: how they were computed: with "sharing", or each by
+    itself, "brute-force" or, by launches that are the same for all photographs, "fixed" (on a GPU); columns' with a + between.
+    path: as it was given, None for arrays.
     error: None, or why the image could not be scored; then everything measured is None or empty.
     notes: what a user should know about the reading or the views, e.g. that a small image was enlarged.
     width, height: of the photograph in pixels, upright, before anything is reduced. taken: the EXIF time of exposure, ISO 8601,

@@ -54,7 +54,7 @@ class Scorer:
     kernels have been run in a simulator and on no GPU yet) or "auto", which is "cpu" for that reason. views: how many pairs of
     windows are averaged, at least 1. grid: 1 is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it.
     seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32
-    in all; on "cuda" what one block leaves to the next is of the dtype, too).
+    in all; on "cuda" what one block leaves to the next is of the dtype, too; EfficientNet-Lite's layers have no float16).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
     long_side: pixels, of the size that photographs are reduced to, in place of the model's own (`model.spec.long_side`).
     decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size
@@ -71,7 +71,8 @@ class Scorer:
 
     `model` holds the weights. On the cpu a scorer follows them: weights that were changed between scores count from the next
     one on (which changes are noticed: `nets.seen`); those that change while a picture is being scored are refused
-    (WeightsError). On "cuda" they are laid out once; changed ones are refused.
+    (WeightsError). On "cuda" they are laid out once; changed ones are refused, those that change during `score_many` in ways
+    that torch does not count (through `.data` or numpy) within some batches.
 
     Raises ValueError naming the argument; ModelError for the model.
     """

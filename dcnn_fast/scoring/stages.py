@@ -42,6 +42,10 @@ class PhotoStages:
         """What runs the network."""
         return self._executor
 
+    def start(self) -> None:
+        """A run of images begins."""
+        self._executor.begin()
+
     def read(self, image: Any) -> Read:
         """Read the image, make its views, draw and plan its windows. One that cannot be read has its error as its score."""
         try:

@@ -60,6 +60,9 @@ class Begun:
 class Stages(Protocol):
     """What is done with an image, in the order of the methods; several threads call them at a time."""
 
+    def start(self) -> None:
+        """A run of images begins."""
+
     def read(self, image: Any) -> Read:
         """All that looks at the image. One that cannot be read has its error as its score."""
 
@@ -111,6 +114,7 @@ class Stream:
         RuntimeError in a child made by a fork: the threads are not there.
         """
         self._process = os.getpid()
+        self._stages.start()
         workers: list[threading.Thread] = []
         waiting: deque[_Item] = deque()
         most = 2 * (self._batch + self._workers)  # a batch in its head, one that fills, and an image in work at each worker

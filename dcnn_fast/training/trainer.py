@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,7 @@ from dcnn_fast.training.signs import is_looked_at, signs_of
 from dcnn_fast.training.update_rule import ConvNetUpdate
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
+from dcnn_fast.version import version
 from dcnn_fast.viz.curves import save_curves
 
 if TYPE_CHECKING:
@@ -446,7 +446,7 @@ class _Run:
     def _save_model(self, name: str, row: dict[str, Any]) -> None:
         provenance = {
             "settings": self.settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": row,
-            "data": self.summary, "skipped": len(self.progress.skipped), "version": metadata.version("dcnn-fast"),
+            "data": self.summary, "skipped": len(self.progress.skipped), "version": version(),
         }  # fmt: skip
         net = self.net
         if isinstance(net, MultiColumn):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,5 +206,28 @@ import sys, dcnn_fast.ops.cuda_launch
 assert "cupy" not in sys.modules
 with open("/proc/self/maps") as file:
     assert "nvrtc" not in file.read()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_stream_is_given_to_cupy_in_the_way_that_its_version_has(newer):
+    """CuPy 14.2's protocol and the class of the versions before; the package itself cannot be installed everywhere."""
+
+    class Stream:
+        pass
+
+    cuda = SimpleNamespace(Stream=Stream, ExternalStream=lambda address: ("external", address))
+    if newer:
+        Stream.from_external = staticmethod(lambda stream: ("protocol", *stream.__cuda_stream__()))
+    assert cuda_launch.cupys_stream(cuda, 2**40) == (("protocol", 0, 2**40) if newer else ("external", 2**40))
+
+
+def test_nvrtcs_builtins_are_loaded_beside_it():
+    program = """
+from dcnn_fast.ops import cuda_compile
+cuda_compile._library()
+with open("/proc/self/maps") as file:
+    assert "libnvrtc-builtins" in file.read()
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -16,7 +16,7 @@ from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import launch
 from dcnn_fast.plan import brute_force
-from dcnn_fast.runtime import gpu
+from dcnn_fast.runtime.device_columns import last_channels
 from dcnn_fast.scoring import prepare
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
@@ -65,8 +65,8 @@ def test_a_score_is_that_of_the_cpu_within_the_types_rounding(reduce, layers, dt
     theirs = Scorer(small.model(reduce=reduce), "cpu", views=5).score(PHOTOS[1])
     with kernels_on_cpu() as launches:
         ours = Scorer(small.model(reduce=reduce), "cuda", views=5, dtype=dtype).score(PHOTOS[1])
-    # Two blocks and layers in two launches each for each column, where a mean is one more, a view, the head.
-    assert len(launches) == 2 * (2 + 2 * layers) + 1 + 2
+    # Two blocks and layers in two launches each for each column, where a mean is one more; a view and the head in two.
+    assert len(launches) == 2 * (2 + 2 * layers) + 2 + 2
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
     assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
     assert (ours.views, ours.seed) == (theirs.views, theirs.seed)
@@ -79,7 +79,7 @@ def test_the_papers_dcnn_scores_a_photograph_as_on_the_cpu():
     with kernels_on_cpu() as launches:
         ours = Scorer(model, "cuda", views=2, dtype="float16").score(photo)
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES["float16"])
-    assert len(launches) == 2 * (4 + 2) + 1 + 2
+    assert len(launches) == 2 * (4 + 2) + 2 + 2
 
 
 def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(simulated_gpu):
@@ -96,7 +96,7 @@ def test_the_same_score_bit_for_bit_alone_in_any_batch_and_by_several_workers(si
 
 @pytest.mark.needs_engine
 def test_sharing_gives_the_bits_of_brute_force(simulated_gpu, monkeypatch):
-    scorer = Scorer(small.model(), "cuda", views=6, dtype="float16", grid=2)
+    scorer = Scorer(small.model(), "cuda", views=6, dtype="float16", grid=4)
     photo = np.random.default_rng(5).integers(0, 256, (34, 40, 3)).astype(np.uint8)
     shared = scorer.score(photo)
     assert "sharing" in shared.plan
@@ -138,7 +138,7 @@ def test_features_enter_a_layer_in_the_order_in_which_the_last_block_leaves_them
     maps = torch.randn(2, 3, 4, 5)
     weight = torch.randn(7, 60)
     expected = maps.flatten(1) @ weight.T
-    torch.testing.assert_close(maps.permute(0, 2, 3, 1).flatten(1) @ gpu._last_channels(weight, 3).T, expected)
+    torch.testing.assert_close(maps.permute(0, 2, 3, 1).flatten(1) @ last_channels(weight, 3).T, expected)
 
 
 def test_one_pixel_no_image_and_weights_that_are_not_finite(simulated_gpu):
@@ -160,5 +160,18 @@ def test_without_a_gpu_the_device_is_refused(monkeypatch):
     with pytest.raises(RuntimeError, match="no CUDA device"):
         launch.gpu()
     assert Scorer(small.model(), "auto").device == "cpu"
+
+
+def test_a_gpu_whose_kernels_cannot_be_launched_is_refused_when_the_scorer_is_made(monkeypatch):
+    monkeypatch.setattr(launch, "gpu", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(launch, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="device must be one that views can be made on: CuPy is not installed"):
+        Scorer(small.model(), "cuda")
+    with kernels_on_cpu(75), pytest.raises(ValueError, match="views can be made on: the kernel needs compute capability 8.0"):
+        Scorer(small.model(), "cuda")
+
+
+def test_a_dtype_of_the_gpu_alone_is_refused_on_the_cpu():
     with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16"):
         Scorer(small.model(), "cpu", dtype="float16")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 from torch import Tensor
 
@@ -23,6 +24,11 @@ class PreparedBlock:
     def launches(self) -> Launches | None:
         """The same as launches of a kernel; None where the backend launches none."""
         return self.prepared.launches
+
+    def in_one_tile(self) -> PreparedBlock:
+        """The same in the tile of `launches`, so that no `run` times any; itself where there are none."""
+        launches = self.prepared.launches
+        return self if launches is None else replace(self, prepared=cast("Prepared", launches))
 
     def run(self, work: Work) -> None:
         """Write the regions' results to the work's outputs, as `ops.block_regions` does.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -52,11 +53,17 @@ def plane(pixels: np.ndarray, view: View, size: int = 256) -> Plane:
 
 def planned(pixels: np.ndarray, view: View, size: int = 256) -> tuple[ViewParams, tuple[str, ...]]:
     """The geometry and the notes of what `plane` would make of a photograph; raises as it does."""
-    params = ViewParams(pixels.shape[0], pixels.shape[1], view, size)
-    _require_room(pixels.shape, params)
-    if view != "local" or params.resized == pixels.shape[:2]:
+    return _planned(pixels.shape[0], pixels.shape[1], view, size)
+
+
+@lru_cache(maxsize=1024)
+def _planned(height: int, width: int, view: View, size: int) -> tuple[ViewParams, tuple[str, ...]]:
+    """Photographs come in few sizes."""
+    params = ViewParams(height, width, view, size)
+    _require_room((height, width), params)
+    if view != "local" or params.resized == (height, width):
         return params, ()
-    before, after = ("{1} x {0}".format(*shape) for shape in (pixels.shape, params.resized))
+    before, after = ("{1} x {0}".format(*shape) for shape in ((height, width), params.resized))
     return params, (f"local views: enlarged from {before} to {after} pixels",)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from triton.runtime.errors import OutOfResources, PTXASError
 
 from dcnn_fast.ops.block import prepare
 from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
@@ -46,12 +47,17 @@ def test_the_fastest_candidate_is_timed_once_and_remembered_for_its_problem_and_
     assert len(timed) == 2 * len(candidates)
 
 
-def test_what_does_not_run_is_left_out():
+@pytest.mark.parametrize(
+    "error",
+    [OutOfResources(99328, 65536, "shared memory"), PTXASError("ptxas failed"), RuntimeError("CUDA error")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_does_not_run_is_left_out(error):
     candidates = forward_candidates(PARAMS)
 
     def seconds(config):
         if config != candidates["strip"]:
-            raise RuntimeError("out of resource: shared memory")
+            raise error
         return 1.0
 
     assert triton_tune.tuned(PARAMS, 80, False, seconds) == candidates["strip"]

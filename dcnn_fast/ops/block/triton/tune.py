@@ -35,10 +35,12 @@ def cache_file(capability: int) -> Path:
 def tuned(params: BlockParams, capability: int, keeps: bool, seconds: Callable[[ForwardConfig], float]) -> ForwardConfig:
     """The fastest of the problem's candidates by `seconds`, timed once and then remembered.
 
-    keeps: as `forward_candidates` has it. seconds: the time of a run in one tile; a tile it raises RuntimeError for, such as
-    one without room, is left out. Raises RuntimeError when none is left. A file that cannot be read counts as empty, one that
-    cannot be written is not written.
+    keeps: as `forward_candidates` has it. seconds: the time of a run in one tile; a tile it raises RuntimeError or Triton's own
+    errors for, such as one without room, is left out. Raises RuntimeError when none is left. A file that cannot be read counts
+    as empty, one that cannot be written is not written.
     """
+    from triton.errors import TritonError  # noqa: PLC0415 - Triton on first use
+
     candidates = forward_candidates(params, keeps)
     path = cache_file(capability)
     key = f"{torch.__version__} {problem_key(params, keeps)}"
@@ -48,7 +50,7 @@ def tuned(params: BlockParams, capability: int, keeps: bool, seconds: Callable[[
         for name, config in candidates.items():
             try:
                 times[name] = seconds(config)
-            except RuntimeError:
+            except (RuntimeError, TritonError):  # of these `OutOfResources` is no RuntimeError
                 continue
         if not times:
             raise RuntimeError(f"no tile runs for {params}")

@@ -1,0 +1,216 @@
+"""One evaluation whose launches never change: from photographs of any sizes to the probabilities of `pictures` of them.
+
+No window shares its work with another, so what is launched follows from the network and the number of pictures and views alone.
+What differs from batch to batch is one buffer of numbers: where each photograph lies and how large it is, and where each
+window begins. The launches are recorded once, on a GPU as one CUDA graph, fully-connected layers and head included; a batch is
+a copy of each photograph, one of the numbers, a replay, and a copy of the probabilities. Pictures that a batch lacks repeat
+those it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcnn_fast import spec
+from dcnn_fast.ops.launch import copy
+from dcnn_fast.ops.recording import Again, Recorder, Step, collected
+from dcnn_fast.ops.records import SOURCE
+from dcnn_fast.ops.tables import fields
+from dcnn_fast.ops.views.fixed import CUT_FIELDS, RESIZE_FIELDS, FixedPlanes, resize_of
+from dcnn_fast.runtime.contexts import DeviceStream
+from dcnn_fast.runtime.device_columns import DeviceColumn, FixedWindows
+from dcnn_fast.runtime.executor import PhotoJob
+
+_ALIGNMENT = 16  # numbers of 8 bytes: a table's address is a multiple of 128
+_BEGIN = 256  # bytes that a photograph's address is a multiple of
+_LEAST_ARENA = 2**22
+_RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's
+
+
+@dataclass(frozen=True)
+class FixedColumn:
+    """A column of a fixed evaluation. one: all windows of a picture are the same, the whole plane."""
+
+    spec: spec.AnyColumn
+    weights: DeviceColumn
+
+    @property
+    def one(self) -> bool:
+        """Whether every window is the whole plane."""
+        return self.spec.view != "local" and self.spec.window == self.spec.plane
+
+    def windows(self, views: int) -> int:
+        """Windows that are computed of a picture with so many views."""
+        return 1 if self.one else views
+
+
+Head = Callable[[Sequence[Tensor], Sequence[int], Sequence[Tensor | None]], Tensor]
+"""Of each column's features, each picture's number of views, and each column's row of each view (None: its own): the
+probabilities, [views, labels].
+"""
+
+
+class Arena:
+    """The photographs of one batch on the device, one after the other. reads: the memory, for launches to name."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.reads = [torch.empty(0, dtype=torch.uint8, device=device)]
+
+    def addresses(self, photos: Sequence[np.ndarray]) -> list[int]:
+        """Where each photograph, dense bytes, is on its way to, on the current stream; one that comes twice is copied once."""
+        places: dict[int, int] = {}
+        size = 0
+        for photo in photos:
+            if id(photo) not in places:
+                places[id(photo)] = size
+                size += -(-photo.nbytes // _BEGIN) * _BEGIN
+        if size > self.reads[0].numel():
+            room = 1 << (max(size, _LEAST_ARENA) - 1).bit_length()
+            self.reads[0] = torch.empty(room, dtype=torch.uint8, device=self._device)
+        (memory,) = self.reads
+        for photo in {id(photo): photo for photo in photos}.values():
+            first = places[id(photo)]
+            copy(memory[first : first + photo.nbytes], torch.from_numpy(photo.reshape(-1)))
+        base = memory.data_ptr()
+        return [base + places[id(photo)] for photo in photos]
+
+
+class FixedEvaluation:
+    """The launches for `pictures` pictures of `views` views, and all memory they use, on one stream, which must be the current
+    one when this is made and run.
+    """
+
+    def __init__(
+        self, columns: Sequence[FixedColumn], head: Head, *, pictures: int, views: int, arena: Arena, stream: DeviceStream,
+        device: torch.device, record: Recorder,
+    ) -> None:  # fmt: skip
+        self._columns, self._pictures, self._views = columns, pictures, views
+        self._arena, self._stream = arena, stream
+        self._planes = _planes_of(columns, pictures, device)
+        shapes = [(pictures, CUT_FIELDS)] * len(self._planes) + [(pictures, RESIZE_FIELDS)] * len(self._planes)
+        shapes += [(pictures * column.windows(views), fields(SOURCE)) for column in columns]
+        self._numbers = _Numbers(shapes, device)
+        kinds, tables = len(self._planes), self._numbers.tables
+        self._cuts, self._resizes = tables[:kinds], tables[kinds : 2 * kinds]
+        self._sources = [table.reshape(pictures, -1, fields(SOURCE)) for table in tables[2 * kinds :]]
+        looks = [None if column.spec.view == "local" else _kind(column.spec) for column in columns]
+        self._first = [looks.index(kind) for kind in self._planes]  # column that looks at each
+        self._begin()
+        steps, self._probs = self._steps(head, device)
+        self._steps_again = Again(steps, record)
+        self._result = torch.empty(
+            self._probs.shape, dtype=self._probs.dtype, device="cpu", pin_memory=device.type == "cuda"
+        )  # fmt: skip
+
+    def probabilities(self, pictures: Sequence[Sequence[PhotoJob]]) -> list[np.ndarray]:
+        """Each picture's [views, labels] float64; waits for them.
+
+        pictures: at most as many as it is made for, a job a column.
+        """
+        try:
+            addresses = self._arena.addresses([jobs[0].photo for jobs in pictures])
+            for i in range(self._pictures):
+                which = i % len(pictures)
+                self._enter(i, pictures[which], addresses[which])
+            copy(self._numbers.device, self._numbers.host)
+            self._steps_again.run()
+            copy(self._result, self._probs)
+        finally:  # also before an error lets go of photographs that are being copied
+            self._stream.wait()
+        found = self._result.numpy().reshape(self._pictures, self._views, -1)[: len(pictures)].astype(np.float64)
+        return list(found)
+
+    def _begin(self) -> None:
+        """Enter what is the same for all photographs."""
+        for planes, cuts in zip(self._planes.values(), self._cuts, strict=True):
+            cuts[:] = [planes.cut(i) for i in range(self._pictures)]
+        for column, rows in zip(self._columns, self._sources, strict=True):
+            rows[...] = (0, 0, 0, _RGB, 1)
+            if column.spec.view != "local":
+                rows[..., 2:4] = _RGBX * column.spec.plane, _RGBX
+
+    def _enter(self, i: int, jobs: Sequence[PhotoJob], address: int) -> None:
+        """Enter picture i: where its photograph and its windows lie."""
+        height, width, _ = jobs[0].photo.shape
+        pitch = _RGB * width
+        for column, table, job in zip(self._columns, self._sources, jobs, strict=True):
+            rows = table[i]
+            if column.spec.view == "local":
+                rows[:, 0] = job.windows @ np.array((pitch, _RGB)) + address
+                rows[:, 2] = pitch
+                continue
+            planes = self._planes[_kind(column.spec)]
+            first = planes.address(i)
+            rows[:, 0] = first if column.one else job.windows @ np.array((_RGBX * planes.plane, _RGBX)) + first
+        for first_column, cuts, resizes in zip(self._first, self._cuts, self._resizes, strict=True):
+            cuts[i, :5] = address, pitch, _RGB, height, width
+            resizes[i] = resize_of(jobs[first_column].view)
+
+    def _steps(self, head: Head, device: torch.device) -> tuple[list[Step], Tensor]:
+        """Everything that is launched, and the memory of the probabilities."""
+        there, kinds = self._numbers.there, len(self._planes)
+        steps: list[Step] = []
+        for number, planes in enumerate(self._planes.values()):
+            steps += planes.launches(there[number], there[kinds + number], self._arena.reads)
+        features, rows = [], []
+        for number, column in enumerate(self._columns):
+            windows = self._windows(column, there[2 * kinds + number], device)
+            made, maps = column.weights.fixed(windows)
+            layers, found = collected(partial(column.weights.features, maps), device)
+            steps += [*made, *layers]
+            features.append(found)
+            rows.append(self._rows(device) if column.one else None)
+        last, probs = collected(lambda: head(features, [self._views] * self._pictures, rows), device)
+        return [*steps, *last], probs
+
+    def _windows(self, column: FixedColumn, sources: Tensor, device: torch.device) -> FixedWindows:
+        side = column.spec.window
+        if column.spec.view == "local":
+            like = torch.empty(1, side, side, _RGB, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
+            reads: Sequence[Tensor] = self._arena.reads
+        else:
+            out = self._planes[_kind(column.spec)].out
+            like, reads = out[:1].permute(0, 3, 1, 2)[:, :3], [out]
+        return FixedWindows(len(sources), sources, like, reads)
+
+    def _rows(self, device: torch.device) -> Tensor:
+        """The row of every view of a column with one window a picture."""
+        return torch.arange(self._pictures, dtype=torch.int64, device=device).repeat_interleave(self._views)
+
+
+class _Numbers:
+    """Tables of 64-bit numbers in one piece, here and on the device. tables: [rows, fields] each, to be written to here; there:
+    the same on the device, once `device` has been copied.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int]], device: torch.device) -> None:
+        firsts, size = [], 0
+        for rows, width in shapes:
+            firsts.append(size)
+            size += -(-rows * width // _ALIGNMENT) * _ALIGNMENT
+        self.host = torch.zeros(size, dtype=torch.int64, device="cpu", pin_memory=device.type == "cuda")
+        self.device = torch.zeros(size, dtype=torch.int64, device=device)
+        places = [(first, first + rows * width) for first, (rows, width) in zip(firsts, shapes, strict=True)]
+        self.tables = [
+            self.host.numpy()[first:end].reshape(shape) for (first, end), shape in zip(places, shapes, strict=True)
+        ]  # fmt: skip
+        self.there = [self.device[first:end].view(shape) for (first, end), shape in zip(places, shapes, strict=True)]
+
+
+def _planes_of(
+    columns: Sequence[FixedColumn], pictures: int, device: torch.device
+) -> dict[tuple[spec.View, int], FixedPlanes]:  # fmt: skip
+    """The planes of each view and size that a column looks at."""
+    kinds = dict.fromkeys(_kind(column.spec) for column in columns if column.spec.view != "local")
+    return {kind: FixedPlanes.of(*kind, pictures, device) for kind in kinds}
+
+
+def _kind(column: spec.AnyColumn) -> tuple[spec.View, int]:
+    return column.view, column.plane

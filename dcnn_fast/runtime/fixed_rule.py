@@ -1,0 +1,78 @@
+"""Which photographs a fixed evaluation takes (runtime/fixed.py), and when shared work is worth a plan for each photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+
+from dcnn_fast import spec
+from dcnn_fast.ops.block.gpu import choice
+from dcnn_fast.ops.block.params import problems_of
+from dcnn_fast.ops.gpus import LEAST_CAPABILITY, named
+from dcnn_fast.ops.views import ViewParams
+from dcnn_fast.ops.views.fixed import refused
+from dcnn_fast.runtime.executor import FixedRule
+
+MOST_VIEWS = 1024
+SHARED_FROM = 4  # the grid of offsets from which plans share enough
+# Seconds of the host for a photograph by either way: as `python -m bench --suite host` has them on one core of an AMD EPYC.
+HOST_SHARING, HOST_FIXED = 1.7e-3, 0.1e-3
+# What sharing saves at most of the multiplications of fifty windows of one plane of Arch 1, by grid: counted of 8 draws.
+SAVED = {1: 0.64, 2: 0.78}
+_VIEWS = 50  # what the predictions are of
+
+
+class Fixed(FixedRule):
+    """The rule for a network on a GPU.
+
+    launches: whether all of its layers are launches of kernels.
+    """
+
+    def __init__(self, network: spec.Network, dtype: torch.dtype, capability: int, launches: bool) -> None:
+        self._network, self._dtype = network, dtype
+        self._capability, self._launches = capability, launches
+        self.refused = lru_cache(maxsize=1024)(self._refused)  # type: ignore[method-assign]
+
+    def refused(self, shape: tuple[int, int], views: int, grid: int) -> str | None:
+        """As `FixedRule` says."""
+        return self._refused(shape, views, grid)
+
+    def _refused(self, shape: tuple[int, int], views: int, grid: int) -> str | None:
+        if self._capability < LEAST_CAPABILITY:
+            return f"it needs compute capability {named(LEAST_CAPABILITY)} or later, this is {named(self._capability)}"
+        if not self._launches:
+            return "a layer of the network is computed by no kernel that could be recorded"
+        if views > MOST_VIEWS:
+            return f"{views} views are more than {MOST_VIEWS}"
+        if why := self._shared(views, grid):
+            return why
+        columns = self._network.columns
+        return next((why for column in columns if (why := refused(ViewParams(*shape, column.view, column.plane)))), None)
+
+    def _shared(self, views: int, grid: int) -> str | None:
+        """None where no plan is worth the host's time for it, else one sentence."""
+        if not any(isinstance(column, spec.Column) for column in self._network.columns):
+            return None  # windows of a backbone share nothing
+        if grid >= SHARED_FROM:
+            return f"windows on a grid of {grid} pixels share most of their work"
+        saved = SAVED[grid] * views / _VIEWS * predicted_seconds(self._network.columns, self._dtype, self._capability)
+        if saved <= HOST_SHARING - HOST_FIXED:
+            return None
+        return f"sharing is predicted to save {saved * 1e3:.1f} ms of the GPU for {HOST_SHARING * 1e3:.1f} ms of the host"
+
+
+def predicted_seconds(columns: Sequence[spec.AnyColumn], dtype: torch.dtype, capability: int) -> float:
+    """Of the blocks of fifty windows of every column whose windows are of one plane, by the faster backend, as predicted
+    (ops/block/gpu/choice.json); 0 for blocks of which there is no prediction, and of local windows, which share little.
+    """
+    total = 0.0
+    for column in columns:
+        if isinstance(column, spec.Column) and column.view != "local":
+            for number, problem in enumerate(problems_of(column)):
+                params = replace(problem, dtype=dtype if number else torch.uint8, weight_dtype=dtype, out_dtype=dtype)
+                times = choice.predicted(params, capability)
+                total += 0.0 if times is None else min(times) * 1e-6
+    return total
