@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import ops
-from dcnn_fast.nets import Block, Column, Model, MultiColumn
+from dcnn_fast.nets import Block, Column, GraphColumn, Model, MultiColumn
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.block import PreparedBlock, prepare
 from dcnn_fast.ops.block.backend import Launches, Work
@@ -236,7 +236,8 @@ def _of_blocks(column: nn.Module) -> Column:
     """Raises ValueError for a column whose windows are not cut on a GPU."""
     if isinstance(column, Column):
         return column
-    raise ValueError("device must be cpu for a network with EfficientNet-Lite's layers, which are not scored on a GPU yet")
+    what = "a column of single layers" if isinstance(column, GraphColumn) else "EfficientNet-Lite's layers"
+    raise ValueError(f"device must be cpu for a network with {what}, which are not scored on a GPU yet")
 
 
 def _plane(pixels: Tensor, view: ViewParams) -> Tensor:

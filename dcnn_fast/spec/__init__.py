@@ -6,9 +6,10 @@ from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
 from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
-from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
+from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing, preprocessing
 from dcnn_fast.spec.convnet_rules import LayerRule
 from dcnn_fast.spec.cost import LayerCost, column_costs
+from dcnn_fast.spec.graph import GraphColumn
 from dcnn_fast.spec.layers import (
     ORDERS,
     REDUCTIONS,
@@ -55,6 +56,7 @@ __all__ = [
     "ConvNetError",
     "CrossMapNorm",
     "Geometry",
+    "GraphColumn",
     "LayerCost",
     "LayerRule",
     "Network",
@@ -74,6 +76,7 @@ __all__ = [
     "network_from_dict",
     "network_to_dict",
     "parse_convnet_cfg",
+    "preprocessing",
     "preprocessing_of",
     "preset",
     "preset_names",

@@ -250,6 +250,11 @@ class Column:
         return tuple(extents)
 
     @property
+    def outputs(self) -> int:
+        """Numbers that the label layer is given."""
+        return self.fc[-1]
+
+    @property
     def features(self) -> int:
         """Numbers that the first fully-connected layer is given."""
         return self.blocks[-1].filters * (self.extents()[-1] ** 2 if self.reduce == "flatten" else 1)
