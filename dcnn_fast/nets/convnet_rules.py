@@ -51,12 +51,12 @@ def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) 
 
 def _deviation(rule: LayerRule, weight: Tensor) -> Tensor | float:
     """Of each of a matrix's columns, which are those of one input after another."""
-    if not rule.deviations:
+    if not rule.inputs:
         return rule.deviation
-    sizes = [size for size, _ in rule.deviations]
+    sizes = [each.size for each in rule.inputs]
     if sum(sizes) != weight.shape[1]:
         raise ValueError(f"rules must have deviations of {weight.shape[1]} numbers that [{rule.layer}] is given, got {sizes}")
-    return torch.cat([torch.full((size,), each, dtype=weight.dtype, device="cpu") for size, each in rule.deviations])
+    return torch.cat([torch.full((each.size,), each.deviation, dtype=weight.dtype, device="cpu") for each in rule.inputs])
 
 
 def _parameters(net: nn.Module, rules: Mapping[str, LayerRule], part: str) -> tuple[Tensor, Tensor | None]:

@@ -7,7 +7,7 @@ from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
 from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
 from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing, preprocessing
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
 from dcnn_fast.spec.cost import LayerCost, column_costs
 from dcnn_fast.spec.graph import GraphColumn
 from dcnn_fast.spec.layers import (
@@ -57,6 +57,7 @@ __all__ = [
     "CrossMapNorm",
     "Geometry",
     "GraphColumn",
+    "InputRule",
     "LayerCost",
     "LayerRule",
     "Network",

@@ -18,7 +18,7 @@ from dcnn_fast.spec import bounds
 from dcnn_fast.spec.convnet_column import matrix_name
 from dcnn_fast.spec.convnet_graph import Assembly, assemble
 from dcnn_fast.spec.convnet_layer import NUL, ConvNetError, Layer, Preprocessing, refuse
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
 from dcnn_fast.spec.convnet_section import LONGEST, Section, sections_of
 from dcnn_fast.spec.cost import parameters
 from dcnn_fast.spec.network import Network
@@ -118,10 +118,11 @@ def _of_one_matrix(layer: str, rules: Sequence[LayerRule], widths: Sequence[int]
         return first
     if len(rules) != len(widths):
         raise refuse(layer, "initW", "must be the same for all inputs where one of them joins others")
-    learns = {"epsW": ("rate", "schedule"), "momW": ("momentum",), "wc": ("decay",)}
-    differing = [key for key, names in learns.items() if any(getattr(r, n) != getattr(first, n) for r in rules for n in names)]
-    deviations = tuple((width, rule.deviation) for width, rule in zip(widths, rules, strict=True))
-    return dataclasses.replace(first, deviations=deviations, differing=tuple(differing))
+    inputs = tuple(
+        InputRule(width, rule.rate, rule.momentum, rule.decay, rule.schedule, rule.deviation)
+        for width, rule in zip(widths, rules, strict=True)
+    )
+    return dataclasses.replace(first, inputs=inputs)
 
 
 def _frozen(network: Network, rules: Mapping[str, LayerRule]) -> Network:

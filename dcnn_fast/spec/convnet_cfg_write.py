@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dcnn_fast.spec.convnet_column_write import write_graph
 from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
 from dcnn_fast.spec.graph import GraphColumn
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
 from dcnn_fast.spec.network import Network
@@ -95,8 +95,8 @@ class _Writer:
         if frozen:
             rules = [dataclasses.replace(rule, rate=0.0, bias_rate=0.0) for rule in rules]
         first = rules[0]
-        if first.differing:
-            raise ConvNetError(f"[{name}] {', '.join(first.differing)}: which input has which is not known")
+        if first.inputs:
+            rules = [_of_input(first, each) for each in first.inputs]
         params = {
             "epsW": ",".join(self._rate(name, rule.rate, rule.schedule) for rule in rules),
             "epsB": self._rate(name, first.bias_rate, first.bias_schedule),
@@ -106,8 +106,8 @@ class _Writer:
         }
         if dropout:
             params["dropout"] = dropout
-        starts = [each for _, each in first.deviations] if first.deviations else [rule.deviation for rule in rules]
-        self.section(name, kind, {**keys, "initW": ",".join(map(repr, starts)), "initB": first.bias}, params)
+        starts = ",".join(repr(rule.deviation) for rule in rules)
+        self.section(name, kind, {**keys, "initW": starts, "initB": first.bias}, params)
 
     def column(self, number: int, column: Column) -> str:
         """The layers of a column; returns its top."""
@@ -196,6 +196,18 @@ class _Writer:
             raise ConvNetError(f"[{name}] schedule: must be const in v1, got {schedule!r}")
         kind, _, entries = schedule.partition("[")
         return f"{kind}[base={rate!r};{entries}"
+
+
+def _of_input(rule: LayerRule, each: InputRule) -> LayerRule:
+    return dataclasses.replace(
+        rule,
+        rate=each.rate,
+        momentum=each.momentum,
+        decay=each.decay,
+        schedule=each.schedule,
+        deviation=each.deviation,
+        inputs=(),
+    )
 
 
 def _text(name: str, keys: Mapping[str, Any]) -> str:
