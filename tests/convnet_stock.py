@@ -1,6 +1,6 @@
 """Small layer files of the structures of cuda-convnet's and cuda-convnet2's thirteen examples, written from their documents.
 
-NETWORKS: by name the layer definitions, the layer parameters and the side of the images.
+NETWORKS: by name, and one of what they have not, the layer definitions, the layer parameters and the side of the images.
 """
 
 from __future__ import annotations
@@ -185,10 +185,27 @@ def four_parts():
     return ended(body, "pass2"), params([*names, "fclabel"], ["norm1"]), 15
 
 
+def odds_and_ends():
+    """Layers that the examples have not: sums, largest values, a pool that sums, numbers joined with maps, biases of places."""
+    body = [
+        conv("conv1", "data", 3, 4, neuron="abs", sharedBiases=0), conv("conv2", "data", 3, 4, neuron="softrelu"),
+        section("sum1", type="eltsum", inputs="conv1,conv2", neuron="square"),
+        section("max1", type="eltmax", inputs="conv1,conv2,sum1"),
+        section("pool1", type="pool", pool="avg", inputs="max1", channels=4, sizeX=3, stride=3, outputsX=2, sum=1),
+        conv("local1", "pool1,pool1", "4,4", "4,2", 3, kind="local", initW="0.1,0.2", neuron="abstanh[1.5,0.5]", groups="1,2"),
+        section("sqrt1", type="neuron", neuron="sqrt", inputs="pool1"), fc("fc1", "local1,sqrt1", 7, initW="0.1,0.1"),
+        section("brelu1", type="neuron", neuron="brelu[0.9]", inputs="fc1"), section("same", type="pass", inputs="brelu1"),
+        section("all", type="concat", inputs="same,pool1"), section("drop1", type="dropout2", inputs="all"),
+    ]  # fmt: skip
+    weighted = params(["conv1", "conv2", "local1", "fc1", "fclabel"], sum1={"coeffs": "0.5,1.5"}, drop1={"keep": 0.75})
+    return ended(body, "drop1"), weighted, 7
+
+
 NETWORKS = {
     "18pct": cifar(True, False), "19pct": cifar(False, False), "80sec": cifar(False, True),
     "conv-local-11pct": with_local(True, 6),
     "conv-local-13pct": with_local(False, 4), "example": everything(), "gc": gradients(),
     "cifar10-11pct": with_local(True, 6, 2), "imagenet-1gpu": alexnet("0"), "imagenet-2gpu-data": alexnet("0,1"),
     "imagenet-2gpu-model": two_halves(), "imagenet-4gpu-data": alexnet("0,1,2,3"), "imagenet-4gpu-data-model": four_parts(),
+    "odds and ends": odds_and_ends(),
 }  # fmt: skip

@@ -132,7 +132,7 @@ def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
     listed = listed_of(entry.get("inputs", []))
     if len(listed) > bounds.INPUTS:
         raise refuse(name, "inputs", f"must be at most {bounds.INPUTS} layers, got {len(listed)}")
-    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else shown(i) for i in listed)
+    inputs = tuple(i if i in names else names[i] if type(i) is int and 0 <= i < len(names) else shown(i) for i in listed)
     read = Entry(name, entry)
     if kind in ("dropout", "dropout2"):
         keep = read.number("keep", 0.5)

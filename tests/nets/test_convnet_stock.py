@@ -43,10 +43,16 @@ def test_sizes_and_parameters_are_those_of_an_independent_count(name):
     assert sum(p.numel() for p in build(network).parameters()) == convnet_original.count(made)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_checkpoint_computes_what_cuda_convnet_did(tmp_path, name):
+def by_name(made):
+    """The layers as version 2 stores them, with inputs by their names, in another order."""
+    return {layer["name"]: {**layer, "inputs": [made[i]["name"] for i in layer["inputs"]]} for layer in reversed(made)}
+
+
+@pytest.mark.parametrize(("name", "version"), [*((name, 1) for name in NETWORKS), ("imagenet-2gpu-model", 2), ("gc", 2)])
+def test_a_checkpoint_computes_what_cuda_convnet_did(tmp_path, name, version):
     made, side = original(name, deviation=0.1), NETWORKS[name][2]
-    data = {"model_state": {"layers": made, "epoch": 1, "batchnum": 1}, "op": {"o": Option()}}
+    layers = made if version == 1 else by_name(made)
+    data = {"model_state": {"layers": layers, "epoch": 1, "batchnum": 1}, "op": {"o": Option()}}
     (tmp_path / "1.1").write_bytes(pickled(data))
     found = import_convnet(tmp_path / "1.1", mean=MEAN, plane=side)
     save_model(found.model, tmp_path / "m.safetensors")
