@@ -86,6 +86,8 @@ def convert(
             model = _of_imagenet(source, views, more, () if stages is None else integers("stages", stages), names)
         else:
             _refuse({"stages": stages}, "must not be given but for EfficientNet-Lite's weights")
+            if source.suffix == ".cfg" and layer_params is None:
+                raise ValueError(f"layer-params must name the parameters of a layer-definition file, got none for {source}")
             taken = tuple(float(value) for value in (mean or "0,0,0").split(","))
             kept = None if more else names
             if layer_params is None:

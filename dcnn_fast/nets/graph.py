@@ -24,10 +24,12 @@ from dcnn_fast.spec.graph_layers import (
     NeuronLayer,
     NormLayer,
     PoolLayer,
+    Shape,
     SumLayer,
 )
 
-_TOGETHER = 16  # windows that are computed at a time: the maps of one layer stay small
+_TOGETHER = 16  # windows that are computed at a time: the maps of one layer stay small ...
+_SEEN = 2**26  # ... and so does what filters of each place see, in numbers
 
 
 class GraphWeights(nn.Module):
@@ -76,6 +78,8 @@ class GraphColumn(AnyColumn):
             GraphWeights(layer.parameters([shapes[below] for below in layer.inputs])) for layer in column.layers
         )
         self.fused = {each.last: each for each in fused_layers(column)}
+        seen = [_seen(layer, shapes) for layer in column.layers if isinstance(layer, ConvLayer) and not layer.shared]
+        self._together = min(_TOGETHER, max(1, _SEEN // max(seen, default=1)))
         self.register_buffer(
             "mean",
             torch.tensor(column.mean, dtype=torch.float32, device=torch.get_default_device()).reshape(1, -1, 1, 1),
@@ -94,7 +98,8 @@ class GraphColumn(AnyColumn):
 
         precision: of the products of the layers that blocks compute.
         """
-        parts = [self._apart(windows[first : first + _TOGETHER], precision) for first in range(0, len(windows), _TOGETHER)]
+        count = self._together
+        parts = [self._apart(windows[first : first + count], precision) for first in range(0, len(windows), count)]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     @plainly
@@ -190,6 +195,12 @@ class GraphColumn(AnyColumn):
                 draw(module, generator, gain if 0 in layer.inputs else 1.0, depth=_depth(layer, module))
 
 
+def _seen(layer: ConvLayer, shapes: Sequence[Shape]) -> int:
+    """Numbers that the filters of all places see of one window."""
+    given = shapes[layer.inputs[0]]
+    return layer.products([given]) // layer.filters * layer.groups
+
+
 def _depth(layer: AnyLayer, module: nn.Module) -> int:
     """Products that one of the layer's results sums."""
     weight = module.weight
@@ -237,17 +248,17 @@ def fused_layers(column: spec.GraphColumn) -> list[Fused]:
     for index, layer in enumerate(column.layers):
         for below in layer.inputs:
             used.setdefault(below, []).append(index)
-    found = []
+    found, shapes = [], column.shapes()
     for index, layer in enumerate(column.layers):
         if isinstance(layer, ConvLayer) and layer.shared and layer.bias == "map" and not layer.connections:
-            made = _fused(column, index, layer, used)
+            made = _fused(_following(column, index, used), index, layer, shapes[index + 1][1])
             found += [] if made is None else [made]
     return found
 
 
-def _fused(column: spec.GraphColumn, index: int, conv: ConvLayer, used: Mapping[int, list[int]]) -> Fused | None:
-    """None where what follows is no block. Only layers one after another are taken, each with one user."""
-    tail = _block_tail(_following(column, index, used), column.shapes()[index + 1][1])
+def _fused(following: Sequence[AnyLayer], index: int, conv: ConvLayer, extent: int) -> Fused | None:
+    """The block of a convolution and the first of the layers behind it, its maps of side `extent`; None where they are none."""
+    tail = _block_tail(following, extent)
     if not tail:
         return None
     pool = next((spec.Pool(each.size, each.stride) for each in tail if isinstance(each, PoolLayer)), None)

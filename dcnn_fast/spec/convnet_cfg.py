@@ -306,8 +306,8 @@ def _rules(section: Section, kind: str, inputs: int) -> list[LayerRule] | None:
     rates = [_rate(section, "epsW", text) for text in section.list_of("epsW", section.parameter_text("epsW"), inputs)]
     bias_rate, bias_schedule = _rate(section, "epsB", section.parameter_text("epsB"))
     momenta, decays = (
-        [section.parsed(key, text) for text in section.list_of(key, section.parameter_text(key), inputs)]
-        for key in ("momW", "wc")
+        [section.parsed(key, text) for text in section.list_of(key, section.parameter_text(key, default), inputs)]
+        for key, default in (("momW", None), ("wc", "0"))  # as version 2 has them
     )
     bias_momentum = section.parameter("momB")
     try:

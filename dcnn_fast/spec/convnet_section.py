@@ -139,7 +139,8 @@ class Section:
             value = self.keys.pop(key.lower(), None)
             if value is not None:
                 if key.lower() in self.params:
-                    raise refuse(self.name, key, "is in both files")
+                    self.notes.append(f"[{self.name}] {key}: is in both files; that of the layer parameters counts")
+                    continue
                 self.params[key.lower()] = value
                 self.notes.append(f"[{self.name}] {key}: belongs in the layer parameters; taken from the layer definitions")
 

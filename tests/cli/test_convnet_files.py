@@ -71,6 +71,8 @@ def test_the_sides_are_said_by_options(files, tmp_path):
     done("convert", *arguments[:1], "n.safetensors", *arguments[1:], "--window", 32, "--plane", 40, cwd=tmp_path)
     (column,) = load_model(tmp_path / "n.safetensors").spec.columns
     assert (column.window, column.plane) == (32, 40)
+    alone = run("convert", *arguments[:1], "o.safetensors", "--window", 32, cwd=tmp_path)
+    assert alone.returncode == 2 and "layer-params must name the parameters of a layer-definition file" in alone.stderr
     wrong = run("convert", *arguments[:1], "o.safetensors", *arguments[1:], "--window", 41, "--plane", 40, cwd=tmp_path)
     assert wrong.returncode == 2 and "window must not exceed plane, got 41 and 40" in wrong.stderr
 

@@ -270,3 +270,9 @@ def test_pictures_meet_in_the_label_layer_alone():
     layers, params = two_columns("inputs", "datab")
     with pytest.raises(ConvNetError, match=r"a second data layer below one column"):
         parse_convnet_cfg(layers.replace("inputs=fc1b", "inputs=fc1b,fc1"), params, DATA)
+
+
+def test_of_a_norms_numbers_in_both_files_the_parameters_count():
+    read = parse_convnet_cfg(LAYERS.replace("size=5", "size=5\nscale=7"), PARAMS, DATA)
+    assert read.network.columns == (COLUMN,)
+    assert "[norm1] scale: is in both files; that of the layer parameters counts" in read.notes
