@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dcnn_fast.ops.backend import Answer, Backend
     from dcnn_fast.ops.precision import Precision
 
-_WHY_NO_BLOCK = "a block is a convolution with biases of maps and a relu, and a max-pool and a response norm behind it"
+_WHY_NO_BLOCK = "a block is a convolution with biases of maps, a relu, a pool and a response norm"
 _PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
 
 

@@ -62,7 +62,7 @@ class Fused:
 class GraphColumn(AnyColumn):
     """A column of single layers.
 
-    A convolution with its biases of maps, its relu and the pool and norm behind them is computed by `ops.block`, whatever
+    A convolution with its biases of maps, and its relu, pool and norm in whatever order, is computed by `ops.block`, whatever
     backend that has; other layers by torch's operations. Outside of training, where no gradient is asked for, all products are
     the engine's (`ops.block`, `ops.linear`), whose bits depend on the window alone.
     """
@@ -243,7 +243,7 @@ def _unshared(x: Tensor, weight: Tensor, layer: ConvLayer) -> Tensor:
 
 
 def fused_layers(column: spec.GraphColumn) -> list[Fused]:
-    """The convolutions that blocks compute, each with its relu and what follows of a max-pool and a norm."""
+    """The convolutions that blocks compute, each with its relu, pool and norm."""
     used: dict[int, list[int]] = {}
     for index, layer in enumerate(column.layers):
         for below in layer.inputs:
@@ -261,12 +261,10 @@ def _fused(following: Sequence[AnyLayer], index: int, conv: ConvLayer, extent: i
     tail = _block_tail(following, extent)
     if not tail:
         return None
-    pool = next((spec.Pool(each.size, each.stride) for each in tail if isinstance(each, PoolLayer)), None)
+    pool = next((spec.Pool(each.size, each.stride, _kind_of(each)) for each in tail if isinstance(each, PoolLayer)), None)
     norm = next((each.as_norm for each in tail if isinstance(each, NormLayer)), None)
-    kinds = [type(each) for each in tail if not isinstance(each, NeuronLayer)]
-    order: spec.Order = "conv-norm-pool" if kinds[:1] == [NormLayer] else "conv-pool-norm"
     try:
-        block = spec.Block(conv.filters, conv.size, conv.stride, conv.padding, conv.groups, pool, norm, order)
+        block = spec.Block(conv.filters, conv.size, conv.stride, conv.padding, conv.groups, pool, norm, _order_of(tail))
     except ValueError:  # padding as wide as the filters
         return None
     return Fused(index, block, index + 1 + len(tail))
@@ -284,21 +282,45 @@ def _following(column: spec.GraphColumn, index: int, used: Mapping[int, list[int
 def _block_tail(following: Sequence[AnyLayer], extent: int) -> list[AnyLayer]:
     """The first of these layers that are a block's, whose convolution gives maps of side `extent`.
 
-    They are a relu, then a pool and a norm in either order. A max-pool may come before the relu, as the largest value is the
-    same then.
+    They are a relu, then a pool and a norm in either order, or these with the relu behind them. Between a max-pool and a norm
+    the relu may stand as well, as the largest value is the same before it.
     """
-    if not following:
-        return []
-    early = len(following) > 1 and _is_blocks_pool(following[0], extent) and _is_relu(following[1])
-    if not early and not _is_relu(following[0]):
-        return []
-    tail = list(following[: 2 if early else 1])
-    for layer in following[len(tail) :]:
-        known = _is_blocks_pool(layer, extent) or (isinstance(layer, NormLayer) and layer.as_norm is not None)
+    tail: list[AnyLayer] = []
+    for layer in following:
+        known = (
+            _is_relu(layer) or _is_blocks_pool(layer, extent) or (isinstance(layer, NormLayer) and layer.as_norm is not None)
+        )
         if not known or any(type(layer) is type(each) for each in tail):
             break
         tail.append(layer)
-    return tail
+    place = next((place for place, layer in enumerate(tail) if isinstance(layer, NeuronLayer)), None)
+    if place is None:
+        return []
+    if (
+        place == 1
+        and len(tail) == 3
+        and isinstance(tail[0], NormLayer)
+        and isinstance(tail[2], PoolLayer)
+        and not _averages(tail)
+    ):
+        return [tail[0], tail[2], tail[1]]  # the largest value is the same behind the relu
+    late = place and not (place == 1 and isinstance(tail[0], PoolLayer) and tail[0].kind == "max")
+    return tail[: place + 1] if late else tail
+
+
+def _order_of(tail: Sequence[AnyLayer]) -> spec.Order:
+    kinds = [type(each) for each in tail if not isinstance(each, NeuronLayer)]
+    first: spec.Order = "conv-norm-pool" if kinds[:1] == [NormLayer] else "conv-pool-norm"
+    late = isinstance(tail[-1], NeuronLayer) and (kinds == [NormLayer] or len(kinds) > 1 or _averages(tail))
+    return "conv-norm-pool-relu" if late and first == "conv-norm-pool" else "conv-pool-norm-relu" if late else first
+
+
+def _averages(tail: Sequence[AnyLayer]) -> bool:
+    return any(isinstance(each, PoolLayer) and each.kind == "avg" for each in tail)
+
+
+def _kind_of(layer: PoolLayer) -> spec.PoolKind:
+    return "avg" if layer.kind == "avg" else "max"
 
 
 def _is_relu(layer: AnyLayer) -> bool:
@@ -307,6 +329,6 @@ def _is_relu(layer: AnyLayer) -> bool:
 
 def _is_blocks_pool(layer: AnyLayer, extent: int) -> bool:
     """Whether a block's pool is the same, over maps of that side."""
-    if not isinstance(layer, PoolLayer) or layer.kind != "max" or layer.start:
+    if not isinstance(layer, PoolLayer) or layer.kind == "sum" or layer.start:
         return False
     return layer.count(extent) == PoolLayer(layer.inputs, layer.kind, layer.size, layer.stride).count(extent)

@@ -81,6 +81,6 @@ def records(column: Column, tiles: tuple[OutputTile, ...]) -> np.ndarray:
             row[name] = getattr(block, name)
         row["pool_size"], row["pool_stride"] = pool.size, pool.stride
         row["norm_size"] = block.norm.size if isinstance(block.norm, SameMapNorm) else 1
-        row["norm_first"] = block.order == "conv-norm-pool"
+        row["norm_first"] = block.norm_first
         row["tile_side"], row["tile_size"], row["tile_macs"] = tile.side, tile.size, tile.macs
     return found

@@ -129,6 +129,8 @@ def network_to_dict(network: Network) -> dict[str, Any]:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
             kind = next((name for name, cls in _NORMS.items() if isinstance(value, cls)), None)
+            if isinstance(value, Pool) and value.kind == "max":
+                del fields["kind"]  # files from before there were others say the same thing
             if isinstance(value, AnyLayer):
                 return {"layer": kind_of(value), **fields}
             return fields if kind is None else {"kind": kind, **fields}

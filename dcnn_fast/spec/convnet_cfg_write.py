@@ -130,6 +130,10 @@ class _Writer:
 
     def _block(self, number: int, index: int, block: Block, below: str, channels: int, frozen: bool) -> str:
         name = f"conv{index}_{number}"
+        if block.relu_last or (block.pool is not None and block.pool.kind != "max"):
+            raise ConvNetError(
+                f"[{name}] order and pool: a ReLU that comes last and averages are written of single layers alone"
+            )
         self.require_maps(name, block.filters, block.groups, channels)
         keys = {
             "inputs": below, "channels": channels, "filters": block.filters // block.groups, "filterSize": block.size,
@@ -137,7 +141,7 @@ class _Writer:
             "partialSum" if self.dialect == "v1" else "sumWidth": 0 if self.dialect == "v1" else 6,
         }  # fmt: skip
         self.weights(name, [f"columns.{number}.blocks.{index - 1}"], "conv", keys, frozen=frozen)
-        tail = [self._pool, self._norm] if block.order == "conv-pool-norm" else [self._norm, self._pool]
+        tail = [self._norm, self._pool] if block.norm_first else [self._pool, self._norm]
         for write in tail:
             name = write(f"{index}_{number}", block, name)
         return name

@@ -81,8 +81,7 @@ def _norm_sums(column: Column) -> Iterator[int]:
 
 
 def _norm_side(block: Block, extent: int, column: Column) -> int:
-    conv_first = block.order == "conv-norm-pool"
-    return block.conv_extent(extent, column.rounding) if conv_first else block.out_extent(extent, column.rounding)
+    return block.conv_extent(extent, column.rounding) if block.norm_first else block.out_extent(extent, column.rounding)
 
 
 def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:
@@ -131,7 +130,7 @@ def _block_costs(column: Column) -> list[LayerCost]:
         rows.append(
             LayerCost(
                 f"conv{number}",
-                f"{what} + ReLU",
+                what if block.relu_last else f"{what} + ReLU",
                 (block.filters, conv, conv),
                 block.filters * (taps + 1),
                 block.filters * taps * conv**2,
@@ -140,13 +139,15 @@ def _block_costs(column: Column) -> list[LayerCost]:
         out = block.out_extent(extent, column.rounding)
         tail = []
         if block.pool is not None:
-            tail.append(("pool", f"max {block.pool.size}x{block.pool.size} stride {block.pool.stride}", out))
+            tail.append(("pool", f"{block.pool.kind} {block.pool.size}x{block.pool.size} stride {block.pool.stride}", out))
         if block.norm is not None:
             kind = "across maps" if isinstance(block.norm, CrossMapNorm) else "same map"
-            side = conv if block.order == "conv-norm-pool" else out
+            side = conv if block.norm_first else out
             tail.append(("norm", f"{kind}, size {block.norm.size}, scale {block.norm.scale:g}", side))
-        if block.order == "conv-norm-pool":
+        if block.norm_first:
             tail.reverse()
+        if block.relu_last:
+            tail.append(("relu", "", out))
         rows += [LayerCost(f"{kind}{number}", about, (block.filters, side, side), 0, 0) for kind, about, side in tail]
         channels, extent = block.filters, out
     if column.reduce == "mean":

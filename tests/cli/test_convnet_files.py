@@ -89,7 +89,8 @@ def test_what_runs_where_is_explained(files, tmp_path):
     arguments = files(ended(MIXED, "local3", 2), params(["conv1", "conv2", "local3", "fclabel"], ["norm1"]))
     out, _ = done("explain", *arguments, "--window", 27, cwd=tmp_path)
     assert "local8, 3x3 stride 1 pad 1, filters of each place: reference" in out
-    assert "norm2, across maps, size 5, scale 0.001: reference" in out and "not cuda, triton, cpu: a block is a conv" in out
+    assert "neuron6, tanh[1.5,0.5]: reference" in out and "not cuda, triton, cpu: a block is a convolution" in out
+    assert "1x3x27x27-8@5s2p2-pool3s2-cross5-np-relu-up-all-float32-ieee: cpu" in out
     arguments = files(*cifar(False, True)[:2])
     out, _ = done("explain", *arguments, "--window", 17, cwd=tmp_path)
     assert "1x3x17x17-8@5s1p2-pool3s2-" in out  # the first convolution, its pool and its relu are a block

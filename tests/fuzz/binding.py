@@ -136,12 +136,13 @@ def _block(engine: Any, call: Call, tables: Any, precision: str) -> tuple[Any, d
         "channels": groups * call.up_to(1, 5), "filters": groups * call.up_to(1, 9), "size": tables.size,
         "stride": tables.stride, "padding": tables.padding, "groups": groups, "rounding": tables.rounding, "pool": tables.pool,
         "precision": precision, "norm_first": bool(call.up_to(0, 1)), "scale": 0.5,
+        "pool_average": bool(call.rng.random() < 0.25), "relu_last": bool(call.rng.random() < 0.25),
     }  # fmt: skip
     norm, spec = _norm(engine, call)
     mean = [float(c) for c in range(fields["channels"])] if call.up_to(0, 1) else []
     given = {
         name: value
-        if name in ("pool", "norm_first", "scale")
+        if name in ("pool", "norm_first", "scale", "pool_average", "relu_last")
         else call.word(value)
         if isinstance(value, str)
         else call.size(value)
@@ -563,9 +564,10 @@ def _require_agreement(
     outputs: list[np.ndarray],
 ) -> None:  # fmt: skip
     """Results are the reference's in float64, where they are stored once."""
+    order = f"{'conv-norm-pool' if fields['norm_first'] else 'conv-pool-norm'}{'-relu' if fields['relu_last'] else ''}"
     options = BlockOptions(
-        fields["stride"], fields["padding"], fields["groups"], fields["rounding"], Pool(*fields["pool"]), fields["norm"],
-        "conv-norm-pool" if fields["norm_first"] else "conv-pool-norm", "all", fields["precision"],
+        fields["stride"], fields["padding"], fields["groups"], fields["rounding"],
+        Pool(*fields["pool"], "avg" if fields["pool_average"] else "max"), fields["norm"], order, "all", fields["precision"],
     )  # fmt: skip
     params = BlockParams(
         1, fields["channels"], 1, 1, fields["filters"], fields["size"], options, torch.float64, torch.float64,

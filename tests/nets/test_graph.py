@@ -27,7 +27,7 @@ from dcnn_fast.spec.graph_layers import (
 )
 from tests import small
 
-RELU = "relu"
+RELU, AVERAGE = "relu", spec.Pool(kind="avg")
 LAYERS = (
     ConvLayer((0,), 4, 3, 1, 1), NeuronLayer((1,), RELU), PoolLayer((2,), "max"), NormLayer((3,)),
     ConvLayer((4,), 6, 3, 2, 1, groups=2, shared=False, bias="place", connections=(3, 0, 1, 2)),
@@ -134,9 +134,26 @@ def test_what_a_block_can_compute_is_computed_by_one():
             (NeuronLayer((1,)), NormLayer((2,)), PoolLayer((3,))),
             spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm(), order="conv-norm-pool"),
         ),
-        ((NeuronLayer((1,)), PoolLayer((2,), "avg")), spec.Block(4, 3)),
-        ((NormLayer((1,)), NeuronLayer((2,))), None),
-        ((PoolLayer((1,), "avg"), NeuronLayer((2,))), None),
+        ((NeuronLayer((1,)), PoolLayer((2,), "avg")), spec.Block(4, 3, pool=AVERAGE)),
+        ((NormLayer((1,)), NeuronLayer((2,))), spec.Block(4, 3, norm=spec.CrossMapNorm(), order="conv-norm-pool-relu")),
+        ((PoolLayer((1,), "avg"), NeuronLayer((2,))), spec.Block(4, 3, pool=AVERAGE, order="conv-pool-norm-relu")),
+        (
+            (NormLayer((1,)), PoolLayer((2,)), NeuronLayer((3,))),
+            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm(), order="conv-norm-pool-relu"),
+        ),
+        (
+            (NormLayer((1,)), NeuronLayer((2,)), PoolLayer((3,))),
+            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm(), order="conv-norm-pool-relu"),
+        ),
+        (
+            (NormLayer((1,)), NeuronLayer((2,)), PoolLayer((3,), "avg")),
+            spec.Block(4, 3, norm=spec.CrossMapNorm(), order="conv-norm-pool-relu"),
+        ),
+        (
+            (PoolLayer((1,), "max"), NeuronLayer((2,)), NormLayer((3,))),
+            spec.Block(4, 3, pool=spec.Pool(), norm=spec.CrossMapNorm()),
+        ),
+        ((PoolLayer((1,), "sum"), NeuronLayer((2,))), None),
         ((NeuronLayer((1,), "logistic"),), None),
         ((NeuronLayer((1,)), ConcatLayer((1, 2))), None),
     ):  # fmt: skip
