@@ -281,7 +281,11 @@ def whole(engine: Any, call: Call) -> None:
     work = engine.Regions(block, *table.arrays(), sources=[(images, rows, cols)], outputs=table.outputs)
     weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=True)
     engine.block_regions(weights, work, sources=[x], outputs=[result], hits=hits, values=values, threads=call.up_to(1, 3))
-    given = call.up_to(0, 2)  # both kept, neither, or only one of them, which is right where it is all that is needed
+    later = fields["pool_average"] or fields["relu_last"]  # for which nothing is right to keep
+    given = (
+        1 if later and call.up_to(0, 3) else call.up_to(0, 2)
+    )  # both kept, neither, or only one of them, which is right where it is all that is needed
+    call.right = call.right and not (later and given != 1)
     if given == 2:
         call.right = False
         values, hits = (values, None) if call.up_to(0, 1) else (None, hits)
