@@ -23,13 +23,16 @@ class Norm:
     def __init__(self, *, kind: str, size: int, scale: float, power: float, k: float) -> None: ...
 
 class Block:
-    """conv, bias, ReLU, then pool and norm in either order. pool: (size, stride), (1, 1) for none. rounding: up or down.
+    """conv, bias, ReLU (or that last), then pool and norm in either order.
+
+    pool: (size, stride), (1, 1) for none. rounding: up or down.
     precision: ieee, bf16 or bf16x3. Pixels enter as (pixel - mean) * scale; mean: one value a channel, or none.
     """
 
     def __init__(
         self, *, channels: int, filters: int, size: int, stride: int, padding: int, groups: int, rounding: str,
         pool: tuple[int, int], norm: Norm | None, norm_first: bool, precision: str, mean: Sequence[float], scale: float,
+        pool_average: bool, relu_last: bool,
     ) -> None: ...  # fmt: skip
 
 class Regions:

@@ -194,7 +194,46 @@ void unpool_equal(const GradientProblem& q, const float* image, const float* gra
   });
 }
 
+// The gradient of an average goes to all of its window in equal parts.
+void unpool_average(const GradientProblem& q, const float* grad, float* conv_grad) {
+  const int64_t row = padded_row(q.block.filters);
+  over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
+    const Vec count = Vec::broadcast(static_cast<float>((y1 - y0) * (x1 - x0)));
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      const Vec g = Vec::div(Vec::load(grad + at * row + f), count);
+      for (int64_t y = y0; y < y1; ++y) {
+        for (int64_t x = x0; x < x1; ++x) {
+          float* to = conv_grad + (y * q.conv_cols + x) * row + f;
+          Vec::add(Vec::load(to), g).store(to);
+        }
+      }
+    }
+  });
+}
+
+void unpool(const GradientProblem& q, const float* image, const float* grad, float* conv_grad) {
+  q.block.pool_average ? unpool_average(q, grad, conv_grad) : unpool_equal(q, image, grad, conv_grad);
+}
+
+void pool_averages(const GradientProblem& q, const float* image, float* pooled) {
+  const int64_t row = padded_row(q.block.filters);
+  over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
+    const Vec count = Vec::broadcast(static_cast<float>((y1 - y0) * (x1 - x0)));
+    for (int64_t f = 0; f < row; f += Vec::width) {
+      Vec sum = Vec::zero();
+      for (int64_t y = y0; y < y1; ++y) {
+        for (int64_t x = x0; x < x1; ++x) sum = Vec::add(sum, Vec::load(image + (y * q.conv_cols + x) * row + f));
+      }
+      Vec::div(sum, count).store(pooled + at * row + f);
+    }
+  });
+}
+
 void pool_values(const GradientProblem& q, const float* image, float* pooled) {
+  if (q.block.pool_average) {
+    pool_averages(q, image, pooled);
+    return;
+  }
   const int64_t row = padded_row(q.block.filters);
   over_pools(q, [&](int64_t y0, int64_t y1, int64_t x0, int64_t x1, int64_t at) {
     for (int64_t f = 0; f < row; f += Vec::width) {
@@ -256,14 +295,19 @@ void run_tail(const GradientProblem& q, int64_t image, const float* relu, float*
     if (p.norm != Norm::none && p.norm_first) {
       float* normed = scratch + l.normed;
       norm_values(p, q.conv_rows, q.conv_cols, outputs, normed, scratch + l.norm);
-      unpool_equal(q, normed, delta, conv_grad);
+      if (p.relu_last) {
+        pool_values(q, normed, scratch + l.values);
+        relu_gradient(scratch + l.values, out * row, delta);
+      }
+      unpool(q, normed, delta, conv_grad);
       norm_gradient(p, q.conv_rows, q.conv_cols, outputs, conv_grad, scratch + l.norm);
     } else {
       pool_values(q, outputs, scratch + l.values);
+      if (p.relu_last) relu_gradient(scratch + l.values, out * row, delta);  // of the norm's result, whose sign is its input's
       norm_gradient(p, q.out_rows, q.out_cols, scratch + l.values, delta, scratch + l.norm);
-      unpool_equal(q, outputs, delta, conv_grad);
+      unpool(q, outputs, delta, conv_grad);
     }
-    relu_gradient(outputs, conv * row, conv_grad);
+    if (!p.relu_last) relu_gradient(outputs, conv * row, conv_grad);
     return;
   }
   const float* values = q.values == nullptr ? nullptr : q.values + image * out * p.filters;

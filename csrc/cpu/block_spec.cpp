@@ -67,6 +67,8 @@ BlockProblem problem_of(const BlockSpec& b) {
   p.norm_k = b.norm_k;
   p.norm_first = b.norm_first;
   p.precision = b.precision;
+  p.pool_average = b.pool_average;
+  p.relu_last = p.linear = b.relu_last;
   return p;
 }
 

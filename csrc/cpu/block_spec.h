@@ -10,7 +10,7 @@
 
 namespace dcnn {
 
-// conv -> bias -> ReLU -> [pool and norm, either order]; fields as those of BlockProblem. Pixels enter as (pixel - mean) * scale; mean
+// conv -> bias -> ReLU -> [pool and norm, either order], or the ReLU last; fields as those of BlockProblem. Pixels enter as (pixel - mean) * scale; mean
 // has a value for each channel, or none.
 struct BlockSpec {
   int64_t channels, filters, size, stride, padding, groups;
@@ -23,6 +23,7 @@ struct BlockSpec {
   Precision precision;
   std::vector<float> mean;
   float scale;
+  bool pool_average = false, relu_last = false;
 
   RegionGeometry geometry() const { return {size, stride, padding, round_up, pool_size, pool_stride}; }
 };

@@ -41,6 +41,8 @@ struct BlockProblem {
   Precision precision;
   bool taps_only;  // every output a sum over its taps, so that equal inputs give equal outputs
   bool linear;     // without the ReLU
+  bool pool_average;  // pools take the average of what of their window is there, not the largest
+  bool relu_last;     // the ReLU follows pool and norm; the convolution is `linear`
   // What a backward wants to know (backward_impl.h), null where it does not; for regions that are whole images, with one piece each.
   uint16_t* hits;  // [images, rows, cols, filters] of pooled results
   float* values;   // the same: the input of the norm that follows

@@ -35,6 +35,7 @@ BlockProblem without_tail(BlockProblem p) {
   p.pool_size = p.pool_stride = 1;
   p.norm = Norm::none;
   p.norm_first = false;
+  p.pool_average = p.relu_last = false;  // a linear one stays so
   p.hits = nullptr;
   p.values = nullptr;
   return p;

@@ -102,7 +102,8 @@ void same_map_row(const BlockProblem& p, const Layout& l, const float* ring, int
 }
 
 // Pooled row k of a piece. Conv rows are taken a few at a time, so that a position's filters stay in registers meanwhile.
-void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
+template <bool kAverage>
+void pool_row_by(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
               float* out) {
   constexpr int64_t kAtOnce = 8;
   const int64_t first = piece.top + k * p.pool_stride, last = smaller(first + p.pool_size, r.rows);
@@ -114,14 +115,23 @@ void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const 
       const int64_t x0 = piece.left + j * p.pool_stride, x1 = smaller(x0 + p.pool_size, r.cols);
       for (int64_t f = 0; f < l.filters; f += Vec::width) {
         float* to = out + j * l.filters + f;
-        Vec best = y == first ? Vec::load(rows[0] + x0 * l.filters + f) : Vec::load(to);
+        Vec best = y > first ? Vec::load(to) : kAverage ? Vec::zero() : Vec::load(rows[0] + x0 * l.filters + f);
         for (int64_t i = 0; i < count; ++i) {
-          for (int64_t x = x0; x < x1; ++x) best = Vec::larger(best, Vec::load(rows[i] + x * l.filters + f));
+          for (int64_t x = x0; x < x1; ++x) {
+            const Vec v = Vec::load(rows[i] + x * l.filters + f);
+            best = kAverage ? Vec::add(best, v) : Vec::larger(best, v);
+          }
         }
+        if (kAverage && y + kAtOnce >= last) best = Vec::div(best, Vec::broadcast(static_cast<float>((last - first) * (x1 - x0))));
         best.store(to);
       }
     }
   }
+}
+
+void pool_row(const BlockProblem& p, const RegionRow& r, const Layout& l, const PieceRow& piece, const float* ring, int64_t k,
+              float* out) {
+  p.pool_average ? pool_row_by<true>(p, r, l, piece, ring, k, out) : pool_row_by<false>(p, r, l, piece, ring, k, out);
 }
 
 // What a backward wants to know of pooled row k, which is in `row` before any norm.
@@ -148,8 +158,9 @@ void record_row(const BlockProblem& p, const RegionRow& r, const Layout& l, cons
   }
 }
 
-// Row k of a piece's results goes where it is wanted.
-void store_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, int64_t k, const float* row) {
+// Row k of a piece's results goes where it is wanted, through the ReLU where that comes last.
+void store_row(const BlockProblem& p, const Layout& l, const PieceRow& piece, int64_t k, float* row) {
+  for (int64_t i = 0; p.relu_last && i < piece.cols * l.filters; i += Vec::width) Vec::relu(Vec::load(row + i)).store(row + i);
   for (int64_t i = 0; i < piece.count; ++i) {
     const StoreRow& store = p.stores[piece.first + i];
     if (k < store.skip_top || k >= store.skip_top + store.height) continue;

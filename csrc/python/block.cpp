@@ -45,10 +45,12 @@ NormSpec norm_spec(const std::string& kind, int64_t size, float scale, float pow
 
 BlockSpec block_spec(int64_t channels, int64_t filters, int64_t size, int64_t stride, int64_t padding, int64_t groups,
                      const std::string& rounding, const std::pair<int64_t, int64_t>& pool, const std::optional<NormSpec>& norm,
-                     bool norm_first, const std::string& precision, std::vector<float> mean, float scale) {
+                     bool norm_first, const std::string& precision, std::vector<float> mean, float scale, bool pool_average,
+                     bool relu_last) {
   const NormSpec n = norm.value_or(NormSpec{Norm::none, 1, 0.0f, 0.0f, 1.0f});
   BlockSpec block{channels, filters, size,    stride,  padding, groups,     rounds_up(rounding), pool.first, pool.second,
-                  n.kind,   n.size,  n.scale, n.power, n.k,     norm_first, precision_named(precision), std::move(mean), scale};
+                  n.kind,   n.size,  n.scale, n.power, n.k,     norm_first, precision_named(precision), std::move(mean), scale, pool_average,
+                  relu_last};
   require_block(block);
   return block;
 }
@@ -274,6 +276,7 @@ bool first_takes(const std::string& ties) {
 void require_kept(const GradientProblem& q, const BlockSpec& b) {
   const bool plain = b.pool_size == 1 && b.pool_stride == 1;
   if (q.hits != nullptr) require_hits(b);
+  if ((b.pool_average || b.relu_last) && !q.again) throw std::invalid_argument("hits and values must not be given of a pool that averages or with the ReLU last");
   if (q.hits != nullptr && b.norm != Norm::none && q.values == nullptr) {
     throw std::invalid_argument("values must be given with hits where a norm follows the pool");
   }
@@ -373,10 +376,10 @@ void block_gradients(const std::string& isa_name, const BlockSpec& block, const 
 void bind_block(py::module_& m) {
   py::class_<NormSpec>(m, "Norm", "A response norm: across maps or within them.")
       .def(py::init(&norm_spec), py::kw_only(), py::arg("kind"), py::arg("size"), py::arg("scale"), py::arg("power"), py::arg("k"));
-  py::class_<BlockSpec>(m, "Block", "conv, bias, ReLU, then pool and norm in either order; its sizes are checked.")
+  py::class_<BlockSpec>(m, "Block", "conv, bias, ReLU (or that last), then pool and norm in either order; its sizes are checked.")
       .def(py::init(&block_spec), py::kw_only(), py::arg("channels"), py::arg("filters"), py::arg("size"), py::arg("stride"),
            py::arg("padding"), py::arg("groups"), py::arg("rounding"), py::arg("pool"), py::arg("norm"), py::arg("norm_first"),
-           py::arg("precision"), py::arg("mean"), py::arg("scale"));
+           py::arg("precision"), py::arg("mean"), py::arg("scale"), py::arg("pool_average"), py::arg("relu_last"));
   py::class_<CheckedRegions>(m, "Regions", "Tables of regions that keep the rules for a block, its sources and outputs: a copy.")
       .def(py::init(&checked_regions), py::arg("block"), py::arg("regions"), py::arg("pieces"), py::arg("stores"), py::kw_only(),
            py::arg("sources"), py::arg("outputs"));

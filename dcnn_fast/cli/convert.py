@@ -36,7 +36,13 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model file or layer files that are there.")] = False,
     view: Annotated[list[str] | None, typer.Option(help="What each column sees, in order; one for all. Default: warp.")] = None,
-    plane: Annotated[int | None, typer.Option(help="Side of the normalised input; default: as 256 to a window of 224.")] = None,
+    plane: Annotated[
+        int | None, typer.Option(help="Side of the plane that windows are cut of; default: as 256 to a window of 224.")
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(help="Side of the windows, the network's images: 32 for CIFAR's; default: a checkpoint's own, else 224."),
+    ] = None,
     mean: Annotated[str | None, typer.Option(help="What was taken off the channels: red,green,blue. Default: nothing.")] = None,
     fc: Annotated[
         str | None, typer.Option(help="Further layers in each column and a new label layer, freshly drawn: 256.")
@@ -73,16 +79,21 @@ def convert(
         views: tuple[Any, ...] = tuple(view or ["warp"])
         more = None if fc is None else integers("fc", fc)
         if source.suffix in _IMAGENET:
-            _refuse({"layer-params": layer_params, "plane": plane, "mean": mean}, "must not be given for ImageNet weights")
+            _refuse(
+                {"layer-params": layer_params, "plane": plane, "window": window, "mean": mean},
+                "must not be given for ImageNet weights",
+            )
             model = _of_imagenet(source, views, more, () if stages is None else integers("stages", stages), names)
         else:
             _refuse({"stages": stages}, "must not be given but for EfficientNet-Lite's weights")
+            if source.suffix == ".cfg" and layer_params is None:
+                raise ValueError(f"layer-params must name the parameters of a layer-definition file, got none for {source}")
             taken = tuple(float(value) for value in (mean or "0,0,0").split(","))
             kept = None if more else names
             if layer_params is None:
-                model = nets.import_convnet(source, views=views, plane=plane, mean=taken, labels=kept).model
+                model = nets.import_convnet(source, views=views, plane=plane, window=window, mean=taken, labels=kept).model
             else:
-                model = _of_layer_files(source, layer_params, spec.Preprocessing(views, plane or 256, mean=taken), kept)
+                model = _of_layer_files(source, layer_params, spec.preprocessing(views, plane, window, taken), kept)
             model = _extended(model, more, names) if more else model
         failed = model_failed(target, model)
     except (ValueError, OSError) as error:

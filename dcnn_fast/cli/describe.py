@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +11,45 @@ from typing import Annotated
 import typer
 
 from dcnn_fast import spec
-from dcnn_fast.cli.console import fail, plain_table, stdout
+from dcnn_fast.cli.console import fail, note, plain_table, stdout
 from dcnn_fast.cli.files import require_file
 from dcnn_fast.printable import printable
 
 
+@dataclass(frozen=True)
+class LayerFiles:
+    """What belongs to a layer-definition file: the file of its parameters, and the sides of the plane and of the windows."""
+
+    params: str | None = None
+    plane: int | None = None
+    window: int | None = None
+
+    def require_none(self, name: str) -> None:
+        """Raise ValueError where something is said for a network that is of no layer-definition file."""
+        for option, value in (("layer-params", self.params), ("plane", self.plane), ("window", self.window)):
+            if value is not None:
+                raise ValueError(f"{option} must not be given but for a layer-definition file, .cfg, got {value} and {name}")
+
+
+_NOTHING = LayerFiles()
+LayerParams = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The parameters of a layer-definition file: its norms' numbers are there.")
+]
+Plane = Annotated[int | None, typer.Option(help="Of a layer-definition file: side of the plane that windows are cut of.")]
+Window = Annotated[
+    int | None, typer.Option(help="Of a layer-definition file: side of the windows, 32 for CIFAR's networks; default 224.")
+]
+
+
 def describe(
-    name: Annotated[str | None, typer.Argument(help="A preset or a model file; none: list the presets.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg; none: list the presets."),
+    ] = None,
     geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
+    layer_params: LayerParams = None,
+    plane: Plane = None,
+    window: Window = None,
     filters: Annotated[
         Path | None,
         typer.Option(
@@ -37,13 +69,13 @@ def describe(
         stdout().print(table)
         return
     try:
-        network = network_named(name, geometry)
+        network = network_named(name, geometry, LayerFiles(layer_params, plane, window))
         failed = filters is not None and _draw_filters(name, filters)
     except (ValueError, OSError) as error:
         fail(str(error))
     for key, column in zip(network.column_keys(), network.columns, strict=True):
         _print_column(key, column)
-    joined = sum(column.fc[-1] for column in network.columns)
+    joined = sum(column.outputs for column in network.columns)
     costs = [layer for column in network.columns for layer in spec.column_costs(column)]
     outputs = len(network.labels) + len(network.attributes)
     label_parameters, label_macs = outputs * (joined + 1), outputs * joined
@@ -60,14 +92,30 @@ def describe(
         raise typer.Exit(3)
 
 
-def network_named(name: str, geometry: str) -> spec.Network:
-    """The preset of that name, or the network of the model file at that path."""
+def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> spec.Network:
+    """The preset of that name, or the network of the model file or the layer-definition file at that path.
+
+    files: what else is said of a layer-definition file; without its parameters norms have no scale, which a note says.
+    """
+    if name.endswith(".cfg"):
+        return _of_layer_files(name, files)
+    files.require_none(name)
     if name.endswith(".safetensors") or (name not in spec.preset_names() and os.path.lexists(name)):
         require_file(name)
         from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch, which the presets don't need
 
         return load_model(name).spec
     return spec.preset(name, geometry)  # type: ignore[arg-type]
+
+
+def _of_layer_files(name: str, files: LayerFiles) -> spec.Network:
+    for path in (name, *([] if files.params is None else [files.params])):
+        require_file(path)
+    data = spec.preprocessing(plane=files.plane, window=files.window)
+    read = spec.read_convnet_cfg(name, files.params, data, sizes_only=True)
+    for text in read.notes:
+        note(text)
+    return read.network
 
 
 def _draw_filters(name: str, folder: Path) -> bool:
@@ -95,6 +143,11 @@ def _print_column(key: str, column: spec.AnyColumn) -> None:
     frozen = ", frozen" if column.frozen else ""
     head = f"column {key}: {column.window}x{column.window} windows of a {column.plane}x{column.plane} plane"
     out = stdout()
-    kind = f"rounding {column.rounding}" if isinstance(column, spec.Column) else f"{column.lite}, whose layers are not trained"
+    if isinstance(column, spec.GraphColumn):
+        kind = "single layers"
+    else:
+        kind = (
+            f"rounding {column.rounding}" if isinstance(column, spec.Column) else f"{column.lite}, whose layers are not trained"
+        )
     out.print(f"{head}, {kind}{frozen}")
     out.print(table)

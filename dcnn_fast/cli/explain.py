@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcnn_fast.cli.console import fail, stdout
-from dcnn_fast.cli.describe import network_named
+from dcnn_fast.cli.describe import LayerFiles, LayerParams, Plane, Window, network_named
 
 if TYPE_CHECKING:
     from dcnn_fast.ops.backend import Answer, Backend
     from dcnn_fast.ops.precision import Precision
 
+_WHY_NO_BLOCK = "a block is a convolution with biases of maps, a relu, a pool and a response norm"
 _PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="A preset or a model file.")] = "dcnn",
+    name: Annotated[str, typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg.")] = "dcnn",
     geometry: Annotated[str, typer.Option(help="convnet or valid.")] = "convnet",
     device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu",
+    layer_params: LayerParams = None,
+    plane: Plane = None,
+    window: Window = None,
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16: of weights and what layers leave.")] = "float32",
 ) -> None:
     """Print the backend that would make each column's view, run each layer, the head and a training update of a network, and
@@ -29,11 +33,12 @@ def explain(
     """
     import torch  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
-    from dcnn_fast import engine, plan  # noqa: PLC0415
+    from dcnn_fast import engine, spec  # noqa: PLC0415
+    from dcnn_fast import plan as plans  # noqa: PLC0415
     from dcnn_fast.ops import backend as choice  # noqa: PLC0415
 
     try:
-        network, where = network_named(name, geometry), torch.device(device)
+        network, where = network_named(name, geometry, LayerFiles(layer_params, plane, window)), torch.device(device)
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"dtype must be one of float32, float16, bfloat16; got {dtype!r}")
         forced, about = choice.forced_backend(), engine.describe()
@@ -43,7 +48,7 @@ def explain(
     out.print(f"C++ engine: {about}")
     for isa, why in engine.refusals().items():
         out.print(f"  not {isa}: {why}")
-    if brute := plan.reason():
+    if brute := plans.reason():
         out.print(f"plans: {brute}")
     if forced:
         out.print(f"{choice.BACKEND_VARIABLE}={forced} forces one backend in every operation that has it")
@@ -51,6 +56,8 @@ def explain(
         out.print(f"column {key}")
         for problem, backends in _problems(column, getattr(torch, dtype)):
             _print_choice(str(problem), choice.explain(backends, problem, where), forced)
+        if isinstance(column, spec.GraphColumn):
+            _print_single_layers(column)
     out.print("all columns together")
     for what, problem, backends in _of_network(network, where, getattr(torch, dtype)):
         _print_choice(f"{what}: {problem}", choice.explain(backends, problem, where), forced)
@@ -75,6 +82,8 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
 
     view = ViewParams(*_PHOTOGRAPH, column.view, column.plane)
     found: list[tuple[Any, Mapping[str, Backend[Any]]]] = [(CutList((Cut(0, view, 0, 0, *view.shape),)), view_backends)]
+    if isinstance(column, spec.GraphColumn):
+        return found + [(problem, block_backends) for problem in _fused_problems(column, dtype)]
     layers = [(replace(problem, dtype=dtype), linear_backends) for problem in linear_problems(column)[:-1]]
     if isinstance(column, spec.BackboneColumn):
         precision: Precision = "ieee" if dtype == torch.float32 else "bf16"
@@ -86,6 +95,37 @@ def _problems(column: Any, dtype: Any) -> list[tuple[Any, Mapping[str, Backend[A
     return found + layers
 
 
+def _fused_problems(column: Any, dtype: Any) -> list[Any]:
+    """The blocks' problems among single layers, and their gradients."""
+    from dcnn_fast.nets.graph import fused_layers  # noqa: PLC0415
+    from dcnn_fast.ops.block.params import BlockOptions, BlockParams  # noqa: PLC0415
+
+    shapes, problems = column.shapes(), []
+    for each in fused_layers(column):
+        channels, side, _ = shapes[column.layers[each.conv].inputs[0]]
+        block = each.block
+        options = BlockOptions(
+            block.stride, block.padding, block.groups, "up", block.pool, block.norm, block.order, "all", "ieee"
+        )  # fmt: skip
+        problems.append(
+            BlockParams(1, channels, side, side, block.filters, block.size, options, dtype, dtype, weight_dtype=dtype)
+        )
+    return [*problems, *(problem.gradient() for problem in problems)]
+
+
+def _print_single_layers(column: Any) -> None:
+    """The layers that no block computes, and who does."""
+    from dcnn_fast import spec  # noqa: PLC0415
+    from dcnn_fast.nets.graph import fused_layers  # noqa: PLC0415
+
+    inside = {number for each in fused_layers(column) for number in range(each.conv + 1, each.last + 1)}
+    out = stdout()
+    for number, layer in enumerate(spec.column_costs(column), 1):
+        if number not in inside:
+            out.print(f"  {layer.name}, {layer.what}: reference")
+            out.print(f"    not cuda, triton, cpu: {_WHY_NO_BLOCK}")
+
+
 def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Mapping[str, Backend[Any]]]]:
     """Name, problem and backends of what all columns share: the head of one photograph's 50 views, and a training update.
 
@@ -93,6 +133,7 @@ def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Ma
     """
     import torch  # noqa: PLC0415
 
+    from dcnn_fast import spec  # noqa: PLC0415
     from dcnn_fast.nets import MultiColumn  # noqa: PLC0415
     from dcnn_fast.ops.head import BACKENDS as head_backends  # noqa: N811, PLC0415
     from dcnn_fast.ops.update import BACKENDS as update_backends  # noqa: N811, PLC0415
@@ -101,9 +142,11 @@ def _of_network(network: Any, where: Any, dtype: Any) -> list[tuple[str, Any, Ma
 
     with torch.device("meta"):
         net = MultiColumn(network)
-    head = head_problem(network, where, dtype)
     update = UpdateParams(tuple(parameter.numel() for parameter in net.parameters() if parameter.requires_grad))
-    return [("head", head, head_backends), ("update", update, update_backends)]
+    found: list[tuple[str, Any, Mapping[str, Backend[Any]]]] = [("update", update, update_backends)]
+    if any(isinstance(column, spec.GraphColumn) for column in network.columns):
+        return found  # their head is the label layer alone
+    return [("head", head_problem(network, where, dtype), head_backends), *found]
 
 
 def _print_choice(problem: str, answers: list[Answer], forced: str | None) -> None:

@@ -68,7 +68,7 @@ class Shape:
         )  # fmt: skip
         columns = network.columns
         if self.dropout is not None:
-            columns = tuple(column if column.frozen else replace(column, dropout=self.dropout) for column in columns)
+            columns = tuple(_dropping(column, self.dropout) for column in columns)
         network = replace(
             network, columns=columns, labels=data.labels, attributes=data.attributes, long_side=self.long_side
         )  # fmt: skip
@@ -93,6 +93,11 @@ class Shape:
         changed += ["filters"] * (self.filters != 1)
         if changed:
             raise ValueError(f"net must be a preset of columns of blocks for its {changed[0]} to be chosen, got {self.net}")
+
+
+def _dropping(column: spec.AnyColumn, share: float) -> spec.AnyColumn:
+    """The column, with that dropout where it learns and is not of single layers, which have their own."""
+    return column if column.frozen or isinstance(column, spec.GraphColumn) else replace(column, dropout=share)
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,7 @@ def layer_files(net: str, params: Path | None, views: str | None, plane: int | N
         if os.path.lexists(path):
             require_file(path)
     seen: tuple[Any, ...] = tuple(view.strip() for view in (views or "warp").split(","))
-    side = 256 if plane is None else plane
-    data = spec.Preprocessing(seen, side, max(1, side * 224 // 256) if window is None else window)
-    return spec.read_convnet_cfg(net, params, data)
+    return spec.read_convnet_cfg(net, params, spec.preprocessing(seen, 256 if plane is None else plane, window))
 
 
 def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from dcnn_fast import ops, spec
 from dcnn_fast.ops.precision import Precision
 
-_HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
+HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PIXEL_SPREAD = 64.0  # typical size of a pixel minus its mean, in levels
 
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
@@ -88,12 +88,13 @@ class AnyColumn(nn.Module):
 
     def _above(self, x: Tensor) -> Tensor:
         """The fully-connected layers: [N, features] -> [N, fc[-1]]."""
+        assert not isinstance(self.spec, spec.GraphColumn), "it has no layers but its own"
         for layer in self.fc:
             x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
         return x
 
     def _linear(self, layer: nn.Module, x: Tensor) -> Tensor:
-        half = _HALVES.get(self.precision)
+        half = HALVES.get(self.precision)
         if half is None:
             y: Tensor = layer(x)
             return y
@@ -112,13 +113,17 @@ def drawn(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
-def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
-    """Normal weights that keep activations near 1 times `gain` (He et al.), and zero biases."""
+def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0, depth: int | None = None) -> None:
+    """Normal weights that keep activations near 1 times `gain` (He et al.), and zero biases.
+
+    depth: products that a result sums; by default as many as a row of the weight has.
+    """
     weight, bias = layer.weight, layer.bias
-    assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+    assert isinstance(weight, Tensor)
     with torch.no_grad():
-        weight.copy_(drawn(weight.shape, generator).mul_(gain).mul_((2 / weight[0].numel()) ** 0.5))
-        bias.zero_()
+        weight.copy_(drawn(weight.shape, generator).mul_(gain).mul_((2 / (depth or weight[0].numel())) ** 0.5))
+        if isinstance(bias, Tensor):
+            bias.zero_()
 
 
 def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
@@ -182,7 +187,7 @@ class Column(AnyColumn):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every layer's weights; pixels count as 64 levels strong."""
-        gain = 1 / (_PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
+        gain = 1 / (PIXEL_SPREAD * abs(self.spec.scale) or 1.0)
         for layer in (*self.blocks, *self.fc):
             draw(layer, generator, gain)
             gain = 1.0

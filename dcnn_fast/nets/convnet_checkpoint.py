@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import reprlib
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dcnn_fast import spec
 from dcnn_fast.nets import zipped
+from dcnn_fast.nets.convnet_entry import Entry, listed_of, shown
+from dcnn_fast.nets.convnet_matrices import tensors_of
 from dcnn_fast.nets.convnet_pickle import read_pickle
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.modelfile import Model, network_with
 from dcnn_fast.nets.pickle_machine import PickleError
 from dcnn_fast.printable import quoted
 from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_graph import Assembly, Layer, assemble, refuse
+from dcnn_fast.spec.convnet_graph import assemble
+from dcnn_fast.spec.convnet_layer import Layer, refuse
 
 _LARGEST = 2**32  # bytes of a checkpoint
 _PLANE_OF_WINDOW = 256 / 224
@@ -41,13 +42,15 @@ def import_convnet(
     *,
     views: Sequence[spec.View] = ("warp",),
     plane: int | None = None,
+    window: int | None = None,
     mean: tuple[float, ...] = (0.0, 0.0, 0.0),
     labels: Sequence[str] | None = None,
 ) -> ConvNetCheckpoint:
     """The network of a checkpoint, whose pickle is interpreted and never loaded.
 
     views: one for each column, or one for all. plane: the side of the normalised input, by default to the window as 256 is to
-    224. mean: what was taken off each channel: cuda-convnet keeps it in its batches.meta. labels: as
+    224. window: the side of the images that the network was given, by default as its convolutions say.
+    mean: what was taken off each channel: cuda-convnet keeps it in its batches.meta. labels: as
     `spec.read_convnet_cfg` takes them. Weights above a dropout without compensation are multiplied by what is kept, as our
     dropout compensates. Raises ModelError naming the file and what is wrong.
     """
@@ -56,12 +59,12 @@ def import_convnet(
         state = _entry(read_pickle(raw), "model_state", dict)
         layers, arrays, version = _layers(state)
         _require_weights_held(arrays, len(raw))
-        window = _window(layers, arrays)
-        side = round(window * _PLANE_OF_WINDOW) if plane is None else plane
-        data = spec.Preprocessing(tuple(views), side, window, mean)
+        inner = _window(layers, arrays, window)
+        side = round(inner * _PLANE_OF_WINDOW) if plane is None else plane
+        data = spec.Preprocessing(tuple(views), side, inner, mean)
         assembly = assemble(layers, data, name=Path(path).name, labels=labels)
-        weights = _tensors(assembly, arrays, "")
-        increments = _tensors(assembly, arrays, "Inc")
+        weights = tensors_of(assembly, arrays, "")
+        increments = tensors_of(assembly, arrays, "Inc")
         provenance = {
             "imported from": f"a checkpoint of cuda-convnet, version {version}",
             "sha256": hashlib.sha256(raw).hexdigest(),
@@ -126,11 +129,11 @@ def _layers(state: dict[str, Any]) -> tuple[list[Layer], dict[str, dict[str, Any
 
 def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
     kind = _entry(entry, "type", str)
-    listed = _listed(entry.get("inputs", []))
+    listed = listed_of(entry.get("inputs", []))
     if len(listed) > bounds.INPUTS:
         raise refuse(name, "inputs", f"must be at most {bounds.INPUTS} layers, got {len(listed)}")
-    inputs = tuple(names[i] if type(i) is int and 0 <= i < len(names) else _shown(i) for i in listed)
-    read = _Entry(name, entry)
+    inputs = tuple(i if i in names else names[i] if type(i) is int and 0 <= i < len(names) else shown(i) for i in listed)
+    read = Entry(name, entry)
     if kind in ("dropout", "dropout2"):
         keep = read.number("keep", 0.5)
         if not entry.get("enable", True):
@@ -139,25 +142,24 @@ def _layer(entry: dict[str, Any], name: str, names: list[str]) -> Layer:
             keep = 1.0
         return Layer(name, "dropout", inputs, {}, _share(name, 1 - keep), kind == "dropout2")
     dropout = _share(name, read.number("dropout", 0.0))
-    return Layer(name, kind, inputs, _values(kind, read), dropout)
+    return Layer(name, kind, inputs, _values(kind, read, len(inputs)), dropout)
 
 
-def _values(kind: str, read: _Entry) -> dict[str, Any]:
+def _values(kind: str, read: Entry, inputs: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    if kind == "conv":
-        read.must_be("sharedBiases", True)
-        read.must_be("randSparse", False)
-        values = {key: read.integer(key) for key in ("channels", "filters", "filterSize", "stride")}
-        values |= {"padding": abs(read.integer("padding", 0)), "groups": read.integer("groups", 1)}
+    if kind in ("conv", "local"):
+        each = tuple(_convolution(read, index, inputs) for index in range(inputs))
+        values = {**(each[0] if each else {}), "sharedBiases": bool(read.one("sharedBiases", True)), "each": each}
     elif kind == "fc":
         values = {"outputs": read.integer("outputs")}
     elif kind == "pool":
-        read.must_be("pool", "max")
-        read.must_be("start", 0)
-        read.must_be("sum", False)
+        which = read.one("pool")
+        if which not in ("max", "avg"):
+            raise refuse(read.name, "pool", f"must be max or avg, got {shown(which)}")
         values = {key: read.integer(key) for key in ("channels", "sizeX", "stride")}
-        values["outputsX"] = read.integer("outputsX", 0)
-    elif kind in ("cmrnorm", "rnorm"):
+        values |= {key: read.integer(key, 0) for key in ("start", "outputsX")}
+        values["pool"] = "sum" if which == "avg" and read.one("sum", False) else which
+    elif kind in ("cmrnorm", "rnorm", "cnorm"):
         read.must_be("blocked", False)
         size = read.integer("size")
         values = {
@@ -168,56 +170,46 @@ def _values(kind: str, read: _Entry) -> dict[str, Any]:
         }
         values["scale"] = read.number("scale") * (size if kind == "cmrnorm" else size**2)
     elif kind == "neuron":
-        neuron = read.entry.get("neuron")
-        neuron = neuron.get("type") if isinstance(neuron, dict) else neuron
-        values = {"neuron": neuron if isinstance(neuron, str) else _shown(neuron)}
+        values = {"neuron": _neuron(read.entry.get("neuron"))}
+    elif kind == "eltsum":
+        values = {"coeffs": [read.number_at("coeffs", index, inputs, 1.0) for index in range(inputs)]}
     return values
 
 
-class _Entry:
-    """What a checkpoint says of one layer; what one input may have each is a list there."""
+def _convolution(read: Entry, index: int, inputs: int) -> dict[str, Any]:
+    """The values of one input of a convolution."""
+    values: dict[str, Any] = {
+        key: read.integer_at(key, index, inputs, default)
+        for key, default in (("channels", None), ("filterSize", None), ("stride", None), ("padding", 0), ("groups", 1))
+    }
+    values["padding"] = abs(values["padding"])
+    values["filters"] = read.integer_at("filters", index, inputs)
+    values["randSparse"] = bool(read.at("randSparse", index, inputs, False))
+    if values["randSparse"]:
+        values["filterChannels"] = read.integer_at("filterChannels", index, inputs)
+        values["filterConns"] = read.connections(index)
+    return values
 
-    def __init__(self, name: str, entry: dict[str, Any]) -> None:
-        self.name, self.entry = name, entry
 
-    def one(self, key: str, default: Any = None) -> Any:
-        listed = _listed(self.entry.get(key, default))
-        if len(listed) != 1:
-            raise refuse(self.name, key, f"must be one value, as only the label layer has several inputs, got {len(listed)}")
-        return listed[0]
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        value = self.one(key, default)
-        if not isinstance(value, int) or abs(value) >= 2**31:
-            raise refuse(self.name, key, f"must be an integer less than 2**31, got {_shown(value)}")
-        return int(value)
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.one(key, default)
-        if not isinstance(value, (int, float)) or not abs(value) < 1e300:
-            raise refuse(self.name, key, f"must be a finite number, got {_shown(value)}")
-        return float(value)
-
-    def must_be(self, key: str, wanted: Any) -> None:
-        """Refuse another value than `wanted`, which is the one where there is none."""
-        value = self.one(key, wanted)
-        if value != wanted:
-            raise refuse(self.name, key, f"must be {wanted}, all that can be said, got {_shown(value)}")
+def _neuron(entry: Any) -> str:
+    """A neuron as a layer file says it, of its name or of a dict of its name and its numbers."""
+    if not isinstance(entry, dict):
+        return entry if isinstance(entry, str) else shown(entry)
+    kind, params = entry.get("type"), entry.get("params")
+    if not isinstance(kind, str):
+        return shown(kind)
+    if not isinstance(params, dict) or not params:
+        return kind
+    numbers = [params[key] for key in sorted(params, key=str)]  # a, b
+    if len(numbers) > 2 or not all(isinstance(number, (int, float)) for number in numbers):
+        return shown(numbers)
+    return f"{kind}[{','.join(repr(float(number)) for number in numbers)}]"
 
 
 def _share(name: str, value: float) -> float:
     if not 0 <= value < 1:
         raise refuse(name, "dropout", f"must lie in [0, 1), got {value}")
     return value
-
-
-def _shown(value: Any) -> str:
-    """A value in a message: text as it is, the rest shortened, as lists that hold others twice could be written without end."""
-    return value[:40] if isinstance(value, str) else reprlib.repr(value)[:40]
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _require_weights_held(arrays: Mapping[str, dict[str, Any]], size: int) -> None:
@@ -228,7 +220,7 @@ def _require_weights_held(arrays: Mapping[str, dict[str, Any]], size: int) -> No
     count = 0
     for name, entry in arrays.items():
         for key in ("weights", "weightsInc", "biases", "biasesInc"):
-            listed = _listed(entry.get(key))
+            listed = listed_of(entry.get(key))
             if len(listed) > bounds.INPUTS:
                 raise refuse(name, key, f"must be at most {bounds.INPUTS} matrices, got {len(listed)}")
             count += sum(value.size for value in listed if isinstance(value, np.ndarray))
@@ -236,58 +228,20 @@ def _require_weights_held(arrays: Mapping[str, dict[str, Any]], size: int) -> No
         raise ValueError(f"its layers must have no more weights than the {size:,} bytes that it holds, got {count:,}")
 
 
-def _window(layers: Sequence[Layer], arrays: Mapping[str, dict[str, Any]]) -> int:
-    """The side of the images that the lowest convolutions were given."""
+def _window(layers: Sequence[Layer], arrays: Mapping[str, dict[str, Any]], wanted: int | None) -> int:
+    """The side of the images that the lowest convolutions were given, or the one that is wanted where there are none."""
     kinds = {layer.name: layer.kind for layer in layers}
-    lowest = [layer for layer in layers if layer.kind == "conv" and any(kinds[below] == "data" for below in layer.inputs)]
-    sides = {_Entry(layer.name, arrays[layer.name]).integer("imgSize") for layer in lowest}
+    sides = {
+        Entry(layer.name, arrays[layer.name]).integer_at("imgSize", index, len(layer.inputs))
+        for layer in layers
+        if layer.kind in ("conv", "local")
+        for index, below in enumerate(layer.inputs)
+        if kinds[below] == "data"
+    }
+    if wanted is not None and sides <= {wanted}:
+        return wanted
     if len(sides) != 1:
-        raise ValueError(f"the convolutions on data must have one imgSize, got {quoted(sorted(sides))}")
+        raise ValueError(f"the convolutions on data must have one imgSize, got {quoted(sorted(sides))}; window may say it")
+    if wanted is not None:
+        raise ValueError(f"window must be {sides.pop()}, the side of the images that the network was given, got {wanted}")
     return sides.pop()
-
-
-def _tensors(assembly: Assembly, arrays: Mapping[str, dict[str, Any]], suffix: str) -> dict[str, Tensor]:
-    """Weights, or with "Inc" their increments, as our parameters."""
-    tensors: dict[str, Tensor] = {}
-    for layer, part in assembly.parts.items():
-        entry = arrays[layer]
-        if suffix and f"weights{suffix}" not in entry:
-            return {}
-        listed = _listed(entry.get(f"weights{suffix}"))
-        if len(listed) != len(_listed(entry.get("inputs"))):
-            raise refuse(layer, f"weights{suffix}", f"must be a matrix for each input, got {len(listed)}")
-        matrices = [_matrix(layer, f"weights{suffix}", value) for value in listed]
-        matrix = np.concatenate(matrices) * _factors(assembly, part, sum(map(len, matrices)))
-        bias = _matrix(layer, f"biases{suffix}", entry.get(f"biases{suffix}")).reshape(-1)
-        weight = torch.from_numpy(np.ascontiguousarray(matrix.T))
-        number, _, index = part.removeprefix("columns.").partition(".blocks.")
-        if index:
-            column = assembly.network.columns[int(number)]
-            assert isinstance(column, spec.Column)
-            block = column.blocks[int(index)]
-            taps = block.size**2
-            if weight.shape[1] % taps:
-                raise refuse(layer, f"weights{suffix}", f"must have {taps} rows a channel, got {weight.shape[1]}")
-            weight = weight.reshape(weight.shape[0], -1, block.size, block.size).contiguous(memory_format=torch.channels_last)
-        tensors[f"{part}.weight"], tensors[f"{part}.bias"] = weight, torch.from_numpy(bias.copy())
-    return tensors
-
-
-def _factors(assembly: Assembly, part: str, rows: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """By what each row of a part's matrix is multiplied, [rows, 1]."""
-    if part != "label":
-        return np.full((rows, 1), assembly.shrink.get(part, 1.0), np.float32)
-    widths = [column.fc[-1] for column in assembly.network.columns]
-    if sum(widths) != rows:
-        raise ValueError(f"the label layer must have {sum(widths)} rows of weights, got {rows}")
-    return np.repeat(np.array(assembly.label_shrink, np.float32), widths)[:, None]
-
-
-def _matrix(layer: str, key: str, value: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    if not isinstance(value, np.ndarray) or value.ndim != 2 or not value.size:
-        raise refuse(layer, key, "must be a matrix")
-    with np.errstate(over="ignore"):
-        matrix = value.astype(np.float32)
-    if not np.isfinite(matrix).all():
-        raise refuse(layer, key, "must be finite")
-    return matrix

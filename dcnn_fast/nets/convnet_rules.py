@@ -22,16 +22,17 @@ def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[d
     """
     groups: list[dict[str, Any]] = []
     for part, rule in rules.items():
+        rule.require_one_rate()
         weight, bias = _parameters(net, rules, part)
         groups += [
             {
                 "params": [weight], "lr": rule.rate, "momentum": rule.momentum, "decay": rule.decay,
                 "name": f"{part}.weight", "schedule": rule.schedule,
             },
-            {
+            *([] if bias is None else [{
                 "params": [bias], "lr": rule.bias_rate, "momentum": rule.bias_momentum, "decay": 0.0,
                 "name": f"{part}.bias", "schedule": rule.bias_schedule,
-            },
+            }]),
         ]  # fmt: skip
     return groups
 
@@ -42,14 +43,25 @@ def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) 
     generator = torch.Generator("cpu").manual_seed(seed)
     for part, rule in sorted(rules.items()):
         weight, bias = _parameters(net, rules, part)
-        weight.copy_(drawn(weight.shape, generator) * rule.deviation)
-        bias.fill_(rule.bias)
+        weight.copy_(drawn(weight.shape, generator) * _deviation(rule, weight))
+        if bias is not None:
+            bias.fill_(rule.bias)
     return net
 
 
-def _parameters(net: nn.Module, rules: Mapping[str, LayerRule], part: str) -> tuple[Tensor, Tensor]:
+def _deviation(rule: LayerRule, weight: Tensor) -> Tensor | float:
+    """Of each of a matrix's columns, which are those of one input after another."""
+    if not rule.inputs:
+        return rule.deviation
+    sizes = [each.size for each in rule.inputs]
+    if sum(sizes) != weight.shape[1]:
+        raise ValueError(f"rules must have deviations of {weight.shape[1]} numbers that [{rule.layer}] is given, got {sizes}")
+    return torch.cat([torch.full((each.size,), each.deviation, dtype=weight.dtype, device="cpu") for each in rule.inputs])
+
+
+def _parameters(net: nn.Module, rules: Mapping[str, LayerRule], part: str) -> tuple[Tensor, Tensor | None]:
     named = dict(net.named_parameters())
     layers = {name.rpartition(".")[0] for name in named}
     if layers != set(rules):
         raise ValueError(f"rules must be those of the network's layers, differing: {sorted(layers ^ set(rules))}")
-    return named[f"{part}.weight"], named[f"{part}.bias"]
+    return named[f"{part}.weight"], named.get(f"{part}.bias")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dcnn_fast import spec
 from dcnn_fast.nets.column import AnyColumn, Column
+from dcnn_fast.nets.graph import GraphColumn
 from dcnn_fast.nets.modelfile import Model, load_model
 from dcnn_fast.nets.network import MultiColumn
 
@@ -30,7 +31,7 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     for number, theirs in taken.items():
         mine = net.columns[number]
         mine.load_state_dict(theirs.state_dict())
-        if isinstance(mine, Column):
+        if isinstance(mine, (Column, GraphColumn)):
             mine.spec = replace(mine.spec, scale=theirs.spec.scale)
             mine.set_mean(theirs.spec.mean)
     return net
@@ -73,13 +74,17 @@ def _column(source: Source | tuple[Source, int]) -> AnyColumn:
     return column
 
 
-_BLOCKS, _LITE = ("channels", "blocks", "rounding", "reduce", "features", "fc"), ("lite", "stages", "fc")
+_COMPARED = {
+    spec.Column: ("channels", "blocks", "rounding", "reduce", "features", "fc"),
+    spec.BackboneColumn: ("lite", "stages", "fc"),
+    spec.GraphColumn: ("channels", "layers", "features"),
+}
 
 
 def _require_equal(number: int, mine: spec.AnyColumn, theirs: spec.AnyColumn) -> None:
     if type(mine) is not type(theirs):
         raise ValueError(f"column {number}: its source must be a {type(mine).__name__}, got a {type(theirs).__name__}")
-    for name in _LITE if isinstance(mine, spec.BackboneColumn) else _BLOCKS:
+    for name in _COMPARED[type(mine)]:
         wanted, found = getattr(mine, name), getattr(theirs, name)
         if wanted != found:
             raise ValueError(

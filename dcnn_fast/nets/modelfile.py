@@ -236,6 +236,8 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
     for i, column in enumerate(network.columns):
         if isinstance(column, spec.BackboneColumn):
             shapes[f"columns.{i}{BACKBONE}"] = (backbone_size(column.lite),)
+        elif isinstance(column, spec.GraphColumn):
+            shapes |= {f"columns.{i}.{name}": shape for name, shape in column.parameters().items()}
         else:
             shapes |= _block_shapes(f"columns.{i}", column)
         inputs = column.features
@@ -243,7 +245,7 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
             shapes[f"columns.{i}.fc.{j}.weight"] = (size, inputs)
             shapes[f"columns.{i}.fc.{j}.bias"] = (size,)
             inputs = size
-    joined = sum(column.fc[-1] for column in network.columns)
+    joined = sum(column.outputs for column in network.columns)
     for name, labels in (("label", network.labels), ("attribute", network.attributes)):
         if labels:
             shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (len(labels), joined), (len(labels),)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dcnn_fast import spec
 from dcnn_fast.nets.backbone import BackboneColumn
 from dcnn_fast.nets.column import AnyColumn, Column, drawn, zero_linear
+from dcnn_fast.nets.graph import GraphColumn
 from dcnn_fast.ops.plain_torch import apart
 
 
@@ -31,17 +32,19 @@ class Input:
 
 def module_of(column: spec.AnyColumn) -> AnyColumn:
     """The torch module of one column, of zeros."""
+    if isinstance(column, spec.GraphColumn):
+        return GraphColumn(column)
     return BackboneColumn(column) if isinstance(column, spec.BackboneColumn) else Column(column)
 
 
 class MultiColumn(nn.Module):
-    """SCNN, DCNN, RDCNN, quad-column: columns whose last fc outputs are joined and mapped to the labels (paper II)."""
+    """SCNN, DCNN, RDCNN, quad-column: columns whose last outputs are joined and mapped to the labels (paper II)."""
 
     def __init__(self, network: spec.Network) -> None:
         super().__init__()
         self._network = network
         self.columns = nn.ModuleList(map(module_of, network.columns))
-        joined = sum(column.fc[-1] for column in network.columns)
+        joined = sum(column.outputs for column in network.columns)
         self.label = zero_linear(joined, len(network.labels))
         self.attribute = zero_linear(joined, len(network.attributes)) if network.attributes else None
 

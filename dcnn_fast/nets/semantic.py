@@ -52,10 +52,21 @@ def for_another_task(
     name: str = "semantic",
     seed: int = 0,
 ) -> Model:
-    """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed`."""
+    """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed`.
+
+    Raises ValueError for `fc` on a column of single layers."""
     taken = [column for column in columns if isinstance(column, AnyColumn)]
-    described = tuple(replace(column.spec, fc=(*column.spec.fc, *fc), frozen=False) for column in taken)
+    described = tuple(_learning(column.spec, tuple(fc)) for column in taken)
     net = build(spec.Network(name, described, tuple(labels)), seed=seed)
     for mine, theirs in zip(net.columns, taken, strict=True):
         mine.load_state_dict(theirs.state_dict(), strict=False)
     return Model(net.eval(), {})
+
+
+def _learning(column: spec.AnyColumn, fc: tuple[int, ...]) -> spec.AnyColumn:
+    """The column with further layers above its own, not frozen."""
+    if not isinstance(column, spec.GraphColumn):
+        return replace(column, fc=(*column.fc, *fc), frozen=False)
+    if fc:
+        raise ValueError("fc must not be given for a column of single layers, which has no further layers above its own")
+    return replace(column, frozen=False)

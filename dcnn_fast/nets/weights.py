@@ -11,6 +11,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from dcnn_fast.nets.backbone import BACKBONE, BackboneColumn
 from dcnn_fast.nets.column import AnyColumn, Block, Column
 from dcnn_fast.nets.errors import WeightsError
+from dcnn_fast.nets.graph import GraphColumn, GraphWeights
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.ops.plain_torch import apart
 
@@ -38,7 +39,8 @@ def _layers(net: MultiColumn) -> dict[str, nn.Module]:
         if not isinstance(column, AnyColumn):
             raise WeightsError(f"columns.{i} must be a column of this project, it is a {type(column).__name__}")
         blocks: Iterable[nn.Module] = column.blocks if isinstance(column, Column) else ()
-        for kind, plain, found in (("blocks", Block, blocks), ("fc", nn.Linear, column.fc)):
+        single = column.layers if isinstance(column, GraphColumn) else ()
+        for kind, plain, found in (("blocks", Block, blocks), ("fc", nn.Linear, column.fc), ("layers", GraphWeights, single)):
             for j, layer in enumerate(found):
                 layers[_require(f"columns.{i}.{kind}.{j}", layer, plain)] = layer
     layers[_require("label", net.label, nn.Linear)] = net.label
@@ -70,6 +72,8 @@ def _weights(layers: dict[str, nn.Module]) -> dict[str, Tensor]:
                 hook(layer, ())
         for kind in ("weight", "bias"):
             value = getattr(layer, kind, None)
+            if value is None and isinstance(layer, GraphWeights):
+                continue  # its spec says which it has
             if not isinstance(value, Tensor):
                 raise WeightsError(f"{name} must have a {kind}, it has none")
             found[f"{name}.{kind}"] = value

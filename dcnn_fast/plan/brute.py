@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dcnn_fast.ops.region import RegionList, of_windows
-from dcnn_fast.spec import AnyColumn, BackboneColumn
+from dcnn_fast.spec import AnyColumn, Column
 
 FIXED = "fixed"  # the name of a plan
 
@@ -20,8 +20,8 @@ class ColumnPlan:
     """What to compute for the windows of one column on one plane.
 
     name: the plan's kind, "brute-force", "sharing" or "fixed". blocks: one RegionList a block; block 1 reads the plane, each
-    later one the output of the one before; none for a backbone, whose layers see whole windows, and in a fixed plan.
-    window_of: [views] int64, which of the different windows, sorted by row and column, is view i's: equal windows share one.
+    later one the output of the one before; none for a column without blocks, whose layers see whole windows, and in a fixed
+    plan. window_of: [views] int64, which of the different windows, sorted by row and column, is view i's: equal ones share one.
     """
 
     name: str
@@ -42,12 +42,12 @@ def distinct_windows(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def brute_force(column: AnyColumn, windows: np.ndarray) -> ColumnPlan:
-    """One region per distinct window and block; of a backbone, whose layers have no regions, the windows alone.
+    """One region per distinct window and block; of a column without blocks, whose layers have no regions, the windows alone.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane.
     """
     distinct, window_of = distinct_windows(windows)
-    if isinstance(column, BackboneColumn):
+    if not isinstance(column, Column):
         return ColumnPlan("brute-force", (), window_of)
     count, step = len(distinct), 1
     first, later = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)

@@ -16,7 +16,7 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import ColumnRegions
 from dcnn_fast.plan.brute import ColumnPlan, brute_force
 from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
-from dcnn_fast.spec import AnyColumn, BackboneColumn, Column, Pool, SameMapNorm
+from dcnn_fast.spec import AnyColumn, Column, Pool, SameMapNorm
 
 
 def reason() -> str | None:
@@ -29,14 +29,14 @@ def share(
     always: bool = False,
 ) -> ColumnPlan:  # fmt: skip
     """A plan that costs no more than brute force, block by block; brute force where the C++ engine is not there, and for a
-    backbone, whose padding makes every layer's results depend on where the window lies.
+    column without blocks: a backbone's padding makes every layer's results depend on where the window lies.
 
     windows: [views, 2] int64 (top, left) of each view's window in the plane. plane: its rows and columns. backend, precision:
     whose costs and tiles count; on another backend the plan gives the same results but for rounding. always: all is shared that
     can be, whether or not it pays, as examples and tests want it. A pure function of its arguments and, of the engine, its
     instruction set.
     """
-    if engine.reason() or isinstance(column, BackboneColumn):
+    if engine.reason() or not isinstance(column, Column):
         return brute_force(column, windows)
     places = np.ascontiguousarray(windows, np.int64)
     isa = engine.isa() if backend == "cpu" else ""
@@ -81,6 +81,6 @@ def records(column: Column, tiles: tuple[OutputTile, ...]) -> np.ndarray:
             row[name] = getattr(block, name)
         row["pool_size"], row["pool_stride"] = pool.size, pool.stride
         row["norm_size"] = block.norm.size if isinstance(block.norm, SameMapNorm) else 1
-        row["norm_first"] = block.order == "conv-norm-pool"
+        row["norm_first"] = block.norm_first
         row["tile_side"], row["tile_size"], row["tile_macs"] = tile.side, tile.size, tile.macs
     return found

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops, spec
-from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column
+from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.ops.block import column_blocks
 from dcnn_fast.ops.block.backend import Operands
 from dcnn_fast.ops.block.params import BlockParams, problems_of
@@ -25,12 +25,15 @@ from dcnn_fast.runtime.executor import PlaneJob
 
 
 def column_maps(column: AnyColumn, job: PlaneJob, precision: Precision = "ieee") -> Tensor:
-    """What the first fully-connected layer is given of every distinct window: [windows, features].
+    """What the first fully-connected layer is given of every distinct window: [windows, features]; of a column of single layers
+    all that it gives.
 
     precision: of the products below that layer.
     """
     if isinstance(column, BackboneColumn):
         return column.means(_distinct(job, column.spec.window), precision)
+    if isinstance(column, GraphColumn):
+        return column.features(_distinct(job, column.spec.window), precision)
     assert isinstance(column, Column)
     return _block_maps(column, job, precision)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import ops
-from dcnn_fast.nets import AnyColumn, MultiColumn, WeightsError, network_with, weights_of
+from dcnn_fast.nets import AnyColumn, GraphColumn, MultiColumn, WeightsError, network_with, weights_of
 from dcnn_fast.ops.memory import copied
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.runtime.column import column_maps, head_rows
@@ -121,12 +121,29 @@ def _probabilities(net: MultiColumn, images: Sequence[CpuMaps]) -> list[np.ndarr
         features.append(head_rows(column, maps))
         first = accumulate((len(each) for each in maps), initial=0)
         window_of.append(np.concatenate([image.window_of[i] + start for image, start in zip(images, first, strict=False)]))
+    if any(isinstance(column, GraphColumn) for column in columns):
+        return np.split(_of_single_layers(net, columns, features, window_of), np.cumsum(counts)[:-1])
     weights, biases = zip(*(_weight_and_bias(column.fc[-1]) for column in columns), strict=True)
     probs, _, _ = ops.head(
         features, weights, biases, *_weight_and_bias(net.label), counts, window_of=[torch.from_numpy(of) for of in window_of],
         out_dtype=RESULTS,
     )  # fmt: skip
     return np.split(probs.numpy(), np.cumsum(counts)[:-1])
+
+
+def _of_single_layers(
+    net: MultiColumn, columns: Sequence[AnyColumn], features: Sequence[Tensor], window_of: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The probabilities [views, labels], float64, of a network with a column that has no last layer for `ops.head`."""
+    joined = []
+    for column, rows, of in zip(columns, features, window_of, strict=True):
+        last = None if isinstance(column, GraphColumn) else _weight_and_bias(column.fc[-1])
+        joined.append((rows if last is None else ops.linear(rows, *last, relu=True)).numpy()[of])
+    weight, bias = _weight_and_bias(net.label)
+    logits = ops.linear(torch.from_numpy(np.concatenate(joined, 1)), weight, bias).numpy().astype(np.float64)
+    terms = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probs: np.ndarray = terms / terms.sum(axis=1, keepdims=True)
+    return probs
 
 
 def _columns(net: MultiColumn) -> list[AnyColumn]:

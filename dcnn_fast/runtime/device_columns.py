@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast import ops, spec
-from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column
+from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops import backbone
 from dcnn_fast.ops.block import PreparedBlock, prepare
@@ -81,10 +81,12 @@ class DeviceColumn(Protocol):
 def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype) -> DeviceColumn:
     """The column's weights on the device.
 
-    Raises ValueError naming the argument for a dtype that its layers are not computed in.
+    Raises ValueError naming the argument for a column of single layers, and for a dtype that its layers are not computed in.
     """
     if isinstance(column, Column):
         return BlockWeights(column, device, dtype)
+    if isinstance(column, GraphColumn):
+        raise ValueError("device must be cpu for a network with a column of single layers, which are not scored on a GPU yet")
     assert isinstance(column, BackboneColumn)
     if dtype not in _PRODUCTS:
         name = str(dtype).removeprefix("torch.")

@@ -6,9 +6,10 @@ from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.compact import compact
 from dcnn_fast.spec.convnet_cfg import Reading, parse_convnet_cfg, read_convnet_cfg
 from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
-from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing, preprocessing
+from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
 from dcnn_fast.spec.cost import LayerCost, column_costs
+from dcnn_fast.spec.graph import GraphColumn
 from dcnn_fast.spec.layers import (
     ORDERS,
     REDUCTIONS,
@@ -20,6 +21,7 @@ from dcnn_fast.spec.layers import (
     Norm,
     Order,
     Pool,
+    PoolKind,
     Reduce,
     Rounding,
     SameMapNorm,
@@ -55,12 +57,15 @@ __all__ = [
     "ConvNetError",
     "CrossMapNorm",
     "Geometry",
+    "GraphColumn",
+    "InputRule",
     "LayerCost",
     "LayerRule",
     "Network",
     "Norm",
     "Order",
     "Pool",
+    "PoolKind",
     "Preprocessing",
     "Reading",
     "Reduce",
@@ -74,6 +79,7 @@ __all__ = [
     "network_from_dict",
     "network_to_dict",
     "parse_convnet_cfg",
+    "preprocessing",
     "preprocessing_of",
     "preset",
     "preset_names",

@@ -1,4 +1,5 @@
-"""Networks as JSON objects, as model files hold them; a column of a backbone is told from others by its key `lite`."""
+"""Networks as JSON objects, as model files hold them; a column of a backbone is told from others by its key `lite`, a column
+of single layers by `layers`."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import Any, TypeVar
 from dcnn_fast.printable import quoted, shortened
 from dcnn_fast.spec import bounds
 from dcnn_fast.spec.backbone import BackboneColumn
+from dcnn_fast.spec.graph import GraphColumn
+from dcnn_fast.spec.graph_layers import KINDS, AnyLayer, kind_of
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm
 from dcnn_fast.spec.network import AnyColumn, Network
 
@@ -59,6 +62,31 @@ def _block_from_dict(data: Any) -> Block:
     return _build(Block, fields)
 
 
+def _graph_from_dict(fields: dict[str, Any]) -> GraphColumn:
+    fields["layers"] = tuple(map(_layer_from_dict, _sequence("GraphColumn.layers", fields["layers"], bounds.LAYERS)))
+    if "mean" in fields:
+        fields["mean"] = _sequence("GraphColumn.mean", fields["mean"], bounds.CHANNELS)
+    return _build(GraphColumn, fields)
+
+
+def _layer_from_dict(data: Any) -> AnyLayer:
+    if not isinstance(data, dict):
+        raise ValueError(f"a layer must be a JSON object, got {type(data).__name__}")
+    fields = dict(data)
+    kind = fields.pop("layer", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"layer must be one of {', '.join(KINDS)}; got {quoted(kind)}")
+    for name, most in (
+        ("inputs", bounds.INPUTS),
+        ("values", 8),
+        ("coefficients", bounds.INPUTS),
+        ("connections", bounds.WIDTH),
+    ):
+        if name in fields:
+            fields[name] = _sequence(f"{kind}.{name}", fields[name], most)
+    return _build(KINDS[kind], fields)
+
+
 def _column_from_dict(data: Any) -> AnyColumn:
     if not isinstance(data, dict):
         raise ValueError(f"Column must be a JSON object, got {type(data).__name__}")
@@ -68,6 +96,8 @@ def _column_from_dict(data: Any) -> AnyColumn:
             if name in fields:
                 fields[name] = _sequence(f"BackboneColumn.{name}", fields[name], bounds.FC_LAYERS)
         return _build(BackboneColumn, fields)
+    if "layers" in fields:
+        return _graph_from_dict(fields)
     fields["blocks"] = tuple(
         _block_from_dict(block) for block in _sequence("Column.blocks", fields.get("blocks"), bounds.BLOCKS)
     )
@@ -99,6 +129,10 @@ def network_to_dict(network: Network) -> dict[str, Any]:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
             kind = next((name for name, cls in _NORMS.items() if isinstance(value, cls)), None)
+            if isinstance(value, Pool) and value.kind == "max":
+                del fields["kind"]  # files from before there were others say the same thing
+            if isinstance(value, AnyLayer):
+                return {"layer": kind_of(value), **fields}
             return fields if kind is None else {"kind": kind, **fields}
         if isinstance(value, tuple):
             return [plain(item) for item in value]

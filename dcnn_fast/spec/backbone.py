@@ -71,6 +71,11 @@ class BackboneColumn:
         return LITE_SCALE
 
     @property
+    def outputs(self) -> int:
+        """Numbers that the label layer is given."""
+        return self.fc[-1]
+
+    @property
     def features(self) -> int:
         """Numbers that the first fully-connected layer is given."""
         stages = lite_stages(self.lite)

@@ -1,33 +1,34 @@
 """Reads cuda-convnet's layer-definition and layer-parameter files, both versions' keys (facts.md 2.1).
 
-Every key is understood or refused with a sentence; none is passed over.
+Every key of a layer is understood or refused with a sentence; none is passed over. Parameters of layers that are not defined,
+which cuda-convnet passes over, are noted.
 """
 
 from __future__ import annotations
 
-import configparser
 import dataclasses
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dcnn_fast.printable import quoted, shortened
 from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_graph import NUL, ConvNetError, Layer, Preprocessing, assemble, refuse
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.convnet_column import matrix_name
+from dcnn_fast.spec.convnet_graph import Assembly, assemble
+from dcnn_fast.spec.convnet_layer import NUL, ConvNetError, Layer, Preprocessing, refuse
+from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
+from dcnn_fast.spec.convnet_section import LONGEST, Section, sections_of
 from dcnn_fast.spec.cost import parameters
 from dcnn_fast.spec.network import Network
 
-_LONGEST = 2**20  # characters of a file; a thousand layers have a tenth of them
-_TRUE, _FALSE = ("1", "true"), ("0", "false")
 _UNSAID = {
-    "local": "filters that differ from place to place", "cnorm": "a norm of contrasts", "eltsum": "a sum of layers",
-    "eltmax": "a maximum of layers", "blur": "a blur", "nailbed": "a nailbed", "resize": "a change of size",
-    "rgb2yuv": "a change of colour space", "rgb2lab": "a change of colour space", "rscale": "a random scale",
-    "cmpool": "a pool across maps", "cost.sum2": "a squared cost",
+    "blur": "a blur", "nailbed": "a nailbed", "resize": "a change of size", "rgb2yuv": "a change of colour space",
+    "rgb2lab": "a change of colour space", "rscale": "a random scale", "cmpool": "a pool across maps", "crop": "a crop",
+    "href": "a reflection", "sum": "a sum of numbers", "sfc": "a fully-connected layer in parts",
+    "cost.sum2": "a squared cost", "cost.crossent": "a cost of several labels a picture",
+    "cost.bce": "a cost of several labels a picture", "cost.dce": "a cost of several labels a picture",
 }  # fmt: skip
 _SCHEDULE = re.compile(r"(\w+)\[([^\]]*)\]")
 _SCHEDULE_ENTRIES = {"const": (), "linear": ("tgtFactor",), "exp": ("tgtFactor",), "dexp": ("tgtFactor", "numSteps")}
@@ -52,16 +53,19 @@ def read_convnet_cfg(
     *,
     name: str | None = None,
     labels: Sequence[str] | None = None,
+    sizes_only: bool = False,
 ) -> Reading:
     """The network of a layer-definition file and its rules from a layer-parameter file.
 
-    data: what the files leave to the data provider. labels: as `assemble` takes them. A column whose layers all have
+    data: what the files leave to the data provider. labels: as `assemble` takes them. sizes_only: without a layer-parameter
+    file norms are taken with a scale of 0, which is noted; sizes and counts do not depend on it. A column whose layers all have
     epsW = epsB = 0 is frozen. Raises ConvNetError naming the section, the key and why; OSError where a file can't be read.
     """
     texts = [_text(path) for path in ((layers,) if params is None else (layers, params))]
     return parse_convnet_cfg(
-        texts[0], texts[1] if params is not None else None, data, name=name or Path(layers).stem, labels=labels
-    )
+        texts[0], texts[1] if params is not None else None, data, name=name or Path(layers).stem, labels=labels,
+        sizes_only=sizes_only,
+    )  # fmt: skip
 
 
 def parse_convnet_cfg(
@@ -71,18 +75,22 @@ def parse_convnet_cfg(
     *,
     name: str = "cuda-convnet",
     labels: Sequence[str] | None = None,
+    sizes_only: bool = False,
 ) -> Reading:
     """As `read_convnet_cfg`, of the files' texts."""
-    definitions = _sections(layers, "layer definitions")
-    of_layers = _sections(params, "layer parameters") if params is not None else {}
-    for section in of_layers:
-        if section not in definitions:
-            raise refuse(section, "layer parameters", "no layer of that name is defined")
-    found: list[Layer] = []
-    rules: dict[str, LayerRule] = {}
     notes: list[str] = []
+    definitions = sections_of(layers, "layer definitions", notes)
+    of_layers = sections_of(params, "layer parameters", notes) if params is not None else {}
+    notes += [
+        f"[{shortened([section])}] layer parameters: no layer of that name is defined; passed over"
+        for section in of_layers
+        if section not in definitions
+    ]
+    found: list[Layer] = []
+    rules: dict[str, list[LayerRule]] = {}
     for section, keys in definitions.items():
-        reader = _Section(section, dict(keys), None if params is None else dict(of_layers.get(section, {})), notes)
+        of_it = None if params is None else dict(of_layers.get(section, {}))
+        reader = Section(section, dict(keys), of_it, notes, sizes_only=sizes_only)
         found += _layers(reader, rules)
         reader.finish()
     assembly = assemble(found, data or Preprocessing(), name=name, labels=labels)
@@ -91,129 +99,57 @@ def parse_convnet_cfg(
         raise ConvNetError(f"layer definitions: must have at most {bounds.DRAWN:,} parameters, got {count:,}")
     if params is None:
         return Reading(assembly.network, {}, tuple(notes))
-    placed = {part: rules[layer] for layer, part in assembly.parts.items()}
+    placed = _placed(rules, assembly)
     return Reading(_frozen(assembly.network, placed), placed, tuple(notes))
+
+
+def _placed(rules: Mapping[str, list[LayerRule]], assembly: Assembly) -> dict[str, LayerRule]:
+    """The rules, by where the layers are in the network."""
+    of_matrices = {matrix_name(layer, index): rule for layer, each in rules.items() for index, rule in enumerate(each)}
+    placed = {part: of_matrices[matrix] for matrix, part in assembly.parts.items() if part != "label"}
+    label = next(layer for layer, part in assembly.parts.items() if part == "label")
+    return placed | {"label": _of_one_matrix(label, rules[label], assembly.label_inputs)}
+
+
+def _of_one_matrix(layer: str, rules: Sequence[LayerRule], widths: Sequence[int]) -> LayerRule:
+    """The rule of a layer of several inputs, of so many numbers each, whose weights are one matrix."""
+    first = rules[0]
+    if all(rule == first for rule in rules):
+        return first
+    if len(rules) != len(widths):
+        raise refuse(layer, "initW", "must be the same for all inputs where one of them joins others")
+    inputs = tuple(
+        InputRule(width, rule.rate, rule.momentum, rule.decay, rule.schedule, rule.deviation)
+        for width, rule in zip(widths, rules, strict=True)
+    )
+    return dataclasses.replace(first, inputs=inputs)
 
 
 def _frozen(network: Network, rules: Mapping[str, LayerRule]) -> Network:
     columns = tuple(
         dataclasses.replace(
-            column, frozen=all(rule.fixed for part, rule in rules.items() if part.startswith(f"columns.{number}."))
+            column, frozen=_all_fixed(rule for part, rule in rules.items() if part.startswith(f"columns.{number}."))
         )
         for number, column in enumerate(network.columns)
     )
     return dataclasses.replace(network, columns=columns)
 
 
+def _all_fixed(rules: Iterable[LayerRule]) -> bool:
+    fixed = [rule.fixed for rule in rules]
+    return bool(fixed) and all(fixed)
+
+
 def _text(path: str | Path) -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:
-            return file.read(_LONGEST + 1)
+            return file.read(LONGEST + 1)
     except UnicodeDecodeError:
         raise ConvNetError(f"{path}: must be text in UTF-8") from None
 
 
-def _sections(text: str, what: str) -> dict[str, dict[str, str]]:
-    if len(text) > _LONGEST:
-        raise ConvNetError(f"{what}: must have at most {_LONGEST:,} characters")
-    parser = configparser.ConfigParser(
-        comment_prefixes=("#",), inline_comment_prefixes=("#",), delimiters=("=",), interpolation=None, default_section="\0"
-    )
-    try:
-        parser.read_string(text)
-    except configparser.Error as error:
-        raise ConvNetError(f"{what}: {shortened([' '.join(str(error)[:1000].split())], longest=200)}") from None
-    if not parser.sections():
-        raise ConvNetError(f"{what}: must have a section for each layer, got none")
-    if len(parser.sections()) > bounds.LAYERS:
-        raise ConvNetError(f"{what}: must have at most {bounds.LAYERS} layers, got {len(parser.sections())}")
-    return {name: dict(parser[name]) for name in parser.sections()}
-
-
-class _Section:
-    """The keys of one layer in both files, each taken once; `finish` refuses those that nothing took."""
-
-    def __init__(self, name: str, keys: dict[str, str], params: dict[str, str] | None, notes: list[str]) -> None:
-        self.name, self.keys, self.notes = name, keys, notes
-        self.params, self.with_params = params or {}, params is not None
-
-    def text(self, key: str, default: str | None = None) -> str:
-        return self._take(self.keys, key, default, "layer definitions")
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        return int(self._as(int, "an integer", key, self.text(key, None if default is None else str(default))))
-
-    def number(self, key: str, default: float | None = None) -> float:
-        return self.parsed(key, self.text(key, None if default is None else repr(default)))
-
-    def parameter(self, key: str, default: float | None = None) -> float:
-        return self.parsed(key, self._take(self.params, key, None if default is None else repr(default), "layer parameters"))
-
-    def parameter_text(self, key: str, default: str | None = None) -> str:
-        return self._take(self.params, key, default, "layer parameters")
-
-    def must_be_off(self, key: str, why: str) -> None:
-        """Refuse a switch that is on."""
-        value = self.text(key, "0").lower()
-        if value not in (*_TRUE, *_FALSE):
-            raise refuse(self.name, key, f"must be 0, 1, true or false, got {quoted(value)}")
-        if value in _TRUE:
-            raise refuse(self.name, key, why)
-
-    def must_be_absent(self, key: str, why: str) -> None:
-        if self.keys.pop(key.lower(), None) or self.params.pop(key.lower(), None):
-            raise refuse(self.name, key, why)
-
-    def moot(self, key: str, why: str) -> None:
-        """Note a key that changes nothing here."""
-        if self.keys.pop(key.lower(), None) is not None:
-            self.notes.append(f"[{self.name}] {key}: {why}")
-
-    def same(self, key: str, value: str) -> str:
-        """One value of a list that may have one for each input."""
-        entries = {entry.strip() for entry in value.split(",") if entry.strip()}
-        if len(entries) != 1:
-            raise refuse(
-                self.name, key, f"must be the same for all inputs, whose weights are one matrix here, got {quoted(value)}"
-            )
-        return entries.pop()
-
-    def belongs_in_parameters(self, *keys: str) -> None:
-        """Take keys that stand in the layer definitions as if they stood where cuda-convnet reads them."""
-        for key in keys:
-            value = self.keys.pop(key.lower(), None)
-            if value is not None:
-                if key.lower() in self.params:
-                    raise refuse(self.name, key, "is in both files")
-                self.params[key.lower()] = value
-                self.notes.append(f"[{self.name}] {key}: belongs in the layer parameters; taken from the layer definitions")
-
-    def finish(self) -> None:
-        for keys, what in ((self.keys, "definitions"), (self.params, "parameters")):
-            for key in keys:
-                raise refuse(self.name, shortened([key]), f"is no key that a layer of this type has in layer {what}")
-
-    def _take(self, keys: dict[str, str], key: str, default: str | None, what: str) -> str:
-        value = keys.pop(key.lower(), default)
-        if value is None:
-            raise refuse(self.name, key, f"is missing in the {what}")
-        return value.strip()
-
-    def _as(self, kind: Callable[[str], Any], what: str, key: str, text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise refuse(self.name, key, f"must be {what}, got {quoted(text)}") from None
-
-    def parsed(self, key: str, text: str) -> float:
-        value = float(self._as(float, "a number", key, text))
-        if not math.isfinite(value):
-            raise refuse(self.name, key, f"must be finite, got {quoted(text)}")
-        return value
-
-
-def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
-    """The layer of a section, and its neuron as a layer of its own; enters its rule."""
+def _layers(section: Section, rules: dict[str, list[LayerRule]]) -> list[Layer]:
+    """The layer of a section, and its neuron as a layer of its own; enters its rules, one for each of its inputs."""
     kind = section.text("type")
     section.moot("gpu", "where a layer is computed changes nothing here")
     if kind in _UNSAID:
@@ -224,26 +160,14 @@ def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
         section.integer("dataIdx")
         return [Layer(section.name, kind)]
     inputs = tuple(entry.strip() for entry in section.text("inputs").split(",") if entry.strip())
-    dropout = 0.0
-    if kind in ("conv", "fc", "pool", "cmrnorm", "rnorm", "neuron"):
-        dropout = section.parameter("dropout", 0.0)
-    layer = Layer(section.name, kind, inputs, _KINDS[kind](section), dropout)
-    if kind in ("conv", "fc"):
-        rule = _rule(section, kind)
-        if rule is not None:
-            rules[section.name] = rule
-    if kind in ("dropout", "dropout2"):
-        section.belongs_in_parameters("enable", "keep")
-        enable = section.parameter_text("enable", "1").lower()
-        if enable not in (*_TRUE, *_FALSE):
-            raise refuse(section.name, "enable", f"must be 0, 1, true or false, got {quoted(enable)}")
-        dropout = round(1 - section.parameter("keep", 0.5), 12)
-        if enable in _FALSE and kind == "dropout2" and dropout:
-            raise refuse(section.name, "enable", "a dropout2 that is off still multiplies by keep, which cannot be said")
-        layer = Layer(section.name, "dropout", inputs, {}, dropout if enable in _TRUE else 0.0, kind == "dropout2")
+    layer = _dropout(section, kind, inputs) if kind in _DROPOUTS else _plain(section, kind, inputs)
     if not 0 <= layer.dropout < 1:
         raise refuse(section.name, "dropout", f"must lie in [0, 1), got {layer.dropout}")
-    neuron = section.text("neuron", "") if kind in ("conv", "fc", "pool") else ""
+    if kind in _WEIGHTED:
+        of_inputs = _rules(section, kind, max(1, len(inputs)))
+        if of_inputs is not None:
+            rules[section.name] = of_inputs
+    neuron = section.text("neuron", "") if kind not in ("neuron", "softmax", "cost.logreg") else ""
     if neuron in ("", "ident"):
         return [layer]
     # the layers above name this section and mean its neuron
@@ -254,43 +178,69 @@ def _layers(section: _Section, rules: dict[str, LayerRule]) -> list[Layer]:
     return [placed, Layer(section.name, "neuron", (raw,), {"neuron": neuron})]
 
 
-def _conv(section: _Section) -> dict[str, Any]:
-    values = {
-        "channels": section.integer("channels"), "filters": section.integer("filters"),
-        "filterSize": section.integer("filterSize"), "padding": section.integer("padding", 0),
-        "stride": section.integer("stride", 1), "groups": section.integer("groups", 1),
+def _plain(section: Section, kind: str, inputs: tuple[str, ...]) -> Layer:
+    dropout = 0.0 if kind in ("softmax", "cost.logreg") else section.parameter("dropout", 0.0)
+    return Layer(section.name, kind, inputs, _KINDS[kind](section, len(inputs)), dropout)
+
+
+def _dropout(section: Section, kind: str, inputs: tuple[str, ...]) -> Layer:
+    section.belongs_in_parameters("enable", "keep")
+    on = section.on("enable", section.parameter_text("enable", "1"))
+    dropout = round(1 - section.parameter("keep", 0.5), 12)
+    if not on and kind == "dropout2" and dropout:
+        raise refuse(section.name, "enable", "a dropout2 that is off still multiplies by keep, which cannot be said")
+    return Layer(section.name, "dropout", inputs, {}, dropout if on else 0.0, kind == "dropout2")
+
+
+def _conv(section: Section, inputs: int) -> dict[str, Any]:
+    """The values of the first input, and those of `each`."""
+    columns = {
+        "channels": section.integers("channels", inputs), "filters": section.integers("filters", inputs),
+        "filterSize": section.integers("filterSize", inputs), "padding": section.integers("padding", inputs, 0),
+        "stride": section.integers("stride", inputs, 1), "groups": section.integers("groups", inputs, 1),
     }  # fmt: skip
-    if section.text("sharedBiases", "1").lower() not in _TRUE:
-        raise refuse(section.name, "sharedBiases", "must be 1, as a bias for each place cannot be said")
-    section.must_be_off("randSparse", "random connections cannot be said")
-    own = section.integer("filterChannels", values["channels"] // max(1, values["groups"]))
-    if own * values["groups"] != values["channels"]:
-        raise refuse(section.name, "filterChannels", f"must be channels / groups, got {quoted(own)}")
-    values["filters"] *= values["groups"]  # layer.py of both versions: the file says how many each group has
-    section.moot("partialSum", "how the original's kernels sum changes nothing here")
-    section.moot("sumWidth", "how the original's kernels sum changes nothing here")
+    sparse = section.list_of("randSparse", section.text("randSparse", "0"), inputs)
+    shares = [channels // max(1, groups) for channels, groups in zip(columns["channels"], columns["groups"], strict=True)]
+    given = section.list_of("filterChannels", section.text("filterChannels", ",".join(map(str, shares))), inputs)
+    each = []
+    for index, numbers in enumerate(zip(*columns.values(), strict=True)):
+        values: dict[str, Any] = dict(zip(columns, numbers, strict=True))
+        values["randSparse"] = section.on("randSparse", sparse[index])
+        values["filterChannels"] = int(section.parsed("filterChannels", given[index]))
+        if not values["randSparse"] and values["filterChannels"] * values["groups"] != values["channels"]:
+            raise refuse(section.name, "filterChannels", f"must be channels / groups, got {quoted(values['filterChannels'])}")
+        values["filters"] *= values["groups"]  # layer.py of both versions: the file says how many each group has
+        each.append(values)
+    if any(values["randSparse"] for values in each):
+        section.notes.append(f"[{section.name}] randSparse: which maps the groups read is drawn anew, always alike")
+    section.must_be_absent("initCFunc", "a Python function that makes connections is not run")
+    shared = section.switch("sharedBiases", True)
+    for key in ("partialSum", "sumWidth"):
+        section.moot(key, "how the original's kernels sum changes nothing here")
     section.moot("modulesX", "follows from the input's size, which the file does not say")
-    return values
+    return {**(each[0] if each else {}), "sharedBiases": shared, "each": tuple(each)}
 
 
-def _fc(section: _Section) -> dict[str, Any]:
+def _fc(section: Section, inputs: int) -> dict[str, Any]:
+    del inputs
     return {"outputs": section.integer("outputs")}
 
 
-def _pool(section: _Section) -> dict[str, Any]:
+def _pool(section: Section, inputs: int) -> dict[str, Any]:
+    del inputs
     which = section.text("pool")
-    if which != "max":
-        raise refuse(section.name, "pool", f"must be max, as other pools cannot be said, got {quoted(which)}")
-    if section.integer("start", 0):
-        raise refuse(section.name, "start", "must be 0, as a pool that starts elsewhere cannot be said")
-    section.must_be_off("sum", "a sum of what is pooled cannot be said")
+    if which not in ("max", "avg"):
+        raise refuse(section.name, "pool", f"must be max or avg, as other pools cannot be said, got {quoted(which)}")
+    sums = section.switch("sum", False)
     return {
+        "pool": "sum" if sums and which == "avg" else which, "start": section.integer("start", 0),
         "channels": section.integer("channels"), "sizeX": section.integer("sizeX"), "stride": section.integer("stride"),
         "outputsX": section.integer("outputsX", 0),
     }  # fmt: skip
 
 
-def _norm(section: _Section) -> dict[str, Any]:
+def _norm(section: Section, inputs: int) -> dict[str, Any]:
+    del inputs
     section.must_be_off("blocked", "a norm of fixed groups of maps cannot be said")
     section.belongs_in_parameters("scale", "pow", "minDiv")
     if "sizex" in section.keys:
@@ -298,6 +248,9 @@ def _norm(section: _Section) -> dict[str, Any]:
             raise refuse(section.name, "sizeX", "an obsolete name of size, which is there too")
         section.keys["size"] = section.keys.pop("sizex")
         section.notes.append(f"[{section.name}] sizeX: the obsolete name of size; taken as that")
+    if section.sizes_only and not section.with_params and "scale" not in section.params:
+        section.notes.append(f"[{section.name}] scale, pow: are in the layer parameters, which are not given; shown as 0")
+        section.params |= {"scale": "0", "pow": "0"}
     if not section.with_params and "scale" not in section.params:
         raise refuse(section.name, "scale", "a norm needs the layer-parameter file")
     return {
@@ -306,16 +259,24 @@ def _norm(section: _Section) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _neuron(section: _Section) -> dict[str, Any]:
+def _sum(section: Section, inputs: int) -> dict[str, Any]:
+    section.belongs_in_parameters("coeffs")
+    texts = section.list_of("coeffs", section.parameter_text("coeffs", "1"), inputs)
+    return {"coeffs": [section.parsed("coeffs", text) for text in texts]}
+
+
+def _neuron(section: Section, inputs: int) -> dict[str, Any]:
+    del inputs
     return {"neuron": section.text("neuron")}
 
 
-def _nothing(section: _Section) -> dict[str, Any]:
-    del section
+def _nothing(section: Section, inputs: int) -> dict[str, Any]:
+    del section, inputs
     return {}
 
 
-def _cost(section: _Section) -> dict[str, Any]:
+def _cost(section: Section, inputs: int) -> dict[str, Any]:
+    del inputs
     if section.with_params and section.parameter("coeff") != 1:
         raise refuse(section.name, "coeff", "must be 1, as a network has one cost")
     section.belongs_in_parameters("topk")
@@ -323,37 +284,52 @@ def _cost(section: _Section) -> dict[str, Any]:
     return {}
 
 
-_KINDS: dict[str, Callable[[_Section], dict[str, Any]]] = {
-    "data": _nothing, "conv": _conv, "fc": _fc, "pool": _pool, "cmrnorm": _norm, "rnorm": _norm, "neuron": _neuron,
-    "dropout": _nothing, "dropout2": _nothing, "concat": _nothing, "pass": _nothing, "softmax": _nothing, "cost.logreg": _cost,
+_WEIGHTED, _DROPOUTS = ("conv", "local", "fc"), ("dropout", "dropout2")
+_KINDS: dict[str, Callable[[Section, int], dict[str, Any]]] = {
+    "data": _nothing, "conv": _conv, "local": _conv, "fc": _fc, "pool": _pool, "cmrnorm": _norm, "rnorm": _norm, "cnorm": _norm,
+    "neuron": _neuron, "dropout": _nothing, "dropout2": _nothing, "concat": _nothing, "pass": _nothing, "eltsum": _sum,
+    "eltmax": _nothing, "softmax": _nothing, "cost.logreg": _cost,
 }  # fmt: skip
 
 
-def _rule(section: _Section, kind: str) -> LayerRule | None:
+def _rules(section: Section, kind: str, inputs: int) -> list[LayerRule] | None:
+    """The rule of each input's weights; None without layer parameters."""
     for key in ("initWFunc", "initBFunc"):
         section.must_be_absent(key, "a Python function that makes weights is not run")
     section.must_be_absent("weightSource", "weights that layers share cannot be said")
-    deviation = section.parsed("initW", section.same("initW", section.text("initW", None if kind == "conv" else "0.01")))
+    deviations = section.list_of("initW", section.text("initW", "0.01" if kind == "fc" else None), inputs)
+    deviation = [section.parsed("initW", text) for text in deviations]
     bias = section.number("initB", 0.0)
     if not section.with_params:
         return None
-    for key, neutral in (("wball", 0.0), ("superEps", 0.0), ("superMom", 0.0)):
-        if section.parameter(key, neutral) != neutral:
-            raise refuse(section.name, key, f"must be {neutral:g}, as another update than the plain one is not made here")
-    if section.parameter("updatePeriod", 0) not in (0, 1):
-        raise refuse(section.name, "updatePeriod", "must be 1, as every mini-batch is a step here")
-    rate, schedule = _rate(section, "epsW", section.same("epsW", section.parameter_text("epsW")))
+    _require_plain_update(section, inputs)
+    rates = [_rate(section, "epsW", text) for text in section.list_of("epsW", section.parameter_text("epsW"), inputs)]
     bias_rate, bias_schedule = _rate(section, "epsB", section.parameter_text("epsB"))
-    momentum, decay = (section.parsed(key, section.same(key, section.parameter_text(key))) for key in ("momW", "wc"))
+    momenta, decays = (
+        [section.parsed(key, text) for text in section.list_of(key, section.parameter_text(key, default), inputs)]
+        for key, default in (("momW", None), ("wc", "0"))  # as version 2 has them
+    )
+    bias_momentum = section.parameter("momB")
     try:
-        return LayerRule(
-            section.name, rate, bias_rate, momentum, section.parameter("momB"), decay, schedule, bias_schedule, deviation, bias
-        )
+        each = zip(rates, momenta, decays, deviation, strict=True)
+        return [
+            LayerRule(section.name, rate, bias_rate, mom, bias_momentum, wc, schedule, bias_schedule, start, bias)
+            for (rate, schedule), mom, wc, start in each
+        ]
     except ValueError as error:
         raise refuse(section.name, "epsW", str(error)) from None
 
 
-def _rate(section: _Section, key: str, text: str) -> tuple[float, str]:
+def _require_plain_update(section: Section, inputs: int) -> None:
+    for key in ("wball", "superEps", "superMom"):
+        texts = section.list_of(key, section.parameter_text(key, "0"), inputs)
+        if any(section.parsed(key, text) for text in texts):
+            raise refuse(section.name, key, "must be 0, as another update than the plain one is not made here")
+    if section.parameter("updatePeriod", 0) not in (0, 1):
+        raise refuse(section.name, "updatePeriod", "must be 1, as every mini-batch is a step here")
+
+
+def _rate(section: Section, key: str, text: str) -> tuple[float, str]:
     """A rate and its schedule."""
     match = _SCHEDULE.fullmatch(text)
     if match is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.convnet_column_write import write_graph
+from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing
+from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
+from dcnn_fast.spec.graph import GraphColumn
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
 from dcnn_fast.spec.network import Network
 
@@ -46,18 +48,20 @@ def write_convnet_cfg(
     for number in range(count):
         writer.section(f"data{number}", "data", {"dataIdx": number})
     writer.section("labels", "data", {"dataIdx": count})
-    tops = [writer.column(number, column) for number, column in enumerate(columns)]
-    writer.weights("label", "label", "fc", {"inputs": ",".join(tops), "outputs": len(network.labels)}, inputs=count)
+    tops = []
+    for number, column in enumerate(columns):
+        tops += write_graph(writer, number, column) if isinstance(column, GraphColumn) else [writer.column(number, column)]
+    writer.weights("label", ["label"] * len(tops), "fc", {"inputs": ",".join(tops), "outputs": len(network.labels)})
     writer.section("probs", "softmax", {"inputs": "label"})
     writer.section("logprob", "cost.logreg", {"inputs": "labels,probs"}, {"coeff": 1})
     return "\n".join(writer.layers), "\n".join(writer.params)
 
 
-def _written(network: Network) -> list[Column]:
+def _written(network: Network) -> list[Column | GraphColumn]:
     """The network's columns, all of layers that cuda-convnet has."""
-    columns = []
+    columns: list[Column | GraphColumn] = []
     for number, column in enumerate(network.columns):
-        if not isinstance(column, Column):
+        if not isinstance(column, (Column, GraphColumn)):
             raise ConvNetError(f"columns[{number}]: cuda-convnet has no layers like those of EfficientNet-Lite")
         columns.append(column)
     return columns
@@ -79,28 +83,31 @@ class _Writer:
     def weights(
         self,
         name: str,
-        part: str,
+        parts: Sequence[str],
         kind: str,
         keys: Mapping[str, Any],
         *,
-        inputs: int = 1,
         frozen: bool = False,
         dropout: float = 0,
     ) -> None:
-        """A layer with weights, and its rule."""
-        rule = self.rules.get(part, LayerRule())
+        """A layer with weights, and its rules: one for the weights of each input, of which `parts` names where they are."""
+        rules = [self.rules.get(part, LayerRule()) for part in parts]
         if frozen:
-            rule = dataclasses.replace(rule, rate=0.0, bias_rate=0.0)
+            rules = [dataclasses.replace(rule, rate=0.0, bias_rate=0.0) for rule in rules]
+        first = rules[0]
+        if first.inputs:
+            rules = [_of_input(first, each) for each in first.inputs]
         params = {
-            "epsW": ",".join([self._rate(name, rule.rate, rule.schedule)] * inputs),
-            "epsB": self._rate(name, rule.bias_rate, rule.bias_schedule),
-            "momW": ",".join([repr(rule.momentum)] * inputs),
-            "momB": rule.bias_momentum,
-            "wc": ",".join([repr(rule.decay)] * inputs),
+            "epsW": ",".join(self._rate(name, rule.rate, rule.schedule) for rule in rules),
+            "epsB": self._rate(name, first.bias_rate, first.bias_schedule),
+            "momW": ",".join(repr(rule.momentum) for rule in rules),
+            "momB": first.bias_momentum,
+            "wc": ",".join(repr(rule.decay) for rule in rules),
         }
         if dropout:
             params["dropout"] = dropout
-        self.section(name, kind, {**keys, "initW": ",".join([repr(rule.deviation)] * inputs), "initB": rule.bias}, params)
+        starts = ",".join(repr(rule.deviation) for rule in rules)
+        self.section(name, kind, {**keys, "initW": starts, "initB": first.bias}, params)
 
     def column(self, number: int, column: Column) -> str:
         """The layers of a column; returns its top."""
@@ -112,7 +119,7 @@ class _Writer:
         for index, size in enumerate(column.fc, 1):
             name = f"fc{index}_{number}"
             self.weights(
-                name, f"columns.{number}.fc.{index - 1}", "fc", {"inputs": below, "outputs": size, "neuron": "relu"},
+                name, [f"columns.{number}.fc.{index - 1}"], "fc", {"inputs": below, "outputs": size, "neuron": "relu"},
                 frozen=column.frozen, dropout=column.dropout if self.dialect == "v1" else 0,
             )  # fmt: skip
             below = name
@@ -123,14 +130,18 @@ class _Writer:
 
     def _block(self, number: int, index: int, block: Block, below: str, channels: int, frozen: bool) -> str:
         name = f"conv{index}_{number}"
-        self._require_maps(name, block, channels)
+        if block.relu_last or (block.pool is not None and block.pool.kind != "max"):
+            raise ConvNetError(
+                f"[{name}] order and pool: a ReLU that comes last and averages are written of single layers alone"
+            )
+        self.require_maps(name, block.filters, block.groups, channels)
         keys = {
             "inputs": below, "channels": channels, "filters": block.filters // block.groups, "filterSize": block.size,
             "stride": block.stride, "padding": block.padding, "groups": block.groups, "neuron": "relu", "sharedBiases": 1,
             "partialSum" if self.dialect == "v1" else "sumWidth": 0 if self.dialect == "v1" else 6,
         }  # fmt: skip
-        self.weights(name, f"columns.{number}.blocks.{index - 1}", "conv", keys, frozen=frozen)
-        tail = [self._pool, self._norm] if block.order == "conv-pool-norm" else [self._norm, self._pool]
+        self.weights(name, [f"columns.{number}.blocks.{index - 1}"], "conv", keys, frozen=frozen)
+        tail = [self._norm, self._pool] if block.norm_first else [self._pool, self._norm]
         for write in tail:
             name = write(f"{index}_{number}", block, name)
         return name
@@ -172,10 +183,11 @@ class _Writer:
         if ours and all(rule.fixed for rule in ours) and not column.frozen:
             raise ConvNetError(f"column {number}: rules without rates freeze a column, and it is not frozen")
 
-    def _require_maps(self, name: str, block: Block, channels: int) -> None:
+    def require_maps(self, name: str, filters: int, groups: int, channels: int) -> None:
+        """Raise ConvNetError where v1's kernels cannot compute so many maps."""
         if self.dialect == "v2":
             return
-        each = block.filters // block.groups
+        each = filters // groups
         if each % _MAPS:
             raise ConvNetError(f"[{name}] filters: must be a multiple of {_MAPS} in each group in v1, got {each}")
         if channels > 3 and channels % 4:
@@ -188,6 +200,18 @@ class _Writer:
             raise ConvNetError(f"[{name}] schedule: must be const in v1, got {schedule!r}")
         kind, _, entries = schedule.partition("[")
         return f"{kind}[base={rate!r};{entries}"
+
+
+def _of_input(rule: LayerRule, each: InputRule) -> LayerRule:
+    return dataclasses.replace(
+        rule,
+        rate=each.rate,
+        momentum=each.momentum,
+        decay=each.decay,
+        schedule=each.schedule,
+        deviation=each.deviation,
+        inputs=(),
+    )
 
 
 def _text(name: str, keys: Mapping[str, Any]) -> str:

@@ -1,42 +1,25 @@
 """cuda-convnet's layers as a network: layer-definition files and checkpoints are read through here (facts.md 2).
 
-cuda-convnet describes a graph of small layers; a `Network` is columns of blocks. `assemble` follows the graph from its cost
-down to the data and refuses, naming the layer, what a `Network` cannot say.
+cuda-convnet describes a graph of small layers; a `Network` is columns. `assemble` follows the graph from its cost down to the
+data. What can be blocks becomes a column of blocks; other layers become a column that names them one by one
+(`spec.GraphColumn`). What neither says is refused, naming the layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.printable import quoted
 from dcnn_fast.spec import bounds
+from dcnn_fast.spec.convnet_column import ancestors, graph_column
+from dcnn_fast.spec.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
-from dcnn_fast.spec.network import Network
-
-NUL = "\0"
+from dcnn_fast.spec.network import AnyColumn, Network
 
 
-class ConvNetError(ValueError):
-    """A file of cuda-convnet's that is wrong or that no `Network` can say; the message names the layer, the key and why."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of cuda-convnet, its keys as values under their own names.
-
-    kind: data, conv, fc, pool, cmrnorm, rnorm, neuron, dropout, concat, pass, softmax or cost.logreg. A norm's `scale` is not
-    divided by its size; its `k` is 1 or minDiv. A neuron layer's `neuron` is its name. dropout: of the layer's own output.
-    keeps: with the outputs multiplied by 1 - dropout when the network is tested, not by 1 / (1 - dropout) when it is trained.
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
-    dropout: float = 0.0
-    keeps: bool = True
+class _NoBlocksError(ConvNetError):
+    """What a file says is right, and columns of blocks cannot say it."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +29,14 @@ class Assembly:
     parts: the name of each layer with weights and the start of its parameters' names: "columns.0.blocks.1", "columns.0.fc.0",
     "label". shrink: for each part what its weights must be multiplied by, as what it is given was not
     scaled up in training; 1 where it has none. label_shrink: the same of the label layer's weights, for each column.
+    label_inputs: how many numbers each layer below the label layer gives it.
     """
 
     network: Network
     parts: Mapping[str, str]
     shrink: Mapping[str, float]
     label_shrink: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What cuda-convnet leaves to its data provider. views: one for each column, or one for all of them."""
-
-    views: tuple[View, ...] = ("warp",)
-    plane: int = 256
-    window: int = 224
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    scale: float = 1.0
+    label_inputs: tuple[int, ...]
 
 
 @dataclass
@@ -74,11 +48,6 @@ class _Draft:
     pool: Pool | None = None
     norm: Norm | None = None
     norm_first: bool = False
-
-
-def refuse(layer: str, key: str, why: str) -> ConvNetError:
-    """The error of one key of one layer; what follows a NUL in a name is the reader's own."""
-    return ConvNetError(f"[{shortened([layer.partition(NUL)[0]])}] {key}: {why}")
 
 
 def assemble(
@@ -94,28 +63,15 @@ def assemble(
     label, tops, used = _label(by_name)
     if len(tops) > bounds.COLUMNS:
         raise refuse(label.name, "inputs", f"must be at most {bounds.COLUMNS} columns, got {len(tops)}")
-    chains = [_chain(top, by_name) for top in tops]
-    used |= {layer.name for chain in chains for layer in chain}
+    used |= ancestors(tops, by_name)
     for layer in layers:
         if layer.name not in used:
             raise refuse(layer.name, "type", f"this {layer.kind} layer's output reaches no cost through a column")
-    if len(data.views) not in (1, len(chains)):
-        raise ConvNetError(f"views must be one, or one for each of {len(chains)} columns, got {len(data.views)}")
-    parts: dict[str, str] = {}
-    shrink: dict[str, float] = {}
-    columns, top_shrinks = [], []
-    for number, chain in enumerate(chains):
-        view = data.views[number % len(data.views)]
-        builder = _ColumnBuilder(data, f"columns.{number}", parts)
-        for layer in chain[1:]:
-            builder.add(layer)
-        column, factor = builder.column(view, chain[-1])
-        columns.append(column)
-        top_shrinks.append(factor)
-        shrink |= {f"columns.{number}.fc.{above}": factor for above in range(1, len(column.fc))}
-    if len(parts) != sum(len(column.blocks) + len(column.fc) for column in columns):
-        raise refuse(label.name, "inputs", "its columns share layers, which a network's columns do not")
-    parts[label.name] = "label"
+    made = _columns(tops, by_name, data)
+    if len(data.views) not in (1, len(made)):
+        raise ConvNetError(f"views must be one, or one for each of {len(made)} columns, got {len(data.views)}")
+    parts = {layer: part for each in made for layer, part in each.parts.items()} | {label.name: "label"}
+    shrink = {part: factor for each in made for part, factor in each.shrink.items()}
     outputs = int(label.values["outputs"])
     if not 2 <= outputs <= bounds.LABELS:  # their names are made below
         raise refuse(label.name, "outputs", f"must lie in 2 ... {bounds.LABELS}, got {quoted(outputs)}")
@@ -123,9 +79,82 @@ def assemble(
     if len(names) != outputs:
         raise ConvNetError(f"labels must be {outputs} names, as [{label.name}] has that many outputs, got {len(names)}")
     try:
-        return Assembly(Network(name, tuple(columns), names), parts, shrink, tuple(top_shrinks))
+        network = Network(name, tuple(each.column for each in made), names)
     except ValueError as error:
         raise refuse(label.name, "outputs", str(error)) from None
+    widths = tuple(width for each in made for width in each.widths)
+    return Assembly(network, parts, shrink, tuple(each.factor for each in made), widths)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A column. parts, shrink: as an assembly's. factor: by what weights above it shrink. widths: of each top that it has."""
+
+    column: AnyColumn
+    parts: Mapping[str, str]
+    shrink: Mapping[str, float]
+    factor: float
+    widths: tuple[int, ...]
+
+
+def _columns(tops: Sequence[Layer], by_name: Mapping[str, Layer], data: Preprocessing) -> list[_Made]:
+    """The columns below the label layer, of blocks where they can be.
+
+    Layers that share a layer above the data are one column. Where one of them cannot be of blocks, all that see one picture are
+    one column; columns of blocks alone stay several, each with a view of its own.
+    """
+    groups = _groups(tops, by_name, data=False)
+    if any(_why_no_blocks(group, by_name, data) is not None for group in groups):
+        groups = _groups(tops, by_name, data=True)
+    made = []
+    for number, group in enumerate(groups):
+        view = data.views[number % len(data.views)]
+        prefix = f"columns.{number}"
+        if _why_no_blocks(group, by_name, data) is None:
+            made.append(_of_blocks(group[0], by_name, data, view, prefix))
+        else:
+            column, parts, widths = graph_column(group, by_name, data, view, prefix)
+            made.append(_Made(column, parts, {}, 1.0, widths))
+    return made
+
+
+def _groups(tops: Sequence[Layer], by_name: Mapping[str, Layer], *, data: bool) -> list[list[Layer]]:
+    """The tops that share a layer below them, together. data: whether a data layer counts."""
+    groups: list[tuple[set[str], list[Layer]]] = []
+    for top in tops:
+        below = {name for name in ancestors([top], by_name) if data or by_name[name].kind != "data"}
+        mine = [group for group in groups if group[0] & below]
+        if mine and mine[-1] is not groups[-1]:
+            raise refuse(top.name, "inputs", "the label layer's inputs from one picture must be next to one another")
+        for group in mine:
+            groups.remove(group)
+        groups.append((below.union(*(names for names, _ in mine)), [*(layer for _, of in mine for layer in of), top]))
+    return [of for _, of in groups]
+
+
+def _why_no_blocks(group: Sequence[Layer], by_name: Mapping[str, Layer], data: Preprocessing) -> str | None:
+    """None where the layers are a column of blocks, else why not. Raises ConvNetError for what is wrong in any column."""
+    if len(group) > 1:
+        return "several layers of one picture reach the label layer"
+    try:
+        _of_blocks(group[0], by_name, data, data.views[0], "")
+    except _NoBlocksError as error:
+        return str(error)
+    return None
+
+
+def _of_blocks(top: Layer, by_name: Mapping[str, Layer], data: Preprocessing, view: View, prefix: str) -> _Made:
+    chain, parts = _chain(top, by_name), dict[str, str]()
+    builder = _ColumnBuilder(data, prefix, parts)
+    for layer in chain[1:]:
+        builder.add(layer)
+    column, factor = builder.column(view, chain[-1])
+    shrink = {f"{prefix}.fc.{above}": factor for above in range(1, len(column.fc))}
+    return _Made(column, parts, shrink, factor, (column.outputs,))
+
+
+def _no_blocks(layer: str, key: str, why: str) -> _NoBlocksError:
+    return _NoBlocksError(str(refuse(layer, key, why)))
 
 
 def _by_name(layers: Sequence[Layer]) -> dict[str, Layer]:
@@ -160,7 +189,7 @@ def _label(by_name: Mapping[str, Layer]) -> tuple[Layer, list[Layer], set[str]]:
     tops: list[Layer] = []
     for name in label.inputs:
         layer = by_name[name]
-        if layer.kind == "concat":
+        if layer.kind in ("concat", "pass") and not layer.dropout:
             used.add(name)
             tops += [by_name[below] for below in layer.inputs]
         else:
@@ -168,9 +197,9 @@ def _label(by_name: Mapping[str, Layer]) -> tuple[Layer, list[Layer], set[str]]:
     return label, tops, used
 
 
-def _only(layer: Layer) -> str:
+def _only(layer: Layer, error: type[ConvNetError] = ConvNetError) -> str:
     if len(layer.inputs) != 1:
-        raise refuse(layer.name, "inputs", f"must be one layer, as only the label layer joins columns, got {len(layer.inputs)}")
+        raise error(str(refuse(layer.name, "inputs", f"must be one layer, got {len(layer.inputs)}")))
     return layer.inputs[0]
 
 
@@ -178,7 +207,7 @@ def _chain(top: Layer, by_name: Mapping[str, Layer]) -> list[Layer]:
     """A column's layers from its data to `top`."""
     chain = [top]
     while chain[-1].kind != "data":
-        chain.append(by_name[_only(chain[-1])])
+        chain.append(by_name[_only(chain[-1], _NoBlocksError)])
     return chain[::-1]
 
 
@@ -198,20 +227,20 @@ class _ColumnBuilder:
         adders = {"conv": self._conv, "fc": self._fc, "dropout": self._dropout, "neuron": self._neuron, "pass": self._pass}
         adders |= dict.fromkeys(("pool", "cmrnorm", "rnorm"), self._tail)
         if layer.dropout and layer.kind not in ("fc", "dropout"):
-            raise refuse(layer.name, "dropout", "only the fully-connected layers of a column have dropout")
+            raise _no_blocks(layer.name, "dropout", "only the fully-connected layers of a column have dropout")
         if layer.kind not in adders:
-            raise refuse(layer.name, "type", f"a {layer.kind} layer inside a column cannot be said")
+            raise _no_blocks(layer.name, "type", f"a {layer.kind} layer inside a column cannot be said")
         adders[layer.kind](layer)
 
     def column(self, view: View, top: Layer) -> tuple[Column, float]:
         """The column, and by what layers on top of its fc layers must shrink."""
         self._finish_block()
         if self.linear:
-            raise refuse(top.name, "neuron", "the last fc layer of a column must have a relu")
+            raise _no_blocks(top.name, "neuron", "the last fc layer of a column must have a relu")
         if len(set(self.dropouts)) > 1:
-            raise refuse(top.name, "dropout", "all fully-connected layers of a column must have the same dropout")
+            raise _no_blocks(top.name, "dropout", "all fully-connected layers of a column must have the same dropout")
         if not self.blocks or not self.sizes:
-            raise refuse(top.name, "inputs", "a column needs a convolution and an fc layer below the label layer")
+            raise _no_blocks(top.name, "inputs", "a column needs a convolution and an fc layer below the label layer")
         dropout, keeps = self.dropouts[0]
         data = self.data
         try:
@@ -225,8 +254,12 @@ class _ColumnBuilder:
 
     def _conv(self, layer: Layer) -> None:
         if self.sizes:
-            raise refuse(layer.name, "inputs", "a convolution above a fully-connected layer cannot be said")
+            raise _no_blocks(layer.name, "inputs", "a convolution above a fully-connected layer cannot be said")
         self._finish_block()
+        if not layer.values["sharedBiases"] or layer.values.get("randSparse"):
+            raise _no_blocks(layer.name, "sharedBiases", "a block has biases of whole maps and no drawn connections")
+        if layer.values["padding"] >= layer.values["filterSize"]:
+            raise _no_blocks(layer.name, "padding", "a block's padding is less than its filters' size")
         if layer.values["channels"] != self.channels:
             found = quoted(layer.values["channels"])
             raise refuse(layer.name, "channels", f"must be its input's {self.channels}, got {found}")
@@ -234,7 +267,7 @@ class _ColumnBuilder:
 
     def _fc(self, layer: Layer) -> None:
         if self.linear:
-            raise refuse(layer.name, "inputs", "the fc layer below it has no relu, and every layer of a column has one")
+            raise _no_blocks(layer.name, "inputs", "the fc layer below it has no relu, and every layer of a column has one")
         self._finish_block()
         self.parts[layer.name] = f"{self.prefix}.fc.{len(self.sizes)}"
         self.sizes.append(int(layer.values["outputs"]))
@@ -245,14 +278,14 @@ class _ColumnBuilder:
         if not layer.dropout:
             return
         if not self.dropouts or self.dropouts[-1][0]:
-            raise refuse(layer.name, "inputs", "only fully-connected layers have dropout, one each")
+            raise _no_blocks(layer.name, "inputs", "only fully-connected layers have dropout, one each")
         self.dropouts[-1] = (layer.dropout, layer.keeps)
 
     def _neuron(self, layer: Layer) -> None:
         if layer.values["neuron"] != "relu":
-            raise refuse(layer.name, "neuron", f"must be relu, got {quoted(layer.values['neuron'])}")
+            raise _no_blocks(layer.name, "neuron", f"must be relu, got {quoted(layer.values['neuron'])}")
         if self.draft is None and not self.sizes:
-            raise refuse(layer.name, "inputs", "a relu must follow a convolution or a fully-connected layer")
+            raise _no_blocks(layer.name, "inputs", "a relu must follow a convolution or a fully-connected layer")
         if self.draft is not None:
             self.draft.relu = True
         self.linear = False
@@ -262,7 +295,7 @@ class _ColumnBuilder:
 
     def _tail(self, layer: Layer) -> None:
         if self.draft is None:
-            raise refuse(layer.name, "inputs", f"a {layer.kind} layer must follow a convolution")
+            raise _no_blocks(layer.name, "inputs", f"a {layer.kind} layer must follow a convolution")
         _add_to_block(self.draft, layer, self.draft.conv, self.extent)
 
     def _finish_block(self) -> None:
@@ -281,24 +314,26 @@ def _add_to_block(draft: _Draft, layer: Layer, conv: Layer, extent: int) -> None
         wanted, found = quoted(conv.values["filters"]), quoted(values["channels"])
         raise refuse(layer.name, "channels", f"must be {wanted}, as its input has that many, got {found}")
     if (draft.pool if layer.kind == "pool" else draft.norm) is not None:
-        raise refuse(layer.name, "type", f"a second {layer.kind} of one convolution cannot be said")
+        raise _no_blocks(layer.name, "type", f"a second {layer.kind} of one convolution cannot be said")
     try:
         if layer.kind == "pool":
+            if values["pool"] != "max" or values["start"]:
+                raise _no_blocks(layer.name, "pool", "a block's pool is max and starts at 0")
             draft.pool = Pool(values["sizeX"], values["stride"])
             draft.norm_first = draft.norm is not None
             maps = _convolution(conv).conv_extent(extent, "up")
             covering = window_count(maps, draft.pool.size, draft.pool.stride, "up")
             if values.get("outputsX", 0) not in (0, covering):
-                raise refuse(
+                raise _no_blocks(
                     layer.name, "outputsX", f"must be 0 or {covering}, which covers the maps, got {quoted(values['outputsX'])}"
                 )
             return
         if not draft.relu:
-            raise refuse(layer.name, "inputs", "a norm of maps without a relu cannot be said")
+            raise _no_blocks(layer.name, "inputs", "a norm of maps without a relu cannot be said")
         if layer.kind == "cmrnorm":
             draft.norm = CrossMapNorm(values["size"], values["scale"], values["pow"], values["k"])
         elif values["k"] != 1:
-            raise refuse(layer.name, "minDiv", f"must be 1 for a norm within maps, got {values['k']}")
+            raise _no_blocks(layer.name, "minDiv", f"must be 1 for a norm within maps, got {values['k']}")
         else:
             draft.norm = SameMapNorm(values["size"], values["scale"], values["pow"])
     except ConvNetError:
@@ -317,7 +352,7 @@ def _convolution(conv: Layer) -> Block:
 
 def _block(draft: _Draft) -> Block:
     if not draft.relu:
-        raise refuse(draft.conv.name, "neuron", "must be relu")
+        raise _no_blocks(draft.conv.name, "neuron", "must be relu")
     plain = _convolution(draft.conv)
     return Block(
         plain.filters, plain.size, plain.stride, plain.padding, plain.groups, draft.pool, draft.norm,

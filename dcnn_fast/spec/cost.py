@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 from dcnn_fast.spec import bounds
 from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.efficientnet import HEAD, STEM, lite_stages
+from dcnn_fast.spec.graph import GraphColumn
+from dcnn_fast.spec.graph_layers import ConvLayer, NormLayer, kind_of
 from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ class LayerCost:
 
 def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
     """The layer table of one column for one window, the label layer left out (facts.md 1.3 counts the same way)."""
+    if isinstance(column, GraphColumn):
+        return tuple(_graph_costs(column))
     rows = list(_backbone_costs(column)) if isinstance(column, BackboneColumn) else _block_costs(column)
     inputs = column.features
     for number, size in enumerate(column.fc, 1):
@@ -38,7 +43,7 @@ def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
 
 def parameters(network: Network) -> int:
     """Of all columns and of the layers on top of them."""
-    joined = sum(column.fc[-1] for column in network.columns)
+    joined = sum(column.outputs for column in network.columns)
     outputs = len(network.labels) + len(network.attributes)
     return sum(layer.parameters for column in network.columns for layer in column_costs(column)) + outputs * (joined + 1)
 
@@ -56,7 +61,10 @@ def require_affordable(owner: str, columns: Sequence[AnyColumn], outputs: int = 
     for column in columns:
         if isinstance(column, Column):
             costs += [(0, sums, 0) for sums in _norm_sums(column)]
-    joined = sum(column.fc[-1] for column in columns)
+        elif isinstance(column, GraphColumn):
+            shapes = column.shapes()
+            costs += [(0, layer.sums(shapes[layer.inputs[0]]), 0) for layer in column.layers if isinstance(layer, NormLayer)]
+    joined = sum(column.outputs for column in columns)
     bounds.require_affordable(owner, [*costs, (outputs * (joined + 1), outputs * joined, outputs)])
 
 
@@ -73,8 +81,7 @@ def _norm_sums(column: Column) -> Iterator[int]:
 
 
 def _norm_side(block: Block, extent: int, column: Column) -> int:
-    conv_first = block.order == "conv-norm-pool"
-    return block.conv_extent(extent, column.rounding) if conv_first else block.out_extent(extent, column.rounding)
+    return block.conv_extent(extent, column.rounding) if block.norm_first else block.out_extent(extent, column.rounding)
 
 
 def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:
@@ -100,6 +107,17 @@ def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:
     yield LayerCost("mean", about, (column.features, 1, 1), 0, 0)
 
 
+def _graph_costs(column: GraphColumn) -> Iterator[LayerCost]:
+    """A row for each layer, numbered, with the numbers of its inputs where they are not the one before."""
+    shapes = column.shapes()
+    for number, layer in enumerate(column.layers, 1):
+        given = [shapes[below] for below in layer.inputs]
+        below = "" if layer.inputs == (number - 1,) else f" (of {', '.join(map(str, layer.inputs))})"
+        parameters = sum(map(math.prod, layer.parameters(given).values()))
+        kind = "local" if isinstance(layer, ConvLayer) and not layer.shared else kind_of(layer)
+        yield LayerCost(f"{kind}{number}", layer.about() + below, shapes[number], parameters, layer.products(given))
+
+
 def _block_costs(column: Column) -> list[LayerCost]:
     rows: list[LayerCost] = []
     channels, extent = column.channels, column.window
@@ -112,7 +130,7 @@ def _block_costs(column: Column) -> list[LayerCost]:
         rows.append(
             LayerCost(
                 f"conv{number}",
-                f"{what} + ReLU",
+                what if block.relu_last else f"{what} + ReLU",
                 (block.filters, conv, conv),
                 block.filters * (taps + 1),
                 block.filters * taps * conv**2,
@@ -121,13 +139,15 @@ def _block_costs(column: Column) -> list[LayerCost]:
         out = block.out_extent(extent, column.rounding)
         tail = []
         if block.pool is not None:
-            tail.append(("pool", f"max {block.pool.size}x{block.pool.size} stride {block.pool.stride}", out))
+            tail.append(("pool", f"{block.pool.kind} {block.pool.size}x{block.pool.size} stride {block.pool.stride}", out))
         if block.norm is not None:
             kind = "across maps" if isinstance(block.norm, CrossMapNorm) else "same map"
-            side = conv if block.order == "conv-norm-pool" else out
+            side = conv if block.norm_first else out
             tail.append(("norm", f"{kind}, size {block.norm.size}, scale {block.norm.scale:g}", side))
-        if block.order == "conv-norm-pool":
+        if block.norm_first:
             tail.reverse()
+        if block.relu_last:
+            tail.append(("relu", "", out))
         rows += [LayerCost(f"{kind}{number}", about, (block.filters, side, side), 0, 0) for kind, about, side in tail]
         channels, extent = block.filters, out
     if column.reduce == "mean":

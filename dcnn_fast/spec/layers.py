@@ -1,7 +1,7 @@
 """Columns of blocks as data: frozen dataclasses that say what a column is, without torch.
 
 A `Column` is blocks plus fully-connected layers and the view it looks at; a `Block` is conv -> bias -> ReLU -> [pool and norm,
-either order].
+either order], or has the ReLU last.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from dcnn_fast.spec import bounds
 
 View = Literal["center", "warp", "pad", "local"]
 Rounding = Literal["up", "down"]
-Order = Literal["conv-pool-norm", "conv-norm-pool"]
+Order = Literal["conv-pool-norm", "conv-norm-pool", "conv-pool-norm-relu", "conv-norm-pool-relu"]
+PoolKind = Literal["max", "avg"]
 Reduce = Literal["flatten", "mean"]
 
 VIEWS: tuple[View, ...] = ("center", "warp", "pad", "local")
 ROUNDINGS: tuple[Rounding, ...] = ("up", "down")
-ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool")
+ORDERS: tuple[Order, ...] = ("conv-pool-norm", "conv-norm-pool", "conv-pool-norm-relu", "conv-norm-pool-relu")
+POOL_KINDS: tuple[PoolKind, ...] = ("max", "avg")
 REDUCTIONS: tuple[Reduce, ...] = ("flatten", "mean")
 
 _LARGEST = sys.float_info.max
@@ -78,14 +80,19 @@ def require_dropout(owner: str, dropout: Any) -> None:
 
 @dataclass(frozen=True)
 class Pool:
-    """Max-pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` as in cuda-convnet (facts.md 2.1)."""
+    """Pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` as in cuda-convnet (facts.md 2.1).
+
+    kind: "max", the largest value, or "avg", the average of what of the window lies in the maps.
+    """
 
     size: int = 3
     stride: int = 2
+    kind: PoolKind = "max"
 
     def __post_init__(self) -> None:
         require_integer("Pool", "size", self.size, 1, bounds.FILTER_SIDE)
         require_integer("Pool", "stride", self.stride, 1)
+        require_choice("Pool", "kind", self.kind, POOL_KINDS)
         if self.stride > self.size:
             raise ValueError(f"Pool: stride must not exceed size, got stride {self.stride} and size {self.size}")
 
@@ -153,7 +160,7 @@ def window_count(extent: int, size: int, stride: int, rounding: Rounding) -> int
 
 @dataclass(frozen=True)
 class Block:
-    """conv -> bias -> ReLU -> [pool and norm, either order].
+    """conv -> bias -> ReLU -> [pool and norm, either order], or, where the order ends in relu, with the ReLU last.
 
     `filters` kernels of `size` x `size`, `stride` apart, over an input padded by `padding` zeros, in `groups` groups.
     """
@@ -177,6 +184,16 @@ class Block:
             raise ValueError(f"Block: stride must not exceed size, got stride {self.stride} and size {self.size}")
         if self.padding >= self.size:
             raise ValueError(f"Block: padding must be less than size, got {self.padding} and {self.size}")
+
+    @property
+    def norm_first(self) -> bool:
+        """Whether the norm comes before the pool."""
+        return self.order.startswith("conv-norm")
+
+    @property
+    def relu_last(self) -> bool:
+        """Whether the ReLU comes behind pool and norm."""
+        return self.order.endswith("relu")
 
     def conv_extent(self, extent: int, rounding: Rounding) -> int:
         """Convolution outputs along an axis of `extent` inputs."""
@@ -248,6 +265,11 @@ class Column:
             channels = block.filters
             extents.append(extent)
         return tuple(extents)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the label layer is given."""
+        return self.fc[-1]
 
     @property
     def features(self) -> int:

@@ -8,14 +8,15 @@ from dcnn_fast.printable import quoted
 from dcnn_fast.spec import bounds
 from dcnn_fast.spec.backbone import BackboneColumn
 from dcnn_fast.spec.cost import require_affordable
+from dcnn_fast.spec.graph import GraphColumn
 from dcnn_fast.spec.layers import Column, require_integer
 
-AnyColumn = Column | BackboneColumn
+AnyColumn = Column | BackboneColumn | GraphColumn
 
 
 @dataclass(frozen=True)
 class Network:
-    """Columns whose last fc outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
+    """Columns whose last outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
 
     `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
     `long_side`: of the photographs that it learnt from, in pixels; larger ones are reduced to it, antialiased, before views are

@@ -32,7 +32,8 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
     """The groups of `ConvNetUpdate`: the parameters that learn alike, weights and biases of each column and of everything else.
 
     Each group's "base" is its rate before its "schedule". Biases, the parameters whose name ends in "bias", do not decay.
-    Raises ValueError where `settings.layer_rules` are not those of exactly the network's layers.
+    Raises ValueError where `settings.layer_rules` are not those of exactly the network's layers, or have a layer's inputs learn
+    at rates of their own.
     """
     columns = zip(columns_of(net), _factors(net, settings), strict=True)
     factors = {id(parameter): factor for column, factor in columns for parameter in column.parameters()}
@@ -41,6 +42,8 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
     layers = {name.rpartition(".")[0] for name in named}
     if rules and set(rules) != layers:
         raise ValueError(f"layer_rules must be those of the network's layers, differing: {sorted(layers ^ set(rules))}")
+    for rule in rules.values():
+        rule.require_one_rate()
     groups: dict[_Rates, dict[str, Any]] = {}
     for name, parameter in named.items():
         layer, _, kind = name.rpartition(".")

@@ -136,12 +136,13 @@ def _block(engine: Any, call: Call, tables: Any, precision: str) -> tuple[Any, d
         "channels": groups * call.up_to(1, 5), "filters": groups * call.up_to(1, 9), "size": tables.size,
         "stride": tables.stride, "padding": tables.padding, "groups": groups, "rounding": tables.rounding, "pool": tables.pool,
         "precision": precision, "norm_first": bool(call.up_to(0, 1)), "scale": 0.5,
+        "pool_average": bool(call.rng.random() < 0.25), "relu_last": bool(call.rng.random() < 0.25),
     }  # fmt: skip
     norm, spec = _norm(engine, call)
     mean = [float(c) for c in range(fields["channels"])] if call.up_to(0, 1) else []
     given = {
         name: value
-        if name in ("pool", "norm_first", "scale")
+        if name in ("pool", "norm_first", "scale", "pool_average", "relu_last")
         else call.word(value)
         if isinstance(value, str)
         else call.size(value)
@@ -280,7 +281,11 @@ def whole(engine: Any, call: Call) -> None:
     work = engine.Regions(block, *table.arrays(), sources=[(images, rows, cols)], outputs=table.outputs)
     weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=True)
     engine.block_regions(weights, work, sources=[x], outputs=[result], hits=hits, values=values, threads=call.up_to(1, 3))
-    given = call.up_to(0, 2)  # both kept, neither, or only one of them, which is right where it is all that is needed
+    later = fields["pool_average"] or fields["relu_last"]  # for which nothing is right to keep
+    given = (
+        1 if later and call.up_to(0, 3) else call.up_to(0, 2)
+    )  # both kept, neither, or only one of them, which is right where it is all that is needed
+    call.right = call.right and not (later and given != 1)
     if given == 2:
         call.right = False
         values, hits = (values, None) if call.up_to(0, 1) else (None, hits)
@@ -563,9 +568,10 @@ def _require_agreement(
     outputs: list[np.ndarray],
 ) -> None:  # fmt: skip
     """Results are the reference's in float64, where they are stored once."""
+    order = f"{'conv-norm-pool' if fields['norm_first'] else 'conv-pool-norm'}{'-relu' if fields['relu_last'] else ''}"
     options = BlockOptions(
-        fields["stride"], fields["padding"], fields["groups"], fields["rounding"], Pool(*fields["pool"]), fields["norm"],
-        "conv-norm-pool" if fields["norm_first"] else "conv-pool-norm", "all", fields["precision"],
+        fields["stride"], fields["padding"], fields["groups"], fields["rounding"],
+        Pool(*fields["pool"], "avg" if fields["pool_average"] else "max"), fields["norm"], order, "all", fields["precision"],
     )  # fmt: skip
     params = BlockParams(
         1, fields["channels"], 1, 1, fields["filters"], fields["size"], options, torch.float64, torch.float64,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 
-def conv_relu(x, weight, bias, stride, padding, groups, up):
+def conv_relu(x, weight, bias, stride, padding, groups, up, relu=True):
     """x: [C, H, W] -> [F, H', W'], one output at a time; outside the image there is nothing to add."""
     _, height, width = x.shape
     filters, taps, size, _ = weight.shape
@@ -21,17 +21,17 @@ def conv_relu(x, weight, bias, stride, padding, groups, up):
             y, z = i * stride - padding + a, j * stride - padding + b
             if 0 <= y < height and 0 <= z < width:
                 total += x[first + c, y, z] * weight[f, c, a, b]
-        out[f, i, j] = max(total, 0.0)
+        out[f, i, j] = max(total, 0.0) if relu else total
     return out
 
 
-def max_pool(x, size, stride, up):
+def max_pool(x, size, stride, up, pick=np.max):
     """x: [C, H, W]; the last window may hang over the edge when rounding up, and is clipped."""
     rounding = math.ceil if up else math.floor
     rows, cols = (1 + rounding((extent - size) / stride) for extent in x.shape[1:])
     out = np.zeros((x.shape[0], rows, cols))
     for c, i, j in np.ndindex(out.shape):
-        out[c, i, j] = x[c, i * stride : i * stride + size, j * stride : j * stride + size].max()
+        out[c, i, j] = pick(x[c, i * stride : i * stride + size, j * stride : j * stride + size])
     return out
 
 
@@ -61,13 +61,14 @@ def norm(x, norm):
     return same_map_norm(x, norm.size, norm.scale, norm.power)
 
 
-def block(x, weight, bias, *, stride, padding, groups, rounding, pool, norm_, order):
-    """One image [C, H, W] through a whole block."""
+def block(x, weight, bias, *, stride, padding, groups, rounding, pool_, norm_, order):
+    """One image [C, H, W] through a whole block. pool_: size, stride and max or avg."""
     up = rounding == "up"
-    y = conv_relu(x, weight, bias, stride, padding, groups, up)
+    y = conv_relu(x, weight, bias, stride, padding, groups, up, not order.endswith("relu"))
     stages = {
-        "pool": (lambda v: max_pool(v, *pool, up)) if pool else None,
+        "pool": (lambda v: max_pool(v, *pool_[:2], up, np.mean if pool_[2] == "avg" else np.max)) if pool_ else None,
         "norm": (lambda v: norm(v, norm_)) if norm_ else None,
+        "relu": lambda v: np.maximum(v, 0),
     }
     for name in order.split("-")[1:]:
         if stages[name]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, SameMapNorm
+from dcnn_fast.spec import Block, Column, CrossMapNorm, GraphColumn, Network, Pool, SameMapNorm
 from dcnn_fast.spec.convnet_cfg import parse_convnet_cfg, read_convnet_cfg
-from dcnn_fast.spec.convnet_graph import ConvNetError, Preprocessing
+from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing
 from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.spec.graph_layers import (
+    ConcatLayer,
+    ConvLayer,
+    DropoutLayer,
+    FcLayer,
+    NeuronLayer,
+    PoolLayer,
+    SumLayer,
+)
 from tests.convnet_files import LAYERS, PARAMS
 
 DATA = Preprocessing(plane=40, window=32)
@@ -105,29 +114,30 @@ def test_version_2_keys():
 
 
 CHANGES = [
-    ("pool=max", "pool=avg", r"\[pool1\] pool: must be max"),
-    ("type=cmrnorm", "type=cnorm", r"\[norm1\] type: cnorm"),
+    ("pool=max", "pool=maxabs", r"\[pool1\] pool: must be max or avg"),
+    ("type=cmrnorm", "type=blur", r"\[norm1\] type: blur"),
     ("type=cmrnorm", "type=wonder", r"\[norm1\] type: must be one of"),
-    ("neuron=relu", "neuron=tanh[1,2]", r"\[conv1\] neuron: must be relu"),
+    ("neuron=relu", "neuron=tanh[1]", r"\[conv1\] neuron: tanh must have 2 numbers in brackets"),
     ("size=5", "size=5\nblocked=1", r"\[norm1\] blocked:"),
     ("initB=1", "initWFunc=f.g()", r"\[conv2\] initWFunc:"),
     ("initB=1", "weightSource=conv1", r"\[conv2\] weightSource:"),
-    ("initB=1", "randSparse=true", r"\[conv2\] randSparse:"),
+    ("neuron=relu", "neuron=sine", r"\[conv1\] neuron: must be one of ident, relu"),
+    ("initB=1", "initCFunc=f.g()", r"\[conv2\] initCFunc:"),
+    ("initB=1", "randSparse=true\nfilterChannels=5", r"\[conv2\] randSparse: must have 2 groups at least"),
     ("initB=1", "filterChannels=4", r"\[conv2\] filterChannels: must be channels / groups, got 4"),
     ("initB=1", "colour=red", r"\[conv2\] colour: is no key"),
     ("initB=1", "initB=nan", r"\[conv2\] initB: must be finite"),
     ("initW=0.01", "", r"\[conv2\] initW: is missing"),
-    ("sharedBiases=true", "sharedBiases=0", r"\[conv1\] sharedBiases:"),
-    ("outputsX=0", "outputsX=5", r"\[pool1\] outputsX: must be 0 or 7"),
-    ("outputsX=0", "start=-1", r"\[pool1\] start:"),
+    ("sharedBiases=true", "sharedBiases=maybe", r"\[conv1\] sharedBiases: must be 0, 1, true or false"),
+    ("outputsX=0", "outputsX=9", r"\[pool1\] type: has windows outside its 15 x 15 input"),
+    ("outputsX=0", "start=-3", r"\[pool1\] type: has windows outside its 15 x 15 input"),
     ("channels=3", "channels=4", r"\[conv1\] channels: must be its input's 3, got 4"),
     ("filters=16", "filters=many", r"\[conv1\] filters: must be an integer, got 'many'"),
     ("inputs=fc1", "inputs=fc2", r"\[fc2\] inputs: a layer may only use layers defined above"),
     ("inputs=fc2", "inputs=fc1", r"\[fc2\] type: this fc layer's output reaches no cost"),
-    ("inputs=fc1", "inputs=fc1,conv2", r"\[fc2\] inputs: must be one layer"),
+    ("inputs=conv1", "inputs=conv1,data", r"\[pool1\] inputs: must be one layer, got 2"),
     ("[fc2]", "[fc1]", r"section 'fc1' already exists"),
     ("type=cost.logreg", "type=cost.sum2", r"\[logprob\] type: cost.sum2"),
-    ("initW=0.02\nneuron=relu", "", r"\[fc2\] inputs: the fc layer below it has no relu"),
     ("stride=2\nfilterSize=5", "stride=7\nfilterSize=5", r"\[conv1\] filters: Block: stride must not exceed"),
 ]
 
@@ -144,15 +154,14 @@ def test_what_a_network_cannot_say_is_refused_by_name(old, new, message):
     [
         ("epsB=0.002\n", "", r"\[conv1\] epsB: is missing in the layer parameters"),
         ("coeff=1", "coeff=2", r"\[logprob\] coeff: must be 1"),
-        ("dropout=0.5", "dropout=0.25", r"\[fc2\] dropout: all fully-connected layers"),
-        ("pow=0.75", "pow=0.75\ndropout=0.5", r"\[norm1\] dropout: only the fully-connected layers"),
+        ("dropout=0.5", "dropout=1", r"\[fc1\] dropout: must lie in \[0, 1\)"),
         ("coeff=1", "coeff=1\ndropout=0.5", r"\[logprob\] dropout: is no key"),
         ("wc=0.004", "wc=0.004,0.1", r"\[conv1\] wc: must be the same for all inputs"),
         ("wc=0.004", "wc=-1", r"\[conv1\] epsW: LayerRule: decay must not be negative"),
         ("wc=0.004", "wc=0\nwball=1", r"\[conv1\] wball:"),
         ("epsW=0.001", "epsW=dexp[base=1;numSteps=4]", r"\[conv1\] epsW: dexp must have the entries"),
         ("epsW=0.001", "epsW=step[base=1]", r"\[conv1\] epsW: a schedule must be one of"),
-        ("[conv1]", "[convx]", r"\[convx\] layer parameters: no layer of that name"),
+        ("[conv1]", "[convx]", r"\[conv1\] epsW: is missing in the layer parameters"),
     ],
 )
 def test_wrong_parameters_are_refused_by_name(old, new, message):
@@ -192,3 +201,78 @@ def test_a_byte_order_mark_and_carriage_returns_are_passed_over(tmp_path):
     for name, text in (("layers.cfg", LAYERS), ("params.cfg", PARAMS)):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.strip().replace("\n", "\r\n").encode())
     assert read_convnet_cfg(tmp_path / "layers.cfg", tmp_path / "params.cfg", DATA).network.columns == (COLUMN,)
+
+
+def single_layers(old, new, params=PARAMS):
+    """The layers of the one column that is read with this change."""
+    assert old in LAYERS
+    (column,) = parse_convnet_cfg(LAYERS.replace(old, new, 1), params, DATA).network.columns
+    assert isinstance(column, GraphColumn)
+    return column.layers
+
+
+def test_what_blocks_cannot_say_becomes_single_layers():
+    assert single_layers("pool=max", "pool=avg")[2] == PoolLayer((2,), "avg")
+    assert single_layers("outputsX=0", "outputsX=5")[2] == PoolLayer((2,), "max", outputs=5)
+    assert single_layers("outputsX=0", "start=-1")[2] == PoolLayer((2,), "max", start=-1)
+    assert single_layers("neuron=relu", "neuron=tanh[1.5,-2]")[1] == NeuronLayer((1,), "tanh", (1.5, -2.0))
+    assert single_layers("sharedBiases=true", "sharedBiases=0")[0] == ConvLayer((0,), 16, 5, 2, bias="place")
+    assert single_layers("initB=1", "randSparse=true")[4].connections  # drawn, and always alike
+    dropped = single_layers("size=5", "size=5", PARAMS.replace("pow=0.75", "pow=0.75\ndropout=0.25"))
+    assert dropped[4] == DropoutLayer((4,), 0.25)
+    joined = single_layers("inputs=fc1", "inputs=fc1,conv2")
+    assert FcLayer((6,), 12, bias=False) in joined and [type(layer) for layer in joined].count(SumLayer) == 1
+
+
+def test_a_layer_above_the_maps_is_not_needed():
+    head, tail = LAYERS.split("[fc1]")
+    layers = head + "[fclabel]" + tail.split("[fclabel]")[1].replace("inputs=fc2", "inputs=conv2")
+    params = "".join(part for part in PARAMS.replace("\n[", "\n\0[").split("\0") if not part.startswith(("[fc1]", "[fc2]")))
+    read = parse_convnet_cfg(layers, params, DATA)
+    assert read.network.columns[0].outputs == 32 * 7 * 7 and list(read.rules)[-1] == "label"
+
+
+def test_comments_and_delimiters_are_those_of_the_original():
+    layers = LAYERS.replace("=", " : ").replace("# the first", "; the first\n; a line").replace("3\n", "3 ; three\n", 1)
+    assert parse_convnet_cfg(layers, PARAMS.replace("[conv1]\n", "[conv1]\n;none\n"), DATA).network.columns == (COLUMN,)
+
+
+def test_parameters_of_layers_that_are_not_defined_are_noted():
+    read = parse_convnet_cfg(LAYERS, PARAMS + "[conv9]\nepsW=1\n", DATA)
+    assert read.network.columns == (COLUMN,)
+    assert "[conv9] layer parameters: no layer of that name is defined; passed over" in read.notes
+
+
+def test_the_last_of_a_key_that_is_there_twice_counts_and_is_noted():
+    read = parse_convnet_cfg(LAYERS.replace("stride=2", "stride=1\nstride=2", 1), PARAMS, DATA)
+    assert read.network.columns == (COLUMN,)
+    assert "[conv1] stride: is there more than once; the last one counts" in read.notes
+    with pytest.raises(ConvNetError, match="section 'conv2' already exists"):
+        parse_convnet_cfg(LAYERS.replace("stride=2", "stride=1\nstride=2", 1) + "[conv2]\ntype=pass\n", PARAMS, DATA)
+
+
+def test_sizes_are_known_without_the_parameters():
+    read = parse_convnet_cfg(LAYERS, None, DATA, sizes_only=True)
+    assert read.network.columns[0].extents() == COLUMN.extents()
+    assert any(note.startswith("[norm1] scale, pow: are in the layer parameters") for note in read.notes)
+
+
+def test_columns_that_see_one_picture_are_one_where_they_are_no_blocks():
+    layers, params = two_columns("inputs")
+    (column,) = parse_convnet_cfg(layers.replace("pool=max", "pool=avg", 1), params, DATA).network.columns
+    assert isinstance(column, GraphColumn) and column.layers[-1] == ConcatLayer((12, 24))
+    layers, params = two_columns("inputs", "datab")
+    first, second = parse_convnet_cfg(layers.replace("pool=max", "pool=avg", 1), params, DATA).network.columns
+    assert isinstance(first, GraphColumn) and isinstance(second, Column)
+
+
+def test_pictures_meet_in_the_label_layer_alone():
+    layers, params = two_columns("inputs", "datab")
+    with pytest.raises(ConvNetError, match=r"a second data layer below one column"):
+        parse_convnet_cfg(layers.replace("inputs=fc1b", "inputs=fc1b,fc1"), params, DATA)
+
+
+def test_of_a_norms_numbers_in_both_files_the_parameters_count():
+    read = parse_convnet_cfg(LAYERS.replace("size=5", "size=5\nscale=7"), PARAMS, DATA)
+    assert read.network.columns == (COLUMN,)
+    assert "[norm1] scale: is in both files; that of the layer parameters counts" in read.notes

@@ -31,7 +31,7 @@ def blocks(draw):
     size = draw(st.integers(1, 5))
     pool = draw(st.one_of(st.none(), st.integers(1, 3).flatmap(lambda s: st.builds(Pool, st.just(s), st.integers(1, s)))))
     norm = draw(norms)
-    order = draw(st.sampled_from(spec.ORDERS)) if pool and norm else "conv-pool-norm"
+    order = draw(st.sampled_from(spec.ORDERS[:2])) if pool and norm else "conv-pool-norm"
     groups = draw(st.sampled_from([1, 2]))
     return Block(
         16 * groups * draw(st.integers(1, 3)),

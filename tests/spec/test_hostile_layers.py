@@ -92,7 +92,7 @@ def test_a_layer_file_is_bounded_before_a_network_is_made(tmp_path, name):
         ("[conv1]\n" * 12_500_000, "layer parameters: must have at most 1,048,576 characters"),
         (PARAMS.replace("epsW=0.001", "epsW=" + "9" * 400), "epsW: must be finite, got '999"),
         (PARAMS.replace("epsW=0.001", "epsW=dexp[base=1;tgtFactor=10;numSteps=" + "9" * 5000 + "]"), "epsW: must be finite"),
-        (PARAMS + "[nobody]\nx=1\n", "no layer of that name is defined"),
+        (PARAMS + "[nobody]\n" * 2, "section 'nobody' already exists"),
     ],
 )
 def test_a_parameter_file_is_bounded_too(tmp_path, text, message):

@@ -1,4 +1,4 @@
-"""The fused block: conv -> bias -> ReLU -> [max-pool and response norm, either order].
+"""The fused block: conv -> bias -> ReLU -> [pool and response norm, either order], or with the ReLU last.
 
 `block` is differentiable and takes whole images; `block_regions` executes a list of regions (design.md section 4).
 """
@@ -57,7 +57,8 @@ def block(
 
     stride, padding, groups: the convolution's; padding reads zeros. rounding: "up" (cuda-convnet: the last conv or pool
     window may hang over the right and bottom edge; a conv reads zeros there, a pool ignores it) or "down".
-    pool: None or (size, stride). norm: None, CrossMapNorm or SameMapNorm. order: which of the two comes first.
+    pool: None, (size, stride) or a Pool, which says whether the largest value or the average is taken. norm: None, CrossMapNorm
+        or SameMapNorm. order: which of the two comes first; where it ends in "relu", the ReLU comes behind both.
     ties: who gets a pool's gradient, "all" equal maxima (cuda-convnet) or the "first" (torch).
     mean, scale: bytes enter as (x - mean) * scale, mean per channel or empty for none, and are kept as bytes for the
         backward; floating x enters as it is.

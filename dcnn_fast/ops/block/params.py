@@ -58,6 +58,8 @@ class BlockOptions:
     def flat(self) -> Flat:
         """The options as the plain arguments of a registered operator (`FLAT_SCHEMA`)."""
         pool = [] if self.pool is None else [self.pool.size, self.pool.stride]
+        if self.pool is not None and self.pool.kind == "avg":
+            pool.append(1)
         kind, values = "", []
         if isinstance(self.norm, CrossMapNorm):
             kind, values = "cross_map", [float(self.norm.size), self.norm.scale, self.norm.power, self.norm.k]
@@ -72,11 +74,25 @@ class BlockOptions:
     def from_flat(cls, *flat: Any) -> BlockOptions:
         """The inverse of `flat`. Raises ValueError for what that does not give."""
         stride, padding, groups, rounding, pool, kind, values, order, ties, precision = flat
-        if len(pool) not in (0, 2):
-            raise ValueError(f"pool must be empty or (size, stride), got {list(pool)}")
-        return cls(
-            stride, padding, groups, rounding, Pool(*pool) if pool else None, _norm_of(kind, values), order, ties, precision
-        )
+        if len(pool) not in (0, 2) and (len(pool) != 3 or pool[2] != 1):
+            raise ValueError(f"pool must be empty, (size, stride) or (size, stride, 1), which averages, got {list(pool)}")
+        made = Pool(pool[0], pool[1], "avg" if len(pool) == 3 else "max") if pool else None
+        return cls(stride, padding, groups, rounding, made, _norm_of(kind, values), order, ties, precision)
+
+    @property
+    def norm_first(self) -> bool:
+        """Whether the norm comes before the pool."""
+        return self.order.startswith("conv-norm")
+
+    @property
+    def relu_last(self) -> bool:
+        """Whether the ReLU comes behind pool and norm."""
+        return self.order.endswith("relu")
+
+    @property
+    def averages(self) -> bool:
+        """Whether the pool takes averages."""
+        return self.pool is not None and self.pool.kind == "avg"
 
 
 def _norm_of(kind: str, values: Sequence[float]) -> Norm | None:
@@ -121,9 +137,9 @@ class Kept:
     int16, whose bit i * size + j says that the convolution's output at row i, column j of its pool window equals the maximum;
     none is set where the maximum is not positive, since no gradient passes the ReLU there. result: the result itself, whose
     sign is the ReLU's.
-    again: none of these; the backward computes the convolution once more. A norm before a pool needs the convolution's whole
-    output, which is larger than the block's input by so much that this is the least by far; a pool window of more than
-    16 outputs has no bits.
+    again: none of these; the backward computes the convolution once more. A norm before a pool, an average and a ReLU that
+    comes last need the convolution's whole output, which is larger than the block's input by so much that this is the least by
+    far; a pool window of more than 16 outputs has no bits.
     """
 
     values: bool = False
@@ -175,9 +191,14 @@ class BlockParams:
     def kept(self) -> Kept:
         """What a training forward keeps."""
         pool, norm = self.options.pool, self.options.norm
+        options = self.options
+        if pool is None and norm is None:
+            return Kept(result=True)
+        if options.relu_last or options.averages:
+            return Kept(again=True)
         if pool is None:
-            return Kept(result=True) if norm is None else Kept(values=True)
-        if pool.size**2 > HIT_BITS or (norm is not None and self.options.order == "conv-norm-pool"):
+            return Kept(values=True)
+        if pool.size**2 > HIT_BITS or (norm is not None and options.norm_first):
             return Kept(again=True)
         return Kept(hits=True, values=norm is not None)
 
@@ -234,11 +255,13 @@ class BlockParams:
         if options.groups > 1:
             text += f"g{options.groups}"
         if options.pool is not None:
-            text += f"-pool{options.pool.size}s{options.pool.stride}"
+            text += f"-{'avg' if options.averages else 'pool'}{options.pool.size}s{options.pool.stride}"
         if options.norm is not None:
             text += f"-{'cross' if isinstance(options.norm, CrossMapNorm) else 'same'}{options.norm.size}"
-        if options.order == "conv-norm-pool":
+        if options.norm_first:
             text += "-np"
+        if options.relu_last:
+            text += "-relu"
         dtypes = "-".join(str(dtype).removeprefix("torch.") for dtype in self._different_dtypes())
         return f"{text}-{options.rounding}-{options.ties}-{dtypes}-{options.precision}{'-bwd' if self.backward else ''}"
 

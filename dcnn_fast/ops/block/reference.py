@@ -96,7 +96,8 @@ def backward(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, g
     grad = grad.to(_compute_dtype(x.dtype))
     if kept.again:
         relu = _conv_relu(x, operands, params)
-        grad = _tail_backward(grad, relu, options) * (relu > 0)
+        grad = _tail_backward(grad, relu, options)
+        grad = grad if options.relu_last else grad * (relu > 0)
     else:
         if options.norm is not None:
             assert saved.values is not None
@@ -193,7 +194,7 @@ def _conv_relu_padded(x: Tensor, operands: Operands, options: BlockOptions) -> T
             result = _convolution(operand, kernel, options)
     if bias is not None:
         result = result + bias.to(x.dtype)[:, None, None]
-    return result.relu()
+    return result if options.relu_last else result.relu()
 
 
 def _convolution(x: Tensor, weight: Tensor, options: BlockOptions) -> Tensor:
@@ -213,6 +214,8 @@ def _tail(relu: Tensor, options: BlockOptions) -> list[Tensor]:
     for stage in _stages(options):
         if stage == "pool" and options.pool is not None:
             stages.append(pools.forward(stages[-1], options.pool, options.rounding))
+        elif stage == "relu":
+            stages.append(stages[-1].relu())
         elif stage == "norm" and options.norm is not None:
             stages.append(norms.forward(stages[-1], options.norm))
     return stages
@@ -220,9 +223,11 @@ def _tail(relu: Tensor, options: BlockOptions) -> list[Tensor]:
 
 def _tail_backward(grad: Tensor, relu: Tensor, options: BlockOptions) -> Tensor:
     stages = _tail(relu, options)
-    done = [stage for stage in _stages(options) if getattr(options, stage) is not None]
+    done = [stage for stage in _stages(options) if stage == "relu" or getattr(options, stage) is not None]
     for stage, source in zip(reversed(done), reversed(stages[:-1]), strict=True):
-        if stage == "pool":
+        if stage == "relu":
+            grad = grad * (source > 0)
+        elif stage == "pool":
             assert options.pool is not None
             grad = pools.backward(grad, source, options.pool, options.rounding, options.ties)
         else:
@@ -231,8 +236,10 @@ def _tail_backward(grad: Tensor, relu: Tensor, options: BlockOptions) -> Tensor:
     return grad
 
 
-def _stages(options: BlockOptions) -> tuple[str, str]:
-    return ("pool", "norm") if options.order == "conv-pool-norm" else ("norm", "pool")
+def _stages(options: BlockOptions) -> tuple[str, ...]:
+    """What follows the convolution and, unless it comes last, its ReLU."""
+    both = ("norm", "pool") if options.norm_first else ("pool", "norm")
+    return (*both, "relu") if options.relu_last else both
 
 
 def _patch(image: Tensor, region: Region, params: BlockParams, operands: Operands, dtype: torch.dtype) -> Tensor:
@@ -254,16 +261,15 @@ def _patch(image: Tensor, region: Region, params: BlockParams, operands: Operand
 
 def _piece(relu: Tensor, piece: Piece, options: BlockOptions) -> Tensor:
     """One piece's block outputs, halo included: [1, F, rows, cols]."""
-    if options.order == "conv-norm-pool" and options.norm is not None:
+    if options.norm_first and options.norm is not None:
         relu = norms.forward(relu, options.norm)
     pool = options.pool or Pool(1, 1)
     height, width = ((n - 1) * pool.stride + pool.size for n in (piece.rows, piece.cols))
     rect = relu[:, :, piece.top : piece.top + height, piece.left : piece.left + width]
-    rect = F.pad(rect, (0, width - rect.shape[3], 0, height - rect.shape[2]), value=float("-inf"))
-    pooled = pools.forward(rect, pool, "down")
-    if options.order == "conv-pool-norm" and options.norm is not None:
+    pooled = pools.clipped(rect, pool, (height, width))
+    if not options.norm_first and options.norm is not None:
         pooled = norms.forward(pooled, options.norm)
-    return pooled
+    return pooled.relu() if options.relu_last else pooled
 
 
 def _store(output: Tensor, store: Store, values: Tensor) -> None:

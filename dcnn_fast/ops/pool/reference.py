@@ -1,4 +1,4 @@
-"""Max-pooling and both rules for its gradient, stated plainly in PyTorch (facts.md 2.3)."""
+"""Pooling, and both rules for the gradient of a maximum, stated plainly in PyTorch (facts.md 2.3)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,34 @@ from dcnn_fast.spec import Pool, Rounding, window_count
 
 
 def forward(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
-    """Max over each window of x: [N, C, H, W]; a window that hangs over the edge is clipped to the image."""
-    return F.max_pool2d(x, pool.size, pool.stride, ceil_mode=rounding == "up")
+    """Max or average over each window of x: [N, C, H, W]; a window that hangs over the edge is clipped to the image."""
+    if pool.kind == "max":
+        return F.max_pool2d(x, pool.size, pool.stride, ceil_mode=rounding == "up")
+    return clipped(x, pool, _covered(x, pool, rounding))
+
+
+def clipped(x: Tensor, pool: Pool, covered: tuple[int, int]) -> Tensor:
+    """The windows that cover so many rows and columns of x, each clipped to x."""
+    pad = (0, covered[1] - x.shape[3], 0, covered[0] - x.shape[2])
+    if pool.kind == "max":
+        return F.max_pool2d(F.pad(x, pad, value=float("-inf")), pool.size, pool.stride)
+    sums = F.avg_pool2d(F.pad(x, pad), pool.size, pool.stride, divisor_override=1)
+    return sums / _counts(x, pool, covered)
+
+
+def _counts(x: Tensor, pool: Pool, covered: tuple[int, int]) -> Tensor:
+    """How many values of x each window has, [1, 1, rows, cols]."""
+    ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
+    ones = F.pad(ones, (0, covered[1] - x.shape[3], 0, covered[0] - x.shape[2]))
+    return F.avg_pool2d(ones, pool.size, pool.stride, divisor_override=1)
+
+
+def _covered(x: Tensor, pool: Pool, rounding: Rounding) -> tuple[int, int]:
+    """The rows and columns that the windows over x cover."""
+    rows, cols = (
+        (window_count(extent, pool.size, pool.stride, rounding) - 1) * pool.stride + pool.size for extent in x.shape[2:]
+    )
+    return rows, cols
 
 
 def backward(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding, ties: Literal["all", "first"]) -> Tensor:
@@ -23,6 +49,8 @@ def backward(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding, ties: Lite
     ties "all": every element equal to its window's maximum gets the window's gradient (cuda-convnet); "first": the first
     of them in row order (torch).
     """
+    if pool.kind == "avg":
+        return _of_averages(grad, x, pool, rounding)
     top = forward(x, pool, rounding)
     padded = _padded(x, pool, rounding)
     result = grad.new_zeros(padded.shape)
@@ -34,6 +62,15 @@ def backward(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding, ties: Lite
             taken |= hit
         result[:, :, rows, cols] += grad * hit
     return F.pad(result, (0, x.shape[3] - result.shape[3], 0, x.shape[2] - result.shape[2]))
+
+
+def _of_averages(grad: Tensor, x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
+    covered = _covered(x, pool, rounding)
+    share = grad / _counts(x, pool, covered)
+    result = grad.new_zeros((*x.shape[:2], *covered))
+    for rows, cols in _taps(pool, grad.shape[2], grad.shape[3]):
+        result[:, :, rows, cols] += share
+    return F.pad(result, (0, x.shape[3] - covered[1], 0, x.shape[2] - covered[0]))
 
 
 def hits(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
@@ -63,9 +100,7 @@ def backward_of_hits(
 
 def _padded(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:
     """x extended by -inf, or cut, to just what the windows cover."""
-    height, width = (
-        (window_count(extent, pool.size, pool.stride, rounding) - 1) * pool.stride + pool.size for extent in x.shape[2:]
-    )
+    height, width = _covered(x, pool, rounding)
     return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), value=float("-inf"))
 
 

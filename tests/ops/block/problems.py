@@ -10,6 +10,7 @@ from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
 from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
 
 POOL = Pool(3, 2)
+AVERAGE = Pool(3, 2, "avg")
 CROSS = CrossMapNorm(5, 0.3, 0.75, 1.0)
 SAME = SameMapNorm(3, 0.3, 0.75)
 
@@ -33,6 +34,12 @@ SMALL = [
     problem(1, 6, 9, 14, 6, 2, stride=2, groups=3, pool=Pool(4, 3), norm=SameMapNorm(4, 0.3), rounding="down"),
     problem(1, 2, 13, 7, 3, 3, stride=3, padding=1, pool=Pool(2, 2), norm=CrossMapNorm(9, 0.3), order="conv-norm-pool"),
     problem(1, 3, 16, 12, 4, 11, stride=4, pool=POOL),
+    problem(1, 3, 9, 8, 4, 3, padding=1, pool=AVERAGE, norm=CROSS),
+    problem(1, 3, 9, 8, 4, 3, padding=1, pool=AVERAGE, norm=SAME, order="conv-norm-pool-relu"),
+    problem(2, 3, 9, 8, 4, 3, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool-relu"),
+    problem(1, 3, 13, 8, 4, 3, padding=1, pool=AVERAGE, norm=CROSS, order="conv-pool-norm-relu", rounding="down"),
+    problem(1, 3, 7, 8, 4, 3, norm=CROSS, order="conv-norm-pool-relu"),
+    problem(1, 3, 7, 8, 4, 3, order="conv-norm-pool-relu"),
 ]
 
 

@@ -15,6 +15,7 @@ from dcnn_fast.ops.block import cpu
 from dcnn_fast.ops.block.whole import whole_images
 from tests.ops import guarded
 from tests.ops.block.problems import (
+    AVERAGE,
     CROSS,
     POOL,
     SAME,
@@ -54,8 +55,28 @@ VARIETY += [
 VARIETY += [problem(1, 4, 14, 11, 6, 3, torch.float32, pool=Pool(4, 3), norm=CROSS)]  # all sixteen bits
 VARIETY += [problem(17, 2, 8, 9, 5, 3, torch.float32, pool=Pool(4, 3), norm=CROSS, order="conv-norm-pool")]
 
+# averages, and the ReLU last
+LATE = [
+    replace(
+        shape,
+        options=replace(
+            shape.options, norm=norm, order=order, pool=shape.options.pool and replace(shape.options.pool, kind=kind)
+        ),
+    )
+    for shape, norm in zip(SHAPES, [None, CROSS, SAME, *NORMS[1:5], None, CROSS, SAME], strict=True)
+    for order in ("conv-pool-norm-relu", "conv-norm-pool-relu", "conv-norm-pool")
+    for kind in ("max", "avg")
+    if order.endswith("relu") or kind == "avg"
+]
+LATE += [
+    problem(
+        1, 6, 17, 12, filters, 3, torch.float32, padding=1, groups=groups, pool=AVERAGE, norm=CROSS, order="conv-norm-pool-relu"
+    )
+    for filters, groups in ((6, 2), (48, 3), (9, 3))
+]
+
 # one of each kind: nothing but the ReLU, both norms, both orders, rounding down, groups, in tiles, computed again
-SOME = [VARIETY[i] for i in (0, 23, 36, 48, 62, -6, -4, -1)]
+SOME = [VARIETY[i] for i in (0, 23, 36, 48, 62, -6, -4, -1)] + LATE[-1:]
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
@@ -121,14 +142,14 @@ def _require_close(found, expected, tolerances, where=""):
         assert error <= tolerance, f"{where} gradient of {name}: {error:.2e} > {tolerance:.2e}"
 
 
-@pytest.mark.parametrize("params", [*VARIETY, *preset_problems()], ids=str)
+@pytest.mark.parametrize("params", [*VARIETY, *LATE, *preset_problems()], ids=str)
 def test_gradients_are_the_references(isa, params):
     x, weight, bias, grad, expected = _case(params)
     found = _gradients(isa, guarded.poisoned(grad), guarded.poisoned(x), weight, bias, params)
     _require_close(found, expected, params.gradient_tolerances())
 
 
-BF16 = [_in(params, precision="bf16") for params in VARIETY[3:-12:9] + VARIETY[-12:]]
+BF16 = [_in(params, precision="bf16") for params in VARIETY[3:-12:9] + VARIETY[-12:] + LATE[::6]]
 
 
 @pytest.mark.parametrize("params", BF16, ids=str)

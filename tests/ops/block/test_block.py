@@ -18,10 +18,10 @@ PRESETS = preset_problems()
 
 
 def _stated(x, weight, bias, options):
-    pool = options.pool and (options.pool.size, options.pool.stride)
+    pool = options.pool and (options.pool.size, options.pool.stride, options.pool.kind)
     arguments = {
         "stride": options.stride, "padding": options.padding, "groups": options.groups, "rounding": options.rounding,
-        "pool": pool, "norm_": options.norm, "order": options.order,
+        "pool_": pool, "norm_": options.norm, "order": options.order,
     }  # fmt: skip
     return np.stack([statements.block(image, weight.numpy(), bias.numpy(), **arguments) for image in x.numpy()])
 

@@ -11,7 +11,8 @@ from dcnn_fast import engine, ops
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
 from dcnn_fast.ops.block import BACKENDS, cpu
 from dcnn_fast.ops.region import of_windows, whole
-from tests.ops.block.problems import CROSS, SAME, SMALL, operands, preset_problems, problem, run_by, stated
+from dcnn_fast.spec import ORDERS
+from tests.ops.block.problems import AVERAGE, CROSS, SAME, SMALL, operands, preset_problems, problem, run_by, stated
 
 ISAS = (*engine.isas(), *engine.emulated_isas())
 NORMS = [
@@ -43,6 +44,27 @@ VARIETY += [
     for filters, groups in ((6, 2), (48, 3), (64, 2), (9, 3))
     for norm in (CROSS, SAME)
 ]
+
+# averages, and the ReLU last
+LATE = [
+    replace(
+        shape,
+        options=replace(
+            shape.options, norm=norm, order=order, pool=shape.options.pool and replace(shape.options.pool, kind=kind)
+        ),
+    )
+    for shape, norm in zip(SHAPES * 2, [None, CROSS, SAME, *NORMS[3:8]] * 2, strict=True)
+    for order in ("conv-pool-norm-relu", "conv-norm-pool-relu", "conv-norm-pool")
+    for kind in ("max", "avg")
+    if order.endswith("relu") or kind == "avg"
+]
+LATE += [
+    problem(
+        1, 6, 17, 12, filters, 3, torch.float32, padding=1, groups=groups, pool=AVERAGE, norm=CROSS, order="conv-norm-pool-relu"
+    )
+    for filters, groups in ((6, 2), (48, 3), (9, 3))
+]
+LATE += [problem(1, 3, 40, 41, 5, 3, torch.float32, pool=Pool(11, 4, "avg"), norm=SAME, order="conv-norm-pool-relu")]
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.parametrize("isa", ISAS)]
 
@@ -86,7 +108,7 @@ def _in(params, precision):
     return replace(params, options=replace(params.options, precision=precision))
 
 
-BF16 = [_in(params, "bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *preset_problems()[::4])]
+BF16 = [_in(params, "bf16") for params in (*VARIETY[::3], *VARIETY[-8:], *LATE[::5], *preset_problems()[::4])]
 BF16X3 = [_in(params, "bf16x3") for params in (*VARIETY[1::5], *VARIETY[-8:], *preset_problems()[1::4])]
 
 
@@ -95,7 +117,7 @@ def _reaches(isa, params):
     return params.options.precision != "bf16x3" or engine.load().has_tiles(isa)
 
 
-@pytest.mark.parametrize("params", [*VARIETY, *preset_problems(), *BF16, *BF16X3], ids=str)
+@pytest.mark.parametrize("params", [*VARIETY, *LATE, *preset_problems(), *BF16, *BF16X3], ids=str)
 def test_values_are_the_references(isa, params):
     x, weight, bias = operands(params)
     if not _reaches(isa, params):
@@ -145,7 +167,7 @@ def test_bytes_windows_and_mean(isa, norm, order):
         assert (result.double() - expected).abs().max() <= params.tolerance() * expected.abs().max()
 
 
-@pytest.mark.parametrize("params", [*VARIETY[14:42:3], *BF16[5:14:3], *BF16X3[3:12:3]], ids=str)
+@pytest.mark.parametrize("params", [*VARIETY[14:42:3], *LATE[::7], *BF16[5:14:3], *BF16X3[3:12:3]], ids=str)
 def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
     if not _reaches(isa, params):
         return
@@ -161,7 +183,7 @@ def test_bits_do_not_depend_on_threads_batch_or_place(isa, params):
     assert torch.equal(alone[0], one[3])
 
 
-@pytest.mark.parametrize("params", [*VARIETY[14:42:5], *VARIETY[-8::3], *BF16[::4], *BF16X3[::4]], ids=str)
+@pytest.mark.parametrize("params", [*VARIETY[14:42:5], *VARIETY[-8::3], *LATE[-5:], *BF16[::4], *BF16X3[::4]], ids=str)
 def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
     if not _reaches(isa, params):
         return
@@ -177,11 +199,12 @@ def test_what_others_left_in_the_scratch_changes_nothing(isa, params):
 
 
 @pytest.mark.parametrize("norm", [None, CROSS], ids=str)
-@pytest.mark.parametrize("order", ["conv-pool-norm", "conv-norm-pool"])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("pool", [Pool(3, 2), AVERAGE], ids=["max", "avg"])
 @pytest.mark.parametrize("precision", ["ieee", "bf16", "bf16x3"])
-def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, precision):
+def test_a_shared_region_gives_its_windows_bit_for_bit(isa, norm, order, pool, precision):
     """Three windows from one region with three pool phases equal three windows computed alone: what sharing rests on."""
-    params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=Pool(3, 2), norm=norm, order=order, precision=precision)
+    params = problem(1, 3, 30, 33, 24, 5, torch.float32, pool=pool, norm=norm, order=order, precision=precision)
     if not _reaches(isa, params):
         return
     x, weight, bias = operands(params)

@@ -182,7 +182,7 @@ def _axis(block: Block, extent: int, rounding: Rounding, step: int, tile: Output
     reach = (
         (block.norm.size // 2, block.norm.size - 1 - block.norm.size // 2) if isinstance(block.norm, SameMapNorm) else (0, 0)
     )
-    norm_first = block.order == "conv-norm-pool"
+    norm_first = block.norm_first
     (before, after), (conv_before, conv_after) = ((0, 0), reach) if norm_first else (reach, (0, 0))
     conv, out = block.conv_extent(extent, rounding), block.out_extent(extent, rounding)
     return Axis(

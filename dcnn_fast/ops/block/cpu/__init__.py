@@ -241,7 +241,8 @@ def _block(params: BlockParams, mean: tuple[float, ...], scale: float, norm_firs
     return engine.native.Block(
         channels=params.channels, filters=params.filters, size=params.size, stride=options.stride, padding=options.padding,
         groups=options.groups, rounding=options.rounding, pool=(pool.size, pool.stride), norm=_norm(options.norm),
-        norm_first=norm_first, precision=options.precision, mean=mean, scale=scale,
+        norm_first=norm_first, precision=options.precision, mean=mean, scale=scale, pool_average=options.averages,
+        relu_last=options.relu_last and (options.pool is not None or options.norm is not None),
     )  # fmt: skip
 
 
@@ -272,7 +273,7 @@ def _checked(block: engine.native.Block, sources: Sequence[Tensor], regions: Reg
 
 
 def _norm_first(params: BlockParams) -> bool:
-    return params.options.order == "conv-norm-pool"
+    return params.options.norm_first
 
 
 class _Operands(TypedDict):

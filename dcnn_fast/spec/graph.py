@@ -1,0 +1,102 @@
+"""A column whose layers are a graph as data: what cuda-convnet can say and blocks cannot."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dcnn_fast.spec import bounds
+from dcnn_fast.spec.graph_layers import AnyLayer, Shape
+from dcnn_fast.spec.layers import (
+    VIEWS,
+    View,
+    require_bool,
+    require_choice,
+    require_finite,
+    require_integer,
+    require_window,
+)
+
+
+@dataclass(frozen=True)
+class GraphColumn:
+    """One view's path through layers that are named one by one, each of which may have several others as its inputs.
+
+    layers: in an order in which each follows its inputs; the last one's result, in (C, H, W) order, is what the column gives to
+    the label layer. view, plane, window, channels, mean, scale, frozen: as those of `Column`. The column has no fully-connected
+    layers besides those among its layers, and its windows share no work.
+
+    Raises ValueError where a layer does not fit its inputs.
+
+    Example: `GraphColumn((ConvLayer((0,), 8, 5), PoolLayer((1,), "avg"), NeuronLayer((2,), "tanh", (1.0, 1.0))), window=32)`.
+    """
+
+    layers: tuple[AnyLayer, ...]
+    view: View = "warp"
+    plane: int = 256
+    window: int = 224
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        require_choice("GraphColumn", "view", self.view, VIEWS)
+        require_integer("GraphColumn", "channels", self.channels, 1, bounds.CHANNELS)
+        require_window("GraphColumn", self.plane, self.window)
+        require_bool("GraphColumn", "frozen", self.frozen)
+        if not self.layers:
+            raise ValueError("GraphColumn: layers must hold at least one layer, got none")
+        bounds.require_count("GraphColumn", "layers", self.layers, bounds.LAYERS)
+        if len(self.mean) != self.channels:
+            raise ValueError(f"GraphColumn: mean must have {self.channels} entries, one per channel, got {len(self.mean)}")
+        for value in (*self.mean, self.scale):
+            require_finite("GraphColumn", "mean and scale", value)
+        self._require_order()
+        from dcnn_fast.spec.cost import require_affordable  # noqa: PLC0415 - it imports this module
+
+        require_affordable("GraphColumn", (self,))
+
+    def _require_order(self) -> None:
+        used: set[int] = set()
+        for number, layer in enumerate(self.layers, 1):
+            if any(below >= number for below in layer.inputs):
+                raise ValueError(f"GraphColumn: layer {number}'s inputs must come before it, got {list(layer.inputs)}")
+            used.update(layer.inputs)
+        if idle := set(range(1, len(self.layers))) - used:
+            raise ValueError(f"GraphColumn: layer {min(idle)}'s result is used by no layer")
+        self.shapes()
+
+    def shapes(self) -> tuple[Shape, ...]:
+        """What the column is given and each layer's result, (maps, side, side). Raises ValueError where one does not fit."""
+        found: list[Shape] = [(self.channels, self.window, self.window)]
+        for number, layer in enumerate(self.layers, 1):
+            try:
+                found.append(layer.output([found[below] for below in layer.inputs]))
+            except ValueError as error:
+                raise ValueError(f"GraphColumn: layer {number} {error}") from None
+        return tuple(found)
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter by its name in the column: "layers.0.weight"."""
+        shapes = self.shapes()
+        return {
+            f"layers.{index}.{name}": shape
+            for index, layer in enumerate(self.layers)
+            for name, shape in layer.parameters([shapes[below] for below in layer.inputs]).items()
+        }
+
+    @property
+    def fc(self) -> tuple[int, ...]:
+        """None: fully-connected layers are among the layers."""
+        return ()
+
+    @property
+    def features(self) -> int:
+        """Numbers that the column gives."""
+        return math.prod(self.shapes()[-1])
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the label layer is given."""
+        return self.features
