@@ -35,9 +35,9 @@ _NOTHING = LayerFiles()
 LayerParams = Annotated[
     str | None, typer.Option(metavar="PATH", help="The parameters of a layer-definition file: its norms' numbers are there.")
 ]
-Plane = Annotated[int | None, typer.Option(help="Of a layer-definition file: side of the plane that windows are cut of.")]
+Plane = Annotated[int | None, typer.Option(help="Side of the plane that windows are cut of, for a layer-definition file.")]
 Window = Annotated[
-    int | None, typer.Option(help="Of a layer-definition file: side of the windows, 32 for CIFAR's networks; default 224.")
+    int | None, typer.Option(help="Side of the windows, for a layer-definition file: 32 for CIFAR's networks; default 224.")
 ]
 
 

@@ -50,7 +50,7 @@ def initialise(net: MultiColumn, rules: Mapping[str, LayerRule], seed: int = 0) 
 
 
 def _deviation(rule: LayerRule, weight: Tensor) -> Tensor | float:
-    """Of each of a matrix's columns, which are those of one input after another."""
+    """The deviation of all weights, or of each column of a matrix, which has one input's after another's."""
     if not rule.inputs:
         return rule.deviation
     sizes = [each.size for each in rule.inputs]
