@@ -104,7 +104,8 @@ def in_order(names: Collection[str], positive: str | None = None) -> Order:
         return _with_last(labels, positive, "as told")
     known = known_positive(labels)
     if known is not None:
-        return _with_last(labels, known, "by their names")
+        ours = set(labels) == {"low", "high"}  # this program's own names, of which nothing need be said
+        return _with_last(labels, known, "" if ours else "by their names")
     return Order(labels, None, "the last by name; --positive NAME says which is the better one")
 
 
