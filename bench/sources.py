@@ -76,7 +76,7 @@ NO_FIGURES = (
     "bench/run.py", "bench/sources.py", "bench/suites/__init__.py", "dcnn_fast/__init__.py", "dcnn_fast/cli/*",
     "dcnn_fast/data/*", "dcnn_fast/locking.py", "dcnn_fast/nets/*", "dcnn_fast/partials.py", "dcnn_fast/photographs/*",
     "dcnn_fast/printable.py",
-    "dcnn_fast/strict_json.py", "dcnn_fast/training/*", "dcnn_fast/viz/*",
+    "dcnn_fast/strict_json.py", "dcnn_fast/training/*", "dcnn_fast/version.py", "dcnn_fast/viz/*",
 )  # fmt: skip
 
 UNKNOWN, NO_SUITE = "unknown, as no digests were written down", "the suite is no more"

@@ -97,8 +97,10 @@ def main() -> None:
     session = onnxruntime.InferenceSession(folder / "planes.onnx", providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["dcnn_fast"])
     for path in photographs:
-        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")  # files with other profiles than sRGB need more
-        found = score(session, about, np.asarray(image))
+        image = ImageOps.exif_transpose(Image.open(path))  # files with other profiles than sRGB need more
+        if image.mode not in ("RGB", "L") or "transparency" in image.info:
+            sys.exit(f"{path}: {image.mode} needs more than this example does (docs/onnx.md)")
+        found = score(session, about, np.asarray(image.convert("RGB")))
         probabilities = dict(zip(about["model"]["labels"], found["probabilities"].tolist(), strict=True))
         print(json.dumps({"path": path, "probs": probabilities, "mean": found["mean"].item() if "mean" in found else None}))
 

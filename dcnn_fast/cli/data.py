@@ -47,9 +47,9 @@ def check(
     data = sets.open_set(
         path, kind, images=images, column=column, threshold=threshold, positive=positive, by=by, quiet=True
     )  # fmt: skip
-    is_of_ava = (kind or kind_of(path)) in ("ava", "ava-style")
+    is_of_ava = (kind or kind_of(path, sets.named(column))) in ("ava", "ava-style")
     if partial and not is_of_ava:
-        fail(f"--partial must not be given for a set of kind {kind or kind_of(path)}")
+        fail(f"--partial must not be given for a set of kind {kind or kind_of(path, sets.named(column))}")
     _print_set(data)
     bad = len(data.missing) + (_print_decoded(data) if decode else 0)
     if is_of_ava:

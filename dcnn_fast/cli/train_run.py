@@ -136,7 +136,7 @@ def layer_files(net: str, params: Path | None, views: str | None, plane: int | N
         if os.path.lexists(path):
             require_file(path)
     seen: tuple[Any, ...] = tuple(view.strip() for view in (views or "warp").split(","))
-    return spec.read_convnet_cfg(net, params, spec.preprocessing(seen, 256 if plane is None else plane, window))
+    return spec.read_convnet_cfg(net, params, spec.preprocessing(seen, plane, window))
 
 
 def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 for each other."""
 
 _LARGEST = 1e100  # of a rating: sums and squares of many are numbers too
+_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+")
 _BESIDE = 0.1  # points by which a rating may differ from the mean of its votes: it may be rounded
 
 
@@ -145,6 +147,10 @@ def numbers_of(path: Path, rows: Sequence[Row], column: str, *, decimal_comma: b
 
 def votes_of(path: Path, rows: Sequence[Row], columns: Sequence[str], *, decimal_comma: bool) -> np.ndarray:
     """Votes or shares [n, columns]. Raises ValueError naming the row that has none, or a negative one."""
+    for name in columns if decimal_comma else ():
+        thousands = next((row[name] for row in rows if _THOUSANDS.fullmatch((row[name] or "").strip())), None)
+        if thousands is not None:
+            raise ValueError(f"{path}: votes must be written without commas, got {quoted(thousands)} in column {name}")
     votes = np.stack([numbers_of(path, rows, name, decimal_comma=decimal_comma) for name in columns], axis=1)
     wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) <= 0))
     if len(wrong):

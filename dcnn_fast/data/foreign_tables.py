@@ -80,6 +80,8 @@ _RATINGS = frozenset(
         "gt_score",
     ]
 )
+# Their ratings are numbered by who gave them.
+_PEOPLE = frozenset("rater user annotator judge observer worker subject voter person tag label".split())  # noqa: SIM905
 _STARTS = (0, 1, 2)  # of the numbers of ten columns: AVA.txt's votes are in columns 2 to 11, counted from 0
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,3})")
 _ID = re.compile(r"([0-9]+)(\.0+)?")
@@ -128,7 +130,9 @@ def read_foreign(path: Path, images: Path, columns: Mapping[str, str] | None = N
         raise ValueError(f"{path}: must list photographs, got none")
     columns_are = matched(path, sheet.head, columns or {})
     names = _names(path, images, sheet.rows, columns_are.path)
-    fields: list[tuple[str, Sequence[Any]]] = [("path", _Files(path, images).of(names))]
+    files = _Files(path, images).of(names)
+    _require_each_once(path, names, files)
+    fields: list[tuple[str, Sequence[Any]]] = [("path", files)]
     notes = [str(columns_are)]
     ratings, votes = _numbers(path, sheet, columns_are)
     if ratings is not None:
@@ -196,6 +200,7 @@ def _votes(path: Path, head: Sequence[str], prefix: str | None, *, wanted: bool)
             groups.setdefault(match[1].casefold(), {}).setdefault(int(match[2]), []).append(name)
     if prefix is not None:
         groups = {each: numbers for each, numbers in groups.items() if each == prefix.casefold()}
+    groups = {each: numbers for each, numbers in groups.items() if prefix is not None or plain(each) not in _PEOPLE}
     found = [numbers for numbers in groups.values() if len(numbers) == 10 and _is_run(numbers)]
     if len(found) > 1:
         shown = shortened([f"{_at(numbers, 0)} to {_at(numbers, -1)}" for numbers in found])
@@ -289,6 +294,8 @@ class _Files:
             return stated
         wanted = str(number) if number is not None else os.path.basename(name)
         found = self._walked().get(wanted, [])
+        if number is None and os.path.basename(name) != name:
+            found = [each for each in found if _parts(each)[-len(_parts(name)) :] == _parts(name)]
         if len(found) > 1:
             shown = shortened([os.path.relpath(each, self.images) for each in found], 2)
             raise ValueError(f"{self.path}: {quoted(name)} must be one photograph, got {shown}")
@@ -305,6 +312,21 @@ class _Files:
                 for key in {name, stem if number is None else str(number)}:
                     self._by_name.setdefault(key, []).append(os.path.join(at, name))
         return self._by_name
+
+
+def _parts(path: str) -> list[str]:
+    return os.path.abspath(path).split(os.sep) if os.path.isabs(path) else os.path.normpath(path).split(os.sep)
+
+
+def _require_each_once(path: Path, names: Sequence[str], files: Sequence[str]) -> None:
+    """That no two rows name one photograph, however it is written."""
+    rows: dict[str, int] = {}
+    for number, (name, file) in enumerate(zip(names, files, strict=True), 2):
+        first = rows.setdefault(os.path.normpath(file), number)
+        if first != number:
+            raise ValueError(
+                f"{path}: row {number} must name a photograph that no other row names, {quoted(name)} is that of row {first}"
+            )
 
 
 def _shown(name: str) -> str:

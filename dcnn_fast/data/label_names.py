@@ -65,6 +65,10 @@ _WORSE = frozenset(
     ]
 )
 
+_NOT = ("not", "non", "un", "no")
+_REST = frozenset(("rest", "remaining", "other", "others"))
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -83,13 +87,19 @@ class Order:
 
 
 def known_positive(labels: Collection[str]) -> str | None:
-    """The label of two that its name, or the other's, says is the better one, in whatever case; None where neither does."""
+    """The label of two that their names say is the better one, in whatever case; None where they do not."""
     if len(labels) != 2:
         return None
-    better = [label for label in labels if _plain(label) in _BETTER]
-    others = [label for label in labels if _plain(label) not in _WORSE]
-    found = better or others
+    first, second = labels
+    found = [label for label, other in ((first, second), (second, first)) if _is_better(_plain(label), _plain(other))]
     return found[0] if len(found) == 1 else None
+
+
+def _is_better(label: str, other: str) -> bool:
+    """Whether both names say so: "very low" beside "low", or "great" beside "good", leaves it open."""
+    if label in _BETTER:
+        return other in _WORSE | _REST or other in {before + label for before in _NOT}
+    return other in _WORSE and (label in _REST or label in {before + other for before in _NOT})
 
 
 def in_order(names: Collection[str], positive: str | None = None) -> Order:
@@ -97,7 +107,7 @@ def in_order(names: Collection[str], positive: str | None = None) -> Order:
 
     positive: the better one, where it is told. Raises ValueError for one that is not there, or where there are not two labels.
     """
-    labels = tuple(sorted(names))
+    labels = tuple(sorted(names, key=_by_number if all(_NUMBER.fullmatch(name) for name in names) else str))
     if positive is not None:
         if len(labels) != 2 or positive not in labels:
             raise ValueError(f"positive must be one of two labels, got {positive!r} of {shortened(labels)}")
@@ -163,6 +173,10 @@ def _are_two(ours: Sequence[str], theirs: Sequence[str]) -> bool:
 
 def _with_last(labels: tuple[str, ...], positive: str, why: str) -> Order:
     return Order((*(label for label in labels if label != positive), positive), positive, why)
+
+
+def _by_number(label: str) -> float:
+    return float(label)
 
 
 def _plain(label: str) -> str:

@@ -38,13 +38,14 @@ _LOADERS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Path, columns: Mapping[str, str] | None = None) -> str:
     """The kind of set at `path`: a CSV file is "iad" where its sources are IAD's, else "csv"; a folder is "ava" or "folders".
 
-    Raises ValueError where it is neither, or the file no CSV file.
+    columns: names of a CSV file's columns, as `load_set` has them. Raises ValueError where it is neither, or the file no CSV
+    file.
     """
     if path.is_file() and path.suffix.lower() == ".csv":
-        rows = read_sheet(path, NAMES["path"]).rows
+        rows = read_sheet(path, {*NAMES["path"], *(columns or {}).values()}).rows
         sources = {row["source"] for row in rows}
         return "iad" if sources and sources <= set(IAD_THRESHOLDS) else "csv"
     if (path / "AVA.txt").is_file():
@@ -56,7 +57,7 @@ def kind_of(path: Path) -> str:
 
 def is_rated(path: Path, kind: str | None, columns: Mapping[str, str] | None, by: str = "quality") -> bool:
     """Whether labels are made of ratings by one threshold that may be chosen: of a CSV file without a column of labels."""
-    if by != "quality" or not path.is_file() or (kind_of(path) if kind is None else kind) != "csv":
+    if by != "quality" or not path.is_file() or (kind_of(path, columns) if kind is None else kind) != "csv":
         return False
     return not Table(path, columns).has("label")
 
@@ -96,7 +97,7 @@ def load_set(
     where = Path(path)
     if not where.exists():
         raise ValueError(f"path must exist, got {where}")
-    kind = kind_of(where) if kind is None else kind
+    kind = kind_of(where, columns) if kind is None else kind
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
     given = {

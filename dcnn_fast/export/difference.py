@@ -27,6 +27,8 @@ def measured_difference(model: Model, photographs: Iterable[Path]) -> Difference
             score = scorer.score(pixels)
         except reading.ReadError:
             continue
+        if score.error is not None:
+            raise ValueError(f"{path}: {score.error}")
         found = probabilities(model, tuple(each.centre for each in given_of(model, pixels, 1)))[0]
         means = np.array([score.probs[label] for label in model.spec.labels])
         distances.append(float(np.abs(found - means).max()))

@@ -41,17 +41,20 @@ class Recorder:
     """
 
     def __init__(self, record: Callable[[Sequence[Step]], Recorded] | None) -> None:
-        self._record = record
+        self._record, self._guard = record, threading.Lock()
 
     def __call__(self, steps: Sequence[Step]) -> Recorded | None:
         """The steps recorded, or None."""
-        if self._record is None:
+        record = self._record
+        if record is None:
             return None
         try:
-            return self._record(steps)
+            return record(steps)
         except Exception as error:  # whatever the driver says: the same results come without
-            self._record = None
-            logging.getLogger(__name__).warning("launches are run one by one, as they cannot be recorded: %s", error)
+            with self._guard:
+                first, self._record = self._record is not None, None
+            if first:
+                logging.getLogger(__name__).warning("launches are run one by one, as they cannot be recorded: %s", error)
             return None
 
 

@@ -16,11 +16,16 @@ from dcnn_fast import ops, spec
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops import backbone
+from dcnn_fast.ops.backend import BackendError, choose
 from dcnn_fast.ops.block import PreparedBlock, prepare
 from dcnn_fast.ops.block.backend import Launches, Work
 from dcnn_fast.ops.block.gpu.column import ColumnOnGpu
 from dcnn_fast.ops.block.params import problems_of
+from dcnn_fast.ops.head import BACKENDS as HEADS
+from dcnn_fast.ops.head.params import problem_of
 from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops.linear import BACKENDS as LINEARS
+from dcnn_fast.ops.linear import LinearParams
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.recording import Recorder, Recordings, Step, collected
 from dcnn_fast.ops.region import of_windows
@@ -92,6 +97,21 @@ def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype) -
         name = str(dtype).removeprefix("torch.")
         raise ValueError(f"dtype must be float32 or bfloat16 for a network with EfficientNet-Lite's layers, got {name}")
     return BackboneWeights(column, device, dtype)
+
+
+def layers_launch(network: spec.Network, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether kernels compute every fully-connected layer and the head: what torch computes cannot be recorded."""
+    problems = [
+        LinearParams(50, inputs, outputs, relu=True, dtype=dtype)
+        for column in network.columns
+        for inputs, outputs in zip((column.features, *column.fc), column.fc[:-1], strict=False)
+    ]
+    try:
+        chosen = [choose(LINEARS, problem, device) for problem in problems]
+        chosen.append(choose(HEADS, problem_of(network, dtype), device))
+    except BackendError:
+        return False
+    return set(chosen) == {"triton"}
 
 
 class Launcher:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import spec
-from dcnn_fast.ops.launch import copy
+from dcnn_fast.ops.launch import Launch, copy
 from dcnn_fast.ops.recording import Again, Recorder, Step, collected
 from dcnn_fast.ops.records import SOURCE
 from dcnn_fast.ops.tables import fields
@@ -164,10 +164,13 @@ class FixedEvaluation:
             windows = self._windows(column, there[2 * kinds + number], device)
             made, maps = column.weights.fixed(windows)
             layers, found = collected(partial(column.weights.features, maps), device)
+            if len(column.spec.fc) > 1:
+                _require_launched(layers)
             steps += [*made, *layers]
             features.append(found)
             rows.append(self._rows(device) if column.one else None)
         last, probs = collected(lambda: head(features, [self._views] * self._pictures, rows), device)
+        _require_launched(last)
         return [*steps, *last], probs
 
     def _windows(self, column: FixedColumn, sources: Tensor, device: torch.device) -> FixedWindows:
@@ -183,6 +186,15 @@ class FixedEvaluation:
     def _rows(self, device: torch.device) -> Tensor:
         """The row of every view of a column with one window a picture."""
         return torch.arange(self._pictures, dtype=torch.int64, device=device).repeat_interleave(self._views)
+
+
+def _require_launched(found: Sequence[Launch]) -> None:
+    """Raise RuntimeError where nothing was launched: what was computed instead would be every photograph's.
+
+    `Fixed` lets no such network in.
+    """
+    if not found:
+        raise RuntimeError("a layer has launched no kernel: the backend must not be changed after a Scorer is made")
 
 
 class _Numbers:

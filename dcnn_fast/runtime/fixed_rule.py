@@ -58,7 +58,12 @@ class Fixed(FixedRule):
             return None  # windows of a backbone share nothing
         if grid >= SHARED_FROM:
             return f"windows on a grid of {grid} pixels share most of their work"
-        saved = SAVED[grid] * views / _VIEWS * predicted_seconds(self._network.columns, self._dtype, self._capability)
+        saved = (
+            SAVED[min(grid, max(SAVED))]
+            * views
+            / _VIEWS
+            * predicted_seconds(self._network.columns, self._dtype, self._capability)
+        )
         if saved <= HOST_SHARING - HOST_FIXED:
             return None
         return f"sharing is predicted to save {saved * 1e3:.1f} ms of the GPU for {HOST_SHARING * 1e3:.1f} ms of the host"

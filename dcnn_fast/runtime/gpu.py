@@ -30,7 +30,7 @@ from dcnn_fast.ops.recording import CudaGraph, Recorder
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import FIXED
 from dcnn_fast.runtime.contexts import Contexts, DeviceStream
-from dcnn_fast.runtime.device_columns import DeviceColumn, Launcher, device_column, placed
+from dcnn_fast.runtime.device_columns import DeviceColumn, Launcher, device_column, layers_launch, placed
 from dcnn_fast.runtime.executor import Intake, Job, Maps, PhotoJob, require_kind
 from dcnn_fast.runtime.fixed import Arena, FixedColumn, FixedEvaluation
 from dcnn_fast.runtime.fixed_rule import Fixed
@@ -84,10 +84,11 @@ class GpuNetwork:
             self._label_weight, self._label_bias = (placed(each, device, torch.float32) for each in net.label.parameters())
         on_gpu = device.type == "cuda"
         if on_gpu:
-            torch.cuda.synchronize(device)  # the weights are there before another stream reads them
+            # The weights are there before another stream reads them. All streams at once would end another scorer's capture.
+            torch.cuda.current_stream(device).synchronize()
         self._record = record or Recorder(partial(CudaGraph, device) if graphs and on_gpu else None)
         self._contexts = Contexts(self._context, MOST_CONTEXTS)
-        launches = all(column.launches for column in self._columns)
+        launches = all(column.launches for column in self._columns) and layers_launch(net.spec, device, dtype)
         rule = Fixed(net.spec, dtype, capability(device), launches)
         self._intake = Intake("triton", makes_views=True, fixed=rule, holder=Ring(on_gpu))
         self._batches = 0  # since a run began

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from dcnn_fast.data import in_flight, reading
 from dcnn_fast.nets import Model
@@ -18,7 +19,8 @@ from dcnn_fast.scoring.samples import samples_of, windows_of
 from dcnn_fast.scoring.score import Score, summarise
 from dcnn_fast.scoring.stream import Begun, Read
 
-_TORCH_SAYS = "can't allocate memory"  # of torch's allocator of main memory, whose error has no type of its own
+# Of torch's allocators of main memory and of page-locked memory, whose errors have no type of their own.
+_TORCH_SAYS = ("can't allocate memory", "CUDA error: out of memory")
 
 
 class PhotoStages:
@@ -50,8 +52,11 @@ class PhotoStages:
         """Read the image, make its views, draw and plan its windows. One that cannot be read has its error as its score."""
         try:
             return self.read_or_raise(image)
-        except (reading.ReadError, MemoryError) as error:
-            said = in_flight.no_memory("to score it") if isinstance(error, MemoryError) else str(error)
+        except (reading.ReadError, MemoryError, RuntimeError) as error:
+            without_memory = _is_of_memory(error)
+            if not without_memory and not isinstance(error, reading.ReadError):
+                raise
+            said = in_flight.no_memory("to score it") if without_memory else str(error)
             notes = error.notes if isinstance(error, reading.ReadError) else ()
             return Read(Score(views=self._views, seed=self._seed, path=_path_of(image), error=said, notes=notes), Prepared())
 
@@ -79,14 +84,21 @@ class PhotoStages:
         try:
             return Begun(read.known, self._executor.blocks(read.prepared.jobs), columns)
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and _TORCH_SAYS not in str(error):
+            if not _is_of_memory(error):
                 raise
             return Begun(replace(read.known, views=self._views, error=in_flight.no_memory("to score it")), None)
 
     def finish(self, batch: Sequence[Begun]) -> list[Score]:
-        """The network's head, for all images together, and their scores."""
+        """The network's head, for all images together, and their scores; where memory does not suffice for all, one by one."""
         with np.errstate(all="ignore"):
-            results = iter(self._executor.head([begun.maps for begun in batch if begun.maps is not None]))
+            try:
+                results = iter(self._executor.head([begun.maps for begun in batch if begun.maps is not None]))
+            except (MemoryError, RuntimeError) as error:
+                if not _is_of_memory(error):
+                    raise
+                if len(batch) > 1:
+                    return [score for begun in batch for score in self.finish([begun])]
+                return [replace(batch[0].known, views=self._views, error=in_flight.no_memory("to score it"))]
             return [
                 begun.known if begun.maps is None else self._summary(begun, next(results)) for begun in batch
             ]  # fmt: skip
@@ -101,6 +113,11 @@ class PhotoStages:
             percentile=None if reference is None or measured.mean is None else reference.percentile(measured.mean),
             samples=samples_of(result, labels, begun.columns) if self._extras.samples else None,
         )  # fmt: skip
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether there was not enough memory, of the host or of the device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in _TORCH_SAYS)
 
 
 def _path_of(image: Any) -> str | None:

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from dcnn_fast import strict_json
 from dcnn_fast.printable import printable
 from dcnn_fast.serve.errors import RefusedError
-from dcnn_fast.serve.files import opened_below
+from dcnn_fast.serve.files import opened
 from dcnn_fast.serve.service import as_json, failure
 from dcnn_fast.xmp import XmpError
 
@@ -89,11 +89,12 @@ def router(culling: Culling) -> APIRouter:
     async def photograph(request: Request, token: str) -> Response:
         if not knows(token):
             return _nothing()
-        name = unquote_to_bytes(request.scope["raw_path"].split(b"/", 3)[3])
+        below = request.scope["raw_path"].removeprefix(request.scope.get("root_path", "").encode())
+        name = unquote_to_bytes(below.split(b"/", 3)[3])
         try:
             if name not in shown:
                 raise RefusedError(404, "there is no such photograph on the page")
-            file, size = opened_below(culling.folder, os.fsdecode(name), _MOST_PHOTOGRAPH)
+            file, size = opened(os.path.join(culling.folder, os.fsdecode(name)), _MOST_PHOTOGRAPH)
         except RefusedError as refused:
             return failure(refused.status, refused.message)
         with file:

@@ -34,9 +34,27 @@ def opened_below(root: Path | None, name: str, most: int) -> tuple[BinaryIO, int
         raise
 
 
+def opened(path: str, most: int) -> tuple[BinaryIO, int]:
+    """A regular file that the server itself has chosen, wherever a link leads, and its size. Raises RefusedError."""
+    try:
+        file = _opened(path)
+    except (OSError, ValueError):
+        raise RefusedError(404, _NOT_THERE) from None
+    try:
+        return file, _size(file, "/", most)
+    except BaseException:
+        file.close()
+        raise
+
+
 def _opened(path: str) -> BinaryIO:
     """Without waiting for the other end of a pipe."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb")
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        return os.fdopen(number, "rb")
+    except BaseException:  # of a folder: `fdopen` leaves what it was given open
+        os.close(number)
+        raise
 
 
 def _size(file: BinaryIO, top: str, most: int) -> int:

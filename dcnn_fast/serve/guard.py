@@ -42,7 +42,10 @@ class Guard:
 
     def _lets_in(self, scope: Scope) -> bool:
         """Whether the token is there or not needed: the culling page has one of its own, in its address."""
-        is_open = scope["path"] in OPEN or scope["path"].startswith(PREFIX)
+        path = scope["path"].removeprefix(
+            scope.get("root_path", "")
+        )  # of an application in another one, without its place there
+        is_open = path in OPEN or path.startswith(PREFIX)
         return is_open or self._service.allows(Headers(scope=scope).get("authorization"))
 
 

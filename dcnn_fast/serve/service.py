@@ -78,6 +78,7 @@ class Service:
         request.state.arrived.set()
         jobs = [self._workers.submit(image) for image in images]
         together = asyncio.gather(*(job.answer for job in jobs))
+        together.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, whoever has left
         left = asyncio.ensure_future(_departure(request))
         try:
             await asyncio.wait((together, left), return_when=asyncio.FIRST_COMPLETED)

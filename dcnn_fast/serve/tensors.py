@@ -21,6 +21,8 @@ INPUT = "image"
 HEADER = "Inference-Header-Content-Length"  # bytes of the JSON, where tensors follow it
 _LENGTH = struct.Struct("<I")  # before each element of BYTES
 
+_PARTS, _PARTS_OF_ONE = 1000, 4  # of JSON, and of each image in it: each part takes a hundred times its text in memory
+
 
 @dataclass(frozen=True)
 class InferRequest:
@@ -65,6 +67,8 @@ def parsed(body: bytes, header_length: str | None, known: Mapping[str, Any], mos
     400 for a body that is no such request, 413 for too many images.
     """
     head, rest = _split(body, header_length)
+    if sum(map(head.count, (b"{", b"[", b","))) > _PARTS + _PARTS_OF_ONE * most:
+        raise RefusedError(400, "the request's JSON has more parts than a request of images")
     try:
         said = strict_json.loads(head)
     except ValueError:

@@ -44,7 +44,8 @@ class Workers:
         self.computed = 0  # images that went through the network
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads, also again."""
+        self._stopped, self._threads = False, []
         for number in range(self._count):
             thread = threading.Thread(target=self._run, name=f"dcnn-fast-serve-{number}", daemon=True)
             self._threads.append(thread)
@@ -67,6 +68,8 @@ class Workers:
         loop = asyncio.get_running_loop()
         job = Job(image, loop, loop.create_future())
         with self._changed:
+            if self._stopped or not self._threads:
+                raise RuntimeError("the application's lifespan does not run: a mounted one's is its own (docs/serve.md)")
             self._queue.append(job)
             self._changed.notify()
         return job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,15 @@ def summary_of(data: DataSet, examples: Sequence[Example], before: Collection[st
 
 
 def _mark(example: Example, labels: Sequence[str]) -> str:
-    """A few digits of a photograph's name and what is said of it, which another copy of its list says too."""
+    """A few digits of a photograph's name, its file's size and what is said of it, which another copy of the set has too."""
     said = f"{example.rating:g}" if math.isfinite(example.rating) else labels[example.label] if example.label >= 0 else ""
-    text = f"{example.key}\0{said}"
+    text = f"{example.key}\0{said}\0{_bytes_of(example)}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_MARK]
+
+
+def _bytes_of(example: Example) -> int:
+    """The size of the photograph's file, which tells apart photographs of one name; 0 where it is none that is there."""
+    try:
+        return os.stat(example.source).st_size
+    except (OSError, TypeError, ValueError):
+        return 0

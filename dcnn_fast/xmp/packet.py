@@ -97,6 +97,8 @@ def with_choice(content: bytes | None, rating: int) -> bytes:
 
     def chosen(now: Rating) -> Rating:
         written = now.written
+        if rating == 0 and written is None:  # no stars would be nobody's
+            written = 1
         if written == rating:  # a mark of ours that is another number says that somebody has rated it since
             written = rating % 5 + 1
         return Rating(float(rating), written)

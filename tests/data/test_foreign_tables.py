@@ -158,3 +158,35 @@ def test_a_split_goes_along(tmp_path):
     found = read(tmp_path, "image\tmean\tsplit\na.jpg\t3,5\ttest\nb.jpg\t4,5\ttrain\n")
     assert found.head == ("path", "rating", "split", "rated_in")
     assert found.rows[0] == ("a.jpg", 3.5, "test", "labels.csv")
+
+
+def _imported(folder, text):
+    path = folder / "list.csv"
+    path.write_text(text)
+    return [row[0] for row in read_foreign(path, folder).rows]
+
+
+def test_a_photograph_of_the_same_name_in_another_folder_is_another_one(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.png", "a/2.png"):
+        (tmp_path / name).touch()
+    found = _imported(tmp_path, "filename,mean\ntrain/1.png,9\nb/2.png,3\na/2.png,4\n")
+    assert found == ["train/1.png", "b/2.png", str(tmp_path / "a" / "2.png")]
+
+
+def test_one_photograph_by_two_names_is_refused_with_both_rows(tmp_path):
+    (tmp_path / "1.png").touch()
+    with pytest.raises(ValueError, match="row 3 .* '001' is that of row 2"):
+        _imported(tmp_path, "image_id,mean\n1,10\n001,2\n")
+
+
+def test_ten_raters_are_no_votes(tmp_path):
+    head = ",".join(f"rater{i}" for i in range(1, 11))
+    with pytest.raises(ValueError, match="must have a column of ratings"):
+        _imported(tmp_path, f"image,{head}\n1.png,1,2,3,4,5,1,2,3,4,5\n")
+
+
+def test_votes_with_thousands_are_refused(tmp_path):
+    head = "\t".join(f"vote_{i}" for i in range(1, 11))
+    with pytest.raises(ValueError, match="votes must be written without commas, got '1,200' in column vote_3"):
+        _imported(tmp_path, f"image\t{head}\n1.png\t1\t2\t1,200\t4\t5\t1\t2\t3\t4\t5\n")

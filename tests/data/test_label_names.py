@@ -86,3 +86,18 @@ def test_labels_of_unknown_order_are_never_taken_for_a_models(data, labels, hint
     with pytest.raises(ValueError, match="labels must be the data's, ") as raised:
         with_labels(data, labels)
     assert ("--positive NAME" in str(raised.value)) == hint
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("low", "very low"), ("poor", "very poor"), ("bad", "terrible"), ("good", "excellent"), ("good", "great"),
+        ("high", "very high"), ("low", "unrated"), ("low", "lower"),
+    ],
+)  # fmt: skip
+def test_names_that_leave_it_open_decide_nothing(labels):
+    assert known_positive(labels) is None and known_positive(labels[::-1]) is None
+
+
+def test_numbers_are_in_their_order():
+    assert in_order({"10", "5", "7.5"}).labels == ("5", "7.5", "10")

@@ -307,3 +307,35 @@ def test_one_model_in_two_scorers_with_other_views(simulated_gpu):
     few, more = (Scorer(model, "cuda", views=views, dtype="float16") for views in (2, 3))
     first = few.score(PICTURES[0])
     assert more.score(PICTURES[0]).views == 3 and numbers(few.score(PICTURES[0])) == numbers(first)
+
+
+@pytest.mark.parametrize(("labels", "takes"), [(64, True), (65, False)])
+def test_a_head_that_no_kernel_computes_takes_plans(labels, takes):
+    network = replace(small.network(), labels=tuple(f"l{i:02}" for i in range(labels)))
+    with launched_by(lambda _: None):
+        rule = GpuNetwork(build(network, seed=0).eval(), CPU, torch.float32).intake.fixed
+        refused = rule.refused((64, 64), 3, 1)
+    assert refused == (None if takes else "a layer of the network is computed by no kernel that could be recorded")
+
+
+def test_a_backend_that_is_changed_under_a_scorer_is_no_photograph_s_numbers(monkeypatch):
+    with launched_by(lambda _: None):
+        scorer = Scorer(small.model(), "cuda", views=3)
+        monkeypatch.setenv("DCNN_FAST_BACKEND", "reference")
+        with pytest.raises(RuntimeError, match="a layer has launched no kernel"):
+            scorer.score(PICTURES[0])
+
+
+def test_pictures_that_the_device_has_no_memory_for_fail_by_themselves(simulated_gpu, monkeypatch):
+    scorer = Scorer(small.model(), "cuda", views=3)
+    alone = [scorer.score(picture) for picture in PICTURES[:3]]
+    head, too_large = GpuNetwork.head, (*PICTURES[1].shape[:2],)
+
+    def short_of_memory(self, images):
+        if len(images) > 1 or images[0].jobs[0].photo.shape[:2] == too_large:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return head(self, images)
+
+    monkeypatch.setattr(GpuNetwork, "head", short_of_memory)
+    found = list(scorer.score_many(PICTURES[:3], batch=3, workers=1))
+    assert [found[0], found[2]] == [alone[0], alone[2]] and "not enough memory" in found[1].error

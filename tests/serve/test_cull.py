@@ -71,7 +71,7 @@ def test_the_page_shows_the_folder_and_keeps_what_is_chosen(model, folder):
         assert content.content == (folder / "d é #?%41.png").read_bytes() and content.headers["content-type"] == "image/png"
         for rating in (3, -1, 5, 0):
             assert page.choose(folder / "a.jpg", rating).json == {"photo": page.ranks[str(folder / "a.jpg")], "rating": rating}
-            assert rating_of(folder / "a.jpg") == Rating(float(rating)) and page.ratings() == (
+            assert rating_of(folder / "a.jpg").stars == rating and page.ratings() == (
                 {str(folder / "a.jpg"): rating} if rating else {}
             )
         assert page.choose(folder / "b.png", 0).status == 200
@@ -142,7 +142,7 @@ def test_stars_inside_a_photograph_can_be_taken_away(tmp_path):
     sidecars = StarSidecars("digikam", dry_run=False)
     assert sidecars.chosen(path) == 3
     sidecars.choose(path, 0)
-    assert sidecars.chosen(path) == 0 and rating_of(path) == Rating(0.0)
+    assert sidecars.chosen(path) == 0 and rating_of(path).stars == 0 and rating_of(path).by_a_person
 
 
 @pytest.mark.parametrize("rating", range(-1, 6))
@@ -150,7 +150,7 @@ def test_stars_inside_a_photograph_can_be_taken_away(tmp_path):
 def test_a_choice_is_a_person_s_whatever_we_wrote_before(before, rating):
     content = with_choice(None if before is None else with_rating(None, before), rating)
     said = rating_in(content)
-    assert said.stars == rating and said.by_a_person == (rating != 0 or before is not None)
+    assert said.stars == rating and said.by_a_person
 
 
 def test_a_sidecar_that_cannot_be_written_is_said_and_stays(model, folder):

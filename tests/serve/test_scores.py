@@ -59,9 +59,10 @@ def test_options_of_scoring_are_those_of_the_command(model, tmp_path):
 
 
 def test_the_page_s_lines_make_an_application():
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL)
     found = {}
-    exec(code, found)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL):
+        exec(code, found)
+    assert "/rating" in [route.path for route in found["yours"].routes]
     answers = asked_of(found["app"], ("GET", "/health/live", None), ("GET", "/v1/model", None))
     assert [answer.status_code for answer in answers] == [200, 401]
 
