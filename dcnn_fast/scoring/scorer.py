@@ -66,8 +66,8 @@ class Scorer:
 
     The same picture gives the same numbers bit for bit, as file, bytes, PIL image or array, in any batch, order and number
     of threads or processes (on one backend of one machine), whatever the process around has set. A scorer can be
-    pickled, copied, sent through queues and used on both sides of a fork (on "cpu"): it scores the same everywhere. A copy has its own
-    weights.
+    pickled, copied, sent through queues and used on both sides of a fork (on "cpu"): it scores the same everywhere. A copy
+    has weights of its own.
 
     `model` holds the weights. On the cpu a scorer follows them: weights that were changed between scores count from the next
     one on (which changes are noticed: `nets.seen`); those that change while a picture is being scored are refused
