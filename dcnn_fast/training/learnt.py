@@ -70,7 +70,9 @@ def _mark(example: Example, labels: Sequence[str]) -> str:
 
 def _bytes_of(example: Example) -> int:
     """The size of the photograph's file, which tells apart photographs of one name; 0 where it is none that is there."""
+    if not isinstance(example.source, (str, os.PathLike)):
+        return 0
     try:
         return os.stat(example.source).st_size
-    except (OSError, TypeError, ValueError):
+    except (OSError, ValueError):
         return 0
