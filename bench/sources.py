@@ -42,9 +42,10 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "jpeg": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "scaling": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "bench/features.py"),
     "read": (
-        "CMakeLists.txt", "csrc/core/pixels.cpp", "csrc/core/resample.cpp", "csrc/cpu/pixels_avx2.cpp",
-        "csrc/cpu/resample_avx2.cpp", "csrc/python/pixels.cpp", "csrc/python/views.cpp", "dcnn_fast/ops/views", *READING,
-        *MEASURING, "bench/icc.py",
+        "CMakeLists.txt", "csrc/core/pixels.cpp", "csrc/core/resample.cpp", "csrc/core/resample_strips.cpp",
+        "csrc/core/sha256.cpp", "csrc/core/summary.cpp", "csrc/cpu/pixel_steps_avx2.h", "csrc/cpu/pixels_avx2.cpp",
+        "csrc/cpu/resample_avx2.cpp", "csrc/cpu/summary_x86.cpp", "csrc/python/pixels.cpp", "csrc/python/summary.cpp",
+        "csrc/python/views.cpp", "dcnn_fast/ops/views", *READING, *MEASURING, "bench/icc.py",
     ),
     "training": (
         *ENGINE, *NETWORKS, *MEASURING, "dcnn_fast/training/update_rule.py", "bench/chain.py", "bench/training_step.py",

@@ -172,6 +172,14 @@ colors: int
 def turned(arg0: str, arg1: NDArray[np.uint8], arg2: int) -> NDArray[np.uint8]:
     """(instruction set, pixels [H, W, 3], orientation)."""
 
+def summarized(
+    arg0: str, arg1: NDArray[np.uint8], arg2: int, arg3: bytes, arg4: tuple[int, int] | None
+) -> tuple[bytes, NDArray[np.uint8] | None]:
+    """(instruction set, pixels [H, W, 3] as decoded, orientation, bytes to be hashed first, resized to).
+
+    Returns SHA-256's digest, and the picture, None where its pass down comes first or no size is given.
+    """
+
 def recolor(arg0: NDArray[np.uint8], arg1: NDArray[np.uint32]) -> NDArray[np.int64]:
     """(pixels [n, 3], which are changed; table)."""
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from bench.effort import Effort
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row
 from bench.timing import median_and_spread, seconds
 from dcnn_fast import ops
-from dcnn_fast.data.reading import Photo
+from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import MultiColumn, load_model
 from dcnn_fast.ops.launch import Launch, launched_by
 from dcnn_fast.ops.recording import Recorder, Step
@@ -101,11 +102,19 @@ def _fixed(case: str, net: MultiColumn, precision: str, dtype: torch.dtype, effo
         network = GpuNetwork(net, torch.device("cpu"), dtype, record=Recorder(counted.record))
         holder = network.intake.holder
         assert holder is not None
-        photos = [Photo(holder.held(cases.photograph(*_SIZES[case], seed=seed))) for seed in range(MOST_PICTURES)]
+        photos = [holder.held(cases.photograph(*_SIZES[case], seed=seed)) for seed in range(MOST_PICTURES)]
 
         def batch() -> None:
             found = [
-                prepared(photo, f"photograph {i}", net.spec, views=effort.windows, grid=1, seed=0, intake=network.intake)
+                prepared(
+                    reduced(photo, net.spec.long_side),
+                    f"photograph {i}",
+                    net.spec,
+                    views=effort.windows,
+                    grid=1,
+                    seed=0,
+                    intake=network.intake,
+                )
                 for i, photo in enumerate(photos)
             ]
             network.head([network.blocks(each.jobs) for each in found])
@@ -130,7 +139,7 @@ def _of_processor(batch: Callable[[], object]) -> float:
 
 def _gpu(net: MultiColumn, precision: str, effort: Effort) -> Iterator[Row]:
     dtype = PRECISIONS[precision]
-    photos = [(Photo(cases.photograph(*PHOTOGRAPH, seed=0)), f"photograph {seed}") for seed in range(_SHAPES)]
+    photos = [(cases.photograph(*PHOTOGRAPH, seed=0), f"photograph {seed}") for seed in range(_SHAPES)]
     with launched_by(_not_run):
         once = executor_of(net, "cuda", dtype, graphs=False)
         kept = executor_of(net, "cuda", dtype, graphs=True)
@@ -158,10 +167,11 @@ def _calls(effort: Effort) -> Iterator[Row]:
     yield _row(WITH_BACKWARD, "fp32", 1, _times([with_backward] * _SHAPES, effort))
 
 
-def _host_side(network: Executor, net: MultiColumn, photo: Photo, digest: str, windows: int) -> None:
+def _host_side(network: Executor, net: MultiColumn, photo: np.ndarray, digest: str, windows: int) -> None:
     """All of a score after decoding and hashing, but for the kernels and the probabilities."""
     with launched_by(_not_run):
-        found = prepared(photo, digest, net.spec, views=windows, grid=_GRID, seed=0, intake=network.intake)
+        pixels = reduced(photo, net.spec.long_side)
+        found = prepared(pixels, digest, net.spec, views=windows, grid=_GRID, seed=0, intake=network.intake)
         network.blocks(found.jobs)
 
 

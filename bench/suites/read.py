@@ -53,11 +53,11 @@ class _File:
     kind: str
 
     def ours(self) -> np.ndarray:
-        """What `Scorer` does before it makes views."""
+        """What `Scorer` does before it makes views, and what it makes them of."""
         photo = reading.read(self.data)
-        assert photo.digest
-        assert reduced(photo.pixels, LONG_SIDE).size
-        return photo.pixels
+        digest, pixels = photo.summary(LONG_SIDE)
+        assert digest
+        return pixels
 
     def bare(self) -> Image.Image:
         """Pillow's decoding, which neither turns nor converts."""
@@ -80,8 +80,12 @@ class _File:
 
 
 def _of_file(name: str, file: _File, rounds: int) -> Iterator[Found]:
-    if not np.array_equal(file.ours(), file.expected()):
+    expected, read = file.expected(), reading.read(file.data)
+    if not np.array_equal(read.pixels, expected) or not np.array_equal(file.ours(), reduced(expected, LONG_SIDE)):
         yield Refused("read", name, 1, OURS, "the pixels are not those of Pillow and lcms")
+        return
+    if reading.read(file.data).summary(LONG_SIDE)[0] != read.digest:
+        yield Refused("read", name, 1, OURS, "the digest is not that of the pixels")
         return
     ways: dict[str, Callable[[], object]] = {OURS: file.ours, PILLOW: file.bare, TO_TENSOR: file.to_tensor}
     turns = [{by: _processor_seconds(way) for by, way in ways.items()} for _ in range(rounds)]

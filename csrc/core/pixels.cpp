@@ -50,6 +50,27 @@ void copy_runs(const PixelRuns& runs) {
   }
 }
 
+// A picture's lines: along what is written without gaps, and beside it.
+struct Lines {
+  int64_t from;  // where the first pixel goes
+  Axis along, beside;
+};
+
+Lines lines_of(const Picture& from, int orientation) {
+  const Course course = course_of(from.rows, from.cols, orientation);
+  const Axis rows{from.rows, from.pitch, course.down}, cols{from.cols, 3, course.across};
+  return orientation >= kOnItsSide ? Lines{course.from, rows, cols} : Lines{course.from, cols, rows};
+}
+
+// Of all lines the pixels start ... start + length - 1.
+PixelRuns runs_of(const Picture& from, const Lines& lines, int64_t start, int64_t length, uint8_t* to) {
+  const auto& [place, along, beside] = lines;
+  const bool rising = along.written > 0;
+  const int64_t first = rising ? start : start + length - 1;
+  return {from.bytes + first * along.read, rising ? along.read : -along.read, beside.read, length, beside.count,
+          to + 3 * (place + first * along.written), 3 * beside.written, 0};
+}
+
 constexpr uint32_t kKnown = 0xff000000;
 
 // The four high bits of red, green and blue before the four low ones: colors that are near to each other, as those of a photograph's
@@ -77,18 +98,24 @@ void put(uint8_t* pixel, uint32_t color) {
 const CopyRuns kPlainCopyRuns{copy_runs, 32};
 
 void turn_pixels(const Picture& from, int orientation, const CopyRuns& copies, uint8_t* to) {
-  const Course course = course_of(from.rows, from.cols, orientation);
-  // Along what is written without gaps, and beside it.
-  const Axis rows{from.rows, from.pitch, course.down}, cols{from.cols, 3, course.across};
-  const bool on_its_side = orientation >= kOnItsSide;
-  const Axis along = on_its_side ? rows : cols, beside = on_its_side ? cols : rows;
-  const int64_t most = on_its_side ? copies.most : along.count;
-  const bool rising = along.written > 0;
-  for (int64_t start = 0; start < along.count; start += most) {
-    const int64_t length = std::min(most, along.count - start), first = rising ? start : start + length - 1;
-    copies.copy({from.bytes + first * along.read, rising ? along.read : -along.read, beside.read, length, beside.count,
-                 to + 3 * (course.from + first * along.written), 3 * beside.written});
+  const Lines lines = lines_of(from, orientation);
+  const int64_t most = orientation >= kOnItsSide ? copies.most : lines.along.count;
+  for (int64_t start = 0; start < lines.along.count; start += most) {
+    copies.copy(runs_of(from, lines, start, std::min(most, lines.along.count - start), to));
   }
+}
+
+PixelRuns runs_of_rows(const Picture& from, int orientation, int64_t first, int64_t count, uint8_t* to) {
+  const bool on_its_side = orientation >= kOnItsSide;
+  const int64_t last = (on_its_side ? from.cols : from.rows) - first - count;  // rows behind those that are wanted
+  const bool from_the_end = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+  const int64_t before = from_the_end ? last : first, behind = from_the_end ? first : last;
+  const Picture part = on_its_side ? Picture{from.bytes + 3 * before, from.rows, count, from.pitch}
+                                   : Picture{from.bytes + before * from.pitch, count, from.cols, from.pitch};
+  const Lines lines = lines_of(part, orientation);
+  PixelRuns runs = runs_of(part, lines, 0, lines.along.count, to);
+  if (on_its_side) runs.beyond = behind;
+  return runs;
 }
 
 std::vector<int64_t> recolor(uint8_t* pixels, int64_t count, ColorTable table) {

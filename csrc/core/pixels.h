@@ -16,9 +16,11 @@ struct PixelRuns {
   int64_t length, count;
   uint8_t* out;
   int64_t out_to_run;
+  int64_t beyond;  // runs more that could be read behind the last one
 };
 
-// Copies them, as an instruction set does; all have the same result, and none reads or writes beside these pixels.
+// Copies them, as an instruction set does; all have the same result, none writes beside these pixels, and none reads beside these and
+// those beyond.
 // most: as many pixels of a run as it wants at once where those that are read lie on lines of their own, which must stay close by.
 struct CopyRuns {
   void (*copy)(const PixelRuns& runs);
@@ -31,6 +33,9 @@ constexpr int kOnItsSide = 5;  // the first orientation that exchanges rows and 
 // Writes a photograph as EXIF's orientation (1 to 8) says that it is to be looked at, rows without gaps: [rows, cols, 3] bytes, from
 // kOnItsSide on [cols, rows, 3].
 void turn_pixels(const Picture& from, int orientation, const CopyRuns& copies, uint8_t* to);
+
+// The rows first ... first + count - 1 of the photograph as it is looked at, as runs that write [count, its columns, 3] bytes.
+PixelRuns runs_of_rows(const Picture& from, int orientation, int64_t first, int64_t count, uint8_t* to);
 
 constexpr int64_t kColors = int64_t{1} << 24;
 

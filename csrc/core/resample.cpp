@@ -4,11 +4,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
-#include <memory>
 #include <stdexcept>
 #include <string>
 
-#include "core/plan/range.h"
+#include "core/resample_strips.h"
 
 namespace dcnn {
 
@@ -102,43 +101,6 @@ void plain_down(const Picture& from, const PassFilter& filter, const Canvas& to)
   }
 }
 
-// An axis of a cut: its filter, if its size changes, and the pixels that the outputs depend on, from which its entries count.
-struct CutAxis {
-  bool resampled;
-  Range source;
-  Filter filter;
-  std::vector<int16_t> halves;
-
-  PassFilter pass() const {
-    return {filter.entries.data(), static_cast<int64_t>(filter.entries.size()), filter.weights.data(), halves.data()};
-  }
-};
-
-CutAxis axis_of(int64_t size, int64_t target, Range outputs) {
-  if (size == target) return {false, outputs, {}, {}};
-  CutAxis axis{true, {size, 0}, bilinear_filter(size, target, outputs.first, outputs.last + 1), {}};
-  for (const FilterRow& place : axis.filter.entries) {
-    axis.source = around(axis.source, {place.first, place.first + std::max(place.taps, 1) - 1});
-  }
-  for (FilterRow& place : axis.filter.entries) place.first -= static_cast<int32_t>(axis.source.first);
-  axis.halves = halves_of(axis.filter.weights);
-  return axis;
-}
-
-// What lies between the passes; it is never larger than the larger of the picture and the cut. None of it is cleared, or kept from one
-// call to the next.
-class Between {
- public:
-  Between(int64_t rows, int64_t cols) : bytes_(new uint8_t[static_cast<size_t>(3 * rows * cols)]), rows_(rows), cols_(cols) {}
-
-  Canvas canvas() const { return {bytes_.get(), rows_, cols_, 3 * cols_}; }
-  Picture picture() const { return {bytes_.get(), rows_, cols_, 3 * cols_}; }
-
- private:
-  std::unique_ptr<uint8_t[]> bytes_;
-  int64_t rows_, cols_;
-};
-
 void resample(const Picture& from, const CutAxis& rows, const CutAxis& cols, bool down_first, const Passes& passes, const Canvas& to) {
   if (!rows.resampled && !cols.resampled) {
     for (int64_t y = 0; y < to.rows; ++y) {
@@ -162,6 +124,19 @@ void resample(const Picture& from, const CutAxis& rows, const CutAxis& cols, boo
 }  // namespace
 
 const Passes kPlainPasses{plain_across, plain_down};
+
+bool down_comes_first(int64_t lost_rows, int64_t lost_cols) { return lost_rows > 0 && lost_rows > 2 * lost_cols; }
+
+CutAxis axis_of(int64_t size, int64_t target, Range outputs) {
+  if (size == target) return {false, outputs, {}, {}};
+  CutAxis axis{true, {size, 0}, bilinear_filter(size, target, outputs.first, outputs.last + 1), {}};
+  for (const FilterRow& place : axis.filter.entries) {
+    axis.source = around(axis.source, {place.first, place.first + std::max(place.taps, 1) - 1});
+  }
+  for (FilterRow& place : axis.filter.entries) place.first -= static_cast<int32_t>(axis.source.first);
+  axis.halves = halves_of(axis.filter.weights);
+  return axis;
+}
 
 Filter bilinear_filter(int64_t size, int64_t target, int64_t start, int64_t stop) {
   require_extent(size, "a side");
@@ -207,8 +182,7 @@ void cut_picture(const Picture& picture, const PictureCut& cut, const Passes& pa
   const CutAxis across = axis_of(picture.cols, cut.resized_cols, cols.moved(cut.left));
   const Picture part{picture.bytes + down.source.first * picture.pitch + 3 * across.source.first, down.source.count(),
                      across.source.count(), picture.pitch};
-  const int64_t lost_rows = picture.rows - cut.resized_rows, lost_cols = picture.cols - cut.resized_cols;
-  resample(part, down, across, lost_rows > 0 && lost_rows > 2 * lost_cols, passes,
+  resample(part, down, across, down_comes_first(picture.rows - cut.resized_rows, picture.cols - cut.resized_cols), passes,
            {to + rows.first * pitch + 3 * cols.first, rows.count(), cols.count(), pitch});
 }
 

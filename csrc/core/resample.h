@@ -6,7 +6,8 @@
 // same order, give the same bytes, whatever version of Pillow is installed. An output depends on the pixels under its own filters
 // alone, so only those that a cut needs are computed.
 //
-// To be read in this order: Filter, Picture, Passes, cut_picture. Nothing here keeps memory or a lock from one call to the next.
+// To be read in this order: Filter, Picture, Passes, cut_picture, and resample_strips.h. Nothing here keeps memory or a lock from one
+// call to the next.
 #pragma once
 
 #include <cstdint>

@@ -35,6 +35,7 @@ Features detect() {
   f.f16c = f16c && ymm;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return f;
   f.avx2 = (b >> 5 & 1) && ymm;
+  f.sha_ni = b >> 29 & 1;
   f.avx512f = (b >> 16 & 1) && zmm;
   f.avx512bw = (b >> 30 & 1) && zmm;
   f.avx512vl = (b >> 31 & 1) && zmm;

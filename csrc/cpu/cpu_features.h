@@ -4,7 +4,7 @@
 namespace dcnn {
 
 struct Features {
-  bool sse2, avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512_bf16, amx_tile, amx_bf16;
+  bool sse2, avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512_bf16, amx_tile, amx_bf16, sha_ni;
 };
 
 const Features& features();

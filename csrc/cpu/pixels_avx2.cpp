@@ -3,37 +3,23 @@
 
 #include <immintrin.h>
 
+#include "pixel_steps_avx2.h"
+
 namespace dcnn {
 namespace {
 
-constexpr int64_t kSide = 4;      // of a square of pixels that is turned in registers
-constexpr int64_t kLoaded = 16;   // bytes that are loaded for the 12 of four pixels
 constexpr int64_t kPixel = 3;     // bytes
 constexpr int64_t kMost = 512;    // pixels of a run that are turned at once
 constexpr int64_t kRuns = 16;     // that are turned side by side
 constexpr int64_t kPitch = kPixel * kMost + kLoaded;  // of these, in bytes: room for the whole registers that are stored
 
-// Four pixels in 12 bytes as one number each, the fourth byte nothing.
-__m128i numbers_at(const uint8_t* pixels) {
-  const __m128i order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
-  return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels)), order);
-}
-
 // Stores four bytes more than the pixels have.
-void put(__m128i numbers, uint8_t* to) {
-  const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8(numbers, order));
-}
+void put(__m128i pixels, uint8_t* to) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), pixels); }
 
 // Four pixels of each of four runs, which lie kPitch apart; of what is read, they lie beside each other.
 void turn(const uint8_t* pixel, int64_t step, uint8_t* out) {
-  const __m128i a = numbers_at(pixel), b = numbers_at(pixel + step), c = numbers_at(pixel + 2 * step), d = numbers_at(pixel + 3 * step);
-  const __m128i ab = _mm_unpacklo_epi32(a, b), cd = _mm_unpacklo_epi32(c, d);
-  const __m128i ab_last = _mm_unpackhi_epi32(a, b), cd_last = _mm_unpackhi_epi32(c, d);
-  put(_mm_unpacklo_epi64(ab, cd), out);
-  put(_mm_unpackhi_epi64(ab, cd), out + kPitch);
-  put(_mm_unpacklo_epi64(ab_last, cd_last), out + 2 * kPitch);
-  put(_mm_unpackhi_epi64(ab_last, cd_last), out + 3 * kPitch);
+  const Square square = turned_square(pixel, step);
+  for (int64_t run = 0; run < kSide; ++run) put(square.runs[run], out + run * kPitch);
 }
 
 // `count` runs, a multiple of kSide and at most kRuns, of `length` pixels, a multiple of kSide and at most kMost. They are turned beside
@@ -54,22 +40,11 @@ void turn_runs(const PixelRuns& runs, int64_t first, int64_t count, int64_t leng
 
 // At most kMost pixels of each run are turned; as many are asked for where a photograph is.
 void copy_runs(const PixelRuns& runs) {
-  // Squares are of runs that are read beside each other, and not so far to the right that a load leaves the line.
-  const int64_t squares = runs.pixel_to_run == kPixel ? (kPixel * runs.count - (kLoaded - kSide * kPixel)) / (kSide * kPixel) : 0;
-  const int64_t wide = squares > 0 ? kSide * squares : 0, long_part = (runs.length < kMost ? runs.length : kMost) / kSide * kSide;
+  const int64_t wide = runs_in_squares(runs), long_part = (runs.length < kMost ? runs.length : kMost) / kSide * kSide;
   for (int64_t run = 0; run < wide; run += kRuns) {
     turn_runs(runs, run, wide - run < kRuns ? wide - run : kRuns, long_part);
   }
-  PixelRuns below = runs, beside = runs;
-  below.pixel += long_part * runs.pixel_to_pixel;
-  below.out += long_part * kPixel;
-  below.length -= long_part;
-  below.count = wide;
-  beside.pixel += wide * runs.pixel_to_run;
-  beside.out += wide * runs.out_to_run;
-  beside.count -= wide;
-  kPlainCopyRuns.copy(below);
-  kPlainCopyRuns.copy(beside);
+  copy_beside_squares(runs, wide, long_part);
 }
 
 }  // namespace

@@ -1,75 +1,40 @@
 // The passes of core/resample.h for AVX2. Compiled with that flag, so nothing here may be an inline function that other files share:
 // no standard library templates, everything in an unnamed namespace.
-//
-// The multiplication that does most at once is of pairs of 16-bit numbers, whose two products it adds. A weight has up to 23 bits, so
-// its low 15 bits and those above are multiplied apart, and the two sums are put together at the end: they are exact, and so is that.
 #include "resample_avx2.h"
 
 #include <immintrin.h>
+
+#include "pixel_steps_avx2.h"
 
 namespace dcnn {
 namespace {
 
 constexpr int64_t kRows = 4;     // taken together across: they share weights
 constexpr int64_t kColumns = 32;  // bytes taken together down
-constexpr int64_t kLoaded = 16;  // bytes that are loaded for the 12 of four pixels
-
-__m256i halves_sum(__m256i low, __m256i high) { return _mm256_add_epi32(low, _mm256_slli_epi32(high, 15)); }
-
-// Of four pixels in the low 12 bytes of both halves: red, green, blue and nothing of the first two, each a pair of 16-bit numbers, and
-// of the last two.
-__m256i pairs_of(const uint8_t* pixels) {
-  const __m256i order =
-      _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels))), order);
-}
-
-// Red, green, blue and nothing, as 32-bit numbers, of an output whose sums over even and odd pairs of pixels these are.
-__m128i levels_of(__m256i low, __m256i high) {
-  const __m256i sum = halves_sum(low, high);
-  const __m128i both = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-  return _mm_srli_epi32(_mm_add_epi32(both, _mm_set1_epi32(1 << (kFilterFraction - 1))), kFilterFraction);
-}
-
-void put(uint8_t* to, int pixel) { __builtin_memcpy(to, &pixel, 3); }
 
 // One output of four rows.
 void column(const uint8_t* const (&lines)[kRows], uint8_t* const (&out)[kRows], const FilterRow& place, const int16_t* halves) {
-  const __m256i first = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1), second = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
   __m256i low[kRows], high[kRows];
   for (int64_t row = 0; row < kRows; ++row) low[row] = high[row] = _mm256_setzero_si256();
   for (int64_t quad = 0; quad < place.quads; ++quad) {
-    const __m256i weights =
-        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves + 8 * (place.weights + quad))));
-    const __m256i fine = _mm256_permutevar8x32_epi32(weights, first), coarse = _mm256_permutevar8x32_epi32(weights, second);
+    const QuadWeights weights = weights_at(halves + 8 * (place.weights + quad));
     for (int64_t row = 0; row < kRows; ++row) {
       const __m256i pixels = pairs_of(lines[row] + 3 * (place.first + 4 * quad));
-      low[row] = _mm256_add_epi32(low[row], _mm256_madd_epi16(pixels, fine));
-      high[row] = _mm256_add_epi32(high[row], _mm256_madd_epi16(pixels, coarse));
+      low[row] = _mm256_add_epi32(low[row], _mm256_madd_epi16(pixels, weights.fine));
+      high[row] = _mm256_add_epi32(high[row], _mm256_madd_epi16(pixels, weights.coarse));
     }
   }
   const __m128i upper = _mm_packs_epi32(levels_of(low[0], high[0]), levels_of(low[1], high[1]));
   const __m128i lower = _mm_packs_epi32(levels_of(low[2], high[2]), levels_of(low[3], high[3]));
   const __m128i bytes = _mm_packus_epi16(upper, lower);
-  put(out[0], _mm_cvtsi128_si32(bytes));
-  put(out[1], _mm_extract_epi32(bytes, 1));
-  put(out[2], _mm_extract_epi32(bytes, 2));
-  put(out[3], _mm_extract_epi32(bytes, 3));
-}
-
-// How many outputs, from the first on, can be computed without a look beyond the end of a row.
-int64_t within(const PassFilter& filter, int64_t cols) {
-  int64_t count = 0;
-  while (count < filter.count) {
-    const FilterRow& place = filter.entries[count];
-    if (place.quads > 0 && 3 * (place.first + 4 * (int64_t{place.quads} - 1)) + kLoaded > 3 * cols) break;
-    ++count;
-  }
-  return count;
+  put_pixel(out[0], _mm_cvtsi128_si32(bytes));
+  put_pixel(out[1], _mm_extract_epi32(bytes, 1));
+  put_pixel(out[2], _mm_extract_epi32(bytes, 2));
+  put_pixel(out[3], _mm_extract_epi32(bytes, 3));
 }
 
 void across(const Picture& from, const PassFilter& filter, const Canvas& to) {
-  const int64_t inside = within(filter, from.cols);
+  const int64_t inside = outputs_within(filter, from.cols);
   for (int64_t y = 0; y < from.rows; y += kRows) {
     const uint8_t* lines[kRows];
     uint8_t* out[kRows];

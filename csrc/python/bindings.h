@@ -38,4 +38,7 @@ void bind_views(pybind11::module_& m);
 // A photograph's pixels on their way from a decoder.
 void bind_pixels(pybind11::module_& m);
 
+// What scoring takes from a decoded photograph.
+void bind_summary(pybind11::module_& m);
+
 }  // namespace dcnn

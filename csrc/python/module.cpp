@@ -68,6 +68,7 @@ py::dict features() {
   found["avx512_bf16"] = f.avx512_bf16;
   found["amx_tile"] = f.amx_tile;
   found["amx_bf16"] = f.amx_bf16;
+  found["sha_ni"] = f.sha_ni;
   return found;
 }
 
@@ -95,6 +96,7 @@ PYBIND11_MODULE(_engine, m) {
   dcnn::bind_plan(m);
   dcnn::bind_views(m);
   dcnn::bind_pixels(m);
+  dcnn::bind_summary(m);
   dcnn::bind_block(m);
   dcnn::bind_column(m);
   dcnn::bind_mbconv(m);

@@ -7,11 +7,8 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "core/pixels.h"
-#include "cpu_features.h"
+#include "copies.h"
 #include "run.h"
-#ifdef DCNN_X86
-#include "pixels_avx2.h"
-#endif
 
 namespace py = pybind11;
 
@@ -32,17 +29,8 @@ ColorTable table_of(const py::array& table) {
   return {written<uint32_t>("table", table)};
 }
 
-const CopyRuns& copies_of(const std::string& isa) {
-  const bool plain = std::string(isa_named(isa).name) == "portable";
-#ifdef DCNN_X86
-  if (!plain && features().avx2) return kAvx2CopyRuns;
-#endif
-  static_cast<void>(plain);
-  return kPlainCopyRuns;
-}
-
 py::array_t<uint8_t> turned(const std::string& isa, const py::array& pixels, int orientation) {
-  const CopyRuns& copies = copies_of(isa);
+  const CopyRuns& copies = copies_of(isa_named(isa));
   require_pixels("pixels", pixels, 3);
   const int64_t rows = pixels.shape(0), cols = pixels.shape(1);
   const bool on_its_side = orientation >= kOnItsSide;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -28,6 +27,7 @@ from dcnn_fast.data import (
     libtiff,
     picture_cost,
     raw,
+    summary,
     upright,
 )  # fmt: skip
 from dcnn_fast.data.parts import PartsError
@@ -66,23 +66,33 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph: pixels [H, W, 3] uint8, upright, sRGB, C-contiguous; notes say what a user should know of its reading.
+    """One photograph: `pixels`; notes say what a user should know of its reading.
 
     shot: what its file says of it.
     """
 
-    pixels: np.ndarray
+    decoded: upright.Decoded
     notes: tuple[str, ...] = ()
     shot: Shot = UNSAID
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, notes: tuple[str, ...] = (), shot: Shot = UNSAID) -> Photo:
+        """A photograph of pixels [H, W, 3] uint8, upright, sRGB, C-contiguous."""
+        return cls(upright.Decoded(pixels), notes, shot)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """[H, W, 3] uint8, upright, sRGB, C-contiguous; the same array each time."""
+        return self.decoded.upright
 
     @property
     def digest(self) -> str:
         """SHA-256 over the shape and the pixels: equal for equal pictures, wherever they come from. Computed each time."""
-        height, width, _ = self.pixels.shape
-        state = hashlib.sha256(b"dcnn_fast photo 1")
-        state.update(np.array([height, width], dtype="<u8").tobytes())
-        state.update(self.pixels.data)
-        return state.hexdigest()
+        return summary.digest(self.decoded)
+
+    def summary(self, long_side: int | None) -> tuple[str, np.ndarray]:
+        """(digest, pixels reduced to `long_side`, see `data.reduction`): computed together, in less time."""
+        return summary.summary(self.decoded, long_side)
 
 
 def read(
@@ -281,13 +291,13 @@ def _from_image(image: Image.Image, options: ReadOptions, *, opened_here: bool =
             if pixels is not None:
                 turn = _orientation(image, orientation, notes)
                 color.to_srgb(pixels, image.info.get("icc_profile"), notes)
-                return Photo(upright.turned(pixels, turn), tuple(notes), shot_of(image, turn, whole))
+                return Photo(upright.Decoded(pixels, turn), tuple(notes), shot_of(image, turn, whole))
             jpeg.scale(image, divisor)
         image.load()
         _require_size(image.width, image.height, options.max_pixels)
         turn = _orientation(image, orientation, notes)
         shot = shot_of(image, turn, whole if divisor > 1 else image.size)
-        return Photo(color.upright_srgb(image, turn, options.background, notes), tuple(notes), shot)
+        return Photo.of(color.upright_srgb(image, turn, options.background, notes), tuple(notes), shot)
 
 
 def _orientation(image: Image.Image, otherwise: int, notes: list[str]) -> int:
@@ -361,9 +371,9 @@ def _from_array(array: np.ndarray, options: ReadOptions) -> Photo:
     if array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     if array.shape[2] == 3:
-        return Photo(np.array(array, order="C"), shot=Shot(array.shape[1], array.shape[0]))
+        return Photo.of(np.array(array, order="C"), shot=Shot(array.shape[1], array.shape[0]))
     notes: list[str] = []
-    return Photo(color.laid_over(array, options.background, notes), tuple(notes), Shot(array.shape[1], array.shape[0]))
+    return Photo.of(color.laid_over(array, options.background, notes), tuple(notes), Shot(array.shape[1], array.shape[0]))
 
 
 def _from_tensor(tensor: Tensor, options: ReadOptions) -> Photo:

@@ -12,6 +12,32 @@ COLUMNS_REVERSED = (2, 3, 7, 8)  # the file's last column comes first, as a colu
 ROWS_REVERSED = (3, 4, 6, 7)
 
 
+class Decoded:
+    """Pixels as a decoder gave them, which are turned when somebody asks for them upright, once.
+
+    stored: [H, W, 3] uint8, C-contiguous. orientation: EXIF's; others than 2 to 8 mean upright.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, stored: np.ndarray, orientation: int = _AS_IT_IS) -> None:
+        self._state = stored, orientation if _AS_IT_IS < orientation <= _LAST else _AS_IT_IS
+
+    @property
+    def state(self) -> tuple[np.ndarray, int]:
+        """(pixels, how they are to be turned): in one piece, as another thread may turn them meanwhile."""
+        return self._state
+
+    @property
+    def upright(self) -> np.ndarray:
+        """The pixels as they are to be looked at."""
+        stored, orientation = self._state
+        if orientation != _AS_IT_IS:
+            stored = turned(stored, orientation)
+            self._state = stored, _AS_IT_IS
+        return stored
+
+
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels [H, W, 3] uint8, C-contiguous, as EXIF's orientation says; others than 2 to 8 leave it as it is, itself.
 

@@ -89,7 +89,7 @@ def expected(model: Model, pixels: np.ndarray, picture: str) -> dict[str, Any]:
         "dcnn_fast_expected": SCHEMA, "model": model.digest, "labels": list(labels), "tolerance": TOLERANCE,
         "samples": SAMPLES, "seed": SEED, "grid": GRID,
         "picture": {
-            "file": picture, "height": pixels.shape[0], "width": pixels.shape[1], "digest": Photo(pixels).digest,
+            "file": picture, "height": pixels.shape[0], "width": pixels.shape[1], "digest": Photo.of(pixels).digest,
             "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
         },
         "columns": [_column(each) for each in given],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from dcnn_fast.data.reading import Photo
 from dcnn_fast.photographs.faults import find_faults
 from dcnn_fast.photographs.look import Look, look_at
 
@@ -30,8 +29,11 @@ class Extras:
     samples: bool = False
     groups: bool = False
 
-    def seen(self, pixels: np.ndarray) -> Seen:
-        """Look at a photograph, [H, W, 3] uint8 sRGB."""
+    def seen(self, photo: Photo) -> Seen:
+        """Look at a photograph."""
+        if not (self.faults or self.groups):
+            return NOT_ASKED  # and its pixels need not be written upright
+        pixels = photo.pixels
         found = find_faults(pixels) if self.faults else None
         return Seen(
             None if found is None else found.names,

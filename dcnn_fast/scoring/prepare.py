@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from dcnn_fast.data import reading
-from dcnn_fast.data.reduction import reduced
 from dcnn_fast.data.shot import UNSAID, Shot
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
@@ -54,17 +53,18 @@ def prepare(
     """
     chosen = options or reading.ReadOptions()
     photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background, scaled_to=chosen.scaled_to)
-    found = prepared(photo, photo.digest, network, views=views, grid=grid, seed=seed, intake=intake)
-    return replace(found, shot=photo.shot, seen=extras.seen(photo.pixels))
+    digest, pixels = photo.summary(network.long_side)
+    found = prepared(pixels, digest, network, views=views, grid=grid, seed=seed, intake=intake)
+    return replace(found, notes=(*photo.notes, *found.notes), shot=photo.shot, seen=extras.seen(photo))
 
 
 def prepared(
-    photo: reading.Photo, digest: str, network: Network, *, views: int, grid: int, seed: int,
+    pixels: np.ndarray, digest: str, network: Network, *, views: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
-    """`prepare` for a photograph that has been read and hashed: `digest` is of all its pixels, before they are reduced."""
-    jobs, notes = [], list(photo.notes)
-    pixels = reduced(photo.pixels, network.long_side)
+    """`prepare` for a photograph that has been read, hashed and reduced: `digest` is of all its pixels before that."""
+    jobs: list[Job] = []
+    notes: list[str] = []
     if intake.holder is not None:
         pixels = intake.holder.held(pixels)
     shape = pixels.shape[0], pixels.shape[1]

@@ -56,7 +56,7 @@ def test_the_example_draws_the_same_windows(example, view, shape):
 @pytest.mark.parametrize(("height", "width"), [(20, 33), (40, 40), (41, 200), (200, 41), (401, 119), (1, 70), (64, 64)])
 def test_the_example_makes_the_same_planes_to_the_byte(example, height, width):
     pixels = photograph(height, width)
-    assert example.digest_of(pixels) == Photo(pixels).digest
+    assert example.digest_of(pixels) == Photo.of(pixels).digest
     for view in ("warp", "center", "pad", "local"):
         np.testing.assert_array_equal(example.plane_of(pixels, view, 40), views.plane(pixels, view, 40).pixels, err_msg=view)
     for long_side in (39, 64):

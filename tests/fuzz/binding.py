@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import importlib.util
 import json
 import os
@@ -525,6 +526,27 @@ def views(engine: Any, call: Call) -> None:
     assert np.array_equal(made, whole[top : top + tall, left : left + wide])
 
 
+def summary(engine: Any, call: Call) -> None:
+    """A photograph's digest and reduced picture: of right calls, those of its pixels turned by numpy."""
+    fast = [isa for isa in engine.isas() if isa != "portable"] if engine.features()["sha_ni"] else []
+    if not fast:
+        call.right = False
+    isa = call.word([*fast, "portable"][0])
+    height, width, turn, head = call.up_to(1, 70), call.up_to(1, 70), call.up_to(1, 8), bytes(call.up_to(0, 70))
+    pixels = call.array((height, width, 3), np.uint8)
+    rows, cols = (height, width) if turn < 5 else (width, height)
+    resized = None if call.rng.random() < 0.2 else (call.size(call.up_to(1, rows)), call.size(call.up_to(1, cols)))
+    if call.rng.random() < 0.2:
+        turn, call.right = call.up_to(-3, 13), False
+    digest, made = engine.summarized(isa, pixels, call.size(turn), head, resized)
+    if not call.right:
+        return
+    upright = engine.turned("portable", pixels, turn)
+    assert digest == hashlib.sha256(head + upright.tobytes()).digest()
+    if resized is not None and made is not None:
+        assert np.array_equal(made, engine.cut_picture("portable", upright, resized, (0, 0), resized))
+
+
 def small(engine: Any, call: Call) -> None:
     """Calls of a few numbers."""
     isa = _isa(engine, call)
@@ -554,6 +576,7 @@ KINDS: tuple[Callable[[Any, Call], None], ...] = (
     update,
     plan,
     views,
+    summary,
     small,
     tile_product,
     column_tables,

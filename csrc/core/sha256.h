@@ -1,0 +1,40 @@
+// SHA-256 over bytes that come in stretches, whose whole blocks somebody else takes into the state.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace dcnn {
+
+constexpr int64_t kHashBlock = 64;  // bytes
+
+using HashState = std::array<uint32_t, 8>;
+
+// Whole blocks that are to be taken into the state.
+struct HashBlocks {
+  uint32_t* state;
+  const uint8_t* bytes;
+  int64_t count;
+};
+
+class Hasher {
+ public:
+  // take: for blocks that nothing else is done beside.
+  explicit Hasher(void (*take)(const HashBlocks& blocks)) : take_(take) {}
+
+  // The whole blocks among the bytes that come next; they must be taken before anything else is asked for. What is left of the bytes
+  // is kept.
+  HashBlocks blocks_of(const uint8_t* bytes, int64_t count);
+
+  void add(const uint8_t* bytes, int64_t count) { take_(blocks_of(bytes, count)); }
+
+  std::array<uint8_t, 32> finish();
+
+ private:
+  void (*take_)(const HashBlocks& blocks);
+  HashState state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  std::array<uint8_t, kHashBlock> begun_{};  // a block of which `held_` bytes have come
+  int64_t held_ = 0, total_ = 0;
+};
+
+}  // namespace dcnn

@@ -1,0 +1,11 @@
+// How an instruction set turns pictures.
+#pragma once
+
+#include "core/pixels.h"
+#include "kernel.h"
+
+namespace dcnn {
+
+const CopyRuns& copies_of(const Isa& isa);
+
+}  // namespace dcnn

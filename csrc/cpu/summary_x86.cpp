@@ -1,0 +1,199 @@
+// A strip hashed, and meanwhile resampled across and the next one turned. A processor looks some hundred instructions ahead, so pieces
+// of the other work stand between every sixteen rounds of the hash, in one loop: between whole blocks they would wait behind it.
+//
+// The hash is FIPS 180-4's SHA-256 (sha256rnds2: two rounds; sha256msg1, sha256msg2: the schedule). Compiled with its flags and AVX2's,
+// so nothing here may be an inline function that other files share.
+#include "summary_x86.h"
+
+#include <immintrin.h>
+
+#include "pixel_steps_avx2.h"
+
+namespace dcnn {
+namespace {
+
+alignas(16) constexpr uint32_t kRounds[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
+    0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
+    0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
+    0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
+    0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f,
+    0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+__m128i words_at(const uint8_t* bytes) {  // which are big-endian
+  const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+  return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)), order);
+}
+
+// The next four words of the schedule from the sixteen before.
+__m128i scheduled(__m128i first, __m128i second, __m128i third, __m128i fourth) {
+  const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(first, second), _mm_alignr_epi8(fourth, third, 4));
+  return _mm_sha256msg2_epu32(sum, fourth);
+}
+
+// The instructions keep the words a, b, e, f in one register and c, d, g, h in the other.
+struct State {
+  __m128i abef, cdgh;
+};
+
+void four_rounds(State& state, __m128i words, int round) {
+  const __m128i sum = _mm_add_epi32(words, _mm_load_si128(reinterpret_cast<const __m128i*>(kRounds + round)));
+  state.cdgh = _mm_sha256rnds2_epu32(state.cdgh, state.abef, sum);
+  state.abef = _mm_sha256rnds2_epu32(state.abef, state.cdgh, _mm_shuffle_epi32(sum, 0x0e));
+}
+
+State loaded(const uint32_t* words) {
+  const __m128i dcba = _mm_loadu_si128(reinterpret_cast<const __m128i*>(words));
+  const __m128i hgfe = _mm_loadu_si128(reinterpret_cast<const __m128i*>(words + 4));
+  const __m128i cdab = _mm_shuffle_epi32(dcba, 0xb1), efgh = _mm_shuffle_epi32(hgfe, 0x1b);
+  return {_mm_alignr_epi8(cdab, efgh, 8), _mm_blend_epi16(efgh, cdab, 0xf0)};
+}
+
+void store(const State& state, uint32_t* words) {
+  const __m128i feba = _mm_shuffle_epi32(state.abef, 0x1b), dchg = _mm_shuffle_epi32(state.cdgh, 0xb1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(words), _mm_blend_epi16(feba, dchg, 0xf0));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(words + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+// Takes the blocks; after every sixteen rounds it does `meanwhile`, kRests times a block.
+constexpr int64_t kRests = 4;
+
+template <typename Meanwhile>
+void take_blocks(const HashBlocks& blocks, Meanwhile& meanwhile) {
+  State state = loaded(blocks.state);
+  const uint8_t* bytes = blocks.bytes;
+  for (int64_t block = 0; block < blocks.count; ++block, bytes += kHashBlock) {
+    const State before = state;
+    __m128i w[4] = {words_at(bytes), words_at(bytes + 16), words_at(bytes + 32), words_at(bytes + 48)};
+    for (int round = 0; round < 16; round += 4) four_rounds(state, w[round / 4], round);
+    meanwhile();
+    for (int round = 16; round < 64; round += 16) {
+      for (int part = 0; part < 4; ++part) {
+        w[part] = scheduled(w[part], w[(part + 1) % 4], w[(part + 2) % 4], w[(part + 3) % 4]);
+        four_rounds(state, w[part], round + 4 * part);
+      }
+      meanwhile();
+    }
+    state = {_mm_add_epi32(state.abef, before.abef), _mm_add_epi32(state.cdgh, before.cdgh)};
+  }
+  store(state, blocks.state);
+}
+
+struct Nothing {
+  void operator()() {}
+};
+
+// Pieces of one kind of work, of which so many are done at each rest that they end with the hash.
+template <typename Work>
+class Paced {
+ public:
+  Paced(const Work& work, int64_t rests) : work_(work), share_(rests > 0 ? (work.left() << kFraction) / rests + 1 : 0) {}
+
+  void operator()() {
+    for (due_ += share_; due_ >> kFraction; due_ -= int64_t{1} << kFraction) {
+      if (work_.left() > 0) work_.piece();
+    }
+  }
+
+  void finish() {
+    while (work_.left() > 0) work_.piece();
+  }
+
+ private:
+  static constexpr int kFraction = 16;
+
+  Work work_;
+  int64_t share_, due_ = 0;  // pieces, with kFraction bits behind the point
+};
+
+// Outputs of a pass across, one after the other.
+class Across {
+ public:
+  explicit Across(const AcrossWork& work)
+      : line_(work.from.bytes), out_(work.to.bytes), filter_(work.filter), outputs_(outputs_within(work.filter, work.from.cols)),
+        from_pitch_(work.from.pitch), to_pitch_(work.to.pitch), left_(work.from.rows * outputs_) {
+    if (outputs_ < work.filter.count) {
+      const PassFilter rest{work.filter.entries + outputs_, work.filter.count - outputs_, work.filter.weights, work.filter.halves};
+      kPlainPasses.across(work.from, rest, {work.to.bytes + 3 * outputs_, work.to.rows, rest.count, work.to.pitch});
+    }
+  }
+
+  int64_t left() const { return left_; }
+
+  void piece() {
+    put_pixel(out_ + 3 * output_, resampled_pixel(line_, filter_.entries[output_], filter_.halves));
+    --left_;
+    if (++output_ < outputs_) return;
+    output_ = 0;
+    line_ += from_pitch_;
+    out_ += to_pitch_;
+  }
+
+ private:
+  const uint8_t* line_;
+  uint8_t* out_;
+  PassFilter filter_;
+  int64_t outputs_, from_pitch_, to_pitch_, left_, output_ = 0;
+};
+
+// Squares of four by four pixels that are turned, along what is read.
+class Turning {
+ public:
+  explicit Turning(const PixelRuns& runs) : runs_(runs), wide_(runs_in_squares(runs)), long_(runs.length / kSide * kSide) {
+    left_ = wide_ / kSide * (long_ / kSide);
+    copy_beside_squares(runs, wide_, long_);
+  }
+
+  int64_t left() const { return left_; }
+
+  void piece() {
+    fetch_ahead();
+    turn_square(runs_.pixel + run_ * 3 + at_ * runs_.pixel_to_pixel, runs_.pixel_to_pixel, runs_.out + run_ * runs_.out_to_run + at_ * 3,
+                runs_.out_to_run);
+    --left_;
+    if ((run_ += kSide) < wide_) return;
+    run_ = 0;
+    at_ += kSide;
+  }
+
+ private:
+  // Lines of memory that will be read: the next ones lie so far from each other that no processor guesses them. Each of the squares side
+  // by side asks for one of the four rows' lines.
+  void fetch_ahead() const {
+    const int64_t square = run_ / kSide, row = at_ + kAhead + square % kSide;
+    if (row < runs_.length) _mm_prefetch(runs_.pixel + row * runs_.pixel_to_pixel + square / kSide * kLine, _MM_HINT_T0);
+  }
+
+  static constexpr int64_t kAhead = 16;  // rows
+  static constexpr int64_t kLine = 64;   // bytes
+
+  PixelRuns runs_;
+  int64_t wide_, long_, left_, run_ = 0, at_ = 0;
+};
+
+struct Both {
+  Paced<Across> across;
+  Paced<Turning> turning;
+
+  void operator()() {
+    across();
+    turning();
+  }
+};
+
+}  // namespace
+
+void take_hash_blocks_x86(const HashBlocks& blocks) {
+  Nothing nothing;
+  take_blocks(blocks, nothing);
+}
+
+void take_strip_x86(const StripWork& work) {
+  const int64_t rests = kRests * work.blocks.count;
+  Both both{{Across(work.across), rests}, {Turning(work.turning), rests}};
+  if (work.blocks.count > 0) take_blocks(work.blocks, both);
+  both.across.finish();
+  both.turning.finish();
+}
+
+}  // namespace dcnn
