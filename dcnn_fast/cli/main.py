@@ -10,6 +10,7 @@ import typer
 
 from dcnn_fast.cli import data, descriptors
 from dcnn_fast.cli.adapt import adapt
+from dcnn_fast.cli.config import Configured
 from dcnn_fast.cli.console import StreamError, flush, note, prepare_streams
 from dcnn_fast.cli.convert import convert
 from dcnn_fast.cli.describe import describe
@@ -55,8 +56,8 @@ app.command()(explain)
 app.command()(plan)
 app.command()(why)
 app.add_typer(data.app, name="data")
-app.command()(train)
-app.command()(adapt)
+app.command(cls=Configured)(train)
+app.command(cls=Configured)(adapt)
 app.command()(evaluate)
 app.command()(reproduce)
 app.command()(convert)

@@ -128,6 +128,7 @@ def load_ava(
     unrated = [i for i in (*train, *test) if i not in means]
     kept = [i for i in train if i in means and (delta == 0 or abs(means[i] - THRESHOLD) >= delta)]
     files, shown = photographs(images or root), categories(root)
+    votes = dict(zip(ratings.ids.tolist(), ratings.votes, strict=True))
     styles = _single_styles(root) if attributes else {}
     missing: list[str] = []
 
@@ -141,7 +142,8 @@ def load_ava(
                 continue
             mean = means[i]
             label, attribute = int(mean > THRESHOLD), styles.get(i, -1)
-            made.append(Example(files[i], str(i), label, mean, attribute=attribute, category=shown.get(i, "")))
+            given = tuple(votes[i].tolist())
+            made.append(Example(files[i], str(i), label, mean, attribute=attribute, category=shown.get(i, ""), votes=given))
         return tuple(made)
 
     notes = [f"{len(unrated)} listed ids have no ratings"] if unrated else []
@@ -150,7 +152,9 @@ def load_ava(
         notes.append(f"{ties} photographs have a mean of exactly 5 and count as low")
     if delta:
         notes.append(f"delta {delta:g} leaves {len(kept)} of {len(train)} training photographs")
-    return DataSet(LABELS, examples(kept), examples(test), STYLES if attributes else (), tuple(missing), tuple(notes))
+    return DataSet(
+        LABELS, examples(kept), examples(test), STYLES if attributes else (), tuple(missing), tuple(notes), threshold=THRESHOLD
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class Example:
     it has none. truth: every label that is right, where several may be (AVA's style test); empty means `label` alone.
     attribute: a second label, an index in `DataSet.attributes`, -1 where it has none (the multi-task loss, paper eq. 3).
     category: what it shows. group: examples of one group are never split between training and test.
+    votes: how many people gave each of the ratings 1 to 10, or their shares; none where that is not known.
     """
 
     source: Any
@@ -26,6 +27,7 @@ class Example:
     attribute: int = -1
     category: str = ""
     group: str = ""
+    votes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

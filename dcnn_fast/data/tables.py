@@ -271,6 +271,7 @@ def _data_set(
     if sources is not None and not table.has("category"):
         texts["category"] = sources
     attribute_number = {name: index for index, name in enumerate(attributes)}
+    votes = table.histograms()
     made: dict[bool, list[Example]] = {False: [], True: []}
     missing = []
     for i, name in enumerate(table.paths()):
@@ -285,6 +286,7 @@ def _data_set(
                 str(folder / name), name, int(rows.labels[i]), float(rows.ratings[i]),
                 attribute=attribute_number.get(attribute, -1),
                 category=texts["category"][i], group=texts["group"][i],
+                votes=() if votes is None else tuple(votes[i].tolist()),
             )
         )  # fmt: skip
     return DataSet((), tuple(made[False]), tuple(made[True]), attributes, tuple(missing))

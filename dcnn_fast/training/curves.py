@@ -15,7 +15,7 @@ _MARK = "dcnn-fast"  # names the program, as its other pictures do
 
 _SHARES = {
     "test_accuracy": "accuracy", "test_balanced_accuracy": "balanced accuracy", "test_auc": "AUC",
-    "test_majority": "always the commonest label",
+    "test_majority": "always the commonest label", "val_auc": "AUC, split val", "val_balanced_accuracy": "balanced, split val",
 }  # fmt: skip
 
 
@@ -29,6 +29,7 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
     losses, shares, rates = figure.subplots(1, 3)
     _line(losses, rows, "loss", "training")
     _line(losses, rows, "test_loss", "held out")
+    _line(losses, rows, "val_loss", "split val")
     for name, label in _SHARES.items():
         _line(shares, rows, name, label, "--" if name == "test_majority" else "-")
     _line(rates, rows, "rate", "of the weights")

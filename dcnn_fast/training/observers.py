@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors.torch import save_file
@@ -12,9 +13,11 @@ from torch import nn
 
 from dcnn_fast.nets import Model, MultiColumn, save_model
 from dcnn_fast.training.curves import save_curves
-from dcnn_fast.training.folder import BEST, BOARD, CURVES, LAST, LOG, SKIPPED, Folder
+from dcnn_fast.training.epochs import timeless
+from dcnn_fast.training.folder import BEST, BOARD, CURVES, LAST, LOG, OPTIONS, SKIPPED, Folder
 from dcnn_fast.training.lesson import Lesson
 from dcnn_fast.training.log import Board, write_csv, write_skipped
+from dcnn_fast.training.options import options_text
 from dcnn_fast.training.progress import Progress
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.signs import is_looked_at, signs_of
@@ -84,7 +87,7 @@ class Models(Silent):
     def _provenance(self, told: Told) -> dict[str, Any]:
         row = told.row
         return {
-            "settings": self._settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": row,
+            "settings": self._settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": timeless(row),
             "data": self._lesson.summary, "skipped": len(told.progress.skipped), "version": version(),
         }  # fmt: skip
 
@@ -116,16 +119,32 @@ class Log(Silent):
         self._drawn = time.monotonic()
 
 
+class Options(Silent):
+    """Writes what the run was started with as a file of settings, once there is a checkpoint that it belongs to."""
+
+    def __init__(self, options: Mapping[str, Any], out: Folder) -> None:
+        self._text, self._out = options_text(options), out
+
+    def measured(self, told: Told, best: bool) -> None:
+        """Write it, where it is not there yet or of other options."""
+        path = self._out / OPTIONS
+        if not path.is_file() or path.read_bytes() != self._text:
+            self._out.put(OPTIONS, self._write)
+
+    def _write(self, partial: Path) -> None:
+        partial.write_bytes(self._text)
+
+
 class Signs(Silent):
     """Warns of a run that learns nothing."""
 
     def __init__(self, lesson: Lesson, settings: Settings, out: Folder) -> None:
-        self._examples, self._epochs, self._out = lesson.train, settings.epochs, out
+        self._lesson, self._epochs, self._out = lesson, settings.epochs, out
 
     def ended(self, told: Told) -> None:
         """Look for signs, where it is time to."""
         if is_looked_at(told.progress.epoch, self._epochs):
-            for sign in signs_of(told.progress.history, self._examples):
+            for sign in signs_of(told.progress.history, self._lesson.train, self._lesson.aim):
                 self._out.warn(sign)
 
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from dcnn_fast.nets import AnyColumn
 from dcnn_fast.training import checkpoint as runs
-from dcnn_fast.training.epochs import Left, is_best, is_looked_at, row_of
+from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of, timeless
 from dcnn_fast.training.folder import CHECKPOINT, Folder
 from dcnn_fast.training.interrupts import Asked
-from dcnn_fast.training.learning import columns_of, multi_column
+from dcnn_fast.training.learning import columns_of, keeps_pixels, multi_column
 from dcnn_fast.training.lesson import Lesson
-from dcnn_fast.training.loading import Cases, load
+from dcnn_fast.training.loading import Cases, Draws, load
 from dcnn_fast.training.log import Advance
 from dcnn_fast.training.observers import Observer, Told
 from dcnn_fast.training.pictures import means
@@ -63,15 +63,18 @@ class Session:
         count = len(self.lesson.train)
         return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
 
-    def begin(self, cache: int, threads: int) -> None:
-        """Start afresh or take up the checkpoint, and fill the cache of `cache` megabytes by `threads` threads."""
+    def begin(self, cache: int, threads: int, *, new_rates: bool = False) -> None:
+        """Start afresh or take up the checkpoint, and fill the cache of `cache` megabytes by `threads` threads.
+
+        new_rates: whether the run may go on at other rates than before.
+        """
         path, world = self.out / CHECKPOINT, self.place.world
         columns = columns_of(self.net)
         found = world.first_ones(path.is_file())
         if found:
             self.progress = take_up(
                 runs.load_checkpoint(path), self.net, self.step, self.lesson, self.settings, columns, self.steps,
-                str(self.out.path),
+                str(self.out.path), new_rates=new_rates,
             )  # fmt: skip
         if cache:
             self.lesson.draws.pictures.hold(cache, threads)
@@ -88,9 +91,13 @@ class Session:
         )  # fmt: skip
         with closing(load(self.lesson.draws, left, self.place.workers)) as stream:
             ready = self._next(stream)
-            while self.progress.epoch < self.settings.epochs:
+            while not self._is_over():
                 ready = self._epoch(ready, stream, stop, advance)
                 self._end_epoch()
+
+    def _is_over(self) -> bool:
+        settings, history = self.settings, self.progress.history
+        return self.progress.epoch >= settings.epochs or is_out_of_patience(history, settings.best_by, settings.patience)
 
     def finish(self) -> None:
         """Leave the network ready for use, and tell that the run is over."""
@@ -150,10 +157,10 @@ class Session:
         if not progress.history:
             self._save()  # a model without a checkpoint beside it could not be told from another's, nor the run be resumed
         row = row_of(progress, self.at.done, self.step.rate, self._measured())
-        best = is_best(row, progress.best, self.settings.best_by)
+        best = is_best(row, progress.best, self.settings.best_by, self.lesson.judge)
         progress.history.append(row)
         if best:
-            progress.best = row
+            progress.best = timeless(row)
         told = Told(progress, row)
         for observer in self.observers:
             observer.measured(told, best)
@@ -169,18 +176,27 @@ class Session:
             raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
 
     def _measured(self) -> dict[str, float]:
-        """What a look at the held-out examples tells, where it is time for one. Raises WorkerError after a checkpoint."""
-        draws, progress = self.lesson.held_out, self.progress
-        if not len(draws.pictures) or not is_looked_at(self.settings, progress.epoch + 1):
+        """What a look at the photographs that are not learnt from tells, where it is time for one.
+
+        Raises WorkerError, after a checkpoint.
+        """
+        if not is_looked_at(self.settings, self.progress.epoch + 1):
             return {}
-        place = self.place
+        parts = {"val": self.lesson.validation, "test": self.lesson.held_out}
         try:
-            found, bad = look(
-                self.net, draws, place.world, place.device, batch=self.settings.batch, workers=place.workers
-            )  # fmt: skip
+            return {
+                f"{part}_{name}": value
+                for part, draws in parts.items()
+                if len(draws.pictures)
+                for name, value in self._look(draws).items()
+            }
         except WorkerError:
             self._save()
             raise
+
+    def _look(self, draws: Draws) -> dict[str, float]:
+        place, progress = self.place, self.progress
+        found, bad = look(self.net, draws, place.world, place.device, batch=self.settings.batch, workers=place.workers)
         self.skips.read(progress.skipped, [example.key for example in draws.pictures.examples])
         progress.skipped.update(bad)
         return found
@@ -201,8 +217,8 @@ class Session:
         """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
         found = means(self.lesson.draws.pictures, self.settings.mean_images, self.settings.seed, threads)
         return [
-            list(column.spec.mean if column.keeps_mean or column in self.still else found[column.spec.view, column.spec.plane])
-            for column in columns_of(self.net)
+            list(column.spec.mean if kept else found[column.spec.view, column.spec.plane])
+            for column, kept in ((each, keeps_pixels(each) or each in self.still) for each in columns_of(self.net))
         ]
 
     def _set_means(self, wanted: list[list[float]]) -> None:

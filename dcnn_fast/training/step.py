@@ -15,10 +15,10 @@ from dcnn_fast.training.lesson import Lesson
 from dcnn_fast.training.loading import Cases
 from dcnn_fast.training.losses import counts_of, loss_of, targets_of
 from dcnn_fast.training.machine import generator_of
+from dcnn_fast.training.optimisers import optimiser_of
 from dcnn_fast.training.pictures import generator
 from dcnn_fast.training.place import Place
 from dcnn_fast.training.settings import Settings
-from dcnn_fast.training.update_rule import ConvNetUpdate
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Step:
     """What turns mini-batches into changes of a network's weights."""
 
     def __init__(self, net: nn.Module, lesson: Lesson, settings: Settings, place: Place) -> None:
-        self._net, self._examples, self._settings, self._place = net, lesson.train, settings, place
+        self._net, self._lesson, self._settings, self._place = net, lesson, settings, place
         self._learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
-        self.update = ConvNetUpdate(rate_groups(net, settings))
+        self.update = optimiser_of(rate_groups(net, settings))
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=settings.precision == "fp16")
 
     @property
@@ -68,7 +68,7 @@ class Step:
         """
         self._set_rates(at)
         self._seed_dropout(at)
-        targets = targets_of([self._examples[number] for number in cases.numbers])
+        targets = targets_of([self._lesson.train[number] for number in cases.numbers])
         counts = torch.cat(
             [counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)], dtype=torch.float64, device="cpu")]
         )
@@ -76,9 +76,10 @@ class Step:
         loss = torch.zeros((), dtype=torch.float32, device=self._place.device)
         self.update.zero_grad()
         if cases.numbers:
-            loss = self._backward(windows, targets, torch.tensor(labelled, dtype=torch.float64, device="cpu"))
+            loss = self._backward(windows, targets, torch.tensor(labelled, dtype=torch.float64, device="cpu"), cases.numbers)
         loss = self._summed(loss.detach())
         if present:
+            self._clip()
             self.scaler.step(self.update)
             self.scaler.update()
         return Launched(loss, int(present), bool(stopped))
@@ -89,7 +90,7 @@ class Step:
             raise DivergedError(f"the weights must stay finite, got NaN or infinity at step {step}")
 
     def _set_rates(self, at: At) -> None:
-        for group in self.update.param_groups:
+        for group in (part for each in self.update.param_groups for part in (each, *each.get("inputs", ()))):
             group["lr"] = group["base"] * self._settings.factor(at.epoch, at.step, at.steps, group["schedule"])
 
     def _seed_dropout(self, at: At) -> None:
@@ -97,13 +98,21 @@ class Step:
         words = generator("dropout", self._settings.seed, at.done, self._place.world.rank)
         generator_of(self._place.device).manual_seed(int(words.integers(2**63)))
 
-    def _backward(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor) -> Tensor:
+    def _backward(
+        self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: tuple[int, ...]
+    ) -> Tensor:  # fmt: skip
         """The loss of these windows, whose gradients the parameters get. labelled: how many the whole mini-batch has."""
         device = self._place.device
         with plain_torch(device):
-            loss = loss_of(self._net(*windows), targets.to(device), labelled)
+            loss = loss_of(self._net(*windows), targets.to(device), labelled, self._lesson.aim, numbers)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss
+
+    def _clip(self) -> None:
+        """Shorten the gradient of the whole mini-batch, which every process has by now, where it is too long."""
+        if self._settings.clip:
+            self.scaler.unscale_(self.update)
+            nn.utils.clip_grad_norm_(self._learning, self._settings.clip, foreach=False)
 
     def _summed(self, loss: Tensor) -> Tensor:
         """The loss of all processes' shares; their gradients are summed on the way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +13,18 @@ import torch
 from torch import nn
 
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import keeping_means
 from dcnn_fast.ops.plain_torch import default_modes
 from dcnn_fast.training.distributed import joined
 from dcnn_fast.training.errors import DivergedError
-from dcnn_fast.training.folder import BOARD, Folder, require_folder
+from dcnn_fast.training.features import kept_features, require_features
+from dcnn_fast.training.folder import BOARD, FEATURES, Folder, require_folder
 from dcnn_fast.training.interrupts import interrupts
 from dcnn_fast.training.learning import computed_in, held_still, still_columns
 from dcnn_fast.training.lesson import Lesson, lesson_of
 from dcnn_fast.training.log import Board, progress_bar
 from dcnn_fast.training.machine import require_machine
-from dcnn_fast.training.observers import Log, Models, Observer, OnBoard, Signs
+from dcnn_fast.training.observers import Log, Models, Observer, OnBoard, Options, Signs
+from dcnn_fast.training.options import options_of
 from dcnn_fast.training.place import Place
 from dcnn_fast.training.session import Session
 from dcnn_fast.training.settings import Settings
@@ -61,12 +62,15 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    new_rates: bool = False,
     device: torch.device | str = "cpu",
     workers: int = 0,
     cache: int = 0,
     threads: int = 1,
     progress: Console | bool = False,
     tensorboard: bool = False,
+    features: Path | None = None,
+    options: Mapping[str, Any] | None = None,
     origin: str = "",
     seen: Collection[str] = (),
     warn: Callable[[str], None] = _warn,
@@ -78,14 +82,18 @@ def train(
         `best.safetensors` has the weights of the best epoch.
     resume: go on from the checkpoint in `out` where there is one: the result is that of a run that was never interrupted, bit
         for bit on the same machine with the same number of threads. Settings, data and network must be those of the run.
+    new_rates: but for the rates, which may be others from here on, as when cuda-convnet's users lower them by hand: what the
+        update rule remembers stays.
     device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
         their planes, kept in memory. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
-        its log too. origin: what the network starts from, in words or as a digest; a run that goes on must have the same.
+        its log too. features: a file that keeps what layers that do not learn make of whole views, for other runs too; by
+        default one in `out`. options: what run.toml says of the run, by default its settings. origin: what the network starts
+        from, in words or as a digest; a run that goes on must have the same.
         seen: marks of photographs that it learnt from before (`Learnt.seen`), which the model files go on naming.
         warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv and curves.png; one that cannot be written is named in
+    for a module that is not a `MultiColumn`), log.csv, curves.png and run.toml; one that cannot be written is named in
     `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped and named in skipped.csv:
     its mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and
     SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt with the signal's number. What the process has set
@@ -110,15 +118,19 @@ def train(
             require_folder(out, resume=resume)  # another run may have been here meanwhile
         world.wait()
         stack.enter_context(computed_in(net, settings.precision, where))
-        stack.enter_context(keeping_means(net))
         still = still_columns(net, settings)
-        stack.enter_context(held_still(still))
+        stack.enter_context(held_still(net, still, settings.freeze))
+        if features is not None:
+            require_features(features, net, where)
         stack.enter_context(torch.random.fork_rng([where] if where.type == "cuda" else []))
         lesson = lesson_of(net.to(where), data, settings, decoded=where.type != "cpu", origin=origin, seen=seen)
         session = Session(net, lesson, settings, Place(world, where, workers), folder, still)
-        session.begin(cache, threads)
+        session.begin(cache, threads, new_rates=new_rates)
+        features_kept = stack.enter_context(kept_features(net, features or out / FEATURES, folder))
         if world.first:
-            session.observers = _observers(net, lesson, settings, folder)
+            session.observers = (
+                *_observers(net, lesson, settings, folder), Options(options or options_of(settings), folder), features_kept,
+            )  # fmt: skip
             if tensorboard:
                 board = Board(out / BOARD, session.at.done)
                 stack.callback(board.close)
