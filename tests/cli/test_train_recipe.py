@@ -143,3 +143,15 @@ def test_layer_files_say_the_rates_themselves(folder):
         said = f"{option[2:].replace('-', '_')} must not be given for layer files, which say it of each layer"
         assert found.returncode == 2 and said in found.stderr, found.stderr
     assert run("train", "ratings.csv", *files, "--epochs", 1, "--out", "layers", cwd=folder).returncode == 0
+
+
+def test_an_adaptation_has_a_file_of_options_too(folder):
+    trained(folder, "general", *QUICK, "--epochs", 1)
+    said = ("--out", "adapted", "--epochs", 1, "--batch", 8, "--rate", 0.002, "--tune", "label")
+    first = run("adapt", "general/last.safetensors", "ratings.csv", *said, cwd=folder)
+    assert first.returncode == 0, first.stderr
+    again = run("adapt", "--config", "adapted/run.toml", "--out", "adapted2", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert (folder / "adapted" / "last.safetensors").read_bytes() == (folder / "adapted2" / "last.safetensors").read_bytes()
+    wrong = run("train", "--config", "adapted/run.toml", "--out", "no", cwd=folder)
+    assert wrong.returncode == 2 and "must have options of train that are not of a run's place, got 'model'" in wrong.stderr
