@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dcnn_fast.data import DataSet, Example
+from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import AnyColumn, Column, Input, Model, MultiColumn, keeping_means, save_model
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
 from dcnn_fast.training import checkpoint as runs
@@ -77,7 +78,7 @@ def train(
     resume: bool = False,
     device: torch.device | str = "cpu",
     workers: int = 0,
-    cache: int = 0,
+    cache: int | PlaneCache = 0,
     threads: int = 1,
     progress: Console | bool = False,
     tensorboard: bool = False,
@@ -93,7 +94,8 @@ def train(
     resume: go on from the checkpoint in `out` where there is one: the result is that of a run that was never interrupted, bit
         for bit on the same machine with the same number of threads. Settings, data and network must be those of the run.
     device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
-        their planes, kept in memory. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
+        their planes, kept in memory, or a cache of planes on disk, for those that are looked
+        at too. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
         its log too. origin: what the network starts from, in words or as a digest; a run that goes on must have the same.
         seen: marks of photographs that it learnt from before (`Learnt.seen`), which the model files go on naming.
         warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
@@ -186,7 +188,7 @@ class _Run:
         count = len(self.train_set)
         return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
 
-    def begin(self, cache: int, threads: int) -> None:
+    def begin(self, cache: int | PlaneCache, threads: int) -> None:
         """Start afresh or take up the checkpoint, and fill the cache."""
         path = self.out / CHECKPOINT
         found = self.world.first_ones(path.is_file())
@@ -194,6 +196,8 @@ class _Run:
             self._take_up(runs.load_checkpoint(path))
         if cache:
             self.pictures.hold(cache, threads)
+        if isinstance(cache, PlaneCache):
+            self.held_out.pictures.hold(cache, threads)
         if not found and self.settings.mean == "data" and self.columns:
             self.progress.means = self.world.first_ones(self._means_of_data(threads))
         if self.progress.means is not None:
