@@ -62,6 +62,7 @@ def train(
     fold: sets.Fold = None,
     folds: sets.Folds = None,
     split_seed: sets.SplitSeed = None,
+    val: sets.Val = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50,
     batch: Annotated[int, typer.Option(help="Images of a mini-batch, over all processes.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate of the weights.")] = 0.001,
@@ -85,6 +86,8 @@ def train(
         int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
     ] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
+    plane_cache: sets.PlaneCacheFolder = None,
+    plane_cache_size: sets.PlaneCacheSize = 4096,
     max_memory: MaxMemoryOfEach = None,
     tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log too.")] = False,
 ) -> None:
@@ -102,7 +105,7 @@ def train(
         return sets.open_set(
             data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
             threshold=threshold, positive=positive, variant=variant, exclude_test_overlap=exclude_overlap,
-            attributes=multi_task, fold=fold, folds=folds, seed=split_seed, by=by,
+            attributes=multi_task, fold=fold, folds=folds, seed=split_seed, val=val, by=by,
         )  # fmt: skip
 
     try:
@@ -113,7 +116,7 @@ def train(
     shape = train_run.Shape(
         net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed, layers, long_side
     )  # fmt: skip
-    machine = train_run.Machine(device, workers, cache, tensorboard, max_memory)
+    machine = train_run.Machine(device, workers, cache, tensorboard, max_memory, plane_cache, plane_cache_size)
     raise typer.Exit(
         train_run.run(
             opened, shape.network, out, resume, machine,
