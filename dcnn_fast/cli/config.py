@@ -15,7 +15,8 @@ from dcnn_fast.printable import quoted
 
 # Of the run's place, not of its result; a file has none of them.
 PLACE = frozenset(
-    ("out", "resume", "config", "device", "workers", "cache", "max_memory", "tensorboard", "features", "help")
+    ("out", "resume", "config", "device", "workers", "cache", "max_memory", "tensorboard", "features", "plane_cache",
+     "plane_cache_size", "help")
 )  # fmt: skip
 _FILES = ("data", "images", "layer_params", "model")
 

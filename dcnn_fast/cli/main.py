@@ -13,6 +13,7 @@ from dcnn_fast.cli.adapt import adapt
 from dcnn_fast.cli.config import Configured
 from dcnn_fast.cli.console import StreamError, flush, note, prepare_streams
 from dcnn_fast.cli.convert import convert
+from dcnn_fast.cli.crossval import crossval
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
@@ -58,6 +59,7 @@ app.command()(why)
 app.add_typer(data.app, name="data")
 app.command(cls=Configured)(train)
 app.command(cls=Configured)(adapt)
+app.command()(crossval)
 app.command()(evaluate)
 app.command()(reproduce)
 app.command()(convert)

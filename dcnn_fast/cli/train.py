@@ -99,6 +99,7 @@ def train(
     fold: sets.Fold = None,
     folds: sets.Folds = None,
     split_seed: sets.SplitSeed = None,
+    val: sets.Val = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50,
     batch: Annotated[int, typer.Option(help="Images of a mini-batch, over all processes.")] = 128,
     optimiser: Annotated[
@@ -142,6 +143,8 @@ def train(
     ] = 0,
     cache: Annotated[int, typer.Option(help="Megabytes of photographs kept in memory.")] = 0,
     features: Annotated[Path | None, typer.Option(dir_okay=False, help=FEATURES)] = None,
+    plane_cache: sets.PlaneCacheFolder = None,
+    plane_cache_size: sets.PlaneCacheSize = 4096,
     max_memory: MaxMemoryOfEach = None,
     tensorboard: Annotated[bool, typer.Option(help="Write a TensorBoard log too.")] = False,
 ) -> None:
@@ -160,7 +163,7 @@ def train(
         return sets.open_set(
             data, kind, column=column, quiet=not train_run.first_process(), images=images, delta=delta, category=category,
             threshold=threshold, positive=positive, variant=variant, exclude_test_overlap=exclude_overlap,
-            attributes=multi_task, fold=fold, folds=folds, seed=split_seed, by=by,
+            attributes=multi_task, fold=fold, folds=folds, seed=split_seed, val=val, by=by,
         )  # fmt: skip
 
     given = Rule(
@@ -177,7 +180,9 @@ def train(
         net, views, geometry, plane, window, stride, filters, fc, dropout, tuple(init or ()), seed, layers, long_side,
         fresh, tuple(freeze or ()),
     )  # fmt: skip
-    machine = train_run.Machine(device, workers, cache, tensorboard, max_memory, features)
+    machine = train_run.Machine(
+        device, workers, cache, tensorboard, max_memory, plane_cache, plane_cache_size, features=features
+    )  # fmt: skip
     momenta = {name: rule["momentum"] for name in ("momentum", "bias_momentum") if "momentum" in rule}
     raise typer.Exit(
         train_run.run(

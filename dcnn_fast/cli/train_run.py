@@ -19,6 +19,7 @@ from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.data.check import require_learnable
 from dcnn_fast.data.label_names import with_labels
+from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
 from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
@@ -119,7 +120,17 @@ class Machine:
     cache: int = 0
     tensorboard: bool = False
     max_memory: str | None = None
+    planes: Path | None = None
+    planes_megabytes: int = 4096
     features: Path | None = None
+
+    def kept(self) -> int | PlaneCache:
+        """Where photographs are kept: in so many megabytes of memory, or in a cache on disk. Raises ValueError for both."""
+        if self.planes is None:
+            return self.cache
+        if self.cache:
+            raise ValueError(f"--cache must not be given beside --plane-cache, got {self.cache}")
+        return PlaneCache(self.planes, self.planes_megabytes, note)
 
 
 def is_model(net: str) -> bool:
@@ -234,7 +245,7 @@ def run(
     talks = first_process()
     with Stop() as stop:
         try:
-            chosen = options()
+            chosen, kept = options(), machine.kept()
             if talks:  # the others would find what the first one has begun
                 require_folder(out, resume=resume)
                 require_outputs(out, inputs=inputs)
@@ -251,7 +262,7 @@ def run(
                 beside=_of_training(net, chosen.batch) + machine.cache * 2**20,
             )  # fmt: skip
             outcome = train(
-                net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
+                net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=kept,
                 threads=os.cpu_count() or 1, progress=stderr() if talks else False, tensorboard=machine.tensorboard,
                 origin=Model(net).digest[:12], seen=_seen_by(inputs, net, redrawn), warn=note, new_rates=new_rates,
                 features=machine.features, options=described,

@@ -90,8 +90,7 @@ def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...]
 
 def validation_of(data: DataSet) -> tuple[Example, ...]:
     """The set's own part of the split "val", none where it has none."""
-    found: tuple[Example, ...] = getattr(data, "val", ())
-    return found
+    return data.val
 
 
 def _more_of(val: Sequence[Example], train: Sequence[Example], settings: Settings) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import AnyColumn
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of, timeless
@@ -63,8 +64,8 @@ class Session:
         count = len(self.lesson.train)
         return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
 
-    def begin(self, cache: int, threads: int, *, new_rates: bool = False) -> None:
-        """Start afresh or take up the checkpoint, and fill the cache of `cache` megabytes by `threads` threads.
+    def begin(self, cache: int | PlaneCache, threads: int, *, new_rates: bool = False) -> None:
+        """Start afresh or take up the checkpoint, and fill the cache, of so many megabytes or on disk, by `threads` threads.
 
         new_rates: whether the run may go on at other rates than before.
         """
@@ -78,6 +79,9 @@ class Session:
             )  # fmt: skip
         if cache:
             self.lesson.draws.pictures.hold(cache, threads)
+        if isinstance(cache, PlaneCache):
+            for looked_at in (self.lesson.validation, self.lesson.held_out):
+                looked_at.pictures.hold(cache, threads)
         if not found and self.settings.mean == "data" and columns:
             self.progress.means = world.first_ones(self._means_of_data(threads) if world.first else [])
         if self.progress.means is not None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dcnn_fast.data import DataSet
+from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.ops.plain_torch import default_modes
 from dcnn_fast.training.distributed import joined
 from dcnn_fast.training.errors import DivergedError
@@ -65,7 +66,7 @@ def train(
     new_rates: bool = False,
     device: torch.device | str = "cpu",
     workers: int = 0,
-    cache: int = 0,
+    cache: int | PlaneCache = 0,
     threads: int = 1,
     progress: Console | bool = False,
     tensorboard: bool = False,
@@ -85,10 +86,10 @@ def train(
     new_rates: but for the rates, which may be others from here on, as when cuda-convnet's users lower them by hand: what the
         update rule remembers stays.
     device: "cpu", "cuda", ... workers: processes that decode; they change no result. cache: megabytes of photographs, or of
-        their planes, kept in memory. threads: that fill it. progress: a bar on stderr or on that console. tensorboard: write
-        its log too. features: a file that keeps what layers that do not learn make of whole views, for other runs too; by
-        default one in `out`. options: what run.toml says of the run, by default its settings. origin: what the network starts
-        from, in words or as a digest; a run that goes on must have the same.
+        their planes, kept in memory, or a cache of planes on disk. threads: that fill it. progress: a bar on stderr or on that
+        console. tensorboard: write its log too. features: a file that keeps what layers that do not learn make of whole views,
+        for other runs too; by default one in `out`. options: what run.toml says of the run, by default its settings. origin:
+        what the network starts from, in words or as a digest; a run that goes on must have the same.
         seen: marks of photographs that it learnt from before (`Learnt.seen`), which the model files go on naming.
         warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
 
