@@ -101,6 +101,6 @@ def adapt(
                 epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune or "all", flip=flip,
                 mean="spec", precision=precision, best_by=best_by, seed=seed,
             ),
-            (model, data), new_rates=resume and is_said(ctx, "rate"), described=options_of(ctx, {"model": str(model)}),
+            (model, data), new_rates=resume and is_said(ctx, "rate"), described=options_of(ctx.params, {"model": str(model)}),
         )
     )  # fmt: skip

@@ -61,12 +61,13 @@ def is_said(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def options_of(ctx: typer.Context, decided: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says of this call, by the names of the options: all that decides the result.
+def options_of(given: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of a call, by the names of the options: all that decides the result.
 
-    decided: what options that were left open have become. Files are named by their whole paths, from wherever they are read.
+    given: the options as the command has them. decided: what options that were left open have become. Files are named by their
+    whole paths, from wherever they are read.
     """
-    found = {name: value for name, value in {**ctx.params, **decided}.items() if name not in PLACE and value is not None}
+    found = {name: value for name, value in {**given, **decided}.items() if name not in PLACE and value is not None}
     for name in _FILES:
         if name in found:
             found[name] = os.path.abspath(found[name])

@@ -156,6 +156,7 @@ def train(
     call, 3 when a file could not be written (the others are), 128 and the number of the signal that ended it (130 for Ctrl-C);
     the checkpoint is valid then and --resume goes on.
     """
+    options = {name: value for name, value in locals().items() if name != "ctx"}
     from dcnn_fast.cli import train_rule, train_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.cli.train_rule import Rule  # noqa: PLC0415
 
@@ -194,7 +195,7 @@ def train(
                 best_by=best_by, patience=patience, checkpoint_steps=checkpoint_steps, seed=seed,
                 layer_rules=() if layers is None else tuple(layers.rules.items()),
             ),
-            inputs, new_rates=resume and any(given.said), described=options_of(ctx, rule),
+            inputs, new_rates=is_said(ctx, "resume") and any(given.said), described=options_of(options, rule),
             redrawn=str(inputs[0]) if fresh and not freeze else None,
         )
     )  # fmt: skip
