@@ -155,3 +155,14 @@ def test_an_adaptation_has_a_file_of_options_too(folder):
     assert (folder / "adapted" / "last.safetensors").read_bytes() == (folder / "adapted2" / "last.safetensors").read_bytes()
     wrong = run("train", "--config", "adapted/run.toml", "--out", "no", cwd=folder)
     assert wrong.returncode == 2 and "must have options of train that are not of a run's place, got 'model'" in wrong.stderr
+
+
+def test_rows_of_the_split_val_choose_the_best_epoch_and_end_the_run(folder):
+    """With rates of nothing no epoch is better than the first."""
+    parts = ("train", "train", "val", "test")
+    lines = [f"{i}.png,{i},{parts[i % 4]}" for i in range(40)]
+    (folder / "three.csv").write_text("\n".join(["path,rating,split", *lines]))
+    rows = trained(folder, "three", *QUICK, "--epochs", 9, "--patience", 2, "--rate", 0, "--bias-rate", 0, data="three.csv")
+    assert len(rows) == 3 and {(row["val_count"], row["test_count"]) for row in rows} == {("10", "10")}
+    best = load_model(folder / "three" / "best.safetensors").provenance["training"]
+    assert best["epoch"] == 1 and best["data"]["val"] == 10
