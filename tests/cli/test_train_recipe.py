@@ -7,7 +7,9 @@ import csv
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from dcnn_fast.cli.main import app
 from dcnn_fast.nets import load_model
 from dcnn_fast.training.checkpoint import load_checkpoint
 from tests.cli.command import run
@@ -110,11 +112,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "why"), REFUSED, ids=[" ".join(map(str, each[1:])) for each, _ in REFUSED])
-def test_what_makes_no_sense_or_does_nothing_is_refused_by_name(folder, arguments, why):
+def test_what_makes_no_sense_or_does_nothing_is_refused_by_name(folder, monkeypatch, arguments, why):
     for name, text in (("colour", "colour = 1"), ("python", "[settings]\nepochs = 1"), ("one", "epochs = 1")):
         (folder / f"{name}.toml").write_text(text)
-    found = run("train", *arguments, *QUICK, "--out", "no", cwd=folder)
-    assert found.returncode == 2 and why in found.stderr and found.stderr.count("error:") == 1, found.stderr
+    monkeypatch.chdir(folder)
+    found = CliRunner().invoke(app, list(map(str, ("train", *arguments, *QUICK, "--out", "no"))))
+    assert found.exit_code == 2 and why in found.output and found.output.count("error:") == 1, found.output
     assert not (folder / "no" / "checkpoint.safetensors").exists()
 
 
