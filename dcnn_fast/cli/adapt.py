@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcnn_fast.cli import ranges, sets
+from dcnn_fast.cli.config import is_said, options_of
 from dcnn_fast.cli.files import model_named
 from dcnn_fast.cli.max_memory import MaxMemoryOfEach
-from dcnn_fast.cli.train import PRECISION
+from dcnn_fast.cli.train import CONFIG, PRECISION
 
 if TYPE_CHECKING:
     from dcnn_fast.data import DataSet
 
 
+RESUME = (
+    "Go on with the run in --out, as if it had not been interrupted, with its own options; --rate may say another from here on."
+)
 TUNE = (
     "all; label, the label layer alone; or ratings: a linear layer on features that never change, beside the model's score, "
     "fitted in closed form to tens or hundreds of ratings in seconds (epochs, batch and rates are of no account). Default: "
@@ -24,6 +28,7 @@ TUNE = (
 
 
 def adapt(
+    ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="The model file to start from; shipped: the one that comes with the package.")],
     data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
@@ -46,7 +51,8 @@ def adapt(
     folds: sets.Folds = None,
     split_seed: sets.SplitSeed = None,
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of order, windows, flips and dropout.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in --out, as if it had not been interrupted.")] = False,
+    resume: Annotated[bool, typer.Option(help=RESUME)] = False,
+    config: Annotated[Path | None, typer.Option(help=CONFIG)] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[
         int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
@@ -95,6 +101,6 @@ def adapt(
                 epochs=epochs, batch=batch, rate=rate, bias_rate=2 * rate, schedule=schedule, tune=tune or "all", flip=flip,
                 mean="spec", precision=precision, best_by=best_by, seed=seed,
             ),
-            (model, data),
+            (model, data), new_rates=resume and is_said(ctx, "rate"), described=options_of(ctx.params, {"model": str(model)}),
         )
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`dcnn-fast data`: check a data set, import other label files, make a small synthetic set."""
+"""`dcnn-fast data`: check a data set, import other label files, show examples, make a small synthetic set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NAMED = 10  # photographs that an import leaves out
 
-app = typer.Typer(no_args_is_help=True, help="Check, import or make data sets.")
+app = typer.Typer(no_args_is_help=True, help="Check, import, show or make data sets.")
 
 
 @app.command()
@@ -30,14 +30,16 @@ def check(
     threshold: sets.Threshold = None,
     positive: sets.Positive = None,
     by: sets.By = "quality",
+    val: sets.Val = None,
+    split_seed: sets.SplitSeed = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Read every photograph, and find the same pixels in training and test.")
+        bool, typer.Option("--decode", help="Read every photograph, and find the same pixels in two parts.")
     ] = False,
     partial: Annotated[bool, typer.Option("--partial", help="AVA: do not mind counts other than the official ones.")] = False,
 ) -> None:
-    """Count what a data set has and name what it lacks.
+    """Count what each part of a data set has and name what it lacks.
 
-    Exit status: 0 when all is there, 1 when photographs are missing, cannot be read or are in training and test at once, or
+    Exit status: 0 when all is there, 1 when photographs are missing, cannot be read or are in two parts at once, or
     when AVA's lists differ from the official ones, 2 when the set cannot be read, or not be learnt from: its training part must
     have photographs of two labels.
     """
@@ -45,7 +47,8 @@ def check(
     from dcnn_fast.data.sets import kind_of  # noqa: PLC0415
 
     data = sets.open_set(
-        path, kind, images=images, column=column, threshold=threshold, positive=positive, by=by, quiet=True
+        path, kind, images=images, column=column, threshold=threshold, positive=positive, by=by, quiet=True,
+        val=val, seed=split_seed,
     )  # fmt: skip
     is_of_ava = (kind or kind_of(path, sets.named(column))) in ("ava", "ava-style")
     if partial and not is_of_ava:
@@ -174,6 +177,42 @@ def _imported() -> Kind:
 
 
 @app.command()
+def examples(
+    path: sets.DataPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The picture to write, .jpg or .png.")],
+    category: Annotated[str, typer.Option(help="What the photographs show, as stilllife.")],
+    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs of each sort.")] = 16,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the choice.")] = 0,
+    kind: sets.Kind = None,
+    images: sets.Images = None,
+    column: sets.Columns = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of this program that is there.")] = False,
+) -> None:
+    """Show photographs of a category, and those of them that have an artistic style: the paper's Fig. 10.
+
+    The styles are those of AVA's style lists (of their training part, where each photograph has one), or a CSV file's column
+    attribute. Exit status: 0, 2 for a wrong call, 3 when the picture could not be written.
+    """
+    from dcnn_fast.cli.targets import Wanted, reserve  # noqa: PLC0415
+    from dcnn_fast.cli.writing import PICTURE, picture_failed  # noqa: PLC0415
+    from dcnn_fast.viz.category_examples import category_examples  # noqa: PLC0415
+    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
+    from dcnn_fast.viz.grid import grid  # noqa: PLC0415
+
+    if out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        fail(f"OUT must be a picture, .jpg or .png, got {out}")
+    data = sets.open_set(path, kind, images=images, column=column, attributes=True)
+    try:
+        rows = category_examples(data, category, count, seed)
+        photographs = [example.source for example in data.examples]
+        with reserve([Wanted("OUT", out, PICTURE)], inputs=[path, *photographs], overwrite=overwrite) as (target,):
+            failed = picture_failed(target, lambda partial: save_picture(grid(rows), partial))
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    raise typer.Exit(3 if failed else 0)
+
+
+@app.command()
 def make(
     kind: Annotated[str, typer.Argument(help="ava, iad, folders, csv, histograms, idealo, nima or para.")],
     out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
@@ -202,18 +241,18 @@ def make(
 def _print_set(data: DataSet) -> None:
     from dcnn_fast.data.check import balance  # noqa: PLC0415
 
-    table = plain_table("label", "", "train", "test")
-    counts = [balance(data, part) for part in (data.train, data.test)]
+    parts = data.parts
+    table = plain_table("label", "", *parts)
+    counts = [balance(data, part) for part in parts.values()]
     for label in data.labels:
         table.add_row(label, "", *(str(count[label]) for count in counts))
-    table.add_row("all", "", str(len(data.train)), str(len(data.test)))
+    table.add_row("all", "", *(str(len(part)) for part in parts.values()))
     out = stdout()
     out.print(table)
-    shown = sorted({example.category for example in (*data.train, *data.test)} - {""})
-    if shown:
-        table = plain_table("category", "", "train", "test")
-        for category in shown:
-            table.add_row(category, "", *(str(sum(e.category == category for e in part)) for part in (data.train, data.test)))
+    if data.categories:
+        table = plain_table("category", "", *parts)
+        for category in data.categories:
+            table.add_row(category, "", *(str(sum(e.category == category for e in part)) for part in parts.values()))
         out.print(table)
     for said in data.notes:
         out.print(said)
@@ -229,7 +268,7 @@ def _print_decoded(data: DataSet) -> int:
 
     from dcnn_fast.data.check import decoded  # noqa: PLC0415
 
-    count = len(data.train) + len(data.test)
+    count = len(data.examples)
     with Progress(console=stderr(), transient=True) as bar:
         task = bar.add_task("reading", total=count)
         found = decoded(data, lambda: bar.advance(task))

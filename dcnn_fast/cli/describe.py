@@ -58,7 +58,7 @@ def describe(
         ),
     ] = None,
 ) -> None:
-    """Print a network's layers: sizes, parameters and multiplications per view.
+    """Print a network's layers: sizes, parameters and multiplications per view; and where a model file's weights come from.
 
     Exit status: 0, 2 for a wrong call, 3 when a picture could not be written.
     """
@@ -70,6 +70,7 @@ def describe(
         return
     try:
         network = network_named(name, geometry, LayerFiles(layer_params, plane, window))
+        provenance = _provenance_of(name)
         failed = filters is not None and _draw_filters(name, filters)
     except (ValueError, OSError) as error:
         fail(str(error))
@@ -88,6 +89,8 @@ def describe(
     if network.attributes:
         out.print(f"second   {joined} -> {len(network.attributes)} ({printable(', '.join(network.attributes))})")
     out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)")
+    for line in provenance:
+        out.print(line)
     if failed:
         raise typer.Exit(3)
 
@@ -100,12 +103,26 @@ def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> spe
     if name.endswith(".cfg"):
         return _of_layer_files(name, files)
     files.require_none(name)
-    if name.endswith(".safetensors") or (name not in spec.preset_names() and os.path.lexists(name)):
+    if _is_model(name):
         require_file(name)
         from dcnn_fast.nets import load_model  # noqa: PLC0415 - imports torch, which the presets don't need
 
         return load_model(name).spec
     return spec.preset(name, geometry)  # type: ignore[arg-type]
+
+
+def _is_model(name: str) -> bool:
+    return name.endswith(".safetensors") or (name not in spec.preset_names() and os.path.lexists(name))
+
+
+def _provenance_of(name: str) -> list[str]:
+    """Where the network's weights come from, of a model file."""
+    if name.endswith(".cfg") or not _is_model(name):
+        return []
+    from dcnn_fast.cli.provenance import lines_of  # noqa: PLC0415 - imports torch
+    from dcnn_fast.nets import load_model  # noqa: PLC0415
+
+    return lines_of(load_model(name).provenance)
 
 
 def _of_layer_files(name: str, files: LayerFiles) -> spec.Network:

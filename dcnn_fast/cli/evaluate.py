@@ -37,7 +37,10 @@ def evaluate(
     ] = None,
     folds: sets.Folds = None,
     split_seed: sets.SplitSeed = None,
-    part: Annotated[str, typer.Option("--split", help="The part of the set that is measured: test, train or all.")] = "test",
+    val: sets.Val = None,
+    part: Annotated[
+        str, typer.Option("--split", help="The part of the set that is measured: test, val, train or all.")
+    ] = "test",
     predictions: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +88,7 @@ def evaluate(
         {
             "columns": sets.named(column) or None, "images": images, "delta": delta, "category": category,
             "threshold": threshold, "positive": positive, "variant": variant, "exclude_test_overlap": exclude_test_overlap,
-            "fold": fold, "folds": folds, "seed": split_seed, "by": by,
+            "fold": fold, "folds": folds, "seed": split_seed, "val": val, "by": by,
         },
         part,
     )  # fmt: skip

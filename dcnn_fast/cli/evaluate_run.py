@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from dcnn_fast.cli.evaluate_set import measured_on
 from dcnn_fast.cli.files import model_named, require_file
 from dcnn_fast.cli.formulas import as_text
 from dcnn_fast.cli.max_memory import limit_memory
+from dcnn_fast.cli.prediction_rows import PREDICTIONS, prediction_rows
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Kind, Target, TargetError, Wanted, reserve
 from dcnn_fast.cli.writing import picture_failed, picture_targets, write_failed
@@ -32,6 +30,7 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.engine import EngineError
 from dcnn_fast.evaluation import AVERAGE_PRECISIONS, Measures, Predictions, average, measure, predict, routed
 from dcnn_fast.evaluation.from_file import read_predictions
+from dcnn_fast.evaluation.histograms import for_labels, why_no_emd
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model
 from dcnn_fast.ops.backend import BackendError
@@ -40,10 +39,10 @@ from dcnn_fast.spec import Network
 
 _WIDEST = 8  # labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"
-_FIELDS = ("model", "key", "true", "named", "right")  # of the CSV file, before the probabilities
+_CATEGORIES = "categories"
 _SHOWN = (
     ("accuracy", "accuracy"), ("majority", "majority"), ("balanced_accuracy", "balanced"), ("auc", "AUC"), ("srcc", "SRCC"),
-    ("plcc", "PLCC"), ("krcc", "KRCC"), ("macro_map", "mAP"), ("micro_map", "micro AP"),
+    ("plcc", "PLCC"), ("krcc", "KRCC"), ("emd", "EMD"), ("macro_map", "mAP"), ("micro_map", "micro AP"),
 )  # fmt: skip
 
 
@@ -113,10 +112,15 @@ def _run(options: EvaluateOptions) -> int:
         rows = [*models, *read_ones, *([AVERAGE] if options.average else []), *([] if options.route is None else [ROUTED])]
         pictures = _picture_targets(options, data, {name: model.spec for name, model in models.items()}, rows)
         limit_memory(options.max_memory, None)
-        found = _predictions(options, models, read_ones, classifier, examples)
+        found = _predictions(options, models, read_ones, classifier, data, examples)
         measures = {name: measure(each, ap=options.ap, draws=options.draws) for name, each in found.items()}
         failed = [
-            write_failed(table, _csv(found, options) if table.option == "--csv" else _json(options, found, measures))
+            write_failed(
+                table,
+                prediction_rows(found, as_text if options.csv_for_spreadsheets else str)
+                if table.option == "--csv"
+                else _json(options, found, measures),
+            )
             for table in tables
         ]  # fmt: skip
         failed += [picture_failed(pictures[name], draw) for name, draw in drawings(models, found).items() if name in pictures]
@@ -128,7 +132,7 @@ def _run(options: EvaluateOptions) -> int:
 
 
 def _tables(options: EvaluateOptions) -> list[Wanted]:
-    named = (("--csv", options.csv, _PREDICTIONS), ("--json", options.json, _MEASURES))
+    named = (("--csv", options.csv, PREDICTIONS), ("--json", options.json, _MEASURES))
     return [Wanted(option, path, kind) for option, path, kind in named if path is not None]
 
 
@@ -140,7 +144,7 @@ def _picture_targets(
     if folder is None:
         return {}
     here = os.path.realpath(folder)
-    photographs = {os.path.dirname(e.source) for e in (*data.train, *data.test) if isinstance(e.source, str)}
+    photographs = {os.path.dirname(e.source) for e in data.examples if isinstance(e.source, str)}
     if here in map(os.path.realpath, photographs):
         raise TargetError(f"--pictures: {folder} holds photographs of the set, which pictures would be taken for")
     labels = os.path.realpath(options.data.path)
@@ -171,21 +175,22 @@ def _opened(path: Path, kind: str | None, **options: Any) -> DataSet:
 
 def _predictions(
     options: EvaluateOptions, models: Mapping[str, Model], read_ones: Mapping[str, Predictions], classifier: Model | None,
-    examples: Sequence[Example],
+    data: DataSet, examples: Sequence[Example],
 ) -> dict[str, Predictions]:  # fmt: skip
     with Progress(console=stderr(), transient=True) as bar:
 
         def predicted(name: str, model: Model) -> Predictions:
             task = bar.add_task(escape(printable(name)), total=len(examples))
-            return predict(
+            found = predict(
                 model, examples, views=options.views, grid=options.grid, seed=options.seed, device=options.device,
                 advance=lambda: bar.advance(task),
             )  # fmt: skip
+            return for_labels(found, data) if name != _CATEGORIES else found
 
         found = {name: predicted(name, model) for name, model in models.items()}
         more = {AVERAGE: average([*found.values(), *read_ones.values()])} if options.average else {}
         if classifier is not None:
-            more[ROUTED] = _routed(predicted("categories", classifier), found)
+            more[ROUTED] = _routed(predicted(_CATEGORIES, classifier), found)
     return {**found, **read_ones, **more}
 
 
@@ -225,10 +230,14 @@ def _routed(categories: Predictions, found: Mapping[str, Predictions]) -> Predic
 
 
 def _print(out: Console, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> None:
-    table = plain_table("model", "n", *(title for _, title in _SHOWN))
+    shown = [(key, title) for key, title in _SHOWN if key != "emd" or any(each.emd is not None for each in measures.values())]
+    table = plain_table("model", "n", *(title for _, title in shown))
     for name, each in measures.items():
-        table.add_row(name, str(each.count), *(_number(each, key) for key, _ in _SHOWN))
+        table.add_row(name, str(each.count), *(_number(each, key) for key, _ in shown))
     out.print(table)
+    for name, predictions in found.items():
+        if _asks_for_emd(predictions):
+            out.print(f"{name}: no EMD: {why_no_emd(predictions)}")
     first = next(iter(measures.values()))
     if first.unlabelled:
         out.print(f"{first.unlabelled} photographs have no label: they count in average precisions alone")
@@ -242,6 +251,11 @@ def _print(out: Console, found: Mapping[str, Predictions], measures: Mapping[str
             cells = [*map(str, row[: len(called)]), "" if precision is None else f"{precision:.4f}"]
             table.add_row(f"is {label}", "", *cells)
         out.print(table)
+
+
+def _asks_for_emd(predictions: Predictions) -> bool:
+    """Whether one side has a histogram of ratings and the other has none."""
+    return (predictions.histograms is not None) != any(example.votes for example in predictions.examples)
 
 
 def _number(each: Measures, key: str) -> str:
@@ -268,30 +282,6 @@ def _print_categories(out: Console, found: Mapping[str, Predictions]) -> None:
     out.print(table)
 
 
-def _csv(found: Mapping[str, Predictions], options: EvaluateOptions) -> bytes:
-    text: Callable[[str], str] = as_text if options.csv_for_spreadsheets else str
-    labels = next(iter(found.values())).labels
-    lines = [_line([*_FIELDS, *(f"p_{label}" for label in labels), "std", "rating", "category", "error"])]
-    for name, each in found.items():
-        rows = zip(each.examples, each.truth, each.named, each.right, each.probs, each.spread, strict=True)
-        for example, truth, named, right, probs, spread in rows:
-            numbers = [*(f"{p:.6f}" for p in probs), "" if math.isnan(spread) else f"{spread:.6f}"]
-            rating = "" if math.isnan(example.rating) else f"{example.rating:g}"
-            true = "+".join(labels[label] for label in truth)
-            texts = (text(name), text(example.key), text(true), text(labels[named]))
-            lines.append(_line([*texts, int(right), *numbers, rating, text(example.category), ""]))
-        empty = [""] * (len(labels) + 6)
-        lines += [_line([text(name), text(key), *empty, text(reason)]) for key, reason in each.errors.items()]
-    return "".join(lines).encode("utf-8", "surrogateescape")  # a file's name need not be text
-
-
-def _line(fields: Sequence[object]) -> str:
-    """One line. The writer quotes a carriage return only where that belongs to the line's end, so it must, here."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(fields)
-    return buffer.getvalue().removesuffix("\r\n") + "\n"
-
-
 def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> bytes:
     summary = {
         "views": options.views, "grid": options.grid, "seed": options.seed, "split": options.data.part, "ap": options.ap,
@@ -301,14 +291,8 @@ def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: 
     return (json.dumps(summary, indent=1) + "\n").encode()
 
 
-def _is_csv(head: bytes) -> bool:
-    line = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].replace(b'"', b"").replace(b";", b",")
-    return line.startswith((",".join(_FIELDS) + ",").encode())
-
-
 def _is_json(head: bytes) -> bool:
     return re.match(rb'\{\s*"views": \d+,\s*"grid": \d+,\s*"seed":', head) is not None
 
 
-_PREDICTIONS = Kind("a CSV file of predictions", _is_csv)
 _MEASURES = Kind("a JSON file of measures", _is_json)

@@ -10,11 +10,12 @@ from typing import Any
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.data.label_names import with_labels
 from dcnn_fast.data.sets import is_rated
+from dcnn_fast.evaluation.histograms import are_ratings
 from dcnn_fast.nets import Model, second_task
 from dcnn_fast.printable import shortened
 from dcnn_fast.training.learnt import Learnt, learnt_by
 
-PARTS = ("test", "train", "all")
+PARTS = ("test", "val", "train", "all")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def measured_on(wanted: Wanted, models: Mapping[str, Model], opened: Callable[..
         raise ValueError(f"--split must be one of {', '.join(PARTS)}; got {wanted.part!r}")
     options, notes = dict(wanted.options), list[str]()
     learnt = {name: learnt_by(model.provenance) for name, model in models.items()}
-    if all(options.get(name) is None for name in ("fold", "folds", "seed")):
+    if all(options.get(name) is None for name in ("fold", "folds", "seed", "val")):
         options["unsplit"] = "test"
     if options.get("threshold") is None and is_rated(wanted.path, wanted.kind, options.get("columns"), options["by"]):
         options["threshold"] = _threshold(learnt)
@@ -57,9 +58,10 @@ def measured_on(wanted: Wanted, models: Mapping[str, Model], opened: Callable[..
             notes.append(f"{options['threshold']:g} is the threshold that the model learnt with")
     data = opened(wanted.path, wanted.kind, **options)
     data, suited = _suited(data, models)
-    examples = {"test": data.test, "train": data.train, "all": (*data.train, *data.test)}[wanted.part]
+    examples = {**dict.fromkeys(PARTS, ()), **data.parts, "all": data.examples}[wanted.part]
     if not examples:
         hint = "; --fold N deals it into parts" if wanted.part == "train" and options.get("unsplit") == "test" else ""
+        hint = "; --val SHARE draws some" if wanted.part == "val" else hint
         raise ValueError(f"the {wanted.part} part of the set has no photographs{hint}")
     left, told = _unseen(wanted.part, data, examples, learnt)
     return Measured(data, suited, left, (*notes, *told))
@@ -77,9 +79,10 @@ def _threshold(learnt: Mapping[str, Learnt]) -> float | None:
 def _suited(data: DataSet, models: Mapping[str, Model]) -> tuple[DataSet, dict[str, Model]]:
     """The set with the models' labels in place of its own, and the models, or their second tasks, whose labels those are."""
     suited = {name: second_task(model) if model.spec.attributes == data.labels else model for name, model in models.items()}
-    labels = {each.spec.labels for each in suited.values()} - {data.labels}
+    of_labels = {name: model for name, model in suited.items() if not are_ratings(model.spec.labels)}  # others foretell ratings
+    labels = {each.spec.labels for each in of_labels.values()} - {data.labels}
     relabelled = data
-    for name, model in suited.items():
+    for name, model in of_labels.items():
         try:
             relabelled = with_labels(data, model.spec.labels)
         except ValueError as error:

@@ -10,8 +10,10 @@ import typer
 
 from dcnn_fast.cli import data, descriptors
 from dcnn_fast.cli.adapt import adapt
+from dcnn_fast.cli.config import Configured
 from dcnn_fast.cli.console import StreamError, flush, note, prepare_streams
 from dcnn_fast.cli.convert import convert
+from dcnn_fast.cli.crossval import crossval
 from dcnn_fast.cli.describe import describe
 from dcnn_fast.cli.evaluate import evaluate
 from dcnn_fast.cli.explain import explain
@@ -55,8 +57,9 @@ app.command()(explain)
 app.command()(plan)
 app.command()(why)
 app.add_typer(data.app, name="data")
-app.command()(train)
-app.command()(adapt)
+app.command(cls=Configured)(train)
+app.command(cls=Configured)(adapt)
+app.command(cls=Configured)(crossval)
 app.command()(evaluate)
 app.command()(reproduce)
 app.command()(convert)

@@ -103,7 +103,7 @@ def _fitted(model: Model, data: DataSet, out: Path) -> int:
 
 def _examples(data: DataSet) -> tuple[Example, ...]:
     """All of them: each is judged by a fit to the others."""
-    return (*data.train, *data.test)
+    return data.examples
 
 
 def _storage(model: Model) -> Literal["float32", "float16"]:

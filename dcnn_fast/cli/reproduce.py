@@ -14,9 +14,11 @@ from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.stopping import Stop
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-    from dcnn_fast.evaluation.reproduce import Row
+    from dcnn_fast.evaluation.reproduce import Protocol, Row
+    from dcnn_fast.evaluation.timing import Timing
 
 
 SEMANTIC = "AlexNet's or SqueezeNet's weights as torchvision has them, or a model file."
@@ -49,21 +51,25 @@ def reproduce(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most.")] = 0,
     cache: Annotated[int, typer.Option(min=0, help="Megabytes of photographs kept in memory.")] = 0,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Tell how long it would take, and do nothing else.")] = False,
 ) -> None:
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 
-    Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table and written to
-    <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit status: 0, 1 when a
-    process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128 and the number of
-    the signal that ended it (130 for Ctrl-C); the same command then goes on.
+    How long it will take is told before anything is trained, and at the end how long each network took, beside the paper's
+    times (III-G). Finished rows are kept in --out and not trained again. What the paper leaves open is printed with the table
+    and written to <table>.json; <table>.md and <table>.csv are the table, categories.png is the paper's Fig. 9. Exit status: 0,
+    1 when a process that decodes died, 2 for a wrong call, 3 when a file could not be written (the others are), 128 and the
+    number of the signal that ended it (130 for Ctrl-C); the same command then goes on.
     """
     from dcnn_fast.cli.train_run import integers  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
     from dcnn_fast.evaluation import reproduce as experiments  # noqa: PLC0415
+    from dcnn_fast.evaluation.timing import together  # noqa: PLC0415
     from dcnn_fast.training import CheckpointError, DivergedError, WorkerError  # noqa: PLC0415
     from dcnn_fast.training.folder import Folder, require_outputs  # noqa: PLC0415
     from dcnn_fast.viz.category_chart import save_category_chart  # noqa: PLC0415
 
     rows: list[Row] = []
+    timings: list[Timing] = []
     warned: list[str] = []
 
     def warn(text: str) -> None:
@@ -81,11 +87,16 @@ def reproduce(
             )  # fmt: skip
             outputs = [*(table + suffix for suffix in (".json", ".md", ".csv", ".png")), experiments.PROTOCOL]
             require_outputs(out, outputs, [path for path in (data, semantic, test) if path is not None])
-            found = experiments.reproduce(table, data, out, protocol, report=_announce, warn=warn, progress=stderr())
+            _tell_time(table, data, out, protocol, stdout() if estimate else stderr())
+            if estimate:
+                raise typer.Exit
+            found = experiments.reproduce(
+                table, data, out, protocol, report=_announce, warn=warn, progress=stderr(), timed=timings.append
+            )  # fmt: skip
             for row in found:
                 rows.append(row)
                 texts = (
-                    (".json", json.dumps(experiments.summary(table, rows, protocol), indent=1) + "\n"),
+                    (".json", json.dumps(experiments.summary(table, rows, protocol, together(timings)), indent=1) + "\n"),
                     (".md", experiments.markdown(rows)),
                     (".csv", experiments.csv_text(rows)),
                 )
@@ -102,6 +113,7 @@ def reproduce(
         except KeyboardInterrupt as error:
             fail("interrupted; the same command goes on", 128 + error.args[0] if error.args else stop.status)
     stdout().print(_table(table, rows))
+    _print_times(together(timings), protocol)
     for choice in experiments.CHOICES:
         stdout().print(choice)
     if warned:
@@ -115,12 +127,40 @@ def _writer(text: str) -> Callable[[Path], None]:
     return write
 
 
+def _tell_time(table: str, data: Path, out: Path, protocol: Protocol, to: Console) -> None:
+    """Print how long it will take. Raises ValueError as `reproduce` does."""
+    from dcnn_fast.evaluation.estimate import estimate  # noqa: PLC0415
+
+    to.print(estimate(table, data, out, protocol).text)
+
+
+def _print_times(timings: list[Timing], protocol: Protocol) -> None:
+    """The times of section III-G beside ours, of the networks that it has times of."""
+    from dcnn_fast.evaluation.timing import PAPER, PHOTOGRAPHS, WINDOWS, duration  # noqa: PLC0415
+
+    test = f"{PHOTOGRAPHS:,} photographs by {WINDOWS} windows"
+    table = plain_table("times (III-G)", "training, paper", "here", f"{test}, paper", "here")
+    known = [timing for timing in timings if timing.kind]
+    for timing in known:
+        ours = ["" if seconds is None else duration(seconds) for seconds in (timing.training, timing.test)]
+        training, tested = PAPER[timing.kind]
+        table.add_row(timing.run, training, ours[0], tested, ours[1])
+    if known:
+        stdout().print(table)
+        stdout().print(
+            f"Here: {protocol.epochs} epochs of a share of {protocol.scale:g} of the set on {protocol.device}; tests of "
+            f"{protocol.views} windows, as if they were as many as the paper's. The paper: GPUs of 2011 to 2013."
+        )
+
+
 def _announce(name: str) -> None:
     note(f"training {name}")
 
 
 def _table(title: str, rows: list[Row]) -> Table:
     """The paper's figures beside ours, in per cent."""
+    from dcnn_fast.evaluation.reproduce import count_text  # noqa: PLC0415
+
     figures = list(dict.fromkeys(figure for row in rows for figure in row.paper))
     table = plain_table(
         title, "n", *(text for figure in figures for text in (f"{figure}, paper", "here")), "majority", "balanced", "AUC"
@@ -133,7 +173,7 @@ def _table(title: str, rows: list[Row]) -> Table:
         if row.interval is not None and "accuracy" in figures:
             cells[2 * figures.index("accuracy") + 1] += f" ({row.interval[0]:.1f} to {row.interval[1]:.1f})"
         others = [_cell(row.majority), *(_cell(row.measured.get(name)) for name in ("balanced", "AUC"))]
-        table.add_row(row.name, str(row.count), *cells, *others)
+        table.add_row(row.name, count_text(row), *cells, *others)
     return table
 
 

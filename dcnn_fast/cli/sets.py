@@ -51,6 +51,21 @@ SplitSeed = Annotated[
         callback=ranges.SPLIT_SEED, help="Deals the parts of a set without a split of its own; up to 2**32 - 1, default: 0."
     ),
 ]
+Val = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Draw this share of the photographs to train on, as 0.1, for validation: by --split-seed, never through a group.",
+    ),
+]
+PlaneCacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--plane-cache", file_okay=False, metavar="FOLDER",
+        help="Keep photographs' planes in this folder, which is new, empty or such a cache: many runs then decode each once.",
+    ),
+]  # fmt: skip
+PlaneCacheSize = Annotated[int, typer.Option(min=1, help="Megabytes that the folder --plane-cache may hold.")]
 
 
 def open_set(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,20 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.files import model_named, require_file
 from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.data import DataSet
 from dcnn_fast.data.check import require_learnable
 from dcnn_fast.data.label_names import with_labels
+from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import Model, MultiColumn, build, initialise, load_columns, load_model, shaped_as
 from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError, DivergedError, Outcome, Settings, WorkerError, parse_drops, train
 from dcnn_fast.training.folder import BEST, CHECKPOINT, CURVES, LAST, LOG, require_folder, require_outputs
+from dcnn_fast.training.learning import frozen_parameters
 from dcnn_fast.training.learnt import learnt_by
+from dcnn_fast.training.lesson import validation_of
 
 _NAMED = 20  # photographs that could not be read, before the rest are only counted
 _SECOND = ("attribute_accuracy", "attribute_majority")
@@ -47,16 +50,24 @@ class Shape:
     seed: int
     layers: spec.Reading | None = None  # of the layer files that `net` is one of
     long_side: int | None = None
+    fresh: bool = False  # whether what learns of a model file is drawn anew
+    freeze: tuple[str, ...] = ()
 
     def network(self, data: DataSet) -> MultiColumn:
         """The network for the data's labels and attributes: a model file's or that of layer files as it is, or a preset's in
         other views and sizes, freshly drawn but for the columns that `init` names."""
         if self.layers is not None:
+            if self.fresh:
+                raise ValueError("fresh must not be given for layer files, whose weights are drawn as they say")
             self._require_no_sizes(but=("views", "plane", "window", "long_side"))
             return load_columns(from_layers(self.layers, data, self.seed, self.long_side), sources(self.init))
-        if self.net.endswith(".safetensors"):
+        if is_model(self.net):
             self._require_no_sizes()
-            return load_columns(from_model(Path(self.net), data), sources(self.init))
+            path = model_named(Path(self.net))
+            net = drawn_anew(load_model(path).net, data, self.freeze, self.seed) if self.fresh else from_model(path, data)
+            return load_columns(net, sources(self.init))
+        if self.fresh:
+            raise ValueError(f"fresh must not be given but for a model file, of which layers are taken, got {self.net}")
         network = spec.preset(self.net, self.geometry)  # type: ignore[arg-type]
         if self.views is not None:
             network = _seen_through(network, tuple(view.strip() for view in self.views.split(",")))
@@ -109,6 +120,38 @@ class Machine:
     cache: int = 0
     tensorboard: bool = False
     max_memory: str | None = None
+    planes: Path | None = None
+    planes_megabytes: int = 4096
+    features: Path | None = None
+
+    def kept(self) -> int | PlaneCache:
+        """Where photographs are kept: in so many megabytes of memory, or in a cache on disk. Raises ValueError for both."""
+        if self.planes is None:
+            return self.cache
+        if self.cache:
+            raise ValueError(f"--cache must not be given beside --plane-cache, got {self.cache}")
+        return PlaneCache(self.planes, self.planes_megabytes, note)
+
+
+def is_model(net: str) -> bool:
+    """Whether `net` names a model file, that which comes with the package too, not a preset or layer files."""
+    return net.endswith(".safetensors") or net == "shipped"
+
+
+def drawn_anew(net: MultiColumn, data: DataSet, kept: Sequence[str], seed: int) -> MultiColumn:
+    """A network of the same columns for the data's labels, with weights drawn from `seed` but for layers that do not learn.
+
+    kept: names of layers to be taken, too, as `Settings.freeze` has them.
+    """
+    taken = {id(parameter) for parameter in frozen_parameters(net, kept)}
+    state = {
+        name: tensor
+        for name, tensor in net.state_dict(keep_vars=True).items()
+        if id(tensor) in taken or not tensor.requires_grad
+    }
+    made = build(replace(net.spec, labels=data.labels, attributes=data.attributes), seed=seed)
+    made.load_state_dict(state, strict=False)
+    return made
 
 
 def from_model(path: Path, data: DataSet) -> MultiColumn:
@@ -149,6 +192,7 @@ def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | N
 
 def files_named(net: str, layer_params: Path | None, init: Sequence[str], data: Path) -> list[str | Path]:
     """The files that these options of a training name; a preset's name is none that is there."""
+    net = str(model_named(Path(net))) if is_model(net) else net
     return [net, *([] if layer_params is None else [layer_params]), *(path for _, path, _ in map(_source, init)), data]
 
 
@@ -187,12 +231,21 @@ def run(
     machine: Machine,
     options: Callable[[], Settings],
     inputs: Sequence[str | Path] = (),
+    *,
+    new_rates: bool = False,
+    described: Mapping[str, Any] | None = None,
+    redrawn: str | None = None,
 ) -> int:
-    """The whole command; returns its exit status. inputs: the files that it reads, none of which the run may write."""
+    """The whole command; returns its exit status.
+
+    inputs: the files that it reads, none of which the run may write. new_rates: whether a run that goes on may do so at other
+    rates. described: the options for the run's own file of them. redrawn: a model file of which only layers were taken that
+    never learn.
+    """
     talks = first_process()
     with Stop() as stop:
         try:
-            chosen = options()
+            chosen, kept = options(), machine.kept()
             if talks:  # the others would find what the first one has begun
                 require_folder(out, resume=resume)
                 require_outputs(out, inputs=inputs)
@@ -209,9 +262,10 @@ def run(
                 beside=_of_training(net, chosen.batch) + machine.cache * 2**20,
             )  # fmt: skip
             outcome = train(
-                net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=machine.cache,
+                net, data, chosen, out, resume=resume, device=machine.device, workers=machine.workers, cache=kept,
                 threads=os.cpu_count() or 1, progress=stderr() if talks else False, tensorboard=machine.tensorboard,
-                origin=Model(net).digest[:12], seen=_seen_by(inputs), warn=note,
+                origin=Model(net).digest[:12], seen=_seen_by(inputs, net, redrawn), warn=note, new_rates=new_rates,
+                features=machine.features, options=described,
             )  # fmt: skip
         except typer.Exit:
             raise
@@ -232,9 +286,13 @@ def run(
     return 3 if outcome.unwritten else 0
 
 
-def _seen_by(inputs: Sequence[str | Path]) -> frozenset[str]:
-    """Marks of the photographs that the model files among these have learnt from."""
-    files = [Path(each) for each in inputs if str(each).endswith(".safetensors")]
+def _seen_by(inputs: Sequence[str | Path], net: MultiColumn, redrawn: str | None = None) -> frozenset[str]:
+    """Marks of the photographs that the model files among these have learnt from.
+
+    redrawn: that of which only layers were taken that never learn, unless columns of it are frozen.
+    """
+    unlearnt = None if any(column.frozen for column in net.spec.columns) else redrawn
+    files = [Path(each) for each in inputs if str(each).endswith(".safetensors") and str(each) != unlearnt]
     return frozenset().union(*(learnt_by(load_model(each).provenance).seen for each in files))
 
 
@@ -286,7 +344,9 @@ def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network
 
 
 def _introduce(data: DataSet) -> None:
-    counts = f"{len(data.train):,} images to train on, {len(data.test):,} held out; labels {', '.join(data.labels)}"
+    val = len(validation_of(data))
+    chosen = f", {val:,} to choose the best epoch by" if val else ""
+    counts = f"{len(data.train):,} images to train on{chosen}, {len(data.test):,} held out; labels {', '.join(data.labels)}"
     tasks = f"; and attributes {', '.join(data.attributes)}" if data.attributes else ""
     stderr().print(printable(counts + tasks))
 

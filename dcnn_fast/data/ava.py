@@ -7,7 +7,7 @@ photographs, each named by its id.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import named_photographs
 from dcnn_fast.data.names import CATEGORIES, LISTS, STYLE_LISTS
+from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes
 from dcnn_fast.spec import STYLES
 
 THRESHOLD = 5.0  # a mean above it is high, at most it low
@@ -105,10 +106,13 @@ def categories(root: Path) -> dict[int, str]:
 
 
 def load_ava(
-    root: Path, images: Path | None = None, *, delta: float = 0.0, category: str | None = None, attributes: bool = False
-) -> DataSet:
+    root: Path, images: Path | None = None, *, delta: float = 0.0, category: str | None = None, attributes: bool = False,
+    parts: Parts = DEALT,
+) -> DataSet:  # fmt: skip
     """Aesthetics: high where the mean rating is above 5. The split is the official one: generic_test against all other ids.
 
+    A list generic_val.jpgl beside it (of a category CATEGORY_val.jpgl) is the part for validation, or `parts.val` draws one
+    from the training ids; it keeps photographs of every mean, as the test set does.
     images: where the photographs lie, default `root`. delta: training photographs with a mean within (5 - delta, 5 + delta)
     are left out; the test set keeps all (facts.md 3.4). category: one of the eight, its own lists. attributes: the style of
     those photographs of the style lists' training part, as a second label (paper eq. 3).
@@ -124,10 +128,13 @@ def load_ava(
     name = category or "generic"
     test = read_list(root / LISTS / f"{name}_test.jpgl")
     held_out = set(test)
-    train = [i for i in means if i not in held_out] if category is None else read_list(root / LISTS / f"{name}_train.jpgl")
-    unrated = [i for i in (*train, *test) if i not in means]
+    listed = [i for i in means if i not in held_out] if category is None else read_list(root / LISTS / f"{name}_train.jpgl")
+    own = root / LISTS / f"{name}_val.jpgl"
+    train, val, notes = _with_val(listed, read_list(own) if own.is_file() else [], parts, lambda i: means.get(i, 0) > THRESHOLD)
+    unrated = [i for i in (*train, *val, *test) if i not in means]
     kept = [i for i in train if i in means and (delta == 0 or abs(means[i] - THRESHOLD) >= delta)]
     files, shown = photographs(images or root), categories(root)
+    votes = dict(zip(ratings.ids.tolist(), ratings.votes, strict=True))
     styles = _single_styles(root) if attributes else {}
     missing: list[str] = []
 
@@ -141,16 +148,32 @@ def load_ava(
                 continue
             mean = means[i]
             label, attribute = int(mean > THRESHOLD), styles.get(i, -1)
-            made.append(Example(files[i], str(i), label, mean, attribute=attribute, category=shown.get(i, "")))
+            given = tuple(votes[i].tolist())
+            made.append(Example(files[i], str(i), label, mean, attribute=attribute, category=shown.get(i, ""), votes=given))
         return tuple(made)
 
-    notes = [f"{len(unrated)} listed ids have no ratings"] if unrated else []
-    ties = sum(means[i] == THRESHOLD for i in (*kept, *test) if i in means)
+    notes += [f"{len(unrated)} listed ids have no ratings"] if unrated else []
+    ties = sum(means[i] == THRESHOLD for i in (*kept, *val, *test) if i in means)
     if ties:
         notes.append(f"{ties} photographs have a mean of exactly 5 and count as low")
     if delta:
         notes.append(f"delta {delta:g} leaves {len(kept)} of {len(train)} training photographs")
-    return DataSet(LABELS, examples(kept), examples(test), STYLES if attributes else (), tuple(missing), tuple(notes))
+    made = examples(kept), examples(val), examples(test)
+    return DataSet(
+        LABELS, made[0], made[2], STYLES if attributes else (), tuple(missing), tuple(notes), threshold=THRESHOLD, val=made[1]
+    )
+
+
+def _with_val(
+    train: list[int], val: list[int], parts: Parts, label: Callable[[int], int]
+) -> tuple[list[int], list[int], list[str]]:
+    """The ids to train on without those for validation, those of a list of its own or as `parts` draws them, and the notes."""
+    own = set(val)
+    ids = [*val, *(i for i in train if i not in own)]
+    part = np.array(["val"] * len(val) + ["train"] * (len(ids) - len(val)), dtype=object)
+    part = parts.with_val(part, [int(label(i)) for i in ids], [""] * len(ids), list(map(str, ids)))
+    found = {name: [i for i, its in zip(ids, part, strict=True) if its == name] for name in PARTS}
+    return found["train"], found["val"], drawn_notes(part, parts)
 
 
 @dataclass(frozen=True)
@@ -180,13 +203,14 @@ def read_styles(root: Path) -> StyleLists:
 
 
 def load_ava_style(
-    root: Path, images: Path | None = None, *, exclude_test_overlap: bool = False, drop_unlabelled: bool = False
-) -> DataSet:
+    root: Path, images: Path | None = None, *, exclude_test_overlap: bool = False, drop_unlabelled: bool = False,
+    parts: Parts = DEALT,
+) -> DataSet:  # fmt: skip
     """Style: 14 classes; one label a training photograph, any number a test photograph (`Example.truth`).
 
     exclude_test_overlap: leave out training photographs that are in the aesthetics test set, which a network with a frozen
     style column is measured on (facts.md 3.3); how many there are is noted. drop_unlabelled: leave out test photographs
-    without any style, which are never right (their `label` is -1).
+    without any style, which are never right (their `label` is -1). parts: its `val` draws some to train on for validation.
     """
     lists, files, shown = read_styles(root), photographs(images or root), categories(root)
     path = root / LISTS / "generic_test.jpgl"
@@ -207,11 +231,14 @@ def load_ava_style(
             return None
         return Example(files[i], str(i), truth[0] if truth else -1, truth=truth, category=shown.get(i, ""))
 
-    train = [example(i, (label,)) for i, label in lists.train.items() if not (exclude_test_overlap and i in overlap)]
+    listed = [i for i in lists.train if not (exclude_test_overlap and i in overlap)]
+    chosen, drawn, told = _with_val(listed, [], parts, lists.train.__getitem__)
+    train, val = ([example(i, (lists.train[i],)) for i in ids] for ids in (chosen, drawn))
     test = [example(i, truth) for i, truth in lists.test.items() if truth or not drop_unlabelled]
     return DataSet(
-        STYLES, tuple(e for e in train if e), tuple(e for e in test if e), missing=tuple(missing), notes=tuple(notes)
-    )
+        STYLES, tuple(e for e in train if e), tuple(e for e in test if e), missing=tuple(missing), notes=(*notes, *told),
+        val=tuple(e for e in val if e),
+    )  # fmt: skip
 
 
 def _single_styles(root: Path) -> Mapping[int, int]:

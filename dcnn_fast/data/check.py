@@ -87,7 +87,7 @@ def _style_counts(root: Path, held_out: set[int]) -> Iterator[Count]:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What reading every photograph told. unreadable: reasons by key. twins: the same pixels in both parts or of two labels."""
+    """What reading every photograph told. unreadable: reasons by key. twins: the same pixels in two parts or of two labels."""
 
     unreadable: dict[str, str]
     twins: list[Twins]
@@ -96,7 +96,7 @@ class Decoded:
 def decoded(data: DataSet, advance: Callable[[], object] = lambda: None) -> Decoded:
     """Read every photograph of a set. advance: called after each."""
     reasons, digests = {}, {}
-    for example in (*data.train, *data.test):
+    for example in data.examples:
         try:
             digests[example.key] = read(example.source).digest
         except ReadError as error:
@@ -108,7 +108,9 @@ def decoded(data: DataSet, advance: Callable[[], object] = lambda: None) -> Deco
 def require_learnable(data: DataSet) -> None:
     """That there are photographs to train on, of two labels or more. Raises ValueError that says what is."""
     if not data.train:
-        raise ValueError(f"there must be photographs to train on, got none and {len(data.test)} that are held out")
+        raise ValueError(
+            f"there must be photographs to train on, got none and {len(data.val) + len(data.test)} that are held out"
+        )
     here = {label for example in data.train for label in (example.truth or (example.label,)) if label >= 0}
     if len(here) < 2:
         only = data.labels[next(iter(here))] if here else "without a label"

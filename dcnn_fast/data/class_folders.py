@@ -2,54 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.folders import find_images
 from dcnn_fast.data.label_names import Order, in_order, require_distinct
-from dcnn_fast.data.splits import DEALT, Parts
+from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes, part_named
 from dcnn_fast.printable import shortened
 
 _PARTS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))  # what a label is not called
 
 
 def load_folders(root: Path, *, positive: str | None = None, parts: Parts = DEALT) -> DataSet:
-    """A folder for each label, either below `root`/train and `root`/test, or below `root`, of which `parts` holds some out.
+    """A folder for each label, either below `root`/train and `root`/test, and perhaps `root`/val (or valid, validation), or
+    below `root`, of which `parts` holds some out.
 
     Labels are in the order of their names, but of two the better one is last (`label_names.in_order`), positive where that is
-    told. Photographs may lie in subfolders. Raises ValueError where there are fewer than two labels, where test has a label
-    that train lacks, or for parts of a set that has them.
+    told. Photographs may lie in subfolders. Raises ValueError where there are fewer than two labels, where another part
+    has a label that train lacks, or for parts of a set that has them.
     """
     if (root / "train").is_dir() and (root / "test").is_dir():
         parts.require_none(root)
-        return _parted(root, positive)
+        return _parted(root, positive, parts)
     of_label = _by_label(root)
     of_parts = [name for name in of_label if name.casefold() in _PARTS]
     if of_parts:
         raise ValueError(f"{root}: must have both train and test, or folders of labels alone, got {shortened(of_parts)}")
     order = _order(root, of_label, positive)
     examples = _examples(root, of_label, order.labels)
-    held = parts.held([example.label for example in examples], [""] * len(examples))
-    train = [example for example, out in zip(examples, held, strict=True) if not out]
-    test = [example for example, out in zip(examples, held, strict=True) if out]
-    return DataSet(
-        order.labels, tuple(train), tuple(test), notes=order.notes, positive=order.positive, fold=parts.chosen
+    labels, names = [example.label for example in examples], [example.key for example in examples]
+    part = parts.of(labels, [""] * len(examples), names)
+    return _data_set(order, examples, part, (*order.notes, *drawn_notes(part, parts)), parts)
+
+
+def _data_set(order: Order, examples: list[Example], part: np.ndarray, notes: tuple[str, ...], parts: Parts) -> DataSet:
+    train, val, test = (
+        tuple(example for example, its in zip(examples, part, strict=True) if its == name) for name in PARTS
     )  # fmt: skip
+    return DataSet(order.labels, train, test, notes=notes, positive=order.positive, fold=parts.chosen, val=val)
 
 
-def _parted(root: Path, positive: str | None) -> DataSet:
-    """The set of the folders train and test."""
-    found = {part: _by_label(root / part) for part in ("train", "test")}
+def _parted(root: Path, positive: str | None, parts: Parts) -> DataSet:
+    """The set of the folders train, test and, where it is there, val."""
+    found = {name: _by_label(root / name) for name in _folders_of_parts(root)}
     order = _order(root, found["train"], positive)
-    unknown = sorted(set(found["test"]) - set(order.labels))
-    if unknown:
-        raise ValueError(f"{root}: test must have the labels of train, got {shortened(unknown)} too")
-    train, test = (_examples(root, found[part], order.labels) for part in ("train", "test"))
+    for name, of_label in found.items():
+        unknown = sorted(set(of_label) - set(order.labels))
+        if unknown:
+            raise ValueError(f"{root}: {name} must have the labels of train, got {shortened(unknown)} too")
+    examples = {name: _examples(root, of_label, order.labels) for name, of_label in found.items()}
+    every = [example for part in examples.values() for example in part]
+    own = np.array([part_named(name) for name, part in examples.items() for _ in part], dtype=object)
+    part = parts.with_val(own, [example.label for example in every], [""] * len(every), [example.key for example in every])
     more = sorted(
         each.name for each in root.iterdir() if each.is_dir() and each.name not in found and each.name[0] not in ".@#"
     )
-    notes = (*order.notes, *([f"not used: {shortened(more)}, beside train and test"] if more else []))
-    return DataSet(order.labels, tuple(train), tuple(test), notes=notes, positive=order.positive)
+    beside = f"not used: {shortened(more)}, beside {' and '.join(found)}"
+    empty = [f"{name} has no photographs" for name, of_label in found.items() if not of_label]
+    notes = (*order.notes, *drawn_notes(part, parts), *empty, *([beside] if more else []))
+    return replace(_data_set(order, every, part, notes, parts), fold=None)
+
+
+def _folders_of_parts(root: Path) -> list[str]:
+    """The folders of the parts by name. Raises ValueError where two are for validation."""
+    of_val = [name for name in ("val", "valid", "validation") if (root / name).is_dir()]
+    if len(of_val) > 1:
+        raise ValueError(f"{root}: must have one folder for validation, got {shortened(of_val)}")
+    return ["train", *of_val, "test"]
 
 
 def _by_label(folder: Path) -> dict[str, list[Path]]:

@@ -1,4 +1,4 @@
-"""What training and evaluation are given: photographs with what is known of them, split into training and test."""
+"""What training and evaluation are given: photographs with what is known of them, in parts to train on and to hold out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Example:
     path below the set's folder). label: its index in `DataSet.labels`, -1 where it has none. rating: the mean rating, NaN where
     it has none. truth: every label that is right, where several may be (AVA's style test); empty means `label` alone.
     attribute: a second label, an index in `DataSet.attributes`, -1 where it has none (the multi-task loss, paper eq. 3).
-    category: what it shows. group: examples of one group are never split between training and test.
+    category: what it shows. group: examples of one group are never split between parts. votes: how many people gave each of the
+    ratings 1 to 10, or their shares; none where that is not known.
     """
 
     source: Any
@@ -26,6 +27,7 @@ class Example:
     attribute: int = -1
     category: str = ""
     group: str = ""
+    votes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Examples to train on and to test on.
+    """Examples to train on, to choose by (`val`, which few sets have) and to test on.
 
     labels: the classes by name. attributes: those of the second task, or none. missing: the keys of listed photographs that are
     not there. notes: what a user should know about how the set was read. threshold: ratings above it have the last label, None
@@ -56,11 +58,22 @@ class DataSet:
     threshold: float | None = None
     positive: str | None = None
     fold: Fold | None = None
+    val: tuple[Example, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, tuple[Example, ...]]:
+        """Its parts by their names, "train", "val" and "test"; there is no "val" where nothing is for validation."""
+        return {"train": self.train, **({"val": self.val} if self.val else {}), "test": self.test}
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Those of all parts, one part after the other."""
+        return (*self.train, *self.val, *self.test)
 
     @property
     def categories(self) -> tuple[str, ...]:
         """What its photographs show, by name, in order."""
-        return tuple(sorted({example.category for example in (*self.train, *self.test)} - {""}))
+        return tuple(sorted({example.category for example in self.examples} - {""}))
 
 
 def by_category(data: DataSet) -> DataSet:
@@ -72,8 +85,10 @@ def by_category(data: DataSet) -> DataSet:
     if len(labels) < 2:
         raise ValueError(f"the set must say of its photographs which of two categories or more they show, got {len(labels)}")
     number = {label: index for index, label in enumerate(labels)}
-    train, test = (
-        tuple(replace(e, label=number[e.category], truth=(), attribute=-1, rating=math.nan) for e in part if e.category)
-        for part in (data.train, data.test)
+    train, val, test = (
+        tuple(
+            replace(e, label=number[e.category], truth=(), attribute=-1, rating=math.nan, votes=()) for e in part if e.category
+        )
+        for part in (data.train, data.val, data.test)
     )
-    return DataSet(labels, train, test, missing=data.missing, fold=data.fold)
+    return DataSet(labels, train, test, missing=data.missing, fold=data.fold, val=val)

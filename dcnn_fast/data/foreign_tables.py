@@ -14,6 +14,7 @@ import numpy as np
 from dcnn_fast.data.ava import image_id
 from dcnn_fast.data.columns import HISTOGRAM, contradicting, numbers_of, require_once, votes_of
 from dcnn_fast.data.folders import named_photographs
+from dcnn_fast.data.splits import part_named
 from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
 from dcnn_fast.data.tables import is_file, require_written_here
 from dcnn_fast.printable import quoted, shortened
@@ -189,6 +190,16 @@ def _one(path: Path, head: Sequence[str], what: str, names: frozenset[str]) -> s
     return found[0] if found else None
 
 
+def columns_of_votes(head: Sequence[str]) -> tuple[str, ...]:
+    """The ten columns of one name with the numbers 1 to 10, 0 to 9 or 2 to 11 in a head, in order; none where there are none
+    or several such.
+    """
+    try:
+        return _votes(Path("head"), head, None, wanted=True)
+    except ValueError:
+        return ()
+
+
 def _votes(path: Path, head: Sequence[str], prefix: str | None, *, wanted: bool) -> tuple[str, ...]:
     """The ten columns of votes in order, none where there are none. prefix: the beginning of their names, if it is told."""
     if not wanted:
@@ -267,12 +278,12 @@ def _differing(
 
 def _split(path: Path, rows: Sequence[Row], column: str) -> list[str]:
     said = [(row[column] or "").strip() for row in rows]
-    unknown = sorted(set(said) - {"train", "test"})
+    unknown = sorted(name for name in set(said) if part_named(name) is None)
     if unknown:
         raise ValueError(
-            f"{path}: column {column} must say train or test, got {shortened([repr(each) for each in unknown], 3)}"
+            f"{path}: column {column} must say train, val or test, got {shortened([repr(each) for each in unknown], 3)}"
         )
-    return said
+    return [part_named(name) or name for name in said]
 
 
 class _Files:

@@ -106,8 +106,7 @@ def _require_there(name: str, path: Path) -> None:
 
 def _folders(source: Path, _images: Path | None, _remarks: Remarks) -> Converted:
     data = load_folders(source)
-    parts = (("train", data.train), ("test", data.test))
-    return HEADS[0], [(e.source, data.labels[e.label], part) for part, examples in parts for e in examples]
+    return HEADS[0], [(e.source, data.labels[e.label], part) for part, examples in data.parts.items() for e in examples]
 
 
 def _ava(source: Path, images: Path | None, _remarks: Remarks) -> Converted:

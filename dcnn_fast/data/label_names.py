@@ -151,11 +151,11 @@ def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
 
 
 def _renumbered(data: DataSet, labels: tuple[str, ...], number: Mapping[int, int]) -> DataSet:
-    train, test = (
+    train, val, test = (
         tuple(replace(e, label=number.get(e.label, -1), truth=tuple(number[each] for each in e.truth)) for e in part)
-        for part in (data.train, data.test)
+        for part in (data.train, data.val, data.test)
     )
-    return replace(data, labels=labels, train=train, test=test)
+    return replace(data, labels=labels, train=train, val=val, test=test)
 
 
 def _of_order(positive: str | None, labels: tuple[str, ...]) -> list[str]:

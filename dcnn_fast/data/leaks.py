@@ -1,4 +1,4 @@
-"""Photographs that are in training and test at once: of one name, of one file under two names, or of the same pixels."""
+"""Photographs that are in two parts of a set at once: of one name, of one file under two names, or of the same pixels."""
 
 from __future__ import annotations
 
@@ -12,48 +12,61 @@ from dcnn_fast.printable import quoted
 
 @dataclass(frozen=True)
 class Twins:
-    """Two entries of a set that are one photograph. parted: one is trained on, one held out. differ: their labels do."""
+    """Two entries of a set that are one photograph. parts: where each is, as `DataSet.parts`. differ: their labels do."""
 
     first: Example
     second: Example
-    parted: bool
+    parts: tuple[str, str]
     differ: bool
+
+    @property
+    def parted(self) -> bool:
+        """Whether they are in two parts."""
+        return self.parts[0] != self.parts[1]
 
     def text(self, labels: tuple[str, ...]) -> str:
         """Their fault in words, on one line."""
-        where = "in training and test" if self.parted else "twice in one part"
+        where = f"in {both(self.parts)}" if self.parted else "twice in one part"
         said = f", as {_named(self.first, labels)} and as {_named(self.second, labels)}" if self.differ else ""
         return f"the same photograph is {where}{said}: {quoted(self.first.key)} and {quoted(self.second.key)}"
 
 
+def both(parts: tuple[str, str]) -> str:
+    """Two parts in words."""
+    first, second = ({"train": "training", "val": "validation"}.get(part, part) for part in parts)
+    return f"{first} and {second}"
+
+
 def require_apart(data: DataSet, *, files: bool) -> None:
-    """That no photograph is in training and test at once, by its name or, where `files`, by the file that its path leads to.
+    """That no photograph is in two parts at once, by its name or, where `files`, by the file that its path leads to.
 
     Raises ValueError naming the first one.
     """
-    seen = {mark: example for example in data.train for mark in _marks(example, files)}
-    for example in data.test:
-        for mark in _marks(example, files):
-            if mark in seen:
-                twins = Twins(seen[mark], example, parted=True, differ=False)
-                raise ValueError(f"training and test must not share photographs: {twins.text(data.labels)}")
+    seen: dict[Hashable, tuple[Example, str]] = {}
+    for part, examples in data.parts.items():
+        for example in examples:
+            for mark in _marks(example, files):
+                other, theirs = seen.setdefault(mark, (example, part))
+                twins = Twins(other, example, (theirs, part), differ=False)
+                if twins.parted:
+                    raise ValueError(f"{both(twins.parts)} must not share photographs: {twins.text(data.labels)}")
 
 
 def twins_by_digest(data: DataSet, digests: Mapping[str, str]) -> list[Twins]:
-    """Entries of the same pixels that spoil what is measured: in both parts, or with two labels.
+    """Entries of the same pixels that spoil what is measured: in two parts, or with two labels.
 
     digests: `Photo.digest` of each photograph that could be read, by its key.
     """
-    first: dict[str, tuple[Example, bool]] = {}
+    first: dict[str, tuple[Example, str]] = {}
     found = []
-    for trained, part in ((True, data.train), (False, data.test)):
-        for example in part:
+    for part, examples in data.parts.items():
+        for example in examples:
             if example.key not in digests:
                 continue
-            other, theirs = first.setdefault(digests[example.key], (example, trained))
+            other, theirs = first.setdefault(digests[example.key], (example, part))
             differ = (other.label, other.truth) != (example.label, example.truth)
-            if other is not example and (theirs != trained or differ):
-                found.append(Twins(other, example, theirs != trained, differ))
+            if other is not example and (theirs != part or differ):
+                found.append(Twins(other, example, (theirs, part), differ))
     return found
 
 

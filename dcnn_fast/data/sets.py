@@ -21,12 +21,12 @@ from dcnn_fast.printable import quoted
 KINDS = ("ava", "ava-style", "iad", "folders", "csv")
 _LABELS = ("quality", "category")
 _MOST_SEED = 2**32 - 1  # scikit-learn's
-_SPLIT = {"fold": None, "folds": None, "seed": None}
+_SPLIT = {"fold": None, "folds": None, "seed": None, "val": None}
 _LISTED = ("csv", "iad", "folders")  # kinds whose photographs anybody may have listed under two names
 # What each kind takes beside the path, with what it is unless it is given.
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "ava": {"images": None, "delta": 0.0, "category": None, "attributes": False},
-    "ava-style": {"images": None, "exclude_test_overlap": False, "drop_unlabelled": False},
+    "ava": {"images": None, "delta": 0.0, "category": None, "attributes": False, "val": None},
+    "ava-style": {"images": None, "exclude_test_overlap": False, "drop_unlabelled": False, "val": None},
     "iad": {"images": None, "columns": None, "variant": "threshold", **_SPLIT},
     "folders": {"positive": None, **_SPLIT},
     "csv": {
@@ -79,6 +79,7 @@ def load_set(
     fold: int | None = None,
     folds: int | None = None,
     seed: int | None = None,
+    val: float | None = None,
     unsplit: Unsplit = "fold",
     by: str = "quality",
 ) -> DataSet:
@@ -87,10 +88,11 @@ def load_set(
 
     by: "quality", or "category" for a set whose labels are what photographs show (`by_category`). kind: one of `KINDS`; None is
     what lies there. fold, folds, seed: of a set without a split of its own, part 0 of 5 by the seed 0 unless they say
-    otherwise; the seed is one from 0 to 2**32 - 1. unsplit: "fold" deals such a set so, "train" and "test" take all of it as
-    that. Photographs that are listed and not there are counted in `missing`. Raises ValueError naming the argument or the file:
-    an option that the kind does not have or that would change nothing, a photograph that is in training and test, ratings that
-    have no threshold, and a set without any photograph, too.
+    otherwise; the seed is one from 0 to 2**32 - 1. val: the share of the training part that is drawn, by the seed and never
+    through a group, as a part for validation, of a set that has none of its own. unsplit: "fold" deals a set without a split
+    so, "train" and "test" take all of it as that. Photographs that are listed and not there are counted in `missing`. Raises
+    ValueError naming the argument or the file: an option that the kind does not have or that would change nothing, a photograph
+    that is in two parts, ratings that have no threshold, and a set without any photograph, too.
     """
     if by not in _LABELS:
         raise ValueError(f"by must be one of {', '.join(_LABELS)}; got {by!r}")
@@ -103,7 +105,7 @@ def load_set(
     given = {
         "images": None if images is None else Path(images), "delta": delta, "category": category, "attributes": attributes,
         "exclude_test_overlap": exclude_test_overlap, "drop_unlabelled": drop_unlabelled, "threshold": threshold,
-        "positive": positive, "columns": columns, "variant": variant, "fold": fold, "folds": folds, "seed": seed,
+        "positive": positive, "columns": columns, "variant": variant, "fold": fold, "folds": folds, "seed": seed, "val": val,
     }  # fmt: skip
     wanted = "file" if kind in ("csv", "iad") else "folder"
     if not (where.is_file() if wanted == "file" else where.is_dir()):
@@ -119,14 +121,14 @@ def load_set(
     require_apart(found, files=kind in _LISTED)
     if by == "category":
         return by_category(found)
-    if kind == "csv" and all(example.label < 0 for example in (*found.train, *found.test)):
+    if kind == "csv" and all(example.label < 0 for example in found.examples):
         raise ValueError(f"{where}: threshold must say which ratings are high, as no row to train on has a median; got none")
     return replace(found, notes=(*found.notes, *_of_labels(kind, found)))
 
 
 def _require_of_use(kind: str, by: str, given: Mapping[str, Any]) -> None:
     """That every option says something of this kind of set. Raises ValueError naming the first that does not."""
-    known = _OPTIONS[kind]
+    known = {*_OPTIONS[kind], *(["seed"] if given["val"] is not None else [])}
     neutral = {name: value for options in _OPTIONS.values() for name, value in options.items()}
     for name, value in given.items():
         if name not in known and value != neutral[name]:
@@ -137,14 +139,13 @@ def _require_of_use(kind: str, by: str, given: Mapping[str, Any]) -> None:
 
 def _loaded(where: Path, kind: str, given: Mapping[str, Any], unsplit: Unsplit) -> DataSet:
     options = {name: given[name] for name in _OPTIONS[kind] if name not in _SPLIT}
-    if "fold" in _OPTIONS[kind]:
-        options["parts"] = Parts(**{name: given[name] for name in _SPLIT}, unsplit=unsplit)
+    options["parts"] = Parts(**{name: given[name] for name in _SPLIT}, unsplit=unsplit)
     found: DataSet = _LOADERS[kind](where, **options)
     return found
 
 
 def _require_photographs(where: Path, found: DataSet) -> None:
-    if found.train or found.test:
+    if found.examples:
         return
     first = f"; the first is {quoted(found.missing[0])}{written_elsewhere(found.missing[0])}" if found.missing else ""
     raise ValueError(f"{where}: must have photographs, got none of {len(found.missing)} listed{first}")
@@ -153,9 +154,11 @@ def _require_photographs(where: Path, found: DataSet) -> None:
 def _of_labels(kind: str, found: DataSet) -> list[str]:
     """What to know of the labels that photographs have."""
     notes = []
-    train, test = ({example.label for example in part} - {-1} for part in (found.train, found.test))
+    train, val, test = ({example.label for example in part} - {-1} for part in (found.train, found.val, found.test))
     if len(train) == 1 and kind != "ava-style":
         notes.append(f"every photograph to train on is {found.labels[next(iter(train))]}")
+    if len(val) == 1 and kind != "ava-style":
+        notes.append(f"every photograph for validation is {found.labels[next(iter(val))]}: there is no AUC of them")
     if len(test) == 1 and kind != "ava-style":
         notes.append(f"every photograph that is held out is {found.labels[next(iter(test))]}: there is no AUC of them")
     return notes

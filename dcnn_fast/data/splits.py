@@ -1,7 +1,8 @@
-"""Splits into training and held-out examples: stratified by label, seeded, and never through a group."""
+"""Splits into parts to train on, to choose by and to test on: stratified by label, seeded, and never through a group."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,33 +13,48 @@ from dcnn_fast.data.examples import Fold
 
 _MANY = 5000  # groups, from which on scikit-learn's choice, group by group, would take minutes
 
+PARTS = ("train", "val", "test")
+"""The parts of a set by their names."""
+_SPELT = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
 Unsplit = Literal["fold", "train", "test"]
 UNSPLIT: tuple[Unsplit, ...] = ("fold", "train", "test")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The part to hold out of a set that has no split of its own.
+    """The part to hold out of a set that has no split of its own, and the share that any set's training part gives to "val".
 
     fold, folds, seed: part `fold` of `folds`, as the seed deals them; None is 0 of 5 and seed 0. unsplit: "fold", or "train" or
-    "test" where all of such a set is that. Raises ValueError where both are asked for.
+    "test" where all of such a set is that. val: the share, above 0 and below 1, drawn by the seed as well; None draws nothing.
+    Raises ValueError where both a fold and `unsplit` are asked for, or for a share that is none.
     """
 
     fold: int | None = None
     folds: int | None = None
     seed: int | None = None
     unsplit: Unsplit = "fold"
+    val: float | None = None
 
     def __post_init__(self) -> None:
         if self.unsplit not in UNSPLIT:
             raise ValueError(f"unsplit must be one of {', '.join(UNSPLIT)}; got {self.unsplit!r}")
-        if self.unsplit != "fold" and self.given:
-            raise ValueError(f"{self.given[0]} must not be given for a set that is all {self.unsplit}")
+        if self.val is not None and not 0 < self.val < 1:
+            raise ValueError(f"val must be a share above 0 and below 1, got {self.val:g}")
+        if self.val is not None and self.unsplit == "test":
+            raise ValueError("val must not be given for a set that is all test")
+        if self.unsplit != "fold" and self._of_folds:
+            raise ValueError(f"{self._of_folds[0]} must not be given for a set that is all {self.unsplit}")
 
     @property
     def given(self) -> list[str]:
         """The names of what was asked for."""
         return [name for name in ("fold", "folds", "seed") if getattr(self, name) is not None]
+
+    @property
+    def _of_folds(self) -> list[str]:
+        """The names of what was asked for that deals folds: the seed may be that of a share to draw."""
+        return [name for name in self.given if name != "seed" or self.val is None]
 
     @property
     def chosen(self) -> Fold | None:
@@ -47,18 +63,90 @@ class Parts:
 
     def require_none(self, where: object) -> None:
         """That no part was asked for, as `where` has a split of its own. Raises ValueError naming the option."""
-        if self.given:
-            raise ValueError(f"{where}: {self.given[0]} must not be given for a set with a split of its own")
+        if self._of_folds:
+            raise ValueError(f"{where}: {self._of_folds[0]} must not be given for a set with a split of its own")
 
-    def held(self, labels: Sequence[int], groups: Sequence[str]) -> np.ndarray:
-        """Which examples are held out: [n] bool. Raises ValueError as `split` does."""
+    def of(self, labels: Sequence[int], groups: Sequence[str], names: Sequence[str]) -> np.ndarray:
+        """The part of each example of a set without a split of its own: [n] of `PARTS`.
+
+        names: what tells examples apart, as their paths. Raises ValueError as `split` and `drawn` do.
+        """
         chosen = self.chosen
         if chosen is None:
-            return np.full(len(labels), self.unsplit == "test")
-        return split(labels, groups, fold=chosen.number, folds=chosen.of, seed=chosen.seed)
+            part = np.full(len(labels), self.unsplit, dtype=object)
+        else:
+            held = split(labels, groups, fold=chosen.number, folds=chosen.of, seed=chosen.seed)
+            part = np.where(held, "test", "train").astype(object)
+        return self.with_val(part, labels, groups, names)
+
+    def with_val(
+        self, part: np.ndarray, labels: Sequence[int], groups: Sequence[str], names: Sequence[str]
+    ) -> np.ndarray:  # fmt: skip
+        """`part` [n] with the share of "train" that is asked for made "val".
+
+        Raises ValueError where there is a "val" already, and as `drawn` does.
+        """
+        if self.val is None:
+            return part
+        if (part == "val").any():
+            raise ValueError(f"val must not be given for a set with a part for validation of its own, got {self.val:g}")
+        rows = np.flatnonzero(part == "train").tolist()
+        texts = [groups[row] for row in rows], [names[row] for row in rows]
+        taken = drawn([labels[row] for row in rows], *texts, share=self.val, seed=self.seed or 0)
+        found = part.copy()
+        found[np.array(rows, dtype=int)[taken]] = "val"
+        return found
 
 
 DEALT = Parts()
+
+
+def part_named(text: str) -> str | None:
+    """The part that a file calls `text`, one of `PARTS`; None where it calls none so."""
+    return _SPELT.get(text)
+
+
+def drawn_notes(part: np.ndarray, parts: Parts) -> list[str]:
+    """The note on a part that was drawn for validation, where one was."""
+    if parts.val is None:
+        return []
+    count, of = int((part == "val").sum()), int((part != "test").sum())
+    share = f"a share of {parts.val:g}, seed {parts.seed or 0}"
+    return [f"{count} of {of} listed photographs to train on are drawn for validation ({share})"]
+
+
+def drawn(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], *, share: float, seed: int) -> np.ndarray:
+    """Which examples are drawn so that of each label there is about `share`: [n] bool, a group whole or not at all.
+
+    Groups, and examples of none by their names, come in an order that follows from the seed and the name alone, whatever the
+    order of the examples; each is taken that brings the labels' counts nearer to their shares. Raises ValueError where that
+    leaves one side empty.
+
+    Example:
+        >>> drawn([0, 0, 1, 1], ["a", "a", "b", "c"], "wxyz", share=0.5, seed=0).sum()
+        2
+    """
+    numbers = np.unique(np.asarray(labels, dtype=int), return_inverse=True)[1]
+    of_group: dict[str, list[int]] = {}
+    for index, (group, name) in enumerate(zip(groups, names, strict=True)):
+        of_group.setdefault(f"group {group}" if group else f"example {name}", []).append(index)
+    counts = np.bincount(numbers)
+    missing, taken = share * counts, np.zeros(len(numbers), bool)
+    for group in sorted(of_group, key=lambda name: _place(name, seed)):
+        more = np.bincount(numbers[of_group[group]], minlength=len(counts))
+        if (more * (2 * missing - more) / np.maximum(counts, 1)).sum() > 0:  # what the squares of what is missing lose by it
+            taken[of_group[group]] = True
+            missing = missing - more
+    if not taken.any() or taken.all():
+        raise ValueError(
+            f"val must be a share that leaves photographs on both sides, got {share:g} of {len(numbers)} photographs in "
+            f"{len(of_group)} groups"
+        )
+    return taken
+
+
+def _place(name: str, seed: int) -> bytes:
+    return hashlib.sha256(f"dcnn_fast val 1|{seed}|{name}".encode("utf-8", "surrogateescape")).digest()
 
 
 def split(labels: Sequence[int], groups: Sequence[str], *, fold: int, folds: int, seed: int) -> np.ndarray:

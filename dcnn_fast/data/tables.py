@@ -15,7 +15,7 @@ import numpy as np
 from dcnn_fast.data.columns import Table, contradicting
 from dcnn_fast.data.examples import DataSet, Example
 from dcnn_fast.data.label_names import Order, in_order, require_distinct
-from dcnn_fast.data.splits import DEALT, Parts
+from dcnn_fast.data.splits import DEALT, PARTS, Parts, drawn_notes, part_named
 from dcnn_fast.printable import quoted, shortened
 
 LABELS = ("low", "high")
@@ -38,7 +38,8 @@ def load_table(
     """A CSV file with a row for each photograph.
 
     Columns (`columns.NAMES`; `columns` maps a meaning to another name): path, below `images` or the file's folder; then label,
-    or rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train" or "test"), attribute.
+    or rating, or r1 to r10, a histogram of votes; and, where there, group, category, split ("train", "val" or "test") and
+    attribute.
     threshold: ratings above it are high; default: the median of the training part as it is listed, photographs that are not
     there included, or of the whole set where all of it is held out, which a note tells; where every row says "test" there is
     none, and no photograph has a label. positive: the better one of two labels, where `label_names` does not know it. category:
@@ -50,17 +51,17 @@ def load_table(
     _require_of_use(table, threshold, positive)
     chosen = _rows_of(table, category)
     order, of_label = _labels(table, ratings, threshold, positive)
-    held = _held_out(table, of_label, parts)
+    part = _parts(table, of_label, parts)
     limit = None
     if not table.has("label"):
-        limit, told = _limit(ratings, held, threshold, parts)
+        limit, told = _limit(ratings, part, threshold, parts)
         of_label = np.full(len(ratings), -1) if limit is None else (ratings > limit).astype(int)
         notes += told
     if attributes and not table.has("attribute"):
         raise ValueError(f"{path}: must have a column for the attribute, got {shortened(table.head)}")
     names = tuple(sorted(set(table.values("attribute")) - {""})) if attributes else ()
-    rows = _Rows(of_label, ratings, chosen, held)
-    notes += [*order.notes, *_of_labels(table, order, rows), *_of_groups(table, held), *table.notes]
+    rows = _Rows(of_label, ratings, chosen, part)
+    notes += [*order.notes, *_of_labels(table, order, rows), *_of_groups(table, part), *drawn_notes(part, parts), *table.notes]
     found = _data_set(table, images, rows, names)
     return replace(
         found, labels=order.labels, notes=tuple(notes), threshold=limit, positive=order.positive,
@@ -96,18 +97,19 @@ def load_iad(
     sources = np.array(named)
     labels = (ratings > np.array([IAD_THRESHOLDS[source] for source in named])).astype(int)
     chosen = np.ones(len(ratings), bool)
-    held = _held_out(table, labels, parts)
-    notes = list(table.notes)
+    part = _parts(table, labels, parts)
+    notes = [*drawn_notes(part, parts), *table.notes]
     if variant == "extremes":
         for source in IAD_THRESHOLDS:
-            mine = np.flatnonzero((sources == source) & ~held)
+            mine = np.flatnonzero((sources == source) & (part == "train"))
             if len(mine):
                 low, high = np.quantile(ratings[mine], [IAD_SHARE, 1 - IAD_SHARE])
                 middle = mine[(ratings[mine] > low) & (ratings[mine] < high)]
                 chosen[middle] = False
                 labels[mine] = ratings[mine] >= high
-        notes.append(f"the best and the worst {IAD_SHARE:.0%} of each source: {int((chosen & ~held).sum())} to train on")
-    found = _data_set(table, images, _Rows(labels, ratings, chosen, held), (), named)
+        kept = int((chosen & (part == "train")).sum())
+        notes.append(f"the best and the worst {IAD_SHARE:.0%} of each source: {kept} to train on")
+    found = _data_set(table, images, _Rows(labels, ratings, chosen, part), (), named)
     fold = None if table.has("split") else parts.chosen
     return replace(found, labels=LABELS, notes=tuple(notes), positive=LABELS[1], fold=fold)
 
@@ -138,12 +140,12 @@ def written_elsewhere(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What is known of each row, [n]: its label or -1, its rating or NaN, whether it is asked for, whether it is held out."""
+    """What is known of each row, [n]: its label or -1, its rating or NaN, whether it is asked for, its part (of `PARTS`)."""
 
     labels: np.ndarray
     ratings: np.ndarray
     chosen: np.ndarray
-    held: np.ndarray
+    part: np.ndarray
 
 
 def _table(path: Path, images: Path | None, columns: Mapping[str, str] | None) -> Table:
@@ -213,13 +215,13 @@ def _labels(
 
 
 def _limit(
-    ratings: np.ndarray, held: np.ndarray, threshold: float | None, parts: Parts
+    ratings: np.ndarray, part: np.ndarray, threshold: float | None, parts: Parts
 ) -> tuple[float | None, list[str]]:  # fmt: skip
     """The rating above which photographs are high, and the note that says so; None where nothing tells."""
     if threshold is not None:
         return threshold, [f"a rating above {threshold:g} is high (as told)"]
-    whole = held.all() and parts.unsplit == "test"
-    training = ratings if whole else ratings[~held]
+    whole = (part == "test").all() and parts.unsplit == "test"
+    training = ratings if whole else ratings[part == "train"]
     if not len(training):
         return None, []
     limit, of = float(np.median(training)), "whole set" if whole else "training part"
@@ -236,28 +238,33 @@ def _of_labels(table: Table, order: Order, rows: _Rows) -> list[str]:
     return [f"photographs that are {order.labels[1]} have the lower mean rating, {high:.3g} against {low:.3g}"]
 
 
-def _of_groups(table: Table, held: np.ndarray) -> list[str]:
+def _of_groups(table: Table, part: np.ndarray) -> list[str]:
     """A note where the split of a set goes through its groups."""
     if not (table.has("group") and table.has("split")):
         return []
-    groups = table.values("group")
-    both = {g for g, out in zip(groups, held, strict=True) if out} & {g for g, out in zip(groups, held, strict=True) if not out}
-    shown = sorted(both - {""})
-    return [f"{len(shown)} groups are in both parts of the set's own split, {shown[0]} first"] if shown else []
+    parts_of: dict[str, set[str]] = {}
+    for group, name in zip(table.values("group"), part, strict=True):
+        parts_of.setdefault(group, set()).add(name)
+    shown = sorted(group for group, names in parts_of.items() if group and len(names) > 1)
+    both = "both parts" if len(set(part)) == 2 else "more than one part"
+    return [f"{len(shown)} groups are in {both} of the set's own split, {shown[0]} first"] if shown else []
 
 
-def _held_out(table: Table, labels: np.ndarray, parts: Parts) -> np.ndarray:
+def _parts(table: Table, labels: np.ndarray, parts: Parts) -> np.ndarray:
+    """The part of each row: [n] of `PARTS`."""
+    groups = table.values("group") if table.has("group") else [""] * len(table.rows)
+    names = [os.path.normpath(name) for name in table.values("path")]
     if table.has("split"):
         parts.require_none(table.path)
         said = table.values("split")
-        unknown = sorted(set(said) - {"train", "test"})
+        unknown = sorted(name for name in set(said) if part_named(name) is None)
         if unknown:
             raise ValueError(
-                f"{table.path}: column split must say train or test, got {shortened([repr(each) for each in unknown], 3)}"
+                f"{table.path}: column split must say train, val or test, got {shortened([repr(each) for each in unknown], 3)}"
             )
-        return np.array([part == "test" for part in said])
-    groups = table.values("group") if table.has("group") else [""] * len(table.rows)
-    return parts.held(labels.tolist(), groups)
+        own = np.array([part_named(name) for name in said], dtype=object)
+        return parts.with_val(own, labels.tolist(), groups, names)
+    return parts.of(labels.tolist(), groups, names)
 
 
 def _data_set(
@@ -271,7 +278,8 @@ def _data_set(
     if sources is not None and not table.has("category"):
         texts["category"] = sources
     attribute_number = {name: index for index, name in enumerate(attributes)}
-    made: dict[bool, list[Example]] = {False: [], True: []}
+    made: dict[str, list[Example]] = {name: [] for name in PARTS}
+    votes = table.histograms()
     missing = []
     for i, name in enumerate(table.paths()):
         if not rows.chosen[i]:
@@ -280,11 +288,13 @@ def _data_set(
             missing.append(name)
             continue
         attribute = texts["attribute"][i]
-        made[bool(rows.held[i])].append(
+        made[rows.part[i]].append(
             Example(
                 str(folder / name), name, int(rows.labels[i]), float(rows.ratings[i]),
                 attribute=attribute_number.get(attribute, -1),
                 category=texts["category"][i], group=texts["group"][i],
+                votes=() if votes is None else tuple(votes[i].tolist()),
             )
         )  # fmt: skip
-    return DataSet((), tuple(made[False]), tuple(made[True]), attributes, tuple(missing))
+    train, val, test = (tuple(made[name]) for name in PARTS)
+    return DataSet((), train, test, attributes, tuple(missing), val=val)

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.data.columns import NAMES, numbers_of, require_once
+from dcnn_fast.data.columns import NAMES, numbers_of, require_once, votes_of
+from dcnn_fast.data.foreign_tables import columns_of_votes
 from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
+from dcnn_fast.evaluation.histograms import RATINGS, are_ratings, of_ratings, shares
 from dcnn_fast.evaluation.predict import Predictions
 from dcnn_fast.printable import quoted, shortened
 
 _KEYS = ("key", *NAMES["path"])
 _SCORES = ("score", "mean", "prediction", "predicted", "probability", "rating", "mos")
+_SHARES = ("", "p", "r", "prob", "probability", "share", "vote", "votes", "rating", "score", "bin", "dist", "hist", "count")
 _NONE = "the file has no prediction of it"
 
 
@@ -34,8 +37,10 @@ def read_predictions(path: Path, data: DataSet, examples: Sequence[Example]) -> 
     The file has a column of the photographs' keys or paths (below its own folder, or the current one), and either a column
     p_LABEL for each of the set's labels, as `evaluate --csv` writes, or one of scores, as `score --csv` does: from 0 to 1 they
     are the probability of the last of two labels; else they are ratings, and P is one half at the set's threshold and linear.
-    Rows of `evaluate --csv` belong to their model; rows with an error are passed over. An example without a prediction is in
-    `errors`. Raises ValueError naming what is wrong: columns, numbers, a photograph twice, nothing for any example.
+    Ten columns of one name and consecutive numbers are the predicted shares of the ratings, which have an EMD; where there is
+    nothing else, their means are the scores. Rows of `evaluate --csv` belong to their model; a row without a prediction whose
+    column `error` says why is passed over. An example without a prediction is in `errors`. Raises ValueError naming what is
+    wrong: columns, numbers, a photograph twice, nothing for any example.
     """
     sheet = read_sheet(path, _KEYS)
     key = _one(path, sheet, "photographs", _KEYS)
@@ -46,17 +51,34 @@ def read_predictions(path: Path, data: DataSet, examples: Sequence[Example]) -> 
     found: dict[str, Predictions] = {}
     notes: list[str] = []
     for name, every in of_model.items():
-        mine = [row for row in every if not (row["error"] or "").strip()]
-        probs, how = _probabilities(path, sheet, mine, data)
-        found[name], more = _of_examples(path, data.labels, examples, [row[key] or "" for row in mine], probs)
+        mine = _predicted(sheet, every, data.labels)
+        said = _said(path, sheet, mine, data)
+        found[name], more = _of_examples(path, data.labels, examples, [row[key] or "" for row in mine], said)
+        how = said.how
         notes += [f"{path.name}{': ' if name else ''}{name}: {each}" for each in (how, *more)]
     if not found:
         raise ValueError(f"{path}: must have a row for each photograph, got none")
     return FromFile(found, tuple(dict.fromkeys(notes)))
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What rows say: probabilities [n, labels], what was made of the columns, and shares of ratings [n, 10] where there are."""
+
+    probs: np.ndarray
+    how: str
+    histograms: np.ndarray | None = None
+
+
+def _predicted(sheet: Sheet, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
+    """The rows but for those that say an error in place of a prediction; beside one, an error is another program's number."""
+    columns = [name for name in sheet.head if name in {f"p_{label}" for label in labels} or plain(name) in _SCORES]
+    columns += _histogram(sheet.head)
+    return [row for row in rows if not (row["error"] or "").strip() or any((row[name] or "").strip() for name in columns)]
+
+
 def _of_examples(
-    path: Path, labels: tuple[str, ...], examples: Sequence[Example], names: Sequence[str], probs: np.ndarray
+    path: Path, labels: tuple[str, ...], examples: Sequence[Example], names: Sequence[str], said: _Said
 ) -> tuple[Predictions, list[str]]:
     numbers = _numbers_of(path, names)
     taken = [numbers(example) for example in examples]
@@ -71,7 +93,8 @@ def _of_examples(
     errors = {example.key: _NONE for example, number in zip(examples, taken, strict=True) if number is None}
     left = len(names) - len(rows)
     notes = [f"{left} of its {len(names)} rows are of no photograph that is measured"] if left else []
-    return Predictions(labels, read_ones, probs[rows], np.full(len(rows), np.nan), errors), notes
+    histograms = None if said.histograms is None else said.histograms[rows]
+    return Predictions(labels, read_ones, said.probs[rows], np.full(len(rows), np.nan), errors, histograms), notes
 
 
 def _numbers_of(path: Path, names: Sequence[str]) -> Callable[[Example], int | None]:
@@ -90,6 +113,29 @@ def _numbers_of(path: Path, names: Sequence[str]) -> Callable[[Example], int | N
     return number_of
 
 
+def _histogram(head: Sequence[str]) -> tuple[str, ...]:
+    """The ten columns that foretell ratings; none where what has such numbers may be anything, as features."""
+    columns = columns_of_votes(head)
+    return columns if columns and plain(columns[0]).rstrip("_0123456789. -") in _SHARES else ()
+
+
+def _said(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said:
+    """What the rows say of a set's labels, and of ratings where there are ten columns of them."""
+    votes = () if are_ratings(data.labels) else _histogram(sheet.head)
+    if not any((row[name] or "").strip() for row in rows for name in votes):  # those of another model of the file
+        return _Said(*_probabilities(path, sheet, rows, data))
+    require_once(path, sheet.head, votes)
+    histograms = shares(votes_of(path, rows, votes, decimal_comma=sheet.decimal_comma)) if rows else np.zeros((0, len(RATINGS)))
+    told = f"{votes[0]} to {votes[-1]} are shares of the ratings 1 to 10"
+    if any(plain(name) in _SCORES or name == f"p_{data.labels[-1]}" for name in sheet.head):
+        probs, how = _probabilities(path, sheet, rows, data)
+        return _Said(probs, f"{how}; {told}", histograms)
+    if data.threshold is None or len(data.labels) != 2:
+        raise ValueError(f"{path}: {told}, which say nothing of the labels {shortened(data.labels)}, made of no ratings")
+    probs = of_ratings(histograms @ RATINGS, data.threshold)
+    return _Said(probs, f"{told}, {data.labels[-1]} where their mean is above {data.threshold:g}", histograms)
+
+
 def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> tuple[np.ndarray, str]:
     """[n, labels], and what was made of the columns."""
     columns = [f"p_{label}" for label in data.labels]
@@ -103,7 +149,7 @@ def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet)
     if len(data.labels) != 2:
         raise ValueError(f"{path}: must have the columns {shortened(columns)} for a set of {len(data.labels)} labels")
     scores = _column(path, sheet, rows, column)
-    ratings = [example.rating for example in (*data.train, *data.test) if np.isfinite(example.rating)]
+    ratings = [example.rating for example in data.examples if np.isfinite(example.rating)]
     within = bool(((scores >= 0) & (scores <= 1)).all())
     if within and ratings and max(ratings) <= 1:
         raise ValueError(
@@ -113,8 +159,7 @@ def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet)
         return np.stack([1 - scores, scores], axis=1), f"{column} is P({data.labels[-1]})"
     if data.threshold is None:
         raise ValueError(f"{path}: {column} must be probabilities, 0 to 1, for a set whose labels are of no ratings")
-    last = 0.5 + (scores - data.threshold) / (2 * np.abs(scores - data.threshold).max())
-    return np.stack([1 - last, last], axis=1), f"{column} is a rating, {data.labels[-1]} above {data.threshold:g}"
+    return of_ratings(scores, data.threshold), f"{column} is a rating, {data.labels[-1]} above {data.threshold:g}"
 
 
 def _column(path: Path, sheet: Sheet, rows: Sequence[Row], column: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dcnn_fast.evaluation.histograms import distances, emd, has_votes, why_no_emd
 from dcnn_fast.evaluation.predict import Predictions
 
 AveragePrecision = Literal["plain", "interpolated", "voc07"]
@@ -21,7 +22,8 @@ class Measures:
     count: examples with a label, of which accuracy and the others are. unlabelled: examples with none, which count in the
     average precisions alone. accuracy: the most probable label is right, or one of those that are. majority: the accuracy of
     always naming the commonest. auc, srcc, plcc, krcc: of the last label's probability, for two labels; the correlations are
-    with the ratings, of the examples that have one.
+    with the ratings, of the examples that have one. emd, emd_2: `histograms.emd` with the powers 1 and 2, where predictions are
+    of the ratings 1 to 10 and examples have votes.
     average_precision: of each label. macro_map, micro_map: their mean, and that of all (example, label) pairs together.
     confusion: [labels, labels] counts, a row for each true label (of several the one that was named, or the first).
     intervals: of 95 %, by name, where they were asked for.
@@ -36,6 +38,8 @@ class Measures:
     srcc: float | None
     plcc: float | None
     krcc: float | None
+    emd: float | None
+    emd_2: float | None
     average_precision: dict[str, float]
     macro_map: float
     micro_map: float
@@ -75,6 +79,7 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
         majority=float(_indicator(known).sum(axis=0).max() / len(truth)),
         auc=_auc(truth, known.probs),
         **_correlations(known),
+        **_distances(predictions),
         average_precision=precisions,
         macro_map=float(np.mean(list(precisions.values()))),
         micro_map=_average_precision(truths.ravel(), predictions.probs.ravel(), ap),
@@ -94,13 +99,20 @@ def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain")
 
 
 def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of 95 % of accuracy, balanced_accuracy and, for two labels, auc."""
+    """Percentile intervals of 95 % of accuracy, balanced_accuracy and, where there are such, auc, srcc and emd.
+
+    draws: samples with replacement of groups, or of examples where they have none; seed: theirs.
+    """
     truth, named, right = _true_labels(predictions), predictions.named, predictions.right
     of: dict[str, Callable[[np.ndarray], float | None]] = {
         "accuracy": lambda rows: float(right[rows].mean()),
         "balanced_accuracy": lambda rows: _mean_recall(truth[rows], named[rows]),
         "auc": lambda rows: _auc(truth[rows], predictions.probs[rows]),
+        "srcc": lambda rows: _rank_correlation(predictions.ratings[rows], predictions.probs[rows]),
     }
+    if why_no_emd(predictions) is None:
+        apart = np.where(has_votes(predictions), distances(predictions), np.nan)
+        of["emd"] = lambda rows: float(np.nanmean(apart[rows])) if np.isfinite(apart[rows]).any() else None
     found = {}
     samples = list(_resampled(predictions, draws, seed))
     for name, value in of.items():
@@ -145,6 +157,21 @@ def _auc(truth: np.ndarray, probs: np.ndarray) -> float | None:
     if probs.shape[1] != 2 or len(np.unique(truth)) != 2:
         return None
     return float(roc_auc_score(truth, probs[:, 1]))
+
+
+def _rank_correlation(ratings: np.ndarray, probs: np.ndarray) -> float | None:
+    """Spearman's, of two labels and the rows that are rated: Pearson's of the ranks, without the test that scipy's does."""
+    from scipy.stats import rankdata  # noqa: PLC0415
+
+    rated = np.isfinite(ratings)
+    if probs.shape[1] != 2 or not rated.any() or np.ptp(ratings[rated]) == 0 or np.ptp(probs[rated, 1]) == 0:
+        return None
+    return float(np.corrcoef(rankdata(ratings[rated]), rankdata(probs[rated, 1]))[0, 1])
+
+
+def _distances(predictions: Predictions) -> dict[str, float | None]:
+    there = why_no_emd(predictions) is None
+    return {name: emd(predictions, power=power) if there else None for name, power in (("emd", 1), ("emd_2", 2))}
 
 
 def _correlations(predictions: Predictions) -> dict[str, float | None]:

@@ -25,7 +25,8 @@ class Predictions:
 
     labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the views.
     spread: [n], for two labels the standard deviation over the views of the second's probability, NaN else. errors: why each
-    other example could not be read, by its key.
+    other example could not be read, by its key. histograms: [n, 10] the predicted shares of the ratings 1 to 10, where that is
+    what is predicted.
     """
 
     labels: tuple[str, ...]
@@ -33,6 +34,7 @@ class Predictions:
     probs: np.ndarray
     spread: np.ndarray
     errors: dict[str, str] = field(default_factory=dict)
+    histograms: np.ndarray | None = None
 
     @property
     def named(self) -> np.ndarray:
@@ -59,8 +61,9 @@ class Predictions:
         """Those of some rows."""
         index = np.asarray(rows, dtype=int)
         return replace(
-            self, examples=tuple(self.examples[i] for i in index), probs=self.probs[index], spread=self.spread[index], errors={}
-        )
+            self, examples=tuple(self.examples[i] for i in index), probs=self.probs[index], spread=self.spread[index],
+            errors={}, histograms=None if self.histograms is None else self.histograms[index],
+        )  # fmt: skip
 
 
 def predict(
@@ -126,7 +129,15 @@ def average(predictions: Sequence[Predictions]) -> Predictions:
     aligned = [each.of([index[key] for key in common]) for each, index in zip(predictions, rows, strict=True)]
     mean = np.mean([each.probs for each in aligned], axis=0)
     errors = {key: reason for each in predictions for key, reason in each.errors.items()}
-    return Predictions(first.labels, aligned[0].examples, mean, np.full(len(common), np.nan), errors)
+    histograms = _of_all([each.histograms for each in aligned])
+    together = None if histograms is None else np.mean(histograms, axis=0)
+    return Predictions(first.labels, aligned[0].examples, mean, np.full(len(common), np.nan), errors, together)
+
+
+def _of_all(histograms: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
+    """Those of all, None where some have none."""
+    found = [each for each in histograms if each is not None]
+    return found if len(found) == len(histograms) else None
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
@@ -134,10 +145,12 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     first = parts[0]
     if any(part.labels != first.labels for part in parts):
         raise ValueError(f"predictions must have the same labels, got {[part.labels for part in parts]}")
+    histograms = _of_all([part.histograms for part in parts])
     return Predictions(
         first.labels, tuple(example for part in parts for example in part.examples),
         np.concatenate([part.probs for part in parts]), np.concatenate([part.spread for part in parts]),
         {key: reason for part in parts for key, reason in part.errors.items()},
+        None if histograms is None else np.concatenate(histograms),
     )  # fmt: skip
 
 

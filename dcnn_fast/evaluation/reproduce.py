@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from dcnn_fast.evaluation import paper_tables as paper
 from dcnn_fast.evaluation.metrics import Measures, measure
 from dcnn_fast.evaluation.predict import Predictions, average, predict
 from dcnn_fast.evaluation.routing import Predictor, routed
+from dcnn_fast.evaluation.timing import Timing, kind_of_network
 from dcnn_fast.nets import (
     AnyColumn,
     Model,
@@ -55,6 +57,7 @@ CHOICES = (
     "A network is the one after its last epoch: none is chosen by what it does on the test set.",
     "Every network starts from random weights unless its row says otherwise.",
     "RDCNN: the frozen column is trained first on its own task; style columns without photographs of the aesthetics test set.",
+    "RDCNN: the aesthetic columns start from random weights; the paper does not say whether its start from those of DCNN.",
     "RDCNN-semantic: an ImageNet network's last maps, then fc256, tuned to the aesthetic labels at a tenth of the rate.",
     "quad-column: each column from its SCNN, the label layer alone is tuned.",
     "adapt: the generic network, trained on for `adapt_epochs` (`adapt_local_epochs` for SCNN local) on the category's",
@@ -62,6 +65,7 @@ CHOICES = (
     "routed: a photograph goes to the adapted DCNN of the category that an SCNN local, trained on categories, names.",
     "IAD: DCNN's columns start from the two SCNNs; tested on `test` where it is given, else on the held-out part.",
     "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles.",
+    "Style: test photographs without any style, never right, are left out of the accuracy and of n, and count in AP and mAP.",
     "Arch 1 to 7 of Tables I and IV, whose tick marks the text lost: 4, 2, 3, 6, 4, 5, 6 convolutions; norms except in Arch 4;",
     "fc1000 and fc256, in Arch 5 fc1000 alone (a line each in dcnn_fast/spec/presets.py).",
 )
@@ -115,7 +119,8 @@ class Protocol:
 @dataclass(frozen=True)
 class Row:
     """One line of a table. paper: its figures in per cent by name, None where it has none. measured: ours, likewise, with the
-    majority's accuracy, or none and `skipped` the reason. interval: of 95 %, of the accuracy. count: test photographs."""
+    majority's accuracy, or none and `skipped` the reason. interval: of 95 %, of the accuracy. count: test photographs that the
+    accuracy is of. unlabelled: those beside them that have no label."""
 
     name: str
     paper: Mapping[str, float | None]
@@ -124,6 +129,7 @@ class Row:
     interval: tuple[float, float] | None = None
     count: int = 0
     skipped: str = ""
+    unlabelled: int = 0
 
 
 class ImpossibleError(Exception):
@@ -143,17 +149,19 @@ def reproduce(
     report: Callable[[str], None] = lambda text: None,
     warn: Callable[[str], None] = _warn,
     progress: Console | bool = True,
+    timed: Callable[[Timing], None] = lambda timing: None,
 ) -> Iterator[Row]:
     """The rows of a table, as they are measured.
 
     path: the data set (`data.load_set`). out: a folder for the runs; what is finished there is not trained again, what was
     interrupted goes on. report: told what is about to be trained. warn: told of a file that cannot be written. progress: as
-    `train` takes it. Raises ValueError for a table that is not there, or where `out` has runs of another protocol or anything
-    else.
+    `train` takes it. timed: told how long each network's training and its test took. Raises ValueError for a table that is not
+    there, or where `out` has runs of another protocol or anything else.
     """
     if table not in TABLES:
         raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
-    experiments = _Experiments(path, out, protocol or Protocol(), report, warn, progress)
+    experiments = Experiments(path, out, protocol or Protocol(), report, warn, progress)
+    experiments.timed = timed
     rows = getattr(experiments, table)
     for name, figures, run in rows():
         try:
@@ -168,13 +176,14 @@ def reproduce(
         if measures.auc is not None:
             measured |= {"balanced": round(100 * measures.balanced_accuracy, 2), "AUC": round(100 * measures.auc, 2)}
         low, high = (round(100 * bound, 2) for bound in measures.intervals.get("accuracy", (math.nan, math.nan)))
-        yield Row(name, figures, measured, round(100 * measures.majority, 2), (low, high), len(found.examples))
+        majority = round(100 * measures.majority, 2)
+        yield Row(name, figures, measured, majority, (low, high), measures.count, unlabelled=measures.unlabelled)
 
 
 Runs = Iterator[tuple[str, Mapping[str, float | None], Callable[[], Predictions]]]
 
 
-class _Experiments:
+class Experiments:
     """Networks by what they are and what they learn from, each trained once."""
 
     def __init__(
@@ -183,6 +192,7 @@ class _Experiments:
     ) -> None:  # fmt: skip
         self.path, self.out, self.protocol, self.report, self.warn = path, out, protocol, report, warn
         self.progress = progress
+        self.timed: Callable[[Timing], None] = lambda timing: None
         self._require_inputs()
         self._require_own_folder()
         self.kind = self.protocol.kind or kind_of(path)
@@ -290,9 +300,12 @@ class _Experiments:
 
         def of(category: str) -> Predictor:
             model = self._adapted(category, "DCNN")
-            return lambda examples: predict(model, examples, views=self.protocol.views, seed=self.protocol.seed)
+            return lambda examples: self._predicted(model, examples)
 
         return routed(shown, self._data("aesthetics").test, of)
+
+    def _predicted(self, model: Model, examples: Sequence[Example]) -> Predictions:
+        return predict(model, examples, views=self.protocol.views, seed=self.protocol.seed)
 
     def _of_iad(self, method: str, variant: str) -> Predictions:
         of_view = {
@@ -316,9 +329,17 @@ class _Experiments:
         views = "+".join(column.view for column in network.columns)
         return self._run(f"{network.name} {views} {learns}", net, learns, tune=tune)
 
+    def folder(self, name: str) -> Path:
+        """That of the run that goes by this name."""
+        return self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
+
+    def sets(self) -> Mapping[str, DataSet]:
+        """The sets that have been opened, by what is learnt from them."""
+        return self._sets
+
     def _run(self, name: str, net: MultiColumn, learns: str, *, epochs: int | None = None, **options: Any) -> Model:
         """Train `net`, or load it where it is trained, or go on where it was interrupted."""
-        folder = self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
+        folder = self.folder(name)
         if folder not in self._finished:
             data = self._data(learns)
             self.report(name)
@@ -335,14 +356,19 @@ class _Experiments:
             if LAST in outcome.unwritten:
                 raise ImpossibleError(f"{folder / LAST} could not be written: {outcome.unwritten[LAST]}")
             self._finished.add(folder)
+            self.timed(Timing(name, kind_of_network(net.spec, learns), training=sum(row["seconds"] for row in outcome.history)))
         model = load_model(folder / LAST)
+        kind = kind_of_network(net.spec, learns)
         frozen = [number for number, column in enumerate(net.spec.columns) if column.frozen]
-        return Model(freeze(model.net, frozen), {**model.provenance, "run": str(folder)})
+        return Model(freeze(model.net, frozen), {**model.provenance, "run": str(folder), "called": name, "kind": kind})
 
     def _tested(self, model: Model, on: str) -> Predictions:
         key = str(model.provenance["run"]), on
         if key not in self._measured:
-            self._measured[key] = predict(model, self._data(on).test, views=self.protocol.views, seed=self.protocol.seed)
+            started, examples = time.monotonic(), self._data(on).test
+            self._measured[key] = self._predicted(model, examples)
+            each = (time.monotonic() - started) / (len(examples) * self.protocol.views)
+            self.timed(Timing(str(model.provenance["called"]), str(model.provenance["kind"]), window=each))
         return self._measured[key]
 
     def _compact(self, network: spec.Network) -> spec.Network:
@@ -438,11 +464,12 @@ def _same(key: str, before: Any, now: Any) -> bool:
     return bool(before == now)
 
 
-def summary(table: str, rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
-    """Ready for JSON: the rows, the protocol and the choices that were made where the paper is silent."""
+def summary(table: str, rows: Sequence[Row], protocol: Protocol, times: Sequence[Timing] = ()) -> dict[str, Any]:
+    """Ready for JSON: the rows, the protocol, the choices that were made where the paper is silent, and the seconds taken."""
     return {
         "table": table, "rows": [dataclasses.asdict(row) for row in rows],
         "protocol": json.loads(json.dumps(dataclasses.asdict(protocol), default=str)), "choices": list(CHOICES),
+        "times": [dataclasses.asdict(timing) for timing in times],
     }  # fmt: skip
 
 
@@ -457,7 +484,8 @@ def category_bars(rows: Sequence[Row]) -> dict[tuple[str, str, str], tuple[float
 
 
 def _filtered(data: DataSet, wanted: Callable[[Example], bool]) -> DataSet:
-    return replace(data, train=tuple(filter(wanted, data.train)), test=tuple(filter(wanted, data.test)))
+    train, val, test = (tuple(filter(wanted, part)) for part in (data.train, data.val, data.test))
+    return replace(data, train=train, val=val, test=test)
 
 
 def _aesthetics(delta: int) -> str:
@@ -474,20 +502,25 @@ def markdown(rows: Sequence[Row]) -> str:
         interval = "" if row.interval is None else f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
         cells = [_text(value) for pair in pairs for value in pair]
         name = (row.name + (f" (skipped: {row.skipped})" if row.skipped else "")).replace("|", "\\|")  # a category's bar
-        lines.append([name, str(row.count), *cells, interval, _text(row.majority)])
+        lines.append([name, count_text(row), *cells, interval, _text(row.majority)])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def count_text(row: Row) -> str:
+    """How many photographs a row is measured on, and how many there are beside them without a label."""
+    return f"{row.count} (+ {row.unlabelled} unlabelled)" if row.unlabelled else str(row.count)
 
 
 def csv_text(rows: Sequence[Row]) -> str:
     """The rows as a CSV: a line for each figure of each row, in per cent; `here` is empty where a row was skipped."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["row", "n", "figure", "paper", "here", "majority", "low", "high", "skipped"])
+    writer.writerow(["row", "n", "figure", "paper", "here", "majority", "low", "high", "skipped", "unlabelled"])
     for row in rows:
         for figure in dict.fromkeys([*row.paper, *row.measured]):
             bounds = row.interval if figure == "accuracy" and row.interval is not None else (None, None)
             values = (row.paper.get(figure), row.measured.get(figure), row.majority, *bounds)
-            writer.writerow([row.name, row.count, figure, *map(_text, values), row.skipped])
+            writer.writerow([row.name, row.count, figure, *map(_text, values), row.skipped, row.unlabelled])
     return buffer.getvalue()
 
 
@@ -534,10 +567,10 @@ def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
             taken.update(rng.permutation(rows)[: max(2, round(scale * len(rows)))].tolist())
         return tuple(example for i, example in enumerate(examples) if i in taken)
 
-    return replace(data, train=chosen(data.train), test=chosen(data.test))
+    return replace(data, train=chosen(data.train), val=chosen(data.val), test=chosen(data.test))
 
 
 __all__ = [
-    "CHOICES", "TABLES", "ImpossibleError", "Measures", "Protocol", "Row", "category_bars", "csv_text",
-    "markdown", "reproduce", "summary",
+    "CHOICES", "TABLES", "Experiments", "ImpossibleError", "Measures", "Protocol", "Row", "category_bars", "count_text",
+    "csv_text", "markdown", "reproduce", "summary",
 ]  # fmt: skip

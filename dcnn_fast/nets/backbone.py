@@ -15,6 +15,7 @@ from dcnn_fast import engine, spec
 from dcnn_fast.nets.column import AnyColumn, draw, fc_layers, require_windows
 from dcnn_fast.nets.errors import WeightsError
 from dcnn_fast.nets.kept import Keeper
+from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.nets.seen import Seen
 from dcnn_fast.ops import backbone
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, PreparedBackbone, Stem
@@ -63,6 +64,15 @@ class BackboneColumn(AnyColumn, Keeper):
         if self.kept is None or windows.dtype != torch.uint8 or windows.device.type != "cpu":
             return layers.features(windows)
         return self.kept.of(layers, windows)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether its windows are whole views."""
+        return self.spec.view != "local" and self.spec.window == self.spec.plane
+
+    def features_digest(self) -> str:
+        """Of the layers' weights, which of them give features, and what computes them."""
+        return digest_of((self.spec.lite, self.spec.stages, self.precision), [self.backbone])
 
     @property
     def stem(self) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcnn_fast import ops, spec
+from dcnn_fast.nets.kept import Keeper
+from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.ops.precision import Precision
 
 HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -133,7 +136,26 @@ def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
         raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
 
 
-class Column(AnyColumn):
+@dataclass(frozen=True)
+class StillBlocks:
+    """The first `blocks` blocks of a column, which do not learn while their features are kept."""
+
+    column: Column
+    blocks: int
+
+    @torch.no_grad()
+    def features(self, windows: Tensor) -> Tensor:
+        """What they make of windows: [N, C, window, window] uint8 -> [N, F, H, W], of all blocks [N, features]."""
+        maps = self.column._before(windows, self.blocks)
+        return self.column._reduced(maps) if self.is_all else maps
+
+    @property
+    def is_all(self) -> bool:
+        """Whether no block learns."""
+        return self.blocks == len(self.column.blocks)
+
+
+class Column(AnyColumn, Keeper):
     """A column of blocks."""
 
     mean: Tensor
@@ -159,14 +181,58 @@ class Column(AnyColumn):
         The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
         """
         require_windows(self.spec, windows)
+        if self.kept is not None and windows.dtype == torch.uint8 and windows.device.type == "cpu":
+            still = self._still()
+            found = self.kept.of(still, windows)
+            return self._above(found) if still.is_all else self._behind(found, still.blocks)
+        return self._behind(self._before(windows, 1), 1)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the blocks next to the pixels do not learn, and the windows are whole views, which come again."""
+        return self.sees_all and self._still().blocks > 0
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether its windows are whole views."""
+        return self.spec.view != "local" and self.spec.window == self.spec.plane
+
+    def features_digest(self) -> str:
+        """Of the blocks next to the pixels that do not learn, and what is taken off these."""
+        taken = self.spec.blocks[: self._still().blocks]
+        about = (taken, self.spec.rounding, self.spec.mean, self.spec.scale, self.precision)
+        weights = [each for block in list(self.blocks)[: len(taken)] for each in block.parameters()]
+        return digest_of(about, weights)
+
+    def _still(self) -> StillBlocks:
+        """The blocks next to the pixels that do not learn."""
+        learning = (any(each.requires_grad for each in block.parameters()) for block in self.blocks)
+        return StillBlocks(self, next((n for n, learns in enumerate(learning) if learns), len(self.blocks)))
+
+    def _before(self, windows: Tensor, blocks: int) -> Tensor:
+        """What the first so many blocks, one at least, make of windows: [N, F, H, W]."""
         first, *others = self.blocks
         if windows.dtype == torch.uint8:
             x: Tensor = first(windows, self.spec.mean, self.spec.scale)
         else:
             x = first((windows.to(self.mean.dtype) - self.mean) * self.spec.scale)
-        for block in others:
+        for block in others[: blocks - 1]:
             x = block(x)
-        return self._above(x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3)))
+        return x
+
+    def _behind(self, x: Tensor, blocks: int) -> Tensor:
+        """What the layers behind the first so many blocks make of maps: [N, F, H, W] -> [N, fc[-1]]."""
+        _, *others = self.blocks
+        for block in others[blocks - 1 :]:
+            x = block(x)
+        return self._above(self._reduced(x))
+
+    def _reduced(self, x: Tensor) -> Tensor:
+        """[N, F, H, W] -> [N, features]."""
+        return x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "kept": None}
 
     def compute_in(self, precision: Precision) -> None:
         """Set the precision of the column's products."""

@@ -1,15 +1,21 @@
-"""Features of layers that do not learn, kept from one epoch to the next."""
+"""Features of layers that do not learn, kept from one epoch to the next, and from one run to another."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast.ops.backbone import PreparedBackbone
+
+class Layers(Protocol):
+    """Layers that do not learn. A change of theirs, or of what computes them, makes another object."""
+
+    def features(self, windows: Tensor) -> Tensor:
+        """What they make of windows: [N, C, H, W] uint8 -> [N, ...], each row of its own window alone."""
 
 
 class Keeper:
@@ -17,20 +23,38 @@ class Keeper:
 
     kept: KeptMeans | None = None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it has layers that do not learn, whose features are worth keeping."""
+        return True
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether its windows are whole views, of which a photograph has only a few, so that another run sees the same."""
+        return False
+
+    def features_digest(self) -> str:
+        """A digest of all that decides the features' bits."""
+        raise NotImplementedError
+
 
 class KeptMeans:
-    """What a backbone gives for windows that it has seen, by their pixels, until `megabytes` are full."""
+    """What layers give for windows that they have seen, by their pixels, until `megabytes` are full.
 
-    def __init__(self, megabytes: int) -> None:
+    known: what they gave before, in another run.
+    """
+
+    def __init__(self, megabytes: int, known: Mapping[bytes, Tensor] | None = None) -> None:
         self._room = self._left = megabytes * 2**20
-        self._layers: PreparedBackbone | None = None
+        self._layers: Layers | None = None
+        self._known = dict(known or {})
         self._found: dict[bytes, Tensor] = {}
+        self._new: dict[bytes, Tensor] = {}
 
-    def of(self, layers: PreparedBackbone, windows: Tensor) -> Tensor:
+    def of(self, layers: Layers, windows: Tensor) -> Tensor:
         """`layers.features(windows)`, the same bits, computed for windows that are new. windows: [N, C, H, W] uint8."""
-        if layers is not self._layers:
-            self._layers, self._left = layers, self._room
-            self._found.clear()
+        if layers != self._layers:
+            self._begin(layers)
         keys = [_key(window) for window in windows]
         new = list({key: row for row, key in enumerate(keys) if key not in self._found}.items())
         computed: dict[bytes, Tensor] = {}
@@ -38,26 +62,55 @@ class KeptMeans:
             made = layers.features(windows[[row for _, row in new]])
             computed = {key: means for (key, _), means in zip(new, made, strict=True)}
         for key, means in computed.items():
-            size = means.nbytes + len(key)
-            if size <= self._left:
-                self._found[key] = means.clone()  # not the whole batch's memory
-                self._left -= size
+            if self._keep(key, means):
+                self._new[key] = self._found[key]
         return torch.stack([self._found[key] if key in self._found else computed[key] for key in keys])
+
+    def taken(self) -> dict[bytes, Tensor]:
+        """What has been computed since the last call, by the digest of its window."""
+        new, self._new = self._new, {}
+        return new
+
+    def _begin(self, layers: Layers) -> None:
+        """What is known is of the first layers alone."""
+        first, self._layers = self._layers is None, layers
+        self._left, self._found, self._new = self._room, {}, {}
+        if first:
+            for key, means in self._known.items():
+                self._keep(key, means)
+        self._known = {}
+
+    def _keep(self, key: bytes, means: Tensor) -> bool:
+        size = means.nbytes + len(key)
+        if size > self._left:
+            return False
+        self._found[key] = means.clone()  # not the whole batch's memory
+        self._left -= size
+        return True
 
 
 def _key(window: Tensor) -> bytes:
     return hashlib.blake2b(window.permute(1, 2, 0).contiguous().numpy().data, digest_size=16).digest()
 
 
-@contextmanager
-def keeping_means(net: nn.Module, megabytes: int = 256) -> Iterator[None]:
-    """While the context lasts, windows of bytes on the cpu that a backbone of `net` has seen are not computed again.
+def keepers_of(net: nn.Module) -> list[Keeper]:
+    """The modules of `net` that keep features as they are now."""
+    return [module for module in net.modules() if isinstance(module, Keeper) and module.keeps]
 
-    megabytes: for each backbone; a window takes about 8 kilobytes.
+
+@contextmanager
+def keeping_means(
+    net: nn.Module, megabytes: int = 256, known: Mapping[str, Mapping[bytes, Tensor]] | None = None
+) -> Iterator[None]:  # fmt: skip
+    """While the context lasts, windows of bytes on the cpu that layers of `net` that do not learn have seen are not computed
+    again.
+
+    megabytes: for each column; a backbone's features of a window take about 8 kilobytes. known: what is known of windows, by
+    the digest of the layers (`Keeper.features_digest`).
     """
-    keepers = [module for module in net.modules() if isinstance(module, Keeper)]
+    keepers = keepers_of(net)
     for keeper in keepers:
-        keeper.kept = KeptMeans(megabytes)
+        keeper.kept = KeptMeans(megabytes, known.get(keeper.features_digest()) if known else None)
     try:
         yield
     finally:

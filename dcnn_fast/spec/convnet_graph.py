@@ -101,11 +101,14 @@ def _columns(tops: Sequence[Layer], by_name: Mapping[str, Layer], data: Preproce
     """The columns below the label layer, of blocks where they can be.
 
     Layers that share a layer above the data are one column. Where one of them cannot be of blocks, all that see one picture are
-    one column; columns of blocks alone stay several, each with a view of its own.
+    one column, and where the label layer does not have its inputs from one column next to one another; columns of blocks alone
+    stay several, each with a view of its own.
     """
     groups = _groups(tops, by_name, data=False)
-    if any(_why_no_blocks(group, by_name, data) is not None for group in groups):
+    if groups is None or any(_why_no_blocks(group, by_name, data) is not None for group in groups):
         groups = _groups(tops, by_name, data=True)
+    if groups is None:
+        raise refuse(tops[-1].name, "inputs", "the label layer's inputs from one picture must be next to one another")
     made = []
     for number, group in enumerate(groups):
         view = data.views[number % len(data.views)]
@@ -118,14 +121,17 @@ def _columns(tops: Sequence[Layer], by_name: Mapping[str, Layer], data: Preproce
     return made
 
 
-def _groups(tops: Sequence[Layer], by_name: Mapping[str, Layer], *, data: bool) -> list[list[Layer]]:
-    """The tops that share a layer below them, together. data: whether a data layer counts."""
+def _groups(tops: Sequence[Layer], by_name: Mapping[str, Layer], *, data: bool) -> list[list[Layer]] | None:
+    """The tops that share a layer below them, together; None where those are not next to one another.
+
+    data: whether a data layer counts.
+    """
     groups: list[tuple[set[str], list[Layer]]] = []
     for top in tops:
         below = {name for name in ancestors([top], by_name) if data or by_name[name].kind != "data"}
         mine = [group for group in groups if group[0] & below]
         if mine and mine[-1] is not groups[-1]:
-            raise refuse(top.name, "inputs", "the label layer's inputs from one picture must be next to one another")
+            return None
         for group in mine:
             groups.remove(group)
         groups.append((below.union(*(names for names, _ in mine)), [*(layer for _, of in mine for layer in of), top]))

@@ -1,4 +1,4 @@
-"""A run on disk: one safetensors file with weights and increments, and a JSON header with everything else. No pickle.
+"""A run on disk: one safetensors file with weights and what the update rule remembers, the rest in a JSON header. No pickle.
 
 Nothing random is kept: the order, the windows and the dropout are functions of the seed and of where the run stands.
 """
@@ -21,9 +21,9 @@ from dcnn_fast import strict_json
 from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets.header import metadata_of, read_header
 from dcnn_fast.printable import quoted, shortened
+from dcnn_fast.training.optimisers import memory_like, remember, remembered
 from dcnn_fast.training.progress import Progress, progress_from_dict
 from dcnn_fast.training.settings import Settings, settings_from_dict
-from dcnn_fast.training.update_rule import ConvNetUpdate
 
 FORMAT = 1
 _KEY, _DIGEST = "dcnn_fast_run", "sha256"
@@ -36,7 +36,8 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: tensors by name ("net.*" and "increment.*"), the progress, and what the run was started with."""
+    """What a file held: the progress, what the run was started with, and tensors by name ("net.*", and "increment.*" or AdamW's
+    "exp_avg.*" and the like)."""
 
     tensors: dict[str, Tensor]
     progress: Progress
@@ -46,15 +47,12 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path, net: nn.Module, update: ConvNetUpdate, progress: Progress, settings: dict[str, Any], fingerprint: str,
+    path: Path, net: nn.Module, update: torch.optim.Optimizer, progress: Progress, settings: dict[str, Any], fingerprint: str,
     identity: Mapping[str, str],
 ) -> None:  # fmt: skip
     """Write a run's state to `path`."""
     tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
-    for name, parameter in net.named_parameters():
-        increment = update.state[parameter].get("increment") if parameter in update.state else None
-        if increment is not None:
-            tensors[f"increment.{name}"] = increment
+    tensors |= remembered(update, dict(net.named_parameters()))
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {
         "format": FORMAT, "settings": settings, "fingerprint": fingerprint, "identity": dict(identity),
@@ -102,15 +100,15 @@ def _settings(data: Any) -> Settings:
 
 
 @torch.no_grad()
-def restore(checkpoint: Checkpoint, net: nn.Module, update: ConvNetUpdate) -> None:
-    """Give a network and its update rule a checkpoint's weights and increments.
+def restore(checkpoint: Checkpoint, net: nn.Module, update: torch.optim.Optimizer) -> None:
+    """Give a network and its update rule a checkpoint's weights, and increments or what else the rule remembers.
 
     Raises CheckpointError when their names, shapes or dtypes are not the network's, or a number is not finite.
     """
     state = net.state_dict()
     parameters = dict(net.named_parameters())
     wanted = {f"net.{name}": tensor for name, tensor in state.items()}
-    allowed = {**wanted, **{f"increment.{name}": parameter for name, parameter in parameters.items()}}
+    allowed = {**wanted, **memory_like(update, parameters)}
     wrong = [name for name, tensor in checkpoint.tensors.items() if name not in allowed or _differ(tensor, allowed[name])]
     missing = [name for name in wanted if name not in checkpoint.tensors]
     if wrong or missing:
@@ -121,10 +119,10 @@ def restore(checkpoint: Checkpoint, net: nn.Module, update: ConvNetUpdate) -> No
             raise CheckpointError(f"the checkpoint's {name} must be finite, got NaN or infinity")
     for name, tensor in state.items():
         tensor.copy_(checkpoint.tensors[f"net.{name}"])
-    for name, parameter in parameters.items():
-        stored = checkpoint.tensors.get(f"increment.{name}")
-        if stored is not None:
-            update.state[parameter]["increment"] = torch.empty_like(parameter, requires_grad=False).copy_(stored)
+    try:
+        remember(update, parameters, checkpoint.tensors)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint {error}") from None
 
 
 def _differ(tensor: Tensor, wanted: Tensor) -> bool:

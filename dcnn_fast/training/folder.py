@@ -16,8 +16,9 @@ from dcnn_fast.training.files import put, remove_abandoned
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 LOG, SKIPPED, CURVES, BOARD = "log.csv", "skipped.csv", "curves.png", "tensorboard"
+OPTIONS, FEATURES = "run.toml", "features.sqlite"
 LOCK = ".lock"
-FILES = (CHECKPOINT, BEST, LAST, LOG, SKIPPED, CURVES, BOARD)
+FILES = (CHECKPOINT, BEST, LAST, LOG, SKIPPED, CURVES, BOARD, OPTIONS, FEATURES)
 
 
 def require_outputs(out: Path, names: Collection[str] = FILES, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from dcnn_fast.nets import AnyColumn, MultiColumn
 from dcnn_fast.ops.precision import Precision
+from dcnn_fast.printable import quoted, shortened
 from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.settings import Settings, TrainingPrecision
 
@@ -29,11 +31,11 @@ class _Rates:
 
 
 def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
-    """The groups of `ConvNetUpdate`: the parameters that learn alike, weights and biases of each column and of everything else.
+    """The groups of the update rule: the parameters that learn alike, weights and biases of each column and of everything else.
 
     Each group's "base" is its rate before its "schedule". Biases, the parameters whose name ends in "bias", do not decay.
-    Raises ValueError where `settings.layer_rules` are not those of exactly the network's layers, or have a layer's inputs learn
-    at rates of their own.
+    "inputs" are those of a layer whose inputs learn at rates of their own, each with its own "base" and "schedule". Raises
+    ValueError where `settings.layer_rules` are not those of exactly the network's layers.
     """
     columns = zip(columns_of(net), _factors(net, settings), strict=True)
     factors = {id(parameter): factor for column, factor in columns for parameter in column.parameters()}
@@ -42,16 +44,37 @@ def rate_groups(net: nn.Module, settings: Settings) -> list[dict[str, Any]]:
     layers = {name.rpartition(".")[0] for name in named}
     if rules and set(rules) != layers:
         raise ValueError(f"layer_rules must be those of the network's layers, differing: {sorted(layers ^ set(rules))}")
-    for rule in rules.values():
-        rule.require_one_rate()
     groups: dict[_Rates, dict[str, Any]] = {}
+    apart: list[dict[str, Any]] = []
     for name, parameter in named.items():
         layer, _, kind = name.rpartition(".")
-        rates = _rates(settings, rules.get(layer), kind == "bias", factors.get(id(parameter), 1.0))
+        rule, factor = rules.get(layer), factors.get(id(parameter), 1.0)
+        rates = _rates(settings, rule, kind == "bias", factor)
+        if rule is not None and rule.inputs and kind != "bias":
+            apart.append({"params": [parameter], "lr": rates.base, **asdict(rates), "inputs": _of_inputs(rule, factor)})
+            continue
         if rates not in groups:
-            groups[rates] = {"params": [], "lr": rates.base, **asdict(rates)}
+            groups[rates] = {"params": [], "lr": rates.base, **_options(rates, settings)}
         groups[rates]["params"].append(parameter)
-    return list(groups.values())
+    return [*groups.values(), *apart]
+
+
+def _of_inputs(rule: LayerRule, factor: float) -> list[dict[str, Any]]:
+    """How the columns of a matrix learn that belong to each input."""
+    return [
+        {
+            "size": each.size, "lr": factor * each.rate, "base": factor * each.rate, "momentum": each.momentum,
+            "decay": each.decay, "schedule": each.schedule,
+        }
+        for each in rule.inputs
+    ]  # fmt: skip
+
+
+def _options(rates: _Rates, settings: Settings) -> dict[str, Any]:
+    """What the update rule calls them, and what `Step` reads."""
+    if settings.optimiser == "adamw":
+        return {"base": rates.base, "schedule": rates.schedule, "weight_decay": rates.decay}
+    return asdict(rates)
 
 
 def _rates(settings: Settings, rule: LayerRule | None, bias: bool, factor: float) -> _Rates:
@@ -63,15 +86,60 @@ def _rates(settings: Settings, rule: LayerRule | None, bias: bool, factor: float
 
 
 def still_columns(net: nn.Module, settings: Settings) -> list[AnyColumn]:
-    """The columns that this run does not change: those with a factor of 0, or all where the label layer alone is tuned."""
+    """The columns that this run does not change: those with a factor of 0 or of frozen layers alone, or all where the label
+    layer alone is tuned."""
     columns, factors = columns_of(net), _factors(net, settings)
-    return [column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"]
+    frozen = {id(parameter) for parameter in frozen_parameters(net, settings.freeze)}
+    return [
+        column
+        for column, factor in zip(columns, factors, strict=True)
+        if factor == 0 or settings.tune == "label" or _is_whole(column, frozen)
+    ]
+
+
+def keeps_pixels(column: AnyColumn) -> bool:
+    """Whether a column goes on with the mean that it has: one that is frozen, or the first layers of which are."""
+    below = (each for name, each in column.named_parameters() if not name.startswith("fc."))
+    return column.keeps_mean or any(not parameter.requires_grad for parameter in below)
+
+
+def _is_whole(column: AnyColumn, frozen: Collection[int]) -> bool:
+    own = [id(parameter) for parameter in column.parameters()]
+    return bool(own) and all(each in frozen for each in own)
+
+
+def frozen_parameters(net: nn.Module, names: Sequence[str]) -> list[nn.Parameter]:
+    """The parameters of the layers that go by these names (`Settings.freeze`).
+
+    Raises ValueError for a name of no layer that would learn.
+    """
+    found: dict[str, nn.Parameter] = {}
+    learning = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+    layers = sorted({name.rpartition(".")[0] for name in learning})
+    for wanted in names:
+        mine = {name: each for name, each in learning.items() if _is_named(name.rpartition(".")[0], wanted)}
+        if not mine:
+            raise ValueError(f"freeze must name layers that learn, of {shortened(layers, 30)}; got {quoted(wanted)}")
+        found |= mine
+    return list(found.values())
+
+
+def _is_named(layer: str, wanted: str) -> bool:
+    """Whether a layer has that name, or lies below one that has it."""
+    parts = layer.split(".")
+    return any(fnmatchcase(".".join(parts[:end]), wanted) for end in range(1, len(parts) + 1))
 
 
 @contextmanager
-def held_still(columns: list[AnyColumn]) -> Iterator[None]:
-    """Columns that ask for no gradients, as frozen ones, while the context lasts."""
-    parameters = [parameter for column in columns for parameter in column.parameters() if parameter.requires_grad]
+def held_still(net: nn.Module, columns: Sequence[AnyColumn], freeze: Sequence[str] = ()) -> Iterator[None]:
+    """Columns and layers that ask for no gradients, as frozen ones, while the context lasts.
+
+    Raises ValueError where nothing would be left to learn, or for a name as `frozen_parameters` does.
+    """
+    chosen = [*(parameter for column in columns for parameter in column.parameters()), *frozen_parameters(net, freeze)]
+    parameters = list({id(parameter): parameter for parameter in chosen if parameter.requires_grad}.values())
+    if len(parameters) == sum(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError("freeze must leave a layer that learns, got all of them")
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

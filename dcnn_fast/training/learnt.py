@@ -50,13 +50,14 @@ def learnt_by(provenance: Mapping[str, Any]) -> Learnt:
 def summary_of(data: DataSet, examples: Sequence[Example], before: Collection[str] = ()) -> dict[str, Any]:
     """The account of a set for a model file, ready for JSON; `learnt_by` reads it.
 
-    examples: what is learnt from. before: the marks of what the model that it starts from has seen.
+    examples: what is learnt from; what is chosen by counts as that. before: the marks of what the model that it starts from has
+    seen.
     """
     fold = data.fold
-    marks = sorted({*before, *(_mark(example, data.labels) for example in examples)})[:_MOST]
+    marks = sorted({*before, *(_mark(example, data.labels) for example in (*examples, *data.val))})[:_MOST]
     return {
-        "labels": list(data.labels), "train": len(data.train), "test": len(data.test), "notes": list(data.notes),
-        "threshold": data.threshold, "positive": data.positive,
+        "labels": list(data.labels), "train": len(data.train), "val": len(data.val), "test": len(data.test),
+        "notes": list(data.notes), "threshold": data.threshold, "positive": data.positive,
         "fold": None if fold is None else [fold.number, fold.of, fold.seed], "seen": "".join(marks),
     }  # fmt: skip
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 FIELDS = (
     "epoch", "step", "rate", "loss", "images", "seconds", "images_per_second", "skipped", "test_count", "test_loss",
     "test_accuracy", "test_balanced_accuracy", "test_majority", "test_auc", "test_attribute_accuracy",
-    "test_attribute_majority",
+    "test_attribute_majority", "val_count", "val_loss", "val_accuracy", "val_balanced_accuracy", "val_majority", "val_auc",
+    "val_attribute_accuracy", "val_attribute_majority",
 )  # fmt: skip
 
 Advance = Callable[[int, str], None]
@@ -51,8 +52,9 @@ class Board:
         """Write an epoch's numbers."""
         for name in FIELDS[2:]:
             if row.get(name) is not None:
-                group = "test" if name.startswith("test_") else "train"
-                self._writer.add_scalar(f"{group}/{name.removeprefix('test_')}", row[name], row["step"])
+                part, _, rest = name.partition("_")
+                group, what = (part, rest) if part in ("test", "val") else ("train", name)
+                self._writer.add_scalar(f"{group}/{what}", row[name], row["step"])
         self._writer.flush()
 
     def close(self) -> None:

@@ -1,15 +1,16 @@
-"""What is minimised: the softmax's negative log-likelihood, of one label layer or of several (paper eq. 1 and 3)."""
+"""What is minimised: the loss of one label layer, or the sum of those of several (paper eq. 1 and 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast.data import Example
+from dcnn_fast.training.aims import Aim, ByLabel
 
+_SECOND = ByLabel()
 Outputs = Tensor | Sequence[Tensor]
 
 
@@ -29,13 +30,17 @@ def counts_of(targets: Tensor, layers: int) -> Tensor:
     return (targets[:, :layers] >= 0).sum(dim=0).double()
 
 
-def loss_of(outputs: Outputs, targets: Tensor, counts: Tensor) -> Tensor:
+def loss_of(
+    outputs: Outputs, targets: Tensor, counts: Tensor, aim: Aim = _SECOND, numbers: Sequence[int] = ()
+) -> Tensor:  # fmt: skip
     """The sum over the label layers of the mean loss of the examples that have a target there.
 
-    targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part.
+    targets: as `targets_of`. counts: how many have one in the whole mini-batch, of which these examples may be a part. aim: of
+    the first label layer. numbers: the examples' in the training set, by which the aim knows them.
     """
     total = torch.zeros((), dtype=torch.float32, device=targets.device)  # whatever the process's default is
     for number, logits in enumerate(layers_of(outputs)):
-        summed = F.cross_entropy(logits.float(), targets[:, number], ignore_index=-1, reduction="sum")
+        mine = aim if number == 0 else _SECOND
+        summed = mine.summed(logits.float(), targets[:, number], numbers)
         total = total + summed / max(1.0, counts[number].item())
     return total

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import torch
 
-_EXTRAS = {"sklearn": "train", "matplotlib": "train", "tensorboard": "tensorboard"}
+_EXTRAS = {"sklearn": "train", "matplotlib": "train", "tomli_w": "train", "tensorboard": "tensorboard"}
 
 
 def require_machine(device: torch.device, *, tensorboard: bool = False) -> None:

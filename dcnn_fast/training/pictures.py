@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dcnn_fast.data import Example, ReadError, read
+from dcnn_fast.data.plane_cache import PHOTO, Entry, PlaneCache, Wanted
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import Input
 from dcnn_fast.ops import views
@@ -62,6 +63,7 @@ class Pictures:
             raise ValueError(f"inputs must have one long_side, as photographs are reduced once, got {sides}")
         self.long_side = next(iter(sides), None)
         self._held: dict[int, Picture] = {}
+        self._cache: PlaneCache | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -70,6 +72,30 @@ class Pictures:
         """The photograph of example `number`. Raises ReadError when it cannot be read or has no such plane."""
         if number in self._held:
             return self._held[number]
+        entry = None if self._cache is None else self._cache.entry(self.examples[number].source, self._wanted, self.long_side)
+        found = None if entry is None else self._loaded(entry)
+        if found is not None:
+            return found
+        picture = self._decoded(number)
+        if entry is not None and entry.cache.stores:
+            entry.store([self._array(picture, wanted) for wanted in self._wanted])
+        return picture
+
+    @property
+    def _wanted(self) -> tuple[Wanted, ...]:
+        """What a cache is to hold of each photograph."""
+        return (PHOTO,) if self.decoded else tuple(dict.fromkeys((i.view, i.plane) for i in self.inputs))
+
+    def _loaded(self, entry: Entry) -> Picture | None:
+        planes = entry.load()
+        if planes is None:
+            return None
+        return Picture(planes[0]) if self.decoded else Picture(None, dict(zip(self._wanted, planes, strict=True)))  # type: ignore[arg-type]
+
+    def _array(self, picture: Picture, wanted: Wanted) -> np.ndarray:
+        return picture.plane(*wanted) if picture.photo is None else picture.photo  # type: ignore[arg-type]
+
+    def _decoded(self, number: int) -> Picture:
         pixels = reduced(read(self.examples[number].source).pixels, self.long_side)
         if self.decoded:
             return Picture(pixels)
@@ -78,11 +104,15 @@ class Pictures:
         except ValueError as error:
             raise ReadError(str(error)) from None
 
-    def hold(self, megabytes: int, threads: int = 1) -> int:
-        """Read photographs in order and keep them until `megabytes` are full; returns how many are kept.
+    def hold(self, megabytes: int | PlaneCache, threads: int = 1) -> int:
+        """Read photographs in order and keep them until `megabytes` are full, or in a cache on disk; returns how many are read.
 
         Worker processes started afterwards share them. What cannot be read is passed over here.
         """
+        if isinstance(megabytes, PlaneCache):
+            self._cache = megabytes
+            with megabytes.filling():
+                return sum(1 for _ in self.readable(range(len(self)), threads))
         room = megabytes * 2**20
         for number, picture in self.readable(range(len(self)), threads):
             room -= picture.bytes

@@ -12,6 +12,7 @@ from dcnn_fast.printable import quoted, shortened
 from dcnn_fast.training.log import FIELDS
 
 _SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
+_COUNTS = ("test_count", "val_count")
 _EVERY_ROW = ("epoch", "step", "loss")  # has a number in these columns
 
 
@@ -51,7 +52,7 @@ def progress_from_dict(data: Any) -> Progress:
     rows = isinstance(found.history, list) and all(map(_is_row, found.history))
     _require("history", found.history, rows, "a row of numbers for each epoch")
     _require("history", len(found.history), len(found.history) == found.epoch, f"a row for each of {found.epoch} epochs")
-    best = found.best is None or (_is_row(found.best) and _is_number(found.best.get("test_count")))
+    best = found.best is None or (_is_row(found.best) and any(_is_number(found.best.get(name)) for name in _COUNTS))
     _require("best", found.best, best, "a row of numbers")
     skipped = isinstance(found.skipped, dict) and all(isinstance(reason, str) for reason in found.skipped.values())
     _require("skipped", found.skipped, skipped, "a reason for each photograph")

@@ -1,4 +1,4 @@
-"""How the learning rates fall: cuda-convnet2's schedules and drops by hand (facts.md 2.1)."""
+"""How the learning rates rise and fall: cuda-convnet2's schedules (facts.md 2.1), a cosine, a warm-up, and drops by hand."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["const", "linear", "exp", "dexp"]
-_KINDS: tuple[Kind, ...] = ("const", "linear", "exp", "dexp")
+Kind = Literal["const", "linear", "exp", "dexp", "cosine"]
+_KINDS: tuple[Kind, ...] = ("const", "linear", "exp", "dexp", "cosine")
 _DEFAULTS = {"tgtFactor": 10.0, "numSteps": 2.0}
 _TEXT = re.compile(r"(\w+)(?:\[([^\]]*)\])?")
 
@@ -18,7 +18,8 @@ class Schedule:
     """A factor for every learning rate, by the share of the training that is done.
 
     const: 1. linear: from 1 to 1 / target in a straight line. exp: from 1 to 1 / target, the same share each time. dexp:
-    `steps` equal spans, the i-th at target ** (-i / (steps - 1)).
+    `steps` equal spans, the i-th at target ** (-i / (steps - 1)). cosine: from 1 to 0 along half a wave (Loshchilov and Hutter
+    2017).
     """
 
     kind: Kind = "const"
@@ -42,19 +43,24 @@ class Schedule:
         if self.kind == "dexp":
             step = min(int(done * self.steps), self.steps - 1)
             return float(self.target ** (-step / (self.steps - 1)))
+        if self.kind == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * done))
         return 1.0
 
 
 def parse_schedule(text: str) -> Schedule:
     """The schedule that cuda-convnet2's notation names: "const", "linear[tgtFactor=100]", "dexp[tgtFactor=10;numSteps=3]".
 
-    tgtFactor is 10 and numSteps 2 where they are left out. An entry `base` is refused: that is the rate itself.
+    tgtFactor is 10 and numSteps 2 where they are left out; "cosine" takes neither. An entry `base` is refused: that is the rate
+    itself.
     """
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"schedule must read kind or kind[name=value;...], got {text!r}")
     kind, inside = match.groups()
     values = dict(_DEFAULTS)
+    if kind == "cosine" and inside is not None:
+        raise ValueError(f"schedule: cosine takes no entries, got {inside!r}")
     for entry in filter(None, (inside or "").split(";")):
         name, _, value = (part.strip() for part in entry.partition("="))
         if name not in values:
@@ -83,3 +89,8 @@ def parse_drops(text: str) -> tuple[tuple[int, float], ...]:
 def drop_factor(drops: tuple[tuple[int, float], ...], epoch: int) -> float:
     """The product of the factors of all drops up to `epoch`, which counts from 0."""
     return math.prod(factor for start, factor in drops if epoch >= start)
+
+
+def warmed(step: int, rise: float) -> float:
+    """The factor of mini-batch `step`, from 0, of a rise over the first `rise`: a straight line to 1."""
+    return min(1.0, (step + 1) / rise) if rise else 1.0

@@ -9,11 +9,15 @@ from typing import Any, Literal
 
 from dcnn_fast.printable import quoted
 from dcnn_fast.spec import LayerRule
-from dcnn_fast.training.schedule import drop_factor, parse_schedule
+from dcnn_fast.training.schedule import drop_factor, parse_schedule, warmed
 from dcnn_fast.training.update_rule import BIAS_RATE, DECAY, MOMENTUM, RATE
 
 TrainingPrecision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[TrainingPrecision, ...] = ("fp32", "tf32", "bf16", "fp16")
+Optimiser = Literal["convnet", "adamw"]
+OPTIMISERS: tuple[Optimiser, ...] = ("convnet", "adamw")
+Targets = Literal["labels", "soft", "regression", "emd"]
+TARGETS: tuple[Targets, ...] = ("labels", "soft", "regression", "emd")
 Measure = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy", "auc", "loss")
 
@@ -25,19 +29,30 @@ class Settings:
     """The options of a run; the defaults are the paper's (III-G) where it names them, and facts.md 5's elsewhere.
 
     epochs: passes over the training set. batch: examples of a mini-batch, over all processes.
-    rate, bias_rate, momentum, bias_momentum, decay: of `ConvNetUpdate`; biases do not decay.
-    schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`).
+    optimiser: "convnet", cuda-convnet's rule (`ConvNetUpdate`), or "adamw" (Loshchilov and Hutter 2019), which has no momentum
+        to be chosen. rate, bias_rate, momentum, bias_momentum, decay: its; biases do not decay.
+    schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`), or "cosine". warmup: epochs, also
+        parts of one, over which the rates rise in a straight line before the schedule begins.
+    clip: the greatest norm of the gradient of all weights and biases together; a greater one is shortened to it. 0: none.
     layer_rules: by the start of a layer's parameters' names its `spec.LayerRule`, as `spec.read_convnet_cfg` reads them: in
         place of all that stands in the two lines above, for every layer or for none. drops: (epoch, factor) by hand,
         on top of it; epochs count from 0.
+    targets: what the label layer is to say: "labels"; "soft", a probability of high that is a smooth step of the rating, both
+        by cross-entropy; "regression", log-odds of high in proportion to the rating, by squared errors; "emd", the histogram of
+        votes, by squared earth mover's distances (`aims`). class_weights: how much an example of each label counts, one number
+        for each, or "balanced", all labels alike; their mean over the examples becomes 1. Empty: every example counts alike.
     column_rates: a factor for the rates of each column, empty for 1 everywhere; a column with 0 is frozen for this run.
+    freeze: names of layers that this run leaves as they are, "columns.0.blocks.1", "columns.0.fc.0", "label"; a name stands for
+        all that lies below it, too, and may have the wildcards *, ? and [...].
     tune: "all", or "label" for the label layer alone (the quad-column, III-B). What a run freezes has its dropout off.
     flip: half of the examples, drawn anew each epoch, are mirrored left to right, for all columns alike.
     mean: "data" takes the mean per channel off each column that is not frozen, over the planes of the training set, or of a
         seeded choice of `mean_images` where it holds more; "spec" keeps what the network has.
     precision: of the products, forward and backward; parameters and increments are in fp32 always. In fp16 the loss is scaled.
     evaluate_every: epochs between looks at the held-out examples, 0 for none; the last epoch is always looked at.
-    test_views: windows averaged for each of them. best_by: the measure that says which epoch was best.
+    test_views: windows averaged for each of them. best_by: the measure that says which epoch was best, of the photographs of
+        the split val, where there are such, else of the held-out ones. patience: looks at the former without a better epoch,
+        after which the run ends; 0: it goes on to its end.
     checkpoint_steps: mini-batches between checkpoints inside an epoch, besides the one at its end; 0 for none.
     seed: of the order, the windows, the flips, the dropout and the choice for the mean. The initial weights are the caller's.
 
@@ -46,15 +61,21 @@ class Settings:
 
     epochs: int = 50
     batch: int = 128
+    optimiser: Optimiser = "convnet"
     rate: float = RATE
     bias_rate: float = BIAS_RATE
     momentum: float = MOMENTUM
     bias_momentum: float = MOMENTUM
     decay: float = DECAY
     schedule: str = "const"
+    warmup: float = 0.0
+    clip: float = 0.0
     layer_rules: tuple[tuple[str, LayerRule], ...] = ()
     drops: tuple[tuple[int, float], ...] = ()
+    targets: Targets = "labels"
+    class_weights: tuple[float, ...] | Literal["balanced"] = ()
     column_rates: tuple[float, ...] = ()
+    freeze: tuple[str, ...] = ()
     tune: Literal["all", "label"] = "all"
     flip: bool = False
     mean: Literal["data", "spec"] = "data"
@@ -63,6 +84,7 @@ class Settings:
     evaluate_every: int = 1
     test_views: int = 5
     best_by: Measure = "balanced_accuracy"
+    patience: int = 0
     checkpoint_steps: int = 0
     seed: int = 0
 
@@ -74,6 +96,7 @@ class Settings:
             "evaluate_every": 0,
             "test_views": 1,
             "checkpoint_steps": 0,
+            "patience": 0,
             "seed": 0,
         }
         for name, bound in least.items():
@@ -82,19 +105,47 @@ class Settings:
                 raise ValueError(f"{name} must be an integer of at least {bound}, got {quoted(value)}")
             if value > _MOST.get(name, 2**31 - 1):
                 raise ValueError(f"{name} must be at most {_MOST.get(name, 2**31 - 1)}, got {quoted(value)}")
-        for name in ("rate", "bias_rate", "momentum", "bias_momentum", "decay"):
+        for name in ("rate", "bias_rate", "momentum", "bias_momentum", "decay", "warmup", "clip"):
             _require_not_negative(name, getattr(self, name))
         for factor in self.column_rates:
             _require_not_negative("column_rates", factor)
+        self._require_class_weights()
         for epoch, factor in self.drops:
             _require_not_negative("drops", factor)
             if epoch < 0:
                 raise ValueError(f"drops must name epochs from 0 on, got {epoch}")
-        choices = {"tune": ("all", "label"), "mean": ("data", "spec"), "precision": PRECISIONS, "best_by": MEASURES}
+        choices = {
+            "optimiser": OPTIMISERS, "targets": TARGETS, "tune": ("all", "label"), "mean": ("data", "spec"),
+            "precision": PRECISIONS, "best_by": MEASURES,
+        }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
         parse_schedule(self.schedule)
+        self._require_of_use()
+
+    def _require_class_weights(self) -> None:
+        if isinstance(self.class_weights, str):
+            if self.class_weights != "balanced":
+                raise ValueError(f"class_weights must be balanced or numbers, got {quoted(self.class_weights)}")
+        else:
+            for weight in self.class_weights:
+                _require_not_negative("class_weights", weight)
+        if self.class_weights and self.targets not in ("labels", "soft"):
+            raise ValueError(f"class_weights must not be given for targets that are no labels, got {self.targets}")
+
+    def _require_of_use(self) -> None:
+        """That no setting does nothing beside the others. Raises ValueError naming the one that would."""
+        if self.patience and not self.evaluate_every:
+            raise ValueError(f"patience must not be given without looks, evaluate_every 0; got {self.patience}")
+        if self.warmup >= self.epochs:
+            raise ValueError(f"warmup must be shorter than the run of {self.epochs} epochs, got {self.warmup:g}")
+        if self.optimiser == "adamw":
+            for name in ("momentum", "bias_momentum"):
+                if getattr(self, name) != MOMENTUM:
+                    raise ValueError(f"{name} must not be given for adamw, which has its own, got {getattr(self, name)!r}")
+            if self.layer_rules:
+                raise ValueError("optimiser must be convnet where layer_rules say how each layer learns, got adamw")
 
     @property
     def constant(self) -> bool:
@@ -106,13 +157,20 @@ class Settings:
     def factor(self, epoch: int, step: int, steps: int, schedule: str | None = None) -> float:
         """What rates with that schedule, by default the run's, are multiplied by at mini-batch `step` of the `steps` of an
         epoch, both counting from 0."""
-        done = (epoch * steps + step) / (self.epochs * steps)
-        return parse_schedule(self.schedule if schedule is None else schedule).factor(done) * drop_factor(self.drops, epoch)
+        number, rise = epoch * steps + step, self.warmup * steps
+        done = max(0.0, number - rise) / (self.epochs * steps - rise)
+        falls = parse_schedule(self.schedule if schedule is None else schedule).factor(done)
+        return falls * warmed(number, rise) * drop_factor(self.drops, epoch)
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; `settings_from_dict` reads it back."""
         plain = dataclasses.asdict(self)
-        lists = {"drops": [list(drop) for drop in self.drops], "column_rates": list(self.column_rates)}
+        lists: dict[str, Any] = {
+            "drops": [list(drop) for drop in self.drops], "column_rates": list(self.column_rates),
+            "freeze": list(self.freeze),
+        }  # fmt: skip
+        if not isinstance(self.class_weights, str):
+            lists["class_weights"] = list(self.class_weights)
         return {**plain, **lists, "layer_rules": [list(rule) for rule in plain["layer_rules"]]}
 
 
@@ -120,19 +178,26 @@ def settings_from_dict(data: dict[str, Any]) -> Settings:
     """The settings that `Settings.to_dict` wrote."""
     drops = tuple((epoch, factor) for epoch, factor in data["drops"])
     rules = tuple((layer, LayerRule(**rule)) for layer, rule in data.get("layer_rules", ()))
-    return Settings(**{**data, "drops": drops, "column_rates": tuple(data["column_rates"]), "layer_rules": rules})
+    weights = data.get("class_weights", ())
+    return Settings(**{
+        **data, "drops": drops, "column_rates": tuple(data["column_rates"]), "layer_rules": rules,
+        "freeze": tuple(data.get("freeze", ())), "class_weights": weights if isinstance(weights, str) else tuple(weights),
+    })  # fmt: skip
 
 
-def differences(before: Settings, now: Settings) -> list[str]:
+RATES = ("rate", "bias_rate")
+
+
+def differences(before: Settings, now: Settings, *, new_rates: bool = False) -> list[str]:
     """What keeps a run with `before` from going on with `now`: one text for each setting, none where it may go on.
 
-    More epochs are allowed where the rates do not depend on their number.
+    More epochs are allowed where the rates do not depend on their number. new_rates: whether it may go on at others.
     """
     found = []
     for field in dataclasses.fields(Settings):
         old, new = getattr(before, field.name), getattr(now, field.name)
         grows = field.name == "epochs" and new > old and now.constant
-        if old != new and not grows:
+        if old != new and not grows and not (new_rates and field.name in RATES):
             found.append(f"{field.name} was {old!r} and is {new!r}")
     return found
 

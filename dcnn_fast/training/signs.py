@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcnn_fast.data import Example
+from dcnn_fast.training.aims import Aim, ByLabel
 
 FIRST = 5  # epochs after which a run is looked at; then after twice as many each time, and at its end
 _MARGIN = 0.999  # a loss within a thousandth of guessing is no better than it
@@ -21,14 +21,17 @@ def is_looked_at(epochs: int, of: int) -> bool:
     return epochs == of or doublings == int(doublings)
 
 
-def signs_of(history: Sequence[Mapping[str, Any]], examples: Sequence[Example]) -> list[str]:
+def signs_of(
+    history: Sequence[Mapping[str, Any]], examples: Sequence[Example], aim: Aim | None = None
+) -> list[str]:  # fmt: skip
     """One sentence for each sign that the epochs of a run have in common, none for one that learns.
 
-    history: a row for each epoch, in the columns of `log.FIELDS`. examples: what is learnt from. The loss of guessing is that
-    of giving each label its share of the examples, with a second label the sum of both.
+    history: a row for each epoch, in the columns of `log.FIELDS`. examples: what is learnt from. aim: what is to be said of
+    them, by default their labels. The loss of guessing is that of the best answer that is the same for all, as giving each
+    label its share of the examples; with a second label the sum of both.
     """
     found, epochs = [], len(history)
-    guess, least = loss_of_guessing(examples), min(row["loss"] for row in history)
+    guess, least = loss_of_guessing(examples, aim), min(row["loss"] for row in history)
     if least >= _MARGIN * guess:
         found.append(f"after {epochs} epochs the loss, {least:.4f} at best, is not below that of guessing, {guess:.4f}")
     looks = [row for row in history if row.get("test_accuracy") is not None]
@@ -39,15 +42,7 @@ def signs_of(history: Sequence[Mapping[str, Any]], examples: Sequence[Example]) 
     return found
 
 
-def loss_of_guessing(examples: Sequence[Example]) -> float:
-    """The mean negative log-likelihood of giving each label its share, in nats; with a second label that of both."""
-    return sum(_entropy([each for each in numbers if each >= 0]) for numbers in _targets(examples))
-
-
-def _targets(examples: Sequence[Example]) -> tuple[list[int], list[int]]:
-    return [example.label for example in examples], [example.attribute for example in examples]
-
-
-def _entropy(numbers: Sequence[int]) -> float:
-    counts = Counter(numbers).values()
-    return -sum(count / len(numbers) * math.log(count / len(numbers)) for count in counts)
+def loss_of_guessing(examples: Sequence[Example], aim: Aim | None = None) -> float:
+    """The mean loss of the best answer that is the same for all, of labels in nats; with a second label that of both."""
+    first = aim or ByLabel(tuple(example.label for example in examples))
+    return first.guessing() + ByLabel(tuple(example.attribute for example in examples)).guessing()

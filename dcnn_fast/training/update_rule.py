@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -20,8 +20,10 @@ class ConvNetUpdate(torch.optim.Optimizer):
     """increment <- momentum * increment - lr * gradient - decay * lr * W; W <- W + increment, all parameters in one launch.
 
     parameters: tensors, or groups as torch's optimisers take them, with the entries "lr", "momentum" and "decay" (what a group
-    lacks is taken from the arguments); `groups_of(net)` gives the weights and biases of a network their own. The learning
-    rate is named "lr" so that torch's schedulers find it. lr, momentum, decay: finite and not negative, else ValueError.
+    lacks is taken from the arguments); "inputs", with "size" and the same entries of each, stands for the group's own where a
+    matrix's columns learn at rates of their own; `groups_of(net)` gives the weights and biases of a network their own. The
+    learning rate is named "lr" so that torch's schedulers find it. lr, momentum, decay: finite and not negative, else
+    ValueError.
 
     `state[parameter]["increment"]` is the last step, rate included, so that a change of the rate acts on the gradients to come
     only; torch.optim.SGD multiplies what it remembers by today's rate, and equals this while the rate is constant. An
@@ -45,15 +47,15 @@ class ConvNetUpdate(torch.optim.Optimizer):
             value = param_group.get(name, self.defaults[name])
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
-        _undecorated(torch.optim.Optimizer.add_param_group)(self, param_group)
+        undecorated(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As torch's."""
-        _undecorated(torch.optim.Optimizer.zero_grad)(self, set_to_none)
+        undecorated(torch.optim.Optimizer.zero_grad)(self, set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's."""
-        return cast("dict[str, Any]", _undecorated(torch.optim.Optimizer.state_dict)(self))
+        return cast("dict[str, Any]", undecorated(torch.optim.Optimizer.state_dict)(self))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -66,6 +68,9 @@ class ConvNetUpdate(torch.optim.Optimizer):
         for group in self.param_groups:
             options = (float(group["lr"]), float(group["momentum"]), float(group["decay"]))
             for parameter in group["params"]:
+                if group.get("inputs") and parameter.requires_grad and parameter.grad is not None:
+                    self._update_inputs(parameter, parameter.grad, group["inputs"])
+                    continue
                 if parameter.requires_grad and parameter.grad is not None and options[0] != 0:
                     row = (parameter, parameter.grad, self._increment(parameter), *options)
                     kinds[parameter.device, parameter.dtype].append(row)
@@ -74,9 +79,21 @@ class ConvNetUpdate(torch.optim.Optimizer):
             ops.update(parameters, gradients, increments, rates=rates, momenta=momenta, decays=decays)
         return loss
 
+    def _update_inputs(self, weight: Tensor, gradient: Tensor, inputs: Sequence[Mapping[str, float]]) -> None:
+        """Update the columns of a matrix that belong to each input: copies of them, as an update is of whole tensors."""
+        increment, sizes = self._increment(weight), [int(each["size"]) for each in inputs]
+        parts = zip(*(torch.split(tensor, sizes, dim=1) for tensor in (weight, gradient, increment)), inputs, strict=True)
+        for mine, slope, moved, each in parts:
+            if each["lr"]:
+                copies = [tensor.contiguous() for tensor in (mine.detach(), slope, moved)]
+                options = {"rates": [each["lr"]], "momenta": [each["momentum"]], "decays": [each["decay"]]}
+                ops.update([copies[0]], [copies[1]], [copies[2]], **options)
+                mine.copy_(copies[0])
+                moved.copy_(copies[2])
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, but for the increments of parameters in float16 or bfloat16, which torch would round to their dtype."""
-        _undecorated(torch.optim.Optimizer.load_state_dict)(self, state_dict)
+        undecorated(torch.optim.Optimizer.load_state_dict)(self, state_dict)
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
             for parameter, key in zip(group["params"], saved["params"], strict=True):
                 if key in state_dict["state"]:
@@ -115,7 +132,7 @@ def groups_of(
     ]
 
 
-def _undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
+def undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method of torch's optimiser, without importing torch's compiler where nobody has.
 
     torch keeps its compiler out of these methods by a decorator that imports it, which takes over a second.

@@ -85,7 +85,7 @@ def test_wrong_calls_leave_with_2(place, tmp_path):
     data = place / "set" / "ratings.csv"
     for arguments, message in [
         ((data,), "there must be at least one model file"),
-        ((place / "a.safetensors", data, "--split", "dev"), "--split must be one of test, train, all; got 'dev'"),
+        ((place / "a.safetensors", data, "--split", "dev"), "--split must be one of test, val, train, all; got 'dev'"),
         ((place / "a.safetensors", data, "--ap", "coco"), "--ap must be one of"),
         ((tmp_path / "none.safetensors", data), "no such file"),
         ((place / "a.safetensors", tmp_path / "none"), "path must exist"),

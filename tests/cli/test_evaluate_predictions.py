@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,3 +130,74 @@ def test_numbers_that_could_be_two_things_are_refused(place):
     ):
         found = run("evaluate", *files, *QUICK, cwd=place)
         assert found.returncode == 2 and message in found.stderr, found.stderr
+
+
+VOTES = np.random.default_rng(9).integers(0, 40, (16, 10)) + 1
+FORETOLD = np.random.default_rng(10).dirichlet(np.ones(10), 16)
+HEAD = ",".join(["path", *(f"r{i}" for i in range(1, 11))])
+
+
+def distance(power):
+    """The mean distance of `FORETOLD` from `VOTES`, photograph by photograph."""
+    found = []
+    for votes, foretold in zip(VOTES, FORETOLD, strict=True):
+        apart = [sum(votes[: i + 1]) / sum(votes) - sum(foretold[: i + 1]) for i in range(10)]
+        found.append((sum(abs(each) ** power for each in apart) / 10) ** (1 / power))
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("names", ["r{}", "p_{}", "vote_{}"])
+@pytest.mark.parametrize("scale", [1, 210])
+def test_foretold_shares_have_an_emd_and_their_means_are_scores(place, names, scale):
+    table(place / "votes.csv", HEAD, [(f"img/{i}.png", *VOTES[i]) for i in range(16)])
+    head = ",".join(["path", *(names.format(i) for i in range(1, 11))])
+    table(place / "shares.csv", head, [(f"img/{i}.png", *(scale * FORETOLD[i])) for i in reversed(range(16))])
+    said, found = measured(place, "votes.csv", "--predictions", "shares.csv", "--threshold", 5.5)
+    one, means = found["shares"], FORETOLD @ np.arange(1, 11)
+    assert one["emd"] == pytest.approx(distance(1)) and one["emd_2"] == pytest.approx(distance(2))
+    true = VOTES @ np.arange(1, 11) / VOTES.sum(axis=1)
+    assert one["srcc"] == pytest.approx(spearmanr(means, true).statistic)
+    assert one["accuracy"] == accuracy_score(true > 5.5, means > 5.5)
+    assert f"{names.format(1)} to {names.format(10)} are shares of the ratings 1 to 10, high where their mean is above" in said
+
+
+def test_an_emd_without_histograms_is_refused_by_name(place):
+    table(place / "votes.csv", HEAD, [(f"img/{i}.png", *VOTES[i]) for i in range(16)])
+    table(place / "scores.csv", "path,p_low,p_high", [(f"img/{i}.png", 1 - i / 16, i / 16) for i in range(16)])
+    table(place / "shares.csv", HEAD, [(f"img/{i}.png", *FORETOLD[i]) for i in range(16)])
+    plain = run("evaluate", "set.csv", "--predictions", "scores.csv", *QUICK, cwd=place)
+    assert plain.returncode == 0 and "EMD" not in plain.stdout
+    both = run("evaluate", "votes.csv", "--predictions", "scores.csv", "--predictions", "shares.csv", *QUICK, cwd=place)
+    assert "scores: no EMD: predictions must be of the ten ratings 1 to 10 for an EMD, got those of low, high" in both.stdout
+    assert both.stdout.count("no EMD") == 1 and f"{distance(1):.4f}" in both.stdout
+    without = run("evaluate", "set.csv", "--predictions", "shares.csv", *QUICK, cwd=place)
+    assert "shares: no EMD: the set must have votes, r1 to r10, for an EMD, got none" in without.stdout
+
+
+def test_a_model_of_the_ten_ratings_is_measured_by_its_shares(place):
+    table(place / "votes.csv", HEAD, [(f"img/{i}.png", *VOTES[i]) for i in range(16)])
+    ratings = tuple(f"r{i}" for i in range(1, 11))
+    save_model(Model(build(replace(small.network(), labels=ratings), seed=1)), place / "ten.safetensors")
+    _, found = measured(place, "ten.safetensors", "m.safetensors", "votes.csv", "--csv", "ten.csv", "--threshold", 5.5)
+    assert found["ten"]["emd"] > 0 and found["m"]["emd"] is None and set(found["ten"]["average_precision"]) == {"low", "high"}
+    _, again = measured(place, "votes.csv", "--predictions", "ten.csv", "--threshold", 5.5)
+    assert again["ten/ten"]["emd"] == pytest.approx(found["ten"]["emd"], abs=1e-5)
+
+
+def test_predictions_that_all_are_the_threshold_measure_as_what_they_are(place):
+    table(place / "same.csv", "path,score", [(f"img/{i}.png", 3) for i in range(16)])
+    _, found = measured(place, "set.csv", "--predictions", "same.csv", "--threshold", 3)
+    low = sum(rating <= 3 for rating in RATINGS) / 16
+    assert found["same"]["accuracy"] == low and found["same"]["auc"] == 0.5 and found["same"]["srcc"] is None
+
+
+def test_another_programs_error_is_no_reason_to_pass_a_row_over(place):
+    """A column of how far each prediction is off; one without a prediction is as of this program."""
+    rows = [(f"img/{i}.png", i / 16, abs(i / 16 - 0.5)) for i in range(16)]
+    table(place / "off.csv", "path,score,error", rows)
+    table(place / "plain.csv", "path,score", [row[:2] for row in rows])
+    _, found = measured(place, "set.csv", "--predictions", "off.csv", "--predictions", "plain.csv")
+    assert found["off"] == found["plain"] and found["off"]["count"] == 16
+    table(place / "features.csv", "path,score," + ",".join(f"f{i}" for i in range(1, 11)), [(*r[:2], *[-1] * 10) for r in rows])
+    _, beside = measured(place, "set.csv", "--predictions", "features.csv")
+    assert beside["features"] == found["plain"]

@@ -154,6 +154,28 @@ def test_folders_have_the_better_label_last_too(place):
     assert "Poor, Good: scores, AUC and correlations are those of Good" in run("data", "check", place / "folders").stdout
 
 
+def test_the_parts_of_a_set_are_counted_by_check(place):
+    """Sizes and classes of all three, said or drawn, and a photograph that two of them share."""
+    rows = [(f"img/{i}.png", i % 5, ("train", "train", "val", "test")[i % 4], f"g{i % 4}") for i in range(32)]
+    path = table(place, "three.csv", "path,rating,split,group", rows)
+    found = run("data", "check", path)
+    lines = [line.split() for line in found.stdout.splitlines()]
+    assert found.returncode == 0 and ["label", "train", "val", "test"] in lines and ["all", "16", "8", "8"] in lines
+    high = [sum(row[1] > 2 for row in rows if row[2] == part) for part in ("train", "val", "test")]
+    assert ["high", *map(str, high)] in lines and "a rating above 2 is high (the median of the training part)" in found.stdout
+    refused(
+        "val must not be given for a set with a part for validation of its own", "data", "check", path, "--val", 0.2, cwd=place
+    )
+    plain = rated(place, "plain.csv", lambda i: i % 7 + i / 100)
+    drawn = run("data", "check", plain, "--val", 0.25, "--split-seed", 3)
+    assert drawn.returncode == 0 and "6 of 24 listed photographs to train on are drawn for validation" in drawn.stdout
+    assert ["all", "18", "6", "6"] in [line.split() for line in drawn.stdout.splitlines()]
+    shutil.copy(place / "img" / "2.png", place / "twin.png")
+    twins = table(place, "twins.csv", "path,rating,split", [*(row[:3] for row in rows), ("twin.png", 2, "test")])
+    found = run("data", "check", twins, "--decode")
+    assert found.returncode == 1 and "is in validation and test: 'img/2.png' and 'twin.png'" in found.stdout
+
+
 def test_folders_of_parts_are_no_labels(place, tmp_path):
     for part in ("Train", "val"):
         (tmp_path / "set" / part).mkdir(parents=True)
@@ -163,8 +185,10 @@ def test_folders_of_parts_are_no_labels(place, tmp_path):
     refused(message, "data", "check", tmp_path / "set", cwd=tmp_path)
     path = synthetic.make("folders", tmp_path / "folders", images=64, sides=(8, 9))
     (path / "val").mkdir()
+    (path / "extra").mkdir()
     found = run("data", "check", path)
-    assert found.returncode == 0 and "not used: val, beside train and test" in found.stdout
+    assert found.returncode == 0 and "not used: extra, beside train and val and test" in found.stdout
+    assert "val has no photographs" in found.stdout
     refused("--partial must not be given for a set of kind folders", "data", "check", path, "--partial", cwd=tmp_path)
 
 

@@ -240,7 +240,7 @@ def test_train_then_adapt_on_a_set_on_disk(tmp_path):
     assert again.exit_code == 0 and "last" in again.output
     nothing = invoke("train", tmp_path / "nowhere.csv", "--out", tmp_path / "other")
     assert nothing.exit_code == 2 and nothing.output.count("error:") == 1
-    unset = invoke("train", path, "--out", tmp_path / "other", "--schedule", "cosine")
+    unset = invoke("train", path, "--out", tmp_path / "other", "--schedule", "wave")
     assert unset.exit_code == 2 and "schedule must be one of" in unset.output
     wrong = invoke("train", path, "--out", tmp_path / "other", "--view", "warp,above")
     assert wrong.exit_code == 2 and "view must be one of" in wrong.output

@@ -124,7 +124,7 @@ def test_a_rating_beside_votes_of_another_mean_is_noted_and_where_most_are_refus
         ("image,mean\na.jpg\n", "row 2 must have a number in column mean"),
         ("image,mean\na.jpg,1_0\n", "row 2 must have a number in column mean, got '1_0'"),
         ("image;mean\na.jpg;3,5\nb.jpg;3.5\n", "row 3 must have a number in column mean with the decimal sign of those above"),
-        ("image,mean,split\na.jpg,3,val\n", "column split must say train or test, got 'val'"),
+        ("image,mean,split\na.jpg,3,dev\n", "column split must say train, val or test, got 'dev'"),
         ("image,mean\nimg\\a.jpg,3\n", r"row 2 must name a photograph by its path, got 'img\\a.jpg', as Windows writes paths"),
         ("image,mean\na.jpg,3\nfile:///b.jpg,3\n", "row 3 must name a photograph by its path, got 'file:///b.jpg', an address"),
         ("image," + ",".join(numbered("v")) + "\na.jpg" + ",0" * 10 + "\n", "row 2 must have votes, none negative"),

@@ -35,7 +35,7 @@ FAULTS = {  # each with the words of the message
     "two signs of decimals": "row 14 must have a number in column",
     "two ratings": "must have one column for the rating",
     "a column twice": "must have one column for the rating",
-    "part of a split": "column split must say train or test, got 'val'",
+    "part of a split": "column split must say train, val or test, got 'dev'",
 }
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -86,7 +86,7 @@ def written(table):
         parts = [fault == "nothing to train on" or i % 4 == 0 for i in range(len(rows))]
         rows = [[*row, "test" if test else "train"] for row, test in zip(rows, parts, strict=True)]
     if fault == "part of a split":
-        rows[-1][-1] = "val"
+        rows[-1][-1] = "dev"
     if table["quoted"]:
         rows = [[f'"{field}"' for field in row] for row in rows]
     text = table["end"].join(table["delimiter"].join(fields) for fields in [heads, *rows]) + table["end"]

@@ -275,7 +275,7 @@ BAD_TABLES = [
     (("path", "rating"), [("a.png", "1")], {"columns": {"beauty": "rating"}}, "columns must name meanings of path"),
     (("path",), [("a.png",)], {}, "must have a column label or rating, or r1 to r10"),
     (("path", "rating"), [], {}, "must have a row for each photograph"),
-    (("path", "rating", "split"), [("a.png", "1", "dev")], {}, "column split must say train or test, got 'dev'"),
+    (("path", "rating", "split"), [("a.png", "1", "dev")], {}, "column split must say train, val or test, got 'dev'"),
     (
         ("path", "rating", "split"),
         [("a.png", "1", "test"), ("a.png", "2", "train")],

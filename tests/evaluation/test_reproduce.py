@@ -14,7 +14,9 @@ from dcnn_fast import spec
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import paper_tables
+from dcnn_fast.evaluation.estimate import planned
 from dcnn_fast.evaluation.reproduce import Protocol, category_bars, reproduce
+from dcnn_fast.evaluation.timing import PAPER, duration, kind_of_network
 from dcnn_fast.nets import Model, build, load_model, save_model
 from tests.nets.test_squeezenet import state
 
@@ -215,3 +217,50 @@ def test_a_table_that_cannot_be_written_costs_no_other(ava, tmp_path):
     found = CliRunner().invoke(app, ["reproduce", "table5", str(ava), "--out", str(out), *OPTIONS])
     assert found.exit_code == 3 and "table5.md could not be written" in found.output and "Traceback" not in found.output
     assert (out / "table5.csv").is_file() and (out / "table5.json").is_file() and "l_r (local)" in found.stdout
+
+
+def test_a_table_tells_how_long_it_will_take_and_leaves_nothing(ava, tmp_path):
+    """As many windows and photographs as the epochs, the parts and the rows have; what is trained already counts nothing."""
+    jobs, _ = planned("table3", ava, tmp_path / "out", Protocol(**SMALL))
+    data, thinned = load_set(ava), load_set(ava, delta=1)
+    dcnn = jobs["dcnn local+warp aesthetics"]
+    assert (dcnn.windows, dcnn.photographs, len(dcnn.network.columns)) == (len(data.train), len(data.test), 2)
+    assert jobs["dcnn local+warp aesthetics 1"].windows == len(thinned.train)
+    assert jobs["style-scnn-arch1 local style without the aesthetics test set"].photographs == 0
+    assert not any(name.startswith("rdcnn-semantic") for name in jobs) and not (tmp_path / "out").exists()
+    small = [text for name, value in SMALL.items() if name != "fc" for text in (f"--{name.replace('_', '-')}", str(value))]
+    arguments = ["reproduce", "table5", str(ava), "--out", str(tmp_path / "out"), *small, "--fc", "16,8"]
+    told = CliRunner().invoke(app, [*arguments, "--estimate"])
+    style = load_set(ava, "ava-style")
+    assert told.exit_code == 0, told.output
+    wanted = f"4 trainings of {4 * len(style.train)} windows together, tests of {4 * len(style.test)} photographs"
+    assert wanted in " ".join(told.stdout.split()) and "this will take about" in told.stdout
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0 and "this will take about" in done.output
+    again = CliRunner().invoke(app, [*arguments, "--estimate"])
+    assert f"0 trainings of 0 windows together, tests of {4 * len(style.test)} photographs" in " ".join(again.stdout.split())
+
+    saved = json.loads((tmp_path / "out" / "table5.json").read_text())
+    unlabelled = sum(not example.truth for example in style.test)
+    assert unlabelled and all(
+        (row["count"], row["unlabelled"]) == (len(style.test) - unlabelled, unlabelled) for row in saved["rows"]
+    )
+    assert f"{len(style.test) - unlabelled} (+ {unlabelled} unlabelled)" in (tmp_path / "out" / "table5.md").read_text()
+    assert any("aesthetic columns start from random weights" in choice for choice in saved["choices"])
+    assert [(each["kind"], each["training"] > 0, each["window"] > 0) for each in saved["times"]] == [
+        ("Style-SCNN", True, True)
+    ] * 4
+    assert "about a day" in done.stdout and "times (III-G)" in done.stdout
+
+
+def test_the_papers_networks_are_known_by_what_they_learn():
+    for preset, learns, kind in (
+        ("scnn", "aesthetics", "SCNN"), ("dcnn", "aesthetics 1", "DCNN"), ("rdcnn-style", "aesthetics", "RDCNN"),
+        ("style-scnn", "style", "Style-SCNN"), ("quad", "aesthetics", ""), ("alexnet-dcnn", "iad extremes", "DCNN, IAD"),
+        ("scnn", "iad threshold", "SCNN, IAD"), ("dcnn", "category portrait", ""), ("scnn", "shown", ""),
+    ):  # fmt: skip
+        assert kind_of_network(spec.preset(preset), learns) == kind and (kind in PAPER or not kind)
+    assert [duration(each) for each in (0.25, 31.4, 90, 3600, 5400, 2 * 86400 + 3 * 3600)] == [
+        "0.25 s", "31 s", "2 min", "1 h", "1 h 30 min", "2 d 3 h",
+    ]  # fmt: skip

@@ -124,3 +124,59 @@ def test_a_fresh_network_starts_as_the_files_say(name):
         for piece, (_, deviation) in zip(weight.split([size for size, _ in starts], dim=1), starts, strict=True):
             assert float(piece.std()) == pytest.approx(deviation, rel=6 * piece.numel() ** -0.5)
     assert Model(net).digest == Model(initialise(build(first.network), first.rules)).digest
+
+
+APART = """
+[data]
+type=data
+dataIdx=0
+[labels]
+type=data
+dataIdx=1
+[below]
+type=fc
+inputs=data
+outputs=5
+neuron=relu
+[first]
+type=fc
+inputs=below
+outputs=4
+neuron=relu
+[between]
+type=fc
+inputs=data
+outputs=3
+neuron=relu
+[last]
+type=fc
+inputs=below
+outputs=6
+neuron=relu
+[fclabel]
+type=fc
+inputs=first,between,last
+outputs=2
+[probs]
+type=softmax
+inputs=fclabel
+[cost]
+type=cost.logreg
+inputs=labels,probs
+"""
+
+
+def test_the_label_layers_inputs_of_one_picture_need_not_be_in_any_order(tmp_path):
+    """Two of them share a layer, and a third stands between these."""
+    made = convnet_original.stored(APART, "", 6, deviation=0.1)
+    data = {"model_state": {"layers": made, "epoch": 1, "batchnum": 1}, "op": {"o": Option()}}
+    (tmp_path / "1.1").write_bytes(pickled(data))
+    net = import_convnet(tmp_path / "1.1", mean=MEAN, plane=6, window=6).model.net
+    assert len(net.columns) == 1 and net.label.in_features == 13
+    window = np.random.default_rng(1).integers(0, 256, (3, 6, 6)).astype(np.uint8)
+    expected = convnet_original.logits(made, window - np.array(MEAN).reshape(3, 1, 1))
+    found = net(torch.from_numpy(window[None])).detach().numpy()[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    rates = "epsW=0.1\nepsB=0.1\nmomW=0.9\nmomB=0.9\nwc=0\n"
+    params = "".join(f"[{name}]\n{rates}" for name in ("below", "first", "between", "last", "fclabel")) + "[cost]\ncoeff=1\n"
+    require_read_again(spec.parse_convnet_cfg(APART, params, spec.Preprocessing(plane=6, window=6)), "v2")

@@ -24,7 +24,7 @@ from tests.training import sets
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(epochs=2, batch=8)
-FILES = ("best.safetensors", "checkpoint.safetensors", "curves.png", "last.safetensors", "log.csv")
+FILES = ("best.safetensors", "checkpoint.safetensors", "curves.png", "last.safetensors", "log.csv", "run.toml")
 
 
 def run(out, **options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from dcnn_fast.spec import LayerRule
 from dcnn_fast.training import Settings, parse_drops, parse_schedule
 from dcnn_fast.training.settings import differences, settings_from_dict
+
+NEW = ("optimiser", "warmup", "clip", "targets", "class_weights", "freeze", "patience")
 
 
 def test_cuda_convnets_schedules():
@@ -26,7 +29,7 @@ def test_cuda_convnets_schedules():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("cosine", "schedule must be one of const, linear, exp, dexp; got 'cosine'"),
+        ("wave", "schedule must be one of const, linear, exp, dexp, cosine; got 'wave'"),
         ("dexp[base=0.1]", "an entry must be one of tgtFactor, numSteps; got 'base=0.1'"),
         ("dexp[numSteps=1]", "numSteps must be at least 2, got 1"),
         ("dexp[numSteps=2.5]", "numSteps must be an integer"),
@@ -52,6 +55,15 @@ def test_the_rate_of_a_step_is_schedule_times_drops():
         parse_drops("1:0.1,3")
 
 
+def test_a_cosine_falls_to_nothing_after_a_warm_up():
+    """0.5 (1 + cos pi t), t from 0 where the warm-up ends, which rises in a straight line."""
+    settings = Settings(epochs=4, schedule="cosine", warmup=0.5)
+    assert [settings.factor(0, step, 4) for step in (0, 1)] == [0.5, 1.0]
+    assert settings.factor(0, 2, 4) == 1.0 and settings.factor(2, 1, 4) == pytest.approx(0.5)
+    assert settings.factor(3, 3, 4) == pytest.approx(0.5 * (1 - math.cos(math.pi / 14)))
+    assert Settings(epochs=4, warmup=2, drops=((1, 0.1),)).factor(1, 0, 10) == pytest.approx(0.1 * 11 / 20)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -66,8 +78,11 @@ def test_a_wrong_setting_is_named(changes):
 
 
 def test_settings_go_through_json():
-    settings = Settings(drops=((3, 0.1),), column_rates=(1.0, 0.5), schedule="exp", flip=True)
-    assert settings_from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    settings = Settings(drops=((3, 0.1),), column_rates=(1.0, 0.5), schedule="exp", flip=True, freeze=("label",))
+    for each in (settings, replace(settings, class_weights=(1.0, 2.0)), replace(settings, class_weights="balanced")):
+        assert settings_from_dict(json.loads(json.dumps(each.to_dict()))) == each
+    before = {name: value for name, value in Settings().to_dict().items() if name not in NEW}
+    assert settings_from_dict(before) == Settings()  # of a checkpoint of version 0.1
 
 
 def test_what_keeps_a_run_from_going_on():

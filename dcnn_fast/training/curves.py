@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dcnn_fast.printable import printable
-from dcnn_fast.viz.files import save_figure
+
+_DOTS_PER_INCH = 100
+_MARK = "dcnn-fast"  # names the program, as its other pictures do
 
 _SHARES = {
     "test_accuracy": "accuracy", "test_balanced_accuracy": "balanced accuracy", "test_auc": "AUC",
-    "test_majority": "always the commonest label",
+    "test_majority": "always the commonest label", "val_auc": "AUC, split val", "val_balanced_accuracy": "balanced, split val",
 }  # fmt: skip
 
 
@@ -25,6 +29,7 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
     losses, shares, rates = figure.subplots(1, 3)
     _line(losses, rows, "loss", "training")
     _line(losses, rows, "test_loss", "held out")
+    _line(losses, rows, "val_loss", "split val")
     for name, label in _SHARES.items():
         _line(shares, rows, name, label, "--" if name == "test_majority" else "-")
     _line(rates, rows, "rate", "of the weights")
@@ -37,10 +42,20 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
     rates.set_ylim(bottom=0)
     if title:
         figure.suptitle(printable(title), parse_math=False)
-    save_figure(figure, path)
+    _save(figure, path)
 
 
 def _line(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, label: str, style: str = "-") -> None:
     points = [(row["epoch"], row[name]) for row in rows if row.get(name) is not None]
     if points:
         axes.plot(*zip(*points, strict=True), style, label=label, marker="." if len(points) < 40 else None)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """The process's backend is not asked, nor its warnings of numbers."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional dependency
+
+    FigureCanvasAgg(figure)
+    about = {"Software": _MARK} if path.suffix == ".png" else {"Creator": _MARK}
+    with np.errstate(all="ignore"):
+        figure.savefig(path, dpi=_DOTS_PER_INCH, metadata=about)

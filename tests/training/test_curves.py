@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from dcnn_fast.viz.curves import save_curves
+from dcnn_fast.training.curves import save_curves
 
 ROWS = [
     {"epoch": 1, "rate": 0.001, "loss": 0.9, "test_loss": 0.8, "test_accuracy": 0.5, "test_majority": 0.6, "test_auc": None},

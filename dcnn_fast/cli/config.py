@@ -1,0 +1,89 @@
+"""Options out of a file: `--config`, and for a run that goes on the options that it was started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from dcnn_fast.cli.console import fail
+from dcnn_fast.printable import quoted
+
+# Of the run's place, not of its result; a file has none of them.
+PLACE = frozenset(
+    ("out", "resume", "config", "device", "workers", "cache", "max_memory", "tensorboard", "features", "plane_cache",
+     "plane_cache_size", "help")
+)  # fmt: skip
+_FILES = ("data", "images", "layer_params", "model")
+
+
+class Configured(TyperCommand):
+    """A command whose options may come from a file: what the command line says counts, then the file, then the defaults."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of the class; the file's options become the defaults."""
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        if not given.get("help"):
+            ctx.default_map = self._defaults(given)
+        return super().parse_args(ctx, args)
+
+    def _defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        from dcnn_fast.training.folder import OPTIONS  # noqa: PLC0415 - imports torch
+
+        config, before = given.get("config"), os.path.join(str(given.get("out") or ""), OPTIONS)
+        if given.get("resume") and config:
+            fail("config must not be given with resume, which goes on with the run's own options")
+        if given.get("resume") and os.path.isfile(before):
+            config = before
+        return {} if config is None else self._read(Path(config))
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        from dcnn_fast.training.options import read_options  # noqa: PLC0415 - imports torch
+
+        try:
+            found = read_options(path)
+        except ValueError as error:
+            fail(str(error))
+        known = {str(parameter.name) for parameter in self.params} - PLACE
+        unknown = [name for name in found if name not in known]
+        if unknown:
+            fail(f"{path}: must have options of {self.name} that are not of a run's place, got {quoted(unknown[0])}")
+        return found
+
+
+def is_said(ctx: typer.Context, name: str) -> bool:
+    """Whether the command line itself says an option."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def options_of(given: Mapping[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of a call, by the names of the options: all that decides the result.
+
+    given: the options as the command has them. decided: what options that were left open have become. Files are named by their
+    whole paths, from wherever they are read.
+    """
+    found = {name: value for name, value in {**given, **decided}.items() if name not in PLACE and value is not None}
+    for name in _FILES:
+        if name in found:
+            found[name] = os.path.abspath(found[name])
+    if str(found.get("net", "")).endswith((".cfg", ".safetensors")):
+        found["net"] = os.path.abspath(found["net"])
+    if found.get("init"):
+        found["init"] = [_whole(text) for text in found["init"]]
+    return dict(sorted((name, _plain(value)) for name, value in found.items()))
+
+
+def _whole(text: str) -> str:
+    column, _, file = text.partition("=")
+    return f"{column}={os.path.abspath(file)}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,206 @@
+"""What `dcnn-fast crossval` does with its options."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.progress import Progress
+
+from dcnn_fast.cli import sets
+from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
+from dcnn_fast.cli.prediction_rows import prediction_rows
+from dcnn_fast.cli.stopping import Stop
+from dcnn_fast.cli.train import train
+from dcnn_fast.data import DataSet
+from dcnn_fast.data.check import require_learnable
+from dcnn_fast.data.label_names import with_labels
+from dcnn_fast.data.sets import is_rated
+from dcnn_fast.evaluation import Measures, Predictions, measure, predict
+from dcnn_fast.evaluation.histograms import are_ratings, for_labels
+from dcnn_fast.evaluation.predict import joined
+from dcnn_fast.nets import load_model
+from dcnn_fast.printable import printable
+from dcnn_fast.training import CheckpointError
+from dcnn_fast.training.files import put
+from dcnn_fast.training.folder import LAST, Folder
+
+ABOUT, PREDICTIONS, MEASURES, PLANES = "crossval.json", "predictions.csv", "measures.json", "planes"
+_NAME = "crossval"
+_FOLDS = 5
+_UNWRITTEN = 3
+_SHOWN = (("accuracy", "accuracy"), ("majority", "majority"), ("auc", "AUC"), ("srcc", "SRCC"), ("emd", "EMD"))
+
+
+@dataclass(frozen=True)
+class _Folds:
+    """The sets of all folds, each with its part held out, and the options of their trainings."""
+
+    sets: tuple[DataSet, ...]
+    options: dict[str, Any]
+    out: Path
+
+    def folder(self, number: int) -> Path:
+        """That of a fold's run."""
+        return self.out / f"fold-{number}"
+
+
+def run(options: Mapping[str, Any], samples: int, draws: int) -> int:
+    """The whole command; returns its exit status. options: those of `train`, by the names of its arguments."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        fail("crossval must be run by one process, not under torchrun")
+    with Stop() as stop:
+        try:
+            folds = _opened(dict(options))
+            folder = Folder(folds.out, note)
+            with folder.locked():
+                put(folds.out / ABOUT, lambda partial: _write(partial, _about(folds)))
+                status = 0
+                for number in range(len(folds.sets)):
+                    status = max(status, _trained(folds, number))
+                parts = _held_out(folds, samples)
+                return max(status, _measured(folds, folder, parts, draws))
+        except typer.Exit:
+            raise
+        except (CheckpointError, ValueError, OSError) as error:
+            fail(str(error))
+        except MemoryError:
+            fail("there is not enough memory to go on; the same command goes on", 1)
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on", stop.status)
+
+
+def _opened(options: dict[str, Any]) -> _Folds:
+    """The set in all its folds. Raises ValueError where one cannot be learnt from, or the folder holds something else."""
+    folds = _FOLDS if options["folds"] is None else options["folds"]
+    columns = sets.named(options["column"]) or None
+    options["folds"] = folds
+    first = _set(options, quiet=False, fold=0)
+    if options["threshold"] is None and is_rated(options["data"], options["kind"], columns, options["by"]):
+        options["threshold"] = _set(options, folds=None, seed=None, val=None, unsplit="test").threshold
+        note(f"a rating above {options['threshold']:g} is high in all folds (the median of the whole set)")
+        first = _set(options, fold=0)
+    every = [first, *(_set(options, fold=number) for number in range(1, folds))]
+    for data in every:
+        require_learnable(data)
+    found = _Folds(tuple(every), options, options["out"])
+    _require_ours(found)
+    if "plane_cache" in options and options["plane_cache"] is None and not options["cache"]:
+        options["plane_cache"] = found.out / PLANES
+    return found
+
+
+def _set(options: Mapping[str, Any], *, quiet: bool = True, **changes: Any) -> DataSet:
+    """The set as `train` opens it."""
+    named = {
+        "images": "images", "delta": "delta", "category": "category", "threshold": "threshold", "positive": "positive",
+        "variant": "variant", "exclude_test_overlap": "exclude_overlap", "attributes": "multi_task", "folds": "folds",
+        "seed": "split_seed", "by": "by", "val": "val",
+    }  # fmt: skip
+    given = {name: options.get(theirs) for name, theirs in named.items()}
+    return sets.open_set(options["data"], options["kind"], column=options["column"], quiet=quiet, **{**given, **changes})
+
+
+def _about(folds: _Folds) -> dict[str, Any]:
+    """What tells the folds of one set from those of another."""
+    options = folds.options
+    return {
+        "crossval": os.path.realpath(options["data"]), "folds": options["folds"], "split_seed": options["split_seed"] or 0,
+        "threshold": options["threshold"], "photographs": len(folds.sets[0].examples),
+    }  # fmt: skip
+
+
+def _require_ours(folds: _Folds) -> None:
+    """That `out` is new, empty or the folder of these folds. Raises ValueError saying what it is else."""
+    out, path = folds.out, folds.out / ABOUT
+    if not out.is_dir():
+        return
+    if not path.is_file():
+        others = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
+        if others:
+            raise ValueError(f"out must be a new or an empty folder, or that of such runs, got {out}: it holds {others[0]}")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differing = [f"{name}: {before.get(name)} before, {value} now" for name, value in _about(folds).items()
+                     if before.get(name) != value]  # fmt: skip
+    except (ValueError, AttributeError, OSError):
+        raise ValueError(f"{path}: must be a file that this command wrote") from None
+    if differing:
+        raise ValueError(f"out must be a new folder or one of the same folds, got {out}: {'; '.join(differing)}")
+
+
+def _trained(folds: _Folds, number: int) -> int:
+    """Train one fold, or find it trained; returns 0, or 3 where a file of the run could not be written.
+
+    Leaves with the status of a training that ended otherwise.
+    """
+    note(f"fold {number} of {len(folds.sets)}")
+    status = 0
+    try:
+        train(**{**folds.options, "out": folds.folder(number), "fold": number, "resume": True})
+    except typer.Exit as ended:
+        status = ended.exit_code
+    if status not in (0, _UNWRITTEN) or not (folds.folder(number) / LAST).is_file():
+        note("the same command goes on")
+        raise typer.Exit(status or 1)
+    return status
+
+
+def _held_out(folds: _Folds, samples: int) -> list[Predictions]:
+    """What each fold's network says of the part that it has not seen."""
+    found = []
+    with Progress(console=stderr(), transient=True) as bar:
+        task = bar.add_task("held-out photographs", total=sum(len(data.test) for data in folds.sets))
+        for number, data in enumerate(folds.sets):
+            model = load_model(folds.folder(number) / LAST)
+            named = data if are_ratings(model.spec.labels) else with_labels(data, model.spec.labels)
+            predictions = predict(
+                model, named.test, views=samples, seed=folds.options["seed"], device=folds.options["device"],
+                advance=lambda: bar.advance(task),
+            )  # fmt: skip
+            found.append(for_labels(predictions, named))
+    return found
+
+
+def _measured(folds: _Folds, folder: Folder, parts: Sequence[Predictions], draws: int) -> int:
+    pooled = joined(parts)
+    of_parts = [measure(part) for part in parts]
+    together = measure(pooled, draws=draws)
+    fold = {example.key: number for number, data in enumerate(folds.sets) for example in data.test}
+    folder.put(PREDICTIONS, lambda partial: _write(partial, prediction_rows({_NAME: pooled}, fold=fold)))
+    summary = {"folds": [each.to_dict() for each in of_parts], "pooled": together.to_dict(), "draws": draws}
+    folder.put(MEASURES, lambda partial: _write(partial, summary))
+    for key, reason in pooled.errors.items():
+        note(f"unreadable: {key}: {reason}")
+    _print(of_parts, together, pooled)
+    stdout().print(f"{printable(str(folds.out))}: {', '.join((PREDICTIONS, MEASURES))}")
+    return _UNWRITTEN if folder.unwritten else int(bool(pooled.errors))
+
+
+def _print(of_parts: Sequence[Measures], together: Measures, pooled: Predictions) -> None:
+    shown = [(key, title) for key, title in _SHOWN if getattr(together, key) is not None]
+    table = plain_table("fold", "n", *(title for _, title in shown))
+    for number, each in enumerate(of_parts):
+        table.add_row(str(number), str(each.count), *(_number(each, key) for key, _ in shown))
+    table.add_row("all", str(together.count), *(_number(together, key) for key, _ in shown))
+    out = stdout()
+    out.print(table)
+    groups = {example.group for example in pooled.examples} - {""}
+    out.print(f"intervals of 95 %: a bootstrap over {f'{len(groups)} groups' if groups else 'photographs'}")
+
+
+def _number(each: Measures, key: str) -> str:
+    value = getattr(each, key)
+    interval = each.intervals.get(key)
+    shown = "" if value is None else f"{value:.4f}"
+    return shown if interval is None else f"{shown} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def _write(partial: Path, content: bytes | Mapping[str, Any]) -> None:
+    partial.write_bytes(content if isinstance(content, bytes) else (json.dumps(content, indent=1) + "\n").encode())

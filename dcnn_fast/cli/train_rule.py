@@ -1,0 +1,68 @@
+"""How the weights learn, of what `dcnn-fast train` is given: what is left open, and what would do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dcnn_fast.cli.train_run import numbers
+
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "convnet": {"rate": 0.001, "bias_rate": 0.002, "momentum": 0.9, "decay": 0.0005, "schedule": "const"},
+    "adamw": {"rate": 0.001, "decay": 0.01, "schedule": "const"},
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The options of the update rule as they are given, None where they are left open.
+
+    said: whether the command line says rate and bias rate itself, not a file.
+    """
+
+    optimiser: str
+    rate: float | None = None
+    bias_rate: float | None = None
+    momentum: float | None = None
+    decay: float | None = None
+    schedule: str | None = None
+    said: tuple[bool, bool] = (False, False)
+
+    def decided(self, *, layer_files: bool) -> dict[str, Any]:
+        """The options with what is left open, by their names.
+
+        layer_files: whether cuda-convnet's files say how each layer learns; then none is left. Raises ValueError naming an
+        option that would do nothing.
+        """
+        open_ = ("rate", "bias_rate", "momentum", "decay", "schedule")
+        given = {name: getattr(self, name) for name in open_ if getattr(self, name) is not None}
+        if layer_files:
+            if given:
+                name, value = next(iter(given.items()))
+                raise ValueError(f"{name} must not be given for layer files, which say it of each layer, got {value}")
+            return {}
+        if self.optimiser not in _DEFAULTS:
+            raise ValueError(f"optimiser must be one of {', '.join(_DEFAULTS)}; got {self.optimiser!r}")
+        if self.optimiser == "adamw" and self.momentum is not None:
+            raise ValueError(f"momentum must not be given for adamw, which has its own, got {self.momentum}")
+        found = {**_DEFAULTS[self.optimiser], **given}
+        found.setdefault("bias_rate", found["rate"])
+        return found
+
+    def lowered(self, before: Mapping[str, Any]) -> Rule:
+        """For a run that goes on: with a rate that is said anew the biases' keeps its proportion to it, unless it is said, too.
+
+        before: the options that the run was started with.
+        """
+        rate, said = self.rate, self.said
+        if not said[0] or said[1] or not before.get("rate") or "bias_rate" not in before or rate is None:
+            return self
+        return Rule(
+            self.optimiser, rate, before["bias_rate"] * rate / before["rate"], self.momentum, self.decay, self.schedule, said
+        )
+
+
+def class_weights(text: str) -> tuple[float, ...] | str:
+    """Weights of the labels, of "balanced" or "1,2.5". Raises ValueError naming the option."""
+    return text if text == "balanced" else numbers("class-weights", text)

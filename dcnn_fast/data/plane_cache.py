@@ -1,0 +1,280 @@
+"""Planes of photographs kept on disk from run to run, so that a photograph is decoded once and not in each epoch of each run.
+
+A cache is a folder of files, one for each plane, named by a digest of all that decides its pixels: the photograph's path, size
+and times, the view, the plane's size, the size that photographs are reduced to, and the versions of what decodes. A file gets
+its name when it is whole, and has its size and a checksum at its beginning: whatever is not as written is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import PIL
+
+from dcnn_fast.locking import InUseError, lock_file
+from dcnn_fast.partials import new_file, remove_abandoned
+from dcnn_fast.version import version
+
+Wanted = tuple[str, int]
+"""A view and the side of its plane; ("photo", 0) is the photograph itself."""
+PHOTO: Wanted = ("photo", 0)
+
+_TAG, _LOCK, _SUFFIX = "CACHEDIR.TAG", ".lock", ".plane"
+_SIGNATURE = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# Planes of photographs, which dcnn-fast makes anew where they are gone.\n"
+)
+_HEAD = struct.Struct("<8sQQII")  # mark, height, width, checksum, nothing
+_MARK = b"dcnnpln1"
+_BLOCK = 4096
+_MAPPED = 2**20  # bytes from which on a file is mapped: each that is takes a file number, and small ones are read as fast
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+class PlaneCache:
+    """A folder of planes that holds at most `megabytes`, shared by any number of processes.
+
+    Planes are added inside `filling` alone, by one process at a time; whoever else fills another cache's share decodes as ever.
+    Where it is full, planes that no run has used for the longest time go first, but none that this one uses. folder: a new or
+    empty folder, or such a cache. warn: told, once, that it is full or cannot be written.
+
+    Raises ValueError for a folder that holds anything else, or room for less than a megabyte.
+
+    Example:
+        >>> cache = PlaneCache(Path("planes"), 512)
+        >>> train(net, data, settings, out, cache=cache)
+    """
+
+    def __init__(self, folder: Path, megabytes: int = 4096, warn: Callable[[str], None] = _warn) -> None:
+        if megabytes < 1:
+            raise ValueError(f"megabytes must be at least 1, got {megabytes}")
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"a cache of planes must be a folder, got {folder}")
+        if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
+            raise ValueError(f"a cache of planes must be a new or an empty folder, or such a cache, got {folder}")
+        self.folder, self.warn = folder, warn
+        self._limit, self._total = megabytes * 2**20, 0
+        self._lock = Lock()  # of what is counted; only `filling` takes it, before there are worker processes
+        self._used: set[str] = set()
+        self._right: set[str] = set()  # whose checksum was looked at
+        self._old: list[tuple[str, int]] = []  # not used yet in this run, the longest unused last
+        self._told: set[str] = set()
+        self.stores = False
+
+    def entry(self, source: Any, wanted: Sequence[Wanted], long_side: int | None) -> Entry | None:
+        """What the cache has of a photograph, or would; None of what is no file."""
+        if not isinstance(source, (str, os.PathLike)):
+            return None
+        try:
+            path = os.path.realpath(source)
+            mark = _mark(path)
+        except (OSError, ValueError):
+            return None
+        names = tuple(_name(path, mark, each, long_side) for each in wanted)
+        return Entry(self, path, mark, names)
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """While it is entered, planes are added (`stores`), unless another process adds some or it cannot be written."""
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                if not (self.folder / _TAG).exists():
+                    (self.folder / _TAG).write_text(_SIGNATURE, encoding="utf-8")
+                stack.enter_context(lock_file(self.folder / _LOCK))
+                self._count()
+                self.stores = True
+            except InUseError:
+                self._tell("is being filled by another run: what it does not hold yet is decoded as it comes")
+            except OSError as error:
+                self._failed(error)
+            try:
+                yield
+            finally:
+                self.stores = False
+
+    def load(self, name: str) -> np.ndarray | None:
+        """The plane of that name, [h, w, 3] uint8, not to be written to; None where there is none that is whole."""
+        path = self._path(name)
+        try:
+            number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            found = _read(number)
+            if found is None or (name not in self._right and zlib.crc32(found[0].data) != found[1]):
+                return None
+            self._right.add(name)
+            if self.stores and name not in self._used:
+                with suppress(OSError):
+                    os.utime(path)  # when it was last used, by which the oldest go first
+            self._used.add(name)
+            return found[0]
+        finally:
+            os.close(number)
+
+    def store(self, name: str, plane: np.ndarray) -> bool:
+        """Keep a plane under that name; whether there was room. A failure is told once and ends the filling."""
+        path, size = self._path(name), _HEAD.size + plane.nbytes
+        try:
+            self._remove(path)  # one that is not whole
+            if not self._has_room(size):
+                self._tell(
+                    f"is full with {self._limit // 2**20} MB: photographs that it does not hold are decoded as they come"
+                )
+                return False
+            path.parent.mkdir(exist_ok=True)
+            with new_file(path) as partial, open(partial, "wb", buffering=0) as file:
+                pixels = np.ascontiguousarray(plane)
+                _write(file.fileno(), _HEAD.pack(_MARK, plane.shape[0], plane.shape[1], zlib.crc32(pixels.data), 0))
+                _write(file.fileno(), pixels.reshape(-1).data)
+                os.replace(partial, path)
+        except OSError as error:
+            self._failed(error)
+            return False
+        self._used.add(name)
+        self._right.add(name)
+        return True
+
+    def _remove(self, path: Path) -> None:
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            with self._lock:
+                self._total -= _blocks(size)
+
+    def _has_room(self, size: int) -> bool:
+        with self._lock:
+            blocks = _blocks(size)
+            while self._total + blocks > self._limit and self._old:
+                name, freed = self._old.pop()
+                if name not in self._used:
+                    with suppress(OSError):
+                        os.unlink(self._path(name))
+                    self._total -= freed
+            fits = self._total + blocks <= self._limit
+            self._total += blocks if fits else 0
+            return fits
+
+    def _count(self) -> None:
+        """What there is, and the end of what killed runs have left."""
+        found: list[tuple[float, str, int]] = []
+        for folder in self.folder.iterdir():
+            if folder.is_dir() and len(folder.name) == 2:
+                remove_abandoned(folder)
+                for entry in os.scandir(folder):
+                    if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        found.append((status.st_mtime, entry.name.removesuffix(_SUFFIX), _blocks(status.st_size)))
+        self._old = [(name, size) for _, name, size in sorted(found, reverse=True)]
+        self._total = sum(size for _, _, size in found)
+
+    def _failed(self, error: OSError) -> None:
+        self.stores = False
+        self._tell(f"cannot be written: {error.strerror or error}; photographs that it does not hold are decoded as they come")
+
+    def _tell(self, what: str) -> None:
+        with self._lock:
+            told = what in self._told
+            self._told.add(what)
+        if not told:
+            self.warn(f"the cache of planes {self.folder} {what}")
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name[:2] / f"{name}{_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The planes of one photograph in a cache, by their names there. mark: the photograph's file as it was asked for."""
+
+    cache: PlaneCache
+    path: str
+    mark: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def load(self) -> list[np.ndarray] | None:
+        """All planes, [h, w, 3] uint8 and not to be written to; None where one is not there."""
+        found: list[np.ndarray] = []
+        for name in self.names:
+            plane = self.cache.load(name)
+            if plane is None:
+                return None
+            found.append(plane)
+        return found
+
+    def store(self, planes: Sequence[np.ndarray]) -> bool:
+        """Keep the planes, unless the photograph's file has changed since; whether all are kept."""
+        with suppress(OSError):
+            if _mark(self.path) == self.mark:
+                stored = [self.cache.store(name, plane) for name, plane in zip(self.names, planes, strict=True)]
+                return all(stored)
+        return False
+
+
+def _blocks(size: int) -> int:
+    """The bytes that a file takes on the disk."""
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return (folder / _TAG).read_text(encoding="utf-8") == _SIGNATURE
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _mark(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _name(path: str, mark: tuple[int, ...], wanted: Wanted, long_side: int | None) -> str:
+    key = (_MARK, version(), PIL.__version__, path, mark, wanted, long_side)
+    return hashlib.sha256(repr(key).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read(number: int) -> tuple[np.ndarray, int] | None:
+    """The plane in an open file, and its checksum; None where the file is not as long as it says."""
+    head = os.pread(number, _HEAD.size, 0)
+    if len(head) < _HEAD.size:
+        return None
+    mark, height, width, checksum, _ = _HEAD.unpack(head)
+    size = height * width * 3
+    if mark != _MARK or not size or os.fstat(number).st_size != _HEAD.size + size:
+        return None
+    return _pixels(number, size).reshape(height, width, 3), checksum
+
+
+def _pixels(number: int, size: int) -> np.ndarray:
+    if size >= _MAPPED:
+        with suppress(OSError):  # no file number is left for a map
+            return np.frombuffer(mmap.mmap(number, 0, access=mmap.ACCESS_READ), np.uint8, size, _HEAD.size)
+    data = bytearray(size)
+    done = 0
+    while done < size and (count := os.preadv(number, [memoryview(data)[done:]], _HEAD.size + done)):
+        done += count
+    found = np.frombuffer(data, np.uint8)
+    found.flags.writeable = False
+    return found
+
+
+def _write(number: int, content: bytes | memoryview) -> None:
+    """All of `content`, in as many pieces as the system takes."""
+    rest = memoryview(content).cast("B")
+    while rest:
+        rest = rest[os.write(number, rest) :]

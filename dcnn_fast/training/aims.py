@@ -1,0 +1,190 @@
+"""What the label layer is to say of each training example, and how far it is from that: by label, by rating or by votes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.training.settings import Settings
+
+STEEPNESS = 2.0  # a rating one deviation above the threshold is high with probability 0.88
+_SHORTEST = 1e-6  # a deviation of ratings that is none
+_GUESSES = 2001  # odds of "high" among which the best constant is looked for
+
+
+class Aim(Protocol):
+    """The targets of the training examples, in their order."""
+
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+        """The sum of the losses of the examples of these numbers, whose logits are [n, labels], labels [n] int64."""
+
+    def guessing(self) -> float:
+        """The mean loss of the best answer that is the same for all examples."""
+
+
+@dataclass(frozen=True)
+class ByLabel:
+    """The negative log-likelihood of each example's label (paper eq. 1); no label, -1, costs nothing.
+
+    weights: of each label, the mean of which over the examples is 1; None: all count alike.
+    """
+
+    labels: tuple[int, ...] = ()
+    weights: tuple[float, ...] | None = None
+
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+        """As of `Aim`."""
+        weights = None if self.weights is None else logits.new_tensor(self.weights)
+        return F.cross_entropy(logits, labels, weights, ignore_index=-1, reduction="sum")
+
+    def guessing(self) -> float:
+        """The entropy of the labels' shares, by their weights."""
+        counts = Counter(label for label in self.labels if label >= 0)
+        heavy = {label: count * (1.0 if self.weights is None else self.weights[label]) for label, count in counts.items()}
+        whole = sum(heavy.values())
+        if not whole:
+            return 0.0
+        return -sum(each * math.log(each / whole) for each in heavy.values() if each) / counts.total()
+
+
+@dataclass(frozen=True)
+class BySoftLabel:
+    """The cross-entropy with a probability of "high" that is a smooth step of the rating. high: [n] of each example."""
+
+    high: Tensor
+    weights: tuple[float, ...] | None = None
+
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+        """As of `Aim`."""
+        high = _rows(self.high, numbers, logits)
+        weights = None if self.weights is None else logits.new_tensor(self.weights)
+        return F.cross_entropy(logits, torch.stack([1 - high, high], dim=1), weights, reduction="sum")
+
+    def guessing(self) -> float:
+        """The entropy of the mean, by the labels' weights."""
+        share = np.array([1 - float(self.high.mean()), float(self.high.mean())])
+        heavy = share * (np.ones(2) if self.weights is None else np.array(self.weights))
+        return float(-(heavy * np.log(heavy / heavy.sum())).sum())
+
+
+@dataclass(frozen=True)
+class ByRating:
+    """The squared error, in deviations of the ratings, of the log-odds of "high". odds: [n] that each example is to have."""
+
+    odds: Tensor
+
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+        """As of `Aim`."""
+        return ((_odds(logits) - _rows(self.odds, numbers, logits)) / STEEPNESS).square().sum()
+
+    def guessing(self) -> float:
+        """The variance."""
+        return float((self.odds.double() / STEEPNESS).var(correction=0))
+
+
+@dataclass(frozen=True)
+class ByVotes:
+    """The squared earth mover's distance (Hou et al. 2016) of the votes that the network foretells from those that there are.
+
+    The log-odds of a vote above k are those of "high" less a cut point of k's (proportional odds, McCullagh 1980), so that two
+    labels tell of all ten ratings. below: [n, 9] the share of votes of at most 1 to 9. cuts: [9], 0 at the threshold.
+    """
+
+    below: Tensor
+    cuts: Tensor
+
+    def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
+        """As of `Aim`."""
+        return self._distances(_odds(logits), _rows(self.below, numbers, logits)).sum()
+
+    def guessing(self) -> float:
+        """The least mean distance of one distribution, looked for among the odds from -10 to 10."""
+        mean, square = self.below.double().mean(dim=0), self.below.double().square().mean(dim=0)
+        foretold = torch.sigmoid(self.cuts.double() - torch.linspace(-10, 10, _GUESSES, dtype=torch.float64)[:, None])
+        return float((foretold.square() - 2 * foretold * mean + square).mean(dim=1).min())
+
+    def _distances(self, odds: Tensor, below: Tensor) -> Tensor:
+        foretold = torch.sigmoid(self.cuts.to(odds) - odds[:, None])
+        return (foretold - below).square().mean(dim=1)
+
+
+def aim_of(data: DataSet, examples: Sequence[Example], settings: Settings) -> Aim:
+    """What these examples of a set are to be answered by.
+
+    Raises ValueError where the set's labels are not made of ratings by a threshold, an example lacks what the targets are made
+    of, or the class weights are not one for each label.
+    """
+    weights = _weights(data, examples, settings.class_weights)
+    if settings.targets == "labels":
+        return ByLabel(tuple(example.label for example in examples), weights)
+    threshold = _threshold(data, examples, settings.targets)
+    if settings.targets == "emd":
+        return _by_votes(examples, threshold)
+    odds = _odds_of(examples, threshold)
+    return BySoftLabel(odds.sigmoid(), weights) if settings.targets == "soft" else ByRating(odds)
+
+
+def _threshold(data: DataSet, examples: Sequence[Example], targets: str) -> float:
+    """The rating above which photographs are high."""
+    if data.threshold is None or len(data.labels) != 2:
+        raise ValueError(f"targets must be labels where labels are not made of ratings by one threshold, got {targets}")
+    unrated = [example.key for example in examples if not math.isfinite(example.rating)]
+    if unrated:
+        raise ValueError(f"targets must be labels where photographs have no rating, got {targets}; {unrated[0]} has none")
+    return data.threshold
+
+
+def _odds_of(examples: Sequence[Example], threshold: float) -> Tensor:
+    """[n] float32: the log-odds of "high" that belong to each rating, 2 for each deviation above the threshold."""
+    ratings = np.array([example.rating for example in examples])
+    spread = float(ratings.std())
+    if spread < _SHORTEST:
+        raise ValueError(f"targets by rating must be of ratings that differ, got {ratings[0]:g} for all")
+    return torch.from_numpy((STEEPNESS * (ratings - threshold) / spread).astype(np.float32))
+
+
+def _by_votes(examples: Sequence[Example], threshold: float) -> ByVotes:
+    without = [example.key for example in examples if not example.votes]
+    if without:
+        raise ValueError(f"targets must not be emd without a histogram of votes for each photograph, {without[0]} has none")
+    votes = np.array([example.votes for example in examples], float)
+    below = np.cumsum(votes / votes.sum(axis=1, keepdims=True), axis=1)[:, :-1]
+    share = below.mean(axis=0).clip(1e-4, 1 - 1e-4)
+    cuts = np.log(share / (1 - share))
+    between = np.arange(1, votes.shape[1]) + 0.5  # a vote of k stands for ratings of k - 0.5 to k + 0.5
+    return ByVotes(*(torch.from_numpy(each.astype(np.float32)) for each in (below, cuts - np.interp(threshold, between, cuts))))
+
+
+def _weights(data: DataSet, examples: Sequence[Example], asked: tuple[float, ...] | str) -> tuple[float, ...] | None:
+    """Weights of the labels whose mean over the examples is 1; None where all count alike."""
+    if not asked:
+        return None
+    counts = np.bincount([example.label for example in examples if example.label >= 0], minlength=len(data.labels))
+    if asked == "balanced":
+        weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)
+    elif len(asked) != len(data.labels):
+        raise ValueError(f"class_weights must be one for each of {len(data.labels)} labels, got {len(asked)}")
+    else:
+        weights = np.array(asked, float)
+    whole = float(weights @ counts)
+    if not whole:
+        raise ValueError("class_weights must leave a label that counts, got 0 for all that there are")
+    return tuple((weights * counts.sum() / whole).tolist())
+
+
+def _odds(logits: Tensor) -> Tensor:
+    """The log-odds of the second label of two: [n, 2] -> [n]."""
+    return logits[:, 1] - logits[:, 0]
+
+
+def _rows(values: Tensor, numbers: Sequence[int], like: Tensor) -> Tensor:
+    return values[list(numbers)].to(like)

@@ -1,0 +1,7 @@
+"""What ends a run."""
+
+from __future__ import annotations
+
+
+class DivergedError(ArithmeticError):
+    """A loss or a weight that is not finite; the message names the step."""

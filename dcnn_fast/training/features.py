@@ -1,0 +1,134 @@
+"""What layers that do not learn make of photographs, kept in a file: it is computed once, for every epoch and every run.
+
+The file is an SQLite database, which is whole after a crash and may be used by several runs at a time. A row is found by a
+digest of the layers and what computes them, and one of the window's pixels; a damaged row is passed over and computed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast.nets.kept import keepers_of, keeping_means
+from dcnn_fast.training.folder import CHECKPOINT, FEATURES, Folder
+from dcnn_fast.training.observers import Silent, Told
+
+MEGABYTES = 256  # of each column's features, in memory and read from the file
+_MARK = 0x64666561  # of our files: "dfea"
+_SECONDS = 30.0  # that another run is waited for while it writes
+_MAKE = (
+    "CREATE TABLE IF NOT EXISTS features (layers TEXT, window BLOB, shape TEXT, value BLOB, digest BLOB, "
+    "PRIMARY KEY (layers, window)) WITHOUT ROWID"
+)
+
+
+def require_features(path: Path, net: nn.Module, device: torch.device) -> None:
+    """That a file is not there, or one of features, and of use. Raises ValueError naming it."""
+    if device.type != "cpu" or not any(keeper.sees_all for keeper in keepers_of(net)):
+        raise ValueError(
+            "features must not be given but for layers next to the pixels of whole views that do not learn, on the cpu; "
+            f"got {path}"
+        )
+    if os.path.lexists(path) and not (path.is_file() and _is_ours(path)):
+        raise ValueError(f"features must be a new file or one of features, got {path}")
+
+
+class Features(Silent):
+    """The features of a network's columns in a file. A file that cannot be read or written is named, and the run goes on."""
+
+    def __init__(self, net: nn.Module, path: Path, out: Folder) -> None:
+        # Only whole views come again in another run.
+        self._keepers = {keeper.features_digest(): keeper for keeper in keepers_of(net) if keeper.sees_all}
+        self._path, self._out = path, out
+
+    def known(self) -> dict[str, dict[bytes, Tensor]]:
+        """What the file holds of these columns, by the layers' digest and the window's."""
+        found: dict[str, dict[bytes, Tensor]] = {}
+        if self._path.is_file():
+            self._out.attempt(self._path.name, lambda: found.update(read_features(self._path, self._keepers)))
+        return found
+
+    def ended(self, told: Told) -> None:
+        """Write what the epoch has brought."""
+        self.write()
+
+    def write(self) -> None:
+        """Write what is new."""
+        new = {layers: keeper.kept.taken() for layers, keeper in self._keepers.items() if keeper.kept is not None}
+        if self._path == self._out / FEATURES and not (self._out / CHECKPOINT).is_file():
+            return  # a folder without a checkpoint is to be left as it was
+        if any(new.values()):
+            self._out.attempt(self._path.name, lambda: write_features(self._path, new))
+
+
+@contextmanager
+def kept_features(net: nn.Module, path: Path, out: Folder) -> Iterator[Features]:
+    """While the context lasts, features are computed once; those of whole views are in the file afterwards."""
+    features = Features(net, path, out)
+    with keeping_means(net, MEGABYTES, features.known()):
+        try:
+            yield features
+        finally:
+            features.write()
+
+
+def read_features(path: Path, layers: Mapping[str, object]) -> dict[str, dict[bytes, Tensor]]:
+    """The rows of these layers that are whole, by the window's digest. Raises OSError where the file cannot be read."""
+    found: dict[str, dict[bytes, Tensor]] = {each: {} for each in layers}
+    with _opened(path) as file:
+        for each, mine in found.items():
+            rows = file.execute("SELECT window, shape, value, digest FROM features WHERE layers = ?", (each,))
+            for window, shape, value, digest in rows:
+                if digest == _digest(window, shape, value):
+                    sizes = tuple(map(int, shape.split(",")))
+                    mine[window] = torch.from_numpy(np.frombuffer(value, np.float32).copy()).reshape(sizes)
+    return found
+
+
+def write_features(path: Path, new: Mapping[str, Mapping[bytes, Tensor]]) -> None:
+    """Add rows to a file, which is made where it is not there. Raises OSError."""
+    with _opened(path) as file, file:
+        for layers, found in new.items():
+            file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", map(_row, *_columns(layers, found)))
+
+
+def _columns(layers: str, found: Mapping[bytes, Tensor]) -> tuple[list[str], list[bytes], list[Tensor]]:
+    return [layers] * len(found), list(found), list(found.values())
+
+
+def _row(layers: str, window: bytes, means: Tensor) -> tuple[str, bytes, str, bytes, bytes]:
+    shape, value = ",".join(map(str, means.shape)), means.contiguous().numpy().tobytes()
+    return layers, window, shape, value, _digest(window, shape, value)
+
+
+def _digest(window: bytes, shape: str, value: bytes) -> bytes:
+    return hashlib.blake2b(window + shape.encode() + value, digest_size=8).digest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that no other process inherits. Raises OSError in SQLite's words."""
+    try:
+        with closing(sqlite3.connect(path, timeout=_SECONDS)) as file:
+            file.execute(_MAKE)
+            file.execute(f"PRAGMA application_id = {_MARK}")
+            yield file
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from None
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(72)
+    except OSError:
+        return False
+    return head.startswith(b"SQLite format 3\0") and int.from_bytes(head[68:72], "big") == _MARK

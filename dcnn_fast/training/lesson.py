@@ -1,0 +1,115 @@
+"""What a run learns from and is looked at with: the examples that can be used, their windows, and what is said of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.nets import AnyColumn, Column, Input, MultiColumn
+from dcnn_fast.training import checkpoint as runs
+from dcnn_fast.training.aims import Aim, aim_of
+from dcnn_fast.training.learning import columns_of, multi_column
+from dcnn_fast.training.learnt import summary_of
+from dcnn_fast.training.loading import Draws
+from dcnn_fast.training.pictures import Pictures
+from dcnn_fast.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The examples of a run and their windows.
+
+    train: what is learnt from. draws: their windows. aim: what is to be said of them. validation: the windows of those by which
+    the best epoch is chosen, none where the set has no such part. held_out: of those that are only looked at. summary: of the
+    set, for model files. fingerprint, identity: of set and network, by which a run is known again.
+    """
+
+    train: tuple[Example, ...]
+    draws: Draws
+    validation: Draws
+    held_out: Draws
+    aim: Aim
+    summary: dict[str, Any]
+    fingerprint: str
+    identity: dict[str, str]
+
+    @property
+    def judge(self) -> str:
+        """The part of the set by which the best epoch is chosen: "val" where it has one, else "test"."""
+        return "val" if len(self.validation.pictures) else "test"
+
+
+def lesson_of(
+    net: nn.Module, data: DataSet, settings: Settings, *, decoded: bool, origin: str = "", seen: Collection[str] = ()
+) -> Lesson:
+    """The lesson of a set for a network.
+
+    decoded: leave photographs without views, for a device that makes the planes itself. origin, seen: as `train` has them.
+    Raises ValueError when there is nothing to learn from, or the labels differ.
+    """
+    inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
+    train, test = _usable(multi_column(net), data)
+    val = tuple(example for example in validation_of(data) if example.label >= 0)
+    if settings.patience and not val:
+        raise ValueError("patience must not be given without photographs of the split val, by which to judge; the set has none")
+    shape = _architecture(columns_of(net))
+    seed = settings.seed
+    more = _more_of(val, train, settings)
+    return Lesson(
+        train,
+        Draws(Pictures(train, inputs, decoded=decoded), seed=seed, flip=settings.flip),
+        Draws(Pictures(val, inputs, decoded=decoded), seed=seed, views=settings.test_views),
+        Draws(Pictures(test, inputs, decoded=decoded), seed=seed, views=settings.test_views),
+        aim_of(data, train, settings),
+        summary_of(data, train, seen),
+        " ".join([runs.fingerprint_of(data, inputs, shape), *more.values()]),
+        {**runs.identity_of(data, inputs, shape, origin), **more},
+    )
+
+
+def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The examples that have what is learnt or looked at. Raises ValueError when there is none, or the labels differ."""
+    if net is not None:
+        for name, ours, theirs in (
+            ("labels", net.spec.labels, data.labels),
+            ("attributes", net.spec.attributes, data.attributes if net.spec.attributes else ()),
+        ):
+            if ours != theirs:
+                raise ValueError(f"the network's {name} must be the data's, {list(theirs)}; got {list(ours)}")
+    second = net is None or bool(net.spec.attributes)
+    trained = tuple(example for example in data.train if example.label >= 0 or (second and example.attribute >= 0))
+    if not trained:
+        raise ValueError(f"data.train must hold labelled examples, got none of {len(data.train)}")
+    return trained, tuple(example for example in data.test if example.label >= 0)
+
+
+def validation_of(data: DataSet) -> tuple[Example, ...]:
+    """The set's own part of the split "val", none where it has none."""
+    return data.val
+
+
+def _more_of(val: Sequence[Example], train: Sequence[Example], settings: Settings) -> dict[str, str]:
+    """What else a run is known by: what it is judged by, and what targets by rating or by votes are made of."""
+    found = {}
+    if val:
+        found["validation photographs"] = f"{len(val)} ({_digest([(e.key, e.label, e.truth) for e in val])})"
+    if settings.targets != "labels":
+        found["ratings"] = _digest([(example.rating, example.votes) for example in train])
+    return found
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(repr(values).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _architecture(columns: Sequence[AnyColumn]) -> list[Any]:
+    """What the columns are, without what a run itself changes in them."""
+    return [
+        replace(column.spec, mean=(0.0,) * column.spec.channels) if isinstance(column, Column) else column.spec
+        for column in columns
+    ]

@@ -1,0 +1,159 @@
+"""Those who watch a run and tell of it: model files, the log, its pictures, warnings. None of them changes its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors.torch import save_file
+from torch import nn
+
+from dcnn_fast.nets import Model, MultiColumn, save_model
+from dcnn_fast.training.curves import save_curves
+from dcnn_fast.training.epochs import timeless
+from dcnn_fast.training.folder import BEST, BOARD, CURVES, LAST, LOG, OPTIONS, SKIPPED, Folder
+from dcnn_fast.training.lesson import Lesson
+from dcnn_fast.training.log import Board, write_csv, write_skipped
+from dcnn_fast.training.options import options_text
+from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.settings import Settings
+from dcnn_fast.training.signs import is_looked_at, signs_of
+from dcnn_fast.version import version
+
+_SECONDS_BETWEEN_PICTURES = 60.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an observer is told: where the run stands, and the row of its last epoch."""
+
+    progress: Progress
+    row: dict[str, Any]
+
+
+class Observer(Protocol):
+    """One who watches a run, in the process that writes."""
+
+    def measured(self, told: Told, best: bool) -> None:
+        """An epoch is over and looked at, and the checkpoint not written yet. best: whether it is the best one so far."""
+
+    def ended(self, told: Told) -> None:
+        """The checkpoint of an epoch's end is written."""
+
+    def finished(self, told: Told) -> None:
+        """The run is over."""
+
+
+class Silent:
+    """An observer of nothing, for others to be made of."""
+
+    def measured(self, told: Told, best: bool) -> None:
+        """As of `Observer`."""
+
+    def ended(self, told: Told) -> None:
+        """As of `Observer`."""
+
+    def finished(self, told: Told) -> None:
+        """As of `Observer`."""
+
+
+class Models(Silent):
+    """Writes the model files of the best epoch and of the last: with their provenance, or plain weights of other modules."""
+
+    def __init__(self, net: nn.Module, lesson: Lesson, settings: Settings, out: Folder) -> None:
+        self._net, self._lesson, self._settings, self._out = net, lesson, settings, out
+
+    def measured(self, told: Told, best: bool) -> None:
+        """Write the best one."""
+        if best:
+            self._write(BEST, told)
+
+    def finished(self, told: Told) -> None:
+        """Write the last one."""
+        self._write(LAST, told)
+
+    def _write(self, name: str, told: Told) -> None:
+        net = self._net
+        if isinstance(net, MultiColumn):
+            model = Model(net, {"training": self._provenance(told)})
+            self._out.put(name, lambda partial: save_model(model, partial))
+            return
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in net.state_dict().items()}
+        self._out.put(name, lambda partial: save_file(tensors, str(partial)))
+
+    def _provenance(self, told: Told) -> dict[str, Any]:
+        row = told.row
+        return {
+            "settings": self._settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": timeless(row),
+            "data": self._lesson.summary, "skipped": len(told.progress.skipped), "version": version(),
+        }  # fmt: skip
+
+
+class Log(Silent):
+    """Writes the rows of the run, the photographs that could not be read and, now and then, a picture of the curves."""
+
+    def __init__(self, out: Folder) -> None:
+        self._out, self._drawn = out, time.monotonic()
+
+    def ended(self, told: Told) -> None:
+        """Write them; the picture when the last one is a minute old."""
+        self._write(told.progress)
+        if time.monotonic() - self._drawn > _SECONDS_BETWEEN_PICTURES:
+            self._draw(told.progress.history)
+
+    def finished(self, told: Told) -> None:
+        """Write all."""
+        self._write(told.progress)
+        self._draw(told.progress.history)
+
+    def _write(self, progress: Progress) -> None:
+        self._out.put(LOG, lambda partial: write_csv(progress.history, partial))
+        if progress.skipped or (self._out / SKIPPED).exists():
+            self._out.put(SKIPPED, lambda partial: write_skipped(progress.skipped, partial))
+
+    def _draw(self, history: Sequence[dict[str, Any]]) -> None:
+        self._out.put(CURVES, lambda partial: save_curves(history, partial))
+        self._drawn = time.monotonic()
+
+
+class Options(Silent):
+    """Writes what the run was started with as a file of settings, once there is a checkpoint that it belongs to."""
+
+    def __init__(self, options: Mapping[str, Any], out: Folder) -> None:
+        self._text, self._out = options_text(options), out
+
+    def measured(self, told: Told, best: bool) -> None:
+        """Write it, where it is not there yet or of other options."""
+        path = self._out / OPTIONS
+        if not path.is_file() or path.read_bytes() != self._text:
+            self._out.put(OPTIONS, self._write)
+
+    def _write(self, partial: Path) -> None:
+        partial.write_bytes(self._text)
+
+
+class Signs(Silent):
+    """Warns of a run that learns nothing."""
+
+    def __init__(self, lesson: Lesson, settings: Settings, out: Folder) -> None:
+        self._lesson, self._epochs, self._out = lesson, settings.epochs, out
+
+    def ended(self, told: Told) -> None:
+        """Look for signs, where it is time to."""
+        if is_looked_at(told.progress.epoch, self._epochs):
+            for sign in signs_of(told.progress.history, self._lesson.train, self._lesson.aim):
+                self._out.warn(sign)
+
+
+class OnBoard(Silent):
+    """Writes each epoch's numbers to a TensorBoard log."""
+
+    def __init__(self, board: Board, out: Folder) -> None:
+        self._board, self._out = board, out
+
+    def ended(self, told: Told) -> None:
+        """Write them."""
+        self._out.attempt(BOARD, lambda: self._board.row(told.row))

@@ -1,0 +1,254 @@
+"""A run: where it stands, and how it goes on from there, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from torch import Tensor, nn
+
+from dcnn_fast.data.plane_cache import PlaneCache
+from dcnn_fast.nets import AnyColumn
+from dcnn_fast.training import checkpoint as runs
+from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of, timeless
+from dcnn_fast.training.folder import CHECKPOINT, Folder
+from dcnn_fast.training.interrupts import Asked
+from dcnn_fast.training.learning import columns_of, keeps_pixels, multi_column
+from dcnn_fast.training.lesson import Lesson
+from dcnn_fast.training.loading import Cases, Draws, load
+from dcnn_fast.training.log import Advance
+from dcnn_fast.training.observers import Observer, Told
+from dcnn_fast.training.pictures import means
+from dcnn_fast.training.place import Place
+from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.resuming import take_up
+from dcnn_fast.training.settings import Settings
+from dcnn_fast.training.skips import Skips
+from dcnn_fast.training.step import At, Launched, Step, finite
+from dcnn_fast.training.validation import look
+from dcnn_fast.training.workers import WorkerError
+
+_Ready = tuple[Cases, tuple[Tensor, ...]]
+
+
+class Session:
+    """A network that learns a lesson, and where it stands.
+
+    still: columns that this run does not change. observers: those who are told, in the process that writes.
+    """
+
+    def __init__(
+        self, net: nn.Module, lesson: Lesson, settings: Settings, place: Place, out: Folder, still: Sequence[AnyColumn]
+    ) -> None:  # fmt: skip
+        self.net, self.lesson, self.settings, self.place, self.out = net, lesson, settings, place, out
+        self.still = tuple(still)
+        self.step = Step(net, lesson, settings, place)
+        self.progress, self.skips = Progress(), Skips()
+        self.observers: Sequence[Observer] = ()
+
+    @property
+    def steps(self) -> int:
+        """Mini-batches of an epoch."""
+        return math.ceil(len(self.lesson.train) / self.settings.batch)
+
+    @property
+    def at(self) -> At:
+        """The mini-batch that comes next."""
+        return At(self.progress.epoch, self.progress.step, self.steps)
+
+    def images(self) -> tuple[int, int]:
+        """The images of the whole run, and those that are done."""
+        count = len(self.lesson.train)
+        return self.settings.epochs * count, self.progress.epoch * count + self.progress.step * self.settings.batch
+
+    def begin(self, cache: int | PlaneCache, threads: int, *, new_rates: bool = False) -> None:
+        """Start afresh or take up the checkpoint, and fill the cache, of so many megabytes or on disk, by `threads` threads.
+
+        new_rates: whether the run may go on at other rates than before.
+        """
+        path, world = self.out / CHECKPOINT, self.place.world
+        columns = columns_of(self.net)
+        found = world.first_ones(path.is_file())
+        if found:
+            self.progress = take_up(
+                runs.load_checkpoint(path), self.net, self.step, self.lesson, self.settings, columns, self.steps,
+                str(self.out.path), new_rates=new_rates,
+            )  # fmt: skip
+        if cache:
+            self.lesson.draws.pictures.hold(cache, threads)
+        if isinstance(cache, PlaneCache):
+            for looked_at in (self.lesson.validation, self.lesson.held_out):
+                looked_at.pictures.hold(cache, threads)
+        if not found and self.settings.mean == "data" and columns:
+            self.progress.means = world.first_ones(self._means_of_data(threads) if world.first else [])
+        if self.progress.means is not None:
+            self._set_means(self.progress.means)
+        world.share([*self.net.parameters(), *self.net.buffers()])
+
+    def go(self, stop: Asked, advance: Advance) -> None:
+        """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""
+        left = Left(
+            self.settings, self.place.world, len(self.lesson.train), self.progress.epoch, self.progress.step
+        )  # fmt: skip
+        with closing(load(self.lesson.draws, left, self.place.workers)) as stream:
+            ready = self._next(stream)
+            while not self._is_over():
+                ready = self._epoch(ready, stream, stop, advance)
+                self._end_epoch()
+
+    def _is_over(self) -> bool:
+        settings, history = self.settings, self.progress.history
+        return self.progress.epoch >= settings.epochs or is_out_of_patience(history, settings.best_by, settings.patience)
+
+    def finish(self) -> None:
+        """Leave the network ready for use, and tell that the run is over."""
+        self.net.eval()
+        for observer in self.observers:
+            observer.finished(Told(self.progress, self.progress.history[-1]))
+        self.place.world.wait()
+
+    def _epoch(self, ready: _Ready | None, stream: Iterator[Cases], stop: Asked, advance: Advance) -> _Ready | None:
+        """The mini-batches that are left of an epoch; returns the first one of the next."""
+        self._learn_mode()
+        started, before = time.monotonic(), self.progress.seconds
+        while self.progress.step < self.steps:
+            assert ready is not None
+            launched = self._launch(ready, stop.is_set())
+            died: WorkerError | None = None
+            try:
+                ready = self._next(stream)  # while the device computes
+            except WorkerError as error:
+                died = error
+            self._account(launched)
+            self.progress.seconds = before + time.monotonic() - started
+            advance(self._cases_of_step(), self._text())
+            if launched.stopped or died or self._is_kept():
+                self._save()
+            if launched.stopped:
+                raise KeyboardInterrupt(*([] if stop.signum is None else [stop.signum]))
+            if died:
+                raise died
+        return ready
+
+    def _launch(self, ready: _Ready, stopping: bool) -> Launched:
+        cases, windows = ready
+        launched = self.step.launch(cases, windows, self.at, stopping)
+        examples, skipped = self.lesson.train, self.progress.skipped
+        self.skips.read(skipped, [examples[number].key for number in cases.numbers])
+        skipped.update({examples[number].key: reason for number, reason in cases.bad})
+        return launched
+
+    def _account(self, launched: Launched) -> None:
+        """Wait for a mini-batch and count it. Raises DivergedError; what it has spoilt never gets into a checkpoint."""
+        progress = self.progress
+        progress.loss += finite(launched.loss, self.at) * launched.cases
+        progress.cases += launched.cases
+        progress.step += 1
+
+    def _is_kept(self) -> bool:
+        """Whether there is to be a checkpoint here, inside an epoch."""
+        every, step = self.settings.checkpoint_steps, self.progress.step
+        return bool(every) and step < self.steps and step % every == 0
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        self.step.require_finite(self.at.done)
+        self.skips.gather(progress.skipped, self.place.world)
+        self._require_cases()
+        if not progress.history:
+            self._save()  # a model without a checkpoint beside it could not be told from another's, nor the run be resumed
+        row = row_of(progress, self.at.done, self.step.rate, self._measured())
+        best = is_best(row, progress.best, self.settings.best_by, self.lesson.judge)
+        progress.history.append(row)
+        if best:
+            progress.best = timeless(row)
+        told = Told(progress, row)
+        for observer in self.observers:
+            observer.measured(told, best)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.loss, progress.cases, progress.seconds = 0.0, 0, 0.0
+        self._save()
+        for observer in self.observers:
+            observer.ended(told)
+
+    def _require_cases(self) -> None:
+        if not self.progress.cases:
+            key, reason = next(iter(self.progress.skipped.items()))
+            raise ValueError(f"data.train must hold readable photographs, got none: {key}: {reason}")
+
+    def _measured(self) -> dict[str, float]:
+        """What a look at the photographs that are not learnt from tells, where it is time for one.
+
+        Raises WorkerError, after a checkpoint.
+        """
+        if not is_looked_at(self.settings, self.progress.epoch + 1):
+            return {}
+        parts = {"val": self.lesson.validation, "test": self.lesson.held_out}
+        try:
+            return {
+                f"{part}_{name}": value
+                for part, draws in parts.items()
+                if len(draws.pictures)
+                for name, value in self._look(draws).items()
+            }
+        except WorkerError:
+            self._save()
+            raise
+
+    def _look(self, draws: Draws) -> dict[str, float]:
+        place, progress = self.place, self.progress
+        found, bad = look(self.net, draws, place.world, place.device, batch=self.settings.batch, workers=place.workers)
+        self.skips.read(progress.skipped, [example.key for example in draws.pictures.examples])
+        progress.skipped.update(bad)
+        return found
+
+    def _save(self) -> None:
+        self.step.require_finite(self.at.done)
+        self.progress.scaler = self.step.scaler.state_dict()
+        if self.place.world.first:
+            self.out.put(CHECKPOINT, lambda partial: runs.save_checkpoint(partial, self.net, self.step.update, **self._state()))
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "progress": self.progress, "settings": self.settings.to_dict(), "fingerprint": self.lesson.fingerprint,
+            "identity": self.lesson.identity,
+        }  # fmt: skip
+
+    def _means_of_data(self, threads: int) -> list[list[float]]:
+        """The means of the training set's planes; a column that does not learn keeps the one it was trained with."""
+        found = means(self.lesson.draws.pictures, self.settings.mean_images, self.settings.seed, threads)
+        return [
+            list(column.spec.mean if kept else found[column.spec.view, column.spec.plane])
+            for column, kept in ((each, keeps_pixels(each) or each in self.still) for each in columns_of(self.net))
+        ]
+
+    def _set_means(self, wanted: list[list[float]]) -> None:
+        ours = multi_column(self.net)
+        if ours is not None:
+            ours.set_means(wanted)
+            return
+        for column, mean in zip(columns_of(self.net), wanted, strict=True):
+            column.set_mean(mean)
+
+    def _learn_mode(self) -> None:
+        self.net.train()
+        for column in self.still:
+            column.eval()
+
+    def _next(self, stream: Iterator[Cases]) -> _Ready | None:
+        """The next mini-batch and its windows on the device, None at the end."""
+        cases = next(stream, None)
+        if cases is None:
+            return None
+        draws = self.lesson.draws
+        return cases, cases.on(self.place.device, draws.pictures.inputs) if cases.numbers else ()
+
+    def _cases_of_step(self) -> int:
+        return min(self.settings.batch, len(self.lesson.train) - (self.progress.step - 1) * self.settings.batch)
+
+    def _text(self) -> str:
+        mean = self.progress.loss / max(self.progress.cases, 1)
+        return f"epoch {self.progress.epoch + 1} of {self.settings.epochs}, loss {mean:.4f}"

@@ -1,0 +1,133 @@
+"""A mini-batch: forward, backward and update."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dcnn_fast.ops.plain_torch import plain_torch
+from dcnn_fast.training.errors import DivergedError
+from dcnn_fast.training.learning import rate_groups
+from dcnn_fast.training.lesson import Lesson
+from dcnn_fast.training.loading import Cases
+from dcnn_fast.training.losses import counts_of, loss_of, targets_of
+from dcnn_fast.training.machine import generator_of
+from dcnn_fast.training.optimisers import optimiser_of
+from dcnn_fast.training.pictures import generator
+from dcnn_fast.training.place import Place
+from dcnn_fast.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class At:
+    """A mini-batch by its number: `step` of the `steps` of epoch `epoch`, both counting from 0."""
+
+    epoch: int
+    step: int
+    steps: int
+
+    @property
+    def done(self) -> int:
+        """Mini-batches before it since the run began."""
+        return self.epoch * self.steps + self.step
+
+    def __str__(self) -> str:
+        return f"step {self.done} (epoch {self.epoch + 1})"
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A mini-batch that the device works on: its loss, how many examples it has, and whether a process was told to stop."""
+
+    loss: Tensor
+    cases: int
+    stopped: bool
+
+
+class Step:
+    """What turns mini-batches into changes of a network's weights."""
+
+    def __init__(self, net: nn.Module, lesson: Lesson, settings: Settings, place: Place) -> None:
+        self._net, self._lesson, self._settings, self._place = net, lesson, settings, place
+        self._learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        self.update = optimiser_of(rate_groups(net, settings))
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=settings.precision == "fp16")
+
+    @property
+    def rate(self) -> float:
+        """The rate of the first group of parameters, as it is now."""
+        return float(self.update.param_groups[0]["lr"])
+
+    def launch(self, cases: Cases, windows: tuple[Tensor, ...], at: At, stopping: bool) -> Launched:
+        """Forward, backward and update of this process's share of a mini-batch, of which the device may still be at work.
+
+        stopping: whether this process was told to stop; every process hears of it.
+        """
+        self._set_rates(at)
+        self._seed_dropout(at)
+        targets = targets_of([self._lesson.train[number] for number in cases.numbers])
+        counts = torch.cat(
+            [counts_of(targets, 2), torch.tensor([len(cases.numbers), float(stopping)], dtype=torch.float64, device="cpu")]
+        )
+        *labelled, present, stopped = self._place.world.sum(counts).tolist()
+        loss = torch.zeros((), dtype=torch.float32, device=self._place.device)
+        self.update.zero_grad()
+        if cases.numbers:
+            loss = self._backward(windows, targets, torch.tensor(labelled, dtype=torch.float64, device="cpu"), cases.numbers)
+        loss = self._summed(loss.detach())
+        if present:
+            self._clip()
+            self.scaler.step(self.update)
+            self.scaler.update()
+        return Launched(loss, int(present), bool(stopped))
+
+    def require_finite(self, step: int) -> None:
+        """Raise DivergedError, naming the step, where a weight is not: a gradient may overflow where the loss did not."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self._learning):
+            raise DivergedError(f"the weights must stay finite, got NaN or infinity at step {step}")
+
+    def _set_rates(self, at: At) -> None:
+        for group in (part for each in self.update.param_groups for part in (each, *each.get("inputs", ()))):
+            group["lr"] = group["base"] * self._settings.factor(at.epoch, at.step, at.steps, group["schedule"])
+
+    def _seed_dropout(self, at: At) -> None:
+        """Dropout's masks depend on the seed and the step alone, so a run that goes on from here draws the same ones."""
+        words = generator("dropout", self._settings.seed, at.done, self._place.world.rank)
+        generator_of(self._place.device).manual_seed(int(words.integers(2**63)))
+
+    def _backward(
+        self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Tensor, numbers: tuple[int, ...]
+    ) -> Tensor:  # fmt: skip
+        """The loss of these windows, whose gradients the parameters get. labelled: how many the whole mini-batch has."""
+        device = self._place.device
+        with plain_torch(device):
+            loss = loss_of(self._net(*windows), targets.to(device), labelled, self._lesson.aim, numbers)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _clip(self) -> None:
+        """Shorten the gradient of the whole mini-batch, which every process has by now, where it is too long."""
+        if self._settings.clip:
+            self.scaler.unscale_(self.update)
+            nn.utils.clip_grad_norm_(self._learning, self._settings.clip, foreach=False)
+
+    def _summed(self, loss: Tensor) -> Tensor:
+        """The loss of all processes' shares; their gradients are summed on the way."""
+        world = self._place.world
+        if world.size > 1:
+            for parameter in self._learning:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            world.sum_all([*(parameter.grad for parameter in self._learning if parameter.grad is not None), loss])
+        return loss
+
+
+def finite(loss: Tensor, at: At) -> float:
+    """The value of a loss, once the device has it. Raises DivergedError, naming the step, where it is not finite."""
+    value = float(loss.item())
+    if not math.isfinite(value):
+        raise DivergedError(f"the loss must stay finite, got {value} at {at}")
+    return value

@@ -1,0 +1,107 @@
+"""`dcnn-fast crossval`: what all held-out parts say together, by networks that have not learnt from them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from dcnn_fast.data import load_set, synthetic
+from dcnn_fast.nets import load_model
+from dcnn_fast.training.learnt import learnt_by
+from tests.cli.command import environment, main, rows, run, wait_for
+
+SMALL = ("--net", "scnn", "--view", "warp", "--plane", 40, "--window", 32, "--filters", 0.125, "--fc", "16,8", "--batch", 32)
+OPTIONS = (*SMALL, "--epochs", 2, "--folds", 3, "--samples", 2, "--draws", 50)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crossval")
+    synthetic.make("csv", folder / "set", images=66, seed=2, sides=(20, 30))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(place):
+    found = run("crossval", "set/ratings.csv", "--out", "out", *OPTIONS, cwd=place)
+    assert found.returncode == 0, found.stderr
+    return found
+
+
+def test_every_photograph_is_judged_by_a_network_that_has_not_seen_its_group(place, done):
+    table = rows(place / "out" / "predictions.csv")
+    whole = load_set(place / "set" / "ratings.csv", unsplit="test")
+    groups = {example.key: example.group for example in whole.test}
+    assert sorted(row["key"] for row in table) == sorted(groups) and {row["fold"] for row in table} == {"0", "1", "2"}
+    for fold in range(3):
+        model = load_model(place / "out" / f"fold-{fold}" / "last.safetensors")
+        mine = {row["key"] for row in table if row["fold"] == str(fold)}
+        seen = {example.key for example in learnt_by(model.provenance).seen_of(whole, whole.test)}
+        assert seen == set(groups) - mine and not {groups[key] for key in seen} & {groups[key] for key in mine}
+        assert learnt_by(model.provenance).threshold == whole.threshold
+    assert f"a rating above {whole.threshold:g} is high in all folds (the median of the whole set)" in done.stderr
+
+
+def test_the_pooled_measures_are_those_of_libraries_and_of_evaluate(place, done):
+    table = rows(place / "out" / "predictions.csv")
+    measures = json.loads((place / "out" / "measures.json").read_text())
+    pooled = measures["pooled"]
+    high, scores = [row["true"] == "high" for row in table], [float(row["p_high"]) for row in table]
+    ratings = [float(row["rating"]) for row in table]
+    assert pooled["count"] == 66 and [each["count"] for each in measures["folds"]] == [
+        sum(row["fold"] == str(fold) for row in table) for fold in range(3)
+    ]
+    assert pooled["auc"] == pytest.approx(roc_auc_score(high, scores), abs=2e-3)  # of six digits
+    assert pooled["srcc"] == pytest.approx(spearmanr(scores, ratings).statistic, abs=2e-3)
+    assert pooled["accuracy"] == sum(row["right"] == "1" for row in table) / 66
+    for name in ("accuracy", "auc", "srcc"):
+        low, up = pooled["intervals"][name]
+        assert low < pooled[name] < up
+        assert f"{pooled[name]:.4f} ({low:.3f} to {up:.3f})" in done.stdout
+    assert pooled["emd"] is None and "22 groups" in done.stdout
+    again = run(
+        "evaluate", "set/ratings.csv", "--predictions", "out/predictions.csv", "--draws", 0, "--json", "o.json", cwd=place
+    )
+    assert again.returncode == 0, again.stderr
+    found = json.loads((place / "o.json").read_text())["models"]["predictions"]
+    assert found["confusion"] == pooled["confusion"]
+    assert all(found[name] == pytest.approx(pooled[name], abs=2e-3) for name in ("auc", "srcc", "plcc", "accuracy"))
+
+
+def test_a_killed_one_goes_on_to_the_same_predictions(place, done):
+    arguments = [str(each) for each in ("crossval", "set/ratings.csv", "--out", "killed", *OPTIONS)]
+    process = subprocess.Popen([*main(), *arguments], cwd=place, env=environment(), stderr=subprocess.PIPE, text=True)
+    with process:
+        wait_for(process, place / "killed" / "fold-1" / "checkpoint.safetensors")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not (place / "killed" / "predictions.csv").exists()
+    before = (place / "killed" / "fold-0" / "log.csv").read_bytes()
+    found = run(*arguments, cwd=place)
+    assert found.returncode == 0, found.stderr
+    assert (place / "killed" / "fold-0" / "log.csv").read_bytes() == before  # it was not trained again
+    assert (place / "killed" / "predictions.csv").read_bytes() == (place / "out" / "predictions.csv").read_bytes()
+
+
+def test_what_cannot_be_is_refused_before_anything_is_trained(place, done):
+    (place / "mine").mkdir()
+    (place / "mine" / "notes.txt").write_text("mine")
+    own = synthetic.make("histograms", place / "own", images=64, sides=(20, 30))
+    before = (place / "out" / "predictions.csv").read_bytes()
+    for arguments, message in (
+        ((own, "--out", "new", *OPTIONS), "must not be given for a set with a split of its own"),
+        (("set/ratings.csv", "--out", "mine", *OPTIONS), "out must be a new or an empty folder, or that of such runs"),
+        (("set/ratings.csv", "--out", "out", *OPTIONS, "--folds", 2), "out must be a new folder or one of the same folds"),
+        (("set/ratings.csv", "--out", "out", *OPTIONS, "--threshold", 3), "threshold: "),
+        (("set/ratings.csv", "--out", "new", *OPTIONS, "--fold", 1), "No such option"),
+        (("set/ratings.csv", "--out", "new", *OPTIONS, "--folds", 40), "every label must have at least 40 examples"),
+    ):
+        found = run("crossval", *arguments, cwd=place)
+        assert found.returncode == 2 and message in found.stderr, found.stderr
+    assert not (place / "new").exists() and [each.name for each in (place / "mine").iterdir()] == ["notes.txt"]
+    assert (place / "out" / "predictions.csv").read_bytes() == before
