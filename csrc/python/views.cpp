@@ -10,12 +10,9 @@
 #include "bindings.h"
 #include "core/offsets.h"
 #include "core/resample.h"
-#include "cpu_features.h"
+#include "passes.h"
 #include "plain_arithmetic.h"
 #include "run.h"
-#ifdef DCNN_X86
-#include "resample_avx2.h"
-#endif
 
 namespace py = pybind11;
 
@@ -67,19 +64,10 @@ Picture picture_of(const py::array& pixels) {
   return {static_cast<const uint8_t*>(pixels.data()), pixels.shape(0), pixels.shape(1), 3 * pixels.shape(1)};
 }
 
-const Passes& passes_of(const std::string& isa) {
-  const bool plain = std::string(isa_named(isa).name) == "portable";
-#ifdef DCNN_X86
-  if (!plain && features().avx2) return kAvx2Passes;
-#endif
-  static_cast<void>(plain);
-  return kPlainPasses;
-}
-
 // The cut of `extent` rows and columns at `corner` of the photograph resized to `resized`: uint8 [rows, columns, 3].
 py::array_t<uint8_t> cut(const std::string& isa, const py::array& pixels, const Pair& resized, const Pair& corner, const Pair& extent) {
   const Picture picture = picture_of(pixels);
-  const Passes& passes = passes_of(isa);
+  const Passes& passes = passes_of(isa_named(isa));
   const auto [rows, cols] = extent;
   require(rows >= 1 && cols >= 1 && std::max(rows, cols) < int64_t{1} << 31 && rows <= kMostBytes / 3 / cols,
           "cut_picture: the cut must have a row and a column, and fit memory");
