@@ -35,6 +35,10 @@ SUITES = {
     "are given the distinct windows only, unless a case says all.",
     "backbone": "in: one picture, to dcnn_fast as bytes, to a peer as float32 levels in the layout of its setting; out: "
     "the means of the last layer's maps. Random weights of EfficientNet-Lite0's shapes, batch norms folded.",
+    "c_library": "the C library and Python, alone. In: photographs as arrays of pixels; out: their scores, which must be equal."
+    " As many callers as threads, each on one thread, or `score_many` with as many workers. A first score: a process from its "
+    "start to its end, which reads the model's and the picture's file; Python with torch, and the example in C, which was "
+    "compiled before.",
     "roofline": "dcnn_fast alone, layer by layer, on the results of the layer before; memory for the results is there already.",
     "paper": "dcnn_fast alone. From files: reading JPEG files, views, plans, network, scores, as `score_many` does it. "
     "Network: blocks, head and scores of what was read before. Before either counts, a photograph's scores must agree with "

@@ -37,6 +37,10 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "backbone": (
         *ENGINE, "dcnn_fast/ops", "dcnn_fast/spec/efficientnet.py", "dcnn_fast/nets/efficientnet.py", *MEASURING, *PEERS,
     ),
+    "c_library": (
+        *ENGINE, "include", *NETWORKS, *SCORING, *MEASURING, "dcnn_fast/c_library.py", "bench/c_binding.py",
+        "examples/c_library",
+    ),
     "roofline": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, "bench/features.py", "bench/work.py"),
     "paper": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),
     "jpeg": (*ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, *PEERS),

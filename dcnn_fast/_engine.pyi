@@ -217,6 +217,7 @@ def linear(
     isa: str, *, x: NDArray[np.float32] | NDArray[np.int16], weight: NDArray[np.float32] | NDArray[np.int16],
     bias: NDArray[np.float32], y: NDArray[np.float32], relu: bool, threads: int,
 ) -> None: ...  # fmt: skip
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]: ...
 def update(
     *, parameters: Sequence[np.ndarray], gradients: Sequence[np.ndarray], increments: Sequence[np.ndarray],
     rates: Sequence[float], momenta: Sequence[float], pulls: Sequence[float], threads: int,

@@ -1,23 +1,28 @@
-"""The targets in C++: tables of regions and plans, with AddressSanitizer and UndefinedBehaviorSanitizer in the program.
+"""The targets in C++: tables of regions, plans, and model files as the C library reads them, with AddressSanitizer and
+UndefinedBehaviorSanitizer in the program.
 
 With clang and its libFuzzer coverage leads; otherwise the corpora are gone through once.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fuzz.target import load
 from tests.ops.random_tables import Tables, damaged, random_tables
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("core/*.cpp", "core/plan/*.cpp", "cpu/block_spec.cpp", "cpu/pack.cpp", "cpu/run.cpp", "cpu/spread.cpp",
-           "cpu/update.cpp", "cpu/cpu_features.cpp", "cpu/isa_portable.cpp")  # fmt: skip
-NAMES = ("regions", "plan")
+SOURCES = ("core/*.cpp", "core/plan/*.cpp", "capi/*.cpp", "cpu/backbone.cpp", "cpu/block_spec.cpp", "cpu/column.cpp",
+           "cpu/mbconv.cpp", "cpu/pack.cpp", "cpu/passes.cpp", "cpu/run.cpp", "cpu/spread.cpp", "cpu/update.cpp",
+           "cpu/cpu_features.cpp", "cpu/isa_portable.cpp")  # fmt: skip
+NAMES = ("regions", "plan", "c_models")
 
 # As cpp/input.h has them.
 _HOSTILE = (-(2**63), 1 - 2**63, -(2**31), -1000, 1000, 65535, 2**20, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1)
@@ -32,7 +37,8 @@ def build(names: Sequence[str], folder: Path) -> None:
     clang = _has_libfuzzer(folder)
     command = ["clang++" if clang else "g++", "-std=c++17", "-O1", "-g1", "-ffp-contract=off", "-fno-math-errno"]
     command += [f"-fsanitize=address,undefined{',fuzzer-no-link' if clang else ''}", "-fno-sanitize-recover=all"]
-    command += ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "csrc" / "cpu"), "-pthread", "-w"]
+    command += ["-I", str(ROOT / "csrc"), "-I", str(ROOT / "csrc" / "cpu")]
+    command += ["-I", str(ROOT / "include"), '-DDCNN_VERSION="0"', "-pthread", "-w"]
     files = [file for pattern in SOURCES for file in sorted((ROOT / "csrc").glob(pattern))]
     objects = [folder / f"{file.parent.name}-{file.stem}.o" for file in files]
     for file, made in zip(files, objects, strict=True):
@@ -110,4 +116,21 @@ def _plan_seeds() -> Mapping[str, bytes]:
     }
 
 
-SEEDS: Mapping[str, Callable[[], Mapping[str, bytes]]] = {"regions": _region_seeds, "plan": _plan_seeds}
+def _model_seeds() -> Mapping[str, bytes]:
+    """Whole files, their headers, and what those say of the network: as cpp/c_models.cpp tells them apart."""
+    found = {}
+    for name, data in load("model_files").seeds().items():
+        (length,) = struct.unpack("<Q", data[:8])
+        header = data[8 : 8 + length]
+        entry = json.loads(json.loads(header)["__metadata__"]["dcnn_fast"])
+        found[f"{name}, file"] = b"\0" + data
+        found[f"{name}, header"] = b"\1" + header
+        found[f"{name}, network"] = b"\2" + json.dumps(entry["network"]).encode()
+    lite = {"name": "l", "columns": [{"lite": "lite1", "stages": [0, 3], "fc": [4], "plane": 40, "window": 33}]}
+    found["a backbone's network"] = b"\2" + json.dumps(lite).encode()
+    return found
+
+
+SEEDS: Mapping[str, Callable[[], Mapping[str, bytes]]] = {
+    "regions": _region_seeds, "plan": _plan_seeds, "c_models": _model_seeds,
+}  # fmt: skip

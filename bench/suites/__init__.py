@@ -14,7 +14,22 @@ import torch
 from bench import photos
 from bench.effort import Effort
 from bench.row import OURS, Failed, Found, Refused, counted
-from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, predicted, read, roofline, scaling, score, training
+from bench.suites import (
+    backbone,
+    block,
+    c_library,
+    gpu,
+    host,
+    jpeg,
+    kernels,
+    paper,
+    predicted,
+    read,
+    roofline,
+    scaling,
+    score,
+    training,
+)
 
 Limits = Mapping[str, float]
 
@@ -41,6 +56,7 @@ PER_THREADS: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "block": block.rows,
     "score": lambda limits, threads, effort: score.rows(threads, effort),
     "backbone": backbone.rows,
+    "c_library": lambda limits, threads, effort: c_library.rows(threads, effort),
     "roofline": roofline.rows,
     "paper": _paper,
     "jpeg": _jpeg,

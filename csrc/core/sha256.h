@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 namespace dcnn {
 
@@ -17,10 +18,17 @@ struct HashBlocks {
   int64_t count;
 };
 
+using TakeBlocks = void (*)(const HashBlocks& blocks);
+
+// For any processor.
+void take_plain_hash_blocks(const HashBlocks& blocks);
+
+alignas(16) extern const uint32_t kHashRounds[64];  // FIPS 180-4's constants K
+
 class Hasher {
  public:
   // take: for blocks that nothing else is done beside.
-  explicit Hasher(void (*take)(const HashBlocks& blocks)) : take_(take) {}
+  explicit Hasher(TakeBlocks take) : take_(take) {}
 
   // The whole blocks among the bytes that come next; they must be taken before anything else is asked for. What is left of the bytes
   // is kept.
@@ -28,13 +36,17 @@ class Hasher {
 
   void add(const uint8_t* bytes, int64_t count) { take_(blocks_of(bytes, count)); }
 
+  void add(const std::string& text) { add(reinterpret_cast<const uint8_t*>(text.data()), static_cast<int64_t>(text.size())); }
+
   std::array<uint8_t, 32> finish();
 
  private:
-  void (*take_)(const HashBlocks& blocks);
+  TakeBlocks take_;
   HashState state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<uint8_t, kHashBlock> begun_{};  // a block of which `held_` bytes have come
   int64_t held_ = 0, total_ = 0;
 };
+
+std::string hexadecimal(const std::array<uint8_t, 32>& digest);
 
 }  // namespace dcnn

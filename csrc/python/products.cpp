@@ -10,6 +10,7 @@
 
 #include "arrays.h"
 #include "bindings.h"
+#include "core/softmax.h"
 #include "memory.h"
 #include "plain_arithmetic.h"
 #include "run.h"
@@ -60,6 +61,18 @@ void linear(const std::string& isa, const py::array& x, const py::array& weight,
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
   run_linear(isa_named(isa), p, threads);
+}
+
+// logits: float32 [rows, labels]. Returns float64 of the same shape.
+py::array_t<double> probabilities(const py::array& logits) {
+  require_values<float>("logits", logits, "float32");
+  if (logits.ndim() != 2) refuse("logits", "[rows, labels]", described(logits));
+  require_contiguous("logits", logits);
+  py::array_t<double> found({logits.shape(0), logits.shape(1)});
+  double* const to = found.mutable_data();
+  const PlainArithmetic plain;
+  softmax(static_cast<const float*>(logits.data()), logits.shape(0), logits.shape(1), to);
+  return found;
 }
 
 // Whether the values fill their memory without gaps, in whatever order of the axes.
@@ -169,6 +182,7 @@ void update(const Arrays& parameters, const Arrays& gradients, const Arrays& inc
 void bind_products(py::module_& m) {
   m.def("linear", &linear, py::arg("isa"), py::kw_only(), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"),
         py::arg("relu"), py::arg("threads"), "y = x * weight^T + bias, in float32 or in products of bfloat16.");
+  m.def("softmax", &probabilities, py::arg("logits"), "The probabilities of each row of logits, in float64, the same bits on any machine.");
   m.def("update", &update, py::kw_only(), py::arg("parameters"), py::arg("gradients"), py::arg("increments"), py::arg("rates"),
         py::arg("momenta"), py::arg("pulls"), py::arg("threads"),
         "cuda-convnet's update, in place; pulls: decay * rate of each parameter.");

@@ -30,7 +30,7 @@ using Pair = std::pair<int64_t, int64_t>;  // of rows and columns
 // How an instruction set does it: nullptr where it cannot.
 struct Takes {
   TakeStrip strip;
-  void (*blocks)(const HashBlocks& blocks);
+  TakeBlocks blocks;
 };
 
 Takes takes_of([[maybe_unused]] const Isa& isa) {

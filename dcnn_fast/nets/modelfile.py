@@ -222,10 +222,10 @@ def _header(entries: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(entries.get(_KEY), str):
         raise ValueError(f"the header has no entry {_KEY!r}: this is not a model file of this project")
     header = strict_json.loads(entries[_KEY])
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] != FORMAT:
         found = header.get("format") if isinstance(header, dict) else header
         raise ValueError(f"format must be {FORMAT}, got {quoted(found)}")
-    if not isinstance(header.get("provenance") or {}, dict):
+    if not isinstance(header.get("provenance"), (dict, type(None))):
         raise ValueError("provenance must be a JSON object")
     return header
 

@@ -15,7 +15,7 @@ from bench.row import OURS, Row
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the project's sources, without git."""
-    for name in ("bench", "csrc", "dcnn_fast"):
+    for name in ("bench", "csrc", "dcnn_fast", "examples", "include"):
         shutil.copytree(sources.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     shutil.copy(sources.ROOT / "CMakeLists.txt", tmp_path)
     return tmp_path
@@ -42,7 +42,7 @@ def test_a_name_for_which_nothing_is_there_is_an_error(tree, monkeypatch):
         sources.digests("block", tree)
 
 
-MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling", "training", "host"}
+MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling", "training", "host", "c_library"}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,11 @@ MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling"
     [
         ("csrc/cpu/conv_impl.h", MEASURED),
         ("CMakeLists.txt", MEASURED | {"read"}),
+        ("include/dcnn_fast.h", {"c_library"}),
         ("csrc/core/plan/rim.cpp", MEASURED | {"predicted"}),
         ("dcnn_fast/spec/presets.py", set(suites.NAMES) - {"backbone", "read"}),
         ("dcnn_fast/ops/mbconv/cpu.py", MEASURED | {"predicted"}),
-        ("dcnn_fast/runtime/cpu.py", {"score", "roofline", "paper", "jpeg", "scaling", "host"}),
+        ("dcnn_fast/runtime/cpu.py", {"score", "c_library", "roofline", "paper", "jpeg", "scaling", "host"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling", "read"}),
         ("dcnn_fast/training/update_rule.py", {"training"}),
         ("bench/suites/score.py", {"score"}),

@@ -4,7 +4,8 @@
 
 --memory: with AddressSanitizer and UndefinedBehaviorSanitizer, tests in a process of its own that the first finding ends.
 Scratch memory is full of NaN at every use: a kernel that reads what nobody wrote gives other results.
---thread: with ThreadSanitizer, several callers at once in a program without Python (csrc/tests/threads.cpp).
+--thread: with ThreadSanitizer, several callers at once in programs without Python (csrc/tests/threads.cpp, and c_threads.cpp
+of the C library).
 
 Without any of them, both. Each is built once more, into build/sanitize, where its sources have changed, and what it took is
 said in seconds. Without pytest's arguments the tests are those of SELECTION. Needs a compiler with the sanitizers, as gcc has
@@ -22,6 +23,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dcnn_fast.nets import save_model
+from tests import small_lite
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "sanitize"
 
@@ -29,6 +33,7 @@ BUILD = ROOT / "build" / "sanitize"
 SELECTION = (
     ("tests/fuzz/test_binding.py", "tests/ops/test_region_rules.py", "tests/ops/test_tile_unit.py", "tests/ops/test_hostile.py",
      "tests/ops/backbone/test_backbone.py", "tests/ops/mbconv/test_cpu.py", "tests/ops/update", "tests/ops/linear",
+     "tests/c_library/test_scores.py", "tests/c_library/test_refusals.py",
      "-k", "not triton"),  # which is not the engine
     ("tests/ops/block/test_regions.py", "tests/ops/block/test_cpu.py", "tests/ops/block/test_column.py"),
 )  # fmt: skip
@@ -93,11 +98,16 @@ def memory(tests: Sequence[str]) -> int:
 
 
 def threads(tests: Sequence[str]) -> int:
-    """The program of several callers under ThreadSanitizer; the status of the process."""
-    program = build("thread", DCNN_SANITIZE="thread") / "threads"
+    """The programs of several callers under ThreadSanitizer; 0 where both ended well."""
+    folder = build("thread", DCNN_SANITIZE="thread")
+    model = BUILD / "thread" / "model.safetensors"
+    save_model(small_lite.model(), model)
     # The sanitizer's own memory lies at fixed addresses, which the system may have given away where it draws them.
-    command = ["setarch", os.uname().machine, "-R", str(program)]
-    return subprocess.run(command, env={**os.environ, "TSAN_OPTIONS": TSAN_OPTIONS}, check=False).returncode
+    still = ["setarch", os.uname().machine, "-R"]
+    environment = {**os.environ, "TSAN_OPTIONS": TSAN_OPTIONS}
+    programs = ([str(folder / "threads")], [str(folder / "c_threads"), str(model)])
+    statuses = [subprocess.run([*still, *each], env=environment, check=False).returncode for each in programs]
+    return int(any(statuses))
 
 
 KINDS: dict[str, Callable[[Sequence[str]], int]] = {"memory": memory, "thread": threads}
