@@ -14,7 +14,22 @@ import torch
 from bench import photos
 from bench.effort import Effort
 from bench.row import OURS, Failed, Found, Refused, counted
-from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, predicted, read, roofline, scaling, score, training
+from bench.suites import (
+    backbone,
+    block,
+    gpu,
+    host,
+    jpeg,
+    kernels,
+    paper,
+    predicted,
+    read,
+    roofline,
+    scaling,
+    score,
+    serve,
+    training,
+)
 
 Limits = Mapping[str, float]
 
@@ -31,6 +46,15 @@ def _paper(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
     except FileNotFoundError as missing:
         return iter([Refused("paper", "photographs", threads, OURS, str(missing))])
     return paper.rows(found, threads, effort)
+
+
+def _serve(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
+    cores = os.cpu_count() or 1
+    try:
+        found = photos.small(effort.photographs)
+    except FileNotFoundError as missing:
+        return iter([Refused("serve", "photographs", cores, OURS, str(missing))])
+    return serve.rows(found, cores, effort)
 
 
 def _gpu(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
@@ -50,6 +74,7 @@ ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "training": lambda limits, threads, effort: training.rows(os.cpu_count() or 1, effort),
     "read": lambda limits, threads, effort: read.rows(effort),
     "host": lambda limits, threads, effort: host.rows(effort),
+    "serve": _serve,
     "gpu": _gpu,
     "predicted": lambda limits, threads, effort: predicted.rows(),
     "kernels": lambda limits, threads, effort: kernels.rows(),

@@ -17,8 +17,8 @@ def score(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Files, folders, zip files, and addresses of fsspec (s3://bucket/photos; the extra stores); - or nothing: one a "
-            "line from standard input.",
+            help="Files, folders, zip files, and addresses of fsspec (s3://bucket/photos; the extra stores); - or nothing: one "
+            "a line from standard input.",
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders too.")] = False,
