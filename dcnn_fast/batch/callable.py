@@ -27,8 +27,9 @@ class ScoreBatch:
     model: the path of a model file, which must be there on every machine; None: the shipped one. path: the column of paths,
     and of addresses in stores. content: the column of files' bytes, where the engine has read them; it is not in what comes
     back. version: a column of what tells a photograph's content from another one, as its size or its ETag; then a column `key`
-    comes back (`keys.key_of`), by which a later run knows the row again. workers: photographs in work at a time (default:
-    torch's number of threads, which is what an engine gives the process). options: of `Scorer`, but for samples and groups.
+    comes back (`keys.key_of`), by which a later run knows the row again. columns: of `COLUMNS`, those that come back.
+    workers: photographs in work at a time (default: torch's number of threads, which is what an engine gives the process).
+    options: of `Scorer`, but for samples and groups.
 
     Raises BatchError and ValueError naming what is wrong, before any process is started.
 
@@ -40,10 +41,13 @@ class ScoreBatch:
 
     def __init__(
         self, model: str | os.PathLike[str] | None = None, *, path: str = "path", content: str | None = None,
-        version: str | None = None, workers: int | None = None, **options: Any,
+        version: str | None = None, columns: Sequence[str] = COLUMNS, workers: int | None = None, **options: Any,
     ) -> None:  # fmt: skip
         require_pyarrow("ScoreBatch")
         require_options(options)
+        if isinstance(columns, str) or not columns or not set(columns) <= set(COLUMNS):
+            raise BatchError(f"columns must be of {', '.join(COLUMNS)}; got {columns!r}")
+        self._columns = tuple(columns)
         self._model = None if model is None else os.fspath(model)
         self._path, self._content, self._version = path, content, version
         self._workers, self._options = workers, options
@@ -53,7 +57,7 @@ class ScoreBatch:
         return vars(self) | {"_opened": None}
 
     def __call__(self, batch: Any) -> Any:
-        """The batch with the columns `COLUMNS`; an iterator of batches gives an iterator, as Spark's mapInPandas wants it.
+        """The batch with the columns that were asked for; an iterator of batches gives an iterator, as for Spark's mapInPandas.
 
         batch: an Arrow table, a pandas frame or a mapping of arrays; what comes back is of the same kind. A photograph that
         cannot be read has the reason in the column `error`, and the others go on. Where there is no value, a pandas column has
@@ -67,7 +71,7 @@ class ScoreBatch:
         paths = frame.values(self._path)
         contents = None if self._content is None else frame.values(self._content)
         scores = self.scores(paths, contents)
-        new = arrays(scores, COLUMNS)
+        new = arrays(scores, self._columns)
         if self._version is not None:
             new = self._keys(paths, frame.values(self._version)) | new
         return frame.extended(new, self._content)
@@ -105,7 +109,7 @@ class ScoreBatch:
         for column in (self._path, self._content, self._version):
             if column is not None and column not in frame.names:
                 raise BatchError(f"the batch must have a column {column!r}, it has {', '.join(frame.names)}")
-        taken = [name for name in ("key", *COLUMNS) if name in frame.names and name not in (self._path, self._version)]
+        taken = [name for name in ("key", *self._columns) if name in frame.names and name not in (self._path, self._version)]
         if taken:
             raise BatchError(f"the batch has columns of names that a score's have: {', '.join(taken)}; rename them")
 

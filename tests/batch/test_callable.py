@@ -54,14 +54,16 @@ def test_pandas_and_mappings_have_the_same_numbers(batch, folder):
     assert wanted.column("mean").null_count == 1 and wanted.column("error").null_count == len(paths) - 1
 
 
-def test_an_iterator_of_frames_gives_one_as_spark_wants_it(batch, folder):
+def test_an_iterator_of_frames_gives_one_as_spark_wants_it(model, folder):
     """What mapInPandas hands to a function, and what it makes of the result by a schema."""
     paths = paths_of(folder)
-    found = batch(iter([pd.DataFrame({"path": paths[:3]}), pd.DataFrame({"path": paths[3:]})]))
+    some = ScoreBatch(model, views=VIEWS, columns=("mean", "width", "error"))
+    found = some(iter([pd.DataFrame({"path": paths[:3]}), pd.DataFrame({"path": paths[3:]})]))
     assert iter(found) is found
     frames = list(found)
     assert [len(frame) for frame in frames] == [3, len(paths) - 3]
-    for frame in frames:  # pyspark's conversion of a column
+    for frame in frames:  # pyspark takes the columns of its schema and no others, and converts each so
+        assert list(frame.columns) == ["path", "mean", "width", "error"]
         mean, width = (pa.Array.from_pandas(frame[name], mask=frame[name].isnull(), type=kind) for name, kind in
                        (("mean", pa.float64()), ("width", pa.int64())))  # fmt: skip
         assert mean.null_count == width.null_count == frame["error"].notnull().sum()
@@ -118,7 +120,14 @@ def test_it_pickles_as_its_arguments_and_scores_in_another_process(batch, folder
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"views": 0}, "views must be"), ({"grid": 3}, "grid must be"), ({"samples": True}, "got samples"), ({"x": 1}, "got x")],
+    [
+        ({"views": 0}, "views must be"),
+        ({"grid": 3}, "grid must be"),
+        ({"samples": True}, "got samples"),
+        ({"x": 1}, "got x"),
+        ({"columns": ("mean", "group")}, "columns must be of"),
+        ({"columns": "mean"}, "columns must be of"),
+    ],
 )
 def test_a_wrong_option_is_named_before_a_model_is_opened(options, message):
     with pytest.raises(ValueError, match=message):

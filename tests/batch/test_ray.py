@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from dcnn_fast import Scorer
 from tests.serve.server import picture
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ray_collection.py"
@@ -21,6 +22,13 @@ import runpy, sys, ray
 ray.init(num_cpus=4, include_dashboard=False, object_store_memory=80_000_000, log_to_driver=False)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
+
+import os
+from dcnn_fast.batch import ScoreBatch
+scored = ray.data.read_binary_files(sys.argv[1] + "/0.jpg", include_paths=True).map_batches(
+    ScoreBatch, fn_constructor_kwargs={"model": os.environ["MODEL"], "content": "bytes"}, batch_format="pyarrow", batch_size=64,
+    num_cpus=1, compute=ray.data.ActorPoolStrategy(size=1))
+print("columns:", [(row["path"], row["mean"], row["error"], "bytes" in row) for row in scored.take_all()])
 """
 PHOTOGRAPHS, SHARDS, KILLED = 24, 8, 2
 
@@ -78,6 +86,8 @@ def test_workers_that_are_killed_lose_nothing_and_nothing_appears_twice(tmp_path
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0 and "not done: nothing" in said, errors
     assert len(killed) == KILLED
+    score = Scorer(model).score(content)
+    assert f"columns: {[(str(photos / '0.jpg'), score.mean, None, False)]}" in said
     rows = pq.read_table(out / "scores").to_pylist()
     assert len(rows) == PHOTOGRAPHS and {Path(row["path"]).name for row in rows} == {f"{i}.jpg" for i in range(PHOTOGRAPHS)}
     assert all(row["error"] is None and row["views"] == 50 for row in rows)
