@@ -60,6 +60,10 @@ SUITES = {
     "photographs that have been decoded, hashed and laid in the ring, up to their probabilities; one batch in 8 has all "
     "weights compared, as in a run of `score_many`; seconds of the processor. Plan, tables and launches: of the same but for "
     "the head, a plan for each. Plans: of the windows of one column. A small block: its kernel takes next to nothing.",
+    "serve": "the shipped model. In process: `score_many` of files in memory. Served: the same files by POST to a server of "
+    "its own on loopback with as many workers as cores, over eight connections, each of which sends its next request when it "
+    "has its answer; then requests at four times that rate, whose surplus is refused with 429. Client and server share the "
+    "cores: the client's processor time is in the notes. Seconds a picture; every request must be answered.",
     "gpu": "where there is one: windows as bytes to the device, to float32, mean and scale, network in channels-last, "
     "features back.",
     "predicted": predicted.MODEL,

@@ -92,7 +92,8 @@ def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
     tables = {
         COMPARED: _comparisons(shown.rows), ("training",): _training(shown.rows),
         ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
-        ("read",): _read(shown.rows), ("host",): _host(shown.rows), ("predicted",): _predicted(shown.rows),
+        ("read",): _read(shown.rows), ("host",): _host(shown.rows), ("serve",): _serve(shown.rows),
+        ("predicted",): _predicted(shown.rows),
     }  # fmt: skip
     some = not set(shown.suites) <= of_shown  # else the mark at the top is of all
     parts = [
@@ -270,6 +271,19 @@ def _host(rows: Sequence[Row]) -> list[str]:
         lines.append(f"| {row.case} | {row.precision} | {row.seconds * 1e3:.3g} ms{gain} | {said} |")
     head = _header("the host's side, launches for GPUs collected and not run | precision | a time | at c820935, two AMD cores")
     return [*head, *lines]
+
+
+def _serve(rows: Sequence[Row]) -> list[str]:
+    """Pictures a second, a line a case."""
+    found = [row for row in rows if row.suite == "serve"]
+    if not found:
+        return []
+    lines = [f"| {row.case} | {1 / row.seconds:.1f} | {_share(row.ratio)} | {row.note} |" for row in found]
+    return [*_header("the shipped model over HTTP on loopback | pictures a second | of that before | how"), *lines]
+
+
+def _share(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.0%}"
 
 
 def _predicted(rows: Sequence[Row]) -> list[str]:

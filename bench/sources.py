@@ -57,6 +57,10 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "host": (
         "CMakeLists.txt", "csrc/core", "csrc/cpu", "csrc/python", "dcnn_fast/engine.py", *NETWORKS, *SCORING, *MEASURING,
     ),
+    "serve": (
+        *ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "dcnn_fast/serve", "dcnn_fast/cli/serve_run.py",
+        "bench/serve_load.py",
+    ),
     "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
     "predicted": (
         "csrc/core", "dcnn_fast/spec", "dcnn_fast/plan", "dcnn_fast/ops", "bench/cases.py", "bench/effort.py", "bench/work.py",

@@ -17,7 +17,8 @@ import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in (
-            "triton", "cupy", "scipy", "sklearn", "skimage", "lxml", "onnx", "onnxruntime", "openvino", "fastapi", "uvicorn"
+            "triton", "cupy", "scipy", "sklearn", "skimage", "lxml", "onnx", "onnxruntime", "openvino", "fastapi", "uvicorn",
+            "pyarrow", "pandas", "fsspec", "ray",
         ):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
@@ -77,7 +78,7 @@ def test_the_version_is_that_of_the_installed_package():
 LAYERS = (
     {"engine", "locking", "partials", "printable", "spec", "strict_json", "version", "whole_files", "xmp"},
     {"ops"}, {"plan"}, {"nets"}, {"runtime"},
-    {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"export", "serve"}, {"cli"},
+    {"data", "photographs", "scoring", "training", "evaluation", "viz"}, {"batch", "export", "serve"}, {"cli"},
 )  # fmt: skip
 ROOT = Path(dcnn_fast.__file__).parent
 

@@ -28,6 +28,7 @@ from bench.suites import (
     roofline,
     scaling,
     score,
+    serve,
     training,
 )
 
@@ -48,6 +49,15 @@ def _paper(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
     return paper.rows(found, threads, effort)
 
 
+def _serve(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
+    cores = os.cpu_count() or 1
+    try:
+        found = photos.small(effort.photographs)
+    except FileNotFoundError as missing:
+        return iter([Refused("serve", "photographs", cores, OURS, str(missing))])
+    return serve.rows(found, cores, effort)
+
+
 def _gpu(limits: Limits, threads: int, effort: Effort) -> Iterator[Found]:
     return gpu.rows(effort) if torch.cuda.is_available() else iter(())
 
@@ -66,6 +76,7 @@ ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "training": lambda limits, threads, effort: training.rows(os.cpu_count() or 1, effort),
     "read": lambda limits, threads, effort: read.rows(effort),
     "host": lambda limits, threads, effort: host.rows(effort),
+    "serve": _serve,
     "gpu": _gpu,
     "predicted": lambda limits, threads, effort: predicted.rows(),
     "kernels": lambda limits, threads, effort: kernels.rows(),

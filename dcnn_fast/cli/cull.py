@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dcnn_fast.cli.after import After
 from dcnn_fast.cli.console import note
+from dcnn_fast.cli.loopback import is_loopback
 from dcnn_fast.cli.outputs import Ranking
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.sheet import page_of
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from dcnn_fast.serve.cull import Culling
 
 _MOST = 2000  # photographs on the page
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def require_cull(folder: Path, host: str, names: str) -> None:
     """That the page can be made and given out. Raises ValueError."""
-    if host not in _LOOPBACK:
+    if not is_loopback(host):
         raise ValueError(f"--cull is for this machine alone: --host must be 127.0.0.1, ::1 or localhost, got {host}")
     if names not in NAMES:
         raise ValueError(f"--xmp-names must be {' or '.join(NAMES)}, got {names!r}")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, plain_table, stdout
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.targets import TargetError, Wanted, check, json_with, reason
 from dcnn_fast.printable import printable
 
 
@@ -50,6 +53,14 @@ def describe(
     layer_params: LayerParams = None,
     plane: Plane = None,
     window: Window = None,
+    json_path: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="PATH",
+            help="Write the same as JSON; - is standard output. Replaces its own alone.",
+        ),
+    ] = None,
     filters: Annotated[
         Path | None,
         typer.Option(
@@ -60,8 +71,10 @@ def describe(
 ) -> None:
     """Print a network's layers: sizes, parameters and multiplications per view; and where a model file's weights come from.
 
-    Exit status: 0, 2 for a wrong call, 3 when a picture could not be written.
+    Exit status: 0, 2 for a wrong call, 3 when a picture or the JSON could not be written.
     """
+    if name is None and json_path is not None:
+        raise typer.Exit(3 * _json_failed(json_path, {"dcnn_fast_presets": 1, "presets": spec.preset_names()}))
     if name is None:
         table = plain_table("preset", "what it is")
         for preset, about in spec.preset_names().items():
@@ -74,14 +87,21 @@ def describe(
         failed = filters is not None and _draw_filters(name, filters)
     except (ValueError, OSError) as error:
         fail(str(error))
+    if json_path is not None:
+        failed = _json_failed(json_path, _as_dict(network), inputs=[name]) or failed
+    if json_path != "-":
+        _print(network)
+        for line in provenance:
+            stdout().print(line)
+    if failed:
+        raise typer.Exit(3)
+
+
+def _print(network: spec.Network) -> None:
     for key, column in zip(network.column_keys(), network.columns, strict=True):
         _print_column(key, column)
-    joined = sum(column.outputs for column in network.columns)
-    costs = [layer for column in network.columns for layer in spec.column_costs(column)]
-    outputs = len(network.labels) + len(network.attributes)
-    label_parameters, label_macs = outputs * (joined + 1), outputs * joined
-    parameters = sum(layer.parameters for layer in costs) + label_parameters
-    macs = sum(layer.macs for layer in costs) + label_macs
+    joined = _joined(network)
+    parameters, macs = _totals(network)
     out = stdout()
     if network.long_side is not None:
         out.print(f"photographs with a longer side than {network.long_side} pixels are reduced to it")
@@ -89,10 +109,6 @@ def describe(
     if network.attributes:
         out.print(f"second   {joined} -> {len(network.attributes)} ({printable(', '.join(network.attributes))})")
     out.print(f"total    {parameters:,} parameters, {macs:,} multiplications per view ({macs / 1e9:.3f} G)")
-    for line in provenance:
-        out.print(line)
-    if failed:
-        raise typer.Exit(3)
 
 
 def network_named(name: str, geometry: str, files: LayerFiles = _NOTHING) -> spec.Network:
@@ -152,6 +168,68 @@ def _draw_filters(name: str, folder: Path) -> bool:
     return any(failures)
 
 
+def _joined(network: spec.Network) -> int:
+    """What the label layer sees."""
+    return sum(column.outputs for column in network.columns)
+
+
+def _totals(network: spec.Network) -> tuple[int, int]:
+    """Parameters, and multiplications per view, the label layer's among them."""
+    costs = [layer for column in network.columns for layer in spec.column_costs(column)]
+    outputs, joined = len(network.labels) + len(network.attributes), _joined(network)
+    parameters = sum(layer.parameters for layer in costs) + outputs * (joined + 1)
+    return parameters, sum(layer.macs for layer in costs) + outputs * joined
+
+
+def _as_dict(network: spec.Network) -> dict[str, Any]:
+    """The network as JSON; schema "network.v1.json"."""
+    parameters, macs = _totals(network)
+    columns = zip(network.column_keys(), network.columns, strict=True)
+    return {
+        "dcnn_fast_network": 1, "name": network.name, "labels": list(network.labels), "attributes": list(network.attributes),
+        "long_side": network.long_side, "columns": [_column_as_dict(key, column) for key, column in columns],
+        "label_inputs": _joined(network), "parameters": parameters, "multiplications": macs,
+    }  # fmt: skip
+
+
+def _column_as_dict(key: str, column: spec.AnyColumn) -> dict[str, Any]:
+    layers = [
+        {
+            "name": layer.name, "what": layer.what, "output": list(layer.shape), "parameters": layer.parameters,
+            "multiplications": layer.macs,
+        }
+        for layer in spec.column_costs(column)
+    ]  # fmt: skip
+    return {
+        "key": key, "view": column.view, "plane": column.plane, "window": column.window, "kind": _kind(column),
+        "frozen": column.frozen, "layers": layers,
+    }  # fmt: skip
+
+
+def _json_failed(path: str, value: dict[str, Any], inputs: Sequence[str] = ()) -> bool:
+    """Write it; whether that failed, which is said. Ends the program for a file that must not be written."""
+    key = next(iter(value))
+    there = [name for name in inputs if os.path.lexists(name)]
+    try:
+        (target,) = check(
+            [Wanted("--json", path, json_with("a description of this program", key))], inputs=there, overwrite=True
+        )
+    except TargetError as error:
+        fail(str(error))
+    try:
+        target.write((json.dumps(value, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        note(f"error: {target}: {reason(error)}")
+        return True
+    return False
+
+
+def _kind(column: spec.AnyColumn) -> str:
+    if isinstance(column, spec.GraphColumn):
+        return "single layers"
+    return f"rounding {column.rounding}" if isinstance(column, spec.Column) else f"{column.lite}, whose layers are not trained"
+
+
 def _print_column(key: str, column: spec.AnyColumn) -> None:
     table = plain_table("layer", "what", "output", "parameters", "multiplications")
     for layer in spec.column_costs(column):
@@ -160,11 +238,5 @@ def _print_column(key: str, column: spec.AnyColumn) -> None:
     frozen = ", frozen" if column.frozen else ""
     head = f"column {key}: {column.window}x{column.window} windows of a {column.plane}x{column.plane} plane"
     out = stdout()
-    if isinstance(column, spec.GraphColumn):
-        kind = "single layers"
-    else:
-        kind = (
-            f"rounding {column.rounding}" if isinstance(column, spec.Column) else f"{column.lite}, whose layers are not trained"
-        )
-    out.print(f"{head}, {kind}{frozen}")
+    out.print(f"{head}, {_kind(column)}{frozen}")
     out.print(table)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from functools import partial
 
 from dcnn_fast.cli.outputs import RowFile
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.rows import RowsError, rows_of
+from dcnn_fast.data.stores import placed
 from dcnn_fast.scoring import Score
 from dcnn_fast.scoring.collection import Collection
 
@@ -52,4 +52,4 @@ def _rows(file: RowFile) -> Iterator[Score]:
 
 
 def _key(row: Score, folder: str) -> bytes:
-    return identity(os.path.join(folder, row.path or ""))
+    return identity(placed(folder, row.path or ""))

@@ -11,6 +11,7 @@ from dcnn_fast.cli import descriptors
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.resume import Held
 from dcnn_fast.data.folders import Found
+from dcnn_fast.data.stores import Stored, StoreError, is_address, stored
 from dcnn_fast.scoring import Waiting
 
 
@@ -33,7 +34,7 @@ class Intake:
         self._failures: deque[tuple[int, Found]] = deque()
         self.repeated = 0
 
-    def paths(self, found: Iterable[Found | Waiting]) -> Iterator[str | Waiting]:
+    def paths(self, found: Iterable[Found | Waiting]) -> Iterator[str | Stored | Waiting]:
         """The paths to score, and at the end those of rows that must be made again without having been named."""
         for each in found:
             if isinstance(each, Waiting):
@@ -50,7 +51,7 @@ class Intake:
         while self._failures and self._failures[0][0] <= scored:
             yield self._failures.popleft()[1]
 
-    def _take(self, found: Found) -> Iterator[str]:
+    def _take(self, found: Found) -> Iterator[str | Stored]:
         key = identity(found.path)
         if key in self._seen:
             self.repeated += 1
@@ -58,13 +59,20 @@ class Intake:
         self._seen.add(key)
         if self._held.is_done(key):
             return
-        path = os.path.abspath(found.path) if self._absolute else found.path
+        in_store = is_address(found.path)
+        path = os.path.abspath(found.path) if self._absolute and not in_store else found.path
+        image: str | Stored = path
         error = found.error or self._refused(found.path)
+        if in_store and error is None:
+            try:
+                image = found.stored or stored(path)
+            except StoreError as failure:
+                error = str(failure)
         if error is not None:
             self._failures.append((self._given, Found(path, error)))
         else:
             self._given += 1
-            yield path
+            yield image
 
 
 def lines_of_standard_input() -> Iterator[str]:

@@ -6,14 +6,18 @@ import hashlib
 import os
 from functools import lru_cache
 
+from dcnn_fast.data.stores import is_address
+
 
 def identity(path: str) -> bytes:
     """Equal for two paths of one picture: the name of the file behind all links, in its folder (by device and inode).
 
     So `pics/a.jpg`, `$PWD/pics/a.jpg` and one through a link to the folder or to the file are one picture. Hard links are
     pictures of their own: two names in a listing, and a row is expected for each. A path into a folder that does not exist is
-    known by its text, absolute.
+    known by its text, absolute; so is an address in a store, as it is.
     """
+    if is_address(path):
+        return hashlib.blake2b(os.fsencode(f"address {path}"), digest_size=16).digest()
     folder, name = os.path.split(path)
     try:
         if name in ("", ".", "..") or os.path.islink(path):

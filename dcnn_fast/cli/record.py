@@ -9,12 +9,12 @@ from pathlib import Path
 
 from dcnn_fast.cli import formulas
 from dcnn_fast.cli.targets import Kind, beside, json_with
+from dcnn_fast.scoring.settings import MODELS_OWN
 
 SUFFIX = ".run.json"
 EXTRAS = ("--faults", "--per-sample", "--groups")  # options that fill fields which are empty without them
 OFF_UNLESS_NAMED = (formulas.OPTION, *EXTRAS)  # in a record
 _FORMAT = 1
-MODELS_OWN = "the model's"
 _BEFORE = {**dict.fromkeys(OFF_UNLESS_NAMED, "off"), "--long-side": MODELS_OWN, "--decode": "exact"}  # where it says nothing
 
 _FIRST = b'"dcnn_fast_run"'

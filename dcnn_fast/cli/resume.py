@@ -16,6 +16,7 @@ from dcnn_fast.cli.record import Record, RecordError, read_record, record_path
 from dcnn_fast.cli.row_index import FIRST, SECOND, RowIndex
 from dcnn_fast.cli.rows import RowsError
 from dcnn_fast.cli.targets import TargetError, reason
+from dcnn_fast.data.stores import is_address, placed
 from dcnn_fast.scoring import Score
 
 
@@ -78,7 +79,7 @@ class Held:
         """The key and the row of each picture."""
         for number, (file, folder) in enumerate(zip(self.files, self.folders, strict=True)):
             for place, (_, row) in enumerate(_rows(file)):
-                key = identity(os.path.join(folder, row.path or ""))
+                key = identity(placed(folder, row.path or ""))
                 if self.index.is_pictures(number, key, place):
                     # The samples stay in the file: of many rows they would fill the memory.
                     yield key, replace(row, path=_from_here(row.path or "", folder), samples=None)
@@ -147,7 +148,7 @@ def _enter(
             _require_settings(file, row, now)
             size, count = size + len(read), place + 1
             is_in_order = is_in_order and read == file.format.line(row)
-            path = os.path.join(folder, row.path or "")
+            path = placed(folder, row.path or "")
             if not (without_folders and row.error is not None and "\0" not in path and os.path.isdir(path)):
                 yield identity(path), place, row
 
@@ -206,7 +207,7 @@ def _start_of(file: RowFile, then: str, here: str, beside: str) -> str:
 
     def paths() -> Iterator[str]:
         named = (row.path for _, row in _rows(file) if row.path and row.error is None)
-        return (path for path in named if not os.path.isabs(path) and "\0" not in path)
+        return (path for path in named if not os.path.isabs(path) and not is_address(path) and "\0" not in path)
 
     def are_in(folder: str) -> Iterator[bool]:
         return (os.path.lexists(os.path.join(folder, path)) for path in paths())
@@ -221,7 +222,7 @@ def _start_of(file: RowFile, then: str, here: str, beside: str) -> str:
 
 
 def _from_here(path: str, folder: str) -> str:
-    return path if folder == os.getcwd() else os.path.join(folder, path)
+    return path if folder == os.getcwd() else placed(folder, path)
 
 
 def _put_in_order(held: Held, number: int, now: Record, *, is_in_order: bool) -> None:
@@ -238,9 +239,9 @@ def _put_in_order(held: Held, number: int, now: Record, *, is_in_order: bool) ->
     if first is not None:
         source = held.folders[SECOND]
         found = _with_numbers(held.files[SECOND], chain((first,), numbers))
-        given = (row if folder == source else replace(row, path=os.path.join(source, row.path or "")) for row in found)
+        given = (row if folder == source else replace(row, path=placed(source, row.path or "")) for row in found)
     _write(file, chain(_with_numbers(file, index.numbers(number)), given))
-    index.renumber(number, (identity(os.path.join(folder, row.path or "")) for _, row in _rows(file)))
+    index.renumber(number, (identity(placed(folder, row.path or "")) for _, row in _rows(file)))
 
 
 def _with_numbers(file: RowFile, numbers: Iterator[int]) -> Iterator[Score]:

@@ -15,7 +15,11 @@ from dcnn_fast.cli.max_memory import MaxMemory
 def score(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH...", help="Files and folders; - or nothing: one path a line from standard input."),
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, zip files, and addresses of fsspec (s3://bucket/photos; the extra stores); - or nothing: one "
+            "a line from standard input.",
+        ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders too.")] = False,
     hidden: Annotated[
@@ -45,11 +49,20 @@ def score(
     jsonl: Annotated[
         str | None, typer.Option(metavar="PATH", help="Write a JSON line for each image; - is standard output.")
     ] = None,
+    parquet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write a Parquet file with a row for each image, whole at the end of the run; - is standard output. Needs the "
+            "extra batch.",
+        ),
+    ] = None,
     html: Annotated[
         str | None, typer.Option(metavar="PATH", help="Write a page to choose from, best first; - is standard output.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of --csv, --jsonl and --html that an earlier run wrote.")
+        bool,
+        typer.Option("--overwrite", help="Replace files of --csv, --jsonl, --parquet and --html that an earlier run wrote."),
     ] = False,
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
@@ -108,8 +121,8 @@ def score(
         typer.Option(
             "--groups",
             help="Find photographs that show the same (copies, edited copies, bursts) and the one of each group to keep, for "
-            "the fields group and best_of_group of --csv and --jsonl and the page of --html. Scores that differ by less than "
-            "their own spread say nothing: the sharpest is kept then.",
+            "the fields group and best_of_group of --csv, --jsonl and --parquet and the page of --html. Scores that differ by "
+            "less than their own spread say nothing: the sharpest is kept then.",
         ),
     ] = False,
     heat_maps: Annotated[
@@ -150,7 +163,8 @@ def score(
 
     options = ScoreOptions(
         paths=tuple(paths or ()), recursive=recursive, hidden=hidden, follow=follow, exclude=tuple(exclude or ()), watch=watch,
-        csv=csv, jsonl=jsonl, html=html, overwrite=overwrite, model=model, views=views, grid=grid, seed=seed, device=device,
+        csv=csv, jsonl=jsonl, parquet=parquet, html=html, overwrite=overwrite,
+        model=model, views=views, grid=grid, seed=seed, device=device,
         dtype=dtype, top=top, batch=batch, workers=workers, resume=resume, keep_failures=keep_failures,
         max_megapixels=max_megapixels, max_memory=max_memory, long_side=long_side, decode=decode, background=background,
         csv_for_spreadsheets=csv_for_spreadsheets, faults=faults, per_sample=per_sample, groups=groups, heat_maps=heat_maps,

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from dcnn_fast import engine
 from dcnn_fast.cli.outputs import RowFile
-from dcnn_fast.cli.record import MODELS_OWN, OFF_UNLESS_NAMED, RECORD, Record, record_path
+from dcnn_fast.cli.record import OFF_UNLESS_NAMED, RECORD, Record, record_path
 from dcnn_fast.cli.rows import JSONL, Format
 from dcnn_fast.cli.score_options import ScoreOptions
+from dcnn_fast.cli.score_table import TABLE
 from dcnn_fast.cli.targets import SHEET, Target, TargetError, Wanted, check, reserve
 from dcnn_fast.data.folders import Found
 from dcnn_fast.printable import printable
 from dcnn_fast.scoring import Scorer
+from dcnn_fast.scoring.settings import MODELS_OWN, settings_of
 from dcnn_fast.version import version
 
 
@@ -27,10 +29,11 @@ class ScoreFiles:
 
     rows: tuple[RowFile, ...]
     sheet: Target | None
+    table: Target | None = None
 
     @property
     def targets(self) -> list[Target]:
-        return [*(file.target for file in self.rows), *([self.sheet] if self.sheet else [])]
+        return [*(file.target for file in self.rows), *(each for each in (self.sheet, self.table) if each is not None)]
 
 
 @contextmanager
@@ -43,7 +46,8 @@ def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreF
         if path is not None:
             wanted.append(Wanted(option, path, format.kind, options.resume, otherwise))
             formats.append(format)
-    sheets = [Wanted("--html", options.html, SHEET, options.resume)] if options.html is not None else []
+    at_end = (("--html", options.html, SHEET), ("--parquet", options.parquet, TABLE))
+    sheets = [Wanted(option, path, kind, options.resume) for option, path, kind in at_end if path is not None]
     inputs: list[str | Path] = [*(found.path for found in listing), *([options.model] if options.model else [])]
     rows = check(wanted, inputs=inputs, overwrite=options.overwrite)
     for target in rows:
@@ -56,23 +60,15 @@ def reserved(options: ScoreOptions, listing: Sequence[Found]) -> Iterator[ScoreF
     with reserve([*wanted, *sheets, *beside], inputs=inputs, overwrite=options.overwrite) as targets:
         held = iter(targets)
         taken = [next(held) for _ in wanted]
-        sheet = next(held) if sheets else None
+        sheet, table = (next(held) if path is not None else None for _, path, _ in at_end)
         pairs = zip(taken, formats, strict=True)
-        yield ScoreFiles(tuple(RowFile(row, format, None if row.file is None else next(held)) for row, format in pairs), sheet)
+        files = tuple(RowFile(row, format, None if row.file is None else next(held)) for row, format in pairs)
+        yield ScoreFiles(files, sheet, table)
 
 
 def record_of(options: ScoreOptions, scorer: Scorer) -> Record:
     """What decides the scores of the run."""
-    settings = {
-        "--model": scorer.model.digest,
-        "--views": str(scorer.views),
-        "--grid": str(scorer.grid),
-        "--seed": str(scorer.seed),
-        "--dtype": scorer.dtype,
-        "--long-side": MODELS_OWN if options.long_side is None else str(options.long_side),
-        "--decode": scorer.decode,
-        "--background": bytes(options.colour).hex(),
-    }
+    settings = settings_of(scorer) | {"--long-side": MODELS_OWN if options.long_side is None else str(options.long_side)}
     named = (options.csv_for_spreadsheets, options.faults, options.per_sample, options.groups)
     settings |= {option: "on" for option, on in zip(OFF_UNLESS_NAMED, named, strict=True) if on}
     forced = os.environ.get("DCNN_FAST_BACKEND")

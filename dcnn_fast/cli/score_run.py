@@ -31,10 +31,12 @@ from dcnn_fast.cli.record import Record
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.score_files import ScoreFiles, record_of, reserved
 from dcnn_fast.cli.score_options import ScoreOptions
+from dcnn_fast.cli.score_table import ScoreTable
 from dcnn_fast.cli.sheet import page_of
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.targets import Target, input_among, reason
 from dcnn_fast.data.folders import Found, PatternError, Search
+from dcnn_fast.data.stores import Stored, is_address
 from dcnn_fast.data.watching import Watch
 from dcnn_fast.engine import EngineError
 from dcnn_fast.ops.backend import BackendError
@@ -93,7 +95,9 @@ def _run(options: ScoreOptions, stop: Stop) -> int:
     if options.model is not None:
         require_file(options.model)
     try:
-        search = Search(recursive=options.recursive, hidden=options.hidden, follow=options.follow, exclude=options.exclude)
+        search = Search(
+            recursive=options.recursive, hidden=options.hidden, follow=options.follow, exclude=options.exclude, stores=True,
+        )  # fmt: skip
     except PatternError as error:
         fail(f"--exclude: {error}")
     if "-" in options.paths and len(options.paths) > 1:
@@ -131,6 +135,7 @@ class _Run:
         self._collection = Collection()
         self._outputs = _Outputs()
         self._rows = [RowOutput(file, record, append=options.resume) for file in files.rows]
+        self._table = None if files.table is None else ScoreTable(files.table, record)
         self._intake = Intake(held, self._refused)
         self._input_failed = False
         self._kept = 0  # scores in place of which there would be a failure
@@ -167,6 +172,8 @@ class _Run:
         self._ranking.add(score)
         self._collection.add(partial(identity, score.path or ""), score)
         self._after.add(score)
+        if self._table is not None:
+            self._table.add(score)
 
     def _print(self, line: str) -> None:
         """Show a line where the ranking is shown."""
@@ -179,12 +186,15 @@ class _Run:
         return stderr() if taken else stdout()
 
     def _refused(self, path: str) -> str | None:
+        if is_address(path):
+            option = self._options.of_this_machine
+            return f"{option} needs files of this machine, and no addresses in stores" if option else None
         taken = input_among(self._files.targets, path) if self._files.targets else None
         return f"it is what {taken.option} writes" if taken else None
 
     def _score_all(self, listing: Sequence[Found] | None) -> bool:
         """Score every image into the ranking and the outputs; True when a signal ended it early."""
-        images: list[str | Waiting] | Iterator[str | Waiting]
+        images: list[str | Stored | Waiting] | Iterator[str | Stored | Waiting]
         if listing is None:
             come = self._watched() if self._options.watch else self._from_standard_input()
             images, total = self._intake.paths(come), None
@@ -272,7 +282,7 @@ class _Run:
             if result.error is not None:
                 note(f"{result.path}: {result.error}")
         failed = [self._outputs.failed.get(str(output.target)) for output in self._rows]
-        if failed and not self._files.sheet and all(isinstance(error, BrokenPipeError) for error in failed):
+        if failed and not self._files.sheet and not self._table and all(isinstance(error, BrokenPipeError) for error in failed):
             raise _NobodyReadsError
 
     def _close(self, output: RowOutput) -> None:
@@ -295,6 +305,9 @@ class _Run:
         self._collection.close()
         if not interrupted:
             self._write_places()
+        if self._table is not None:
+            with self._outputs.trying(str(self._table.target)):
+                self._table.write(self._collection)
         with self._outputs.trying("standard output"):
             self._show_table()
         self._tell(interrupted)

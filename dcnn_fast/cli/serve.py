@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dcnn_fast.cli import ranges
+from dcnn_fast.cli.max_memory import MaxMemory
 
 CULL = (
     "Score the photographs of this folder and its subfolders first, and give out the culling page of score --html, for this "
@@ -20,6 +21,14 @@ def serve(
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is all of this machine's.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0: a free one, which is printed.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name that requests may have in their Host, as a proxy passes it on; others are refused with "
+            "421 where --host is this machine alone. May be given several times.",
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option(metavar="PATH", help="A file whose first line every request must bring as a bearer token.")
     ] = None,
@@ -44,7 +53,8 @@ def serve(
     queue_images: Annotated[int, typer.Option(help="Pictures that wait or are computed at most; more are refused.")] = 64,
     queue_megabytes: Annotated[int, typer.Option(help="Megabytes of requests that wait or are computed at most.")] = 256,
     body_megabytes: Annotated[int, typer.Option(help="Megabytes of one request at most.")] = 64,
-    deadline: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 60.0,
+    deadline: Annotated[float, typer.Option(help="Seconds that a request may take; its head at most 20.")] = 60.0,
+    max_memory: MaxMemory = None,
     cull: Annotated[Path | None, typer.Option(metavar="FOLDER", help=CULL)] = None,
     xmp_names: Annotated[
         str, typer.Option(metavar="digikam|adobe", help="Names of new sidecars of --cull: photo.jpg.xmp or photo.xmp.")
@@ -60,8 +70,8 @@ def serve(
     from dcnn_fast.cli import serve_run  # noqa: PLC0415 - keeps `dcnn-fast --help` fast
 
     serve_run.run(
-        serve_run.Listening(host, port), model, token_file, root,
+        serve_run.Listening(host, port, tuple(allow_host or ())), model, token_file, root,
         serve_run.Scoring(views, grid, seed, dtype, decode, long_side, max_megapixels, faults),
-        serve_run.Allowed(workers, queue_images, queue_megabytes, body_megabytes, deadline),
+        serve_run.Allowed(workers, queue_images, queue_megabytes, body_megabytes, deadline, max_memory),
         None if cull is None else serve_run.Cull(cull, xmp_names),
     )  # fmt: skip

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from dcnn_fast.cli.console import fail, note
 from dcnn_fast.cli.cull import culling_of, require_cull
 from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.loopback import is_loopback
+from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.targets import reason
 from dcnn_fast.data.reading import MAX_PIXELS
 from dcnn_fast.printable import printable
@@ -26,15 +28,17 @@ if TYPE_CHECKING:
 
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httptools")
 _MEGABYTE = 1_000_000
+_HEAD = 20.0  # seconds that a request's head may take
 _KEEP_ALIVE = 75  # seconds that a connection without a request stays
 
 
 @dataclass(frozen=True)
 class Listening:
-    """The address that is listened on."""
+    """The address that is listened on. names: further names that clients may call this machine by (`Settings.hosts`)."""
 
     host: str
     port: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,14 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Allowed:
-    """Limits of `serve.Settings`, in megabytes."""
+    """Limits of `serve.Settings`, in megabytes. memory: of the process, as --max-memory has it."""
 
     workers: int | None
     images: int
     megabytes: int
     body_megabytes: int
     deadline: float
+    memory: str | None
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,10 @@ def run(
             require_cull(cull.folder, listening.host, cull.names)
         settings = Settings(
             allowed.images, allowed.megabytes * _MEGABYTE, allowed.body_megabytes * _MEGABYTE, allowed.deadline,
-            allowed.workers, None if token_file is None else _token(token_file), root,
+            allowed.workers, None if token_file is None else _token(token_file), root, _hosts(listening),
         )  # fmt: skip
         scorer = _scorer(model, scoring)
+        limit_memory(allowed.memory, allowed.workers, what="this model, its workers and the queue", beside=settings.bytes)
         listener = _listener(listening)
         culling = None if cull is None else culling_of(cull.folder, scorer, cull.names, settings.workers)
     except (ValueError, OSError) as error:
@@ -125,12 +131,19 @@ def _listener(listening: Listening) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(2048)
+        listener.listen(128)
     except OSError as error:
         if listener is not None:
             listener.close()
         raise ValueError(f"cannot listen on {listening.host} port {listening.port}: {reason(error)}") from None
     return listener
+
+
+def _hosts(listening: Listening) -> tuple[str, ...] | None:
+    """The names that requests may have in their Host; None where any will do, as this machine is open to others."""
+    if is_loopback(listening.host) or listening.names:
+        return ("localhost", listening.host, *listening.names)
+    return None
 
 
 def _say(listener: socket.socket, host: str, scorer: Scorer, settings: Settings, culling: Culling | None) -> None:
@@ -140,17 +153,21 @@ def _say(listener: socket.socket, host: str, scorer: Scorer, settings: Settings,
         note(f"the page: {address}{culling.address}")
     if scorer.caution:
         note(scorer.caution)
-    if settings.token is None and listener.getsockname()[0] not in ("127.0.0.1", "::1"):
+    if settings.token is None and not is_loopback(listener.getsockname()[0]):
         note("anybody who reaches this address may have pictures scored: --token-file asks for a token")
 
 
 def _serve(app: FastAPI, listener: socket.socket, deadline: float) -> None:
     import uvicorn  # noqa: PLC0415 - the extra
 
+    from dcnn_fast.serve.connections import Limits, protocol_of  # noqa: PLC0415
+
+    limits = Limits.of_process(min(deadline, _HEAD))
     logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[_OneLine()])
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, http="httptools", ws="none", proxy_headers=False,
+        app, log_config=None, access_log=False, server_header=False, http=protocol_of(limits), ws="none", proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE, timeout_graceful_shutdown=math.ceil(deadline) + 1, lifespan="on",
+        backlog=limits.backlog,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dcnn_fast.data import heif, raw
+from dcnn_fast.data.stores import Entry, Store, Stored, StoreError, address_of, is_address
 
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".jp2", ".j2k", ".j2c", ".jpf",
@@ -62,10 +63,11 @@ class PatternError(ValueError):
 
 @dataclass(frozen=True)
 class Found:
-    """One path to read. error: why that is known to fail; it may fail without."""
+    """One path to read. error: why that is known to fail; it may fail without. stored: that of an address."""
 
     path: str
     error: str | None = None
+    stored: Stored | None = None
 
 
 @dataclass
@@ -94,17 +96,19 @@ class Search:
     [...], and ** for any folders: one without a slash is matched with names of files and folders, one with a slash with the end
     of the path, one that begins with a slash with the whole path from the folder that was named, or the absolute path; one that
     ends with a slash means folders only; ./ at the start means nothing. Raises PatternError for an empty one.
+    stores: addresses in stores (`data.stores`) are followed, and a zip file that is named stands for what is in it.
     """
 
     def __init__(
-        self, *, recursive: bool = False, hidden: bool = False, follow: bool = False, exclude: Sequence[str] = ()
-    ) -> None:
+        self, *, recursive: bool = False, hidden: bool = False, follow: bool = False, exclude: Sequence[str] = (),
+        stores: bool = False,
+    ) -> None:  # fmt: skip
         meant = tuple(re.sub(r"^(\./+)+", "", pattern) for pattern in exclude)
         for pattern, typed in zip(meant, exclude, strict=True):
             if not pattern.strip("/") or pattern == ".":
                 raise PatternError(f"a pattern must name something, got {typed!r}")
         self._recursive, self._hidden, self._follow = recursive, hidden, follow
-        self._exclude = meant
+        self._exclude, self._stores = meant, stores
         self.passed = Passed()
 
     def files(self, paths: Iterable[str]) -> Iterator[Found]:
@@ -115,6 +119,9 @@ class Search:
         it exists or looks like an image: reading it will tell. A folder that cannot be listed is given with the reason.
         """
         for path in paths:
+            if self._stores and is_address(address := address_of(path)):
+                yield from self._stored(address)
+                continue
             try:
                 is_folder = stat.S_ISDIR(os.stat(path).st_mode)
             except FileNotFoundError:
@@ -150,7 +157,36 @@ class Search:
                 yield Found(folder, failure)
             waiting += [*reversed(links), *reversed(folders)]
 
-    def _file(self, path: str, name: str, root: str, error: str | None, pictures: set[str]) -> Iterator[Found]:
+    def _stored(self, address: str) -> Iterator[Found]:
+        """What an address means: a file, or a folder's files."""
+        try:
+            store = Store(address)
+            if not store.is_folder():
+                yield Found(store.address, None, store.file())
+                return
+        except StoreError as error:
+            yield Found(address, str(error))
+            return
+        waiting = [store.address]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = sorted(store.entries(folder), key=lambda entry: (_is_raw(entry.name), entry.name))
+            except StoreError as error:
+                yield Found(folder, f"the folder cannot be listed: {error}")
+                continue
+            folders: list[str] = []
+            pictures: set[str] = set()
+            for entry in entries:
+                if entry.file is not None:
+                    yield from self._file(entry.path, entry.name, store.address, None, pictures, entry.file)
+                elif self._enters(entry.path, entry, store.address):
+                    folders.append(entry.path)
+            waiting += reversed(folders)
+
+    def _file(
+        self, path: str, name: str, root: str, error: str | None, pictures: set[str], stored: Stored | None = None
+    ) -> Iterator[Found]:  # fmt: skip
         """pictures: the names, without suffixes, of those of the folder that were taken."""
         stem, suffix = os.path.splitext(name.lower())
         if suffix not in SUFFIXES | UNREADABLE | WHEN_NAMED:
@@ -163,7 +199,7 @@ class Search:
             self.passed.raw_files += 1
         elif suffix in suffixes_read():
             pictures.add(stem)
-            yield Found(path, error)
+            yield Found(path, error, stored)
         elif suffix in WHEN_NAMED:
             self.passed.when_named[suffix] += 1
         elif suffix in _OF_EXTRA:
@@ -171,7 +207,7 @@ class Search:
         else:
             self.passed.unreadable[suffix] += 1
 
-    def _enters(self, path: str, entry: os.DirEntry[str], root: str) -> bool:
+    def _enters(self, path: str, entry: os.DirEntry[str] | Entry, root: str) -> bool:
         name = entry.name.lower()
         system = _is_system(name) or _is_in_library(path, name)
         if not self._recursive:
@@ -189,6 +225,8 @@ class Search:
         return False
 
     def _excludes(self, path: str, root: str, *, is_folder: bool) -> bool:
+        if is_address(root):
+            path, root = path.partition("::")[0], root.partition("::")[0]  # without the archive that they are in
         return any(_matches(pattern, path, root) for pattern in self._exclude if is_folder or not pattern.endswith("/"))
 
 

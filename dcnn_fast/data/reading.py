@@ -33,6 +33,7 @@ from dcnn_fast.data import (
 from dcnn_fast.data.parts import PartsError
 from dcnn_fast.data.pillow_settings import as_shipped, formats_read
 from dcnn_fast.data.shot import UNSAID, Shot, shot_of
+from dcnn_fast.data.stores import Stored, StoreError
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses: a quarter of a gigabyte as three bytes a pixel, twice over
 
@@ -104,8 +105,8 @@ def read(
 ) -> Photo:
     """The photograph in `source`, upright and in sRGB.
 
-    source: a path; the bytes of a file; a PIL image (left as it is); a numpy array [H, W], [H, W, 1], [H, W, 3] or
-    [H, W, 4] of uint8 or uint16; or a uint8 tensor [C, H, W] with 1, 3 or 4 channels.
+    source: a path; a file in a store (`stores.stored`); the bytes of a file; a PIL image (left as it is); a numpy array
+    [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8 or uint16; or a uint8 tensor [C, H, W] with 1, 3 or 4 channels.
     max_pixels: larger images are refused from their header, before decoding. background: what shows through transparent
     pixels, RGB 0-255. scaled_to: where less than the whole of a large JPEG file's detail is wanted: it is decoded at a half, a
     quarter or an eighth of its size, whichever is the smallest whose long side has as many pixels, which a note says; other
@@ -134,6 +135,8 @@ def read(
             return _guarded(lambda: _from_image(source, options))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _guarded(lambda: _from_file(io.BytesIO(source), options))
+    if isinstance(source, Stored):
+        return _guarded(lambda: _from_file(io.BytesIO(source.content()), options))
     if isinstance(source, (str, os.PathLike)):
         return _guarded(lambda: _from_path(os.fspath(source), options))
     raise TypeError(f"source must be a path, bytes, a PIL image, a numpy array or a uint8 tensor, got {type(source).__name__}")
@@ -165,6 +168,8 @@ def _without_failures(work: Callable[[], Photo]) -> Photo:
         return work()
     except ReadError:
         raise
+    except StoreError as error:
+        raise ReadError(str(error)) from None
     except FileNotFoundError:
         raise ReadError("no such file") from None
     except PermissionError:

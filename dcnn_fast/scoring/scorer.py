@@ -202,7 +202,8 @@ class Scorer:
         return self._stages
 
     def score(self, image: Any) -> Score:
-        """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W].
+        """The score of one image: a path, bytes, PIL image, numpy array [H, W, 3] or uint8 tensor [3, H, W], or a file in a
+        store (`data.stores.stored`).
 
         Raises ReadError when it cannot be read; `score_many` reports that in the result instead.
         """

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dcnn_fast.data import in_flight, reading
+from dcnn_fast.data.stores import Stored
 from dcnn_fast.nets import Model
 from dcnn_fast.runtime import Executor
 from dcnn_fast.scoring.extras import Extras
@@ -122,4 +123,6 @@ def _is_of_memory(error: Exception) -> bool:
 
 def _path_of(image: Any) -> str | None:
     """Plain text, whatever subclass of it came."""
+    if isinstance(image, Stored):
+        return image.path
     return str.__str__(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else None

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from dcnn_fast import engine
 from dcnn_fast.data import in_flight
+from dcnn_fast.data.stores import Stored
 from dcnn_fast.runtime import Maps
 from dcnn_fast.scoring.prepare import Prepared
 from dcnn_fast.scoring.samples import ColumnWindows
@@ -136,7 +137,7 @@ class Stream:
                     if len(workers) < self._workers:
                         workers.append(threading.Thread(target=self._worker, name=f"dcnn-fast-{len(workers)}"))
                         workers[-1].start()
-                    if may_change and not isinstance(image, (str, bytes, os.PathLike)):
+                    if may_change and not isinstance(image, (str, bytes, os.PathLike, Stored)):
                         self._wait(item.was_read)
                 del image  # the worker lets go of it when it has been read
                 while waiting and (len(waiting) >= most or waiting[0].done):

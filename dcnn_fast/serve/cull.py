@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request
@@ -20,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from dcnn_fast import strict_json
+from dcnn_fast.data.tables import is_file
 from dcnn_fast.printable import printable
 from dcnn_fast.serve.errors import RefusedError
 from dcnn_fast.serve.files import opened
@@ -71,7 +73,7 @@ def router(culling: Culling) -> APIRouter:
         if not knows(token):
             return _nothing()
         async with turn:
-            return as_json({"ratings": await asyncio.to_thread(_ratings, culling)}, headers=_HEADERS)
+            return as_json(await asyncio.to_thread(_ratings, culling), headers=_HEADERS)
 
     @ways.post("/choice")
     async def choice(request: Request, token: str) -> Response:
@@ -137,21 +139,25 @@ def _choice(body: bytes, photographs: int) -> tuple[int, int]:
     return photo, rating
 
 
-def _ratings(culling: Culling) -> dict[str, int]:
-    """By the photograph's place on the page; those that cannot be read have none."""
-    found = {}
+def _ratings(culling: Culling) -> dict[str, dict[str, Any]]:
+    """Ratings, and reasons of those that cannot be read, each by the photograph's place on the page."""
+    found: dict[str, int] = {}
+    unreadable: dict[str, str] = {}
     for number, path in enumerate(culling.photographs, 1):
         try:
             rating = culling.load(path)
-        except (XmpError, OSError):
+        except (XmpError, OSError) as error:
+            unreadable[str(number)] = printable(str(error))
             continue
         if rating:
             found[str(number)] = rating
-    return found
+    return {"ratings": found, "unreadable": unreadable}
 
 
 def _saved(culling: Culling, photograph: Path, rating: int) -> None:
-    """Write the rating, whole or not at all. Raises RefusedError."""
+    """Write the rating, whole or not at all, beside a photograph that is still there. Raises RefusedError."""
+    if not is_file(photograph):
+        raise RefusedError(410, f"{photograph}: the photograph is not there any more")
     try:
         culling.save(photograph, rating)
     except XmpError as error:

@@ -60,6 +60,11 @@ class Room:
         self._images, self._bytes = self._images + images, self._bytes + size
 
     @property
+    def images(self) -> int:
+        """Images that are held, or were at the end."""
+        return self._images
+
+    @property
     def bytes(self) -> int:
         """Held."""
         return self._bytes

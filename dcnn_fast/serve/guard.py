@@ -1,4 +1,4 @@
-"""Around the whole application: the token, the counting, and exceptions that become one line."""
+"""Around the whole application: the Host, the token, the counting, and exceptions that become one line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dcnn_fast.serve.cull import PREFIX
+from dcnn_fast.serve.hosts import allows
 from dcnn_fast.serve.service import LOG, Service, failure, one_line
 
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # to everybody, with a token too
@@ -27,7 +28,9 @@ class Guard:
             return
         started, answered = time.monotonic(), _Answered(send)
         try:
-            if self._lets_in(scope):
+            if not allows(self._service.settings.hosts, Headers(scope=scope).get("host")):
+                await failure(421, "this server is not called so: --allow-host names more")(scope, receive, answered)
+            elif self._lets_in(scope):
                 await self._app(scope, receive, answered)
             else:
                 await failure(401, "a token is needed", {"WWW-Authenticate": "Bearer"})(scope, receive, answered)

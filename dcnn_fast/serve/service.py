@@ -59,15 +59,17 @@ class Service:
         """The answer of `work`, with room of its own and before the deadline; every failure as one line of JSON."""
         arrived = asyncio.Event()
         request.state.arrived = arrived
+        room = self.gate.room()
         try:
-            with self.gate.room() as room:
+            with room:
                 return await asyncio.wait_for(work(request, room), self.settings.deadline)
         except RefusedError as refused:
             return failure(refused.status, refused.message, refused.headers)
         except ClientGoneError:
-            self.metrics.images.labels("given up").inc()
+            self.metrics.images.labels("given up").inc(room.images)
             return failure(_GONE, "the client is gone")
         except (TimeoutError, asyncio.TimeoutError):
+            self.metrics.images.labels("given up").inc(room.images)
             return self._too_late(arrived.is_set())
 
     async def scores(self, request: Request, room: Room, images: Sequence[Any]) -> list[Score]:
@@ -97,7 +99,6 @@ class Service:
         return scores
 
     def _too_late(self, arrived: bool) -> Response:
-        self.metrics.images.labels("given up").inc()
         seconds = f"{self.settings.deadline:g} seconds"
         if arrived:
             return failure(504, f"there was no score within {seconds}")

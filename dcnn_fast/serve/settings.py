@@ -17,7 +17,8 @@ class Settings:
     later it is 504, or 408 where the request had not come. workers: images that are computed at a time, each on a thread, the
     only one on as many; None: torch.get_num_threads(). token: a secret that every request but those of health must bring as
     `Authorization: Bearer TOKEN`; None asks for none. root: the folder below which requests may name files on this machine;
-    None: none are read. Raises ValueError naming the argument.
+    None: none are read. hosts: the names that requests may have in their Host, beside addresses; None: any; others are answered
+    with 421. Raises ValueError naming the argument.
     """
 
     images: int = 64
@@ -27,6 +28,7 @@ class Settings:
     workers: int | None = None
     token: str | None = None
     root: Path | None = None
+    hosts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("images", 100_000), ("bytes", 2**40), ("body_bytes", 2**36)):

@@ -42,7 +42,7 @@ def test_a_name_for_which_nothing_is_there_is_an_error(tree, monkeypatch):
         sources.digests("block", tree)
 
 
-MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling", "training", "host", "c_library"}
+MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling", "training", "host", "c_library", "serve"}
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,9 @@ MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling"
         ("csrc/core/plan/rim.cpp", MEASURED | {"predicted"}),
         ("dcnn_fast/spec/presets.py", set(suites.NAMES) - {"backbone", "read"}),
         ("dcnn_fast/ops/mbconv/cpu.py", MEASURED | {"predicted"}),
-        ("dcnn_fast/runtime/cpu.py", {"score", "c_library", "roofline", "paper", "jpeg", "scaling", "host"}),
-        ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling", "read"}),
+        ("dcnn_fast/runtime/cpu.py", {"score", "c_library", "roofline", "paper", "jpeg", "scaling", "host", "serve"}),
+        ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling", "read", "serve"}),
+        ("dcnn_fast/serve/gate.py", {"serve"}),
         ("dcnn_fast/training/update_rule.py", {"training"}),
         ("bench/suites/score.py", {"score"}),
         ("bench/peers/plain.py", {"block", "score", "backbone", "paper", "jpeg", "gpu"}),

@@ -55,6 +55,7 @@ CASES = {
         "1 image at once, DCNN, 2 views", "2 images at once, DCNN, 2 views",
     },
     "training": {"SCNN, a training step", "DCNN, a training step"},
+    "serve": {"score_many in process", "served, as many as it can", "served, four times as many offered"},
     "predicted": {"SCNN, grid 1", "DCNN 800x600, grid 1"},
     "kernels": {f"block {number}, 50 windows" for number in (1, 2, 3)},
 }  # fmt: skip

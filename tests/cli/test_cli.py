@@ -18,6 +18,7 @@ from dcnn_fast.cli.main import app
 from dcnn_fast.nets import Model
 from dcnn_fast.ops.head import BACKENDS
 from tests.cli.command import FIELDS, environment, main, rows, run, score
+from tests.export.schemas import require_valid
 
 
 def test_a_folder_gives_a_table_and_files(model, folder, tmp_path):
@@ -237,6 +238,26 @@ def test_describe_lists_presets_and_reads_model_files(model):
     wrong = run("describe", "vgg")
     assert wrong.returncode == 2
     assert "preset must be one of" in wrong.stderr
+
+
+def test_describe_says_the_same_as_json(model, tmp_path):
+    for name in ("scnn", model):
+        done = run("describe", name, "--json", tmp_path / "n.json")
+        said = json.loads((tmp_path / "n.json").read_text())
+        require_valid("network.v1", said)
+        assert (
+            done.returncode == 0 and f"total    {said['parameters']:,} parameters, {said['multiplications']:,}" in done.stdout
+        )
+        layers = [layer["name"] for column in said["columns"] for layer in column["layers"]]
+        assert layers and all(f"{layer} " in done.stdout for layer in layers)
+        assert json.loads(run("describe", name, "--json", "-").stdout) == said
+    presets = json.loads(run("describe", "--json", "-").stdout)
+    require_valid("presets.v1", presets)
+    assert "rdcnn-semantic" in presets["presets"]
+    (tmp_path / "theirs").write_text("theirs")
+    assert run("describe", "scnn", "--json", tmp_path / "theirs").returncode == 2
+    assert run("describe", model, "--json", model).returncode == 2
+    assert (tmp_path / "theirs").read_text() == "theirs" and run("describe", "scnn", "--json", "/dev/full").returncode == 3
 
 
 def test_explain_prints_the_choice_and_every_refusal():

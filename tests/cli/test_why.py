@@ -11,6 +11,7 @@ from PIL import Image
 from dcnn_fast import Scorer
 from dcnn_fast.scoring.why import heat_map
 from tests.cli.command import run
+from tests.export.schemas import require_valid
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def test_the_picture_shows_the_photograph_and_its_map(model, photo, tmp_path):
     assert done.returncode == 0, done.stderr
     expected = heat_map(Scorer(model, views=5, samples=True), photo, cells=6)
     said = json.loads(numbers.read_text())
+    require_valid("heat-map.v1", said)
     assert said["kind"] == "samples" and said["mean"] == expected.score.mean and (said["width"], said["height"]) == (90, 60)
     found = np.array(said["values"], dtype=float)
     np.testing.assert_array_equal(found, expected.values)
@@ -41,6 +43,7 @@ def test_the_shipped_model_is_asked_by_covering(photo, tmp_path):
     done = run("why", photo, "--out", out, "--json", "-", "--cells", 3)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
+    require_valid("heat-map.v1", said)
     assert said["kind"] == "occlusion" and np.array(said["values"], dtype=float).shape == (2, 3)
     assert "covered" in said["about"] and out.stat().st_size > 0
     again = run("why", photo, "--out", out, "--json", "-", "--cells", 3)

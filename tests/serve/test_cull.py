@@ -162,7 +162,15 @@ def test_a_sidecar_that_cannot_be_written_is_said_and_stays(model, folder):
             assert answer.status == 409 and f"{name}.xmp: it is" in answer.json["error"]
         assert (folder / "a.jpg.xmp").read_text() == "no XMP"
         (folder / "sub" / "c.jpg").unlink()
-        assert page.choose(folder / "sub" / "c.jpg", 3).status in (200, 500)
+        gone = page.choose(folder / "sub" / "c.jpg", 3)
+        assert gone.status == 410 and "c.jpg: the photograph is not there any more" in gone.json["error"]
+        assert not list((folder / "sub").iterdir())
+        said = page.get(page.address + "choices").json
+        ranks = [str(page.ranks[str(folder / name)]) for name in ("a.jpg", "b.png")]
+        assert said["ratings"] == {} and said["unreadable"].keys() >= set(ranks)
+        assert all(
+            f"{name}.xmp: it is" in said["unreadable"][rank] for rank, name in zip(ranks, ("a.jpg", "b.png"), strict=True)
+        )
         assert page.choose(folder / "d é #?%41.png", 3).status == 200
 
 
@@ -245,3 +253,58 @@ def test_keys_on_the_page_write_sidecars(context, model, folder):  # noqa: F811
         again.keyboard.press("2")
         again.wait_for_selector("#p2.unsaved")
         assert "was not saved" in again.text_content("#unsaved") and wrong == []
+
+
+def shown_of(context, page):  # noqa: F811
+    shown = context.new_page()
+    shown.goto(f"http://127.0.0.1:{page.port}{page.address}")
+    return shown
+
+
+def pressed(shown, *keys):
+    shown.locator("#p1").focus()
+    for key in keys:
+        shown.keyboard.press(key)
+
+
+def test_keys_pressed_before_the_ratings_have_come_are_kept(context, model, folder):  # noqa: F811
+    with Page(model, folder) as page:
+        paths = sorted(page.ranks, key=page.ranks.get)
+        for path, rating in zip(paths, (2, -1, 3), strict=False):
+            assert page.choose(path, rating).status == 200
+        shown, held = context.new_page(), []
+        shown.route("**/choices", lambda route: held.append(route))  # noqa: PLW0108 - playwright marks what it is given
+        shown.goto(f"http://127.0.0.1:{page.port}{page.address}", wait_until="commit")
+        page.until(lambda: shown.wait_for_timeout(10) or held)
+        pressed(shown, "4", "ArrowRight", "u", "5")
+        held[0].continue_()
+        page.until(lambda: shown.wait_for_timeout(10) or page.ratings() == {paths[0]: 4, paths[1]: 5, paths[2]: 3})
+        assert [shown.text_content(f"#p{rank} .given") for rank in (1, 2, 3)] == ["★" * 4, "★" * 5, "★" * 3]
+        assert shown.text_content("#unsaved") == ""
+
+
+def test_ratings_that_were_not_saved_are_named_and_saved_when_the_page_is_opened_again(context, model, folder):  # noqa: F811
+    with Page(model, folder) as page:
+        paths = sorted(page.ranks, key=page.ranks.get)
+        shown = shown_of(context, page)
+        shown.route("**/choice", lambda route: route.abort())
+        pressed(shown, "4", "ArrowRight", "x")
+        shown.wait_for_selector("#p2.unsaved")
+        said = shown.text_content("#unsaved")
+        assert all(f"{Path(path).name} was not saved: the server does not answer" in said for path in paths[:2])
+        assert page.ratings() == {}
+        shown.unroute("**/choice")
+        shown.reload()
+        page.until(lambda: shown.wait_for_timeout(10) or page.ratings() == {paths[0]: 4, paths[1]: -1})
+        assert page.choose(paths[0], 1).status == 200  # elsewhere, later
+        shown.reload()
+        shown.wait_for_function("document.querySelector('#p1 .given').textContent === '★'")
+        assert page.ratings()[paths[0]] == 1
+
+
+def test_a_sidecar_that_cannot_be_read_is_named_on_the_page(context, model, folder):  # noqa: F811
+    (folder / "a.jpg.xmp").write_text("no XMP")
+    with Page(model, folder) as page:
+        shown = shown_of(context, page)
+        shown.wait_for_selector(f"#p{page.ranks[str(folder / 'a.jpg')]}.unsaved")
+        assert "a.jpg has a rating that cannot be read: " in shown.text_content("#unsaved")

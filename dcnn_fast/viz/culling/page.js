@@ -7,7 +7,7 @@
   const field = (id) => document.getElementById(id);
   const chosen = new Map(Object.entries(read()));  // by path: {stars, choice}
   const of = (card) => chosen.get(card.dataset.path) || { stars: 0, choice: "" };
-  const live = typeof serverRatings === "function" ? serverRatings(of) : null;
+  const live = typeof serverRatings === "function" ? serverRatings(of, storage) : null;
   const past = [];  // what choices were before, the last one at the end
   let compared = [];
   let enlarged = [];  // the cards whose photographs are shown large

@@ -1,0 +1,133 @@
+"""One callable that every engine can run: columns in, the same columns and a score's out."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dcnn_fast.batch.columns import NAMES, OF_COLLECTION, arrays, require_pyarrow
+from dcnn_fast.batch.errors import BatchError
+from dcnn_fast.batch.frames import Frame, frame_of
+from dcnn_fast.batch.keys import key_of
+from dcnn_fast.data.stores import Stored, StoreError, is_address, stored
+from dcnn_fast.scoring import Score, Scorer
+from dcnn_fast.scoring.scorer import require_draws
+from dcnn_fast.scoring.settings import settings_of
+
+_NOT_IN_BATCHES = ("model", "samples", "groups")  # options of `Scorer`: no column holds what the last two give
+COLUMNS = tuple(name for name in NAMES if name not in ("path", *OF_COLLECTION))
+
+
+class ScoreBatch:
+    """Scores batches of photographs. It pickles as its arguments and opens its scorer with the first batch, in each process.
+
+    model: the path of a model file, which must be there on every machine; None: the shipped one. path: the column of paths,
+    and of addresses in stores. content: the column of files' bytes, where the engine has read them; it is not in what comes
+    back. version: a column of what tells a photograph's content from another one, as its size or its ETag; then a column `key`
+    comes back (`keys.key_of`), by which a later run knows the row again. columns: of `COLUMNS`, those that come back.
+    workers: photographs in work at a time (default: torch's number of threads, which is what an engine gives the process).
+    options: of `Scorer`, but for samples and groups.
+
+    Raises BatchError and ValueError naming what is wrong, before any process is started.
+
+    Example, with Ray Data:
+        >>> ray.data.read_binary_files("s3://bucket/photos", include_paths=True).map_batches(  # doctest: +SKIP
+        ...     ScoreBatch, fn_constructor_kwargs={"content": "bytes"}, batch_format="pyarrow", batch_size=64,
+        ...     compute=ray.data.ActorPoolStrategy(size=3), num_cpus=1)
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str] | None = None, *, path: str = "path", content: str | None = None,
+        version: str | None = None, columns: Sequence[str] = COLUMNS, workers: int | None = None, **options: Any,
+    ) -> None:  # fmt: skip
+        require_pyarrow("ScoreBatch")
+        require_options(options)
+        if isinstance(columns, str) or not columns or not set(columns) <= set(COLUMNS):
+            raise BatchError(f"columns must be of {', '.join(COLUMNS)}; got {columns!r}")
+        self._columns = tuple(columns)
+        self._model = None if model is None else os.fspath(model)
+        self._path, self._content, self._version = path, content, version
+        self._workers, self._options = workers, options
+        self._opened: Scorer | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_opened": None}
+
+    def __call__(self, batch: Any) -> Any:
+        """The batch with the columns that were asked for; an iterator of batches gives an iterator, as for Spark's mapInPandas.
+
+        batch: an Arrow table, a pandas frame or a mapping of arrays; what comes back is of the same kind. A photograph that
+        cannot be read has the reason in the column `error`, and the others go on. Where there is no value, a pandas column has
+        pandas' own for that, and an array of a mapping NaN among numbers, None among texts. Raises BatchError for a batch
+        without the columns, or that has one of the names that come back.
+        """
+        if isinstance(batch, Iterator):
+            return map(self, batch)
+        frame = frame_of(batch)
+        self._require_columns(frame)
+        paths = frame.values(self._path)
+        contents = None if self._content is None else frame.values(self._content)
+        scores = self.scores(paths, contents)
+        new = arrays(scores, self._columns)
+        if self._version is not None:
+            new = self._keys(paths, frame.values(self._version)) | new
+        return frame.extended(new, self._content)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The scorer, opened where it has not been."""
+        if self._opened is None:
+            self._opened = Scorer(self._model, **self._options)
+        return self._opened
+
+    def scores(self, paths: Sequence[str | None], contents: Sequence[bytes | None] | None = None) -> list[Score]:
+        """The scores of photographs, in order. contents: of their files, where they have been read."""
+        images = [_image(path) for path in paths] if contents is None else list(contents)
+        given = [image for image in images if image is not None and not isinstance(image, StoreError)]
+        found = iter(self.scorer.score_many(given, workers=self._workers))
+        return [
+            replace(self._unread(image) if image is None or isinstance(image, StoreError) else next(found), path=path)
+            for image, path in zip(images, paths, strict=True)
+        ]  # fmt: skip
+
+    def _unread(self, why: StoreError | None) -> Score:
+        said = "there is no file" if why is None else str(why)
+        return Score(error=said, views=self.scorer.views, seed=self.scorer.seed)
+
+    def _keys(self, paths: Sequence[str | None], versions: Sequence[Any]) -> dict[str, Any]:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+
+        settings = settings_of(self.scorer)
+        pairs = zip(paths, versions, strict=True)
+        keys = [key_of(path or "", None if version is None else str(version), settings) for path, version in pairs]
+        return {"key": pa.array(keys, pa.string())}
+
+    def _require_columns(self, frame: Frame) -> None:
+        for column in (self._path, self._content, self._version):
+            if column is not None and column not in frame.names:
+                raise BatchError(f"the batch must have a column {column!r}, it has {', '.join(frame.names)}")
+        taken = [name for name in ("key", *self._columns) if name in frame.names and name not in (self._path, self._version)]
+        if taken:
+            raise BatchError(f"the batch has columns of names that a score's have: {', '.join(taken)}; rename them")
+
+
+def require_options(options: dict[str, Any]) -> None:
+    """Raise BatchError or ValueError for options that are none of a scorer's, or out of range, without opening a model."""
+    known = [name for name in inspect.signature(Scorer).parameters if name not in _NOT_IN_BATCHES]
+    for name in options:
+        if name not in known:
+            raise BatchError(f"options must be among {', '.join(known)}; got {name}")
+    require_draws(options.get("views", 50), options.get("grid", 1), options.get("seed", 0))
+
+
+def _image(path: str | None) -> str | Stored | StoreError | None:
+    """The file of a path, or why there is none."""
+    if path is None or not is_address(path):
+        return path
+    try:
+        return stored(path)
+    except StoreError as error:
+        return error

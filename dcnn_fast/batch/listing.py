@@ -1,0 +1,46 @@
+"""The photographs of a collection, with what tells a content from another one: asked of the store's list, no file is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from dcnn_fast.batch.errors import BatchError
+from dcnn_fast.data.folders import Found, Search
+from dcnn_fast.data.stores import StoreError, is_address, stored, version_of_file
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A photograph of a collection. path: absolute, or its address. version: its ETag, or its size and time."""
+
+    path: str
+    version: str | None = None
+
+
+def listing(places: Iterable[str | os.PathLike[str]], *, recursive: bool = True) -> Iterator[Listed]:
+    """The photographs below folders, zip files and addresses in stores, found as `dcnn-fast score -r` does, in order.
+
+    Raises BatchError for what cannot be listed: a part that is missing would not be seen later.
+
+    Example:
+        >>> listing(["s3://bucket/photos", "/mnt/archive"])  # doctest: +SKIP
+    """
+    search = Search(recursive=recursive, stores=True)
+    for found in search.files(os.fspath(place) for place in places):
+        yield _listed(found)
+
+
+def _listed(found: Found) -> Listed:
+    if found.error is not None:
+        raise BatchError(f"{found.path}: {found.error}")
+    try:
+        if not is_address(found.path):
+            return Listed(os.path.abspath(found.path), version_of_file(found.path))
+        known = found.stored if found.stored is not None and found.stored.version else stored(found.path, with_version=True)
+    except StoreError as error:
+        raise BatchError(f"{found.path}: {error}") from None
+    except OSError as error:
+        raise BatchError(f"{found.path}: {error.strerror or error}") from None
+    return Listed(known.path, known.version)

@@ -1,0 +1,156 @@
+"""Shards: each is one piece of work and one file of rows, which is whole or not there. Done again, it is the same.
+
+A worker that is killed leaves nothing of its shard; the engine gives it to another one. Rows that a shard has already, by
+their keys, are not computed again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dcnn_fast.batch.callable import COLUMNS, ScoreBatch
+from dcnn_fast.batch.columns import arrays, require_pyarrow, schema, text
+from dcnn_fast.batch.errors import BatchError
+from dcnn_fast.batch.frames import frame_of
+from dcnn_fast.batch.keys import key_of
+from dcnn_fast.batch.listing import Listed
+from dcnn_fast.batch.places import read, write
+from dcnn_fast.batch.plan import Plan, photographs_of, read_plan, scores_of, shard_numbers
+from dcnn_fast.scoring.settings import settings_of
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_OF_ROW = ("key", "path", "version")
+_MARK, _FORMAT = b"dcnn_fast_shard", b"1"  # in a file's metadata
+COUNTS = ("rows", "scored", "kept", "failed")
+
+
+class ScoreShards:
+    """Does shards of a plan; a callable for every engine, which pickles as its arguments.
+
+    folder: of the plan. model: the path of the model file where it lies elsewhere than the plan says; it must be the same
+    model. workers: photographs in work at a time. keep_failures: photographs that could not be read are not tried again.
+
+    Example:
+        >>> ray.data.from_items([{"shard": n} for n in unfinished(folder)]).map_batches(  # doctest: +SKIP
+        ...     ScoreShards, fn_constructor_args=(folder,), batch_size=1, num_cpus=1,
+        ...     compute=ray.data.ActorPoolStrategy(size=3))
+    """
+
+    def __init__(
+        self, folder: str, *, model: str | None = None, workers: int | None = None, keep_failures: bool = False
+    ) -> None:  # fmt: skip
+        require_pyarrow("ScoreShards")
+        self._folder, self._model, self._keep_failures = folder, model, keep_failures
+        self._workers = workers
+        self._batch: ScoreBatch | None = None
+        self._plan: Plan | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_batch": None, "_plan": None}
+
+    def __call__(self, batch: Any) -> Any:
+        """Do the shards whose numbers the column `shard` has. The batch comes back with the columns `COUNTS`.
+
+        Raises BatchError where there is no plan, or the model is another one than the plan's.
+        """
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+
+        frame = frame_of(batch)
+        if "shard" not in frame.names:
+            raise BatchError(f"the batch must have a column 'shard', it has {', '.join(frame.names)}")
+        counts = [self.do(int(number)) for number in frame.values("shard")]
+        return frame.extended({name: pa.array([each[name] for each in counts], pa.int64()) for name in COUNTS}, None)
+
+    def do(self, number: int) -> dict[str, int]:
+        """Do one shard: its rows, those scored now, those that were there, and those that could not be scored."""
+        plan, scorer = self._opened()
+        if not 0 <= number < plan.shards:
+            raise BatchError(f"shard must be from 0 to {plan.shards - 1}, got {number}")
+        wanted = _keyed(photographs_of(self._folder, number), plan)
+        there = _read(scores_of(self._folder, number))
+        kept = _kept(there, wanted, self._keep_failures)
+        missing = {key: photograph for key, photograph in wanted.items() if key not in kept}
+        made = _scored(scorer, missing)
+        rows = {**kept, **made}
+        if there is None or missing or len(there) != len(rows):
+            write(scores_of(self._folder, number), _file_of([rows[key] for key in wanted]))
+        failed = sum(row["error"] is not None for row in rows.values())
+        return {"rows": len(rows), "scored": len(made), "kept": len(kept), "failed": failed}
+
+    def _opened(self) -> tuple[Plan, ScoreBatch]:
+        if self._plan is None or self._batch is None:
+            plan = read_plan(self._folder)
+            batch = ScoreBatch(self._model or plan.model, workers=self._workers, **plan.options)
+            digest, wanted = settings_of(batch.scorer)["--model"], plan.settings["--model"]
+            if digest != wanted:
+                raise BatchError(f"the model must be the plan's, of digest {wanted[:12]}, got one of {digest[:12]}")
+            self._plan, self._batch = plan, batch
+        return self._plan, self._batch
+
+
+def unfinished(folder: str, *, keep_failures: bool = False) -> list[int]:
+    """The numbers of the shards of a plan that are not done: without a whole file, or with other rows than their lists have.
+
+    keep_failures: one with photographs that could not be read is done.
+    """
+    plan, found = read_plan(folder), []
+    for number in shard_numbers(plan):
+        wanted, there = _keyed(photographs_of(folder, number), plan), _read(scores_of(folder, number))
+        if there is None or len(there) != len(wanted) or len(_kept(there, wanted, keep_failures)) != len(wanted):
+            found.append(number)
+    return found
+
+
+def _keyed(photographs: Iterable[Listed], plan: Plan) -> dict[str, Listed]:
+    return {key_of(each.path, each.version, plan.settings): each for each in photographs}
+
+
+def _read(place: str) -> list[dict[str, Any]] | None:
+    """The rows of a shard's file; None where there is none, or one that is not whole."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    content = read(place)
+    try:
+        table = None if content is None else pq.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError):
+        return None
+    if table is None or not table.schema.equals(_schema()) or (table.schema.metadata or {}).get(_MARK) != _FORMAT:
+        return None
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _kept(
+    rows: Sequence[dict[str, Any]] | None, wanted: Mapping[str, Listed], keep_failures: bool
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Of the rows those that need not be made again, by their keys."""
+    return {row["key"]: row for row in rows or () if row["key"] in wanted and (keep_failures or row["error"] is None)}
+
+
+def _scored(scorer: ScoreBatch, missing: Mapping[str, Listed]) -> dict[str, dict[str, Any]]:
+    if not missing:
+        return {}
+    scores = scorer.scores([each.path for each in missing.values()])
+    columns = {name: array.to_pylist() for name, array in arrays(scores, COLUMNS).items()}
+    return {
+        key: {"key": key, "path": text(each.path), "version": each.version, **{name: columns[name][place] for name in COLUMNS}}
+        for place, (key, each) in enumerate(missing.items())
+    }
+
+
+def _file_of(rows: Sequence[dict[str, Any]]) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=_schema()), file, compression="zstd")
+    return file.getvalue()
+
+
+def _schema() -> pyarrow.Schema:
+    return schema([*_OF_ROW, *COLUMNS]).with_metadata({_MARK: _FORMAT})

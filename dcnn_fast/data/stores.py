@@ -1,0 +1,203 @@
+"""Photographs in stores: addresses of fsspec, as s3://bucket/a.jpg, gs://bucket/a.jpg or zip://a.jpg::photos.zip.
+
+An address is followed only by who has asked for it: nothing that reads paths out of files comes here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+EXTRA = "pip install 'dcnn-fast[stores]'"
+MOST_BYTES = 2**30  # of a file: it is read into memory
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_CONTENT = ("ETag", "etag", "md5Hash", "CRC")  # what stores call a digest of a file's content
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")  # what they call the time of its last change
+
+
+class StoreError(OSError):
+    """A store that cannot be asked, or a file that it does not give; the message says why."""
+
+
+def is_address(path: str) -> bool:
+    """Whether the text is an address in a store, and no file or folder of this machine."""
+    return _ADDRESS.match(path) is not None and not os.path.lexists(path)
+
+
+def placed(folder: str, path: str) -> str:
+    """Where a path of a row leads that starts from `folder`: an address stays as it is."""
+    return path if is_address(path) else os.path.join(folder, path)
+
+
+def address_of(path: str) -> str:
+    """The address of what is named: of a zip file of this machine that of its content, otherwise the path as it is."""
+    is_zip = path.lower().endswith(".zip") and not is_address(path) and os.path.isfile(path)
+    return f"zip://::{os.path.abspath(path)}" if is_zip else path
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file in a store, which a scorer takes as an image.
+
+    path: its address. size: in bytes, None where the store does not say. version: of its content, another text where that
+    may be another one; None where it was not asked for.
+    """
+
+    path: str
+    size: int | None = None
+    version: str | None = None
+    _system: Any = field(default=None, repr=False, compare=False)
+    _inside: str = field(default="", repr=False, compare=False)
+
+    def content(self) -> bytes:
+        """All of it. Raises StoreError, also for more than `MOST_BYTES`."""
+        if self.size is not None and self.size > MOST_BYTES:
+            raise _too_large()
+        try:
+            with self._system.open(self._inside, "rb") as file:
+                found: bytes = file.read(MOST_BYTES + 1)
+        except MemoryError:
+            raise
+        except Exception as error:  # every store has exceptions of its own
+            raise _said(error) from None
+        if len(found) > MOST_BYTES:
+            raise _too_large()
+        return found
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or a folder in a folder of a store. name: the last part of its path. file: None of a folder."""
+
+    name: str
+    path: str
+    file: Stored | None
+
+    def is_symlink(self) -> bool:
+        """No: stores have no links."""
+        return False
+
+
+class Store:
+    """The store that an address is in. Raises StoreError where there is none, or a package for it is not installed.
+
+    inside: what the address means there. address: of the same, as it is always written.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._system, self.inside = _opened(address)
+        head, chained, tail = address.partition("::")
+        self._scheme, self._tail = head.partition("://")[0], chained + tail
+        self.address = self._address_of(self.inside)
+
+    def is_folder(self) -> bool:
+        """Whether a folder is there. Raises StoreError."""
+        try:
+            return self.inside in ("", "/") or bool(self._system.isdir(self.inside))
+        except Exception as error:
+            raise _said(error) from None
+
+    def exists(self) -> bool:
+        """Whether anything is there. Raises StoreError."""
+        try:
+            self._system.invalidate_cache()  # what another machine has written since
+            return bool(self._system.exists(self.inside))
+        except Exception as error:
+            raise _said(error) from None
+
+    def write(self, content: bytes) -> None:
+        """Put a file there, in place of one that is. Raises StoreError."""
+        try:
+            self._system.makedirs(self.inside.rpartition("/")[0], exist_ok=True)
+            self._system.pipe_file(self.inside, content)
+        except Exception as error:
+            raise _said(error) from None
+
+    def file(self, *, with_version: bool = False) -> Stored:
+        """The file there. with_version: ask the store for its size and version, which raises StoreError where it has none."""
+        if not with_version:
+            return Stored(self.address, None, None, self._system, self.inside)
+        try:
+            return self._stored(self._system.info(self.inside))
+        except Exception as error:
+            raise _said(error) from None
+
+    def entries(self, folder: str | None = None) -> Iterator[Entry]:
+        """What is in a folder, given by its address; None: in the one that the store was opened for. Raises StoreError."""
+        inside = self.inside if folder is None else _opened(folder)[1]
+        try:
+            found = self._system.ls(inside, detail=True)
+        except Exception as error:
+            raise _said(error) from None
+        for info in found:
+            path = str(info["name"]).rstrip("/")
+            name = path.rpartition("/")[2]
+            if name and path.strip("/") != inside.strip("/"):  # some stores list a folder in itself
+                is_folder = info["type"] == "directory"
+                yield Entry(name, self._address_of(path), None if is_folder else self._stored(info))
+
+    def _stored(self, info: dict[str, Any]) -> Stored:
+        size = info.get("size")
+        return Stored(self._address_of(info["name"]), size, _version(info), self._system, info["name"])
+
+    def _address_of(self, inside: str) -> str:
+        return inside if is_address(inside) else f"{self._scheme}://{inside}{self._tail}"  # of the web's, whose paths are such
+
+
+def stored(address: str, *, with_version: bool = False) -> Stored:
+    """The file of an address. Raises StoreError as `Store` and `Store.file` do.
+
+    Example:
+        >>> from dcnn_fast import Scorer
+        >>> Scorer().score(stored("s3://bucket/a.jpg")).mean  # doctest: +SKIP
+    """
+    return Store(address).file(with_version=with_version)
+
+
+def version_of_file(path: str) -> str:
+    """The version of a file of this machine: its size, and when it was changed last. Raises OSError."""
+    status = os.stat(path)
+    return f"size {status.st_size}, {status.st_mtime_ns}"
+
+
+def _version(info: dict[str, Any]) -> str:
+    for name in _CONTENT:
+        if info.get(name) is not None:
+            return f"{name.lower()} {str(info[name]).strip(chr(34))}"
+    time = next((info[name] for name in _TIMES if info.get(name) is not None), "")
+    return f"size {info.get('size')}, {time}"
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise StoreError(f"an address in a store needs fsspec: {EXTRA}") from None
+    try:
+        system, inside = url_to_fs(address)
+    except ImportError as error:
+        raise StoreError(f"this kind of store needs a package that is not installed: {_line(error)}") from None
+    except Exception as error:
+        raise _said(error) from None
+    return system, inside
+
+
+def _said(error: Exception) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return StoreError("no such file")
+    if isinstance(error, PermissionError):
+        return StoreError("permission denied")
+    return StoreError(f"the store does not give it: {_line(error)}")
+
+
+def _too_large() -> StoreError:
+    return StoreError(f"it has more than {MOST_BYTES} bytes")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,23 @@
+"""All that decides a score beside the photograph, as text: rows of two runs go together where it is the same."""
+
+from __future__ import annotations
+
+from dcnn_fast.scoring.scorer import Scorer
+
+MODELS_OWN = "the model's"
+
+
+def settings_of(scorer: Scorer) -> dict[str, str]:
+    """The options of `dcnn-fast score` that decide what a scorer gives, each with its value; of the model, its digest."""
+    own = scorer.long_side == scorer.model.spec.long_side
+    settings = {
+        "--model": scorer.model.digest,
+        "--views": str(scorer.views),
+        "--grid": str(scorer.grid),
+        "--seed": str(scorer.seed),
+        "--dtype": scorer.dtype,
+        "--long-side": MODELS_OWN if own else str(scorer.long_side),
+        "--decode": scorer.decode,
+        "--background": bytes(scorer.background).hex(),
+    }
+    return settings | ({"--faults": "on"} if scorer.extras.faults else {})

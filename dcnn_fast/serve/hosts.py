@@ -1,0 +1,28 @@
+"""The Host of requests: a page elsewhere may have its own name resolved to this machine, and ask in its visitor's browser."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/?#@]+)(:[0-9]{0,5})?")
+
+
+def allows(hosts: Sequence[str] | None, said: str | None) -> bool:
+    """Whether a request for that Host is answered. hosts: names, None for any.
+
+    An address is let in as one of the names is: no page has an address as its origin but the one that is served there. So is
+    a request without a Host, which no browser sends.
+    """
+    if hosts is None or said is None:
+        return True
+    found = _HOST.fullmatch(said.strip().lower())
+    if found is None:
+        return False
+    name = found[1].strip("[]").rstrip(".")
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in {host.lower() for host in hosts}
+    return True

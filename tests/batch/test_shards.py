@@ -1,0 +1,176 @@
+"""Plans and shards: what is done stays done, what has changed or was lost is done again, and nothing appears twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+
+from dcnn_fast import Scorer, save_model
+from dcnn_fast.batch import BatchError, ScoreShards, listing, plan_shards, read_plan, unfinished
+from tests import small
+from tests.export.schemas import require_valid
+from tests.serve.server import picture
+
+SHARDS, VIEWS = 4, 3
+
+
+def planned(folder, out, model, **options):
+    return plan_shards(listing([folder]), str(out), SHARDS, model=model, **{"views": VIEWS, **options})
+
+
+def done(out, numbers=range(SHARDS), **options):
+    """The sums over shards of scored, kept and failed."""
+    found = ScoreShards(str(out), **options)({"shard": list(numbers)})
+    return tuple(int(found[name].sum()) for name in ("scored", "kept", "failed"))
+
+
+def rows(out):
+    return pq.read_table(f"{out}/scores").to_pylist()
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def test_every_photograph_has_one_row_with_the_scorer_s_numbers(folder, out, model):
+    plan = planned(folder, out, model)
+    assert plan.photographs == 10 and unfinished(str(out)) == list(range(SHARDS))
+    assert done(out) == (10, 0, 1)
+    found = {row["path"]: row for row in rows(out)}
+    assert len(rows(out)) == len(found) == 10
+    for score in Scorer(model, views=VIEWS).score_many(sorted(found)):
+        assert (found[score.path]["mean"], found[score.path]["error"]) == (score.mean, score.error)
+
+
+def test_a_second_run_does_only_what_has_changed(folder, out, model):
+    planned(folder, out, model)
+    done(out)
+    before = {row["path"]: row for row in rows(out)}
+    times = {path: path.stat().st_mtime_ns for path in (out / "scores").iterdir()}
+    planned(folder, out, model)
+    assert done(out, keep_failures=True) == (0, 10, 1) and unfinished(str(out), keep_failures=True) == []
+    assert {path: path.stat().st_mtime_ns for path in (out / "scores").iterdir()} == times  # none is even written
+    assert done(out) == (1, 9, 1)  # what could not be read is tried again
+
+    (folder / "1.png").write_bytes(picture(50))
+    (folder / "2.png").unlink()
+    (folder / "new.png").write_bytes(picture(51))
+    planned(folder, out, model)
+    assert done(out, keep_failures=True) == (2, 8, 1)
+    after = {row["path"]: row for row in rows(out)}
+    assert len(rows(out)) == len(after) == 10
+    assert {Path(path).name for path in after} == {"bad.png", "new.png", "é.png", *(f"{i}.png" for i in (0, 1, 3, 4, 5, 6, 7))}
+    changed = {Path(path).name for path in after if before.get(path) != after[path]}
+    assert changed == {"1.png", "new.png"}
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-7]), lambda path: path.write_bytes(b"")]
+)
+def test_a_shard_that_is_lost_or_not_whole_is_done_again(folder, out, model, damage):
+    planned(folder, out, model)
+    done(out)
+    wanted = rows(out)
+    lost = sorted((out / "scores").iterdir())[1]
+    count = pq.read_metadata(lost).num_rows
+    damage(lost)
+    assert 1 in unfinished(str(out), keep_failures=True)
+    assert done(out, keep_failures=True)[0] == count and rows(out) == wanted
+
+
+def test_a_shard_that_is_done_twice_is_the_same(folder, out, model):
+    planned(folder, out, model)
+    ScoreShards(str(out))({"shard": [0, 1, 1, 2, 3, 0]})
+    assert len(rows(out)) == 10
+
+
+def test_a_store_holds_photographs_plan_and_rows(model):
+    system = fsspec.filesystem("memory")
+    for i in range(3):
+        system.pipe_file(f"/there/in/sub/{i}.png", picture(i))
+    system.pipe_file("/there/in/notes.txt", b"")
+    plan = plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, views=VIEWS)
+    assert plan.photographs == 3 and unfinished("memory://there/out/run") == [0, 1]
+    assert done("memory://there/out/run", range(2)) == (3, 0, 0) and unfinished("memory://there/out/run") == []
+    found = [row for i in range(2) for row in pq.read_table(system.open(f"/there/out/run/scores/{i:05d}.parquet")).to_pylist()]
+    assert sorted(row["path"] for row in found) == [f"memory:///there/in/sub/{i}.png" for i in range(3)]
+    scorer = Scorer(model, views=VIEWS)
+    assert {row["mean"] for row in found} == {scorer.score(picture(i)).mean for i in range(3)}
+    system.pipe_file("/there/in/sub/1.png", picture(9))
+    plan_shards(listing(["memory://there/in"]), "memory://there/out/run", 2, model=model, views=VIEWS)
+    assert done("memory://there/out/run", range(2)) == (1, 2, 0)
+
+
+def test_the_plan_s_files_are_as_their_schemas_say(folder, out, model):
+    planned(folder, out, model, faults=True)
+    require_valid("batch-run.v1", json.loads((out / "run.json").read_text()))
+    lines = [json.loads(line) for path in sorted((out / "lists").iterdir()) for line in path.read_text().splitlines()]
+    assert len(lines) == 10
+    for line in lines:
+        require_valid("batch-listed.v1", line)
+    assert read_plan(str(out)).settings["--faults"] == "on"
+
+
+@pytest.mark.parametrize(
+    ("options", "shards", "message"),
+    [
+        ({"views": 4}, SHARDS, "--views 3 [(]here 4[)]"),
+        ({}, 5, "4 shards [(]here 5[)]"),
+        ({"faults": True}, SHARDS, "--faults off"),
+    ],
+)
+def test_a_plan_of_other_settings_is_refused(folder, out, model, options, shards, message):
+    planned(folder, out, model)
+    before = (out / "run.json").read_bytes()
+    with pytest.raises(BatchError, match=message):
+        plan_shards(listing([folder]), str(out), shards, model=model, **{"views": VIEWS, **options})
+    assert (out / "run.json").read_bytes() == before
+
+
+def test_a_worker_with_another_model_refuses(folder, out, model, tmp_path):
+    planned(folder, out, model)
+    other = tmp_path / "other.safetensors"
+    save_model(small.model(views=("warp",)), other)
+    with pytest.raises(BatchError, match="the model must be the plan's"):
+        done(out, model=str(other))
+    assert not (out / "scores").exists()
+
+
+def test_what_is_wrong_is_named(folder, out, model, tmp_path):
+    with pytest.raises(BatchError, match="has no plan"):
+        done(out)
+    with pytest.raises(BatchError, match="shards must be an integer"):
+        plan_shards([], str(out), 0, model=model)
+    with pytest.raises(BatchError, match="nothing://x: "):
+        list(listing(["nothing://x"]))
+    with pytest.raises(BatchError, match="gone.png: "):
+        list(listing([tmp_path / "gone.png"]))
+    planned(folder, out, model)
+    with pytest.raises(BatchError, match="shard must be from 0 to 3"):
+        done(out, [4])
+    with pytest.raises(BatchError, match="must have a column 'shard'"):
+        ScoreShards(str(out))({"x": [1]})
+    (out / "run.json").write_text("{")
+    with pytest.raises(BatchError, match="cannot be read"):
+        unfinished(str(out))
+
+
+def test_names_that_are_no_text_have_rows(folder, out, model):
+    os.rename(folder / "3.png", os.fsencode(folder) + b"/\xff.png")
+    planned(folder, out, model)
+    assert done(out) == (10, 0, 1) and any("\\xff.png" in row["path"] for row in rows(out))
+    assert done(out, keep_failures=True) == (0, 10, 1)
+
+
+def test_shards_pickle_without_weights(folder, out, model):
+    planned(folder, out, model)
+    shards = ScoreShards(str(out))
+    shards({"shard": [0]})
+    assert len(pickle.dumps(shards)) < 1000

@@ -1,0 +1,177 @@
+"""Connections that say nothing, names that this server has not, and memory that it may not pass."""
+
+from __future__ import annotations
+
+import io
+import re
+import resource
+import socket
+import time
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+from tests.cli.command import run
+from tests.serve.server import Server, picture
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def blank(side):
+    """A picture's file that is small, whatever its side."""
+    file = io.BytesIO()
+    Image.new("RGB", (side, side)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def opened(server, sent=b""):
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    connection.sendall(sent)
+    return connection
+
+
+def send_on(connection, piece, times, pause=0.0):
+    """Send the piece again and again."""
+    for _ in range(times):
+        connection.sendall(piece)
+        time.sleep(pause)
+
+
+def is_closed(connection):
+    """Wait until the other side has closed it; whether it said anything before."""
+    try:
+        return connection.recv(1000) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture(scope="module")
+def hasty(model):
+    """A second for a head."""
+    with Server(model, "--deadline", 1) as running:
+        yield running
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"G", b"GET /health/live HTTP/1.1\r\nHo", HEAD, b"POST /v1/score HTTP/1.1\r\n"])
+def test_a_head_that_does_not_come_is_not_waited_for(hasty, sent):
+    connection = opened(hasty, sent)
+    assert is_closed(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"GET", HEAD])
+def test_a_second_head_is_not_waited_for_either(hasty, more):
+    connection = opened(hasty, HEAD + b"\r\n")
+    assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    connection.sendall(more)
+    assert is_closed(connection)
+    connection.close()
+
+
+def test_a_head_that_drips_is_closed_and_one_that_comes_in_parts_is_answered(hasty):
+    slow, right = opened(hasty, HEAD), opened(hasty, HEAD[:20])
+    right.sendall(HEAD[20:] + b"\r\n")
+    assert right.recv(1000).startswith(b"HTTP/1.1 200")
+    right.close()
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        send_on(slow, b"X-More: 1\r\n", 300, 0.02)
+    slow.close()
+
+
+def test_a_head_without_end_is_not_kept(server):
+    connection = opened(server)
+    connection.sendall(b"GET / HTTP/1.1\r\n")
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        send_on(connection, b"X: " + b"a" * 4000 + b"\r\n", 2000)
+    connection.close()
+    assert server.get("/health/live").status == 200
+
+
+@contextmanager
+def descriptors(most):
+    """Of the processes that are started inside."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_idle_connections_do_not_use_up_descriptors(model):
+    """More of them than the server has descriptors: the oldest give way, requests in work stay, and nothing is said."""
+    with descriptors(160):
+        server = Server(model)
+    with server:
+        begun = server.begun(100, b"x")
+        server.until(lambda: server.held() == (1, 100))
+        idle = [opened(server, b"GET" if i % 2 else b"") for i in range(200)]
+        for _ in range(3):
+            assert server.score(picture()).status == 200
+        assert server.held() == (1, 100)
+        closed = sum(_is_gone(each) for each in idle[:50])
+        assert closed == 50
+        begun.sendall(b"x" * 99)
+        assert server.answer(begun).status == 422
+        for each in (begun, *idle):
+            each.close()
+        server.process.terminate()
+        assert server.ended()[1] == ""
+
+
+def _is_gone(connection):
+    connection.settimeout(0.5)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("LOCALHOST:8000", 200), ("127.0.0.1:1", 200), ("[::1]:8000", 200), ("localhost.", 200),
+        ("rebound.example", 421), ("rebound.example:8000", 421), ("localhost.rebound.example", 421), ("", 421),
+        ("127.0.0.1.rebound.example", 421), ("localhost@rebound.example", 421), ("a b", 421),
+    ],
+)  # fmt: skip
+def test_a_page_of_another_name_gets_nothing(server, host, status):
+    for path in ("/health/live", "/v1/model", "/openapi.json"):
+        assert server.get(path, Host=host).status == status
+    answer = server.score(picture(), headers={"Host": host})
+    assert answer.status == status and ("error" in answer.json)
+
+
+def test_a_name_that_is_allowed_is_answered_and_an_old_client_too(model):
+    with Server(model, "--allow-host", "photos.example") as server:
+        assert server.get("/v1/model", Host="photos.example").status == 200
+        assert server.get("/v1/model", Host="other.example").status == 421
+        connection = opened(server, b"GET /health/live HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.close()
+
+
+def test_images_that_are_given_up_are_counted_each(model):
+    with Server(model, "--workers", 1, views=20_000) as server:
+        busy = server.begun_batch([("a.png", picture(i)) for i in range(8)])
+        server.until(lambda: server.held()[0] == 8)
+        gone = server.begun_batch([("b.png", picture(50 + i)) for i in range(3)])
+        server.until(lambda: server.held()[0] == 11)
+        gone.close()
+        server.until(lambda: server.metrics().get('dcnn_fast_images_total{result="given up"}') == 3)
+        busy.close()
+        server.until(lambda: server.metrics()['dcnn_fast_images_total{result="given up"}'] == 11)
+
+
+def test_memory_can_be_limited(model):
+    """A picture that does not fit is refused and the next one scored; too little is said with what is needed."""
+    few = run("serve", "--model", model, "--port", 0, "--max-memory", "100M")
+    assert few.returncode == 2
+    least = int(re.search(r"it must be at least (\d+)M\n", few.stderr)[1])
+    with Server(model, "--workers", 1, "--max-memory", f"{least + 50}M") as server:
+        large = server.score(blank(8000))
+        assert large.status == 422 and "--max-memory" in large.json["error"]
+        assert server.score(picture()).status == 200
