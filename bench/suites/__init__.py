@@ -14,7 +14,7 @@ import torch
 from bench import photos
 from bench.effort import Effort
 from bench.row import OURS, Failed, Found, Refused, counted
-from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, predicted, read, roofline, scaling, score, training
+from bench.suites import backbone, block, gpu, host, jpeg, kernels, paper, read, roofline, scaling, score, training
 
 Limits = Mapping[str, float]
 
@@ -51,11 +51,10 @@ ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "read": lambda limits, threads, effort: read.rows(effort),
     "host": lambda limits, threads, effort: host.rows(effort),
     "gpu": _gpu,
-    "predicted": lambda limits, threads, effort: predicted.rows(),
     "kernels": lambda limits, threads, effort: kernels.rows(),
 }
 NAMES = (*PER_THREADS, *ONCE)
-QUICK = ("block", "score", "backbone", "roofline", "paper", "gpu", "predicted", "kernels")
+QUICK = ("block", "score", "backbone", "roofline", "paper", "gpu", "kernels")
 
 
 @dataclass(frozen=True)

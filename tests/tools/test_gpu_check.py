@@ -201,7 +201,7 @@ def test_predictions_stand_beside_what_was_measured_and_written_it_is_the_choice
     assert json.loads(tiles.read_text()) == {"90": {"another": "strip", key: fastest}, "80": {key: "small"}}
     written = json.loads(choices.read_text())
     assert written["80"] == {key: [1.0, 2.0]} and written["90"][key][0] == 200.0 > written["90"][key][1]
-    assert own.name == "nvidia-h200.json" and json.loads(own.read_text())["measured"] is True
+    assert own.name == "gpu-nvidia-h200.json" and json.loads(own.read_text())["measured"] is True
 
 
 def test_the_engine_of_a_plain_tree_is_made_of_every_file_there_is():

@@ -49,7 +49,7 @@ def run(setting: Setting) -> Iterator[Finding]:
     counts = {(row.key, row.tile): row.counts for row in counted_tiles().values()}
     for each in found:
         if (each.problem, each.tile) in counts:
-            yield _compared(each, predicted(gpu, counts[each.problem, each.tile]), gpu)
+            yield _compared(each, predicted(gpu, counts[each.problem, each.tile], each.tile), gpu)
         else:
             yield Finding(f"{each.tile}: {each.problem}", None, "not a problem of the presets: nothing is predicted of it")
     if setting.write:
@@ -84,7 +84,7 @@ def write(
 
     Tiles and choices of other GPUs, and of problems that were not timed, stay as they are. Returns the files.
     """
-    own = results / f"{''.join(letter if letter.isalnum() else '-' for letter in gpu.lower())}.json"
+    own = results / f"gpu-{''.join(letter if letter.isalnum() else '-' for letter in gpu.lower())}.json"
     everything = {stage: [{"name": each.name, "said": each.said, **each.values} for each in of] for stage, of in before.items()}
     own.write_text(json.dumps({"measured": True, "gpu": gpu, "capability": capability, **everything}, indent=1) + "\n")
     times: dict[str, dict[str, float]] = {}
