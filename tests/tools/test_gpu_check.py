@@ -17,7 +17,7 @@ from bench.gpu_cost import STAGED, counted_tiles
 from dcnn_fast import engine
 from tests import warm
 from tools import older_toolchain
-from tools.gpu_check import plain_tree, predictions, profile, report, sanitizer, sequence
+from tools.gpu_check import plain_tree, predictions, profile, real_tensors, report, sanitizer, sequence
 from tools.gpu_check.report import Ran
 from tools.gpu_check.stage import ROOT, Finding, Setting, Stage
 
@@ -162,6 +162,31 @@ def test_what_the_sanitizer_says_is_told_apart():
     crashed = sanitizer.judged("racecheck", 1, "Traceback ...\n========= Target application returned an error\n")
     assert crashed.passed is False, "a program that fails under it has failed"
     assert sanitizer.command("memcheck", "cuda:1")[:5] == ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "passed", "words"),
+    [
+        (0, "...\n3 passed, 2 skipped in 1.0s\n", True, "3 passed"),
+        (1, "FAILED a.py::b - no\n1 failed, 3 passed in 1.0s\n", False, "1 failed, 3 passed in 1.0s; FAILED a.py::b"),
+        (0, "", False, "status 0"), (5, "no tests ran in 0.1s\n", False, "status 5"),
+        (None, "!!! KeyboardInterrupt !!!\n90 passed in 80.0s\n", None, "stopped before all had run: 90 passed"),
+        (None, "FAILED tests/a.py::b\n1 failed, 90 passed in 80.0s\n", False, "stopped before all had run: 1 failed"),
+        (None, "", None, "it has said nothing"),
+    ],
+)  # fmt: skip
+def test_the_end_of_the_tests_is_read(status, said, passed, words):
+    found = real_tensors.judged(status, said)
+    assert found.passed is passed and words in found.said
+
+
+def test_tests_that_go_on_for_too_long_are_stopped_and_sum_up():
+    program = "try:\n    print(1, flush=True)\n    input()\nexcept KeyboardInterrupt:\n    raise SystemExit(2)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"1\n"
+    assert real_tensors._ended(process, 0.1) is None and process.returncode == 2
+    process.stdin.close()
+    process.stdout.close()
 
 
 def test_ncus_table_is_read_behind_its_other_lines():

@@ -40,8 +40,11 @@ def main() -> int:
     if why := plain_tree.built():
         sys.stderr.write(f"the C++ engine could not be built: {why}\n")
         return 1
-    from tools.gpu_check import sequence  # noqa: PLC0415 - as above, and it imports the engine
-
+    try:
+        from tools.gpu_check import sequence  # noqa: PLC0415 - as above, and it imports the engine
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"the package {error.name} is not installed, without which nothing can be checked\n")
+        return 1
     options = _options(list(sequence.STAGES))
     return sequence.run(options.device, options.out.resolve(), options.only or list(sequence.STAGES), write=options.write)
 

@@ -55,7 +55,9 @@ class Setting:
     @property
     def where(self) -> torch.device:
         """Where tensors lie."""
-        return torch.device("cpu" if self.simulated else self.device)
+        if self.simulated:
+            return torch.device("cpu")
+        return torch.device("cuda", int(self.device.partition(":")[2] or 0))
 
     @property
     def scorers(self) -> str:

@@ -17,7 +17,8 @@ from dcnn_fast.ops.launch import CudaKernel, Launch, capability, launch
 from dcnn_fast.version import version
 from tools.gpu_check.stage import ROOT, Finding, Setting
 
-NEEDED = ("numpy", "pillow", "safetensors", "filelock", "simplejpeg", "jinja2", "typer", "rich")
+NEEDED = ("numpy", "pillow", "safetensors", "filelock", "jinja2", "typer", "rich")
+MORE = ("simplejpeg",)  # which JPEG files are read faster with
 FOR_A_GPU, FOR_TESTS = ("triton", "cupy-cuda13x", "cupy-cuda12x"), ("pytest", "pytest-xdist", "hypothesis")
 DRIVER = "name,driver_version,memory.total,clocks.max.sm,power.limit"
 
@@ -35,7 +36,7 @@ def run(setting: Setting) -> Iterator[Finding]:
 
 def _versions() -> dict[str, str]:
     found = {"dcnn_fast": version(), "python": platform.python_version(), "torch": torch.__version__}
-    found |= {name: _version(name) or "not installed" for name in (*FOR_A_GPU, *FOR_TESTS, *NEEDED)}
+    found |= {name: _version(name) or "not installed" for name in (*FOR_A_GPU, *FOR_TESTS, *NEEDED, *MORE)}
     return {**found, "cuda of torch": torch.version.cuda or "none", "machine": platform.platform()}
 
 
