@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bench import gpu_cost
 from bench.effort import Effort
 from bench.peers import BF16_ERROR, FP32_ERROR
-from bench.suites import predicted
 
 EVERY = (
     "every rival: the same weights and values in one process, run in turn, the median of the rounds. Before a time counts, its "
@@ -66,7 +65,6 @@ SUITES = {
     "cores: the client's processor time is in the notes. Seconds a picture; every request must be answered.",
     "gpu": "where there is one: windows as bytes to the device, to float32, mean and scale, network in channels-last, "
     "features back.",
-    "predicted": predicted.MODEL,
     "kernels": gpu_cost.MODEL,
 }
 
@@ -75,5 +73,4 @@ def lines(suites: Sequence[str], effort: Effort) -> tuple[str, ...]:
     """The contract of these suites, a sentence or more a line."""
     sizes = f"sizes: {effort.windows} views, and images of a block; {effort.batch} windows of a training step"
     tiny = ["tiny: the sizes are too small for times to mean anything; that everything runs and agrees is what is seen"]
-    said = [*(tiny if effort.tiny else []), sizes, EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites)]
-    return (*said, *(predicted.counts() if "predicted" in suites else ()))
+    return (*(tiny if effort.tiny else []), sizes, EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites))

@@ -18,7 +18,7 @@ from bench import result as results
 from bench import sources
 from bench.result import Result
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import host, jpeg, paper, read, score, training
+from bench.suites import host, jpeg, paper, read, training
 from bench.training_step import EAGER
 
 START, END = "<!-- performance: made by `python -m bench.readme` -->", "<!-- end of performance -->"
@@ -80,6 +80,12 @@ def stale(carried: Iterable[Mark]) -> set[tuple[str, str]]:
 
 
 COMPARED = ("block", "score", "backbone")  # suites of ours against the best peer
+MEASURED = "Measured"
+# How the figures of the other suites have come about.
+KINDS = {
+    "host": "Measured, with the launches for GPUs counted and not run",
+    "kernels": "Modelled, from what the PTX simulator counted; nothing ran on a GPU",
+}
 
 
 def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
@@ -93,13 +99,17 @@ def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
         COMPARED: _comparisons(shown.rows), ("training",): _training(shown.rows),
         ("jpeg",): _large_files(shown.rows), ("paper",): _paper(shown.rows), ("scaling",): _scaling(shown.rows),
         ("read",): _read(shown.rows), ("host",): _host(shown.rows), ("serve",): _serve(shown.rows),
-        ("predicted",): _predicted(shown.rows),
+        ("kernels",): _modelled(shown.rows),
     }  # fmt: skip
     some = not set(shown.suites) <= of_shown  # else the mark at the top is of all
     parts = [
         [str(mark) for mark in carried if mark.file == source],
         _machine(shown, source),
-        *([*_stale_line(suites, of_shown if some else set()), *lines] for suites, lines in tables.items() if lines),
+        *(
+            [*_stale_line(suites, of_shown if some else set()), f"*{KINDS.get(suites[0], MEASURED)}:*", "", *lines]
+            for suites, lines in tables.items()
+            if lines
+        ),
         _bullets("Slower than the best peer:", _losses(shown.rows)),
         _bullets("No time, as the output disagreed:", shown.refused),
         _bullets("Not measured to the end:", shown.failed),
@@ -286,12 +296,25 @@ def _share(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.0%}"
 
 
-def _predicted(rows: Sequence[Row]) -> list[str]:
-    found = [row for row in rows if row.suite == "predicted" and row.case == score.GRID_1]
-    if not found:
+def _modelled(rows: Sequence[Row]) -> list[str]:
+    """A line a block, a column a GPU: Triton's kernel and the one in CUDA C++."""
+    times: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        by = re.fullmatch(r"(.+) fp16 (triton|cuda) \((?:modelled|predicted)\)", row.name)  # the second was said once
+        if row.suite == "kernels" and by is not None:
+            times[row.case, by[1], by[2]] = row.seconds
+    if not times:
         return []
-    said = ", ".join(f"{row.name.removesuffix(' (predicted)')} {row.seconds * 1e3:.2g} ms" for row in found)
-    return [f"On GPUs, `predicted` by the model that the benchmark prints, for 50 views, SCNN, grid 1: {said}."]
+    cases, gpus = (_distinct(key[i] for key in times) for i in range(2))
+    lines = []
+    for case in cases:
+        cells = (f"{_tenths(times, (case, gpu, 'triton'))}, {_tenths(times, (case, gpu, 'cuda'))}" for gpu in gpus)
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return [*_header(f"SCNN in fp16, ms: Triton, CUDA C++ | {' | '.join(gpus)}"), *lines]
+
+
+def _tenths(times: Mapping[tuple[str, str, str], float], key: tuple[str, str, str]) -> str:
+    return f"{1e3 * times[key]:.2g}" if key in times else "-"
 
 
 def _losses(rows: Sequence[Row]) -> list[str]:

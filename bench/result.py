@@ -74,6 +74,9 @@ def read(path: Path) -> Result:
 
 
 def committed(folder: Path = FOLDER) -> dict[Path, Result]:
-    """The results in a folder, the latest first, counts of kernels left out. Raises ValueError for a file that is none."""
-    found = {path: read(path) for path in sorted(folder.glob("*.json")) if path.name != "kernel-counts.json"}
+    """The results in a folder, the latest first. Raises ValueError for a file that is none. Left out are the counts of kernels
+    and `gpu-*.json`, which `python -m tools.gpu_check --write` makes.
+    """
+    others = ("kernel-counts.json", *(path.name for path in folder.glob("gpu-*.json")))
+    found = {path: read(path) for path in sorted(folder.glob("*.json")) if path.name not in others}
     return dict(sorted(found.items(), key=lambda item: item[1].measured.date if item[1].measured else "", reverse=True))

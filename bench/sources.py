@@ -62,9 +62,6 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
         "bench/serve_load.py",
     ),
     "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
-    "predicted": (
-        "csrc/core", "dcnn_fast/spec", "dcnn_fast/plan", "dcnn_fast/ops", "bench/cases.py", "bench/effort.py", "bench/work.py",
-    ),
     "kernels": (
         "dcnn_fast/spec", "dcnn_fast/ops/block", "dcnn_fast/ops/gpus.py", "bench/gpu_cost.py",
         "bench/results/kernel-counts.json",
@@ -76,7 +73,7 @@ ON_GPUS = (
     "csrc/cuda/*", "*/triton*", "*/cuda*", "*/gpu*", "*/device_tables.py", "*/launch.py", "*/recording.py", "*/views/fixed.py",
     "*/runtime/contexts.py", "*/runtime/device_columns.py", "*/runtime/fixed*.py", "*/runtime/ring.py",
 )  # fmt: skip
-OF_GPUS = ("host", "gpu", "predicted", "kernels")  # suites whose figures are of GPUs: there it counts
+OF_GPUS = ("host", "gpu", "kernels")  # suites whose figures are of GPUs: there it counts
 
 # What a run imports, and what decides no figure: which suites run, what is printed and written, and parts of dcnn_fast that
 # importing a package brings with it.

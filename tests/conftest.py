@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,9 +22,16 @@ ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
 def pytest_addoption(parser: pytest.Parser) -> None:
     seconds.add_options(parser)
     parser.addoption(
-        "--device", choices=("cpu", "cuda"), default="cpu",
-        help="cuda: the tests of operations run their kernels on a GPU instead of in the PTX simulator",
+        "--device", type=_device, default="cpu",
+        help="cuda or cuda:N: the tests of operations run their kernels on a GPU instead of in the PTX simulator, and those of "
+        "real CUDA tensors are run; sim: those run on tensors of the cpu, in the simulator",
     )  # fmt: skip
+
+
+def _device(name: str) -> str:
+    if re.fullmatch(r"cpu|sim|cuda(:\d+)?", name) is None:
+        raise argparse.ArgumentTypeError(f"must be cpu, cuda, cuda:N or sim, got {name!r}")
+    return name
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,10 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     config.pluginmanager.register(seconds.Seconds(config.getoption("seconds_table"), config.getoption("write_seconds")))
-    if config.getoption("device") == "cuda":
+    device = config.getoption("device")
+    if device.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise pytest.UsageError("--device cuda needs a CUDA device")
-        os.environ[DEVICE_VARIABLE] = "cuda"
+            raise pytest.UsageError(f"--device {device} needs a CUDA device")
+        os.environ[DEVICE_VARIABLE] = device
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def chosen(rows: Iterable[CountedTile]) -> dict[str, dict[str, str]]:
         best: dict[str, tuple[float, str]] = {}
         for row in rows:
             if gpu.capability in row.capabilities:
-                best[row.key] = min(best.get(row.key, (float("inf"), "")), (predicted(gpu, row.counts)[0], row.tile))
+                best[row.key] = min(best.get(row.key, (float("inf"), "")), (predicted(gpu, row.counts, row.tile)[0], row.tile))
         tiles[str(gpu.capability)] = {key: name for key, (_, name) in best.items() if name != "small"}
     return tiles
 
@@ -173,7 +173,7 @@ def choices(rows: Iterable[CountedTile]) -> dict[str, dict[str, list[float]]]:
         for row in rows:
             if gpu.capability in row.capabilities:
                 key = row.key, row.tile == STAGED
-                best[key] = min(best.get(key, float("inf")), predicted(gpu, row.counts)[0])
+                best[key] = min(best.get(key, float("inf")), predicted(gpu, row.counts, row.tile)[0])
         found[str(gpu.capability)] = {
             key: [round(1e6 * seconds, 1), round(1e6 * best[key, False], 1)]
             for (key, staged), seconds in best.items()

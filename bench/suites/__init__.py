@@ -23,7 +23,6 @@ from bench.suites import (
     jpeg,
     kernels,
     paper,
-    predicted,
     read,
     roofline,
     scaling,
@@ -78,11 +77,10 @@ ONCE: dict[str, Callable[[Limits, int, Effort], Iterator[Found]]] = {
     "host": lambda limits, threads, effort: host.rows(effort),
     "serve": _serve,
     "gpu": _gpu,
-    "predicted": lambda limits, threads, effort: predicted.rows(),
     "kernels": lambda limits, threads, effort: kernels.rows(),
 }
 NAMES = (*PER_THREADS, *ONCE)
-QUICK = ("block", "score", "backbone", "roofline", "paper", "gpu", "predicted", "kernels")
+QUICK = ("block", "score", "backbone", "roofline", "paper", "gpu", "kernels")
 
 
 @dataclass(frozen=True)

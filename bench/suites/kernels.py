@@ -44,10 +44,10 @@ def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> Blo
 
 
 def _row(case: str, gpu: Gpu, tile: str, counts: Counts, precision: str) -> Row:
-    seconds, term = predicted(gpu, counts)
+    seconds, term = predicted(gpu, counts, tile)
     least = floor(gpu, counts, precision)
     note = f"tile {tile}, bound by {term}; floor {least * 1e6:.1f} us"
-    name = f"{gpu.name} {precision} {'cuda' if tile == STAGED else 'triton'} (predicted)"
+    name = f"{gpu.name} {precision} {'cuda' if tile == STAGED else 'triton'} (modelled)"
     gflops = 2 * counts.useful / seconds / 1e9
     return Row("kernels", case, 0, name, precision, seconds, gflops=gflops, share=least / seconds, note=note)
 

@@ -23,17 +23,17 @@ IMAGES = 2048
 FROM_FILES, NETWORK = "from files", "network"
 
 
-def rows(photos: Sequence[Path], threads: int, effort: Effort) -> Iterator[Found]:
+def rows(photos: Sequence[Path], threads: int, effort: Effort, device: str = "cpu") -> Iterator[Found]:
     """50 views of real photographs, end to end from JPEG files and network only, in fp32 and bf16, scaled to 2,048 images.
 
-    Each is run once: what is timed is several photographs long.
+    Each is run once: what is timed is several photographs long. device: as a scorer is told it.
     """
     torch.set_num_threads(threads)
     for name in list(PAPER)[: 1 if effort.quick else None]:
         net = cases.network(name)
         expected = pipeline.in_torch(net, photos[0], effort.windows)
         for by, precision, dtype in ((OURS, "fp32", "float32"), (OURS_BF16, "bf16", "bfloat16")):
-            scorer = Scorer(Model(net), views=effort.windows, dtype=dtype)
+            scorer = Scorer(Model(net), device, views=effort.windows, dtype=dtype)
             error, why = pipeline.agreement(scorer, photos[0], by, expected)
             if why:
                 yield Refused("paper", name, threads, by, why)

@@ -56,7 +56,9 @@ def evaluate(
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
     grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
     seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
+    ] = "auto",
     ap: Annotated[str, typer.Option(help="Average precision: plain, interpolated or voc07.")] = "plain",
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,
     csv: Annotated[

@@ -81,10 +81,14 @@ def score(
             "needs no more. Much faster for large photographs; scores differ a little."
         ),
     ] = "exact",
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto, which is cpu.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
+    ] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 2000 on the page of --html.")] = None,
-    batch: Annotated[int, typer.Option(help="Images computed together; changes no score.")] = 4,
+    batch: Annotated[
+        int | None, typer.Option(help="Images computed together; changes no score. Default: 4, on a GPU 8.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(callback=ranges.THREADS, help="Images in work at a time, a thread each, 256 at most; changes no score."),

@@ -40,7 +40,7 @@ class ScoreOptions:
     device: str
     dtype: str
     top: int | None
-    batch: int
+    batch: int | None
     workers: int | None
     resume: bool
     keep_failures: bool

@@ -32,15 +32,15 @@ class _Pictures:
     def __init__(self, limit: int, limit_name: str | None) -> None:
         self.changed = threading.Condition()
         self.limit, self.limit_name = limit, limit_name
-        self.used = 0
+        self.used = self.waiting = 0  # bytes; pictures that did not fit in when they came
         self.queue: deque[object] = deque()
 
 
 class Held:
     """What one picture holds of the memory."""
 
-    def __init__(self, pictures: _Pictures, given_up: Callable[[], bool]) -> None:
-        self._pictures, self._given_up = pictures, given_up
+    def __init__(self, pictures: _Pictures, given_up: Callable[[], bool], before_wait: Callable[[], object]) -> None:
+        self._pictures, self._given_up, self._before_wait = pictures, given_up, before_wait
         self._bytes = 0
 
     def take(self, wanted: int) -> None:
@@ -48,29 +48,54 @@ class Held:
 
         Raises NoRoomError for more than a limit that was set, GivenUpError where the wait has lost its purpose.
         """
-        pictures, turn = self._pictures, object()
+        pictures = self._pictures
         if pictures.limit_name is not None and wanted > pictures.limit:
             raise NoRoomError(
                 f"reading it takes {wanted / 1e6:.0f} MB, more than the {pictures.limit / 1e6:.0f} MB that "
                 f"{pictures.limit_name} leaves for pictures"
             )
+        if not self._bytes:
+            self._take_in_turn(wanted)
+            return
         with pictures.changed:
-            if not self._bytes:
-                pictures.queue.append(turn)
-                try:
-                    pictures.changed.wait_for(lambda: self._given_up() or (pictures.queue[0] is turn and self._fits(wanted)))
-                finally:
-                    pictures.queue.remove(turn)
-                    pictures.changed.notify_all()
+            self._set(wanted)
+
+    def _take_in_turn(self, wanted: int) -> None:
+        pictures, turn = self._pictures, object()
+
+        def ready() -> bool:
+            return self._given_up() or (pictures.queue[0] is turn and self._fits(wanted))
+
+        with pictures.changed:
+            pictures.queue.append(turn)
+            waits = not ready()
+            pictures.waiting += waits
+        try:
+            if waits:
+                self._before_wait()
+            with pictures.changed:
+                pictures.changed.wait_for(ready)
                 if self._given_up():
                     raise GivenUpError
-            self._set(wanted)
+                self._set(wanted)
+        finally:
+            with pictures.changed:
+                pictures.queue.remove(turn)
+                pictures.waiting -= waits
+                pictures.changed.notify_all()
 
     def keep(self, bytes_kept: int) -> None:
         """Hold this many from now on, usually fewer."""
         with self._pictures.changed:
             self._set(bytes_kept)
             self._pictures.changed.notify_all()
+
+    def handed_over(self) -> Held:
+        """What holds the same in this one's place, whatever its thread does, until it is to `keep(0)`."""
+        other = Held(self._pictures, self._given_up, self._before_wait)
+        with self._pictures.changed:
+            other._bytes, self._bytes = self._bytes, 0
+        return other
 
     def _fits(self, wanted: int) -> bool:
         return not self._pictures.used or self._pictures.used + wanted <= self._pictures.limit
@@ -110,20 +135,28 @@ def limit() -> int:
 
 
 @contextmanager
-def picture(given_up: Callable[[], bool] = lambda: False) -> Iterator[Held]:
+def picture(
+    given_up: Callable[[], bool] = lambda: False, before_wait: Callable[[], object] = lambda: None
+) -> Iterator[Held]:  # fmt: skip
     """What this thread's picture holds, given back at the end; within another picture of the thread, that one's.
 
-    given_up: whether nobody wants the picture any more; asked while it waits, after each `look_again`.
+    given_up: whether nobody wants the picture any more; asked while it waits, after each `look_again`. before_wait: called
+    before it waits, to give back what can be.
     """
     if _thread.held is not None:
         yield _thread.held
         return
-    held = _thread.held = Held(_pictures, given_up)
+    held = _thread.held = Held(_pictures, given_up, before_wait)
     try:
         yield held
     finally:
         _thread.held = None
         held.keep(0)
+
+
+def waited_for() -> bool:
+    """Whether a picture waits for memory: who holds some for a better moment is to give it back."""
+    return _pictures.waiting > 0
 
 
 def look_again() -> None:

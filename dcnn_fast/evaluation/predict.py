@@ -75,7 +75,7 @@ def predict(
     grid: int = 1,
     seed: int = 0,
     device: str = "auto",
-    batch: int = 4,
+    batch: int | None = None,
     workers: int | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> Predictions:
@@ -158,7 +158,7 @@ Result = tuple[np.ndarray, float] | str
 
 
 def _scored(
-    scorer: Scorer, labels: tuple[str, ...], examples: Sequence[Example], batch: int, workers: int | None
+    scorer: Scorer, labels: tuple[str, ...], examples: Sequence[Example], batch: int | None, workers: int | None
 ) -> Iterator[Result]:
     for score in scorer.score_many((example.source for example in examples), batch=batch, workers=workers):
         if score.error is not None:

@@ -26,6 +26,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from dcnn_fast.ops.cache_folder import cache_folder
+
 FLAGS = ("--std=c++17", "-lineinfo", "--fmad=true")
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
@@ -64,12 +66,15 @@ def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: P
     RuntimeError without NVRTC.
 
     Any number of processes may call it at a time: the first compiles, the others wait for it. A file that is not whole is
-    compiled again. The cache is `dcnn_fast/cuda` in XDG_CACHE_HOME or ~/.cache; where that cannot be written nothing is kept.
+    compiled again. The cache is `dcnn_fast/cuda` in XDG_CACHE_HOME or ~/.cache; where there is none, or it cannot be written,
+    nothing is kept.
     """
     texts = texts_of(source, folder)
     options = _options(defines, capability)
-    key = _key(texts, options)
-    kept = cache_folder() / f"{key}.kernel"
+    where = kernel_folder()
+    if where is None:
+        return _compile(source, texts, options)
+    kept = where / f"{_key(texts, options)}.kernel"
     if (code := _read(kept)) is not None:
         return code
     try:
@@ -92,10 +97,10 @@ def content_hash(source: str, defines: Mapping[str, Any], capability: int, folde
     return _key(texts_of(source, folder), _options(defines, capability))
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: `dcnn_fast/cuda` in XDG_CACHE_HOME, or in ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "dcnn_fast" / "cuda"
+def kernel_folder() -> Path | None:
+    """Where compiled kernels are kept, `cuda` in the folder of what is kept; None where there is none."""
+    root = cache_folder()
+    return None if root is None else root / "cuda"
 
 
 def texts_of(source: str, folder: Path | None = None) -> dict[str, str]:
@@ -133,7 +138,7 @@ def _literal(value: Any) -> str:
 
 
 def _key(texts: Mapping[str, str], options: tuple[str, ...]) -> str:
-    parts = sorted(texts.items()), options, _nvrtc_version()
+    parts = sorted(texts.items()), options, nvrtc_version()
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -158,13 +163,16 @@ def _write(file: Path, code: CudaCode) -> None:
     with suppress(OSError):
         for left in file.parent.glob(f"{file.stem}*.part"):  # by a process that was killed: this one has the file's lock
             left.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
+    name = None
     try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
         with os.fdopen(handle, "wb") as part:
             part.write(head + b"\n" + body)
         os.replace(name, file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
+    except OSError:  # a full disk, a folder that is only read: nothing is kept
+        if name is not None:
+            with suppress(OSError):
+                Path(name).unlink(missing_ok=True)
 
 
 _found: Path | None = None  # the library that was found last
@@ -201,7 +209,8 @@ def _library() -> ctypes.CDLL:
 
 
 @cache
-def _nvrtc_version() -> tuple[int, int]:
+def nvrtc_version() -> tuple[int, int]:
+    """The major and the minor number of the NVRTC that is used. Raises RuntimeError without one."""
     major, minor = ctypes.c_int(), ctypes.c_int()
     _require(_library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
     return major.value, minor.value

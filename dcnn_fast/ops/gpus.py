@@ -1,7 +1,8 @@
 """What GPUs have, stated once: by compute capability what a multiprocessor holds, by product how fast it is.
 
 Sources: the CUDA C++ Programming Guide's tables of compute capabilities and of instruction throughput, and public data sheets;
-the L2's bandwidths are rounded figures of published micro-benchmarks. Nothing here was measured.
+the L2's bandwidths and what `mma.sync` reaches of Hopper's peak are rounded figures of published micro-benchmarks. Nothing here
+was measured.
 """
 
 from __future__ import annotations
@@ -56,24 +57,11 @@ LEAST_SHARED = min(each.shared_of_block for capability, each in MULTIPROCESSORS.
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A product's data sheet: dense TFLOP/s in fp32 and of bf16 matrix products with fp32 sums, and the memory's GB/s."""
-
-    product: str
-    fp32: float
-    bf16: float
-    bandwidth: float
-
-    def peak(self, precision: str) -> float:
-        """TFLOP/s."""
-        return self.fp32 if precision == "fp32" else self.bf16
-
-
-@dataclass(frozen=True)
 class Gpu:
     """tensor, exact: multiply-adds a cycle of one multiprocessor, of 16 bits with fp32 sums and of fp32. l2, dram: GB/s.
 
-    sheet: of the product whose peaks are quoted, where one is; its clock and memory need not be those of this record.
+    mma_sync: those of the instruction that all GPUs since sm_80 have, where `tensor` takes another, of a warp group (sm_90's
+    `wgmma`) or of the multiprocessor (sm_100's `tcgen05`); None where it is the only one.
     """
 
     name: str
@@ -84,7 +72,7 @@ class Gpu:
     exact: int
     l2: float
     dram: float
-    sheet: Sheet | None = None
+    mma_sync: int | None = None
 
     @property
     def rates(self) -> dict[str, float]:
@@ -92,11 +80,11 @@ class Gpu:
         return {"issue": 4, "fma": self.exact / WARP, "alu": 2, "mufu": 0.5, "lsu": 1}
 
 
-A100 = Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555, Sheet("A100 SXM 80 GB", 19.5, 312.0, 2039))  # itself of 40 GB
+A100 = Gpu("A100", 80, 108, 1.41, 1024, 64, 4800, 1555)  # itself of 40 GB
 RTX_3090 = Gpu("RTX 3090", 86, 82, 1.70, 256, 128, 2100, 936)
-RTX_4090 = Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008, Sheet("RTX 4090", 82.6, 165.2, 1008))
-H100 = Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350, Sheet("H100 SXM", 66.9, 989.4, 3350))
-B200 = Gpu("B200", 100, 148, 1.85, 4096, 128, 10000, 8000)
+RTX_4090 = Gpu("RTX 4090", 89, 128, 2.52, 256, 128, 5000, 1008)
+H100 = Gpu("H100", 90, 132, 1.75, 2048, 128, 5500, 3350, mma_sync=1270)  # 62 %
+B200 = Gpu("B200", 100, 148, 1.85, 4096, 128, 10000, 8000, mma_sync=1024)  # assumed: as sm_80's; no figure was found
 RTX_5090 = Gpu("RTX 5090", 120, 170, 2.41, 256, 128, 6000, 1792)
 GPUS = (A100, RTX_3090, RTX_4090, H100, B200, RTX_5090)  # one for each capability from LEAST_CAPABILITY on
 

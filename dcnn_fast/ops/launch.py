@@ -117,16 +117,21 @@ def capability(device: torch.device) -> int:
     return 10 * major + minor
 
 
-def gpu() -> torch.device:
-    """Where tensors for these kernels lie: on the current GPU, or on the cpu where a simulator stands in for one.
+def gpu(index: int | None = None) -> torch.device:
+    """Where tensors for these kernels lie: on the GPU of that number, or the current one, or on the cpu where a simulator
+    stands in for the only one there is.
 
-    Raises RuntimeError where there is neither.
+    Raises RuntimeError where there is no such GPU.
     """
-    if _instead.get() is not None:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
+    stands_in = _instead.get() is not None
+    count = 1 if stands_in else torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index is not None and index >= count:
+        raise RuntimeError(f"no CUDA device {index} was found, of {count} that there are")
+    if not count:
         raise RuntimeError("no CUDA device was found")
-    return torch.device("cuda", torch.cuda.current_device())
+    if stands_in:
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device() if index is None else index)
 
 
 def copied(tensor: Tensor, device: torch.device) -> Tensor:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -127,30 +127,62 @@ def collected(work: Callable[[], _T], device: torch.device) -> tuple[list[Launch
 class CudaGraph:
     """Steps captured from the current stream; the capture runs none of them, so they must have run (and been loaded).
 
-    One capture goes on at a time. Raises what a step raises; the stream is then as before.
+    One capture goes on at a time. Raises what a step raises; the stream is then as before, and torch takes memory as before.
     """
 
     def __init__(self, device: torch.device, steps: Sequence[Step]) -> None:
         # Its operands are kept, but not the photograph and the maps of the image that it was captured for.
         self._steps = [replace(step, reads=(), writes=()) if isinstance(step, Launch) else step for step in steps]
-        self._graph: Any = torch.cuda.CUDAGraph()
-        with _capturing, torch.cuda.device(device):
-            self._graph.capture_begin(capture_error_mode="thread_local")  # other threads go on allocating
+        with beside_no_capture(), torch.cuda.device(device):
+            self._graph: Any = torch.cuda.CUDAGraph()  # of the device that is current
+            pool = torch.cuda.graph_pool_handle()
             try:
-                for step in steps:
-                    run(step)
+                self._capture(steps, pool)
             except BaseException:
-                with suppress(RuntimeError):  # of a capture that has come to nothing: the reason is the other error
-                    self._graph.capture_end()
+                _forget(self._graph, torch.cuda.current_device(), pool)
                 raise
-            self._graph.capture_end()
+
+    def _capture(self, steps: Sequence[Step], pool: Any) -> None:
+        self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")  # other threads go on allocating
+        try:
+            for step in steps:
+                run(step)
+        except BaseException:
+            with suppress(RuntimeError):  # of a capture that has come to nothing: the reason is the other error
+                self._graph.capture_end()
+            raise
+        self._graph.capture_end()
 
     def replay(self) -> None:
         """As `Recorded` says."""
         self._graph.replay()
 
 
+@contextmanager
+def beside_no_capture() -> Iterator[None]:
+    """Within it no other thread of the process captures: what waits for a whole GPU would end its capture, or fail."""
+    with _capturing:
+        yield
+
+
+def _forget(graph: Any, device: int, pool: Any) -> None:
+    """Have torch's allocator forget a capture that failed.
+
+    `capture_begin` tells the allocators that memory is taken for a pool, and `capture_end` that no longer, but only after the
+    driver has ended the capture without an error (torch's aten/src/ATen/cuda/CUDAGraph.cpp). Else it stays so for good: blocks
+    that are free are not given back to the device while a capture seems under way, and the allocators go on asking the graph
+    which streams it is captured from.
+    """
+    try:
+        torch._C._cuda_endAllocateToPool(device, pool)
+    except RuntimeError:  # it knows, as the capture was ended or never began; the pool is the graph's to let go of
+        return
+    _failed.append(graph)  # the allocator of page-locked memory still asks it, and has no call to be told by
+    torch._C._cuda_releasePool(device, pool)
+
+
 _capturing = threading.Lock()
+_failed: list[Any] = []  # graphs; a network records nothing after its first
 
 
 def _renew() -> None:

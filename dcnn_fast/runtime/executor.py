@@ -62,7 +62,8 @@ class Intake:
 
     backend, precision: whose costs and tiles its plans are made for (`plan.share`). makes_views: it takes photographs
     (`PhotoJob`) and makes their views by itself; otherwise it takes finished planes (`PlaneJob`). fixed: which photographs it
-    takes without a plan of shared work; None for none. holder: where it wants photographs to lie; None where they are.
+    takes without a plan of shared work; None for none. holder: where it wants photographs to lie; None where they are. batch:
+    how many images' maps it is best given at a time.
     """
 
     backend: str = "cpu"
@@ -70,6 +71,7 @@ class Intake:
     makes_views: bool = False
     fixed: FixedRule | None = None
     holder: Holder | None = None
+    batch: int = 4
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,14 @@ class Maps:
         return len(self.window_of[0])
 
     @property
+    def pixels(self) -> int:
+        """Bytes of main memory that the image's own pixels take until the head is done."""
+        return 0
+
+    @property
     def bytes(self) -> int:
-        """The memory that they hold."""
-        return sum(column.nbytes for column in self.columns)
+        """The memory that they hold, such pixels among it."""
+        return sum(column.nbytes for column in self.columns) + self.pixels
 
 
 @runtime_checkable

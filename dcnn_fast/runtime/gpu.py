@@ -34,7 +34,7 @@ from dcnn_fast.runtime.device_columns import DeviceColumn, Launcher, device_colu
 from dcnn_fast.runtime.executor import Intake, Job, Maps, PhotoJob, require_kind
 from dcnn_fast.runtime.fixed import Arena, FixedColumn, FixedEvaluation
 from dcnn_fast.runtime.fixed_rule import Fixed
-from dcnn_fast.runtime.ring import Ring
+from dcnn_fast.runtime.ring import Ring, held_bytes
 from dcnn_fast.runtime.watch import Watch, WeightsError
 
 MOST_CONTEXTS = 3  # one whose photographs are copied, one whose launches run, one whose probabilities are read
@@ -58,9 +58,9 @@ class DeviceMaps(Maps):
         return not self.columns
 
     @property
-    def bytes(self) -> int:
-        """As `Maps` says; of a picture that waits, its photograph."""
-        return self.jobs[0].photo.nbytes if self.waits else super().bytes
+    def pixels(self) -> int:
+        """As `Maps` says: the buffer that the photograph lies in."""
+        return held_bytes(self.jobs[0].photo) if self.jobs else 0
 
 
 class GpuNetwork:
@@ -90,7 +90,7 @@ class GpuNetwork:
         self._contexts = Contexts(self._context, MOST_CONTEXTS)
         launches = all(column.launches for column in self._columns) and layers_launch(net.spec, device, dtype)
         rule = Fixed(net.spec, dtype, capability(device), launches)
-        self._intake = Intake("triton", makes_views=True, fixed=rule, holder=Ring(on_gpu))
+        self._intake = Intake("triton", makes_views=True, fixed=rule, holder=Ring(on_gpu), batch=MOST_PICTURES)
         self._batches = 0  # since a run began
         self._fixed = [FixedColumn(of, column) for of, column in zip(net.spec.columns, self._columns, strict=True)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from dcnn_fast.nets import MultiColumn
@@ -20,21 +22,22 @@ GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def executor_of(net: MultiColumn, device: str = "cpu", dtype: torch.dtype = torch.float32, *, graphs: bool = True) -> Executor:
-    """What executes `net` on "cpu" or "cuda" (the current GPU, or the simulator that stands in for one).
+    """What executes `net` on "cpu", "cuda" (the current GPU, or the simulator that stands in for one) or "cuda:N".
 
     dtype: of the products' operands: float32, bfloat16 or, on "cuda", float16; sums are in float32. graphs: on "cuda", replay
     launches that come again as CUDA graphs; it changes no result.
     Raises ValueError naming the argument, WeightsError for weights that it cannot use.
     """
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device must be cpu or cuda, got {device!r}")
+    of_gpu = re.fullmatch(r"cuda(?::([0-9]+))?", device)
+    if device != "cpu" and of_gpu is None:
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
     dtypes = CPU_DTYPES if device == "cpu" else GPU_DTYPES
     if dtype not in dtypes:
         raise ValueError(f"dtype must be one of {', '.join(map(str, dtypes))} on {device}; got {dtype}")
-    if device == "cpu":
+    if of_gpu is None:
         return CpuNetwork(net, "bf16" if dtype == torch.bfloat16 else "ieee")
     try:
-        where = launch.gpu()
+        where = launch.gpu(None if of_gpu[1] is None else int(of_gpu[1]))
     except RuntimeError as error:
         raise ValueError(f"device must be one that is there: {error}") from None
     if why := VIEWS["cuda"].can_run(CutList(()), where):  # whatever the dtype: no photograph could be scored

@@ -8,14 +8,15 @@ back.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_LEAST = 2**16  # bytes of a buffer; larger ones are powers of two
-_IDLE = 2**28  # bytes of idle buffers of one size that are kept, and two at least
+_LEAST, _SIZES = 16, 48  # powers of two: bytes of the smallest buffer, and of one larger than any
+_IDLE = 2**29  # bytes of idle buffers that are kept, of all sizes together
 
 
 class Ring:
@@ -23,8 +24,9 @@ class Ring:
 
     def __init__(self, pinned: bool) -> None:
         self._pinned = pinned
-        # By size. A buffer comes back when an array is collected, at any moment of any thread: no lock can be taken there.
-        self._idle: dict[int, deque[Tensor]] = {}
+        # By size, each with the one that waits longest first. A buffer comes back when an array is collected, at any moment of
+        # any thread: no lock can be taken there, so all that is done is one call of a deque.
+        self._idle: tuple[deque[Tensor], ...] = tuple(deque() for _ in range(_SIZES))
 
     def held(self, pixels: np.ndarray) -> np.ndarray:
         """The same bytes, contiguous, in a buffer of a ring; themselves where they lie in one. pixels: uint8 of any shape."""
@@ -38,27 +40,49 @@ class Ring:
     @property
     def idle(self) -> int:
         """How many buffers wait for a photograph."""
-        return sum(map(len, self._idle.values()))
+        return sum(map(len, self._idle))
+
+    @property
+    def idle_bytes(self) -> int:
+        """What they hold."""
+        return sum(len(waiting) << size for size, waiting in enumerate(self._idle))
 
     def _idle_of(self, size: int) -> _Buffer:
         """A buffer of at least so many bytes."""
-        size = 1 << (max(size, _LEAST) - 1).bit_length()
-        home = self._idle.setdefault(size, deque(maxlen=max(2, _IDLE // size)))
+        power = max((size - 1).bit_length(), _LEAST)
         try:
-            memory = home.pop()
+            memory = self._idle[power].pop()
         except IndexError:
-            memory = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=self._pinned)
-        return _Buffer(memory, home)
+            memory = torch.empty(1 << power, dtype=torch.uint8, device="cpu", pin_memory=self._pinned)
+        return _Buffer(memory, self)
+
+    def back(self, memory: Tensor) -> None:
+        """Take back a buffer that nobody holds; where too much memory is idle, let go of some, of the largest first."""
+        self._idle[memory.numel().bit_length() - 1].append(memory)
+        while self.idle_bytes > _IDLE:
+            largest = next((waiting for waiting in reversed(self._idle) if waiting), None)
+            if largest is None:
+                return
+            with suppress(IndexError):  # another thread was faster
+                largest.popleft()
+
+
+def held_bytes(pixels: np.ndarray) -> int:
+    """The memory that an array keeps: of a ring's buffer all of it, whichever part of it the array shows."""
+    base: object = pixels.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base.bytes if isinstance(base, _Held) else pixels.nbytes
 
 
 class _Buffer:
-    """memory: of the host. home: where it waits to be used again."""
+    """memory: of the host. ring: where it goes back to."""
 
-    def __init__(self, memory: Tensor, home: deque[Tensor]) -> None:
-        self.memory, self._home = memory, home
+    def __init__(self, memory: Tensor, ring: Ring) -> None:
+        self.memory, self._ring = memory, ring
 
     def __del__(self) -> None:
-        self._home.append(self.memory)
+        self._ring.back(self.memory)
 
 
 class _Held:
@@ -66,6 +90,7 @@ class _Held:
 
     def __init__(self, buffer: _Buffer, shape: tuple[int, ...]) -> None:
         self._buffer = buffer
+        self.bytes = buffer.memory.numel()
         self.__array_interface__: dict[str, Any] = {
             "shape": shape, "typestr": "|u1", "data": (buffer.memory.data_ptr(), False), "version": 3,
         }  # fmt: skip

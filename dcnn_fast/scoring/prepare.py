@@ -13,6 +13,7 @@ from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan, fixed, share
 from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
+from dcnn_fast.runtime.ring import held_bytes
 from dcnn_fast.scoring.extras import NOT_ASKED, Extras, Seen
 from dcnn_fast.spec import AnyColumn, Network
 
@@ -40,7 +41,7 @@ class Prepared:
     def bytes(self) -> int:
         """What the pixels hold in memory."""
         held = (job.plane if isinstance(job, PlaneJob) else job.photo for job in self.jobs)
-        return sum({id(pixels): pixels.nbytes for pixels in held}.values())
+        return sum({id(pixels): held_bytes(pixels) for pixels in held}.values())
 
 
 def prepare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ import torch
 
 from dcnn_fast.data import reading
 from dcnn_fast.nets import Model, load_model
-from dcnn_fast.runtime import executor_of
+from dcnn_fast.scoring.devices import executor_on, require_device
 from dcnn_fast.scoring.extras import Extras
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.shipped import caution_of, shipped_model
 from dcnn_fast.scoring.stages import PhotoStages
 from dcnn_fast.scoring.stream import Stream
 
-DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "bfloat16", "float16")
 GRIDS = (1, 2, 4, 8)
 DECODES = ("exact", "scaled")
@@ -51,10 +50,12 @@ class Scorer:
     """Rates photographs with a model, by the average over seeded random views of each (paper II-A, design.md section 3).
 
     model: path of a model file, a loaded Model, or None for the shipped one. device: "cpu", "cuda" (the current GPU; these
-    kernels have been run in a simulator and on no GPU yet) or "auto", which is "cpu" for that reason. views: how many pairs of
-    windows are averaged, at least 1. grid: 1 is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it.
-    seed: 0 to 2**63 - 1. dtype: of the products' operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32
-    in all; on "cuda" what one block leaves to the next is of the dtype, too; EfficientNet-Lite's layers have no float16).
+    kernels have been run in a simulator and on no GPU yet), "cuda:1" (the second; several GPUs are used by a scorer for each,
+    in threads or processes) or "auto": the current GPU if scores have been checked on it as it is now (`python -m
+    tools.gpu_check`) and it computes the model, else "cpu". views: how many pairs of windows are averaged, at least 1. grid: 1
+    is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products'
+    operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32 in all; on "cuda" what one block leaves to the
+    next is of the dtype, too; EfficientNet-Lite's layers have no float16).
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
     long_side: pixels, of the size that photographs are reduced to, in place of the model's own (`model.spec.long_side`).
     decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size
@@ -95,8 +96,8 @@ class Scorer:
         samples: bool = False,
         groups: bool = False,
     ) -> None:
-        _require_choice("device", device, DEVICES)
-        _require_choice("dtype", dtype, DTYPES if device == "cuda" else DTYPES[:2])
+        require_device(device)
+        _require_choice("dtype", dtype, DTYPES if device.startswith("cuda") else DTYPES[:2])
         views, grid, seed, max_pixels, long_side = map(_plain, (views, grid, seed, max_pixels, long_side))
         require_draws(views, grid, seed)
         _require_choice("decode", decode, DECODES)
@@ -113,14 +114,15 @@ class Scorer:
         self._model = model if isinstance(model, Model) else load_model(shipped_model() if model is None else model)
         if any(column.channels != 3 for column in self.model.spec.columns):
             raise ValueError("model must have columns of 3 channels, red, green and blue, to score photographs")
-        self._chosen = _Chosen("cuda" if device == "cuda" else "cpu", views, grid, seed, dtype, decode, long_side)
+        self._chosen = _Chosen(device, views, grid, seed, dtype, decode, long_side)
         if decode == "scaled" and self.long_side is None:
             raise ValueError("decode: 'scaled' needs a size to reduce photographs to: the model has none, give long_side")
         self._graphs = graphs
         red, green, blue = background
         scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue), scaled_to)
-        executor = executor_of(self.model.net, self.device, getattr(torch, dtype), graphs=graphs)
+        taken, executor = executor_on(device, self.model.net, getattr(torch, dtype), graphs=graphs)
+        self._chosen = replace(self._chosen, device=taken)
         self._extras = Extras(faults, samples, groups)
         self._stages = PhotoStages(
             self.model, executor, self._read_options, views=views, grid=grid, seed=seed, long_side=self.long_side,
@@ -138,7 +140,7 @@ class Scorer:
 
     @property
     def device(self) -> str:
-        """Where it scores: "cpu" or "cuda"."""
+        """Where it scores: "cpu", "cuda" or "cuda:N", never "auto"."""
         return self._chosen.device
 
     @property
@@ -210,7 +212,7 @@ class Scorer:
         stages = self._stages
         return stages.finish([stages.begin(stages.read_or_raise(image))])[0]
 
-    def score_many(self, images: Iterable[Any], *, batch: int = 4, workers: int | None = None) -> Iterator[Score]:
+    def score_many(self, images: Iterable[Any], *, batch: int | None = None, workers: int | None = None) -> Iterator[Score]:
         """Scores in the order of `images`, as they are ready; memory holds a few batches, whatever their number.
 
         An image that cannot be read gives a Score with `error` set, and the others go on. Where `images` itself raises, the
@@ -219,13 +221,14 @@ class Scorer:
         frame. A source that has no image yet may give `scoring.WAITING` now and then, which lets scores through that are
         ready; otherwise they wait for its next image. The iterator belongs to the process that made it.
 
-        batch: images whose fully-connected layers are computed together, at least 1. workers: images that are read and
-        computed at a time, each on one thread, the last ones on their share of as many (default: torch.get_num_threads(), at
-        most 256). Neither changes a score.
+        batch: images whose fully-connected layers, on "cuda" whose whole networks, are computed together, at least 1 (default:
+        4, on "cuda" 8). workers: images that are read and computed at a time, each on one thread, the last ones on their share
+        of as many (default: torch.get_num_threads(), at most 256). Neither changes a score.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             raise TypeError(f"images must be an iterable of images, got one {type(images).__name__}; use score")
-        batch, workers = _plain(batch), min(_MOST_WORKERS, torch.get_num_threads()) if workers is None else _plain(workers)
+        batch = self._stages.executor.intake.batch if batch is None else _plain(batch)
+        workers = min(_MOST_WORKERS, torch.get_num_threads()) if workers is None else _plain(workers)
         _require_range("batch", batch, 1, 4096)
         _require_range("workers", workers, 1, _MOST_WORKERS)
         return Stream(self._stages, batch=batch, workers=workers).scores(images)

@@ -82,6 +82,13 @@ class _Item:
         self.begun: Begun | None = None
         self.score: Score | None = None
         self.failure: BaseException | None = None
+        self.held: in_flight.Held | None = None  # the memory of its pixels, while it waits for its batch
+
+    def let_go(self) -> None:
+        """Hold no memory any more."""
+        if self.held is not None:
+            self.held.keep(0)
+            self.held = None
 
     def was_read(self) -> bool:
         """Whether its source is not looked at any more."""
@@ -160,6 +167,7 @@ class Stream:
                 in_flight.look_again()
                 for worker in workers:
                     _join(worker)
+                self._complete(self._filling)  # which lets go of them
 
     def _enter(self, image: Any) -> _Item:
         item = _Item()
@@ -203,18 +211,16 @@ class Stream:
                 item.begun = self._begin(item, image)
         except BaseException as failure:
             item.failure = failure
-        batch = self._leave(item)
-        if batch and not self._stopped:
-            self._complete(batch)
+        self._complete(self._leave(item))
         with self._changed:
             self._unfinished -= 1
 
     def _begin(self, item: _Item, image: Any) -> Begun | None:
         """The stages of the image alone; None where the stream ends meanwhile.
 
-        Its pixels count as in flight, from before they are decoded until the blocks are done.
+        Its pixels count as in flight from before they are decoded until the blocks are done, or the head where that reads them.
         """
-        with in_flight.picture(given_up=lambda: self._stopped) as held:
+        with in_flight.picture(given_up=lambda: self._stopped, before_wait=self._hurry) as held:
             read = self._stages.read(image)
             held.keep(read.prepared.bytes)
             with self._changed:
@@ -223,7 +229,17 @@ class Stream:
             if self._stopped:
                 return None
             with engine.use_threads(self._threads()):
-                return self._stages.begin(read)
+                begun = self._stages.begin(read)
+            if begun.maps is not None and begun.maps.pixels:
+                held.keep(begun.maps.pixels)
+                item.held = held.handed_over()
+            return begun
+
+    def _hurry(self) -> None:
+        """Finish the batch that fills, whose pictures hold memory that another one waits for."""
+        with self._changed:
+            batch, self._filling = self._filling, []
+        self._complete(batch)
 
     def _threads(self) -> int:
         """Of the engine for one image or batch: one while there are more to come; of the last ones, each has its share.
@@ -244,12 +260,22 @@ class Stream:
                 self._filling.append(item)
             self._changed.notify_all()
             size = sum(maps.bytes for each in self._filling if (maps := _begun(each).maps) is not None)
-            if len(self._filling) < self._batch and size <= _BYTES_OF_MAPS and self._before_head:
+            fills = len(self._filling) < self._batch and size <= _BYTES_OF_MAPS and not in_flight.waited_for()
+            if fills and self._before_head:
                 return []
             batch, self._filling = self._filling, []
             return batch
 
     def _complete(self, batch: list[_Item]) -> None:
+        """The head of the batch, unless the stream ends."""
+        try:
+            if batch and not self._stopped:
+                self._finish(batch)
+        finally:
+            for item in batch:
+                item.let_go()
+
+    def _finish(self, batch: list[_Item]) -> None:
         try:
             with engine.use_threads(self._threads()):
                 scores = self._stages.finish([_begun(item) for item in batch])

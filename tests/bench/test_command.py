@@ -129,13 +129,13 @@ def test_results_say_when_of_what_and_how_much(run, monkeypatch):
 
 def test_what_a_time_contains_is_printed_before_the_times(run, monkeypatch):
     monkeypatch.setitem(suites.PER_THREADS, "block", _planted)
-    result, written = run("--suite", "block", "--suite", "predicted")
+    result, written = run("--suite", "block", "--suite", "kernels")
     terms, tables = result.output.index("What a time contains"), result.output.index("block, 1 thread")
     assert terms < tables
-    for name in ("block", "predicted"):
+    for name in ("block", "kernels"):
         assert any(line.startswith(f"{name}: ") for line in written["contract"])
     said = " ".join(result.output[terms:tables].split())
-    for word in ("channels-last", "float32", "bf16", "INFERENCE_NUM_THREADS", "60% of the peak", "GFLOP"):
+    for word in ("channels-last", "float32", "bf16", "INFERENCE_NUM_THREADS", "us between launches", "sm_80"):
         assert word in said
 
 
@@ -165,10 +165,10 @@ def test_an_engine_older_than_its_sources_is_not_measured(tmp_path, monkeypatch)
     if sources.engine_file() is not None:
         assert "before csrc/cpu/kernel.h was changed" in (sources.unbuilt(tmp_path) or "")
     monkeypatch.setattr(sources, "unbuilt", lambda: "the engine is old")
-    found = CliRunner().invoke(app, ["predicted"])
+    found = CliRunner().invoke(app, ["kernels"])
     assert found.exit_code == 2 and "the engine is old" in found.output
 
 
 def test_quick_leaves_out_what_takes_long():
-    assert {"block", "score", "predicted"} <= set(suites.QUICK) < set(suites.NAMES)
+    assert {"block", "score", "kernels"} <= set(suites.QUICK) < set(suites.NAMES)
     assert "scaling" not in suites.QUICK

@@ -52,7 +52,11 @@ def _rows():
     rows += [
         Row("training", training.SCNN, 2, OURS, "fp32", 1.5, peak_bytes=60),
         Row("training", training.SCNN, 2, "torch eager", "fp32", 3.0, peak_bytes=100),
-        Row("predicted", score.GRID_1, 0, "H100 SXM bf16 (predicted)", "bf16", 0.0008),
+        *(
+            Row("kernels", "block 1, 50 windows", 0, f"{gpu} fp16 {by} (modelled)", "fp16", seconds)
+            for gpu, by, seconds in (("A100", "triton", 8e-4), ("A100", "cuda", 2e-4), ("H100", "triton", 5e-4))
+        ),
+        Row("host", "a case", 1, OURS, "fp32", 1e-4),
     ]
     return tuple(rows)
 
@@ -87,9 +91,21 @@ def test_the_section_has_the_ratios_the_files_the_paper_and_the_losses():
         assert line in text.splitlines(), line
     assert "Measured on a processor, 2 cores (2026-01-02, abc1234)" in text
     assert "3 originals of 12.2, 9.7, 9.1 megapixels" in text
-    assert "`predicted`" in text and "H100 SXM bf16 0.8 ms" in text
+    assert "| block 1, 50 windows | 0.8, 0.2 | 0.5, - |" in text.splitlines()
     assert re.search(r"bench/results/x\.json", text)
     assert "Stale" not in text
+
+
+def test_each_table_says_whether_its_figures_were_measured_counted_or_modelled():
+    parts = section({FILE: _result()}, []).split("\n\n")
+    kinds = [part.strip("*:") for part in parts if part.startswith("*") and part.endswith(":*")]
+    tables = [part for part in parts if part.startswith("|")]
+    assert len(kinds) >= 6 and len(tables) >= 6
+    assert kinds[-2:] == [
+        "Measured, with the launches for GPUs counted and not run",
+        "Modelled, from what the PTX simulator counted; nothing ran on a GPU",
+    ]
+    assert set(kinds[:-2]) == {"Measured"}
 
 
 def test_a_mark_is_read_as_it_was_written():
@@ -112,7 +128,7 @@ def test_where_only_some_tables_are_stale_each_of_them_says_so():
     text = section({FILE: _result()}, [Mark(FILE, ("jpeg",), "monday", ("csrc",))])
     assert text.startswith("**Stale since monday**: the figures of jpeg in `bench/results/x.json`")
     table = text.index("DCNN, 50 views, grid 1, from JPEG files")
-    assert text[:table].endswith("(**Stale**, as said above: jpeg.)\n\n") and text.count("(**Stale**") == 1
+    assert text[:table].endswith("(**Stale**, as said above: jpeg.)\n\n*Measured:*\n\n") and text.count("(**Stale**") == 1
     every = section({FILE: _result()}, [Mark(FILE, _result().suites, "monday", ("csrc",))])
     assert every.count("Stale") == 1
 
@@ -120,7 +136,7 @@ def test_where_only_some_tables_are_stale_each_of_them_says_so():
 def test_other_results_are_named_with_their_marks():
     mark = Mark("bench/results/old.json", ("block",), "monday", ("csrc",))
     text = section({FILE: _result(), "bench/results/old.json": _result()}, [mark])
-    assert "- [`bench/results/old.json`](bench/results/old.json): score, jpeg, paper, training, predicted on a proc" in text
+    assert "- [`bench/results/old.json`](bench/results/old.json): score, jpeg, paper, training, kernels, host on a proc" in text
     assert not text.startswith("**Stale") and str(mark) in text and marks_in(text) == [mark]
 
 
@@ -164,7 +180,7 @@ def test_one_command_sets_and_takes_the_mark_and_the_release_is_refused_meanwhil
     assert "not to be released: bench/results/x.json: the figures of score are stale (changed: csrc)" in refused.stderr
     _command(tree, readme)
     marked = file.read_text()
-    assert f"**Stale since {sources.state(tree).date}**: the figures of score, jpeg, paper, training in" in marked
+    assert f"**Stale since {sources.state(tree).date}**: the figures of score, jpeg, paper, training, host in" in marked
     _edit(kernel)
     _command(tree, readme)
     assert file.read_text() == marked  # the next change needs no other mark

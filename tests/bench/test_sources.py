@@ -51,9 +51,9 @@ MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling"
         ("csrc/cpu/conv_impl.h", MEASURED),
         ("CMakeLists.txt", MEASURED | {"read"}),
         ("include/dcnn_fast.h", {"c_library"}),
-        ("csrc/core/plan/rim.cpp", MEASURED | {"predicted"}),
+        ("csrc/core/plan/rim.cpp", MEASURED),
         ("dcnn_fast/spec/presets.py", set(suites.NAMES) - {"backbone", "read"}),
-        ("dcnn_fast/ops/mbconv/cpu.py", MEASURED | {"predicted"}),
+        ("dcnn_fast/ops/mbconv/cpu.py", MEASURED),
         ("dcnn_fast/runtime/cpu.py", {"score", "c_library", "roofline", "paper", "jpeg", "scaling", "host", "serve"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling", "read", "serve"}),
         ("dcnn_fast/serve/gate.py", {"serve"}),
@@ -62,7 +62,7 @@ MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling"
         ("bench/peers/plain.py", {"block", "score", "backbone", "paper", "jpeg", "gpu"}),
         ("bench/gpu_cost.py", {"kernels"}),
         ("csrc/cuda/intrinsics.cuh", set()),
-        ("dcnn_fast/ops/block/triton/config.py", {"predicted", "kernels", "host"}),
+        ("dcnn_fast/ops/block/triton/config.py", {"kernels", "host"}),
         ("dcnn_fast/cli/score.py", set()),
         ("bench/report.py", set()),
     ],
@@ -83,7 +83,7 @@ def test_a_new_file_and_a_removed_one_are_changes(tree):
     (tree / "csrc" / "cpu" / "new.h").unlink()
     assert sources.changed(before, tree) == {}
     (tree / "dcnn_fast" / "plan" / "brute.py").unlink()
-    assert set(sources.changed(before, tree)) == (MEASURED - {"backbone"} | {"predicted"})
+    assert set(sources.changed(before, tree)) == MEASURED - {"backbone"}
 
 
 def test_line_ends_and_caches_are_no_changes(tree):

@@ -16,7 +16,7 @@ from bench import cases, pipeline, suites, training_step
 from bench.effort import TINY
 from bench.features import sharing
 from bench.row import OURS, OURS_BF16, Failed, Refused, Row
-from bench.suites import gpu, kernels, paper, predicted, roofline, scaling, score, training
+from bench.suites import gpu, kernels, paper, roofline, scaling, score, training
 from bench.work import IN_TILES, work_of
 from dcnn_fast import engine, spec
 
@@ -63,7 +63,7 @@ def test_a_ratio_of_the_paper_is_its_minutes_over_ours(photographs):
 def test_a_photograph_that_cannot_be_read_is_named_and_other_suites_go_on(photographs, monkeypatch):
     photographs[1].write_bytes(b"not a photograph")
     monkeypatch.setitem(suites.PER_THREADS, "paper", lambda limits, threads, effort: paper.rows(photographs, threads, effort))
-    first, second = suites.tables(["paper", "predicted"], {}, [1], QUICK)
+    first, second = suites.tables(["paper", "kernels"], {}, [1], QUICK)
     (failed,) = first.found
     assert isinstance(failed, Failed) and "1.jpg: not an image" in str(failed)
     assert len(list(second.found)) > 1
@@ -111,17 +111,6 @@ def test_a_plan_with_other_bits_gives_no_time(monkeypatch):
     found = list(scaling.views(TINY))
     assert len(found) == len(TINY.scaling_views)
     assert all(isinstance(one, Refused) and "other bits" in str(one) for one in found)
-
-
-def test_figures_of_gpus_are_labelled_predicted_and_follow_the_model():
-    rows = list(predicted.rows())
-    assert len(rows) == 2 * 2 * len(predicted.SHEETS)
-    assert all(row.suite == "predicted" and row.name.endswith("(predicted)") and "data sheet" in row.note for row in rows)
-    half = predicted.Sheet("half", 2.0, 4.0, 1000.0)
-    compute, memory = predicted.Work("a", 6e11, 1.0), predicted.Work("b", 1.0, 4e9)
-    assert predicted.predicted(half, "fp32", [compute, memory]) == pytest.approx(0.5 + 0.005)
-    assert predicted.predicted(half, "bf16", [compute]) == pytest.approx(0.25)
-    assert [line.count("fc1000") for line in predicted.counts()] == [1, 2]  # a column, and two
 
 
 def test_a_kernel_that_was_not_counted_is_named(monkeypatch):

@@ -19,7 +19,7 @@ from bench import floors, result, sources, suites
 from bench.effort import TINY
 from bench.peers import onnx_peers
 from bench.row import OURS, OURS_BF16
-from bench.suites import jpeg, predicted
+from bench.suites import jpeg
 from dcnn_fast import engine, nets, spec
 
 THREADS = 2
@@ -56,7 +56,6 @@ CASES = {
     },
     "training": {"SCNN, a training step", "DCNN, a training step"},
     "serve": {"score_many in process", "served, as many as it can", "served, four times as many offered"},
-    "predicted": {"SCNN, grid 1", "DCNN 800x600, grid 1"},
     "kernels": {f"block {number}, 50 windows" for number in (1, 2, 3)},
 }  # fmt: skip
 
@@ -112,7 +111,6 @@ def test_every_case_has_its_rows_and_every_peer_agrees(whole):
     for suite in ("roofline", "paper", "jpeg"):
         assert {row.name for row in found.rows if row.suite == suite} == {OURS, OURS_BF16}
     assert {row.name for row in found.rows if row.suite == "training"} == {OURS, "torch eager"}
-    assert len([row for row in found.rows if row.suite == "predicted"]) == 2 * 2 * len(predicted.SHEETS)
     assert {row.threads for row in found.rows if row.suite in suites.PER_THREADS} == {THREADS}
 
 

@@ -21,8 +21,8 @@ def kernels_on_cpu(capability: int = 80) -> AbstractContextManager:
     """Within it, launches on cpu tensors run as PTX compiled for sm_`capability`, or on the GPU there is."""
     if INTERPRETED:
         return nullcontext()
-    if os.environ.get(DEVICE_VARIABLE) == "cuda":
-        return mirrored("cuda")
+    if device := os.environ.get(DEVICE_VARIABLE):
+        return mirrored(device)
     from tools.simulated import simulated  # noqa: PLC0415 - it compiles, which the interpreter cannot
 
     return simulated(capability)

@@ -34,7 +34,7 @@ SLOW = "__global__ void k(double* x) { double y = x[0];\n" + "y = sin(y) * cos(y
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return cuda_compile.cache_folder()
+    return cuda_compile.kernel_folder()
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(folder, tmp_path, monkey
 
 def _worker(folder, results):
     code = compiled("slow.cu", {}, 80, folder)
-    inode = [file.stat().st_ino for file in _kept(cuda_compile.cache_folder())]
+    inode = [file.stat().st_ino for file in _kept(cuda_compile.kernel_folder())]
     results.put((hashlib.sha256(code.cubin).hexdigest(), inode))
 
 

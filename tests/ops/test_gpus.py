@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dcnn_fast.ops.gpus import CAPABILITIES, GPUS, LEAST_CAPABILITY, LEAST_SHARED, MULTIPROCESSORS, named
+from dcnn_fast.ops.gpus import (
+    A100,
+    B200,
+    CAPABILITIES,
+    GPUS,
+    H100,
+    LEAST_CAPABILITY,
+    LEAST_SHARED,
+    MULTIPROCESSORS,
+    RTX_4090,
+    named,
+)  # fmt: skip
 
 
 def test_there_is_a_gpu_for_every_capability_that_kernels_are_judged_for():
@@ -23,12 +34,16 @@ def test_a_thread_block_may_have_what_the_programming_guide_says():
 
 
 def test_the_peaks_of_a_data_sheet_are_those_of_the_multiprocessors_at_about_their_clock():
-    quoted = [gpu for gpu in GPUS if gpu.sheet is not None]
-    assert len(quoted) >= 3
-    for gpu in quoted:
+    sheets = {A100: (19.5, 312.0), RTX_4090: (82.6, 165.2), H100: (66.9, 989.4)}  # dense TFLOP/s in fp32, and of bf16 products
+    for gpu, (fp32, bf16) in sheets.items():
         cycles = 2 * gpu.multiprocessors * gpu.ghz / 1e3  # TFLOP/s of one multiply-add a cycle
-        assert gpu.sheet.peak("fp32") == pytest.approx(gpu.exact * cycles, rel=0.15)
-        assert gpu.sheet.peak("bf16") == pytest.approx(gpu.tensor * cycles, rel=0.15)
+        assert fp32 == pytest.approx(gpu.exact * cycles, rel=0.15)
+        assert bf16 == pytest.approx(gpu.tensor * cycles, rel=0.15)
+
+
+def test_what_every_gpu_since_sm_80_has_reaches_less_than_what_later_ones_have_beside_it():
+    assert {gpu.name for gpu in GPUS if gpu.mma_sync is not None} == {"H100", "B200"}
+    assert all(gpu.mma_sync < gpu.tensor for gpu in (H100, B200))
 
 
 def test_a_gpu_that_is_there_has_what_is_stated():

@@ -22,6 +22,8 @@ from dcnn_fast.plan import brute_force, share
 from dcnn_fast.spec import Block, Column
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 CPU = torch.device("cpu")
 MEAN, SCALE = (120.5, 110.0, 100.0), 1 / 64
 COLUMN = Column(

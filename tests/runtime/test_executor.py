@@ -40,7 +40,8 @@ def test_it_takes_its_jobs_and_gives_each_images_probabilities_whatever_the_batc
     for maps, probs, photo in zip(images, together, PHOTOS, strict=True):
         assert executor.current(maps)
         assert maps.views == len(probs)
-        assert maps.bytes == (sum(column.nbytes for column in maps.columns) or photo.nbytes)
+        assert maps.bytes == sum(column.nbytes for column in maps.columns) + maps.pixels
+        assert maps.pixels >= photo.nbytes if way[0] == "cuda" else maps.pixels == 0
         assert probs.dtype == np.float64
         np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
         assert np.array_equal(executor.head([maps])[0], probs)
@@ -79,7 +80,7 @@ def test_what_it_does_not_take_is_refused_by_name(way):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tpu",), "device must be cpu or cuda, got 'tpu'"),
+        (("tpu",), "device must be cpu, cuda or cuda:N, got 'tpu'"),
         (("cpu", torch.float16), "dtype must be one of torch.float32, torch.bfloat16 on cpu; got torch.float16"),
         (("cuda", torch.float64), "torch.float16 on cuda; got torch.float64"),
     ],

@@ -28,6 +28,8 @@ from tests import small, small_lite
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.scoring.test_scorer import PHOTOS, numbers
 
+pytestmark = pytest.mark.gpu
+
 CPU = torch.device("cpu")
 SIZES = [(40, 57), (300, 41), (33, 32), (64, 64), (35, 90)]
 PICTURES = [np.random.default_rng(i).integers(0, 256, (*size, 3)).astype(np.uint8) for i, size in enumerate(SIZES)]

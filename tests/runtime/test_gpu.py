@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,17 @@ import torch
 from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops import launch
+from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.plan import brute_force
+from dcnn_fast.runtime import verdict
 from dcnn_fast.runtime.device_columns import last_channels
 from dcnn_fast.scoring import prepare
+from dcnn_fast.spec import Block, Network, Pool
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.scoring.test_scorer import PHOTOS, numbers
+
+pytestmark = pytest.mark.gpu
 
 # A sum of n products errs by about eps * sqrt(n); logits of the small model add some hundred.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
@@ -163,13 +170,91 @@ def test_without_a_gpu_the_device_is_refused(monkeypatch):
 
 
 def test_a_gpu_whose_kernels_cannot_be_launched_is_refused_when_the_scorer_is_made(monkeypatch):
-    monkeypatch.setattr(launch, "gpu", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(launch, "gpu", lambda index: torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(launch, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="device must be one that views can be made on: CuPy is not installed"):
         Scorer(small.model(), "cuda")
     with kernels_on_cpu(75), pytest.raises(ValueError, match="views can be made on: the kernel needs compute capability 8.0"):
         Scorer(small.model(), "cuda")
+
+
+def test_a_gpu_is_chosen_by_its_number(simulated_gpu):
+    expected = numbers(Scorer(small.model(), "cuda", views=2).score(PHOTOS[1]))
+    first = Scorer(small.model(), "cuda:0", views=2)
+    assert first.device == "cuda:0" and numbers(first.score(PHOTOS[1])) == expected
+    assert pickle.loads(pickle.dumps(first)).device == "cuda:0"
+    with pytest.raises(ValueError, match="device must be one that is there: no CUDA device 1 was found, of 1 that there are"):
+        Scorer(small.model(), "cuda:1")
+
+
+def test_a_batch_is_as_large_as_a_gpu_takes_at_once_by_default():
+    """Launches are counted and not run: eight pictures are one evaluation."""
+    counts = []
+    for options in ({"batch": 8}, {}, {"batch": 4}):
+        counts.append([])
+        with launched_by(counts[-1].append):
+            list(Scorer(small.model(), "cuda", views=2).score_many(PHOTOS[:4] * 2, workers=1, **options))
+    assert len(counts[0]) == len(counts[1]) < len(counts[2])
+    assert Scorer(small.model(), "cpu").stages.executor.intake.batch == 4
+
+
+def test_a_picture_that_waits_counts_with_its_buffer(simulated_gpu):
+    scorer = Scorer(small.model(), "cuda", views=2)
+    stages = scorer.stages
+    maps = stages.begin(stages.read(PHOTOS[1])).maps
+    assert maps.waits and maps.pixels == maps.bytes == 2**16 > PHOTOS[1].nbytes
+    planned = Scorer(small.model(), "cuda", views=2, grid=4).stages
+    there = planned.begin(planned.read(PHOTOS[1])).maps
+    assert not there.waits and there.pixels == 2**16 < there.bytes
+
+
+@pytest.fixture
+def checked(monkeypatch, tmp_path):
+    """A GPU as the rest of the process sees one, whose kernels the simulator runs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    with kernels_on_cpu():
+        yield torch.device("cpu")
+
+
+def test_auto_takes_a_gpu_once_scores_were_checked_on_it_as_it_is(checked, monkeypatch):
+    assert Scorer(small.model(), "auto").device == "cpu"
+    verdict.keep(checked, False)
+    assert Scorer(small.model(), "auto").device == "cpu"
+    verdict.keep(checked, True)
+    taken = Scorer(small.model(), views=2)
+    assert taken.device == "cuda"
+    assert numbers(taken.score(PHOTOS[1])) == numbers(Scorer(small.model(), "cuda", views=2).score(PHOTOS[1]))
+    for name, other in (("_driver", lambda: "another driver"), ("_kernels", lambda: "other kernels"), ("version", lambda: "9")):
+        with monkeypatch.context() as changed:
+            changed.setattr(verdict, name, other)
+            assert Scorer(small.model(), "auto").device == "cpu", name
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100")
+    assert Scorer(small.model(), "auto").device == "cpu"
+
+
+def test_auto_is_the_cpu_for_a_network_that_a_gpu_does_not_compute_and_where_a_gpu_fails(checked, monkeypatch):
+    verdict.keep(checked, True)
+    assert verdict.passed(checked)
+    column = replace(small.column("warp"), blocks=(Block(8, 5, pool=Pool(3, 2, "avg")), Block(12, 3)))
+    averages = Model(build(Network("averages", (column,), ("low", "high")), seed=1).eval(), {})
+    assert Scorer(averages, views=2).score(PHOTOS[1]).error is None
+
+    def forked(device):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", forked)
+    assert Scorer(small.model(), "auto").device == "cpu"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+def test_a_verdict_that_cannot_be_read_is_none(checked, text):
+    verdict.keep(checked, True)
+    verdict._file().write_text(text)
+    assert not verdict.passed(checked)
+    verdict.keep(checked, True)
+    assert verdict.passed(checked)
 
 
 def test_a_dtype_of_the_gpu_alone_is_refused_on_the_cpu():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import threading
 
 import numpy as np
 
-from dcnn_fast.runtime.ring import Ring
+from dcnn_fast.runtime import ring as ring_module
+from dcnn_fast.runtime.ring import Ring, held_bytes
 
 
 def picture(height, width, seed=0):
@@ -42,9 +44,43 @@ def test_a_view_of_a_held_photograph_that_is_not_dense_is_copied():
     assert turned.flags.c_contiguous and np.array_equal(turned, picture(40, 30)[:, ::-1])
 
 
-def test_few_idle_buffers_are_kept():
+def test_idle_buffers_of_all_sizes_together_are_bounded(monkeypatch):
+    monkeypatch.setattr(ring_module, "_IDLE", 2**20)
     ring = Ring(pinned=False)
-    held = [ring.held(np.zeros((2**13, 2**13, 3), np.uint8)) for _ in range(4)]
-    del held
-    gc.collect()
-    assert ring.idle == 2
+    held = [ring.held(picture(height, 400)) for height in (100, 200, 300, 400, 500, 600) for _ in range(3)]
+    assert ring.idle == 0
+    while held:
+        del held[-1]
+        gc.collect()
+        assert ring.idle_bytes <= 2**20
+    assert (ring.idle, ring.idle_bytes) == (5, 3 * 2**17 + 2 * 2**18)  # the larger ones were let go of
+    huge = ring.held(np.zeros((1024, 1024, 3), np.uint8))
+    del huge
+    assert ring.idle_bytes <= 2**20
+
+
+def test_an_array_keeps_all_of_its_buffer():
+    held = Ring(pinned=False).held(picture(200, 300))
+    assert held.nbytes == 180_000 and held_bytes(held) == 2**18 and held_bytes(held[3:9]) == 2**18
+    plain = picture(3, 5)
+    assert held_bytes(plain) == plain.nbytes == 45
+
+
+def test_many_threads_give_back_and_take_at_a_time(monkeypatch):
+    monkeypatch.setattr(ring_module, "_IDLE", 2**18)
+    ring, failures = Ring(pinned=False), []
+
+    def work(seed):
+        for i in range(200):
+            mine = picture(20 + 40 * (i % 5), 100, seed=seed)
+            held = ring.held(mine)
+            if not np.array_equal(held, mine):
+                failures.append((seed, i))
+            del held
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and ring.idle_bytes <= 2**18

@@ -140,7 +140,7 @@ class OfBytes:
         ({"device": np.array(["cpu"])}, "device must be one of"),
         ({"background": (np.int64(300), 0, 0)}, "background must be three integers"),
         ({"dtype": torch.float32}, "dtype must be one of"),
-        ({"device": "cuda:0"}, "device must be one of"),
+        ({"device": "cuda:-1"}, "device must be one of"),
         ({"graphs": "yes"}, "graphs must be True or False"),
     ],
 )

@@ -274,7 +274,7 @@ def test_nothing_in_gives_nothing_out(scorer):
         ({"views": 2.5}, "views must be an integer"),
         ({"grid": 3}, "grid must be one of 1, 2, 4, 8; got 3"),
         ({"seed": -1}, "seed must be an integer from 0"),
-        ({"device": "tpu"}, "device must be one of auto, cpu, cuda; got 'tpu'"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda, cuda:N; got 'tpu'"),
         ({"dtype": "float8"}, "dtype must be one of float32, bfloat16; got 'float8'"),
     ],
 )

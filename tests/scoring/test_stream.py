@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,9 +30,9 @@ def own_threads():
 class Work:
     """Stages that count: an image is a dict of what shall happen to it."""
 
-    def __init__(self, planes=0, maps=0):
+    def __init__(self, planes=0, maps=0, pixels=0):
         self.lock = threading.Lock()
-        self.planes, self.maps = planes, maps
+        self.planes, self.maps, self.pixels = planes, maps, pixels
         self.used = self.most_used = 0
         self.reading = self.most_reading = 0
         self.batches = []
@@ -62,7 +63,7 @@ class Work:
             if read.known.error:
                 return Begun(read.known, None)
             self.use(0.002)
-            return Begun(read.known, SimpleNamespace(bytes=self.maps))
+            return Begun(read.known, SimpleNamespace(bytes=self.maps, pixels=self.pixels))
         finally:
             with self.lock:
                 self.reading -= 1
@@ -157,6 +158,67 @@ def test_large_maps_end_a_batch_early(monkeypatch):
     work = Work(maps=100)
     list(work.stream(10, 1).scores(images(12)))
     assert max(map(len, work.batches)) == 3
+
+
+def _taking(work, size, at_once):
+    """The work, whose pictures take so much while they are read; `at_once` gets what all pictures hold then."""
+    plain = work.read
+
+    def read(image):
+        with in_flight.picture() as held:
+            held.take(size)
+            at_once.append(in_flight._pictures.used)
+            return plain(image)
+
+    work.read = read
+    return work
+
+
+@pytest.mark.parametrize(("room", "most"), [(350, 3), (99, 1)])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pictures_that_wait_for_their_batch_hold_their_memory_and_give_it_to_one_that_waits(workers, room, most):
+    at_once = []
+    work = _taking(Work(planes=100, pixels=100), 100, at_once)
+    in_flight.set_limit(room)
+    try:
+        assert [score.path for score in work.stream(8, workers).scores(images(24))] == [str(i) for i in range(24)]
+        assert in_flight._pictures.used == 0
+    finally:
+        in_flight.set_limit(None)
+    assert max(at_once) <= 100 * most and max(map(len, work.batches)) <= most
+    if workers == 1:
+        assert max(at_once) == 100 * most and max(map(len, work.batches)) == most
+
+
+def test_two_streams_at_a_time_give_each_other_the_memory_of_pictures_that_wait():
+    at_once, found = [], []
+    in_flight.set_limit(250)
+    try:
+        streams = [_taking(Work(planes=100, pixels=100), 100, at_once).stream(8, 2) for _ in range(2)]
+        threads = [
+            threading.Thread(target=lambda stream=stream: found.append(len(list(stream.scores(images(30))))))
+            for stream in streams
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert found == [30, 30] and in_flight._pictures.used == 0
+    finally:
+        in_flight.set_limit(None)
+    assert max(at_once) <= 200
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_stream_that_ends_early_or_fails_holds_nothing(failing):
+    work = _taking(Work(planes=100, pixels=100), 100, [])
+    if failing:
+        work.finish = lambda batch: 1 / 0
+    scores = work.stream(5, 2).scores(images(40))
+    with pytest.raises(ZeroDivisionError) if failing else nullcontext():
+        next(scores)
+    scores.close()
+    assert in_flight._pictures.used == 0 and not own_threads()
 
 
 def test_what_is_there_is_computed_without_waiting_for_a_full_batch():

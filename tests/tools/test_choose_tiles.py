@@ -35,7 +35,9 @@ def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit()
         for params in scoring_problems(50):
             key = problem_key(params)
             times = {
-                row.tile: predicted(gpu, row.counts)[0] for row in rows if row.key == key and gpu.capability in row.capabilities
+                row.tile: predicted(gpu, row.counts, row.tile)[0]
+                for row in rows
+                if row.key == key and gpu.capability in row.capabilities
             }
             fastest = min(times, key=lambda name: (times[name], name))
             config = triton_config.forward_config(params, gpu.capability)

@@ -14,6 +14,8 @@ from tests.ops.backbone.problems import TINY, backbone_weights
 from tests.ops.guarded import assert_untouched, output
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 CUDA = torch.device("cuda")
 OTHER = BackboneParams(1, 9, 2, Stem(5, 4, 1, (1.0, 2.0, 3.0, 4.0)), (BlockShape(5, 15, 8, 3, 3, True, False),), 3)
 

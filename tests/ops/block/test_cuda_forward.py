@@ -25,9 +25,12 @@ from dcnn_fast.plan import brute_force, share
 from tests.ops.block.problems import CROSS, POOL, operands, preset_problems, problem, run_by, stated
 from tests.ops.cuda_copy import COMPILERS, ptx_by
 from tests.ops.guarded import assert_untouched, output, poisoned
+from tests.ops.on_cpu import kernels_on_cpu
 from tests.plan import networks
 from tests.plan.test_share import run as run_plan
 from tools.simulated import simulated
+
+pytestmark = pytest.mark.gpu
 
 HALVES = (torch.float16, torch.bfloat16)
 CPU = torch.device("cpu")
@@ -39,7 +42,7 @@ def cuda_on_cpu(monkeypatch):
     """The cuda backend, forced, on cpu tensors."""
     monkeypatch.setenv("DCNN_FAST_BACKEND", "cuda")
     torch.set_num_threads(1)
-    with simulated(80) as launches:
+    with kernels_on_cpu(80) as launches:
         yield launches
 
 

@@ -25,6 +25,8 @@ from tests.ops.block.problems import CROSS, POOL, SAME, gradients_by, operands, 
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
 from tools import aot, sass
 
+pytestmark = pytest.mark.gpu
+
 LAST = torch.channels_last
 SAME4 = SameMapNorm(4, 0.3)
 

@@ -14,6 +14,8 @@ from dcnn_fast.training import ConvNetUpdate
 from dcnn_fast.training.update_rule import groups_of
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 WINDOW, BATCH = 31, 2
 
 

@@ -23,6 +23,8 @@ from tests import small
 from tests.ops import statements
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 ON_CPU = ["cpu", "reference"] if engine.isas() else ["reference"]
 BACKEND = pytest.mark.parametrize("backend", [*ON_CPU, "triton"])
 

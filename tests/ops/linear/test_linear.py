@@ -13,6 +13,8 @@ from dcnn_fast.ops.linear import BACKENDS, LinearParams, cpu, triton
 from tests import warm
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 
 def _operands(rows, inputs, outputs, dtype=torch.float32):
     generator = torch.Generator().manual_seed(rows + inputs)

@@ -19,6 +19,8 @@ from tests.ops.mbconv.problems import PROBLEMS, assert_reaches_what_sees_it_alon
 from tests.ops.on_cpu import kernels_on_cpu, triton_on_cpu  # noqa: F401 - a fixture
 from tools.launches import collected
 
+pytestmark = pytest.mark.gpu
+
 CUDA = torch.device("cuda")
 LARGER = [
     MbConvParams(1, 7, 20, 30, 42, 5, 3),  # several programs both ways, each with a rest

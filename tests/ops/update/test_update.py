@@ -15,6 +15,8 @@ from dcnn_fast.ops.update.params import dense, same_order
 from tests.ops import statements
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 BACKEND = pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 SHAPES = [(1,), (7,), (0,), (63,), (1024,), (3, 5, 4, 2), (1025,), (), (9, 7), (2049,)]
 CANARY = 1e9

@@ -22,7 +22,10 @@ from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.spec import VIEWS
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
 from tests.ops.guarded import assert_untouched
+from tests.ops.on_cpu import kernels_on_cpu
 from tools.simulated import simulated
+
+pytestmark = pytest.mark.gpu
 
 SHAPES = [(1, 1), (7, 5), (63, 65), (300, 199), (1, 300), (300, 1), (100, 999), (479, 641), (225, 63)]
 SIZE = 64
@@ -92,7 +95,7 @@ def test_planes_of_a_batch_of_every_size_are_pillows_bytes(view, channels):
     images = [_photo(*shape, channels) for shape in SHAPES]
     cuts = _whole(images, view)
     outputs, guards = _outputs(cuts)
-    with simulated(80) as launches:
+    with kernels_on_cpu(80) as launches:
         cuda.BACKEND.run(Cutting(images, cuts, outputs, background=(10, 200, 30)))
     assert len(launches) == 1
     _assert_pillows(images, cuts, outputs, (10, 200, 30))
@@ -105,7 +108,7 @@ def test_planes_of_256_and_of_all_kinds_at_once():
     params = [ViewParams(*images[i].shape[:2], view) for i, view in kinds]
     cuts = [Cut(i, one, 0, 0, *one.shape) for (i, _), one in zip(kinds, params, strict=True)]
     outputs, guards = _outputs(cuts)
-    with simulated(89):
+    with kernels_on_cpu(89):
         cuda.BACKEND.run(Cutting(images, cuts, outputs))
     _assert_pillows(images, cuts, outputs)
     _assert_margins(guards)
@@ -116,7 +119,7 @@ def test_slivers_whose_filters_are_longer_than_a_part_of_a_row(shape):
     image = _photo(*shape)
     cuts = _whole([image], "warp", 32)
     outputs, guards = _outputs(cuts)
-    with simulated(80) as launches:
+    with kernels_on_cpu(80) as launches:
         cuda.BACKEND.run(Cutting([image], cuts, outputs))
     groups = launches[0][0].args["tiles"][:, 5]
     assert shape[1] < 6000 or groups[0] < 32
@@ -129,7 +132,7 @@ def test_mean_and_scale_on_the_way(dtype):
     images = [_photo(100, 91), _photo(61, 100, 4)]
     cuts = [*_whole(images, "pad"), *_whole(images, "warp")]
     outputs, guards = _outputs(cuts, dtype)
-    with simulated(80):
+    with kernels_on_cpu(80):
         cuda.BACKEND.run(Cutting(images, cuts, outputs, (120.5, 115.25, 99.0), 1 / 57))
     _assert_pillows(images, cuts, outputs, mean=(120.5, 115.25, 99.0), scale=1 / 57)
     _assert_margins(guards)
@@ -144,7 +147,7 @@ def test_windows_and_flips_of_every_view_at_its_corners_and_inside(view, shape):
     places = [(0, 0, 0, False), (1, height, width, True), (0, height // 2, width, True), (1, height, width // 2, False)]
     kinds = {"size": SIZE, "window": 56, "dtype": torch.float16, "mean": (1.0, 2.0, 3.0), "scale": 0.5}
     expected = views.windows(images, view, places, **kinds)
-    with simulated(86) as launches:
+    with kernels_on_cpu(86) as launches:
         found = views.windows(images, view, places, **kinds)
     assert len(launches) == 1
     assert found.shape == (4, 4, 56, 56)
@@ -158,7 +161,7 @@ def test_windows_and_flips_of_every_view_at_its_corners_and_inside(view, shape):
 
 def test_local_windows_are_the_photographs_own_pixels():
     image = _photo(75, 90)
-    with simulated(80):
+    with kernels_on_cpu(80):
         found = views.windows([image], "local", [(0, 19, 33, False), (0, 19, 33, True)], size=SIZE, window=56)
     assert torch.equal(found[0, :3].permute(1, 2, 0), image[19:75, 33:89])
     assert torch.equal(found[1], found[0].flip(2))
@@ -168,7 +171,7 @@ def test_the_public_planes():
     images = [_photo(70, 90), _photo(20, 30, 1)]
     for view in VIEWS:
         expected = views.planes(images, view, size=SIZE)
-        with simulated(80):
+        with kernels_on_cpu(80):
             found = views.planes(images, view, size=SIZE)
         assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
         for image, plane in zip(images, found, strict=True):

@@ -14,6 +14,8 @@ from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut
 from tests.ops.on_cpu import kernels_on_cpu
 
+pytestmark = pytest.mark.gpu
+
 SHAPES = [(1, 1), (7, 5), (63, 65), (300, 199), (1, 300), (300, 1), (900, 3), (241, 320), (48, 48), (33, 47)]
 
 

@@ -20,6 +20,7 @@ from dcnn_fast.ops.block.triton.config import JOINED_GROUPS, ForwardConfig, forw
 from dcnn_fast.ops.block.whole import empty_result, whole_images
 from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
+from dcnn_fast.ops.recording import beside_no_capture
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.spec import CrossMapNorm, Pool
 
@@ -125,10 +126,11 @@ def prepared(
 
 
 def _seconds(what: Launch) -> float:
-    """A launch's time on the GPU, by Triton's own stopwatch."""
+    """A launch's time on the GPU, by Triton's own stopwatch, which waits for all of a GPU's streams: beside no capture."""
     from triton.testing import do_bench  # noqa: PLC0415
 
-    milliseconds: float = do_bench(lambda: launch(what))
+    with beside_no_capture():
+        milliseconds: float = do_bench(lambda: launch(what))
     return milliseconds / 1e3
 
 

@@ -1,0 +1,44 @@
+"""Which device a scorer is told, and which it takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+
+from dcnn_fast.nets import MultiColumn
+from dcnn_fast.ops import launch
+from dcnn_fast.runtime import Executor, executor_of, verdict
+
+AUTO = "auto"
+
+
+def require_device(value: Any) -> str:
+    """The value, if it is the name of a device. Raises ValueError."""
+    if type(value) is not str or re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value) is None:
+        raise ValueError(f"device must be one of auto, cpu, cuda, cuda:N; got {value!r}")
+    return value
+
+
+def executor_on(device: str, net: MultiColumn, dtype: torch.dtype, *, graphs: bool) -> tuple[str, Executor]:
+    """The executor of a network, and the device that it is on: for "auto" the current GPU where scores have been checked on it
+    (`python -m tools.gpu_check`) and it computes this network, else the cpu. Raises ValueError and WeightsError as
+    `executor_of` does.
+    """
+    if device != AUTO:
+        return device, executor_of(net, device, dtype, graphs=graphs)
+    if checked_gpu():
+        try:
+            return "cuda", executor_of(net, "cuda", dtype, graphs=graphs)
+        except ValueError:  # of a network or dtype that no GPU computes: the cpu does, or says why not
+            pass
+    return "cpu", executor_of(net, "cpu", dtype, graphs=graphs)
+
+
+def checked_gpu() -> bool:
+    """Whether there is a GPU on which scores have been checked, as its driver and everything else is now."""
+    try:
+        return verdict.passed(launch.gpu())
+    except RuntimeError:  # there is none, or none for this process: a child made by a fork after its parent has used one
+        return False

@@ -1,0 +1,53 @@
+"""`python -m tools.gpu_check`: run the stages, each in a process of its own, and write the report after each.
+
+At most five minutes on an H100 or H200 with 16 cores. From a tree that was not installed the C++ engine is built first, beside
+its sources, with the compiler that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_OUT = "gpu-check"
+
+
+def _options(stages: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.gpu_check", description=__doc__)
+    parser.add_argument(
+        "--device",
+        default="cuda",
+        help="cuda, cuda:N, or sim (sim:80: as sm_80): tiny shapes in the PTX simulator, without a GPU",
+    )
+    only = f"run this stage alone (may be given several times; the report keeps the others): {', '.join(stages)}"
+    parser.add_argument("--only", action="append", choices=stages, metavar="STAGE", help=only)
+    parser.add_argument("--out", type=Path, default=Path(DEFAULT_OUT), help=f"the report's folder (default: {DEFAULT_OUT})")
+    write = "make what was measured the project's: a file in bench/results, the tiles, the choice between backends"
+    parser.add_argument("--write", action="store_true", help=write)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The command. Returns 0 where nothing is wrong."""
+    found_first = [str(ROOT), str(ROOT / "ptxsim" / "src")]
+    sys.path[:0] = [each for each in found_first if each not in sys.path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*found_first, *filter(None, [os.environ.get("PYTHONPATH")])])
+    from tools.gpu_check import plain_tree  # noqa: PLC0415 - what it imports is found only now
+
+    if why := plain_tree.built():
+        sys.stderr.write(f"the C++ engine could not be built: {why}\n")
+        return 1
+    try:
+        from tools.gpu_check import sequence  # noqa: PLC0415 - as above, and it imports the engine
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"the package {error.name} is not installed, without which nothing can be checked\n")
+        return 1
+    options = _options(list(sequence.STAGES))
+    return sequence.run(options.device, options.out.resolve(), options.only or list(sequence.STAGES), write=options.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Stage 5: scores, bit for bit the same alone, in batches, by few workers and many, with graphs and without; and the CPU's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from dcnn_fast import Scorer
+from dcnn_fast.nets import Model, build
+from dcnn_fast.runtime import verdict
+from dcnn_fast.scoring import Score
+from dcnn_fast.scoring.shipped import shipped_model
+from tools.gpu_check.pictures import picture, small_network
+from tools.gpu_check.stage import Finding, Setting
+
+DTYPES = ("float32", "float16", "bfloat16")
+# How far a score may be from the CPU's in float32, by what the operands are rounded to; probabilities are between 0 and 1.
+ALLOWED = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 6e-2}
+WORKERS = (1, 4, 16, 40)  # more of them than torch has streams
+VIEWS = 50
+
+
+def run(setting: Setting) -> Iterator[Finding]:
+    """Every model in every dtype; on a GPU what is found decides whether `auto` takes it."""
+    found = []
+    for name, model, dtypes in _models(setting):
+        photographs = _photographs(setting)
+        with torch.no_grad():
+            expected = [Scorer(model, "cpu", _views(setting)).score(each).mean for each in photographs]
+        for dtype in dtypes:
+            for finding in _of(setting, name, model, dtype, photographs, expected):
+                found.append(finding)
+                yield finding
+    if not setting.simulated:
+        passed = bool(found) and all(each.passed for each in found)
+        verdict.keep(setting.where, passed)
+        yield Finding("auto", None, f"device auto {'takes' if passed else 'does not take'} this GPU from now on")
+
+
+def _of(
+    setting: Setting, name: str, model: Model, dtype: str, photographs: Sequence[np.ndarray], expected: Sequence[float | None]
+) -> Iterator[Finding]:  # fmt: skip
+    with setting.kernels():
+        scorer = Scorer(model, setting.scorers, _views(setting), dtype=dtype)
+        alone = [scorer.score(each) for each in photographs]
+        without = Scorer(model, setting.scorers, _views(setting), dtype=dtype, graphs=False)
+        ways = {"without graphs": [without.score(each) for each in photographs]}
+        for workers in WORKERS[: 2 if setting.simulated else None]:
+            many = list(photographs) * (1 if setting.simulated else 1 + 3 * workers // len(photographs))
+            batch = len(photographs) if setting.simulated else None
+            ways[f"{workers} workers"] = list(scorer.score_many(many, batch=batch, workers=workers))
+    wrong = [way for way, scores in ways.items() if not _same(scores, alone)]
+    said = f"other bits than alone: {', '.join(wrong)}" if wrong else f"the same bits alone, {', '.join(ways)}"
+    yield Finding(f"{name}, {dtype}: bits", not wrong, said)
+    yield against_the_cpu(f"{name}, {dtype}: scores", alone, expected, ALLOWED[dtype])
+
+
+def _same(scores: Sequence[Score], alone: Sequence[Score]) -> bool:
+    """Whether each score is that of its photograph alone; photographs come again and again in their order."""
+    return all(
+        score.error is None and (score.mean, score.std, score.probs) == (own.mean, own.std, own.probs)
+        for i, score in enumerate(scores)
+        for own in [alone[i % len(alone)]]
+    )
+
+
+def against_the_cpu(name: str, scores: Sequence[Score], expected: Sequence[float | None], allowed: float) -> Finding:
+    """Whether the scores are as close to the CPU's as the type's rounding makes them."""
+    pairs = [(score.mean, right) for score, right in zip(scores, expected, strict=True)]
+    errors = [abs(mean - right) if mean is not None and right is not None else float("nan") for mean, right in pairs]
+    passed = all(error <= allowed for error in errors)
+    largest = max(errors, key=lambda error: (math.isnan(error), error))
+    return Finding(name, passed, f"at most {largest:.1e} from the CPU's, {allowed:.0e} are allowed", {"error": largest})
+
+
+def _views(setting: Setting) -> int:
+    return 2 if setting.simulated else VIEWS
+
+
+def _models(setting: Setting) -> Iterator[tuple[str, Model, Sequence[str]]]:
+    """Models with the dtypes that their layers are computed in."""
+    if setting.simulated:
+        yield "small", Model(build(small_network(), seed=3).eval(), {}), DTYPES[:2]
+        return
+    yield "dcnn", Model(build("dcnn", seed=1).eval(), {}), DTYPES
+    yield "shipped", Scorer(shipped_model()).model, (DTYPES[0], DTYPES[2])
+
+
+def _photographs(setting: Setting) -> list[np.ndarray]:
+    """Of several sizes, larger than a plane; none so high that Pillow, for the CPU, rounds it in another order by a level."""
+    shapes = ((40, 50), (64, 60)) if setting.simulated else ((480, 640), (600, 500), (333, 500), (800, 1200), (1365, 2048))
+    return [picture(*shape, seed) for seed, shape in enumerate(shapes)]

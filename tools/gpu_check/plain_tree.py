@@ -1,0 +1,97 @@
+"""The C++ engine of a tree that was not installed: without it no region can be laid out for a GPU.
+
+pybind11 comes with torch. The files and their flags are those of CMakeLists.txt, which is read for them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from importlib import invalidate_caches
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_FLAGS = (
+    "-std=c++17",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-DDCNN_SANITIZED=0",
+    "-DDCNN_X86",
+)
+
+
+def built() -> str | None:
+    """Build the engine where it is not there; None, or one sentence that says why it cannot be."""
+    if _is_there():
+        return None
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return "there is no C++ compiler (g++ or clang++)"
+    sys.stderr.write("building the C++ engine, once for this tree\n")
+    try:
+        _build(compiler, ROOT / "dcnn_fast" / f"_engine{sysconfig.get_config_var('EXT_SUFFIX')}")
+    except subprocess.CalledProcessError as error:
+        return f"{error.cmd[0]} ended with status {error.returncode}: {error.stderr.strip()[-500:]}"
+    invalidate_caches()
+    return None
+
+
+def _is_there() -> bool:
+    """Whether the package has its engine. The package is not imported: it would look for the engine once and for all."""
+    package = find_spec("dcnn_fast")
+    where = None if package is None else package.submodule_search_locations
+    finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+    return any(find is not None and find("dcnn_fast._engine", where) is not None for find in finders)
+
+
+def sources(text: str) -> dict[str, list[str]]:
+    """The engine's files, with the flags that each has beside the others', of CMakeLists.txt on x86-64."""
+    names: list[str] = []
+    for variable, place in (("CORE", "csrc/core"), ("CPU", "csrc/cpu"), ("BINDING", "csrc/python")):
+        for listed in re.findall(rf"(?:set\({variable}|APPEND {variable}) ([^)]*)\)", text):
+            names += [f"{place}/{name}.cpp" for name in listed.split()]
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for files, flags in re.findall(r'set_source_files_properties\(([^"]*?)\s+PROPERTIES\s+COMPILE_OPTIONS "(-m[^"]*)"\)', text):
+        for name in files.split():
+            found[name] = flags.split(";")
+    return found
+
+
+def _build(compiler: str, library: Path) -> None:
+    import torch  # noqa: PLC0415 - for the folder of pybind11 alone
+
+    objects = ROOT / "build" / "plain"
+    objects.mkdir(parents=True, exist_ok=True)
+    folders = ["csrc", "csrc/cpu", str(Path(torch.__file__).parent / "include"), sysconfig.get_path("include")]
+    base = [compiler, *_FLAGS, *(f"-I{each}" for each in folders)]
+
+    def compiled(item: tuple[str, list[str]]) -> Path:
+        name, flags = item
+        made = objects / name.replace("/", "-").replace(".cpp", ".o")
+        if not made.exists() or made.stat().st_mtime < _changed():
+            _run([*base, *flags, "-c", name, "-o", str(made)])
+        return made
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = list(pool.map(compiled, sources((ROOT / "CMakeLists.txt").read_text()).items()))
+    part = library.with_suffix(".part")
+    _run([compiler, "-shared", "-pthread", *map(str, made), "-o", str(part)])
+    os.replace(part, library)
+
+
+def _changed() -> float:
+    """When a source was changed last."""
+    return max(file.stat().st_mtime for file in (ROOT / "csrc").rglob("*") if file.is_file())
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)

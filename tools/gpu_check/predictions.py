@@ -1,0 +1,113 @@
+"""Stage 8: predicted over measured for each block; with `--write`, what was measured becomes the project's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.gpu_cost import counted_tiles, predicted
+from dcnn_fast.ops.block.gpu import choice
+from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.gpus import GPUS, Gpu
+from tools.gpu_check.stage import ROOT, Finding, Setting
+from tools.gpu_check.times import STAGED
+
+RESULTS = ROOT / "bench" / "results"
+TILES = Path(triton_config.__file__).with_name("tiles.json")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A block's time. problem: as tiles are chosen for (`problem_key`)."""
+
+    problem: str
+    tile: str
+    seconds: float | None
+
+
+def measured(findings: Sequence[Finding]) -> list[Measured]:
+    """What stage 6 timed of blocks, by tile."""
+    return [
+        Measured(each.values["problem"], each.values["tile"], each.values["seconds"])
+        for each in findings
+        if "tile" in each.values
+    ]
+
+
+def run(setting: Setting) -> Iterator[Finding]:
+    """The model of bench/gpu_cost.py for the GPU that was found."""
+    found, device = measured(setting.before.get("times", ())), _device(setting)
+    capability = device.get("capability", setting.capability)
+    gpu = next((each for each in GPUS if each.capability == capability), None)
+    if not found or gpu is None:
+        why = "stage `times` has not run" if not found else f"no GPU of compute capability {capability} is in the model's table"
+        yield Finding("predictions", None, f"not run: {why}")
+        return
+    counts = {(row.key, row.tile): row.counts for row in counted_tiles().values()}
+    for each in found:
+        if (each.problem, each.tile) in counts:
+            yield _compared(each, predicted(gpu, counts[each.problem, each.tile], each.tile), gpu)
+        else:
+            yield Finding(f"{each.tile}: {each.problem}", None, "not a problem of the presets: nothing is predicted of it")
+    if setting.write:
+        yield _written(setting, found, str(device.get("gpu", gpu.name)), capability)
+
+
+def _device(setting: Setting) -> Mapping[str, Any]:
+    return next((each.values for each in setting.before.get("versions", ()) if each.name == "device"), {})
+
+
+def _compared(each: Measured, model: tuple[float, str], gpu: Gpu) -> Finding:
+    seconds, bound = model
+    ratio = None if each.seconds is None else seconds / each.seconds
+    said = f"modelled for the {gpu.name}: {1e6 * seconds:.1f} us, bound by {bound}"
+    if ratio is not None:
+        said += f"; modelled over measured {ratio:.2f}"
+    return Finding(f"{each.tile}: {each.problem}", None, said, {"modelled": seconds, "measured": each.seconds, "ratio": ratio})
+
+
+def _written(setting: Setting, found: Sequence[Measured], gpu: str, capability: int) -> Finding:
+    if any(each.seconds is None for each in found):
+        return Finding("write", False, "nothing is written: the simulator measures no time")
+    where = write(setting.before, found, gpu, capability)
+    return Finding("write", True, f"written: {', '.join(str(file.relative_to(ROOT)) for file in where)}")
+
+
+def write(
+    before: Mapping[str, Sequence[Finding]], found: Sequence[Measured], gpu: str, capability: int,
+    results: Path = RESULTS, tiles: Path = TILES, choices: Path = choice.TABLE,
+) -> list[Path]:  # fmt: skip
+    """Write all that was measured as results of the benchmark's folder, the fastest tiles and the choice between backends.
+
+    Tiles and choices of other GPUs, and of problems that were not timed, stay as they are. Returns the files.
+    """
+    own = results / f"gpu-{''.join(letter if letter.isalnum() else '-' for letter in gpu.lower())}.json"
+    everything = {stage: [{"name": each.name, "said": each.said, **each.values} for each in of] for stage, of in before.items()}
+    own.write_text(json.dumps({"measured": True, "gpu": gpu, "capability": capability, **everything}, indent=1) + "\n")
+    times: dict[str, dict[str, float]] = {}
+    for each in found:
+        if each.seconds is not None:
+            times.setdefault(each.problem, {})[each.tile] = each.seconds
+    _merge(tiles, str(capability), {problem: _fastest(of) for problem, of in times.items() if set(of) != {STAGED}})
+    both = {problem: _pair(of) for problem, of in times.items() if STAGED in of and len(of) > 1}
+    _merge(choices, str(capability), both)
+    return [own, tiles, choices]
+
+
+def _fastest(times: Mapping[str, float]) -> str:
+    of_triton = {tile: seconds for tile, seconds in times.items() if tile != STAGED}
+    return min(of_triton, key=lambda tile: of_triton[tile])
+
+
+def _pair(times: Mapping[str, float]) -> list[float]:
+    """Microseconds of the CUDA C++ block and of the fastest of Triton's."""
+    return [round(1e6 * seconds, 1) for seconds in (times[STAGED], times[_fastest(times)])]
+
+
+def _merge(file: Path, capability: str, new: Mapping[str, Any]) -> None:
+    known = json.loads(file.read_text())
+    known[capability] = {**known.get(capability, {}), **new}
+    file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,80 @@
+"""Stage 7: what three kernels do, on a GPU by its own counters (Nsight Compute)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from tools.gpu_check import families
+from tools.gpu_check.stage import ROOT, Finding, Setting
+
+KERNELS = ("cuda block fp16 from bytes", "triton block fp16", "triton block fp16 backward")
+PROGRAM = "ncu"
+METRICS = {
+    "tensor pipe": "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
+    "shared memory": "l1tex__data_pipe_lsu_wavefronts_mem_shared.avg.pct_of_peak_sustained_elapsed",
+    "L2": "lts__throughput.avg.pct_of_peak_sustained_elapsed", "DRAM": "dram__throughput.avg.pct_of_peak_sustained_elapsed",
+    "warps": "sm__warps_active.avg.pct_of_peak_sustained_active", "registers": "launch__registers_per_thread",
+}  # fmt: skip
+_SECONDS = 60
+
+
+def run(setting: Setting) -> Iterator[Finding]:
+    """Each kernel in a program of its own, whose other launches are counted too and named."""
+    if setting.simulated:
+        yield Finding(PROGRAM, None, "not run: there is no GPU; what the simulator counts stands in")
+        yield from _simulated(setting)
+        return
+    if shutil.which(PROGRAM) is None:
+        yield Finding(PROGRAM, None, "not run: it is not on the PATH")
+        return
+    for name in KERNELS:
+        yield _of(name, setting)
+
+
+def _simulated(setting: Setting) -> Iterator[Finding]:
+    with setting.kernels() as launches:
+        families.cases()[KERNELS[0]](setting.where)
+    for what, report in launches:
+        values = {"issued": report.issued, "shared wavefronts": report.shared_wavefronts, **report.instructions}
+        yield Finding(str(what.kernel.name), None, "counted by the simulator", values)
+
+
+def command(name: str, device: str) -> list[str]:
+    """What is run."""
+    program = [sys.executable, "-m", "tools.gpu_check.families", name, "--device", device]
+    filters = ["--kernel-name-base", "function", "--kernel-name", "regex:block"]
+    return [PROGRAM, "--clock-control", "none", "--csv", "--metrics", ",".join(METRICS.values()), *filters, *program]
+
+
+def _of(name: str, setting: Setting) -> Finding:
+    try:
+        done = subprocess.run(
+            command(name, setting.device), capture_output=True, text=True, check=False, cwd=ROOT, timeout=_SECONDS
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Finding(name, None, f"not finished within {_SECONDS} seconds")
+    (setting.out / f"ncu {name}.csv").write_text(done.stdout)
+    values = metrics(done.stdout)
+    if not values:
+        return Finding(name, None, f"does not work here: {' '.join((done.stderr or done.stdout).split())[-200:]}")
+    return Finding(name, None, "the largest of the kernel's launches", values)
+
+
+def metrics(text: str) -> dict[str, float]:
+    """Of what ncu writes as CSV, behind lines of its own: each metric's largest value."""
+    start = text.find('"ID"')
+    names, found = {metric: name for name, metric in METRICS.items()}, {}
+    for row in csv.DictReader(io.StringIO(text[start:])) if start >= 0 else ():
+        name = names.get(row.get("Metric Name") or "")
+        try:
+            value = float((row.get("Metric Value") or "").replace(",", ""))
+        except ValueError:
+            continue
+        if name is not None:
+            found[name] = max(value, found.get(name, value))
+    return found

@@ -1,0 +1,64 @@
+"""Stage 4: the tests that are marked `gpu`, with real CUDA tensors."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from tools.gpu_check.stage import ROOT, Finding, Setting
+
+SELECTED = "tests/gpu"
+SECONDS, SLOWER = 80, 10  # until it is stopped; how many times as many in the simulator
+_SUMMING_UP = 10
+_MOST = 14  # processes: each has a context of some hundred megabytes on the GPU
+
+
+def run(setting: Setting) -> Iterator[Finding]:
+    """One finding; all that pytest says is in pytest.txt."""
+    if find_spec("pytest") is None:
+        yield Finding("tests", None, "not run: pytest is not installed")
+        return
+    said = setting.out / "pytest.txt"
+    with said.open("w") as file:
+        process = subprocess.Popen(command(setting), stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
+        status = _ended(process, SECONDS * (SLOWER if setting.simulated else 1))
+    yield judged(status, said.read_text(errors="replace"))
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Its status; None, once it has been asked to stop and has summed up, where it has not ended by then."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_SUMMING_UP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return None
+
+
+def judged(status: int | None, said: str) -> Finding:
+    """What pytest's end means. status: None where it was stopped."""
+    summary = [line for line in said.splitlines() if re.search(r"\d+ (passed|failed|error)", line)]
+    failed = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    words = "; ".join([*summary[-1:], *failed[:8]])
+    if status is None:
+        return Finding("tests", False if failed else None, f"stopped before all had run: {words or 'it has said nothing'}")
+    return Finding("tests", status == 0 and bool(summary), words or f"pytest ended with status {status}")
+
+
+def command(setting: Setting) -> list[str]:
+    """What is run: on a GPU all tests with the mark; in the simulator those of tests/gpu, whose tensors are then of the cpu."""
+    base = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "gpu", "--device"]
+    if setting.simulated:
+        return [*base, "sim", SELECTED, "-k", "quick"]
+    sharing = find_spec("xdist") is not None
+    processes = min(_MOST, max(1, (os.cpu_count() or 1) - 2))
+    return [*base, setting.device, SELECTED, "tests", *(["-n", str(processes), "--dist", "worksteal"] if sharing else [])]

@@ -1,0 +1,71 @@
+"""The report: what every stage found, as JSON and as a page, written anew after each."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from dcnn_fast.partials import new_file
+from tools.gpu_check.stage import Finding
+
+PASSED, FAILED, TIMED_OUT, ENDED = "passed", "failed", "timed out", "ended"
+_PAGE = Path(__file__).with_name("page.html")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A stage that has run. status: passed, failed, timed out, or ended by a signal. log: the end of what it said."""
+
+    name: str
+    title: str
+    status: str
+    seconds: float
+    limit: float
+    findings: Sequence[Finding]
+    log: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.status == PASSED
+
+
+def write(folder: Path, device: str, stages: Sequence[Ran], total: int, simulated: bool) -> None:
+    """Write report.json and report.html into the folder, each whole or not at all."""
+    ran = [plain(asdict(stage)) for stage in stages]
+    content = {"device": device, "simulated": simulated, "stages": ran, "total": total}
+    _replace(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    _replace(folder / "report.html", Environment(autoescape=True).from_string(_PAGE.read_text()).render(**content) + "\n")
+
+
+def read(file: Path) -> list[Ran]:
+    """The stages of a report.json; none where there is no file. Raises ValueError for one that is no report."""
+    if not file.exists():
+        return []
+    try:
+        stages = json.loads(file.read_text())["stages"]
+        return [Ran(**{**stage, "findings": [Finding(**each) for each in stage["findings"]]}) for stage in stages]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is no report: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """Numbers that are none as words: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _replace(file: Path, text: str) -> None:
+    with new_file(file) as partial:
+        partial.write_text(text)
+        os.replace(partial, file)

@@ -1,0 +1,60 @@
+"""Stage 3: every access of four launches looked at, on a GPU by compute-sanitizer, which is part of CUDA's toolkit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from tools.gpu_check import families
+from tools.gpu_check.stage import ROOT, Finding, Setting
+
+LAUNCHES = ("cuda views warp", "cuda block fp16 from bytes", "triton block fp16", "triton block fp32 backward")
+TOOLS = ("memcheck", "racecheck", "synccheck")
+PROGRAM = "compute-sanitizer"
+_FOUND = 9  # the status that it is to end with where it found something
+_SECONDS = 60
+# What it says where it cannot look at a device, as in a sandbox; that is no finding.
+_CANNOT = ("Device not supported", "not supported on this", "Unable to find injection")
+
+
+def run(setting: Setting) -> Iterator[Finding]:
+    """Each tool once, over all four."""
+    if setting.simulated:
+        yield Finding(PROGRAM, None, "not run: there is no GPU; the simulator looks at every access, race and barrier itself")
+        yield from families.run(setting, LAUNCHES[:2])
+        return
+    if shutil.which(PROGRAM) is None:
+        yield Finding(PROGRAM, None, "not run: it is not on the PATH")
+        return
+    for tool in TOOLS:
+        yield _by(tool, setting)
+
+
+def command(tool: str, device: str) -> list[str]:
+    """What is run."""
+    program = [sys.executable, "-m", "tools.gpu_check.families", *LAUNCHES, "--device", device]
+    return [PROGRAM, "--tool", tool, "--error-exitcode", str(_FOUND), *program]
+
+
+def _by(tool: str, setting: Setting) -> Finding:
+    try:
+        done = subprocess.run(
+            command(tool, setting.device), capture_output=True, text=True, check=False, cwd=ROOT, timeout=_SECONDS
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Finding(tool, None, f"not finished within {_SECONDS} seconds")
+    said = done.stdout + done.stderr
+    (setting.out / f"{tool}.txt").write_text(said)
+    return judged(tool, done.returncode, said)
+
+
+def judged(tool: str, status: int, said: str) -> Finding:
+    """What a run of the tool that ended so means."""
+    if cannot := next((each for each in _CANNOT if each in said), None):
+        return Finding(tool, None, f"does not work here: {cannot}")
+    if status:
+        found = next((line for line in said.splitlines() if "=========" in line and line.strip("= ")), "no line of its own")
+        return Finding(tool, False, f"status {status}: {found.strip('= ')}; all of it is in {tool}.txt")
+    return Finding(tool, True, "nothing was found")

@@ -1,0 +1,236 @@
+"""Stage 6: times of blocks by every backend and tile, of scores, of training steps; torch's beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from bench.chain import torch_chain
+from bench.effort import FULL
+from bench.row import Row
+from bench.suites import paper
+from dcnn_fast import Scorer, spec
+from dcnn_fast.nets import Column, Model, build
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Operands, Saved, Work
+from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
+from dcnn_fast.ops.block.gpu.problem import problem_key
+from dcnn_fast.ops.block.params import BlockOptions, BlockParams, problems_of
+from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.block.triton import forward_launch as triton_forward
+from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.launch import Launch
+from dcnn_fast.training import ConvNetUpdate, groups_of
+from tools.gpu_check import clock
+from tools.gpu_check.pictures import picture, small_network
+from tools.gpu_check.stage import Finding, Setting
+
+BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first word of their names
+WINDOWS = 50
+WORKERS = (1, 4, 16)
+STAGED = "staged"
+PRESETS = ("scnn-arch1", "alexnet")
+_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+_LAST_RESORTS = ("doubled", "halved")
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A block of a preset. block: the network's description of it, for torch's own operations."""
+
+    name: str
+    params: BlockParams
+    block: spec.Block
+    rounding: spec.Rounding
+
+
+def run(setting: Setting) -> Iterator[Finding]:
+    """Blocks first, the smaller times before the larger."""
+    for timed in _problems(setting):
+        yield from of_block(setting, timed)
+    yield from _scores(setting)
+    yield from _steps(setting)
+    yield from _papers(setting)
+
+
+def _papers(setting: Setting) -> Iterator[Finding]:
+    """The paper's table of test times, beside its machines'."""
+    if setting.simulated:
+        yield Finding(PAPER, None, "not run: networks at full size would take the simulator hours")
+        return
+    folder = setting.out / "photographs"
+    folder.mkdir(exist_ok=True)
+    files = [folder / f"{seed}.jpg" for seed in range(32)]
+    for seed, file in enumerate(files):
+        Image.fromarray(picture(480, 640, seed)).save(file, quality=92)
+    for row in paper.rows(files, WORKERS[1], FULL, setting.scorers):
+        if isinstance(row, Row):
+            yield Finding(f"{PAPER} {row.case} {row.precision}", None, row.note, {"seconds": row.seconds})
+        else:
+            yield Finding(f"{PAPER} {row}", None, "not run")
+
+
+def _problems(setting: Setting) -> Iterator[Timed]:
+    """The presets' blocks as a scorer poses them: the first of bytes, fifty windows; one tiny block in the simulator."""
+    if setting.simulated:
+        block = spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2))
+        options = BlockOptions.of_spec(block, "up")
+        half = torch.float16
+        yield Timed("tiny 1", BlockParams(1, 3, 11, 11, 8, 3, options, torch.uint8, half, weight_dtype=half), block, "up")
+        return
+    for preset in PRESETS:
+        column = spec.preset(preset).columns[0]
+        assert isinstance(column, spec.Column)
+        for number, (problem, block) in enumerate(zip(problems_of(column), column.blocks, strict=True)):
+            for dtype in _TYPES:
+                source = dtype if number else torch.uint8
+                params = replace(problem, images=WINDOWS, dtype=source, weight_dtype=dtype, out_dtype=dtype)
+                yield Timed(f"{preset} {number + 1}", params, block, column.rounding)
+
+
+def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
+    """One problem in every way that runs it, and as torch's operations run it."""
+    params, dtype = timed.params, str(timed.params.weight_dtype).removeprefix("torch.")
+    count = clock.buffers(params.bytes, setting)
+    for tile in (STAGED, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
+        name = f"{BLOCK} {timed.name} {dtype} {tile}"
+        with setting.kernels():
+            backend = "cuda" if tile == STAGED else "triton"
+            if why := BACKENDS[backend].can_run(params, setting.where):
+                yield Finding(name, None, f"not run: {why}")
+                continue
+            try:
+                took = clock.seconds(setting, [_launch(params, tile, setting.where, seed) for seed in range(count)])
+            except Exception as error:  # a tile without room is a finding, not the end
+                yield Finding(name, None, f"not run: {type(error).__name__}: {error}")
+                continue
+        values = {"problem": problem_key(params), "tile": tile, "seconds": took, "macs": params.macs}
+        yield Finding(name, None, _said(took, params.macs), values)
+    yield from _torchs(setting, timed, count)
+
+
+def _launch(params: BlockParams, tile: str, where: torch.device, seed: int) -> Launch:
+    """A launch on operands of its own, random ones: products with zeros take less power, and clocks are higher."""
+    x, operands = _random(params, where, seed)
+    out = torch.empty(params.out_shape, dtype=params.out_dtype, device=where, memory_format=torch.channels_last)
+    work = Work([x], whole_images(params), [out])
+    if tile == STAGED:
+        return cuda_forward.prepared(params, operands).launch_of_work(work)
+    config = triton_config.forward_candidates(params)[tile]
+    return triton_forward.prepared(params, operands, tile=config).launch_of_work(work, Saved(None, None))
+
+
+def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor, Operands]:
+    generator = torch.Generator(where).manual_seed(seed)
+    channels = 4 if params.channels == 3 else params.channels  # pixels of four, as the views leave them
+    shape = params.images, channels, params.height, params.width
+    if params.dtype == torch.uint8:
+        x = torch.randint(0, 256, shape, dtype=torch.uint8, device=where, generator=generator)
+    else:
+        x = torch.randn(shape, dtype=params.dtype, device=where, generator=generator)
+    x = x.contiguous(memory_format=torch.channels_last)[:, : params.channels]
+    of = params.filters, params.channels // params.options.groups, params.size, params.size
+    weight = torch.randn(of, device=where, generator=generator, dtype=torch.float32).to(params.weight_dtype)
+    mean = (120.0,) * params.channels if params.dtype == torch.uint8 else ()
+    return x, Operands(weight, torch.zeros(params.filters, dtype=params.weight_dtype, device=where), mean)
+
+
+def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
+    """The block as a user of torch writes it, in channels-last memory, eager and compiled."""
+    params = timed.params
+    dtype = params.weight_dtype
+    name = f"{BLOCK} {timed.name} {str(dtype).removeprefix('torch.')} torch"
+    if setting.simulated and dtype != torch.float32:
+        timed = replace(timed, params=replace(params, dtype=torch.float32, weight_dtype=torch.float32, out_dtype=torch.float32))
+        dtype = torch.float32  # the CPU's operations have no halves for all of them
+    given = [_random(replace(timed.params, dtype=dtype), setting.where, seed) for seed in range(count)]
+    chain = torch.compile(torch_chain) if not setting.simulated else None
+    for how, function in (("eager", torch_chain), ("compiled", chain)):
+        if function is None:
+            continue
+        steps = [
+            lambda x=x, operands=operands, function=function: function(
+                x, operands.weight, operands.bias, timed.block, timed.rounding
+            )
+            for x, operands in given
+        ]
+        try:
+            with torch.no_grad(), torch.backends.cudnn.flags(benchmark=True, allow_tf32=False):
+                took = clock.seconds(setting, steps)
+        except Exception as error:
+            yield Finding(f"{name} {how}", None, f"not run: {type(error).__name__}: {error}")
+            continue
+        yield Finding(f"{name} {how}", None, _said(took, params.macs), {"seconds": took})
+
+
+def _scores(setting: Setting) -> Iterator[Finding]:
+    """Pictures a second end to end from arrays, by several numbers of workers, and the host's time beside."""
+    networks = {"small": small_network()} if setting.simulated else {name: spec.preset(name) for name in ("scnn-arch1", "dcnn")}
+    shape, count, views = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
+    pictures = [picture(*shape, seed % 8) for seed in range(count)]
+    for name, network in networks.items():
+        for dtype in ("float16",) if setting.simulated else ("float32", "float16", "bfloat16"):
+            with setting.kernels():
+                model = Model(build(network, seed=1).eval(), {})
+                scorer = Scorer(model, setting.scorers, views, dtype=dtype)
+                for workers in WORKERS[: 1 if setting.simulated else None]:
+                    yield _pictures(setting, f"{SCORE} {name} {dtype}, {workers} workers", scorer, pictures, workers)
+
+
+def _pictures(setting: Setting, name: str, scorer: Scorer, pictures: list[np.ndarray], workers: int) -> Finding:
+    took = clock.wall(setting, lambda: list(scorer.score_many(pictures, workers=workers)), rounds=3)
+    if took is None:
+        return Finding(name, None, "run; the simulator has no time", {"seconds": None})
+    wall, host = (each / len(pictures) for each in took)
+    said = f"{1 / wall:.0f} pictures a second; {1e3 * host:.2f} ms of the host's processors for each"
+    return Finding(name, None, said, {"seconds": wall, "host seconds": host})
+
+
+def _steps(setting: Setting) -> Iterator[Finding]:
+    """A training step, host included."""
+    for dtype in (torch.float32,) if setting.simulated else (torch.float32, torch.bfloat16):
+        name = f"{STEP} {str(dtype).removeprefix('torch.')}"
+        column, batch = _column(setting)
+        with setting.kernels():
+            took = clock.wall(setting, _step_of(column, batch, setting.where, dtype))
+        if took is None:
+            yield Finding(name, None, "run; the simulator has no time", {"seconds": None})
+        else:
+            said = f"{1e3 * took[0]:.2f} ms for {batch} windows; {1e3 * took[1]:.2f} ms of the host"
+            yield Finding(name, None, said, {"seconds": took[0], "host seconds": took[1]})
+
+
+def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
+    """A step of a column's training on the device, as often as it is called."""
+    net = Column(column).to(where, dtype)
+    net.initialise(torch.Generator().manual_seed(0))
+    update = ConvNetUpdate(groups_of(net))
+    windows = torch.randint(0, 256, (batch, 3, column.window, column.window), dtype=torch.uint8, device=where)
+    windows = windows.contiguous(memory_format=torch.channels_last)
+    targets = torch.arange(batch, device=where) % 2
+
+    def step() -> None:
+        update.zero_grad()
+        F.cross_entropy(net(windows)[:, :2].float(), targets).backward()
+        update.step()
+
+    return step
+
+
+def _column(setting: Setting) -> tuple[spec.Column, int]:
+    column = spec.preset("scnn-arch1").columns[0]
+    assert isinstance(column, spec.Column)
+    if not setting.simulated:
+        return column, 128
+    tiny = (spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2)),)
+    return replace(column, blocks=tiny, window=11, plane=12, fc=(4, 2), dropout=0.0), 2
+
+
+def _said(took: float | None, macs: int) -> str:
+    return "run; the simulator has no time" if took is None else f"{1e6 * took:.1f} us, {2e-12 * macs / took:.0f} TFLOP/s"
