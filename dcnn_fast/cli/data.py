@@ -182,7 +182,7 @@ def examples(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The picture to write, .jpg or .png.")],
     category: Annotated[str, typer.Option(help="What the photographs show, as stilllife.")],
     count: Annotated[int, typer.Option(min=1, max=200, help="Photographs of each sort.")] = 16,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the choice.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="The same seed chooses the same photographs.")] = 0,
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,

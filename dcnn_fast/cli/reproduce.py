@@ -129,9 +129,13 @@ def _writer(text: str) -> Callable[[Path], None]:
 
 def _tell_time(table: str, data: Path, out: Path, protocol: Protocol, to: Console) -> None:
     """Print how long it will take. Raises ValueError as `reproduce` does."""
-    from dcnn_fast.evaluation.estimate import estimate  # noqa: PLC0415
+    from dcnn_fast.evaluation.estimate import UntoldError, estimate  # noqa: PLC0415
 
-    to.print(estimate(table, data, out, protocol).text)
+    try:
+        text = estimate(table, data, out, protocol).text
+    except UntoldError as error:
+        text = f"how long this will take cannot be told: {error}"
+    to.print(text)
 
 
 def _print_times(timings: list[Timing], protocol: Protocol) -> None:

@@ -41,6 +41,7 @@ class Table:
         sheet = read_sheet(path, {*NAMES["path"], *(columns or {}).values()})
         self.head, self.rows, self._decimal_comma = sheet.head, sheet.rows, sheet.decimal_comma
         self.path, self.notes = path, list[str]()
+        self._votes: np.ndarray | None = None
         self._columns = self._chosen(columns or {})
         if not self.rows:
             raise ValueError(f"{path}: must have a row for each photograph, got none")
@@ -76,13 +77,14 @@ class Table:
 
     def histograms(self) -> np.ndarray | None:
         """[n, 10] of votes or shares where there are columns r1 to r10. Raises ValueError naming a row without votes."""
-        if not set(HISTOGRAM) <= set(self.head):
-            return None
+        if self._votes is not None or not set(HISTOGRAM) <= set(self.head):
+            return self._votes
         more = [name for name in ("r0", "r11") if name in self.head]
         if more:
             raise ValueError(f"{self.path}: votes must be ten, r1 to r10, got {more[0]} too")
         require_once(self.path, self.head, HISTOGRAM)
-        return votes_of(self.path, self.rows, HISTOGRAM, decimal_comma=self._decimal_comma)
+        self._votes = votes_of(self.path, self.rows, HISTOGRAM, decimal_comma=self._decimal_comma)
+        return self._votes
 
     def _chosen(self, columns: Mapping[str, str]) -> dict[str, str]:
         unknown = sorted(set(columns) - set(NAMES))
@@ -131,17 +133,17 @@ def numbers_of(path: Path, rows: Sequence[Row], column: str, *, decimal_comma: b
     none.
     """
     values, points = [], set[str]()
-    for number, row in enumerate(rows, 2):
+    for row in rows:
         text = (row[column] or "").strip()
         points |= {mark for mark in ",." if mark in text}
         if len(points) > 1:
             raise ValueError(
-                f"{path}: row {number} must have a number in column {column} with the decimal sign of those above it, "
+                f"{path}: row {row.number} must have a number in column {column} with the decimal sign of those above it, "
                 f"got {quoted(text)}"
             )
         values.append(_number(text.replace(",", ".") if decimal_comma else text))
         if not abs(values[-1]) <= _LARGEST:
-            raise ValueError(f"{path}: row {number} must have a number in column {column}, got {quoted(row[column])}")
+            raise ValueError(f"{path}: row {row.number} must have a number in column {column}, got {quoted(row[column])}")
     return np.array(values)
 
 
@@ -154,7 +156,7 @@ def votes_of(path: Path, rows: Sequence[Row], columns: Sequence[str], *, decimal
     votes = np.stack([numbers_of(path, rows, name, decimal_comma=decimal_comma) for name in columns], axis=1)
     wrong = np.flatnonzero((votes < 0).any(axis=1) | (votes.sum(axis=1) <= 0))
     if len(wrong):
-        raise ValueError(f"{path}: row {wrong[0] + 2} must have votes, none negative")
+        raise ValueError(f"{path}: row {rows[wrong[0]].number} must have votes, none negative")
     return votes
 
 

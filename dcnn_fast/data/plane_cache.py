@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import resource
 import struct
 import warnings
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -38,7 +40,8 @@ _SIGNATURE = (
 _HEAD = struct.Struct("<8sQQII")  # mark, height, width, checksum, nothing
 _MARK = b"dcnnpln1"
 _BLOCK = 4096
-_MAPPED = 2**20  # bytes from which on a file is mapped: each that is takes a file number, and small ones are read as fast
+_MAPPED = 2**17  # bytes from which on a file is mapped: smaller ones are read as fast
+_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()  # each takes a file number while it is used
 
 
 def _warn(text: str) -> None:
@@ -68,6 +71,7 @@ class PlaneCache:
             raise ValueError(f"a cache of planes must be a new or an empty folder, or such a cache, got {folder}")
         self.folder, self.warn = folder, warn
         self._limit, self._total = megabytes * 2**20, 0
+        self._made_by = version(), PIL.__version__  # asked once: it takes as long as making a plane
         self._lock = Lock()  # of what is counted; only `filling` takes it, before there are worker processes
         self._used: set[str] = set()
         self._right: set[str] = set()  # whose checksum was looked at
@@ -84,7 +88,7 @@ class PlaneCache:
             mark = _mark(path)
         except (OSError, ValueError):
             return None
-        names = tuple(_name(path, mark, each, long_side) for each in wanted)
+        names = tuple(_digest(self._made_by, path, mark, each, long_side) for each in wanted)
         return Entry(self, path, mark, names)
 
     @contextmanager
@@ -243,9 +247,8 @@ def _mark(path: str) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _name(path: str, mark: tuple[int, ...], wanted: Wanted, long_side: int | None) -> str:
-    key = (_MARK, version(), PIL.__version__, path, mark, wanted, long_side)
-    return hashlib.sha256(repr(key).encode("utf-8", "surrogateescape")).hexdigest()
+def _digest(*key: object) -> str:
+    return hashlib.sha256(repr((_MARK, *key)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read(number: int) -> tuple[np.ndarray, int] | None:
@@ -261,14 +264,15 @@ def _read(number: int) -> tuple[np.ndarray, int] | None:
 
 
 def _pixels(number: int, size: int) -> np.ndarray:
-    if size >= _MAPPED:
+    """What follows the head: mapped, so that of a large plane only the rows of a window are read, or read."""
+    if size >= _MAPPED and len(_maps) < resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4:
         with suppress(OSError):  # no file number is left for a map
-            return np.frombuffer(mmap.mmap(number, 0, access=mmap.ACCESS_READ), np.uint8, size, _HEAD.size)
-    data = bytearray(size)
-    done = 0
-    while done < size and (count := os.preadv(number, [memoryview(data)[done:]], _HEAD.size + done)):
+            memory = mmap.mmap(number, 0, access=mmap.ACCESS_READ)
+            _maps.add(memory)
+            return np.frombuffer(memory, np.uint8, size, _HEAD.size)
+    found, done = np.empty(size, np.uint8), 0
+    while done < size and (count := os.preadv(number, [found.data[done:]], _HEAD.size + done)):
         done += count
-    found = np.frombuffer(data, np.uint8)
     found.flags.writeable = False
     return found
 

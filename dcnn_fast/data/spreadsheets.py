@@ -15,8 +15,12 @@ _HEAD = 2**20  # characters in which the head is looked for
 class Row(dict[str, str | None]):
     """The fields of a line by the names of their columns; None for those that a shorter line does not have.
 
-    A line has room for its own fields alone: a file may have a head of a million columns above a million short lines.
+    A line has room for its own fields alone: a file may have a head of a million columns above a million short lines. number:
+    the row's, as messages name it, from 2 on.
     """
+
+    __slots__ = ("number",)
+    number: int
 
     def __missing__(self, column: str) -> None:
         return None
@@ -60,7 +64,9 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
                 head = tuple(field.strip() for field in fields)
             else:
                 _require_no_more(path, len(rows) + 2, fields, head)
-                rows.append(Row(zip(head, fields, strict=False)))
+                row = Row(zip(head, fields, strict=False))
+                row.number = len(rows) + 2
+                rows.append(row)
     except csv.Error as error:
         raise ValueError(f"{path}: line {reader.line_num} is no line of a CSV file: {error}") from None
     return Sheet(head, rows, delimiter in (";", "\t"))

@@ -21,6 +21,7 @@ from dcnn_fast.printable import quoted, shortened
 LABELS = ("low", "high")
 IAD_THRESHOLDS = {"photonet": 4.88, "dpchallenge": 5.0}  # paper III-F
 IAD_SHARE = 0.2  # of the best and of the worst, in the variant
+_EXACT = 2.0**53  # below it a float64 that is whole is an int
 _BY_RATING = Order(LABELS, LABELS[1])
 
 
@@ -267,6 +268,12 @@ def _parts(table: Table, labels: np.ndarray, parts: Parts) -> np.ndarray:
     return parts.of(labels.tolist(), groups, names)
 
 
+def _plain(votes: np.ndarray | None) -> np.ndarray | None:
+    """Votes as whole numbers where they are, which take a tenth of the memory as Python's own."""
+    whole = votes is not None and bool(((votes == votes.round()) & (votes < _EXACT)).all())
+    return votes.astype(int) if votes is not None and whole else votes
+
+
 def _data_set(
     table: Table, images: Path | None, rows: _Rows, attributes: tuple[str, ...], sources: list[str] | None = None
 ) -> DataSet:  # fmt: skip
@@ -279,7 +286,7 @@ def _data_set(
         texts["category"] = sources
     attribute_number = {name: index for index, name in enumerate(attributes)}
     made: dict[str, list[Example]] = {name: [] for name in PARTS}
-    votes = table.histograms()
+    votes = _plain(table.histograms())
     missing = []
     for i, name in enumerate(table.paths()):
         if not rows.chosen[i]:

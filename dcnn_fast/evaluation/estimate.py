@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from dcnn_fast import spec
-from dcnn_fast.data import Example
+from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.evaluation.predict import Predictions, predict
 from dcnn_fast.evaluation.reproduce import TABLES, Experiments, ImpossibleError, Protocol
 from dcnn_fast.evaluation.timing import duration
@@ -24,6 +25,11 @@ from dcnn_fast.training.folder import LAST
 from dcnn_fast.training.pictures import Pictures
 
 _BATCH, _READ, _TESTED = 32, 8, 3  # windows of a step, photographs that are read, and that are tested
+_LOOKED_AT = 64  # photographs among which there must be one that can be read
+
+
+class UntoldError(Exception):
+    """A time that cannot be told; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,10 @@ def estimate(table: str, path: Path, out: Path, protocol: Protocol) -> Estimate:
     """How long `reproduce` would take: each kind of network is timed here for a moment, on photographs of the set.
 
     What is trained already counts nothing; where only a part of a network learns this tells too much. Raises ValueError as
-    `reproduce` does, and where no photograph can be read.
+    `reproduce` does, UntoldError where no photograph can be read.
     """
-    jobs, examples = planned(table, path, out, protocol)
+    jobs, listed = planned(table, path, out, protocol)
+    examples = _readable(listed)
     costs: dict[spec.Network, tuple[float, float]] = {}
     seconds = 0.0
     for job in jobs.values():
@@ -132,10 +139,24 @@ def estimate(table: str, path: Path, out: Path, protocol: Protocol) -> Estimate:
     )
 
 
+def _readable(examples: Sequence[Example]) -> list[Example]:
+    """The first photographs that can be read."""
+    found = []
+    for example in examples[:_LOOKED_AT]:
+        with suppress(ReadError):
+            read(example.source)
+            found.append(example)
+        if len(found) == _READ:
+            break
+    if not found:
+        raise UntoldError(f"none of the first {min(len(examples), _LOOKED_AT)} photographs can be read")
+    return found
+
+
 def _costs(network: spec.Network, examples: Sequence[Example], protocol: Protocol) -> tuple[float, float]:
     """Seconds of one window in training, its photograph's reading included, and of one photograph in a test."""
     net = build(network, seed=protocol.seed)
-    pictures = Pictures(examples[:_READ], net.inputs)
+    pictures = Pictures(examples, net.inputs)
     read = _seconds(lambda: sum(1 for _ in pictures.readable(range(len(pictures))))) / max(len(pictures), 1)
     batch = min(protocol.batch, _BATCH)
     step = _step(net.to(protocol.device), network, batch, torch.device(protocol.device))

@@ -149,6 +149,7 @@ def identity_of(data: DataSet, inputs: Any, architecture: Any, origin: str = "")
         "labels": ", ".join(data.labels), "attributes": ", ".join(data.attributes) or "none",
         "columns": _digest((tuple(inputs), architecture)), "starting weights": origin,
         "training photographs": _listed(data.train), "held-out photographs": _listed(data.test),
+        **({"validation photographs": _listed(data.val)} if data.val else {}),
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from dcnn_fast.data import load_set, synthetic
+from dcnn_fast.evaluation import predict
 from dcnn_fast.nets import load_model
 from dcnn_fast.training.learnt import learnt_by
 from tests.cli.command import environment, main, rows, run, wait_for
@@ -44,6 +45,10 @@ def test_every_photograph_is_judged_by_a_network_that_has_not_seen_its_group(pla
         seen = {example.key for example in learnt_by(model.provenance).seen_of(whole, whole.test)}
         assert seen == set(groups) - mine and not {groups[key] for key in seen} & {groups[key] for key in mine}
         assert learnt_by(model.provenance).threshold == whole.threshold
+        theirs = predict(model, [example for example in whole.test if example.key in mine], views=2, seed=0)
+        assert {row["key"]: float(row["p_high"]) for row in table if row["fold"] == str(fold)} == pytest.approx(
+            dict(zip((example.key for example in theirs.examples), theirs.probs[:, 1].tolist(), strict=True)), abs=1e-6
+        )
     assert f"a rating above {whole.threshold:g} is high in all folds (the median of the whole set)" in done.stderr
 
 
@@ -86,6 +91,40 @@ def test_a_killed_one_goes_on_to_the_same_predictions(place, done):
     assert found.returncode == 0, found.stderr
     assert (place / "killed" / "fold-0" / "log.csv").read_bytes() == before  # it was not trained again
     assert (place / "killed" / "predictions.csv").read_bytes() == (place / "out" / "predictions.csv").read_bytes()
+
+
+def test_a_fold_is_what_train_makes_of_it_and_a_cache_of_planes_changes_nothing(place, done):
+    threshold = json.loads((place / "out" / "crossval.json").read_text())["threshold"]
+    alone = (*SMALL, "--epochs", 2, "--folds", 3, "--fold", 1, "--threshold", repr(threshold))
+    found = run("train", "set/ratings.csv", "--out", "plain", *alone, cwd=place)
+    assert found.returncode == 0, found.stderr
+    ours, theirs = (load_model(place / folder / "last.safetensors").net for folder in ("out/fold-1", "plain"))
+    assert all((value == theirs.state_dict()[name]).all() for name, value in ours.state_dict().items())
+    assert len(list((place / "out" / "planes").rglob("*.plane"))) == 66 and not (place / "plain" / "planes").exists()
+    drawn = ("--val", 0.25, "--plane-cache", "out/planes")
+    found = run("train", "set/ratings.csv", "--out", "val", *SMALL, "--epochs", 1, *drawn, cwd=place)
+    assert found.returncode == 0 and "listed photographs to train on are drawn for validation" in found.stderr
+    assert len(list((place / "out" / "planes").rglob("*.plane"))) == 66
+    arguments = ("--split", "val", "--val", 0.25, "--views", 1, "--draws", 0, "--json", "val.json")
+    part = run("evaluate", "val/last.safetensors", "set/ratings.csv", *arguments, cwd=place)
+    assert part.returncode == 0, part.stderr
+    (measured,) = json.loads((place / "val.json").read_text())["models"].values()
+    assert measured["count"] == len(load_set(place / "set" / "ratings.csv", val=0.25).val)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--plane-cache", "set"), "a cache of planes must be a new or an empty folder, or such a cache, got set"),
+        (("--plane-cache", "planes", "--cache", 5), "--cache must not be given beside --plane-cache, got 5"),
+        (("--val", 1.5), "val must be a share above 0 and below 1, got 1.5"),
+        (("--val", 0.001), "val must be a share that leaves photographs on both sides, got 0.001"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(place, options, message):
+    found = run("train", "set/ratings.csv", "--out", "refused", *SMALL, *options, cwd=place)
+    assert found.returncode == 2 and message in found.stderr, found.stderr
+    assert not (place / "refused").exists() and not (place / "planes").exists()
 
 
 def test_what_cannot_be_is_refused_before_anything_is_trained(place, done):

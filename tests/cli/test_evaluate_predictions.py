@@ -198,6 +198,9 @@ def test_another_programs_error_is_no_reason_to_pass_a_row_over(place):
     table(place / "plain.csv", "path,score", [row[:2] for row in rows])
     _, found = measured(place, "set.csv", "--predictions", "off.csv", "--predictions", "plain.csv")
     assert found["off"] == found["plain"] and found["off"]["count"] == 16
+    table(place / "row.csv", "path,score,error", [("img/0.png", "", "broken"), ("img/1.png", 0.5, ""), ("img/2.png", "x", "")])
+    wrong = run("evaluate", "set.csv", "--predictions", "row.csv", *QUICK, cwd=place)
+    assert wrong.returncode == 2 and "row.csv: row 4 must have a number in column score, got 'x'" in wrong.stderr
     table(place / "features.csv", "path,score," + ",".join(f"f{i}" for i in range(1, 11)), [(*r[:2], *[-1] * 10) for r in rows])
     _, beside = measured(place, "set.csv", "--predictions", "features.csv")
     assert beside["features"] == found["plain"]

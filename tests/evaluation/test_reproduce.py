@@ -14,7 +14,7 @@ from dcnn_fast import spec
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import paper_tables
-from dcnn_fast.evaluation.estimate import planned
+from dcnn_fast.evaluation.estimate import UntoldError, estimate, planned
 from dcnn_fast.evaluation.reproduce import Protocol, category_bars, reproduce
 from dcnn_fast.evaluation.timing import PAPER, duration, kind_of_network
 from dcnn_fast.nets import Model, build, load_model, save_model
@@ -252,6 +252,19 @@ def test_a_table_tells_how_long_it_will_take_and_leaves_nothing(ava, tmp_path):
         ("Style-SCNN", True, True)
     ] * 4
     assert "about a day" in done.stdout and "times (III-G)" in done.stdout
+
+
+def test_photographs_that_cannot_be_read_are_passed_over_in_the_time(tmp_path):
+    path = synthetic.make("csv", tmp_path / "set", images=64, sides=(20, 30))
+    train = [Path(example.source) for example in load_set(path).train]
+    for photograph in train[:9]:
+        photograph.write_bytes(b"broken")
+    small = Protocol(**SMALL)
+    assert estimate("table1", path, tmp_path / "out", small).windows == 7 * len(train)
+    for photograph in train:
+        photograph.write_bytes(b"broken")
+    with pytest.raises(UntoldError, match=f"none of the first {len(train)} photographs can be read"):
+        estimate("table1", path, tmp_path / "out", small)
 
 
 def test_the_papers_networks_are_known_by_what_they_learn():
