@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <cstring>
 
+#ifdef DCNN_X86
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 namespace dcnn {
 
 namespace {
 
-constexpr uint32_t kRounds[64] = {
+alignas(16) constexpr uint32_t kRounds[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
     0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
     0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
@@ -18,7 +23,7 @@ constexpr uint32_t kRounds[64] = {
 
 uint32_t turned(uint32_t value, int bits) { return value >> bits | value << (32 - bits); }
 
-void compress(std::array<uint32_t, 8>& state, const uint8_t* block) {
+void compress_plainly(std::array<uint32_t, 8>& state, const uint8_t* block) {
   uint32_t w[64];
   for (int i = 0; i < 16; ++i) {
     const uint8_t* at = block + 4 * i;
@@ -38,6 +43,49 @@ void compress(std::array<uint32_t, 8>& state, const uint8_t* block) {
   }
   const uint32_t added[8] = {a, b, c, d, e, f, g, h};
   for (size_t i = 0; i < 8; ++i) state[i] += added[i];
+}
+
+#ifdef DCNN_X86
+
+bool has_sha() {
+  uint32_t a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 29 & 1) != 0;
+}
+
+// The same by the processor's own instructions, several times as fast. They hold the state as (a, b, e, f) and (c, d, g, h), the first
+// in the highest lane, and do four rounds on four words.
+__attribute__((target("sha,sse4.1"))) void compress_by_sha(std::array<uint32_t, 8>& state, const uint8_t* block) {
+  const __m128i big_endian = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
+  const auto lanes = [&](int i, int j, int k, int l) {
+    return _mm_set_epi32(static_cast<int>(state[i]), static_cast<int>(state[j]), static_cast<int>(state[k]), static_cast<int>(state[l]));
+  };
+  const __m128i abef_before = lanes(0, 1, 4, 5), cdgh_before = lanes(2, 3, 6, 7);
+  __m128i abef = abef_before, cdgh = cdgh_before, w[16];
+  for (int i = 0; i < 16; ++i) {
+    if (i < 4) {
+      w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 16 * i)), big_endian);
+    } else {
+      const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[i - 4], w[i - 3]), _mm_alignr_epi8(w[i - 1], w[i - 2], 4));
+      w[i] = _mm_sha256msg2_epu32(sum, w[i - 1]);
+    }
+    const __m128i words = _mm_add_epi32(w[i], _mm_load_si128(reinterpret_cast<const __m128i*>(kRounds + 4 * i)));
+    cdgh = _mm_sha256rnds2_epu32(cdgh, abef, words);
+    abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(words, 0x0E));
+  }
+  alignas(16) uint32_t first[4], second[4];
+  _mm_store_si128(reinterpret_cast<__m128i*>(first), _mm_add_epi32(abef, abef_before));
+  _mm_store_si128(reinterpret_cast<__m128i*>(second), _mm_add_epi32(cdgh, cdgh_before));
+  state = {first[3], first[2], second[3], second[2], first[1], first[0], second[1], second[0]};
+}
+
+#endif
+
+void compress(std::array<uint32_t, 8>& state, const uint8_t* block) {
+#ifdef DCNN_X86
+  static const bool by_sha = has_sha();
+  if (by_sha) return compress_by_sha(state, block);
+#endif
+  compress_plainly(state, block);
 }
 
 }  // namespace
