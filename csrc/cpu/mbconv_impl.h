@@ -220,7 +220,8 @@ struct Strip {
       for (int64_t row = below; row < bottom; ++row) {
         memset(maps + slot(row) * row_floats(), 0, static_cast<size_t>(row_floats()) * sizeof(float));
       }
-      const float* const following = weight + weight_floats<Products>(s.channels) * panels.width(number) * Vec::width;
+      const int64_t floats = weight == nullptr ? 0 : weight_floats<Products>(s.channels) * panels.width(number) * Vec::width;
+      const float* const following = weight + floats;
       make_panel(p, found, panels, number, weight, number + 1 < panels.count ? following : p.weights.project, maps);
       weight = following;
       filter(number, y, end, maps);

@@ -143,7 +143,7 @@ def test_other_results_are_named_with_their_marks():
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the project without git, with fresh results and a README that says so."""
-    for name in ("bench", "csrc", "dcnn_fast"):
+    for name in ("bench", "csrc", "dcnn_fast", "examples", "include"):
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "results")
         shutil.copytree(sources.ROOT / name, tmp_path / name, ignore=ignored)
     for name in ("CMakeLists.txt", "Makefile", "constraints.txt", "pyproject.toml"):

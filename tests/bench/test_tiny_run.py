@@ -39,6 +39,7 @@ LAYERS = ("block 1", "block 2", "block 3", "block 4", "fc1000", "fc256")
 CASES = {
     "block": {"block 1", "block 2"},
     "score": {"SCNN, grid 1", "SCNN, grid 8", "SCNN, grid 8, peers given equal windows too", "DCNN 800x600, grid 1"},
+    "c_library": {"a photograph of many, shipped model 500 x 375", "a process up to its first score, shipped model 500 x 375"},
     "roofline": {f"SCNN, grid 1: {layer}" for layer in LAYERS},
     "paper": {
         f"{name}, {part}"
