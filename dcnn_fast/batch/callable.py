@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dcnn_fast.batch.columns import NAMES, OF_COLLECTION, arrays, require_pyarrow
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.frames import Frame, frame_of
-from dcnn_fast.batch.keys import key_of
-from dcnn_fast.data.stores import Stored, StoreError, is_address, stored
+from dcnn_fast.batch.keys import deciding, key_of
+from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address, of_machine
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.scorer import require_draws
-from dcnn_fast.scoring.settings import settings_of
 
 _NOT_IN_BATCHES = ("model", "samples", "groups")  # options of `Scorer`: no column holds what the last two give
 COLUMNS = tuple(name for name in NAMES if name not in ("path", *OF_COLLECTION))
@@ -27,7 +28,8 @@ class ScoreBatch:
     model: the path of a model file, which must be there on every machine; None: the shipped one. path: the column of paths,
     and of addresses in stores. content: the column of files' bytes, where the engine has read them; it is not in what comes
     back. version: a column of what tells a photograph's content from another one, as its size or its ETag; then a column `key`
-    comes back (`keys.key_of`), by which a later run knows the row again. columns: of `COLUMNS`, those that come back.
+    comes back (`keys.key_of`), by which a later run knows the row again; a row without a version has none. columns: of
+    `COLUMNS`, those that come back.
     workers: photographs in work at a time (default: torch's number of threads, which is what an engine gives the process).
     options: of `Scorer`, but for samples and groups.
 
@@ -85,13 +87,19 @@ class ScoreBatch:
 
     def scores(self, paths: Sequence[str | None], contents: Sequence[bytes | None] | None = None) -> list[Score]:
         """The scores of photographs, in order. contents: of their files, where they have been read."""
-        images = [_image(path) for path in paths] if contents is None else list(contents)
-        given = [image for image in images if image is not None and not isinstance(image, StoreError)]
-        found = iter(self.scorer.score_many(given, workers=self._workers))
-        return [
-            replace(self._unread(image) if image is None or isinstance(image, StoreError) else next(found), path=path)
-            for image, path in zip(images, paths, strict=True)
-        ]  # fmt: skip
+        stores, unread = Stores(), dict[int, Score]()
+
+        def given() -> Iterator[str | bytes | Stored]:
+            for place, path in enumerate(paths):
+                image = _image(path, stores) if contents is None else contents[place]
+                if image is None or isinstance(image, StoreError):
+                    unread[place] = self._unread(image)
+                else:
+                    yield image
+
+        scored = list(self.scorer.score_many(given(), workers=self._workers))
+        found = iter(scored)
+        return [replace(unread.get(place) or next(found), path=path) for place, path in enumerate(paths)]
 
     def _unread(self, why: StoreError | None) -> Score:
         said = "there is no file" if why is None else str(why)
@@ -100,18 +108,24 @@ class ScoreBatch:
     def _keys(self, paths: Sequence[str | None], versions: Sequence[Any]) -> dict[str, Any]:
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
-        settings = settings_of(self.scorer)
+        settings = deciding(self.scorer)
         pairs = zip(paths, versions, strict=True)
-        keys = [key_of(path or "", None if version is None else str(version), settings) for path, version in pairs]
+        keys = [None if None in (path, version) else key_of(str(path), _version(version), settings) for path, version in pairs]
         return {"key": pa.array(keys, pa.string())}
 
     def _require_columns(self, frame: Frame) -> None:
         for column in (self._path, self._content, self._version):
             if column is not None and column not in frame.names:
                 raise BatchError(f"the batch must have a column {column!r}, it has {', '.join(frame.names)}")
-        taken = [name for name in ("key", *self._columns) if name in frame.names and name not in (self._path, self._version)]
+        key = () if self._version is None else ("key",)
+        taken = [name for name in (*key, *self._columns) if name in frame.names and name != self._content]
         if taken:
             raise BatchError(f"the batch has columns of names that a score's have: {', '.join(taken)}; rename them")
+
+
+def _version(value: Any) -> str:
+    """The text of a version: pandas makes whole numbers with a point of a column in which one is missing."""
+    return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
 
 
 def require_options(options: dict[str, Any]) -> None:
@@ -123,11 +137,12 @@ def require_options(options: dict[str, Any]) -> None:
     require_draws(options.get("views", 50), options.get("grid", 1), options.get("seed", 0))
 
 
-def _image(path: str | None) -> str | Stored | StoreError | None:
+def _image(named: str | None, stores: Stores) -> str | Stored | StoreError | None:
     """The file of a path, or why there is none."""
+    path = None if named is None else of_machine(named)
     if path is None or not is_address(path):
         return path
     try:
-        return stored(path)
+        return stores.stored(path)
     except StoreError as error:
         return error

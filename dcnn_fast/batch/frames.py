@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from dcnn_fast.batch.errors import BatchError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class _Table:
         self._table, self.names = table, list(table.column_names)
 
     def values(self, name: str) -> list[Any]:
-        return list(self._table.column(name).to_pylist())
+        return [_plain(value) for value in self._table.column(name).to_pylist()]
 
     def extended(self, new: Mapping[str, pyarrow.Array], without: str | None) -> Any:
         table = self._table if without is None else self._table.drop_columns([without])
@@ -42,7 +44,7 @@ class _Pandas:
         self._frame, self.names = frame, [str(name) for name in frame.columns]
 
     def values(self, name: str) -> list[Any]:
-        return [_of_pandas(value) for value in self._frame[name]]
+        return [_plain(value) for value in self._frame[name]]
 
     def extended(self, new: Mapping[str, pyarrow.Array], without: str | None) -> Any:
         frame = self._frame if without is None else self._frame.drop(columns=[without])
@@ -54,7 +56,7 @@ class _Mapping:
         self._columns, self.names = columns, list(columns)
 
     def values(self, name: str) -> list[Any]:
-        return list(self._columns[name])
+        return [_plain(value) for value in self._columns[name]]
 
     def extended(self, new: Mapping[str, pyarrow.Array], without: str | None) -> Any:
         kept = {name: values for name, values in self._columns.items() if name != without}
@@ -72,6 +74,8 @@ def frame_of(batch: Any) -> Frame:
     raise BatchError(f"a batch must be an Arrow table, a pandas frame or a mapping of arrays, got {type(batch).__name__}")
 
 
-def _of_pandas(value: Any) -> Any:
-    """pandas writes what is not there as NaN, in columns of texts too."""
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124
+def _plain(value: Any) -> Any:
+    """None for what is not there: pandas writes NaN, NA or NaT for that, in columns of texts too."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return None if isinstance(value, (float, np.floating, np.datetime64)) and value != value else value  # noqa: PLR0124

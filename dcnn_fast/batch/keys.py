@@ -6,12 +6,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from dcnn_fast.scoring import Scorer
+from dcnn_fast.scoring.settings import settings_of
+
+
+def deciding(scorer: Scorer) -> dict[str, str]:
+    """All that decides the scores of a row: the settings, and where results are rounded between blocks, the kind of device."""
+    device = {} if scorer.dtype == "float32" else {"--device": scorer.device.partition(":")[0]}
+    return settings_of(scorer) | device
+
+
+def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The settings that are not the same, each as text."""
+    values = {name: (then.get(name, "off"), now.get(name, "off")) for name in (*then, *now)}
+    return [f"{name} {one[:12]} (here {other[:12]})" for name, (one, other) in values.items() if one != other]
+
 
 def key_of(path: str, version: str | None, settings: Mapping[str, str]) -> str:
     """The key of one row: 32 hexadecimal digits.
 
     path: the photograph's address or path. version: what tells its content from another one (`Listed.version`). settings: all
-    that decides a score (`scoring.settings.settings_of`), with the model's digest.
+    that decides a score (`deciding`), with the model's digest.
     """
     said = json.dumps([1, path, version, sorted(settings.items())])
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dcnn_fast.batch.errors import BatchError
@@ -19,17 +19,24 @@ class Listed:
     version: str | None = None
 
 
-def listing(places: Iterable[str | os.PathLike[str]], *, recursive: bool = True) -> Iterator[Listed]:
+def listing(
+    places: Iterable[str | os.PathLike[str]], *, recursive: bool = True, exclude: Sequence[str] = ()
+) -> Iterator[Listed]:  # fmt: skip
     """The photographs below folders, zip files and addresses in stores, found as `dcnn-fast score -r` does, in order.
 
-    Raises BatchError for what cannot be listed: a part that is missing would not be seen later.
+    exclude: patterns of what is passed over, as `--exclude` takes them. Raises BatchError for what cannot be listed, and at the
+    end for photographs that need the extra `photos` where it is not installed: a part that is missing would not be seen later,
+    and a plan without photographs that were scored before would drop their rows.
 
     Example:
         >>> listing(["s3://bucket/photos", "/mnt/archive"])  # doctest: +SKIP
     """
-    search = Search(recursive=recursive, stores=True)
+    search = Search(recursive=recursive, exclude=exclude, stores=True)
     for found in search.files(os.fspath(place) for place in places):
         yield _listed(found)
+    if search.passed.with_extra:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(search.passed.with_extra.items()))
+        raise BatchError(f"{counts}: these need pip install 'dcnn-fast[photos]', or leave them out (exclude=[\"*.heic\"])")
 
 
 def _listed(found: Found) -> Listed:
@@ -43,4 +50,6 @@ def _listed(found: Found) -> Listed:
         raise BatchError(f"{found.path}: {error}") from None
     except OSError as error:
         raise BatchError(f"{found.path}: {error.strerror or error}") from None
+    if known.version is None:
+        raise BatchError(f"{known.path}: its store tells neither a digest of it nor when it was changed")
     return Listed(known.path, known.version)

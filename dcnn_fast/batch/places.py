@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dcnn_fast.data.stores import Store, is_address
+from dcnn_fast.data.stores import Store, is_address, of_machine
 from dcnn_fast.partials import new_file
 from dcnn_fast.whole_files import sync_folder
 
@@ -15,12 +15,18 @@ def joined(folder: str, *names: str) -> str:
     return "/".join((folder.rstrip("/"), *names)) if is_address(folder) else os.path.join(folder, *names)
 
 
+def exists(place: str) -> bool:
+    """Whether a file or a folder is there. Raises OSError."""
+    path = of_machine(place)
+    return Store(path).exists() if is_address(path) else os.path.lexists(path)
+
+
 def read(place: str) -> bytes | None:
     """A file's content, None where there is none. Raises OSError."""
     try:
-        if not is_address(place):
-            return Path(place).read_bytes()
-        store = Store(place)
+        if not is_address(path := of_machine(place)):
+            return Path(path).read_bytes()
+        store = Store(path)
         return store.file(with_version=True).content() if store.exists() else None
     except FileNotFoundError:
         return None
@@ -32,10 +38,10 @@ def write(place: str, content: bytes) -> None:
     In a folder of this machine it is renamed when it is whole. Object stores show a file when it is whole, too; of a store
     that does not, a part may be seen, which nobody takes for a whole file (`shards`).
     """
-    if is_address(place):
-        Store(place).write(content)
+    if is_address(path := of_machine(place)):
+        Store(path).write(content)
         return
-    file = Path(place)
+    file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     with new_file(file) as partial:
         with partial.open("r+b") as stream:

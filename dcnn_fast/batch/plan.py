@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dcnn_fast import strict_json
 from dcnn_fast.batch.callable import require_options
 from dcnn_fast.batch.errors import BatchError
-from dcnn_fast.batch.keys import shard_of
+from dcnn_fast.batch.keys import deciding, differing, shard_of
 from dcnn_fast.batch.listing import Listed
-from dcnn_fast.batch.places import joined, read, write
+from dcnn_fast.batch.places import exists, joined, read, write
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.scoring.settings import settings_of
 from dcnn_fast.version import version
 
 _FORMAT = 1
@@ -32,7 +31,8 @@ _IN_MEMORY = 2**28  # bytes of lists, before they go to temporary files
 @dataclass(frozen=True)
 class Plan:
     """shards: their number. settings: all that decides a score, with the model's digest. model: the path of its file, None for
-    the shipped one. options: of `Scorer`. photographs: how many there are. version: of the program that made the plan.
+    the shipped one. options: of `Scorer`. photographs: how many there are. version: of the program that made the plan. lines:
+    of each shard's list, None in a plan of an earlier version. being_made: the lists are being written, or never were.
     """
 
     shards: int
@@ -41,6 +41,8 @@ class Plan:
     options: dict[str, Any]
     photographs: int
     version: str
+    lines: list[int] | None = None
+    being_made: bool = False
 
 
 def plan_shards(
@@ -51,25 +53,39 @@ def plan_shards(
     Of a folder that has a plan the lists are made anew: what was scored before stays done where it has not changed. A
     photograph's shard follows from its path alone. shards: 1 to 100,000; some minutes of work in each, 10,000 photographs or
     so, is right: one that is lost is done again. model, options: as `ScoreBatch` takes them; options must be JSON's values.
-    Raises BatchError where the folder has a plan of another number of shards, another model or other settings.
+    Raises BatchError where the folder has a plan of another number of shards, another model or other settings, or lists or
+    scores and no plan. One that was killed while it planned goes on.
     """
     require_options(options)
     if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= _MOST_SHARDS:
         raise BatchError(f"shards must be an integer from 1 to {_MOST_SHARDS}, got {shards!r}")
-    settings = settings_of(Scorer(model, **options))
+    settings = deciding(Scorer(model, **options))
     _require_same(folder, shards, settings)
     with tempfile.TemporaryDirectory() as scratch:
         lists = _Lists(Path(scratch), shards)
         count = sum(map(lists.add, photographs))
+        plan = Plan(shards, settings, model, options, count, version(), lists.counts(), being_made=True)
+        _write(folder, plan)
         for number in range(shards):
             write(list_of(folder, number), lists.content(number))
-    plan = Plan(shards, settings, model, options, count, version())
-    write(joined(folder, "run.json"), (json.dumps({"dcnn_fast_batch": _FORMAT, **asdict(plan)}, indent=1) + "\n").encode())
+    plan = replace(plan, being_made=False)
+    _write(folder, plan)
     return plan
 
 
 def read_plan(folder: str) -> Plan:
-    """The plan in a folder. Raises BatchError where there is none that can be read."""
+    """The plan in a folder. Raises BatchError where there is none that can be read, or one that was not finished."""
+    plan = _found(folder)
+    if plan.being_made:
+        raise BatchError(f"the plan in {folder} was not finished: plan_shards makes it anew")
+    return plan
+
+
+def _write(folder: str, plan: Plan) -> None:
+    write(joined(folder, "run.json"), (json.dumps({"dcnn_fast_batch": _FORMAT, **asdict(plan)}, indent=1) + "\n").encode())
+
+
+def _found(folder: str) -> Plan:
     content = read(joined(folder, "run.json"))
     if content is None:
         raise BatchError(f"{folder} has no plan: plan_shards makes one")
@@ -92,29 +108,30 @@ def scores_of(folder: str, number: int) -> str:
     return joined(folder, "scores", f"{number:05d}.parquet")
 
 
-def photographs_of(folder: str, number: int) -> Sequence[Listed]:
-    """The photographs of a shard, each once. Raises BatchError."""
+def photographs_of(folder: str, number: int, plan: Plan) -> Sequence[Listed]:
+    """The photographs of a shard, each once. Raises BatchError, also for a list that is not whole."""
     content = read(list_of(folder, number))
     if content is None:
         raise BatchError(f"the plan in {folder} has no list of shard {number}")
     try:
-        lines = (json.loads(line) for line in content.splitlines())
+        lines = [json.loads(line) for line in content.splitlines()]
+        if plan.lines is not None and len(lines) != plan.lines[number]:
+            raise ValueError(f"it has {len(lines)} lines, and {plan.lines[number]} in the plan")
         return list({each["path"]: Listed(each["path"], each["version"]) for each in lines}.values())
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, IndexError) as error:
         raise BatchError(f"{list_of(folder, number)} cannot be read: {error}") from None
 
 
 def _require_same(folder: str, shards: int, settings: dict[str, str]) -> None:
     if read(joined(folder, "run.json")) is None:
+        there = next((name for name in ("lists", "scores") if exists(joined(folder, name))), None)
+        if there is not None:
+            raise BatchError(f"{folder} has {there} and no plan that they are of: choose another folder")
         return
-    before = read_plan(folder)
-    differing = [f"{before.shards} shards (here {shards})"] if before.shards != shards else []
-    for option in dict.fromkeys((*before.settings, *settings)):
-        then, now = before.settings.get(option, "off"), settings.get(option, "off")
-        if then != now:
-            differing.append(f"{option} {then[:12]} (here {now[:12]})")
-    if differing:
-        raise BatchError(f"{folder} has a plan of {', '.join(differing)}: choose another folder")
+    before = _found(folder)
+    shares = [f"{before.shards} shards (here {shards})"] if before.shards != shards else []
+    if others := shares + differing(before.settings, settings):
+        raise BatchError(f"{folder} has a plan of {', '.join(others)}: choose another folder")
 
 
 class _Lists:
@@ -124,11 +141,18 @@ class _Lists:
         self._scratch, self._shards = scratch, shards
         self._lines: dict[int, list[bytes]] = {}
         self._held = 0
+        self._counts = [0] * shards
+
+    def counts(self) -> list[int]:
+        """The number of lines of each."""
+        return self._counts
 
     def add(self, photograph: Listed) -> int:
         """Enter one; 1."""
         line = (json.dumps(asdict(photograph)) + "\n").encode()
-        self._lines.setdefault(shard_of(photograph.path, self._shards), []).append(line)
+        shard = shard_of(photograph.path, self._shards)
+        self._lines.setdefault(shard, []).append(line)
+        self._counts[shard] += 1
         self._held += len(line)
         if self._held > _IN_MEMORY:
             for number in list(self._lines):

@@ -1,4 +1,5 @@
-"""Shards: each is one piece of work and one file of rows, which is whole or not there. Done again, it is the same.
+"""Shards: each is one piece of work and one file of rows, which is whole or not there. Done again on one kind of machine, it
+is the same.
 
 A worker that is killed leaves nothing of its shard; the engine gives it to another one. Rows that a shard has already, by
 their keys, are not computed again.
@@ -14,11 +15,10 @@ from dcnn_fast.batch.callable import COLUMNS, ScoreBatch
 from dcnn_fast.batch.columns import arrays, require_pyarrow, schema, text
 from dcnn_fast.batch.errors import BatchError
 from dcnn_fast.batch.frames import frame_of
-from dcnn_fast.batch.keys import key_of
+from dcnn_fast.batch.keys import deciding, differing, key_of
 from dcnn_fast.batch.listing import Listed
 from dcnn_fast.batch.places import read, write
 from dcnn_fast.batch.plan import Plan, photographs_of, read_plan, scores_of, shard_numbers
-from dcnn_fast.scoring.settings import settings_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -55,7 +55,7 @@ class ScoreShards:
     def __call__(self, batch: Any) -> Any:
         """Do the shards whose numbers the column `shard` has. The batch comes back with the columns `COUNTS`.
 
-        Raises BatchError where there is no plan, or the model is another one than the plan's.
+        Raises BatchError where there is no plan, or the model or a setting is another one than the plan's.
         """
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
@@ -70,7 +70,7 @@ class ScoreShards:
         plan, scorer = self._opened()
         if not 0 <= number < plan.shards:
             raise BatchError(f"shard must be from 0 to {plan.shards - 1}, got {number}")
-        wanted = _keyed(photographs_of(self._folder, number), plan)
+        wanted = _keyed(photographs_of(self._folder, number, plan), plan)
         there = _read(scores_of(self._folder, number))
         kept = _kept(there, wanted, self._keep_failures)
         missing = {key: photograph for key, photograph in wanted.items() if key not in kept}
@@ -85,9 +85,8 @@ class ScoreShards:
         if self._plan is None or self._batch is None:
             plan = read_plan(self._folder)
             batch = ScoreBatch(self._model or plan.model, workers=self._workers, **plan.options)
-            digest, wanted = settings_of(batch.scorer)["--model"], plan.settings["--model"]
-            if digest != wanted:
-                raise BatchError(f"the model must be the plan's, of digest {wanted[:12]}, got one of {digest[:12]}")
+            if others := differing(plan.settings, deciding(batch.scorer)):
+                raise BatchError(f"the model and the settings must be the plan's, which has {', '.join(others)}")
             self._plan, self._batch = plan, batch
         return self._plan, self._batch
 
@@ -99,7 +98,7 @@ def unfinished(folder: str, *, keep_failures: bool = False) -> list[int]:
     """
     plan, found = read_plan(folder), []
     for number in shard_numbers(plan):
-        wanted, there = _keyed(photographs_of(folder, number), plan), _read(scores_of(folder, number))
+        wanted, there = _keyed(photographs_of(folder, number, plan), plan), _read(scores_of(folder, number))
         if there is None or len(there) != len(wanted) or len(_kept(there, wanted, keep_failures)) != len(wanted):
             found.append(number)
     return found
@@ -110,7 +109,7 @@ def _keyed(photographs: Iterable[Listed], plan: Plan) -> dict[str, Listed]:
 
 
 def _read(place: str) -> list[dict[str, Any]] | None:
-    """The rows of a shard's file; None where there is none, or one that is not whole."""
+    """The rows of a shard's file; None where there is none, or one that is not whole. Raises BatchError for somebody else's."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -119,7 +118,11 @@ def _read(place: str) -> list[dict[str, Any]] | None:
         table = None if content is None else pq.read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError):
         return None
-    if table is None or not table.schema.equals(_schema()) or (table.schema.metadata or {}).get(_MARK) != _FORMAT:
+    if table is None:
+        return None
+    if _MARK not in (table.schema.metadata or {}):
+        raise BatchError(f"{place} is no file of a shard, and is not overwritten")
+    if not table.schema.equals(_schema()) or table.schema.metadata[_MARK] != _FORMAT:
         return None
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

@@ -11,8 +11,10 @@ from dcnn_fast.cli import descriptors
 from dcnn_fast.cli.pictures import identity
 from dcnn_fast.cli.resume import Held
 from dcnn_fast.data.folders import Found
-from dcnn_fast.data.stores import Stored, StoreError, is_address, stored
+from dcnn_fast.data.stores import Stored, StoreError, Stores, is_address
 from dcnn_fast.scoring import Waiting
+
+_NOT_NAMED = "an address that a row has is followed where it is named, too"
 
 
 class InputError(OSError):
@@ -31,6 +33,7 @@ class Intake:
         self._absolute = any(folder != os.getcwd() for folder in held.folders)
         self._seen: set[bytes] = set()
         self._given = 0
+        self._stores = Stores()
         self._failures: deque[tuple[int, Found]] = deque()
         self.repeated = 0
 
@@ -43,7 +46,7 @@ class Intake:
                 yield from self._take(each)
         for path in self._held.required():
             repeated = self.repeated
-            yield from self._take(Found(path))
+            yield from self._take(Found(path, _NOT_NAMED if is_address(path) else None))
             self.repeated = repeated
 
     def failures(self, scored: int) -> Iterator[Found]:
@@ -65,7 +68,7 @@ class Intake:
         error = found.error or self._refused(found.path)
         if in_store and error is None:
             try:
-                image = found.stored or stored(path)
+                image = found.stored or self._stores.stored(path)
             except StoreError as failure:
                 error = str(failure)
         if error is not None:

@@ -141,6 +141,9 @@ def _listener(listening: Listening) -> socket.socket:
 
 def _hosts(listening: Listening) -> tuple[str, ...] | None:
     """The names that requests may have in their Host; None where any will do, as this machine is open to others."""
+    from dcnn_fast.serve.hosts import require_bare  # noqa: PLC0415 - the extra
+
+    require_bare(listening.names)
     if is_loopback(listening.host) or listening.names:
         return ("localhost", listening.host, *listening.names)
     return None

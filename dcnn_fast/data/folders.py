@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dcnn_fast.data import heif, raw
-from dcnn_fast.data.stores import Entry, Store, Stored, StoreError, address_of, is_address
+from dcnn_fast.data.stores import Entry, Store, Stored, StoreError, address_of, is_address, of_machine
 
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".jp2", ".j2k", ".j2c", ".jpf",
@@ -118,7 +118,8 @@ class Search:
         name is the same photograph, and passed over. Anything else is given as it is, whether or not
         it exists or looks like an image: reading it will tell. A folder that cannot be listed is given with the reason.
         """
-        for path in paths:
+        for named in paths:
+            path = of_machine(named) if self._stores else named
             if self._stores and is_address(address := address_of(path)):
                 yield from self._stored(address)
                 continue
@@ -179,8 +180,12 @@ class Search:
             pictures: set[str] = set()
             for entry in entries:
                 if entry.file is not None:
-                    yield from self._file(entry.path, entry.name, store.address, None, pictures, entry.file)
-                elif self._enters(entry.path, entry, store.address):
+                    yield from self._file(entry.path, entry.name, store.address, entry.error, pictures, entry.file)
+                elif not self._enters(entry.path, entry, store.address):
+                    continue
+                elif entry.error is not None:
+                    yield Found(entry.path, entry.error)
+                else:
                     folders.append(entry.path)
             waiting += reversed(folders)
 

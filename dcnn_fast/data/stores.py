@@ -14,8 +14,14 @@ from typing import Any
 EXTRA = "pip install 'dcnn-fast[stores]'"
 MOST_BYTES = 2**30  # of a file: it is read into memory
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_CONTENT = ("ETag", "etag", "md5Hash", "CRC")  # what stores call a digest of a file's content
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")  # what they call the time of its last change
+# What stores call a digest of a file's content, and the time of its last change.
+_CONTENT = ("ETag", "etag", "md5Hash", "Content-MD5", "content_md5", "Digest", "blob_id", "sha", "CRC")
+_TIMES = (
+    "mtime", "LastModified", "Last-Modified", "last_modified", "modificationTime", "modify", "updated", "created",
+)  # fmt: skip
+_OF_MACHINE = ("file://", "local://")
+_PASSWORD = re.compile(r"://[^/@:]*:[^/@]*@")
+_MOST_ARCHIVES = 16  # that are open at a time
 
 
 class StoreError(OSError):
@@ -25,6 +31,12 @@ class StoreError(OSError):
 def is_address(path: str) -> bool:
     """Whether the text is an address in a store, and no file or folder of this machine."""
     return _ADDRESS.match(path) is not None and not os.path.lexists(path)
+
+
+def of_machine(path: str) -> str:
+    """The path of a file of this machine that is given by its address (file:///a.jpg); anything else as it is."""
+    scheme = next((each for each in _OF_MACHINE if path.lower().startswith(each)), None)
+    return path if scheme is None or "::" in path or not is_address(path) else os.path.abspath(path[len(scheme) :])
 
 
 def placed(folder: str, path: str) -> str:
@@ -43,7 +55,7 @@ class Stored:
     """A file in a store, which a scorer takes as an image.
 
     path: its address. size: in bytes, None where the store does not say. version: of its content, another text where that
-    may be another one; None where it was not asked for.
+    may be another one; None where it was not asked for, or the store has neither a digest nor a time of it.
     """
 
     path: str
@@ -70,11 +82,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or a folder in a folder of a store. name: the last part of its path. file: None of a folder."""
+    """A file or a folder in a folder of a store. name: the last part of its path. file: None of a folder.
+
+    error: why it cannot be asked for, as its address would mean something else.
+    """
 
     name: str
     path: str
     file: Stored | None
+    error: str | None = None
 
     def is_symlink(self) -> bool:
         """No: stores have no links."""
@@ -82,7 +98,8 @@ class Entry:
 
 
 class Store:
-    """The store that an address is in. Raises StoreError where there is none, or a package for it is not installed.
+    """The store that an address is in. Raises StoreError where there is none, or a package for it is not installed, and for an
+    address that would lose its host (webhdfs://host/a.jpg) or holds a password: rows and messages hold addresses.
 
     inside: what the address means there. address: of the same, as it is always written.
     """
@@ -92,10 +109,25 @@ class Store:
         head, chained, tail = address.partition("::")
         self._scheme, self._tail = head.partition("://")[0], chained + tail
         self.address = self._address_of(self.inside)
+        if self.address != address and not self._is_same():
+            raise StoreError("addresses with a host of this kind are not supported")
+
+    def other(self, head: str) -> Stored:
+        """Another file of the same archive. head: its address without the archive's."""
+        inside = self._system._strip_protocol(head)
+        return Stored(self._address_of(inside), None, None, self._system, inside)
+
+    def _is_same(self) -> bool:
+        try:
+            system, inside = _opened(self.address)
+        except StoreError:
+            return False
+        return bool(system == self._system) and inside == self.inside
 
     def is_folder(self) -> bool:
-        """Whether a folder is there. Raises StoreError."""
+        """Whether a folder is there, as the store says now. Raises StoreError."""
         try:
+            self._system.invalidate_cache()  # what has come since it was listed before
             return self.inside in ("", "/") or bool(self._system.isdir(self.inside))
         except Exception as error:
             raise _said(error) from None
@@ -127,7 +159,7 @@ class Store:
 
     def entries(self, folder: str | None = None) -> Iterator[Entry]:
         """What is in a folder, given by its address; None: in the one that the store was opened for. Raises StoreError."""
-        inside = self.inside if folder is None else _opened(folder)[1]
+        inside = self.inside if folder is None else self._inside_of(folder)
         try:
             found = self._system.ls(inside, detail=True)
         except Exception as error:
@@ -137,14 +169,24 @@ class Store:
             name = path.rpartition("/")[2]
             if name and path.strip("/") != inside.strip("/"):  # some stores list a folder in itself
                 is_folder = info["type"] == "directory"
-                yield Entry(name, self._address_of(path), None if is_folder else self._stored(info))
+                yield Entry(name, self._address_of(path), None if is_folder else self._stored(info), self._untold(path))
 
     def _stored(self, info: dict[str, Any]) -> Stored:
         size = info.get("size")
         return Stored(self._address_of(info["name"]), size, _version(info), self._system, info["name"])
 
+    def _untold(self, inside: str) -> str | None:
+        is_web = is_address(self.inside)
+        told = inside.partition("://")[2] if is_web else inside
+        is_untold = "::" in told or (not is_web and ("://" in told or told.endswith(":")))
+        return "a name with :: or :// in it cannot be asked for by an address" if is_untold else None
+
+    def _inside_of(self, address: str) -> str:
+        return address if is_address(self.inside) else address.removeprefix(f"{self._scheme}://").removesuffix(self._tail)
+
     def _address_of(self, inside: str) -> str:
-        return inside if is_address(inside) else f"{self._scheme}://{inside}{self._tail}"  # of the web's, whose paths are such
+        is_web = is_address(self.inside)  # whose paths are addresses
+        return inside if is_web else f"{self._scheme}://{inside}{self._tail}"
 
 
 def stored(address: str, *, with_version: bool = False) -> Stored:
@@ -157,21 +199,44 @@ def stored(address: str, *, with_version: bool = False) -> Stored:
     return Store(address).file(with_version=with_version)
 
 
+class Stores:
+    """Gives files by their addresses; an archive that many of them are in is opened once."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], Store] = {}
+
+    def stored(self, address: str) -> Stored:
+        """The file of an address. Raises StoreError as `Store` does."""
+        head, chained, tail = address.partition("::")
+        if not chained:
+            return stored(address)
+        archive = head.partition("://")[0], tail
+        if archive in self._of:
+            return self._of[archive].other(head)
+        store = Store(address)
+        if len(self._of) >= _MOST_ARCHIVES:
+            del self._of[next(iter(self._of))]
+        self._of[archive] = store
+        return store.file()
+
+
 def version_of_file(path: str) -> str:
     """The version of a file of this machine: its size, and when it was changed last. Raises OSError."""
     status = os.stat(path)
     return f"size {status.st_size}, {status.st_mtime_ns}"
 
 
-def _version(info: dict[str, Any]) -> str:
+def _version(info: dict[str, Any]) -> str | None:
     for name in _CONTENT:
         if info.get(name) is not None:
             return f"{name.lower()} {str(info[name]).strip(chr(34))}"
-    time = next((info[name] for name in _TIMES if info.get(name) is not None), "")
-    return f"size {info.get('size')}, {time}"
+    time = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    return None if time is None else f"size {info.get('size')}, {time}"
 
 
 def _opened(address: str) -> tuple[Any, str]:
+    if _PASSWORD.search(address):
+        raise StoreError("an address must not hold a password: rows and messages would")
     try:
         from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra
     except ImportError:

@@ -1,4 +1,5 @@
-"""Connections of `dcnn-fast serve`: a head that does not come is not waited for, and idle ones give way to new ones.
+"""Connections of `dcnn-fast serve`: neither a head that does not come nor a client that does not read is waited for, and idle
+ones give way to new ones.
 
 uvicorn limits neither. Without room for another descriptor its loop would log the same error hundreds of times a second.
 """
@@ -13,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_HEAD = 2**16  # bytes
+_LEAST_READ = 2**14  # bytes that a client must take of an answer in the time that a head may take
 _OF_PROGRAM = 64  # descriptors for all else: files of requests, the model's, the event loop's
 _MOST = 10_000
 
@@ -21,7 +23,7 @@ _MOST = 10_000
 class Limits:
     """connections: open at a time at most. backlog: those that the system keeps, and that one turn of the loop takes.
 
-    seconds: that a request's head may take, and a new connection may be idle.
+    seconds: that a request's head may take, a new connection may be idle, and a client may leave an answer unread.
     """
 
     connections: int
@@ -52,23 +54,36 @@ class _Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._head = 0  # bytes of the head that have come
+        self._begun = 0  # bytes that have come since the last whole head or piece of a body
+        self._aborted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a head; where there are too many connections, the oldest idle one is closed, or else this one."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # anything that is not taken at once is waited for, and that has an end
         self._wait_for_head()
         if len(self.connections) > self._limits.connections:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_has_come()
+        self._is_read()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Of a request that has not begun, the head is waited for, whatever comes before it."""
+        """Of a request that has not begun, the head is waited for, whatever comes before it.
+
+        The parser joins the pieces of one field, head's or trailer's, and tells of it when it ends: one that is too long must
+        not reach it.
+        """
         if self.is_idle and self._late is None:
             self._wait_for_head()
+        if self._begun > _MOST_HEAD:
+            self._abort()
+            return
+        self._begun += len(data)
         super().data_received(data)
 
     def on_url(self, url: bytes) -> None:
@@ -81,8 +96,27 @@ class _Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_has_come()
-        self._head = 0
+        self._head = self._begun = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._begun = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """It is idle from now on."""
+        self.since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client has not taken all of an answer."""
+        super().pause_writing()
+        if self._unread is None and not self._aborted:
+            self._wait_for_reading()
+
+    def resume_writing(self) -> None:
+        self._is_read()
+        super().resume_writing()
 
     @property
     def is_idle(self) -> bool:
@@ -90,26 +124,45 @@ class _Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> None:
-        there = [each for each in self.connections if isinstance(each, _Connection) and not each.transport.is_closing()]
+        """Those that are closing count: they have a descriptor until the client has read all."""
+        there = [each for each in self.connections if isinstance(each, _Connection) and not each._aborted]
         if len(there) > self._limits.connections:
             idle = (each for each in there if each.is_idle)  # this one is
-            min(idle, key=lambda each: each.since).transport.abort()
+            min(idle, key=lambda each: each.since)._abort()
 
     def _wait_for_head(self) -> None:
         self.since = self.loop.time()
-        self._late = self.loop.call_later(self._limits.seconds, self._close)
+        self._late = self.loop.call_later(self._limits.seconds, self._abort)
 
     def _head_has_come(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
+    def _wait_for_reading(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() > unsent - _LEAST_READ:
+                self._abort()
+            else:
+                self._wait_for_reading()
+
+        self._unread = self.loop.call_later(self._limits.seconds, look)
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def _count(self, size: int) -> None:
         self._head += size
         if self._head > _MOST_HEAD:
-            self._close()
+            self._abort()
 
-    def _close(self) -> None:
-        self._late = None
-        if not self.transport.is_closing():
-            self.transport.abort()
+    def _abort(self) -> None:
+        """Close it at once, also where it is closing and waits for its client to read."""
+        self._aborted = True
+        self._head_has_come()
+        self._is_read()
+        self.transport.abort()

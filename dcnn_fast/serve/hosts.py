@@ -6,7 +6,15 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
+_BARE = re.compile(r"[^:\[\]/?#@*\s]+")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/?#@]+)(:[0-9]{0,5})?")
+
+
+def require_bare(names: Sequence[str]) -> None:
+    """Raise ValueError for what no request's Host can be called: a name with a port, in brackets, or a pattern."""
+    for name in names:
+        if _BARE.fullmatch(name) is None:
+            raise ValueError(f"--allow-host must be a host's name without a port, brackets or *, got {name!r}")
 
 
 def allows(hosts: Sequence[str] | None, said: str | None) -> bool:

@@ -8,11 +8,12 @@ import pickle
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dcnn_fast import Scorer, save_model
-from dcnn_fast.batch import BatchError, ScoreShards, listing, plan_shards, read_plan, unfinished
+from dcnn_fast.batch import BatchError, ScoreShards, listing, places, plan_shards, read_plan, unfinished
 from tests import small
 from tests.export.schemas import require_valid
 from tests.serve.server import picture
@@ -138,7 +139,7 @@ def test_a_worker_with_another_model_refuses(folder, out, model, tmp_path):
     planned(folder, out, model)
     other = tmp_path / "other.safetensors"
     save_model(small.model(views=("warp",)), other)
-    with pytest.raises(BatchError, match="the model must be the plan's"):
+    with pytest.raises(BatchError, match=r"must be the plan's, which has --model \w{12} [(]here"):
         done(out, model=str(other))
     assert not (out / "scores").exists()
 
@@ -160,6 +161,88 @@ def test_what_is_wrong_is_named(folder, out, model, tmp_path):
     (out / "run.json").write_text("{")
     with pytest.raises(BatchError, match="cannot be read"):
         unfinished(str(out))
+
+
+def test_a_worker_with_other_settings_refuses(folder, out, model):
+    """As one of another version of the package has, whose defaults are others."""
+    planned(folder, out, model)
+    run = json.loads((out / "run.json").read_text())
+    run["options"]["seed"] = 7
+    (out / "run.json").write_text(json.dumps(run))
+    with pytest.raises(BatchError, match="must be the plan's, which has --seed 0 [(]here 7[)]"):
+        done(out)
+
+
+def test_the_device_is_a_setting_where_it_decides(folder, out, model):
+    """In bfloat16 a GPU rounds between blocks: a worker of another kind than the plan's refuses."""
+    assert "--device" not in planned(folder, out / "fp32", model).settings
+    assert planned(folder, out / "bf16", model, dtype="bfloat16").settings["--device"] == "cpu"
+    run = json.loads((out / "bf16" / "run.json").read_text())
+    run["settings"]["--device"] = "cuda"
+    (out / "bf16" / "run.json").write_text(json.dumps(run))
+    with pytest.raises(BatchError, match="must be the plan's, which has --device cuda [(]here cpu[)]"):
+        done(out / "bf16")
+
+
+def test_photographs_that_need_the_extra_are_not_left_out_silently(folder, monkeypatch):
+    """A plan without them would drop the rows that they have."""
+    (folder / "a.heic").write_bytes(b"x")
+    monkeypatch.setattr("dcnn_fast.data.heif.can_read", lambda: False)
+    with pytest.raises(BatchError, match=r"1 [.]heic: these need pip install 'dcnn-fast\[photos\]'"):
+        list(listing([folder]))
+    assert len(list(listing([folder], exclude=["*.heic"]))) == 10
+
+
+def test_somebody_else_s_files_are_not_overwritten(folder, out, model):
+    theirs = out / "scores" / "00000.parquet"
+    theirs.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"x": [1]}), theirs)
+    before = theirs.read_bytes()
+    with pytest.raises(BatchError, match="has scores and no plan"):
+        planned(folder, out, model)
+    theirs.rename(out / "theirs")
+    theirs.parent.rmdir()
+    planned(folder, out, model)
+    theirs.parent.mkdir()
+    (out / "theirs").rename(theirs)
+    with pytest.raises(BatchError, match="is no file of a shard, and is not overwritten"):
+        done(out)
+    assert theirs.read_bytes() == before
+
+
+@pytest.mark.parametrize("lists", [0, 2])
+def test_a_plan_that_was_killed_goes_on(folder, out, model, lists, monkeypatch):
+    written = []
+
+    def write(place, content):
+        if len(written) > lists:
+            raise KeyboardInterrupt
+        written.append(place)
+        places.write(place, content)
+
+    monkeypatch.setattr("dcnn_fast.batch.plan.write", write)
+    with pytest.raises(KeyboardInterrupt):
+        planned(folder, out, model)
+    monkeypatch.undo()
+    require_valid("batch-run.v1", json.loads((out / "run.json").read_text()))
+    with pytest.raises(BatchError, match="was not finished"):
+        done(out)
+    planned(folder, out, model)
+    assert done(out) == (10, 0, 1)
+
+
+def test_a_list_that_is_not_whole_is_refused(folder, out, model):
+    planned(folder, out, model)
+    lines = (out / "lists" / "00000.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "lists" / "00000.jsonl").write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(BatchError, match=f"it has {len(lines) - 1} lines, and {len(lines)} in the plan"):
+        done(out)
+
+
+def test_addresses_of_this_machine_are_its_paths(folder, out, model):
+    assert list(listing([f"file://{folder}", folder])) == 2 * list(listing([folder]))
+    plan_shards(listing([folder]), f"local://{out}", SHARDS, model=model, views=VIEWS)
+    assert done(f"file://{out}") == (10, 0, 1) and len(rows(out)) == 10
 
 
 def test_names_that_are_no_text_have_rows(folder, out, model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import re
 import resource
@@ -88,6 +89,29 @@ def test_a_head_without_end_is_not_kept(server):
     assert server.get("/health/live").status == 200
 
 
+CHUNKED = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"GET / HTTP/1.1\r\nX: ", CHUNKED + b"1\r\na\r\n0\r\nX: "])
+def test_a_field_without_end_is_not_kept(server, before):
+    """The parser joins its pieces, each time all of them: it must not be given more than a head may have."""
+    connection = opened(server, before)
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        send_on(connection, b"a" * 2**16, 200)
+    connection.close()
+
+
+def test_a_body_in_many_pieces_is_no_head(server):
+    content = picture(height=400, width=400)
+    connection = opened(server, CHUNKED + b"%x\r\n" % len(content))
+    for at in range(0, len(content), 50_000):
+        connection.sendall(content[at : at + 50_000])
+        time.sleep(0.01)
+    connection.sendall(b"\r\n0\r\n\r\n")
+    assert server.answer(connection).status == 200
+    connection.close()
+
+
 @contextmanager
 def descriptors(most):
     """Of the processes that are started inside."""
@@ -118,6 +142,41 @@ def test_idle_connections_do_not_use_up_descriptors(model):
             each.close()
         server.process.terminate()
         assert server.ended()[1] == ""
+
+
+def test_clients_that_do_not_read_are_not_waited_for(model):
+    """All the connections there may be send requests and read no answer: they are closed, and others are answered."""
+    with descriptors(90):
+        server = Server(model, "--deadline", 2)
+    with server:
+        deaf = [_deaf(server) for _ in range(4)]
+        assert all(sent > 1000 for _, sent in deaf)
+        server.until(lambda: _is_answered(server))
+        for each, _ in deaf:
+            each.close()
+
+
+def _deaf(server):
+    """A connection with as many requests as it takes, and their number; no answer is read."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    connection.settimeout(0.5)
+    sent = 0
+    try:
+        while sent < 100_000:
+            connection.sendall((HEAD.replace(b"health/live", b"openapi.json") + b"\r\n") * 100)
+            sent += 100
+    except (TimeoutError, ConnectionError):
+        pass
+    return connection, sent
+
+
+def _is_answered(server):
+    try:
+        return server.get("/health/live").status == 200
+    except (ConnectionError, http.client.HTTPException):
+        return False
 
 
 def _is_gone(connection):
@@ -152,6 +211,15 @@ def test_a_name_that_is_allowed_is_answered_and_an_old_client_too(model):
         connection = opened(server, b"GET /health/live HTTP/1.0\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         connection.close()
+
+
+@pytest.mark.parametrize("name", ["example.com:8443", "[::1]", "*", "*.example.com", "", "http://example.com"])
+def test_a_name_that_no_request_has_is_refused(model, name):
+    done = run("serve", "--model", model, "--port", 0, "--allow-host", name)
+    assert (
+        done.returncode == 2
+        and f"--allow-host must be a host's name without a port, brackets or *, got {name!r}" in done.stderr
+    )
 
 
 def test_images_that_are_given_up_are_counted_each(model):
