@@ -24,22 +24,28 @@ DCNN = "dcnn"
 MEAN = (120.0, 115.0, 105.0)  # of photographs: presets take none off, and every trained model does
 
 
-def described(preset: str, views: Sequence[View] | None = None) -> spec.Network:
-    """The preset with a mean to take off. views: of its columns, in place of the preset's own."""
+def described(preset: str, views: Sequence[View] | None = None, unit_share: float = 1.0) -> spec.Network:
+    """The preset with a mean to take off.
+
+    views: of its columns, in place of the preset's own. unit_share: of the units of its fully-connected layers.
+    """
     chosen = spec.preset(preset)
     seen = [column.view for column in chosen.columns] if views is None else views
-    columns = tuple(replace(column, view=view, mean=MEAN) for column, view in zip(chosen.columns, seen, strict=True))
+    columns = tuple(
+        replace(column, view=view, mean=MEAN, fc=tuple(max(1, round(unit_share * units)) for units in column.fc))
+        for column, view in zip(chosen.columns, seen, strict=True)
+    )
     return replace(chosen, columns=columns)
 
 
-def network(preset: str = SCNN, views: Sequence[View] | None = None) -> MultiColumn:
+def network(preset: str = SCNN, views: Sequence[View] | None = None, unit_share: float = 1.0) -> MultiColumn:
     """What `described` says, with seeded weights."""
-    return nets.build(described(preset, views), seed=0).eval()
+    return nets.build(described(preset, views, unit_share), seed=0).eval()
 
 
-def scnn() -> MultiColumn:
+def scnn(unit_share: float = 1.0) -> MultiColumn:
     """The column that most cases are of: Arch 1 of the whole picture."""
-    return network(SCNN, ("warp",))
+    return network(SCNN, ("warp",), unit_share)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:

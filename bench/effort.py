@@ -17,7 +17,8 @@ class Effort:
     paper suite. originals: large files of the jpeg suite. read_share: how much of their megapixels the read suite's files
     have. batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: what the scaling suite goes through
     (sizes: height, width). compiled: torch.compile is among the peers. search: peers are tried in all their settings, and
-    torch's training step too; else they are taken in the first. quick: one block and SCNN in fp32 only. tiny: the sizes are
+    torch's training step too; else they are taken in the first. unit_share: of the units of fully-connected layers, of which
+    every peer of a score has copies. quick: one block and SCNN in fp32 only. tiny: the sizes are
     too small for times to mean anything, so none is held to a floor.
     """
 
@@ -33,6 +34,7 @@ class Effort:
     scaling_images: tuple[int, ...] = (1, 2, 4, 8)
     compiled: bool = True
     search: bool = True
+    unit_share: float = 1.0
     quick: bool = False
     tiny: bool = False
 
@@ -44,5 +46,5 @@ class Effort:
 FULL = Effort()
 TINY = Effort(
     rounds=1, few_rounds=1, windows=2, photographs=1, originals=1, read_share=0.005, batch=2, scaling_views=(1, 2),
-    scaling_sizes=((300, 400),), scaling_images=(1, 2), search=False, tiny=True,
+    scaling_sizes=((300, 400),), scaling_images=(1, 2), search=False, unit_share=0.1, tiny=True,
 )  # fmt: skip

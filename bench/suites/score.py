@@ -32,7 +32,7 @@ def rows(threads: int, effort: Effort) -> Iterator[Found]:
     many windows they are taken over.
     """
     torch.set_num_threads(threads)
-    scnn = cases.scnn()
+    scnn = cases.scnn(effort.unit_share)
     cuts = _cuts(scnn, effort)
     plain = cases.plain(scnn)
     families = peers.settings_of(plain, _shape(cuts[0]), threads, compiled=_compiled(effort), bf16=not effort.quick)
@@ -46,7 +46,7 @@ def rows(threads: int, effort: Effort) -> Iterator[Found]:
     yield from _score(GRID_8_EVERY, threads, scnn, [replace(cut, every=True) for cut in cuts], [of_many], effort)
     found = {name: peer.setting for name, peer in of_many.items()}
     del scnn, plain, families, of_many, of_few  # before the next ones' memory
-    dcnn = cases.network(cases.DCNN)
+    dcnn = cases.network(cases.DCNN, unit_share=effort.unit_share)
     cuts = _cuts(dcnn, effort)
     built = []
     for index, cut in enumerate(cuts):
