@@ -10,8 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
-from dcnn_fast.nets import load_model
+from dcnn_fast.nets import Model, build, load_model, save_model
+from dcnn_fast.spec import Network
 from dcnn_fast.training.checkpoint import load_checkpoint
+from tests import small
 from tests.cli.command import run
 
 SIZES = ("--net", "scnn", "--view", "warp", "--plane", 36, "--window", 36, "--filters", 0.125, "--fc", "16,8", "--dropout", 0)
@@ -56,6 +58,14 @@ def test_each_kind_of_targets_is_learnt(folder, targets, data):
     assert rates[0] == pytest.approx(0.003) and rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] < 3e-4
     said = run("describe", folder / targets / "best.safetensors").stdout
     assert f"targets {targets}" in said and "optimiser adamw" in said and "test_auc" in said and "of 8 epochs" in said
+
+
+def test_a_model_that_has_high_first_learns_ratings_as_they_are(folder):
+    column = small.column("warp", dropout=0.0)
+    save_model(Model(build(Network("other way", (column,), ("high", "low")), seed=1)), folder / "first.safetensors")
+    recipe = ("--net", "first.safetensors", "--optimiser", "adamw", "--rate", 0.003, "--batch", 8, "--test-views", 1)
+    rows = trained(folder, "high first", *recipe, "--targets", "soft", "--epochs", 6)
+    assert float(rows[-1]["test_auc"]) > 0.9  # of the second label, low, by its own probability
 
 
 def test_a_run_is_had_again_from_its_file_of_options_wherever_that_is_read(folder, tmp_path):
