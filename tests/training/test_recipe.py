@@ -15,10 +15,11 @@ from torch import nn
 
 from dcnn_fast.data import DataSet
 from dcnn_fast.nets import build
-from dcnn_fast.nets.kept import keepers_of
+from dcnn_fast.nets.kept import keepers_of, keeping_means
 from dcnn_fast.spec import InputRule, LayerRule, Network
 from dcnn_fast.training import CheckpointError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
+from dcnn_fast.training.features import _digest, read_features
 from dcnn_fast.training.loading import Draws, Request, epoch_order
 from dcnn_fast.training.pictures import Pictures
 from tests import small
@@ -233,6 +234,56 @@ def test_features_serve_other_runs_and_damaged_ones_are_computed_anew(tmp_path, 
     other = whole_net(seed=2)  # other layers: nothing of what is kept is theirs
     train(other, sets.data_set(32, 0), settings, tmp_path / "c", features=kept)
     assert sum(computed) == 1 + 32 and len(_rows(kept)) == 64
+
+
+def test_kept_features_follow_what_becomes_of_the_layers():
+    """Weights that are changed, also behind torch's back, another mean, another precision: within one context."""
+    net = whole_net().eval()
+    net.columns[0].requires_grad_(False)
+    windows = tuple(torch.randint(0, 256, (4, 3, each.window, each.window), dtype=torch.uint8) for each in net.inputs)
+    weight = net.columns[0].blocks[0].weight
+
+    def changes():
+        yield lambda: None
+        yield lambda: weight.mul_(-1)
+        yield lambda: weight.data.add_(0.5)
+        yield lambda: net.columns[0].set_mean((9.0, 99.0, 199.0))
+        yield lambda: net.columns[0].compute_in("bf16")
+
+    for change in changes():
+        with torch.no_grad():
+            with keeping_means(net):
+                net(*windows)
+                change()
+                kept = net(*windows)
+            assert torch.equal(kept, net(*windows))
+
+
+def test_features_are_of_one_reduction_one_number_of_layers_and_one_precision(tmp_path):
+    """A file has those of all; a float64 network's come back as they were."""
+    kept, blocks = tmp_path / "kept.sqlite", small.column("warp").blocks
+    flat = replace(small.column("warp", dropout=0.0), plane=small.column("warp").window)
+    columns = {
+        "flat": flat, "mean": replace(flat, reduce="mean"), "short": replace(flat, blocks=blocks[:1]), "double": flat,
+        "again": flat,
+    }  # fmt: skip
+    counts, digests = [], set()
+    for name, column in columns.items():
+        net = build(Network("one", (column,), sets.LABELS), seed=1)
+        net = net.double() if name == "double" else net
+        freeze = ("columns.0.blocks.0",) if name == "short" else ("columns.0.blocks",)
+        settings = Settings(epochs=1, batch=16, freeze=freeze, mean="spec")
+        train(net, sets.data_set(16, 0), settings, tmp_path / name, features=kept)
+        counts.append(len(_rows(kept)))
+        net.columns[0].blocks.requires_grad_(False)
+        digests.add(net.columns[0].features_digest())
+    assert counts == [16, 32, 48, 64, 64] and len(digests) == 4
+    with closing(sqlite3.connect(kept)) as file, file:  # rows of another form, whole as they are
+        file.execute("DELETE FROM features")
+        shown = net.columns[0].features_digest()
+        window, value = b"w" * 16, b"v" * 8
+        file.execute("INSERT INTO features VALUES (?, ?, '2', ?, ?)", (shown, window, value, _digest(window, "2", value)))
+    assert read_features(kept, {shown: net.columns[0]}) == {shown: {}}
 
 
 def test_a_file_that_is_none_of_features_is_left_alone_and_one_that_breaks_ends_nothing(tmp_path):
