@@ -173,7 +173,8 @@ def train(
     try:
         layers = train_run.layer_files(net, layer_params, views, plane, window)
         inputs = train_run.files_named(net, layer_params, init or (), data)
-        rule = given.lowered(ctx.default_map or {}).decided(layer_files=layers is not None)
+        resumed = given.lowered(ctx.default_map or {}) if is_said(ctx, "resume") else given
+        rule = resumed.decided(layer_files=layers is not None)
         weights = train_rule.class_weights(class_weights)
     except (ValueError, OSError) as error:
         fail(str(error))

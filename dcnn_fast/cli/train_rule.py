@@ -51,7 +51,7 @@ class Rule:
         return found
 
     def lowered(self, before: Mapping[str, Any]) -> Rule:
-        """For a run that goes on: with a rate that is said anew the biases' keeps its proportion to it, unless it is said, too.
+        """For a run that is resumed: the biases' rate keeps its proportion to one that is said anew, unless it is said, too.
 
         before: the options that the run was started with.
         """

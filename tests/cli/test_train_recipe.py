@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from dcnn_fast.cli.main import app
 from dcnn_fast.nets import Model, build, load_model, save_model
 from dcnn_fast.spec import Network
 from dcnn_fast.training.checkpoint import load_checkpoint
+from dcnn_fast.training.step import Step
 from tests import small
 from tests.cli.command import run
 
@@ -93,6 +96,42 @@ def test_a_run_goes_on_with_its_own_options_and_with_a_rate_that_is_said_anew(fo
     assert load_checkpoint(folder / "on" / "checkpoint.safetensors").progress.history[-1]["rate"] == 0.001
     wrong = run("train", "ratings.csv", "--out", "on", "--resume", "--epochs", 4, "--batch", 4, cwd=folder)
     assert wrong.returncode == 2 and "batch was 8 and is 4" in wrong.stderr
+    said = run("describe", folder / "on" / "last.safetensors").stdout
+    assert "rates of weights and biases  0.004 and 0.002 from step 0, then 0.001 and 0.0005 from step 4\n" in said
+    other = run("train", "--config", "on/run.toml", "--out", "no", cwd=folder)
+    assert other.returncode == 2 and "on/run.toml: must be of a run at one rate to be had again" in other.stderr
+
+
+def test_a_run_that_is_interrupted_within_an_epoch_goes_on_with_its_options_and_its_last_rates(folder, monkeypatch):
+    """Once in the first epoch, then in the second, at another rate."""
+    launch, seen = Step.launch, []
+
+    def interrupted(self, *arguments):
+        seen.append(1)
+        if len(seen) in (1, 6):  # of four mini-batches an epoch; the next one is the last
+            os.kill(os.getpid(), signal.SIGINT)
+        return launch(self, *arguments)
+
+    def status(*arguments):
+        monkeypatch.chdir(folder)
+        return CliRunner().invoke(app, list(map(str, ("train", *arguments, "--out", "broken")))).exit_code
+
+    monkeypatch.setattr(Step, "launch", interrupted)
+    assert status("ratings.csv", *QUICK, "--epochs", 3) == 130
+    assert status("--resume", "--rate", 0.0005) == 130
+    kept = load_checkpoint(folder / "broken" / "checkpoint.safetensors").progress
+    assert (kept.epoch, kept.step, kept.rates) == (1, 3, [[0, 0.001, 0.002], [2, 0.0005, 0.001]])
+    assert status("--resume") == 0
+    rates = [row["rate"] for row in load_checkpoint(folder / "broken" / "checkpoint.safetensors").progress.history]
+    assert rates == [0.0005] * 3
+
+
+def test_the_rate_of_a_file_of_options_that_is_said_anew_leaves_the_biases(folder):
+    trained(folder, "told", *QUICK, "--rate", 0.004, "--bias-rate", 0.002, "--epochs", 1)
+    again = run("train", "--config", "told/run.toml", "--rate", 0.001, "--out", "told again", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    settings = load_checkpoint(folder / "told again" / "checkpoint.safetensors").settings
+    assert (settings.rate, settings.bias_rate) == (0.001, 0.002)
 
 
 REFUSED = [

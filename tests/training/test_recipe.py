@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import build
+from dcnn_fast.nets import build, load_model
 from dcnn_fast.nets.kept import keepers_of, keeping_means
 from dcnn_fast.spec import InputRule, LayerRule, Network
 from dcnn_fast.training import CheckpointError, Settings, train
@@ -112,6 +112,8 @@ def test_other_rates_from_here_on_keep_the_increments(tmp_path):
         before = parameter.detach().double().numpy()
         expected = before + 0.9 * increments[name] - rate * found[name] - decay * rate * before
         np.testing.assert_allclose(mine.detach().numpy(), expected, rtol=1e-4, atol=1e-7)
+    provenance = load_model(tmp_path / "last.safetensors").provenance["training"]
+    assert provenance["rates"] == [[0, 0.001, 0.002], [1, 1e-4, 3e-4]] and provenance["settings"]["rate"] == 1e-4
 
 
 def test_inputs_of_the_label_layer_learn_at_rates_of_their_own(tmp_path):
@@ -202,7 +204,7 @@ class _Nothing:
     def measured(self, told, best):
         pass
 
-    ended = finished = lambda self, told: None
+    saved = ended = finished = lambda self, told: None
 
 
 def _nothing_kept(net, path, out):
