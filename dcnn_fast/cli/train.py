@@ -46,7 +46,7 @@ PATIENCE = (
 )
 BEST_BY = (
     "The measure by which the best epoch is chosen, on the photographs of the split val where there are such, else on the "
-    "held-out ones: balanced_accuracy, accuracy, auc or loss."
+    "held-out ones: balanced_accuracy, accuracy, auc or loss, the labels' negative log-likelihood, whatever --targets are."
 )
 FEATURES = (
     "The file that keeps what frozen layers make of whole views, for several runs; default: one in --out. Nothing changes but "

@@ -100,10 +100,13 @@ class Models(Silent):
 
 
 class Log(Silent):
-    """Writes the rows of the run, the photographs that could not be read and, now and then, a picture of the curves."""
+    """Writes the rows of the run, the photographs that could not be read and, now and then, a picture of the curves.
 
-    def __init__(self, out: Folder) -> None:
-        self._out, self._drawn = out, time.monotonic()
+    apart: as of `save_curves`.
+    """
+
+    def __init__(self, out: Folder, *, apart: bool = False) -> None:
+        self._out, self._apart, self._drawn = out, apart, time.monotonic()
 
     def ended(self, told: Told) -> None:
         """Write them; the picture when the last one is a minute old."""
@@ -122,7 +125,7 @@ class Log(Silent):
             self._out.put(SKIPPED, lambda partial: write_skipped(progress.skipped, partial))
 
     def _draw(self, history: Sequence[dict[str, Any]]) -> None:
-        self._out.put(CURVES, lambda partial: save_curves(history, partial))
+        self._out.put(CURVES, lambda partial: save_curves(history, partial, apart=self._apart))
         self._drawn = time.monotonic()
 
 
@@ -134,11 +137,12 @@ class Options(Silent):
 
     def saved(self, progress: Progress) -> None:
         """Write it, where it is not there yet or of other options."""
-        if CHECKPOINT not in self._out.unwritten:
-            changed = {RATES: progress.rates} if len(progress.rates) > 1 else {}
-            text = options_text({**self._options, **changed})
-            if not self._is_there(text):
-                self._out.put(OPTIONS, lambda partial: _fill(partial, text))
+        if CHECKPOINT in self._out.unwritten and (self._out / OPTIONS).exists():
+            return  # that is the former checkpoint's
+        changed = {RATES: progress.rates} if len(progress.rates) > 1 else {}
+        text = options_text({**self._options, **changed})
+        if not self._is_there(text):
+            self._out.put(OPTIONS, lambda partial: _fill(partial, text))
 
     def _is_there(self, text: bytes) -> bool:
         try:
