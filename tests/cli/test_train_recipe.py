@@ -126,6 +126,12 @@ def test_a_run_that_is_interrupted_within_an_epoch_goes_on_with_its_options_and_
     assert rates == [0.0005] * 3
 
 
+def test_targets_of_another_threshold_are_another_run_also_where_all_labels_are_the_same(folder):
+    trained(folder, "at 20", *QUICK, "--targets", "soft", "--threshold", 20, "--epochs", 1)
+    other = run("train", "--out", "at 20", "--resume", "--epochs", 2, "--threshold", 20.5, cwd=folder)
+    assert other.returncode == 2 and "threshold: 20.0 before, 20.5 now" in other.stderr
+
+
 def test_the_rate_of_a_file_of_options_that_is_said_anew_leaves_the_biases(folder):
     trained(folder, "told", *QUICK, "--rate", 0.004, "--bias-rate", 0.002, "--epochs", 1)
     again = run("train", "--config", "told/run.toml", "--rate", 0.001, "--out", "told again", cwd=folder)
@@ -142,6 +148,13 @@ REFUSED = [
     (("ratings.csv", "--class-weights", "heavy"), "class-weights must be numbers with commas between them, got 'heavy'"),
     (("ratings.csv", "--optimiser", "adamw", "--momentum", 0.9), "momentum must not be given for adamw"),
     (("ratings.csv", "--optimiser", "sgd"), "optimiser must be one of convnet, adamw; got 'sgd'"),
+    (
+        ("ratings.csv", "--epochs", 2, "--warmup", 0.2),
+        "warmup must be longer than one of the 4 mini-batches of an epoch, got 0.2",
+    ),
+    (("ratings.csv", "--epochs", 3, "--patience", 2), "patience must be at least 2 less than the run's 3 looks"),
+    (("ratings.csv", "--tune", "label", "--freeze", "columns.0"), "freeze must name layers that would learn, got 'columns.0'"),
+    (("ratings.csv", "--class-weights", "2,2"), "class_weights must differ from one another, got 2 for all"),
     (("ratings.csv", "--epochs", 2, "--warmup", 2), "warmup must be shorter than the run of 2 epochs, got 2"),
     (("ratings.csv", "--freeze", "columns.0.blocks.9"), "freeze must name layers that learn"),
     (("ratings.csv", "--freeze", "columns.0", "--freeze", "label"), "freeze must leave a layer that learns, got all of them"),
