@@ -17,7 +17,7 @@ from dcnn_fast.data import DataSet
 from dcnn_fast.nets import build, load_model
 from dcnn_fast.nets.kept import keepers_of, keeping_means
 from dcnn_fast.spec import InputRule, LayerRule, Network
-from dcnn_fast.training import CheckpointError, Settings, train
+from dcnn_fast.training import CheckpointError, DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
 from dcnn_fast.training.features import _digest, read_features
 from dcnn_fast.training.loading import Draws, Request, epoch_order
@@ -143,6 +143,8 @@ def test_inputs_of_the_label_layer_learn_at_rates_of_their_own(tmp_path):
         ({"schedule": "cosine[tgtFactor=2]"}, "schedule: cosine takes no entries"),
         ({"patience": -1}, "patience must be an integer of at least 0"),
         ({"patience": 1, "evaluate_every": 0}, "patience must not be given without looks"),
+        ({"patience": 1}, "patience must be at least 2 less than the run's 2 looks, .* got 1"),
+        ({"class_weights": (2.0, 2.0)}, "class_weights must differ from one another, got 2 for all"),
     ],
 )
 def test_settings_that_make_no_sense_or_do_nothing_are_refused(settings, why):
@@ -177,6 +179,39 @@ def test_the_best_epoch_is_that_of_the_part_val_and_patience_ends_the_run(tmp_pa
     with pytest.raises(ValueError, match="patience must not be given without photographs of the split val"):
         train(sets.net(), sets.data_set(8, 4), learning, tmp_path / "none")
     assert not (tmp_path / "none" / "checkpoint.safetensors").exists()
+
+
+def test_an_auc_that_cannot_be_chooses_no_epoch(tmp_path):
+    settings, data = Settings(epochs=9, batch=16, best_by="auc", patience=3), parted()
+    alike = tuple(replace(example, label=1) for example in data.val)
+    three = Parted((*sets.LABELS, "other"), data.train, data.test, val=data.val)
+    net = build(replace(sets.net().spec, labels=three.labels), seed=1)
+    for each, judged in ((sets.net(), replace(data, val=alike)), (net, three)):
+        with pytest.raises(ValueError, match="best_by must not be auc where the photographs to judge by have none"):
+            train(each, judged, settings, tmp_path / "none")
+
+
+def test_adamw_counts_in_float32_whatever_the_programs_default_is(tmp_path):
+    settings = Settings(epochs=1, batch=8, **ADAMW)
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(sets.net().float(), sets.data_set(8, 0), settings, tmp_path)
+        train(sets.net().float(), sets.data_set(8, 0), replace(settings, epochs=2), tmp_path, resume=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    kept = load_checkpoint(tmp_path / "checkpoint.safetensors").tensors
+    assert {(tensor.dtype, float(tensor)) for name, tensor in kept.items() if name.startswith("step.")} == {
+        (torch.float32, 2.0)
+    }
+
+
+def test_a_square_that_overflows_ends_the_run(tmp_path):
+    """The weight itself would stay where it is for ever, and look well."""
+    net = sets.net()
+    net.label.weight.register_hook(lambda gradient: gradient * 1e25)
+    with pytest.raises(DivergedError, match="what the update rule remembers must stay finite, got NaN or infinity at step 1"):
+        train(net, sets.data_set(8, 0), Settings(epochs=1, batch=8, **ADAMW), tmp_path)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def whole_net(seed=1):
