@@ -39,15 +39,21 @@ class Configured(TyperCommand):
             fail("config must not be given with resume, which goes on with the run's own options")
         if given.get("resume") and os.path.isfile(before):
             config = before
-        return {} if config is None else self._read(Path(config))
+        return {} if config is None else self._read(Path(config), resumed=bool(given.get("resume")))
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        from dcnn_fast.training.options import read_options  # noqa: PLC0415 - imports torch
+    def _read(self, path: Path, *, resumed: bool) -> dict[str, Any]:
+        from dcnn_fast.training.options import RATES, read_options  # noqa: PLC0415 - imports torch
 
         try:
             found = read_options(path)
         except ValueError as error:
             fail(str(error))
+        changed = found.pop(RATES, None)
+        if changed is not None and not resumed:
+            fail(
+                f"{path}: must be of a run at one rate to be had again; this one was resumed with others, "
+                f"{RATES} {quoted(changed)} by step"
+            )
         known = {str(parameter.name) for parameter in self.params} - PLACE
         unknown = [name for name in found if name not in known]
         if unknown:

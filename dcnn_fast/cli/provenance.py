@@ -34,6 +34,9 @@ def _of_training(training: Mapping[str, Any]) -> Iterator[str]:
     changed = list(_changed(settings))
     if settings:
         yield "settings  " + (", ".join(changed) or "all as by default")
+    rates = training.get("rates")
+    if isinstance(rates, list) and rates:
+        yield "rates of weights and biases  " + ", then ".join(map(_span, rates))
     numbers = [f"{name} {value:.4g}" for name, value in measures.items() if name not in _TIMES and _is_number(value)]
     if numbers:
         yield "measures  " + ", ".join(numbers)
@@ -60,6 +63,12 @@ def _changed(settings: Mapping[str, Any]) -> Iterator[str]:
             yield "rates of each layer, by layer files"
         elif name not in usual or usual[name] != value:
             yield f"{name} {_short(value)}"
+
+
+def _span(span: Any) -> str:
+    if not isinstance(span, list) or len(span) != 3 or not all(map(_is_number, span)):
+        return _short(span)
+    return f"{span[1]:g} and {span[2]:g} from step {span[0]:g}"
 
 
 def _table(value: Any) -> Mapping[str, Any]:

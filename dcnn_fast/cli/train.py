@@ -46,7 +46,7 @@ PATIENCE = (
 )
 BEST_BY = (
     "The measure by which the best epoch is chosen, on the photographs of the split val where there are such, else on the "
-    "held-out ones: balanced_accuracy, accuracy, auc or loss."
+    "held-out ones: balanced_accuracy, accuracy, auc or loss, the labels' negative log-likelihood, whatever --targets are."
 )
 FEATURES = (
     "The file that keeps what frozen layers make of whole views, for several runs; default: one in --out. Nothing changes but "
@@ -173,7 +173,8 @@ def train(
     try:
         layers = train_run.layer_files(net, layer_params, views, plane, window)
         inputs = train_run.files_named(net, layer_params, init or (), data)
-        rule = given.lowered(ctx.default_map or {}).decided(layer_files=layers is not None)
+        resumed = given.lowered(ctx.default_map or {}) if is_said(ctx, "resume") else given
+        rule = resumed.decided(layer_files=layers is not None)
         weights = train_rule.class_weights(class_weights)
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcnn_fast.cli.train_run import numbers
-
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "convnet": {"rate": 0.001, "bias_rate": 0.002, "momentum": 0.9, "decay": 0.0005, "schedule": "const"},
-    "adamw": {"rate": 0.001, "decay": 0.01, "schedule": "const"},
-}
+from dcnn_fast.training.settings import USUAL
 
 
 @dataclass(frozen=True)
@@ -42,16 +38,16 @@ class Rule:
                 name, value = next(iter(given.items()))
                 raise ValueError(f"{name} must not be given for layer files, which say it of each layer, got {value}")
             return {}
-        if self.optimiser not in _DEFAULTS:
-            raise ValueError(f"optimiser must be one of {', '.join(_DEFAULTS)}; got {self.optimiser!r}")
+        if self.optimiser not in USUAL:
+            raise ValueError(f"optimiser must be one of {', '.join(USUAL)}; got {self.optimiser!r}")
         if self.optimiser == "adamw" and self.momentum is not None:
             raise ValueError(f"momentum must not be given for adamw, which has its own, got {self.momentum}")
-        found = {**_DEFAULTS[self.optimiser], **given}
+        found = {"schedule": "const", **USUAL[self.optimiser], **given}
         found.setdefault("bias_rate", found["rate"])
         return found
 
     def lowered(self, before: Mapping[str, Any]) -> Rule:
-        """For a run that goes on: with a rate that is said anew the biases' keeps its proportion to it, unless it is said, too.
+        """For a run that is resumed: the biases' rate keeps its proportion to one that is said anew, unless it is said, too.
 
         before: the options that the run was started with.
         """

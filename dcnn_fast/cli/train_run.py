@@ -351,6 +351,10 @@ def _introduce(data: DataSet) -> None:
     stderr().print(printable(counts + tasks))
 
 
+def _heading(name: str) -> str:
+    return "label NLL" if name == "loss" else name.replace("_", " ")
+
+
 def _report(outcome: Outcome, out: Path) -> None:
     for key, reason in list(outcome.skipped.items())[:_NAMED]:
         note(f"skipped: {key}: {reason}")
@@ -359,7 +363,7 @@ def _report(outcome: Outcome, out: Path) -> None:
     for name, reason in outcome.unwritten.items():
         note(f"error: {out / name} could not be written: {reason}")
     second = [name for name in _SECOND if f"test_{name}" in outcome.history[-1]]
-    table = plain_table("epoch", "", "training loss", *(name.replace("_", " ") for name in (*_MEASURES, *second)))
+    table = plain_table("epoch", "", "training loss", *(_heading(name) for name in (*_MEASURES, *second)))
     for row, which in ((outcome.best, "best"), (outcome.history[-1], "last")):
         if row is not None:
             cells = (row.get(f"test_{name}") for name in (*_MEASURES, *second))

@@ -160,8 +160,9 @@ def load_ava(
         notes.append(f"delta {delta:g} leaves {len(kept)} of {len(train)} training photographs")
     made = examples(kept), examples(val), examples(test)
     return DataSet(
-        LABELS, made[0], made[2], STYLES if attributes else (), tuple(missing), tuple(notes), threshold=THRESHOLD, val=made[1]
-    )
+        LABELS, made[0], made[2], STYLES if attributes else (), tuple(missing), tuple(notes), threshold=THRESHOLD,
+        positive=LABELS[1], val=made[1],
+    )  # fmt: skip
 
 
 def _with_val(

@@ -44,9 +44,10 @@ class DataSet:
     """Examples to train on, to choose by (`val`, which few sets have) and to test on.
 
     labels: the classes by name. attributes: those of the second task, or none. missing: the keys of listed photographs that are
-    not there. notes: what a user should know about how the set was read. threshold: ratings above it have the last label, None
-    where labels are not made of ratings, or not by one threshold. positive: the better one of two labels where it is known or
-    told, which is the last one. fold: the part that is held out, None where the set has a split of its own or is all one part.
+    not there. notes: what a user should know about how the set was read. threshold: ratings above it have the label `high`,
+    None where labels are not made of ratings, or not by one threshold. positive: the better one of two labels where it is known
+    or told; sets are read with it as the last one, a model may have it first. fold: the part that is held out, None where the
+    set has a split of its own or is all one part.
     """
 
     labels: tuple[str, ...]
@@ -64,6 +65,11 @@ class DataSet:
     def parts(self) -> dict[str, tuple[Example, ...]]:
         """Its parts by their names, "train", "val" and "test"; there is no "val" where nothing is for validation."""
         return {"train": self.train, **({"val": self.val} if self.val else {}), "test": self.test}
+
+    @property
+    def high(self) -> int:
+        """The number of the better one of two labels: of `positive`, the last one where that is not known."""
+        return len(self.labels) - 1 if self.positive is None else self.labels.index(self.positive)
 
     @property
     def examples(self) -> tuple[Example, ...]:

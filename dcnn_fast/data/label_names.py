@@ -138,7 +138,9 @@ def with_labels(data: DataSet, labels: tuple[str, ...]) -> DataSet:
         found = _renumbered(data, labels, {index: labels.index(name) for index, name in enumerate(data.labels)})
         guessed = in_order(data.labels).notes if data.positive is None else ()
         kept = [note for note in data.notes if note not in guessed]
-        return replace(found, positive=data.positive, notes=(*kept, *_of_order(data.positive, labels)))
+        # Ratings above a threshold have the last label of a set that does not say which is the better one.
+        positive = data.labels[-1] if data.positive is None and data.threshold is not None else data.positive
+        return replace(found, positive=positive, notes=(*kept, *_of_order(positive, labels)))
     theirs = known_positive(labels)
     if data.positive is None or theirs is None or len(labels) != 2:
         told = "; --positive NAME says which of the data's is the better one" if _are_two(data.labels, labels) else ""

@@ -132,8 +132,8 @@ def _said(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said
         return _Said(probs, f"{how}; {told}", histograms)
     if data.threshold is None or len(data.labels) != 2:
         raise ValueError(f"{path}: {told}, which say nothing of the labels {shortened(data.labels)}, made of no ratings")
-    probs = of_ratings(histograms @ RATINGS, data.threshold)
-    return _Said(probs, f"{told}, {data.labels[-1]} where their mean is above {data.threshold:g}", histograms)
+    probs = of_ratings(histograms @ RATINGS, data.threshold, data.high)
+    return _Said(probs, f"{told}, {data.labels[data.high]} where their mean is above {data.threshold:g}", histograms)
 
 
 def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> tuple[np.ndarray, str]:
@@ -159,7 +159,9 @@ def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet)
         return np.stack([1 - scores, scores], axis=1), f"{column} is P({data.labels[-1]})"
     if data.threshold is None:
         raise ValueError(f"{path}: {column} must be probabilities, 0 to 1, for a set whose labels are of no ratings")
-    return of_ratings(scores, data.threshold), f"{column} is a rating, {data.labels[-1]} above {data.threshold:g}"
+    return of_ratings(
+        scores, data.threshold, data.high
+    ), f"{column} is a rating, {data.labels[data.high]} above {data.threshold:g}"
 
 
 def _column(path: Path, sheet: Sheet, rows: Sequence[Row], column: str) -> np.ndarray:

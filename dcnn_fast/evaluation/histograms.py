@@ -68,12 +68,15 @@ def shares(votes: np.ndarray) -> np.ndarray:
     return found
 
 
-def of_ratings(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """[n, 2] probabilities for ratings [n]: one half at the threshold, linear: order and distances are the ratings'."""
+def of_ratings(scores: np.ndarray, threshold: float, high: int = 1) -> np.ndarray:
+    """[n, 2] probabilities for ratings [n]: one half at the threshold, linear: order and distances are the ratings'.
+
+    high: the number of the label that ratings above the threshold have.
+    """
     apart = scores - threshold
     widest = float(np.abs(apart).max(initial=0.0))
-    last = 0.5 + apart / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
-    return np.stack([1 - last, last], axis=1)
+    above = 0.5 + apart / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
+    return np.stack([1 - above, above] if high == 1 else [above, 1 - above], axis=1)
 
 
 def for_labels(predictions: Predictions, data: DataSet) -> Predictions:
@@ -87,6 +90,6 @@ def for_labels(predictions: Predictions, data: DataSet) -> Predictions:
         raise ValueError(
             f"predictions of ratings need a set whose labels are made of ratings, got labels {', '.join(data.labels)}"
         )
-    probs = of_ratings(predictions.probs @ RATINGS, data.threshold)
+    probs = of_ratings(predictions.probs @ RATINGS, data.threshold, data.high)
     spread = np.full(len(probs), np.nan)
     return replace(predictions, labels=data.labels, probs=probs, spread=spread, histograms=predictions.probs)

@@ -74,6 +74,10 @@ class BackboneColumn(AnyColumn, Keeper):
         """Of the layers' weights, which of them give features, and what computes them."""
         return digest_of((self.spec.lite, self.spec.stages, self.precision), [self.backbone])
 
+    def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
+        """Means in float32, whatever the weights are of."""
+        return (self.spec.features,), torch.float32
+
     @property
     def stem(self) -> Tensor:
         """The first layer's filters, [32, 3, 3, 3]."""

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast import ops, spec
+from dcnn_fast import engine, ops, spec
 from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.kept_digest import digest_of
+from dcnn_fast.nets.seen import Seen
 from dcnn_fast.ops.precision import Precision
 
 HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -136,12 +137,17 @@ def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
         raise ValueError(f"windows must have shape [N, {', '.join(map(str, expected))}], got {list(windows.shape)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StillBlocks:
-    """The first `blocks` blocks of a column, which do not learn while their features are kept."""
+    """The first `blocks` blocks of a column, which do not learn while their features are kept.
+
+    settings, weights: what computed features when they were seen.
+    """
 
     column: Column
     blocks: int
+    settings: tuple[object, ...]
+    weights: tuple[Seen, ...]
 
     @torch.no_grad()
     def features(self, windows: Tensor) -> Tensor:
@@ -153,6 +159,12 @@ class StillBlocks:
     def is_all(self) -> bool:
         """Whether no block learns."""
         return self.blocks == len(self.column.blocks)
+
+    def are_still(self, settings: tuple[object, ...], weights: Sequence[Tensor]) -> bool:
+        """Whether they would compute the same."""
+        if self.settings != settings or len(self.weights) != len(weights):
+            return False
+        return all(seen.is_still(weight) for seen, weight in zip(self.weights, weights, strict=True))
 
 
 class Column(AnyColumn, Keeper):
@@ -174,6 +186,7 @@ class Column(AnyColumn, Keeper):
             persistent=False,
         )
         self.requires_grad_(not column.frozen)
+        self._seen: StillBlocks | None = None
 
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
@@ -190,7 +203,7 @@ class Column(AnyColumn, Keeper):
     @property
     def keeps(self) -> bool:
         """Whether the blocks next to the pixels do not learn, and the windows are whole views, which come again."""
-        return self.sees_all and self._still().blocks > 0
+        return self.sees_all and self._still_count() > 0
 
     @property
     def sees_all(self) -> bool:
@@ -198,16 +211,40 @@ class Column(AnyColumn, Keeper):
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
     def features_digest(self) -> str:
-        """Of the blocks next to the pixels that do not learn, and what is taken off these."""
-        taken = self.spec.blocks[: self._still().blocks]
-        about = (taken, self.spec.rounding, self.spec.mean, self.spec.scale, self.precision)
-        weights = [each for block in list(self.blocks)[: len(taken)] for each in block.parameters()]
-        return digest_of(about, weights)
+        """Of the blocks next to the pixels that do not learn, what is taken off these, and what becomes of their maps."""
+        return digest_of((self._settings(self._still_count()), self.features_form()), self._weights(self._still_count()))
+
+    def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
+        """Maps, or where no block learns what the first fully-connected layer is given."""
+        count, dtype = self._still_count(), self._weights(1)[0].dtype
+        if count == len(self.blocks):
+            return (self.spec.features,), dtype
+        extent = self.spec.extents()[count]
+        return (self.spec.blocks[count - 1].filters, extent, extent), dtype
+
+    def _still_count(self) -> int:
+        """How many blocks next to the pixels do not learn."""
+        learning = (any(each.requires_grad for each in block.parameters()) for block in self.blocks)
+        return next((number for number, learns in enumerate(learning) if learns), len(self.blocks))
 
     def _still(self) -> StillBlocks:
-        """The blocks next to the pixels that do not learn."""
-        learning = (any(each.requires_grad for each in block.parameters()) for block in self.blocks)
-        return StillBlocks(self, next((n for n, learns in enumerate(learning) if learns), len(self.blocks)))
+        """The blocks next to the pixels that do not learn: the same object until they, or what computes them, change."""
+        count = self._still_count()
+        settings, weights = self._settings(count), self._weights(count)
+        if self._seen is None or not self._seen.are_still(settings, weights):
+            self._seen = StillBlocks(self, count, settings, tuple(map(Seen.of, weights)))
+        return self._seen
+
+    def _settings(self, count: int) -> tuple[object, ...]:
+        """What decides, beside their weights, what the first so many blocks give."""
+        spec, isa = self.spec, "" if engine.reason() else engine.isa()
+        whole = count == len(self.blocks)
+        return (
+            spec.blocks[:count], spec.rounding, spec.mean, spec.scale, self.precision, isa, whole and spec.reduce, spec.window,
+        )  # fmt: skip
+
+    def _weights(self, count: int) -> list[Tensor]:
+        return [each for block in list(self.blocks)[:count] for each in block.parameters()]
 
     def _before(self, windows: Tensor, blocks: int) -> Tensor:
         """What the first so many blocks, one at least, make of windows: [N, F, H, W]."""
@@ -232,7 +269,7 @@ class Column(AnyColumn, Keeper):
         return x.flatten(1) if self.spec.reduce == "flatten" else x.mean(dim=(2, 3))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "kept": None}
+        return {**self.__dict__, "kept": None, "_seen": None}
 
     def compute_in(self, precision: Precision) -> None:
         """Set the precision of the column's products."""

@@ -37,6 +37,10 @@ class Keeper:
         """A digest of all that decides the features' bits."""
         raise NotImplementedError
 
+    def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
+        """The shape and the dtype of a window's features."""
+        raise NotImplementedError
+
 
 class KeptMeans:
     """What layers give for windows that they have seen, by their pixels, until `megabytes` are full.

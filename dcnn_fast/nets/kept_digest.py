@@ -18,6 +18,6 @@ def digest_of(layers: object, weights: Iterable[Tensor]) -> str:
     computed_by = version(), torch.__version__, engine.reason() or engine.isa(), os.environ.get("DCNN_FAST_BACKEND", "")
     state = hashlib.sha256(repr((layers, computed_by)).encode())
     for weight in weights:
-        state.update(repr(tuple(weight.shape)).encode())
-        state.update(weight.detach().cpu().contiguous().numpy().data)
+        state.update(repr((tuple(weight.shape), weight.dtype)).encode())
+        state.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return state.hexdigest()

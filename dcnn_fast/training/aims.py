@@ -58,33 +58,45 @@ class ByLabel:
 
 @dataclass(frozen=True)
 class BySoftLabel:
-    """The cross-entropy with a probability of "high" that is a smooth step of the rating. high: [n] of each example."""
+    """The cross-entropy with a probability of "high" that is a smooth step of the rating.
+
+    high: [n] of each example. label: the number of "high", 0 or 1.
+    """
 
     high: Tensor
     weights: tuple[float, ...] | None = None
+    label: int = 1
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
         """As of `Aim`."""
         high = _rows(self.high, numbers, logits)
         weights = None if self.weights is None else logits.new_tensor(self.weights)
-        return F.cross_entropy(logits, torch.stack([1 - high, high], dim=1), weights, reduction="sum")
+        return F.cross_entropy(logits, self._both(high), weights, reduction="sum")
 
     def guessing(self) -> float:
         """The entropy of the mean, by the labels' weights."""
-        share = np.array([1 - float(self.high.mean()), float(self.high.mean())])
+        share = self._both(self.high.double().mean(dim=0, keepdim=True))[0].numpy()
         heavy = share * (np.ones(2) if self.weights is None else np.array(self.weights))
-        return float(-(heavy * np.log(heavy / heavy.sum())).sum())
+        return -sum(float(each) * math.log(each / heavy.sum()) for each in heavy if each)
+
+    def _both(self, high: Tensor) -> Tensor:
+        """[n] probabilities of "high" as [n, 2] of both labels."""
+        return torch.stack([1 - high, high] if self.label == 1 else [high, 1 - high], dim=1)
 
 
 @dataclass(frozen=True)
 class ByRating:
-    """The squared error, in deviations of the ratings, of the log-odds of "high". odds: [n] that each example is to have."""
+    """The squared error, in deviations of the ratings, of the log-odds of "high".
+
+    odds: [n] that each example is to have. label: the number of "high", 0 or 1.
+    """
 
     odds: Tensor
+    label: int = 1
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
         """As of `Aim`."""
-        return ((_odds(logits) - _rows(self.odds, numbers, logits)) / STEEPNESS).square().sum()
+        return ((_odds(logits, self.label) - _rows(self.odds, numbers, logits)) / STEEPNESS).square().sum()
 
     def guessing(self) -> float:
         """The variance."""
@@ -96,15 +108,17 @@ class ByVotes:
     """The squared earth mover's distance (Hou et al. 2016) of the votes that the network foretells from those that there are.
 
     The log-odds of a vote above k are those of "high" less a cut point of k's (proportional odds, McCullagh 1980), so that two
-    labels tell of all ten ratings. below: [n, 9] the share of votes of at most 1 to 9. cuts: [9], 0 at the threshold.
+    labels tell of all ten ratings. below: [n, 9] the share of votes of at most 1 to 9. cuts: [9], 0 at the threshold. label:
+    the number of "high", 0 or 1.
     """
 
     below: Tensor
     cuts: Tensor
+    label: int = 1
 
     def summed(self, logits: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
         """As of `Aim`."""
-        return self._distances(_odds(logits), _rows(self.below, numbers, logits)).sum()
+        return self._distances(_odds(logits, self.label), _rows(self.below, numbers, logits)).sum()
 
     def guessing(self) -> float:
         """The least mean distance of one distribution, looked for among the odds from -10 to 10."""
@@ -128,9 +142,9 @@ def aim_of(data: DataSet, examples: Sequence[Example], settings: Settings) -> Ai
         return ByLabel(tuple(example.label for example in examples), weights)
     threshold = _threshold(data, examples, settings.targets)
     if settings.targets == "emd":
-        return _by_votes(examples, threshold)
+        return _by_votes(examples, threshold, data.high)
     odds = _odds_of(examples, threshold)
-    return BySoftLabel(odds.sigmoid(), weights) if settings.targets == "soft" else ByRating(odds)
+    return BySoftLabel(odds.sigmoid(), weights, data.high) if settings.targets == "soft" else ByRating(odds, data.high)
 
 
 def _threshold(data: DataSet, examples: Sequence[Example], targets: str) -> float:
@@ -152,7 +166,7 @@ def _odds_of(examples: Sequence[Example], threshold: float) -> Tensor:
     return torch.from_numpy((STEEPNESS * (ratings - threshold) / spread).astype(np.float32))
 
 
-def _by_votes(examples: Sequence[Example], threshold: float) -> ByVotes:
+def _by_votes(examples: Sequence[Example], threshold: float, high: int) -> ByVotes:
     without = [example.key for example in examples if not example.votes]
     if without:
         raise ValueError(f"targets must not be emd without a histogram of votes for each photograph, {without[0]} has none")
@@ -161,7 +175,8 @@ def _by_votes(examples: Sequence[Example], threshold: float) -> ByVotes:
     share = below.mean(axis=0).clip(1e-4, 1 - 1e-4)
     cuts = np.log(share / (1 - share))
     between = np.arange(1, votes.shape[1]) + 0.5  # a vote of k stands for ratings of k - 0.5 to k + 0.5
-    return ByVotes(*(torch.from_numpy(each.astype(np.float32)) for each in (below, cuts - np.interp(threshold, between, cuts))))
+    cuts = cuts - np.interp(threshold, between, cuts)
+    return ByVotes(torch.from_numpy(below.astype(np.float32)), torch.from_numpy(cuts.astype(np.float32)), high)
 
 
 def _weights(data: DataSet, examples: Sequence[Example], asked: tuple[float, ...] | str) -> tuple[float, ...] | None:
@@ -181,9 +196,9 @@ def _weights(data: DataSet, examples: Sequence[Example], asked: tuple[float, ...
     return tuple((weights * counts.sum() / whole).tolist())
 
 
-def _odds(logits: Tensor) -> Tensor:
-    """The log-odds of the second label of two: [n, 2] -> [n]."""
-    return logits[:, 1] - logits[:, 0]
+def _odds(logits: Tensor, label: int) -> Tensor:
+    """The log-odds of one label of two, by its number: [n, 2] -> [n]."""
+    return logits[:, label] - logits[:, 1 - label]
 
 
 def _rows(values: Tensor, numbers: Sequence[int], like: Tensor) -> Tensor:

@@ -19,17 +19,22 @@ _SHARES = {
 }  # fmt: skip
 
 
-def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") -> None:
-    """Losses, held-out measures and the rate by epoch, from the rows of a run's log; a .png or .svg by the path's suffix."""
+def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "", *, apart: bool = False) -> None:
+    """Losses, held-out measures and the rate by epoch, from the rows of a run's log; a .png or .svg by the path's suffix.
+
+    apart: whether what is learnt by is another loss than that of the looks, the labels' negative log-likelihood; it has an axis
+    of its own then.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional dependency
 
     figure = Figure(figsize=(11, 4))
     # Room for numbers of seven characters; a layout that measures them draws everything three times, after every training.
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.84 if title else 0.92, wspace=0.22)
     losses, shares, rates = figure.subplots(1, 3)
-    _line(losses, rows, "loss", "training")
-    _line(losses, rows, "test_loss", "held out")
-    _line(losses, rows, "val_loss", "split val")
+    own = losses.twinx() if apart and any(row.get("loss") is not None for row in rows) else losses
+    _line(own, rows, "loss", "training, its own loss" if apart else "training", color="tab:gray" if apart else None)
+    _line(losses, rows, "test_loss", "held out, label NLL" if apart else "held out")
+    _line(losses, rows, "val_loss", "split val, label NLL" if apart else "split val")
     for name, label in _SHARES.items():
         _line(shares, rows, name, label, "--" if name == "test_majority" else "-")
     _line(rates, rows, "rate", "of the weights")
@@ -37,18 +42,21 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "") 
         axes.set(title=what, xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if axes.lines:
-            axes.legend(fontsize="small")
+        lines = [*axes.lines, *(own.lines if axes is losses and own is not losses else ())]
+        if lines:
+            axes.legend(handles=lines, fontsize="small")
     rates.set_ylim(bottom=0)
     if title:
         figure.suptitle(printable(title), parse_math=False)
     _save(figure, path)
 
 
-def _line(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, label: str, style: str = "-") -> None:
+def _line(
+    axes: Any, rows: Sequence[Mapping[str, Any]], name: str, label: str, style: str = "-", color: str | None = None
+) -> None:
     points = [(row["epoch"], row[name]) for row in rows if row.get(name) is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), style, label=label, marker="." if len(points) < 40 else None)
+        axes.plot(*zip(*points, strict=True), style, label=label, color=color, marker="." if len(points) < 40 else None)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -7,17 +7,17 @@ digest of the layers and what computes them, and one of the window's pixels; a d
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast.nets.kept import keepers_of, keeping_means
+from dcnn_fast.nets.kept import Keeper, keepers_of, keeping_means
 from dcnn_fast.training.folder import CHECKPOINT, FEATURES, Folder
 from dcnn_fast.training.observers import Silent, Told
 
@@ -80,16 +80,20 @@ def kept_features(net: nn.Module, path: Path, out: Folder) -> Iterator[Features]
             features.write()
 
 
-def read_features(path: Path, layers: Mapping[str, object]) -> dict[str, dict[bytes, Tensor]]:
-    """The rows of these layers that are whole, by the window's digest. Raises OSError where the file cannot be read."""
+def read_features(path: Path, layers: Mapping[str, Keeper]) -> dict[str, dict[bytes, Tensor]]:
+    """The rows of these layers that are whole and of their form, by the window's digest.
+
+    Raises OSError where the file cannot be read.
+    """
     found: dict[str, dict[bytes, Tensor]] = {each: {} for each in layers}
     with _opened(path) as file:
-        for each, mine in found.items():
+        for each, keeper in layers.items():
+            sizes, dtype = keeper.features_form()
+            wanted, length = ",".join(map(str, sizes)), math.prod(sizes) * dtype.itemsize
             rows = file.execute("SELECT window, shape, value, digest FROM features WHERE layers = ?", (each,))
             for window, shape, value, digest in rows:
-                if digest == _digest(window, shape, value):
-                    sizes = tuple(map(int, shape.split(",")))
-                    mine[window] = torch.from_numpy(np.frombuffer(value, np.float32).copy()).reshape(sizes)
+                if digest == _digest(window, shape, value) and (shape, len(value)) == (wanted, length):
+                    found[each][window] = torch.frombuffer(bytearray(value), dtype=dtype).reshape(sizes)
     return found
 
 
@@ -105,7 +109,7 @@ def _columns(layers: str, found: Mapping[bytes, Tensor]) -> tuple[list[str], lis
 
 
 def _row(layers: str, window: bytes, means: Tensor) -> tuple[str, bytes, str, bytes, bytes]:
-    shape, value = ",".join(map(str, means.shape)), means.contiguous().numpy().tobytes()
+    shape, value = ",".join(map(str, means.shape)), means.contiguous().view(torch.uint8).numpy().tobytes()
     return layers, window, shape, value, _digest(window, shape, value)
 
 

@@ -89,12 +89,15 @@ def still_columns(net: nn.Module, settings: Settings) -> list[AnyColumn]:
     """The columns that this run does not change: those with a factor of 0 or of frozen layers alone, or all where the label
     layer alone is tuned."""
     columns, factors = columns_of(net), _factors(net, settings)
+    still = [
+        column for column, factor in zip(columns, factors, strict=True) if factor == 0 or settings.tune == "label"
+    ]  # fmt: skip
+    held = {id(parameter) for column in still for parameter in column.parameters()}
+    for name in settings.freeze:
+        if all(id(parameter) in held for parameter in frozen_parameters(net, [name])):
+            raise ValueError(f"freeze must name layers that would learn, got {quoted(name)} of columns that do not anyway")
     frozen = {id(parameter) for parameter in frozen_parameters(net, settings.freeze)}
-    return [
-        column
-        for column, factor in zip(columns, factors, strict=True)
-        if factor == 0 or settings.tune == "label" or _is_whole(column, frozen)
-    ]
+    return [column for column in columns if column in still or _is_whole(column, frozen)]
 
 
 def keeps_pixels(column: AnyColumn) -> bool:

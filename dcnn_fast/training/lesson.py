@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,11 +56,12 @@ def lesson_of(
     inputs: tuple[Input, ...] = net.inputs  # type: ignore[assignment]
     train, test = _usable(multi_column(net), data)
     val = tuple(example for example in validation_of(data) if example.label >= 0)
+    _require_of_use(train, val or test, settings, len(data.labels))
     if settings.patience and not val:
         raise ValueError("patience must not be given without photographs of the split val, by which to judge; the set has none")
     shape = _architecture(columns_of(net))
     seed = settings.seed
-    more = _more_of(val, train, settings)
+    more = _more_of(val, train, data, settings)
     return Lesson(
         train,
         Draws(Pictures(train, inputs, decoded=decoded), seed=seed, flip=settings.flip),
@@ -88,18 +90,36 @@ def _usable(net: MultiColumn | None, data: DataSet) -> tuple[tuple[Example, ...]
     return trained, tuple(example for example in data.test if example.label >= 0)
 
 
+def _require_of_use(train: Sequence[Example], judged: Sequence[Example], settings: Settings, labels: int) -> None:
+    """That no setting does nothing with these examples. Raises ValueError naming the one that would.
+
+    judged: by which the best epoch is chosen.
+    """
+    steps = math.ceil(len(train) / settings.batch)
+    if settings.warmup and settings.warmup * steps <= 1:
+        raise ValueError(
+            f"warmup must be longer than one of the {steps} mini-batches of an epoch, got {settings.warmup:g} epochs"
+        )
+    two = labels == 2 and len({example.label for example in judged}) == 2
+    if settings.best_by == "auc" and settings.evaluate_every and judged and not two:
+        raise ValueError("best_by must not be auc where the photographs to judge by have none, of two labels that both occur")
+
+
 def validation_of(data: DataSet) -> tuple[Example, ...]:
     """The set's own part of the split "val", none where it has none."""
     return data.val
 
 
-def _more_of(val: Sequence[Example], train: Sequence[Example], settings: Settings) -> dict[str, str]:
+def _more_of(
+    val: Sequence[Example], train: Sequence[Example], data: DataSet, settings: Settings
+) -> dict[str, str]:  # fmt: skip
     """What else a run is known by: what it is judged by, and what targets by rating or by votes are made of."""
     found = {}
     if val:
         found["validation photographs"] = f"{len(val)} ({_digest([(e.key, e.label, e.truth) for e in val])})"
     if settings.targets != "labels":
         found["ratings"] = _digest([(example.rating, example.votes) for example in train])
+        found["threshold"] = repr(data.threshold)
     return found
 
 

@@ -14,10 +14,10 @@ from torch import nn
 from dcnn_fast.nets import Model, MultiColumn, save_model
 from dcnn_fast.training.curves import save_curves
 from dcnn_fast.training.epochs import timeless
-from dcnn_fast.training.folder import BEST, BOARD, CURVES, LAST, LOG, OPTIONS, SKIPPED, Folder
+from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, OPTIONS, SKIPPED, Folder
 from dcnn_fast.training.lesson import Lesson
 from dcnn_fast.training.log import Board, write_csv, write_skipped
-from dcnn_fast.training.options import options_text
+from dcnn_fast.training.options import RATES, options_text
 from dcnn_fast.training.progress import Progress
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.signs import is_looked_at, signs_of
@@ -37,6 +37,9 @@ class Told:
 class Observer(Protocol):
     """One who watches a run, in the process that writes."""
 
+    def saved(self, progress: Progress) -> None:
+        """A checkpoint is written, or could not be: within an epoch, at its end, or where the run is interrupted."""
+
     def measured(self, told: Told, best: bool) -> None:
         """An epoch is over and looked at, and the checkpoint not written yet. best: whether it is the best one so far."""
 
@@ -49,6 +52,9 @@ class Observer(Protocol):
 
 class Silent:
     """An observer of nothing, for others to be made of."""
+
+    def saved(self, progress: Progress) -> None:
+        """As of `Observer`."""
 
     def measured(self, told: Told, best: bool) -> None:
         """As of `Observer`."""
@@ -85,18 +91,22 @@ class Models(Silent):
         self._out.put(name, lambda partial: save_file(tensors, str(partial)))
 
     def _provenance(self, told: Told) -> dict[str, Any]:
-        row = told.row
+        row, rates = told.row, told.progress.rates
         return {
             "settings": self._settings.to_dict(), "epoch": row["epoch"], "steps": row["step"], "measures": timeless(row),
             "data": self._lesson.summary, "skipped": len(told.progress.skipped), "version": version(),
+            **({"rates": rates} if len(rates) > 1 else {}),
         }  # fmt: skip
 
 
 class Log(Silent):
-    """Writes the rows of the run, the photographs that could not be read and, now and then, a picture of the curves."""
+    """Writes the rows of the run, the photographs that could not be read and, now and then, a picture of the curves.
 
-    def __init__(self, out: Folder) -> None:
-        self._out, self._drawn = out, time.monotonic()
+    apart: as of `save_curves`.
+    """
+
+    def __init__(self, out: Folder, *, apart: bool = False) -> None:
+        self._out, self._apart, self._drawn = out, apart, time.monotonic()
 
     def ended(self, told: Told) -> None:
         """Write them; the picture when the last one is a minute old."""
@@ -115,24 +125,30 @@ class Log(Silent):
             self._out.put(SKIPPED, lambda partial: write_skipped(progress.skipped, partial))
 
     def _draw(self, history: Sequence[dict[str, Any]]) -> None:
-        self._out.put(CURVES, lambda partial: save_curves(history, partial))
+        self._out.put(CURVES, lambda partial: save_curves(history, partial, apart=self._apart))
         self._drawn = time.monotonic()
 
 
 class Options(Silent):
-    """Writes what the run was started with as a file of settings, once there is a checkpoint that it belongs to."""
+    """Writes what the run was started with as a file of settings, beside each checkpoint that it belongs to."""
 
     def __init__(self, options: Mapping[str, Any], out: Folder) -> None:
-        self._text, self._out = options_text(options), out
+        self._options, self._out = options, out
 
-    def measured(self, told: Told, best: bool) -> None:
+    def saved(self, progress: Progress) -> None:
         """Write it, where it is not there yet or of other options."""
-        path = self._out / OPTIONS
-        if not path.is_file() or path.read_bytes() != self._text:
-            self._out.put(OPTIONS, self._write)
+        if CHECKPOINT in self._out.unwritten and (self._out / OPTIONS).exists():
+            return  # that is the former checkpoint's
+        changed = {RATES: progress.rates} if len(progress.rates) > 1 else {}
+        text = options_text({**self._options, **changed})
+        if not self._is_there(text):
+            self._out.put(OPTIONS, lambda partial: _fill(partial, text))
 
-    def _write(self, partial: Path) -> None:
-        partial.write_bytes(self._text)
+    def _is_there(self, text: bytes) -> bool:
+        try:
+            return (self._out / OPTIONS).read_bytes() == text
+        except OSError:
+            return False
 
 
 class Signs(Silent):
@@ -157,3 +173,7 @@ class OnBoard(Silent):
     def ended(self, told: Told) -> None:
         """Write them."""
         self._out.attempt(BOARD, lambda: self._board.row(told.row))
+
+
+def _fill(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -16,7 +16,22 @@ _OF_ADAMW = ("exp_avg", "exp_avg_sq", "step")
 
 
 class DecoupledAdam(torch.optim.AdamW):
-    """torch's AdamW with beta 0.9 and 0.999, without importing torch's compiler where nobody has."""
+    """torch's AdamW with beta 0.9 and 0.999, without importing torch's compiler where nobody has.
+
+    The number of a parameter's steps is in float32 on the cpu, whatever the program's defaults are.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """As torch's."""
+        for parameter in (each for group in self.param_groups for each in group["params"] if each.grad is not None):
+            if not self.state[parameter]:
+                self.state[parameter] = {
+                    "step": _count(),
+                    "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                    "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                }
+        return super().step(closure)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's."""
@@ -42,9 +57,8 @@ def remembered(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Par
 
 def memory_like(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     """What the rule could remember, by the same names: tensors of those shapes and dtypes."""
-    scalar = torch.zeros((), dtype=torch.float32, device="cpu")
     return {
-        f"{kind}.{name}": scalar if kind == "step" else parameter
+        f"{kind}.{name}": _count() if kind == "step" else parameter
         for name, parameter in parameters.items()
         for kind in _kinds(optimiser)
     }
@@ -59,8 +73,12 @@ def remember(
         if found and len(found) < len(_kinds(optimiser)):
             raise ValueError(f"must have all of {', '.join(_kinds(optimiser))} for {name}, got {', '.join(found)}")
         for kind, tensor in found.items():
-            like = torch.zeros((), dtype=torch.float32) if kind == "step" else torch.empty_like(parameter, requires_grad=False)
+            like = _count() if kind == "step" else torch.empty_like(parameter, requires_grad=False)
             optimiser.state[parameter][kind] = like.copy_(tensor)
+
+
+def _count() -> Tensor:
+    return torch.zeros((), dtype=torch.float32, device="cpu")
 
 
 def _kinds(optimiser: torch.optim.Optimizer) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dcnn_fast.printable import quoted
 from dcnn_fast.training.settings import Settings
 
 SETTINGS = "settings"  # the table of a run that was started from Python
+RATES = "rates"  # from which step on which rate and bias rate were a run's, where it was resumed with others
 _MOST = 2**20  # bytes of such a file
 
 

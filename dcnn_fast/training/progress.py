@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ class Progress:
 
     loss, cases: the sum of the losses and the number of the examples since the epoch began. history: a row for each epoch that
     is over. best: the row of the best one. skipped: the photographs that could not be read, each with the reason. scaler: the
-    state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says.
+    state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says. rates: from
+    which mini-batch on, of the whole run, which rate and bias rate were the settings'; none in files of before 0.3.
     """
 
     epoch: int = 0
@@ -35,6 +36,7 @@ class Progress:
     skipped: dict[str, str] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     means: list[list[float]] | None = None
+    rates: list[list[float]] = field(default_factory=list)
 
 
 def progress_from_dict(data: Any) -> Progress:
@@ -61,6 +63,17 @@ def progress_from_dict(data: Any) -> Progress:
         isinstance(found.means, list) and all(isinstance(mean, list) and all(map(_is_number, mean)) for mean in found.means)
     )
     _require("means", found.means, means, "a list of numbers for each column")
+    _require(
+        "rates", found.rates, isinstance(found.rates, list) and all(map(_is_span, found.rates)), "a step and two rates each"
+    )
+    return found
+
+
+def with_rates(rates: Sequence[Sequence[float]], step: int, rate: float, bias_rate: float) -> list[list[float]]:
+    """`Progress.rates` of a run that goes on with these from mini-batch `step` on."""
+    found = [list(each) for each in rates if each[0] < step]
+    if not found or found[-1][1:] != [rate, bias_rate]:
+        found.append([step, rate, bias_rate])
     return found
 
 
@@ -75,6 +88,10 @@ def _is_count(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+
+
+def _is_span(span: object) -> bool:
+    return isinstance(span, list) and len(span) == 3 and _is_count(span[0]) and all(map(_is_number, span))
 
 
 def _is_row(row: object) -> bool:

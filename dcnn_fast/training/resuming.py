@@ -9,7 +9,7 @@ from torch import nn
 from dcnn_fast.nets import AnyColumn
 from dcnn_fast.training import checkpoint as runs
 from dcnn_fast.training.lesson import Lesson
-from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.progress import Progress, with_rates
 from dcnn_fast.training.settings import Settings, differences
 from dcnn_fast.training.step import Step
 
@@ -33,7 +33,12 @@ def take_up(
     runs.restore(checkpoint, net, step.update)
     if step.scaler.is_enabled():
         step.scaler.load_state_dict(checkpoint.progress.scaler)
-    return checkpoint.progress
+    progress, before = checkpoint.progress, checkpoint.settings
+    progress.rates = with_rates(
+        progress.rates or [[0, before.rate, before.bias_rate]], progress.epoch * steps + progress.step, settings.rate,
+        settings.bias_rate,
+    )  # fmt: skip
+    return progress
 
 
 def _require_fits(

@@ -23,7 +23,7 @@ from dcnn_fast.training.log import Advance
 from dcnn_fast.training.observers import Observer, Told
 from dcnn_fast.training.pictures import means
 from dcnn_fast.training.place import Place
-from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.progress import Progress, with_rates
 from dcnn_fast.training.resuming import take_up
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.skips import Skips
@@ -77,6 +77,8 @@ class Session:
                 runs.load_checkpoint(path), self.net, self.step, self.lesson, self.settings, columns, self.steps,
                 str(self.out.path), new_rates=new_rates,
             )  # fmt: skip
+        else:
+            self.progress.rates = with_rates((), 0, self.settings.rate, self.settings.bias_rate)
         if cache:
             self.lesson.draws.pictures.hold(cache, threads)
         if isinstance(cache, PlaneCache):
@@ -210,6 +212,8 @@ class Session:
         self.progress.scaler = self.step.scaler.state_dict()
         if self.place.world.first:
             self.out.put(CHECKPOINT, lambda partial: runs.save_checkpoint(partial, self.net, self.step.update, **self._state()))
+        for observer in self.observers:
+            observer.saved(self.progress)
 
     def _state(self) -> dict[str, Any]:
         return {

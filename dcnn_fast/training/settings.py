@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,13 @@ TARGETS: tuple[Targets, ...] = ("labels", "soft", "regression", "emd")
 Measure = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 MEASURES: tuple[Measure, ...] = ("accuracy", "balanced_accuracy", "auc", "loss")
 
+# What the update rules' options are where they are left out; a bias rate that is not here is the rate.
+USUAL: Mapping[str, Mapping[str, float]] = {
+    "convnet": {"rate": RATE, "bias_rate": BIAS_RATE, "momentum": MOMENTUM, "decay": DECAY},
+    "adamw": {"rate": RATE, "decay": 0.01},
+}
+_LEFT_OUT: Any = None
+
 _MOST = {"seed": 2**64 - 1, "test_views": 2**16}
 
 
@@ -30,7 +38,8 @@ class Settings:
 
     epochs: passes over the training set. batch: examples of a mini-batch, over all processes.
     optimiser: "convnet", cuda-convnet's rule (`ConvNetUpdate`), or "adamw" (Loshchilov and Hutter 2019), which has no momentum
-        to be chosen. rate, bias_rate, momentum, bias_momentum, decay: its; biases do not decay.
+        to be chosen. rate, bias_rate, momentum, bias_momentum, decay: its; biases do not decay. Left out, bias_rate and decay
+        are 0.002 and 0.0005, with "adamw" the rate and 0.01.
     schedule: of all rates over the whole run, in cuda-convnet2's notation (`parse_schedule`), or "cosine". warmup: epochs, also
         parts of one, over which the rates rise in a straight line before the schedule begins.
     clip: the greatest norm of the gradient of all weights and biases together; a greater one is shortened to it. 0: none.
@@ -63,10 +72,10 @@ class Settings:
     batch: int = 128
     optimiser: Optimiser = "convnet"
     rate: float = RATE
-    bias_rate: float = BIAS_RATE
+    bias_rate: float = _LEFT_OUT
     momentum: float = MOMENTUM
     bias_momentum: float = MOMENTUM
-    decay: float = DECAY
+    decay: float = _LEFT_OUT
     schedule: str = "const"
     warmup: float = 0.0
     clip: float = 0.0
@@ -89,6 +98,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        usual = USUAL.get(self.optimiser, USUAL["convnet"])
+        for name, value in (("bias_rate", usual.get("bias_rate", self.rate)), ("decay", usual["decay"])):
+            if getattr(self, name) is _LEFT_OUT:
+                object.__setattr__(self, name, value)
         least = {
             "epochs": 1,
             "batch": 1,
@@ -131,6 +144,8 @@ class Settings:
         else:
             for weight in self.class_weights:
                 _require_not_negative("class_weights", weight)
+            if len(self.class_weights) > 1 and len({*self.class_weights}) == 1 and self.class_weights[0]:
+                raise ValueError(f"class_weights must differ from one another, got {self.class_weights[0]:g} for all")
         if self.class_weights and self.targets not in ("labels", "soft"):
             raise ValueError(f"class_weights must not be given for targets that are no labels, got {self.targets}")
 
@@ -138,6 +153,12 @@ class Settings:
         """That no setting does nothing beside the others. Raises ValueError naming the one that would."""
         if self.patience and not self.evaluate_every:
             raise ValueError(f"patience must not be given without looks, evaluate_every 0; got {self.patience}")
+        looks = -(-self.epochs // self.evaluate_every) if self.evaluate_every else 0
+        if self.patience and self.patience + 1 >= looks:
+            raise ValueError(
+                f"patience must be at least 2 less than the run's {looks} looks, so that it can end before its last one, "
+                f"got {self.patience}"
+            )
         if self.warmup >= self.epochs:
             raise ValueError(f"warmup must be shorter than the run of {self.epochs} epochs, got {self.warmup:g}")
         if self.optimiser == "adamw":

@@ -85,9 +85,15 @@ class Step:
         return Launched(loss, int(present), bool(stopped))
 
     def require_finite(self, step: int) -> None:
-        """Raise DivergedError, naming the step, where a weight is not: a gradient may overflow where the loss did not."""
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self._learning):
+        """Raise DivergedError, naming the step, where a weight is not: a gradient may overflow where the loss did not.
+
+        So may its square, which AdamW remembers: a weight whose squares are infinite would never move again.
+        """
+        if not all(map(_is_finite, self._learning)):
             raise DivergedError(f"the weights must stay finite, got NaN or infinity at step {step}")
+        remembered = (each for state in self.update.state.values() for each in state.values() if isinstance(each, Tensor))
+        if not all(map(_is_finite, remembered)):
+            raise DivergedError(f"what the update rule remembers must stay finite, got NaN or infinity at step {step}")
 
     def _set_rates(self, at: At) -> None:
         for group in (part for each in self.update.param_groups for part in (each, *each.get("inputs", ()))):
@@ -123,6 +129,10 @@ class Step:
                     parameter.grad = torch.zeros_like(parameter)
             world.sum_all([*(parameter.grad for parameter in self._learning if parameter.grad is not None), loss])
         return loss
+
+
+def _is_finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
 
 
 def finite(loss: Tensor, at: At) -> float:

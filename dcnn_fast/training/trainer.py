@@ -144,7 +144,9 @@ def train(
 
 
 def _observers(net: nn.Module, lesson: Lesson, settings: Settings, folder: Folder) -> Sequence[Observer]:
-    return Models(net, lesson, settings, folder), Signs(lesson, settings, folder), Log(folder)
+    second = any(example.attribute >= 0 for example in lesson.train)  # its loss is summed with the labels'
+    apart = settings.targets != "labels" or bool(settings.class_weights) or second
+    return Models(net, lesson, settings, folder), Signs(lesson, settings, folder), Log(folder, apart=apart)
 
 
 def _outcome(session: Session) -> Outcome:

@@ -502,4 +502,4 @@ def test_a_file_that_cannot_be_written_costs_no_other(small_set, tmp_path):
     for name in ("checkpoint.safetensors", "best.safetensors", "last.safetensors", "curves.png"):
         assert f"{tmp_path / 'run' / name} could not be written: " in found.stderr
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 2
-    assert "training loss" in found.stdout and not list((tmp_path / "run").glob("*partial*"))
+    assert "training loss" in found.stdout and "label NLL" in found.stdout and not list((tmp_path / "run").glob("*partial*"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,8 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dcnn_fast.cli.main import app
-from dcnn_fast.nets import load_model
+from dcnn_fast.nets import Model, build, load_model, save_model
+from dcnn_fast.spec import Network
 from dcnn_fast.training.checkpoint import load_checkpoint
+from dcnn_fast.training.step import Step
+from tests import small
 from tests.cli.command import run
 
 SIZES = ("--net", "scnn", "--view", "warp", "--plane", 36, "--window", 36, "--filters", 0.125, "--fc", "16,8", "--dropout", 0)
@@ -58,6 +63,14 @@ def test_each_kind_of_targets_is_learnt(folder, targets, data):
     assert f"targets {targets}" in said and "optimiser adamw" in said and "test_auc" in said and "of 8 epochs" in said
 
 
+def test_a_model_that_has_high_first_learns_ratings_as_they_are(folder):
+    column = small.column("warp", dropout=0.0)
+    save_model(Model(build(Network("other way", (column,), ("high", "low")), seed=1)), folder / "first.safetensors")
+    recipe = ("--net", "first.safetensors", "--optimiser", "adamw", "--rate", 0.003, "--batch", 8, "--test-views", 1)
+    rows = trained(folder, "high first", *recipe, "--targets", "soft", "--epochs", 6)
+    assert float(rows[-1]["test_auc"]) > 0.9  # of the second label, low, by its own probability
+
+
 def test_a_run_is_had_again_from_its_file_of_options_wherever_that_is_read(folder, tmp_path):
     options = (*QUICK, "--optimiser", "adamw", "--targets", "soft", "--flip", "--epochs", 2, "--class-weights", "1,2")
     trained(folder, "first", *options, "--freeze", "columns.0.blocks.0")
@@ -83,6 +96,48 @@ def test_a_run_goes_on_with_its_own_options_and_with_a_rate_that_is_said_anew(fo
     assert load_checkpoint(folder / "on" / "checkpoint.safetensors").progress.history[-1]["rate"] == 0.001
     wrong = run("train", "ratings.csv", "--out", "on", "--resume", "--epochs", 4, "--batch", 4, cwd=folder)
     assert wrong.returncode == 2 and "batch was 8 and is 4" in wrong.stderr
+    said = run("describe", folder / "on" / "last.safetensors").stdout
+    assert "rates of weights and biases  0.004 and 0.002 from step 0, then 0.001 and 0.0005 from step 4\n" in said
+    other = run("train", "--config", "on/run.toml", "--out", "no", cwd=folder)
+    assert other.returncode == 2 and "on/run.toml: must be of a run at one rate to be had again" in other.stderr
+
+
+def test_a_run_that_is_interrupted_within_an_epoch_goes_on_with_its_options_and_its_last_rates(folder, monkeypatch):
+    """Once in the first epoch, then in the second, at another rate."""
+    launch, seen = Step.launch, []
+
+    def interrupted(self, *arguments):
+        seen.append(1)
+        if len(seen) in (1, 6):  # of four mini-batches an epoch; the next one is the last
+            os.kill(os.getpid(), signal.SIGINT)
+        return launch(self, *arguments)
+
+    def status(*arguments):
+        monkeypatch.chdir(folder)
+        return CliRunner().invoke(app, list(map(str, ("train", *arguments, "--out", "broken")))).exit_code
+
+    monkeypatch.setattr(Step, "launch", interrupted)
+    assert status("ratings.csv", *QUICK, "--epochs", 3) == 130
+    assert status("--resume", "--rate", 0.0005) == 130
+    kept = load_checkpoint(folder / "broken" / "checkpoint.safetensors").progress
+    assert (kept.epoch, kept.step, kept.rates) == (1, 3, [[0, 0.001, 0.002], [2, 0.0005, 0.001]])
+    assert status("--resume") == 0
+    rates = [row["rate"] for row in load_checkpoint(folder / "broken" / "checkpoint.safetensors").progress.history]
+    assert rates == [0.0005] * 3
+
+
+def test_targets_of_another_threshold_are_another_run_also_where_all_labels_are_the_same(folder):
+    trained(folder, "at 20", *QUICK, "--targets", "soft", "--threshold", 20, "--epochs", 1)
+    other = run("train", "--out", "at 20", "--resume", "--epochs", 2, "--threshold", 20.5, cwd=folder)
+    assert other.returncode == 2 and "threshold: 20.0 before, 20.5 now" in other.stderr
+
+
+def test_the_rate_of_a_file_of_options_that_is_said_anew_leaves_the_biases(folder):
+    trained(folder, "told", *QUICK, "--rate", 0.004, "--bias-rate", 0.002, "--epochs", 1)
+    again = run("train", "--config", "told/run.toml", "--rate", 0.001, "--out", "told again", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    settings = load_checkpoint(folder / "told again" / "checkpoint.safetensors").settings
+    assert (settings.rate, settings.bias_rate) == (0.001, 0.002)
 
 
 REFUSED = [
@@ -93,6 +148,13 @@ REFUSED = [
     (("ratings.csv", "--class-weights", "heavy"), "class-weights must be numbers with commas between them, got 'heavy'"),
     (("ratings.csv", "--optimiser", "adamw", "--momentum", 0.9), "momentum must not be given for adamw"),
     (("ratings.csv", "--optimiser", "sgd"), "optimiser must be one of convnet, adamw; got 'sgd'"),
+    (
+        ("ratings.csv", "--epochs", 2, "--warmup", 0.2),
+        "warmup must be longer than one of the 4 mini-batches of an epoch, got 0.2",
+    ),
+    (("ratings.csv", "--epochs", 3, "--patience", 2), "patience must be at least 2 less than the run's 3 looks"),
+    (("ratings.csv", "--tune", "label", "--freeze", "columns.0"), "freeze must name layers that would learn, got 'columns.0'"),
+    (("ratings.csv", "--class-weights", "2,2"), "class_weights must differ from one another, got 2 for all"),
     (("ratings.csv", "--epochs", 2, "--warmup", 2), "warmup must be shorter than the run of 2 epochs, got 2"),
     (("ratings.csv", "--freeze", "columns.0.blocks.9"), "freeze must name layers that learn"),
     (("ratings.csv", "--freeze", "columns.0", "--freeze", "label"), "freeze must leave a layer that learns, got all of them"),

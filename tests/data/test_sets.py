@@ -58,6 +58,7 @@ def test_every_kind_is_recognised_and_read(made, kind, recognised):
 def test_avas_split_and_labels_are_the_official_ones(made):
     root = made["ava"]
     data = load_set(root)
+    assert (data.positive, data.threshold) == ("high", 5.0)
     test = {str(i) for i in read_list(root / LISTS / "generic_test.jpgl")}
     ratings = read_ratings(root / "AVA.txt")
     means = {str(i): votes @ np.arange(1, 11) / votes.sum() for i, votes in zip(ratings.ids, ratings.votes, strict=True)}

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from dcnn_fast import Scorer
-from dcnn_fast.data import Example
-from dcnn_fast.evaluation import predict
+from dcnn_fast.data import DataSet, Example
+from dcnn_fast.evaluation import Predictions, predict
+from dcnn_fast.evaluation.histograms import for_labels
 from dcnn_fast.nets import Model
 from tests import small
 from tests.scoring.test_scorer import PHOTOS
@@ -89,3 +90,13 @@ def test_weights_that_are_not_finite_are_said(wrap):
         net.label.bias[0] = float("nan")
     with pytest.raises(ValueError, match="p0: the model gives numbers that are not finite"):
         predict(wrap(net), examples(2), views=2, labels=("low", "high"))
+
+
+def test_predictions_of_ratings_are_those_of_high_wherever_it_stands():
+    shown = (Example("", "a", 1, 9.0), Example("", "b", 0, 2.0))
+    ratings = np.eye(10)[[8, 1]]
+    labels = tuple(f"r{number}" for number in range(1, 11))
+    made = Predictions(labels, shown, ratings, np.full(2, np.nan))
+    for names in (("low", "high"), ("high", "low")):
+        found = for_labels(made, DataSet(names, (), shown, threshold=5.0, positive="high"))
+        assert found.probs[:, names.index("high")].tolist() == [1.0, 0.125]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dcnn_fast.data import DataSet, Example
+from dcnn_fast.data.label_names import with_labels
 from dcnn_fast.training import Settings
 from dcnn_fast.training.aims import aim_of
 
@@ -64,6 +65,18 @@ def test_votes_are_compared_by_squared_earth_movers_distances():
     assert summed(targets="emd") == pytest.approx(((said - below[list(CHOSEN)]) ** 2).mean(axis=1).sum(), rel=1e-5)
 
 
+@pytest.mark.parametrize("targets", ["labels", "soft", "regression", "emd"])
+def test_a_model_that_has_high_first_is_taught_the_same(targets):
+    """Its labels are the data's in another order, and so are its logits."""
+    data = with_labels(replace(DATA, positive="high"), ("high", "low"))
+    unsaid = with_labels(DATA, ("high", "low"))  # a threshold alone: ratings above it have the last label
+    for each in (data, unsaid):
+        assert each.positive == "high"
+        aim = aim_of(each, each.train, Settings(targets=targets))
+        labels = torch.tensor([each.train[i].label for i in CHOSEN])
+        assert float(aim.summed(LOGITS.flip(1), labels, CHOSEN)) == pytest.approx(summed(targets=targets))
+
+
 @pytest.mark.parametrize(("asked", "ratio"), [("balanced", 3 / 2), ((1.0, 4.0), 4.0)])
 def test_class_weights_have_the_mean_one(asked, ratio):
     """Three of five are low."""
@@ -78,7 +91,8 @@ def test_class_weights_have_the_mean_one(asked, ratio):
     "settings",
     [
         {}, {"class_weights": "balanced"}, {"class_weights": (1.0, 0.0)}, {"targets": "soft"},
-        {"targets": "soft", "class_weights": (1.0, 3.0)}, {"targets": "regression"}, {"targets": "emd"},
+        {"targets": "soft", "class_weights": (1.0, 3.0)}, {"targets": "soft", "class_weights": (0.0, 1.0)},
+        {"targets": "regression"}, {"targets": "emd"},
     ],
     ids=str,
 )  # fmt: skip

@@ -21,6 +21,15 @@ def test_whatever_a_run_has_is_drawn(tmp_path, rows):
         assert picture.size == (1100, 400)
 
 
+def test_a_loss_of_other_targets_is_drawn_apart(tmp_path):
+    """It is compared with nothing that is on the looks' axis."""
+    for apart in (False, True):
+        save_curves(ROWS, tmp_path / "curves.svg", apart=apart)
+        text = (tmp_path / "curves.svg").read_text()
+        assert ("held out, label NLL" in text, "training, its own loss" in text) == (apart, apart)
+    save_curves([{"epoch": 1}], tmp_path / "none.svg", apart=True)
+
+
 def test_an_svg_holds_what_the_lines_are(tmp_path):
     save_curves(ROWS, tmp_path / "curves.svg")
     text = (tmp_path / "curves.svg").read_text()

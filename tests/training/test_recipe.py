@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from dcnn_fast.data import DataSet
-from dcnn_fast.nets import build
-from dcnn_fast.nets.kept import keepers_of
+from dcnn_fast.nets import build, load_model
+from dcnn_fast.nets.kept import keepers_of, keeping_means
 from dcnn_fast.spec import InputRule, LayerRule, Network
-from dcnn_fast.training import CheckpointError, Settings, train
+from dcnn_fast.training import CheckpointError, DivergedError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
+from dcnn_fast.training.features import _digest, read_features
 from dcnn_fast.training.loading import Draws, Request, epoch_order
 from dcnn_fast.training.pictures import Pictures
 from tests import small
@@ -111,6 +112,8 @@ def test_other_rates_from_here_on_keep_the_increments(tmp_path):
         before = parameter.detach().double().numpy()
         expected = before + 0.9 * increments[name] - rate * found[name] - decay * rate * before
         np.testing.assert_allclose(mine.detach().numpy(), expected, rtol=1e-4, atol=1e-7)
+    provenance = load_model(tmp_path / "last.safetensors").provenance["training"]
+    assert provenance["rates"] == [[0, 0.001, 0.002], [1, 1e-4, 3e-4]] and provenance["settings"]["rate"] == 1e-4
 
 
 def test_inputs_of_the_label_layer_learn_at_rates_of_their_own(tmp_path):
@@ -140,6 +143,8 @@ def test_inputs_of_the_label_layer_learn_at_rates_of_their_own(tmp_path):
         ({"schedule": "cosine[tgtFactor=2]"}, "schedule: cosine takes no entries"),
         ({"patience": -1}, "patience must be an integer of at least 0"),
         ({"patience": 1, "evaluate_every": 0}, "patience must not be given without looks"),
+        ({"patience": 1}, "patience must be at least 2 less than the run's 2 looks, .* got 1"),
+        ({"class_weights": (2.0, 2.0)}, "class_weights must differ from one another, got 2 for all"),
     ],
 )
 def test_settings_that_make_no_sense_or_do_nothing_are_refused(settings, why):
@@ -176,6 +181,39 @@ def test_the_best_epoch_is_that_of_the_part_val_and_patience_ends_the_run(tmp_pa
     assert not (tmp_path / "none" / "checkpoint.safetensors").exists()
 
 
+def test_an_auc_that_cannot_be_chooses_no_epoch(tmp_path):
+    settings, data = Settings(epochs=9, batch=16, best_by="auc", patience=3), parted()
+    alike = tuple(replace(example, label=1) for example in data.val)
+    three = Parted((*sets.LABELS, "other"), data.train, data.test, val=data.val)
+    net = build(replace(sets.net().spec, labels=three.labels), seed=1)
+    for each, judged in ((sets.net(), replace(data, val=alike)), (net, three)):
+        with pytest.raises(ValueError, match="best_by must not be auc where the photographs to judge by have none"):
+            train(each, judged, settings, tmp_path / "none")
+
+
+def test_adamw_counts_in_float32_whatever_the_programs_default_is(tmp_path):
+    settings = Settings(epochs=1, batch=8, **ADAMW)
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(sets.net().float(), sets.data_set(8, 0), settings, tmp_path)
+        train(sets.net().float(), sets.data_set(8, 0), replace(settings, epochs=2), tmp_path, resume=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    kept = load_checkpoint(tmp_path / "checkpoint.safetensors").tensors
+    assert {(tensor.dtype, float(tensor)) for name, tensor in kept.items() if name.startswith("step.")} == {
+        (torch.float32, 2.0)
+    }
+
+
+def test_a_square_that_overflows_ends_the_run(tmp_path):
+    """The weight itself would stay where it is for ever, and look well."""
+    net = sets.net()
+    net.label.weight.register_hook(lambda gradient: gradient * 1e25)
+    with pytest.raises(DivergedError, match="what the update rule remembers must stay finite, got NaN or infinity at step 1"):
+        train(net, sets.data_set(8, 0), Settings(epochs=1, batch=8, **ADAMW), tmp_path)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
 def whole_net(seed=1):
     """Columns that see whole views, so that a photograph has two windows: its own and the mirrored one."""
     warp = replace(small.column("warp", dropout=0.0), plane=small.column("warp").window)
@@ -201,7 +239,7 @@ class _Nothing:
     def measured(self, told, best):
         pass
 
-    ended = finished = lambda self, told: None
+    saved = ended = finished = lambda self, told: None
 
 
 def _nothing_kept(net, path, out):
@@ -233,6 +271,56 @@ def test_features_serve_other_runs_and_damaged_ones_are_computed_anew(tmp_path, 
     other = whole_net(seed=2)  # other layers: nothing of what is kept is theirs
     train(other, sets.data_set(32, 0), settings, tmp_path / "c", features=kept)
     assert sum(computed) == 1 + 32 and len(_rows(kept)) == 64
+
+
+def test_kept_features_follow_what_becomes_of_the_layers():
+    """Weights that are changed, also behind torch's back, another mean, another precision: within one context."""
+    net = whole_net().eval()
+    net.columns[0].requires_grad_(False)
+    windows = tuple(torch.randint(0, 256, (4, 3, each.window, each.window), dtype=torch.uint8) for each in net.inputs)
+    weight = net.columns[0].blocks[0].weight
+
+    def changes():
+        yield lambda: None
+        yield lambda: weight.mul_(-1)
+        yield lambda: weight.data.add_(0.5)
+        yield lambda: net.columns[0].set_mean((9.0, 99.0, 199.0))
+        yield lambda: net.columns[0].compute_in("bf16")
+
+    for change in changes():
+        with torch.no_grad():
+            with keeping_means(net):
+                net(*windows)
+                change()
+                kept = net(*windows)
+            assert torch.equal(kept, net(*windows))
+
+
+def test_features_are_of_one_reduction_one_number_of_layers_and_one_precision(tmp_path):
+    """A file has those of all; a float64 network's come back as they were."""
+    kept, blocks = tmp_path / "kept.sqlite", small.column("warp").blocks
+    flat = replace(small.column("warp", dropout=0.0), plane=small.column("warp").window)
+    columns = {
+        "flat": flat, "mean": replace(flat, reduce="mean"), "short": replace(flat, blocks=blocks[:1]), "double": flat,
+        "again": flat,
+    }  # fmt: skip
+    counts, digests = [], set()
+    for name, column in columns.items():
+        net = build(Network("one", (column,), sets.LABELS), seed=1)
+        net = net.double() if name == "double" else net
+        freeze = ("columns.0.blocks.0",) if name == "short" else ("columns.0.blocks",)
+        settings = Settings(epochs=1, batch=16, freeze=freeze, mean="spec")
+        train(net, sets.data_set(16, 0), settings, tmp_path / name, features=kept)
+        counts.append(len(_rows(kept)))
+        net.columns[0].blocks.requires_grad_(False)
+        digests.add(net.columns[0].features_digest())
+    assert counts == [16, 32, 48, 64, 64] and len(digests) == 4
+    with closing(sqlite3.connect(kept)) as file, file:  # rows of another form, whole as they are
+        file.execute("DELETE FROM features")
+        shown = net.columns[0].features_digest()
+        window, value = b"w" * 16, b"v" * 8
+        file.execute("INSERT INTO features VALUES (?, ?, '2', ?, ?)", (shown, window, value, _digest(window, "2", value)))
+    assert read_features(kept, {shown: net.columns[0]}) == {shown: {}}
 
 
 def test_a_file_that_is_none_of_features_is_left_alone_and_one_that_breaks_ends_nothing(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from dcnn_fast.cli.train_rule import Rule
 from dcnn_fast.spec import LayerRule
 from dcnn_fast.training import Settings, parse_drops, parse_schedule
 from dcnn_fast.training.settings import differences, settings_from_dict
@@ -104,3 +105,12 @@ def test_layer_rules_go_through_json_and_their_schedules_count():
     assert differences(settings, replace(settings, epochs=3)) == ["epochs was 2 and is 3"]
     assert differences(Settings(epochs=2, layer_rules=rules[1:]), Settings(epochs=3, layer_rules=rules[1:])) == []
     assert settings.factor(1, 0, 10, "exp[tgtFactor=4]") == pytest.approx(0.5) and settings.factor(1, 0, 10) == 1
+
+
+def test_each_rule_has_defaults_of_its_own_the_same_as_the_commands():
+    assert (Settings().bias_rate, Settings(rate=0.1).bias_rate, Settings().decay) == (0.002, 0.002, 0.0005)
+    adamw = Settings(optimiser="adamw", rate=0.01)
+    assert (adamw.bias_rate, adamw.decay) == (0.01, 0.01) and Settings(optimiser="adamw", decay=0.0).decay == 0
+    for optimiser in ("convnet", "adamw"):
+        decided = Rule(optimiser).decided(layer_files=False)
+        assert decided == {name: getattr(Settings(optimiser=optimiser), name) for name in decided}
