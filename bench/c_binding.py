@@ -61,8 +61,17 @@ def loaded():
     library.dcnn_version.restype = ctypes.c_char_p
     library.dcnn_model_labels.restype = ctypes.c_size_t
     library.dcnn_model_close.restype = None
-    library.dcnn_image_init.argtypes = (ctypes.POINTER(Image), ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     return library
+
+
+def init(struct, *values):
+    """Set the struct, which may be of another version and longer, as its _init of the header does."""
+    name = next(kind.__name__ for kind in type(struct).__mro__ if kind.__name__ in ("Error", "Image", "Options", "Result"))
+    function = getattr(loaded(), f"dcnn_{name.lower()}_init_sized")
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)[: len(values)])
+    function.restype = None
+    function(ctypes.addressof(struct), ctypes.sizeof(struct), *values)
+    return struct
 
 
 class FailedError(Exception):
@@ -96,9 +105,7 @@ def check(status, error):
 
 def new_error():
     """A dcnn_error as its _init function makes it."""
-    error = Error()
-    loaded().dcnn_error_init(ctypes.byref(error))
-    return error
+    return init(Error())
 
 
 class Model:
@@ -139,13 +146,11 @@ class Model:
 
     def score(self, pixels, *, row_bytes=None, **options):
         """The score of [H, W, 3] uint8."""
-        image, asked, result, error = Image(), Options(), Result(), new_error()
-        loaded().dcnn_image_init(ctypes.byref(image), pixels.ctypes.data, pixels.shape[1], pixels.shape[0])
+        image = init(Image(), pixels.ctypes.data, pixels.shape[1], pixels.shape[0])
+        asked, result, error = init(Options()), init(Result()), new_error()
         image.row_bytes = pixels.strides[0] if row_bytes is None else row_bytes
-        loaded().dcnn_options_init(ctypes.byref(asked))
         for name, value in options.items():
             setattr(asked, name, value)
-        loaded().dcnn_result_init(ctypes.byref(result))
         labels = self.labels
         probs, samples = np.full(len(labels), np.nan), np.full((max(0, min(asked.views, 10**6)), len(labels)), np.nan)
         result.probabilities, result.probabilities_count = probs.ctypes.data_as(_double_p), probs.size

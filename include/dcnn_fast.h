@@ -2,8 +2,11 @@
  * the same bits on the same instruction set. Needs no Python and no other library than C++'s.
  *
  * Every call that can fail returns a status and, where `error` is not null, says in it what went wrong. No exception leaves the library.
- * Every struct begins with its size, which the caller sets, so that later versions can add fields at the end: fields that an older
- * caller does not have are what their `_init` function says. docs/c-library.md has examples in C, C++, Rust and JavaScript.
+ * Every struct begins with its size as the caller was compiled with it, which its `_init` sets, so that later versions can add fields at
+ * the end. Whatever is added to dcnn_image or dcnn_options, its 0 means what was done before it was there: a caller who does not have it
+ * gets that, and a library that does not know it refuses every other value with DCNN_ARGUMENT. `_init_sized` functions are for languages
+ * that do not read this header: size is that of the caller's struct, of which nothing behind is written to, and what the library does not
+ * know of it is set to 0. docs/c-library.md has examples in C, C++, Rust and JavaScript.
  *
  * A model may be used by any number of threads at a time, and on both sides of a fork. The environment variable DCNN_FAST_CPU_ISA
  * chooses the instruction set of models that are opened after it is set; by default it is the processor's best. */
@@ -36,12 +39,13 @@ typedef enum dcnn_status {
 } dcnn_status;
 
 typedef struct dcnn_error {
-  size_t struct_size; /* sizeof(dcnn_error); dcnn_error_init sets it */
+  size_t struct_size; /* sizeof(dcnn_error), which dcnn_error_init sets */
   int32_t status;     /* dcnn_status, also what the call returned */
   char message[508];  /* one sentence in UTF-8, ended by a zero */
 } dcnn_error;
 
-DCNN_API void dcnn_error_init(dcnn_error* error);
+DCNN_API void dcnn_error_init_sized(dcnn_error* error, size_t size);
+#define dcnn_error_init(error) dcnn_error_init_sized((error), sizeof(dcnn_error))
 
 /* A loaded model. */
 typedef struct dcnn_model dcnn_model;
@@ -77,7 +81,8 @@ typedef struct dcnn_image {
 } dcnn_image;
 
 /* Sets the struct's size, these fields and row_bytes = 3 * width. */
-DCNN_API void dcnn_image_init(dcnn_image* image, const uint8_t* pixels, int64_t width, int64_t height);
+DCNN_API void dcnn_image_init_sized(dcnn_image* image, size_t size, const uint8_t* pixels, int64_t width, int64_t height);
+#define dcnn_image_init(image, pixels, width, height) dcnn_image_init_sized((image), sizeof(dcnn_image), (pixels), (width), (height))
 
 /* How a picture is scored; the same as the options of Python's Scorer. */
 typedef struct dcnn_options {
@@ -90,9 +95,11 @@ typedef struct dcnn_options {
   int32_t reserved;  /* 0 */
 } dcnn_options;
 
-DCNN_API void dcnn_options_init(dcnn_options* options);
+DCNN_API void dcnn_options_init_sized(dcnn_options* options, size_t size);
+#define dcnn_options_init(options) dcnn_options_init_sized((options), sizeof(dcnn_options))
 
-/* What a picture was found to be. Set the first three groups before the call, the rest is its answer. */
+/* What a picture was found to be. Set the first three groups before the call, the rest is its answer: where the call fails it is what
+ * dcnn_result_init sets (NaN, no views, label -1), and nothing is written to the rooms. */
 typedef struct dcnn_result {
   size_t struct_size;
 
@@ -106,11 +113,12 @@ typedef struct dcnn_result {
   double std;        /* its standard deviation over the samples; NaN where mean is */
   double percentile; /* how many of a hundred photographs of the model's reference collection score lower; NaN for a model without one */
   int64_t views;     /* samples that were averaged */
-  int64_t label;     /* the number of the most probable label */
+  int64_t label;     /* the number of the most probable label; -1 for none */
   int64_t enlarged;  /* 1 where the picture was so small that it was enlarged for local views, which is to be said; otherwise 0 */
 } dcnn_result;
 
-DCNN_API void dcnn_result_init(dcnn_result* result);
+DCNN_API void dcnn_result_init_sized(dcnn_result* result, size_t size);
+#define dcnn_result_init(result) dcnn_result_init_sized((result), sizeof(dcnn_result))
 
 /* Scores a picture. options: null for those that dcnn_options_init sets. The same picture has the same numbers whatever the threads. */
 DCNN_API dcnn_status dcnn_score(const dcnn_model* model, const dcnn_image* image, const dcnn_options* options, dcnn_result* result,

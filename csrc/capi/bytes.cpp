@@ -14,8 +14,9 @@ namespace dcnn {
 
 namespace {
 
+// The path comes last, as it may be longer than a message.
 [[noreturn]] void cannot_read(const std::string& path, int error) {
-  throw Failure(DCNN_FILE, path + ": " + std::generic_category().message(error));
+  throw Failure(DCNN_FILE, std::generic_category().message(error) + ": " + path);
 }
 
 void require_inside(uint64_t offset, size_t count, uint64_t size) {
@@ -39,7 +40,7 @@ BytesOfFile::BytesOfFile(const std::string& path) : path_(path), file_(open(path
   }
   close(file_);
   if (error != 0) cannot_read(path_, error);
-  throw Failure(DCNN_FILE, path_ + ": is no file");
+  throw Failure(DCNN_FILE, "this is no file: " + path_);
 }
 
 BytesOfFile::~BytesOfFile() { close(file_); }
@@ -51,7 +52,7 @@ void BytesOfFile::read(uint64_t offset, size_t count, void* to) const {
     const ssize_t got = pread(file_, at, count, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) cannot_read(path_, errno);
-    if (got == 0) throw Failure(DCNN_MODEL, path_ + ": the model file was cut while it was read");
+    if (got == 0) throw Failure(DCNN_MODEL, "the model file was cut while it was read: " + path_);
     at += got;
     offset += static_cast<uint64_t>(got);
     count -= static_cast<size_t>(got);

@@ -15,6 +15,7 @@
 #include "capi/status.h"
 #include "capi/utf8.h"
 #include "dcnn_fast.h"
+#include "hashes.h"
 #include "plain_arithmetic.h"
 #include "run.h"
 
@@ -37,10 +38,7 @@ dcnn_status report(dcnn_error* error, dcnn_status status, const char* why) noexc
   error->status = status;
   const size_t room = std::min(error->struct_size, sizeof(dcnn_error)) - kHead;
   if (room == 0) return status;
-  size_t size = std::min(std::strlen(why), room - 1);
-  while (size > 0 && (static_cast<unsigned char>(why[size]) & 0xC0) == 0x80) --size;  // whole characters
-  std::memcpy(error->message, why, size);
-  error->message[size] = '\0';
+  error->message[dcnn::copy_utf8(why, error->message, room - 1)] = '\0';
   return status;
 }
 
@@ -81,23 +79,53 @@ void require_given(const char* name, const T* pointer) {
 
 // ---- Structs of callers who were compiled with this version or another.
 
-// The caller's struct, with what `otherwise` says for fields that it does not have. The first version's are the least.
+// Where the fields of the first version end: these stay as they are when others are added behind them.
+constexpr size_t kFirstImage = offsetof(dcnn_image, row_bytes) + sizeof(dcnn_image::row_bytes);
+constexpr size_t kFirstOptions = offsetof(dcnn_options, reserved) + sizeof(dcnn_options::reserved);
+constexpr size_t kFirstResult = offsetof(dcnn_result, enlarged) + sizeof(dcnn_result::enlarged);
+constexpr size_t kMostStruct = 4096;  // what is larger was never set
+
+// The caller's struct as `values` says, which may have more fields than the caller, or fewer: those are 0.
+template <typename Struct>
+void set_struct(Struct* given, size_t size, Struct values) {
+  if (given == nullptr || size < sizeof values.struct_size) return;
+  values.struct_size = size;
+  std::memcpy(given, &values, std::min(size, sizeof values));
+  if (size > sizeof values) std::memset(reinterpret_cast<unsigned char*>(given) + sizeof values, 0, size - sizeof values);
+}
+
+template <typename Struct>
+void require_struct(const char* name, const Struct* given, size_t least) {
+  require_given(name, given);
+  if (given->struct_size < least || given->struct_size > kMostStruct) {
+    refuse(std::string(name) + "->struct_size", "set by its _init function", std::to_string(given->struct_size));
+  }
+}
+
+// The caller's struct, with what `otherwise` says for fields that it does not have. Nothing may be asked for by those that it has more.
 template <typename Struct>
 Struct read_struct(const char* name, const Struct* given, Struct otherwise, size_t least) {
-  require_given(name, given);
-  if (given->struct_size < least) refuse(std::string(name) + "->struct_size", "set by its _init function", std::to_string(given->struct_size));
+  require_struct(name, given, least);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+  for (size_t i = sizeof(Struct); i < given->struct_size; ++i) {
+    if (bytes[i] != 0) refuse(std::string(name) + ": fields that version " DCNN_VERSION " of the library does not know", "0", "others");
+  }
   std::memcpy(&otherwise, given, std::min(given->struct_size, sizeof(Struct)));
   return otherwise;
 }
 
-dcnn_options defaults() {
-  dcnn_options options;
-  dcnn_options_init(&options);
-  return options;
+constexpr dcnn_options kDefaults{sizeof(dcnn_options), 50, 1, 0, 0, 0, 0};
+constexpr dcnn_result kNoResult{sizeof(dcnn_result), nullptr, 0, nullptr, 0, kNone, kNone, kNone, 0, -1, 0};
+
+// Before a picture is looked at: the answer to another one must not stay. Where the caller puts the rest stays.
+void forget(dcnn_result* given) {
+  if (given == nullptr || given->struct_size < kFirstResult || given->struct_size > kMostStruct) return;
+  const size_t first = offsetof(dcnn_result, mean), last = std::min(given->struct_size, sizeof kNoResult);
+  std::memcpy(reinterpret_cast<unsigned char*>(given) + first, reinterpret_cast<const unsigned char*>(&kNoResult) + first, last - first);
 }
 
 dcnn::Scoring scoring_of(const dcnn_options* given) {
-  const dcnn_options o = given == nullptr ? defaults() : read_struct("options", given, defaults(), sizeof(dcnn_options));
+  const dcnn_options o = given == nullptr ? kDefaults : read_struct("options", given, kDefaults, kFirstOptions);
   require_range("options->views", o.views, 1, 1000000);
   if (o.grid != 1 && o.grid != 2 && o.grid != 4 && o.grid != 8) refuse("options->grid", "1, 2, 4 or 8", std::to_string(o.grid));
   require_range("options->seed", o.seed, 0, std::numeric_limits<int64_t>::max());
@@ -109,7 +137,7 @@ dcnn::Scoring scoring_of(const dcnn_options* given) {
 }
 
 dcnn::Picture picture_of(const dcnn_image* given) {
-  dcnn_image image = read_struct("image", given, dcnn_image{}, sizeof(dcnn_image));
+  const dcnn_image image = read_struct("image", given, dcnn_image{}, kFirstImage);
   require_given("image->pixels", image.pixels);
   require_range("image->width", image.width, 1, kMostSide);
   require_range("image->height", image.height, 1, kMostSide);
@@ -149,6 +177,7 @@ void watch_forks() {
 }
 
 void load(const dcnn::Bytes& file, dcnn_model** model) {
+  static_cast<void>(dcnn::hash_blocks());  // asks the processor once, which a fork must not find half done
   watch_forks();
   const dcnn::Isa& isa = isa_in_use();
   *model = new dcnn_model{dcnn::Model(isa, dcnn::read_model(file))};
@@ -179,7 +208,9 @@ void score(const dcnn_model* model, const dcnn_image* image, const dcnn_options*
   require_given("model", model);
   const dcnn::Picture picture = picture_of(image);
   const dcnn::Scoring scoring = scoring_of(options);
-  dcnn_result result = read_struct("result", given, dcnn_result{}, sizeof(dcnn_result));
+  require_struct("result", given, kFirstResult);
+  dcnn_result result = kNoResult;
+  std::memcpy(&result, given, std::min(given->struct_size, sizeof result));
   const size_t labels = model->model.labels().size();
   require_room("result->probabilities_count", result.probabilities, result.probabilities_count, labels);
   require_room("result->samples_count", result.samples, result.samples_count, labels * static_cast<size_t>(scoring.draws.views));
@@ -189,25 +220,16 @@ void score(const dcnn_model* model, const dcnn_image* image, const dcnn_options*
 
 }  // namespace
 
-void dcnn_error_init(dcnn_error* error) {
-  if (error == nullptr) return;
-  *error = dcnn_error{};
-  error->struct_size = sizeof *error;
-}
+void dcnn_error_init_sized(dcnn_error* error, size_t size) { set_struct(error, size, dcnn_error{}); }
 
-void dcnn_image_init(dcnn_image* image, const uint8_t* pixels, int64_t width, int64_t height) {
-  if (image == nullptr) return;
+void dcnn_image_init_sized(dcnn_image* image, size_t size, const uint8_t* pixels, int64_t width, int64_t height) {
   const bool countable = width >= 0 && width <= kMostSide;
-  *image = {sizeof *image, pixels, width, height, countable ? 3 * width : 0};
+  set_struct(image, size, dcnn_image{size, pixels, width, height, countable ? 3 * width : 0});
 }
 
-void dcnn_options_init(dcnn_options* options) {
-  if (options != nullptr) *options = {sizeof *options, 50, 1, 0, 0, 0, 0};
-}
+void dcnn_options_init_sized(dcnn_options* options, size_t size) { set_struct(options, size, kDefaults); }
 
-void dcnn_result_init(dcnn_result* result) {
-  if (result != nullptr) *result = {sizeof *result, nullptr, 0, nullptr, 0, kNone, kNone, kNone, 0, 0, 0};
-}
+void dcnn_result_init_sized(dcnn_result* result, size_t size) { set_struct(result, size, kNoResult); }
 
 dcnn_status dcnn_model_open(const char* path, dcnn_model** model, dcnn_error* error) {
   if (model != nullptr) *model = nullptr;
@@ -240,6 +262,7 @@ const char* dcnn_model_caution(const dcnn_model* model) { return model == nullpt
 const char* dcnn_model_isa(const dcnn_model* model) { return model == nullptr ? "" : model->model.isa().name; }
 
 dcnn_status dcnn_score(const dcnn_model* model, const dcnn_image* image, const dcnn_options* options, dcnn_result* result, dcnn_error* error) {
+  forget(result);
   return guarded(error, DCNN_INTERNAL, [&] { score(model, image, options, result); });
 }
 

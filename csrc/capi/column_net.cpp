@@ -75,6 +75,7 @@ class BlockNet : public ColumnNet {
     }
     for (size_t i = 0; i < data.mean.size(); ++i) specs_[0].mean[i] = static_cast<float>(data.mean[i]);
     specs_[0].scale = static_cast<float>(data.scale);
+    require_column(shape_);
   }
 
  protected:

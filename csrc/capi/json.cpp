@@ -1,11 +1,13 @@
 #include "capi/json.h"
 
+#include <locale.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <limits>
 #include <stdexcept>
 #include <system_error>
-#include <unordered_set>
 
 #include "capi/utf8.h"
 
@@ -15,6 +17,8 @@ namespace {
 
 constexpr int kDeepest = 200;
 constexpr size_t kMostDigits = 100, kShown = 60;
+
+const locale_t kPlain = newlocale(LC_ALL_MASK, "C", nullptr);  // whose decimal point is one
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -81,11 +85,13 @@ class JsonReader {
     return found;
   }
 
+  // By sorting: names can be chosen so that they all fall in one place of a table.
   void require_different(const std::vector<Json::Member>& members) const {
-    std::unordered_set<std::string_view> names;
-    for (const auto& [name, of] : members) {
-      if (!names.insert(name).second) fail("an object has the name '" + name.substr(0, kShown) + "' twice");
-    }
+    std::vector<std::string_view> names;
+    for (const auto& [name, of] : members) names.push_back(name);
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end()) fail("an object has the name '" + cut_utf8(*twice, kShown) + "' twice");
   }
 
   Json list(int depth) {
@@ -134,9 +140,13 @@ class JsonReader {
 
   uint32_t code_point() {
     const uint32_t first = code_unit();
-    if (first < 0xD800 || first > 0xDFFF) return first;
-    const uint32_t second = first < 0xDC00 && take("\\u") ? code_unit() : 0;
-    if (second < 0xDC00 || second > 0xDFFF) fail("a text has half of a pair of surrogates");
+    if (first < 0xD800 || first >= 0xDC00) return first;
+    const size_t behind = at_;
+    const uint32_t second = take("\\u") ? code_unit() : 0;
+    if (second < 0xDC00 || second > 0xDFFF) {
+      at_ = behind;
+      return first;
+    }
     return 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
   }
 
@@ -175,8 +185,7 @@ class JsonReader {
     }
     const std::string_view all = text_.substr(first, at_ - first);
     if (plain && count > kMostDigits) fail("a number must have at most 100 digits");
-    Json found = real(0.0);
-    if (std::from_chars(all.data(), all.data() + all.size(), found.number_).ec != std::errc()) fail("a number is past a double's range");
+    Json found = real(strtod_l(std::string(all).c_str(), nullptr, kPlain));
     if (!plain) return found;
     const auto [end, error] = std::from_chars(all.data(), all.data() + all.size(), found.whole_);
     if (error != std::errc()) {

@@ -48,8 +48,8 @@ class Json {
 };
 
 // What the text says, in UTF-8; NaN and infinities are read, as Python writes them. Throws std::invalid_argument for text that is no
-// JSON, a name that an object has twice, a number of more than a hundred digits or past a double's range, half of a surrogate pair, and
-// what is nested more than 200 deep.
+// JSON, a name that an object has twice, an integer of more than a hundred digits, and what is nested more than 200 deep. As Python has
+// it, a number past a double's range is infinite or 0, and an escape of half of a surrogate pair stays (add_utf8 says as what).
 Json read_json(std::string_view text);
 
 }  // namespace dcnn

@@ -26,6 +26,16 @@ std::vector<std::string> keys_of(const NetworkData& network) {
   return keys;
 }
 
+// What `work` makes of a picture. status: of what it finds wrong, after `what`.
+template <typename Work>
+auto made_of_picture(dcnn_status status, const char* what, const Work& work) {
+  try {
+    return work();
+  } catch (const std::invalid_argument& why) {
+    throw Failure(status, what + std::string(why.what()));
+  }
+}
+
 // The planes of a picture, each made once.
 class Planes {
  public:
@@ -40,11 +50,7 @@ class Planes {
 
  private:
   Pixels plane(const ColumnData& column) const {
-    try {
-      return plane_of(photo_, column.view, column.plane, passes_);
-    } catch (const std::invalid_argument& why) {
-      throw Failure(DCNN_IMAGE, why.what());
-    }
+    return made_of_picture(DCNN_IMAGE, "", [&] { return plane_of(photo_, column.view, column.plane, passes_); });
   }
 
   const Picture& photo_;
@@ -75,7 +81,7 @@ Samples Model::samples(const Picture& photo, const Scoring& scoring) const {
   const std::string digest = digest_of(photo);
   const Passes& passes = passes_of(*isa_);
   const int64_t long_side = scoring.long_side != 0 ? scoring.long_side : network_.long_side.value_or(std::max(photo.rows, photo.cols));
-  const Pixels pixels = reduced(photo, long_side, passes);
+  const Pixels pixels = made_of_picture(DCNN_IMAGE, "", [&] { return reduced(photo, long_side, passes); });
   Planes planes(pixels.picture(), passes);
   Samples found;
   std::vector<float> joined(static_cast<size_t>(scoring.draws.views * label_.inputs()));
@@ -86,7 +92,8 @@ Samples Model::samples(const Picture& photo, const Scoring& scoring) const {
     const Extents shape{plane.rows, plane.cols};
     found.enlarged |= column.view == View::local && !(shape == pixels.shape());
     const auto windows = windows_of(digest, keys_[i], scoring.draws, column.view, shape, column.plane, column.window);
-    const WindowRows rows = columns_[i]->rows(*isa_, plane, windows, scoring.threads);
+    const WindowRows rows = made_of_picture(DCNN_MEMORY, "so many views of so large a picture are more than can be computed at once: ",
+                                            [&] { return columns_[i]->rows(*isa_, plane, windows, scoring.threads); });
     join(rows, columns_[i]->outputs(), joined, first, label_.inputs());
     first += columns_[i]->outputs();
   }

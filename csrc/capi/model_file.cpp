@@ -10,6 +10,7 @@
 #include "capi/fields.h"
 #include "capi/half.h"
 #include "capi/status.h"
+#include "capi/utf8.h"
 
 namespace dcnn {
 
@@ -44,7 +45,7 @@ struct Header {
 uint64_t type_bytes(const std::string& type) { return type == "F32" ? 4 : type == "F16" ? 2 : type == "I8" ? 1 : 0; }
 
 Entry entry_of(const std::string& name, const Json& json) {
-  const std::string owner = "the header's tensor '" + name.substr(0, 60) + "'";
+  const std::string owner = "the header's tensor '" + cut_utf8(name, 60) + "'";
   Fields fields(owner, json);
   Entry entry;
   entry.type = text_of(owner, "dtype", fields.need("dtype"), 20);
@@ -192,7 +193,9 @@ void read_about(const std::string& text, ModelData& model) {
   if (provenance == nullptr) return;
   if (!provenance->is(Kind::object)) refuse("provenance must be a JSON object");
   const Json* caution = provenance->find("caution");
-  if (caution != nullptr && caution->is(Kind::text)) model.caution = caution->text();
+  if (caution == nullptr || !caution->is(Kind::text)) return;
+  model.caution = as_utf8(caution->text());
+  if (model.caution.find('\0') != std::string::npos) throw Failure(DCNN_UNSUPPORTED, "the model's caution has a zero, which ends texts in C");
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "capi/lite.h"
 #include "capi/network_cost.h"
 #include "capi/status.h"
+#include "capi/utf8.h"
 #include "core/plan/column.h"
 
 namespace dcnn {
@@ -170,6 +171,11 @@ NetworkData network_of(const Json& json) {
   if (fields.take_or_null("long_side") != nullptr) network.long_side = fields.needed_integer("long_side", 1, (int64_t{1} << 31) - 1);
   fields.finish();
   require_affordable(network);
+  for (const std::string& label : network.labels) {
+    if (!is_utf8(label) || label.find('\0') != std::string::npos) {
+      throw Failure(DCNN_UNSUPPORTED, "the model has a label whose name is no text in C: it has a zero, or half of a pair of surrogates");
+    }
+  }
   for (const ColumnData& column : network.columns) {
     if (column.channels != 3) {
       throw Failure(DCNN_UNSUPPORTED, "the model must have columns of 3 channels, red, green and blue, to score photographs");

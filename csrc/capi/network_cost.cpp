@@ -17,9 +17,14 @@ class Costs {
  public:
   // Of a layer's `places`, each with `filters` values of `terms` products.
   void add(double filters, double terms, double places) {
+    add_inner(filters, terms, places);
+    if (filters * places > kMostValues) throw std::invalid_argument("Network: a layer must give at most 33,554,432 values for a window");
+  }
+
+  // The same of a layer inside a block, whose values are not kept: Python's rows of costs are of blocks.
+  void add_inner(double filters, double terms, double places) {
     parameters_ += filters * (terms + 1);
     add_products(filters * terms * places);
-    if (filters * places > kMostValues) throw std::invalid_argument("Network: a layer must give at most 33,554,432 values for a window");
   }
 
   void add_products(double products) { multiplications_ += products; }
@@ -61,8 +66,8 @@ void add_lite(Costs& costs, const ColumnData& column) {
     for (const LiteBlock& block : stage) {
       const int64_t before = side;
       side = (side + block.stride - 1) / block.stride;
-      if (block.expansion > 1) costs.add(d(block.expanded()), d(block.channels), d(before) * d(before));
-      costs.add(d(block.expanded()), d(block.size * block.size), d(side) * d(side));
+      if (block.expansion > 1) costs.add_inner(d(block.expanded()), d(block.channels), d(before) * d(before));
+      costs.add_inner(d(block.expanded()), d(block.size * block.size), d(side) * d(side));
       costs.add(d(block.filters), d(block.expanded()), d(side) * d(side));
     }
   }

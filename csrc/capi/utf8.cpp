@@ -7,10 +7,12 @@ namespace dcnn {
 
 namespace {
 
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
 // Bytes of the character that starts there; 0 for none.
-size_t size_of(std::string_view text) {
+size_t size_of(std::string_view text) noexcept {
   const auto first = static_cast<unsigned char>(text[0]);
   const size_t size = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
   if (size == 0 || size > text.size()) return 0;
@@ -30,6 +32,34 @@ void require_utf8(std::string_view text) {
     if (size == 0) throw std::invalid_argument("no JSON: byte " + std::to_string(at) + " is no UTF-8");
     at += size;
   }
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t size = size_of(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
+size_t copy_utf8(std::string_view text, char* to, size_t room) noexcept {
+  size_t filled = 0;
+  while (!text.empty()) {
+    const size_t size = size_of(text);
+    const std::string_view character = size == 0 ? kReplacement : text.substr(0, size);
+    if (character.size() > room - filled) break;
+    std::copy(character.begin(), character.end(), to + filled);
+    filled += character.size();
+    text.remove_prefix(std::max<size_t>(size, 1));
+  }
+  return filled;
+}
+
+std::string as_utf8(std::string_view text) {
+  std::string found(kReplacement.size() * text.size(), '\0');
+  found.resize(copy_utf8(text, found.data(), found.size()));
+  return found;
 }
 
 void add_utf8(std::string& text, uint32_t code) {

@@ -7,8 +7,9 @@ static uint8_t* read_ppm(const char* path, long* width, long* height) {
   FILE* file = fopen(path, "rb");
   if (file == NULL) return NULL;
   uint8_t* pixels = NULL;
-  if (fscanf(file, "P6 %ld %ld 255", width, height) == 2 && fgetc(file) != EOF && *width > 0 && *height > 0 && *width <= 65535 &&
-      *height <= 65535) {
+  long levels;
+  if (fscanf(file, "P6 %ld %ld %ld", width, height, &levels) == 3 && levels == 255 && fgetc(file) != EOF && *width > 0 && *height > 0 &&
+      *width <= 65535 && *height <= 65535) {
     const size_t size = 3 * (size_t)*width * (size_t)*height;
     pixels = malloc(size);
     if (pixels != NULL && fread(pixels, 1, size, file) != size) {

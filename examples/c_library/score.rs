@@ -1,5 +1,6 @@
 //! Scores a picture: score MODEL PICTURE.ppm (binary, eight bits a channel). Prints its score and each label's probability.
 use std::ffi::{c_char, c_void, CStr, CString};
+use std::mem::size_of;
 
 #[repr(C)]
 struct Error {
@@ -34,9 +35,9 @@ struct Score {
 
 #[link(name = "dcnn_fast")]
 extern "C" {
-    fn dcnn_error_init(error: *mut Error);
-    fn dcnn_image_init(image: *mut Image, pixels: *const u8, width: i64, height: i64);
-    fn dcnn_result_init(result: *mut Score);
+    fn dcnn_error_init_sized(error: *mut Error, size: usize);
+    fn dcnn_image_init_sized(image: *mut Image, size: usize, pixels: *const u8, width: i64, height: i64);
+    fn dcnn_result_init_sized(result: *mut Score, size: usize);
     fn dcnn_model_open(path: *const c_char, model: *mut *mut c_void, error: *mut Error) -> i32;
     fn dcnn_model_close(model: *mut c_void);
     fn dcnn_model_labels(model: *const c_void) -> usize;
@@ -60,7 +61,7 @@ impl Drop for Model {
 fn checked(call: impl FnOnce(*mut Error) -> i32) -> Result<(), String> {
     unsafe {
         let mut error: Error = std::mem::zeroed();
-        dcnn_error_init(&mut error);
+        dcnn_error_init_sized(&mut error, size_of::<Error>());
         match call(&mut error) {
             0 => Ok(()),
             _ => Err(CStr::from_ptr(error.message.as_ptr()).to_string_lossy().into_owned()),
@@ -81,10 +82,10 @@ impl Model {
         assert_eq!(pixels.len(), 3 * width * height);
         unsafe {
             let mut image: Image = std::mem::zeroed();
-            dcnn_image_init(&mut image, pixels.as_ptr(), width as i64, height as i64);
+            dcnn_image_init_sized(&mut image, size_of::<Image>(), pixels.as_ptr(), width as i64, height as i64);
             let mut probabilities = vec![0.0; dcnn_model_labels(self.0)];
             let mut result: Score = std::mem::zeroed();
-            dcnn_result_init(&mut result);
+            dcnn_result_init_sized(&mut result, size_of::<Score>());
             result.probabilities = probabilities.as_mut_ptr();
             result.probabilities_count = probabilities.len();
             checked(|error| dcnn_score(self.0, &image, std::ptr::null(), &mut result, error))?;

@@ -34,6 +34,7 @@ def given(tmp_path_factory):
     pixels = np.random.default_rng(4).integers(0, 256, (57, 44, 3), np.uint8)
     (folder / "picture.ppm").write_bytes(b"P6\n44 57\n255\n" + pixels.tobytes())
     (folder / "none.ppm").write_bytes(b"P6\n44 57\n255\n" + pixels.tobytes()[:-1])
+    (folder / "deep.ppm").write_bytes(b"P6\n44 57\n65535\n" + 2 * pixels.tobytes())
     return folder, Scorer(str(folder / "model.safetensors")).score(pixels)
 
 
@@ -54,7 +55,8 @@ def require_scores(command, given):
     words = re.fullmatch(r"mean (\S+) std (\S+) percentile nan", lines[0].lower()).groups()
     assert [float(word) for word in words] == [expected.mean, expected.std]
     assert {label: float(share) for label, share in map(str.split, lines[1:])} == expected.probs
-    wrong = ((folder / "nothing", picture, "nothing: No such file"), (model, folder / "none.ppm", "is no binary PPM"),
+    wrong = ((folder / "nothing", picture, "No such file"), (model, folder / "none.ppm", "is no binary PPM"),
+             (model, folder / "deep.ppm", "is no binary PPM of eight bits a channel"),
              (picture, picture, "not a readable safetensors file"))  # fmt: skip
     for first, second, said in wrong:
         done = subprocess.run([*map(str, command), str(first), str(second)], capture_output=True, text=True, check=False)
@@ -123,7 +125,7 @@ def test_the_library_has_a_name_of_its_version_and_no_other_symbols():
         line.split()[7].split("@")[0] for line in table.splitlines() if re.search(r"(GLOBAL|WEAK) +DEFAULT +\d+ ", line)
     }
     header = (c_library.prefix() / "include" / "dcnn_fast.h").read_text()
-    assert exported - {"DCNN_FAST_0"} == set(re.findall(r"\b(dcnn_\w+)\(", header))
+    assert exported - {"DCNN_FAST_0"} == set(re.findall(r"^DCNN_API .*?\b(dcnn_\w+)\(", header, re.MULTILINE))
 
 
 def test_the_header_is_c_and_cpp_and_its_structs_are_as_bound(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import struct
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -60,9 +62,8 @@ def test_options_that_are_none(model, options, message):
 def call(opened, /, **changes):
     """dcnn_score of structs with these fields in place of theirs: "image.width", or None for "image", say."""
     pixels = picture()
-    structs = {"image": binding.Image(), "result": binding.Result()}
-    binding.loaded().dcnn_image_init(ctypes.byref(structs["image"]), pixels.ctypes.data, 36, 40)
-    binding.loaded().dcnn_result_init(ctypes.byref(structs["result"]))
+    structs = {"image": binding.init(binding.Image(), pixels.ctypes.data, 36, 40), "result": binding.init(binding.Result())}
+    structs["options"] = binding.init(binding.Options())
     error, handle = binding.new_error(), opened.handle
     for name, value in changes.items():
         owner, _, field = name.partition(".")
@@ -72,8 +73,8 @@ def call(opened, /, **changes):
             setattr(structs[owner], field, value)
         else:
             structs[owner] = value
-    image, result = (None if each is None else ctypes.byref(each) for each in structs.values())
-    status = binding.loaded().dcnn_score(handle, image, None, result, ctypes.byref(error))
+    image, result, options = (None if each is None else ctypes.byref(each) for each in structs.values())
+    status = binding.loaded().dcnn_score(handle, image, options, result, ctypes.byref(error))
     return status, error.message.decode(), structs["result"]
 
 
@@ -113,18 +114,59 @@ def test_a_caller_without_an_error_or_with_a_short_one(model, path):
     assert library.dcnn_model_label(model.handle, ctypes.c_size_t(2)) is None
 
 
+# Structs of callers who were compiled with more fields.
+LATER = {
+    kind.__name__: type(kind.__name__, (kind,), {"_fields_": (("later", ctypes.c_int64),)})
+    for kind in (binding.Error, binding.Image, binding.Options, binding.Result)
+}  # fmt: skip
+PIXELS = {"Image": (None, 36, 40)}  # what _init is given beside the struct
+
+
 def test_a_result_of_a_later_version_keeps_its_fields(model):
-    """A caller that was compiled with more fields: those that this version does not know stay as they are."""
-
-    class Longer(ctypes.Structure):
-        _fields_ = (("known", binding.Result), ("later", ctypes.c_int64))
-
-    longer = Longer()
-    binding.loaded().dcnn_result_init(ctypes.byref(longer))
-    longer.known.struct_size, longer.later = ctypes.sizeof(longer), 77
+    """Those that this version does not know stay as they are."""
+    longer = binding.init(LATER["Result"]())
+    assert (longer.later, longer.struct_size) == (0, ctypes.sizeof(longer))
+    longer.later = 77
     status, said, _ = call(model, result=longer)
-    assert (status, longer.later, longer.known.struct_size) == (binding.OK, 77, ctypes.sizeof(longer)), said
-    assert 0 < longer.known.mean < 1
+    assert (status, longer.later, longer.struct_size) == (binding.OK, 77, ctypes.sizeof(longer)), said
+    assert 0 < longer.mean < 1
+
+
+@pytest.mark.parametrize("name", ["image", "options"])
+def test_what_a_later_version_asks_for_is_refused_where_it_is_not_known(model, name):
+    """Never done without, in silence; at 0 it asks for nothing."""
+    pixels = picture()
+    values = (pixels.ctypes.data, 36, 40) if name == "image" else ()
+    longer = binding.init(LATER[name.title()](), *values)
+    assert call(model, **{name: longer})[0] == binding.OK
+    longer.later = 1
+    status, said, _ = call(model, **{name: longer})
+    assert status == binding.ARGUMENT and f"{name}: fields that version" in said and "must be 0" in said
+    longer.struct_size = 2**60
+    assert call(model, **{name: longer})[0] == binding.ARGUMENT
+
+
+@pytest.mark.parametrize("kind", [binding.Error, binding.Image, binding.Options, binding.Result])
+def test_init_writes_no_further_than_the_callers_struct(kind):
+    """Which has fewer fields than the library's where it was compiled with an earlier version, and more with a later one."""
+    name, values = kind.__name__, PIXELS.get(kind.__name__, ())
+    binding.init(kind(), *values)
+    function = getattr(binding.loaded(), f"dcnn_{name.lower()}_init_sized")
+    for size in (0, 8, 24, ctypes.sizeof(kind), ctypes.sizeof(kind) + 16):
+        memory = (ctypes.c_ubyte * 700)(*[0xAA] * 700)
+        function(ctypes.addressof(memory), size, *values)
+        assert bytes(memory)[size:] == b"\xaa" * (700 - size)
+        assert size == 0 or int.from_bytes(bytes(memory)[:8], "little") == size
+        assert not any(bytes(memory)[ctypes.sizeof(kind) : size])
+    function(None, 48, *values)
+
+
+def test_a_failed_call_leaves_no_answer_of_the_last_one(model):
+    result = binding.init(binding.Result())
+    assert call(model, result=result)[0] == binding.OK and result.mean > 0 and result.views == 50
+    status, _, _ = call(model, **{"result": result, "image.width": 0})
+    assert status == binding.ARGUMENT and np.isnan([result.mean, result.std, result.percentile]).all()
+    assert (result.views, result.label, result.enlarged) == (0, -1, 0)
 
 
 def test_a_sliver_of_a_picture(tmp_path):
@@ -132,6 +174,28 @@ def test_a_sliver_of_a_picture(tmp_path):
     with binding.Model(tmp_path / "m.safetensors") as opened, pytest.raises(binding.FailedError, match="so narrow") as failed:
         opened.score(np.zeros((1, 40_000, 3), np.uint8))
     assert failed.value.status == binding.IMAGE
+
+
+def test_a_picture_that_cannot_be_reduced(model):
+    with pytest.raises(binding.FailedError, match="too many weights") as failed:
+        model.score(np.zeros((1, 135_000_000, 3), np.uint8), long_side=1024, views=1)
+    assert failed.value.status == binding.IMAGE
+
+
+def test_views_that_take_more_memory_than_a_column_may_have(tmp_path):
+    column = spec.Column("local", (spec.Block(1024, 1),), (2,), plane=181, window=181, reduce="mean")
+    save_model(Model(build(spec.Network("wide", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
+    with binding.Model(tmp_path / "m.safetensors") as opened, pytest.raises(binding.FailedError, match="64 GiB") as failed:
+        opened.score(np.zeros((5000, 5000, 3), np.uint8), views=3000)
+    assert failed.value.status == binding.MEMORY and "so many views of so large a picture" in str(failed.value)
+
+
+def test_strides_that_cannot_be_planned_are_found_on_opening(tmp_path):
+    column = spec.Column("warp", (spec.Block(2, 3, stride=3, padding=1),) * 20, (2,), plane=16, window=12)
+    save_model(Model(build(spec.Network("strides", (column,)), seed=1).eval()), tmp_path / "m.safetensors")
+    with pytest.raises(binding.FailedError, match="strides' product") as failed:
+        binding.Model(tmp_path / "m.safetensors")
+    assert failed.value.status == binding.MODEL
 
 
 def test_numbers_that_are_not_finite(tmp_path):
@@ -150,6 +214,13 @@ def test_files_that_cannot_be_read(tmp_path):
         with pytest.raises(binding.FailedError, match=said) as failed:
             binding.Model(wrong)
         assert failed.value.status == binding.FILE
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a" * 200 + b"/" + b"b" * 200 + b"/" + b"c" * 200], ids=["Latin-1", "long"])
+def test_a_path_of_any_bytes_leaves_the_reason_and_utf8(name):
+    with pytest.raises(binding.FailedError, match="No such file or directory: /") as failed:
+        binding.Model(os.fsdecode(b"/none/" + name))
+    assert failed.value.status == binding.FILE and ("caf\ufffd" in str(failed.value) or name[0] == ord("a"))
 
 
 def test_an_instruction_set_that_there_is_not(path, monkeypatch):
@@ -216,6 +287,94 @@ def changed(data, place, value):
     header["__metadata__"]["dcnn_fast"] = json.dumps(entry)
     content = json.dumps(header).encode()
     return struct.pack("<Q", len(content)) + content + data[8 + length :]
+
+
+def with_entry(data, change):
+    """The file with the JSON text of its network as `change` makes it."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["dcnn_fast"] = change(header["__metadata__"]["dcnn_fast"])
+    content = json.dumps(header).encode()
+    return struct.pack("<Q", len(content)) + content + data[8 + length :]
+
+
+def caution_of(data):
+    """What the library reads of the file."""
+    with binding.Model(data) as model:
+        return model.caution
+
+
+@pytest.mark.parametrize(("provenance", "caution"), [
+    (r'{"path": "caf\udce9", "\ud800x": ["\ud800\u0041", "\udc00"], "caution": "a"}', "a"),
+    (r'{"tiny": 1e-400, "large": [1e400, -1e999], "caution": "b"}', "b"),
+    (r'{"caution": "\ud83d\ude00 \ud83d!"}', "\U0001f600 \ufffd\ufffd\ufffd!"),
+], ids=["half a pair", "past a double", "a caution of half a pair"])  # fmt: skip
+def test_what_decides_no_score_is_read_as_by_python(provenance, caution, tmp_path, path):
+    def change(text):
+        return json.dumps({**json.loads(text), "provenance": "PLACE"}).replace('"PLACE"', provenance)
+
+    data = with_entry(path.read_bytes(), change)
+    (tmp_path / "m.safetensors").write_bytes(data)
+    load_model(tmp_path / "m.safetensors")
+    assert caution_of(data) == caution
+
+
+@pytest.mark.parametrize(("place", "value", "said"), [
+    (("network", "labels"), ["a\0b", "c"], "label whose name is no text in C"),
+    (("network", "labels"), ["a\ud800", "c"], "label whose name is no text in C"),
+    (("provenance",), {"caution": "a\0b"}, "caution has a zero"),
+], ids=str)  # fmt: skip
+def test_texts_that_c_does_not_have(path, place, value, said):
+    with pytest.raises(binding.FailedError, match=said) as failed:
+        binding.Model(changed(path.read_bytes(), place, value))
+    assert failed.value.status == binding.UNSUPPORTED
+
+
+def test_names_are_cut_between_characters(path):
+    name = "a" * 59 + "\u00e9" * 9
+    with pytest.raises(binding.FailedError) as failed:  # its message is decoded as UTF-8
+        binding.Model(with_entry(path.read_bytes(), lambda _: f'{{"{name}": 1, "{name}": 2}}'))
+    assert failed.value.status == binding.MODEL and "a" * 59 + "...' twice" in str(failed.value)
+
+
+def colliding_names(count):
+    """Different names of 16 letters that have one hash by C++'s standard library, whose seed is known."""
+    mul, rng = 0xC6A4A7935BD1E995, np.random.default_rng(0)
+    times, back = np.uint64(mul), np.uint64(pow(mul, -1, 2**64))
+
+    def mixed(value):
+        return value ^ value >> np.uint64(47)
+
+    found = set()
+    while len(found) < count:
+        first = rng.integers(97, 123, (1 << 20, 8), np.uint8)
+        state = (np.uint64(0xC70F6907 ^ 16 * mul % 2**64) ^ mixed(first.view("<u8")[:, 0] * times) * times) * times
+        second = (mixed((state ^ np.uint64(12345)) * back) * back).astype("<u8")[:, None].view(np.uint8)
+        found |= set(map(bytes, np.hstack((first, second))[(second < 128).all(1)]))
+    return [name.decode() for name in sorted(found)[:count]]
+
+
+def test_names_that_share_a_hash_take_no_longer(path):
+    def seconds(names):
+        data = with_entry(
+            path.read_bytes(), lambda text: text[:-1] + "," + ",".join(f"{json.dumps(name)}:1" for name in names) + "}"
+        )
+        start = time.process_time()
+        caution_of(data)
+        return time.process_time() - start
+
+    count = 40_000
+    assert seconds(colliding_names(count)) < 0.3 + 5 * seconds([f"{i:016}" for i in range(count)])
+
+
+def test_a_backbone_of_the_largest_windows_that_python_reads(tmp_path):
+    save_model(small_lite.model(small_lite.LITE), tmp_path / "m.safetensors")
+    data = (tmp_path / "m.safetensors").read_bytes()
+    for member in ("plane", "window"):
+        data = changed(data, ("network", "columns", 0, member), 1280)
+    (tmp_path / "m.safetensors").write_bytes(data)
+    load_model(tmp_path / "m.safetensors")
+    assert caution_of(data) == ""
 
 
 VALUES = (
