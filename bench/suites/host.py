@@ -30,7 +30,7 @@ from dcnn_fast.runtime import Executor, executor_of
 from dcnn_fast.runtime.gpu import LOOKS, MOST_PICTURES, GpuNetwork
 from dcnn_fast.scoring.prepare import prepared
 from dcnn_fast.scoring.shipped import shipped_model
-from dcnn_fast.spec import Pool
+from dcnn_fast.spec import Pool, View
 
 PHOTOGRAPH = (600, 800)
 WHOLE, LOCAL = "plan, a plane of 256 x 256", "plan, a photograph of 800 x 600"
@@ -49,6 +49,7 @@ FIXED = {  # the precisions of each network's fixed evaluation
 _SIZES = {FIXED_DCNN: PHOTOGRAPH, FIXED_SHIPPED: (375, 500)}
 _GRID = 4  # from which on plans are made for a GPU
 _BY = {"fp16": OURS_FP16, "bf16": OURS_BF16, "fp32": OURS}
+_SEEN: tuple[View, View] = ("warp", "local")  # a column of whole pictures and one of parts
 _SHAPES = 8  # photographs of different windows that a case goes through
 
 
@@ -57,17 +58,17 @@ def rows(effort: Effort) -> Iterator[Row]:
     torch.set_num_threads(1)
     yield from _plans(effort)
     for case, precisions in FIXED.items():
-        net = cases.network(cases.DCNN) if case == FIXED_DCNN else load_model(shipped_model()).net
+        net = cases.network(cases.DCNN, unit_share=effort.unit_share) if case == FIXED_DCNN else load_model(shipped_model()).net
         for precision, dtype in precisions.items():
             yield _fixed(case, net, precision, dtype, effort)
     for precision in PRECISIONS:
-        yield from _gpu(cases.network(cases.DCNN), precision, effort)
+        yield from _gpu(cases.network(cases.DCNN, unit_share=effort.unit_share), precision, effort)
     yield from _calls(effort)
 
 
 def _plans(effort: Effort) -> Iterator[Row]:
-    net = cases.network(cases.SCNN, ("warp",)), cases.network(cases.SCNN, ("local",))
-    for case, column, shape in ((WHOLE, net[0].spec.columns[0], (256, 256)), (LOCAL, net[1].spec.columns[0], PHOTOGRAPH)):
+    seen = [cases.described(cases.SCNN, (view,)).columns[0] for view in _SEEN]
+    for case, column, shape in ((WHOLE, seen[0], (256, 256)), (LOCAL, seen[1], PHOTOGRAPH)):
         drawn = [cases.windows(column, shape, effort.windows, seed=seed) for seed in range(_SHAPES)]
         runs = [partial(share, column, windows, shape) for windows in drawn]
         yield _row(case, "fp32", 1, _times(runs, effort))
