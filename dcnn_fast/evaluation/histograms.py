@@ -68,12 +68,26 @@ def shares(votes: np.ndarray) -> np.ndarray:
     return found
 
 
-def of_ratings(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """[n, 2] probabilities for ratings [n]: one half at the threshold, linear: order and distances are the ratings'."""
-    apart = scores - threshold
-    widest = float(np.abs(apart).max(initial=0.0))
-    last = 0.5 + apart / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
+def of_ratings(scores: np.ndarray, threshold: float, widest: float | None = None) -> np.ndarray:
+    """[n, 2] probabilities for ratings [n]: one half at the threshold, linear: order and distances are the ratings'.
+
+    widest: the distance from the threshold that is one half, `width_of` those; None for ratings from 1 to 10, whose width
+    follows from the threshold alone, so that predictions of other photographs or models are on the same scale.
+    """
+    widest = max(threshold - 1, 10 - threshold) if widest is None else widest
+    last = 0.5 + (scores - threshold) / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
     return np.stack([1 - last, last], axis=1)
+
+
+def width_of(scores: np.ndarray, data: DataSet) -> float | None:
+    """The width of scores [n] of a set of ratings, for `of_ratings`: None where all of both are from 1 to 10, else the greatest
+    distance of any of both from the threshold.
+    """
+    assert data.threshold is not None
+    every = np.concatenate([scores, [example.rating for example in data.examples if np.isfinite(example.rating)]])
+    if every.size and every.min() >= RATINGS[0] and every.max() <= RATINGS[-1]:
+        return None
+    return float(np.abs(every - data.threshold).max(initial=0.0))
 
 
 def for_labels(predictions: Predictions, data: DataSet) -> Predictions:
