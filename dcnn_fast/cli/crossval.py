@@ -22,10 +22,12 @@ def crossval(**options: Any) -> None:
     """Train a network once for each part of a set, without that part, and measure all held-out predictions together.
 
     The set, which must have no split of its own, is dealt into --folds parts by --split-seed, never through a group. Each
-    part's photographs are judged by the network, after its last epoch, that has not learnt from them; ratings are high above
-    one threshold in all parts, the median of the whole set unless --threshold says another. Printed are accuracy, AUC,
-    Spearman's correlation and, where ratings are foretold, the EMD, with intervals from a bootstrap over groups. --out gets a
-    run's folder for each part, predictions.csv, which `evaluate DATA --predictions` reads, and measures.json.
+    part's photographs are judged by the network that has not learnt from them: after its last epoch, or with --val after the
+    epoch that --best-by chose on those drawn from the rest; never by the held-out ones. A model file to start from that has
+    learnt from photographs of the set is refused. Ratings are high above one threshold in all parts, the median of the whole
+    set unless --threshold says another. Printed are accuracy, AUC, Spearman's correlation and, where ratings are foretold, the
+    EMD, with intervals from a bootstrap over groups. --out gets a run's folder for each part, predictions.csv, which
+    `evaluate DATA --predictions` reads, and measures.json, which says which model file was measured.
 
     Exit status: 0, 1 when photographs could not be read, the loss diverged, memory did not suffice or a process that decodes
     died, 2 for a wrong call, 3 when a file could not be written (the others are), 128 and the number of the signal that ended

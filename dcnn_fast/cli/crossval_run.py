@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.prediction_rows import prediction_rows
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.train import train
+from dcnn_fast.cli.train_run import files_named
 from dcnn_fast.data import DataSet
 from dcnn_fast.data.check import require_learnable
 from dcnn_fast.data.label_names import with_labels
@@ -24,11 +26,12 @@ from dcnn_fast.data.sets import is_rated
 from dcnn_fast.evaluation import Measures, Predictions, measure, predict
 from dcnn_fast.evaluation.histograms import are_ratings, for_labels
 from dcnn_fast.evaluation.predict import joined
-from dcnn_fast.nets import load_model
-from dcnn_fast.printable import printable
+from dcnn_fast.nets import Model, load_model
+from dcnn_fast.printable import printable, quoted
 from dcnn_fast.training import CheckpointError
 from dcnn_fast.training.files import put
-from dcnn_fast.training.folder import LAST, Folder
+from dcnn_fast.training.folder import BEST, LAST, Folder
+from dcnn_fast.training.learnt import learnt_by
 
 ABOUT, PREDICTIONS, MEASURES, PLANES = "crossval.json", "predictions.csv", "measures.json", "planes"
 _NAME = "crossval"
@@ -48,6 +51,17 @@ class _Folds:
     def folder(self, number: int) -> Path:
         """That of a fold's run."""
         return self.out / f"fold-{number}"
+
+    def chosen(self, number: int) -> str:
+        """The model file of a fold that is measured: of the epoch that the split val chose where the run looks at one, else of
+        the last; the held-out photographs themselves choose none.
+        """
+        return BEST if self.sets[number].val and self.options["evaluate_every"] else LAST
+
+    def named(self, number: int, model: Model) -> DataSet:
+        """The set of a fold with the labels that the model has for them."""
+        data = self.sets[number]
+        return data if are_ratings(model.spec.labels) else with_labels(data, model.spec.labels)
 
 
 def run(options: Mapping[str, Any], samples: int, draws: int) -> int:
@@ -90,6 +104,7 @@ def _opened(options: dict[str, Any]) -> _Folds:
         require_learnable(data)
     found = _Folds(tuple(every), options, options["out"])
     _require_ours(found)
+    _require_no_leak(found)
     if "plane_cache" in options and options["plane_cache"] is None and not options["cache"]:
         options["plane_cache"] = found.out / PLANES
     return found
@@ -135,6 +150,36 @@ def _require_ours(folds: _Folds) -> None:
         raise ValueError(f"out must be a new folder or one of the same folds, got {out}: {'; '.join(differing)}")
 
 
+def _require_no_leak(folds: _Folds) -> None:
+    """That no model file that the folds start from has learnt from photographs of the set, all of which are held out once.
+
+    Of a network that is drawn anew nothing but layers that never learn is taken: what the trained networks say of
+    themselves is asked for later. Raises ValueError.
+    """
+    options = folds.options
+    if options.get("fresh"):
+        return
+    for path in files_named(options["net"], options["layer_params"], options["init"] or (), options["data"]):
+        if str(path).endswith(".safetensors") and Path(path).is_file():
+            model = load_model(Path(path))
+            for number in range(len(folds.sets)):
+                _require_unseen(folds, number, model, str(path))
+
+
+def _require_unseen(folds: _Folds, number: int, model: Model, name: str) -> None:
+    """That a model has learnt from nothing that a fold holds out. Raises ValueError."""
+    sets_named = [folds.sets[number]]
+    with suppress(ValueError):  # its labels are others
+        sets_named.append(folds.named(number, model))
+    learnt = learnt_by(model.provenance)
+    seen = {example.key for data in sets_named for example in learnt.seen_of(data, data.test)}
+    if seen:
+        raise ValueError(
+            f"held-out photographs must be new to the networks that judge them: {name} has learnt from {len(seen)} of the "
+            f"{len(folds.sets[number].test)} of fold {number}, e.g. {quoted(min(seen))}"
+        )
+
+
 def _trained(folds: _Folds, number: int) -> int:
     """Train one fold, or find it trained; returns 0, or 3 where a file of the run could not be written.
 
@@ -149,6 +194,10 @@ def _trained(folds: _Folds, number: int) -> int:
     if status not in (0, _UNWRITTEN) or not (folds.folder(number) / LAST).is_file():
         note("the same command goes on")
         raise typer.Exit(status or 1)
+    path = folds.folder(number) / folds.chosen(number)
+    if not path.is_file():
+        raise OSError(f"{path}, of the epoch that the split val chose, must be there to be measured: it was not written")
+    _require_unseen(folds, number, load_model(path), str(path))
     return status
 
 
@@ -157,9 +206,9 @@ def _held_out(folds: _Folds, samples: int) -> list[Predictions]:
     found = []
     with Progress(console=stderr(), transient=True) as bar:
         task = bar.add_task("held-out photographs", total=sum(len(data.test) for data in folds.sets))
-        for number, data in enumerate(folds.sets):
-            model = load_model(folds.folder(number) / LAST)
-            named = data if are_ratings(model.spec.labels) else with_labels(data, model.spec.labels)
+        for number in range(len(folds.sets)):
+            model = load_model(folds.folder(number) / folds.chosen(number))
+            named = folds.named(number, model)
             predictions = predict(
                 model, named.test, views=samples, seed=folds.options["seed"], device=folds.options["device"],
                 advance=lambda: bar.advance(task),
@@ -174,16 +223,17 @@ def _measured(folds: _Folds, folder: Folder, parts: Sequence[Predictions], draws
     together = measure(pooled, draws=draws)
     fold = {example.key: number for number, data in enumerate(folds.sets) for example in data.test}
     folder.put(PREDICTIONS, lambda partial: _write(partial, prediction_rows({_NAME: pooled}, fold=fold)))
-    summary = {"folds": [each.to_dict() for each in of_parts], "pooled": together.to_dict(), "draws": draws}
+    of_folds = [{**each.to_dict(), "model": folds.chosen(number)} for number, each in enumerate(of_parts)]
+    summary = {"folds": of_folds, "pooled": together.to_dict(), "draws": draws}
     folder.put(MEASURES, lambda partial: _write(partial, summary))
     for key, reason in pooled.errors.items():
         note(f"unreadable: {key}: {reason}")
-    _print(of_parts, together, pooled)
+    _print(of_parts, together, pooled, [folds.chosen(number) for number in range(len(folds.sets))])
     stdout().print(f"{printable(str(folds.out))}: {', '.join((PREDICTIONS, MEASURES))}")
     return _UNWRITTEN if folder.unwritten else int(bool(pooled.errors))
 
 
-def _print(of_parts: Sequence[Measures], together: Measures, pooled: Predictions) -> None:
+def _print(of_parts: Sequence[Measures], together: Measures, pooled: Predictions, chosen: Sequence[str]) -> None:
     shown = [(key, title) for key, title in _SHOWN if getattr(together, key) is not None]
     table = plain_table("fold", "n", *(title for _, title in shown))
     for number, each in enumerate(of_parts):
@@ -192,6 +242,7 @@ def _print(of_parts: Sequence[Measures], together: Measures, pooled: Predictions
     out = stdout()
     out.print(table)
     groups = {example.group for example in pooled.examples} - {""}
+    out.print(f"measured: {', '.join(sorted(set(chosen)))} of each fold")
     out.print(f"intervals of 95 %: a bootstrap over {f'{len(groups)} groups' if groups else 'photographs'}")
 
 

@@ -1,8 +1,10 @@
 """Planes of photographs kept on disk from run to run, so that a photograph is decoded once and not in each epoch of each run.
 
 A cache is a folder of files, one for each plane, named by a digest of all that decides its pixels: the photograph's path, size
-and times, the view, the plane's size, the size that photographs are reduced to, and the versions of what decodes. A file gets
-its name when it is whole, and has its size and a checksum at its beginning: whatever is not as written is made anew.
+and times, the view, the plane's size, the size that photographs are reduced to, and what decodes: versions of all libraries,
+and a digest of this package's own reading and of its engine. A file gets its name when it is whole, and has its size and a
+checksum at its beginning: whatever is not as written is made anew. What a photograph becomes is kept only when its file is
+some seconds old: one that is still being written may keep its size and its time.
 """
 
 from __future__ import annotations
@@ -12,19 +14,24 @@ import mmap
 import os
 import resource
 import struct
+import time
 import warnings
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import PIL
+from PIL import features
 
+from dcnn_fast import engine
+from dcnn_fast.data import raw
 from dcnn_fast.locking import InUseError, lock_file
 from dcnn_fast.partials import new_file, remove_abandoned
 from dcnn_fast.version import version
@@ -40,6 +47,9 @@ _SIGNATURE = (
 _HEAD = struct.Struct("<8sQQII")  # mark, height, width, checksum, nothing
 _MARK = b"dcnnpln1"
 _BLOCK = 4096
+_TICK = 3.0  # seconds: no file system tells times less exactly (vfat: 2)
+_PACKAGE = Path(__file__).parent.parent
+_SOURCES = ("data/*.py", "ops/views/*.py")  # of the package: what decodes, reduces and makes planes
 _MAPPED = 2**17  # bytes from which on a file is mapped: smaller ones are read as fast
 _maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()  # each takes a file number while it is used
 
@@ -71,11 +81,11 @@ class PlaneCache:
             raise ValueError(f"a cache of planes must be a new or an empty folder, or such a cache, got {folder}")
         self.folder, self.warn = folder, warn
         self._limit, self._total = megabytes * 2**20, 0
-        self._made_by = version(), PIL.__version__  # asked once: it takes as long as making a plane
+        self._made_by = makers()  # asked once: it takes as long as making a plane
         self._lock = Lock()  # of what is counted; only `filling` takes it, before there are worker processes
         self._used: set[str] = set()
         self._right: set[str] = set()  # whose checksum was looked at
-        self._old: list[tuple[str, int]] = []  # not used yet in this run, the longest unused last
+        self._old: dict[str, int] = {}  # not used yet in this run, with their bytes; the longest unused last
         self._told: set[str] = set()
         self.stores = False
 
@@ -84,12 +94,12 @@ class PlaneCache:
         if not isinstance(source, (str, os.PathLike)):
             return None
         try:
-            path = os.path.realpath(source)
-            mark = _mark(path)
+            path, now = os.path.realpath(source), time.time()
+            mark, changed = _mark(path)
         except (OSError, ValueError):
             return None
         names = tuple(_digest(self._made_by, path, mark, each, long_side) for each in wanted)
-        return Entry(self, path, mark, names)
+        return Entry(self, path, mark, names, abs(now - changed) > _TICK)
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -98,7 +108,9 @@ class PlaneCache:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 if not (self.folder / _TAG).exists():
-                    (self.folder / _TAG).write_text(_SIGNATURE, encoding="utf-8")
+                    with new_file(self.folder / _TAG) as partial:  # half a tag would be another's folder ever after
+                        partial.write_text(_SIGNATURE, encoding="utf-8")
+                        os.replace(partial, self.folder / _TAG)
                 stack.enter_context(lock_file(self.folder / _LOCK))
                 self._count()
                 self.stores = True
@@ -132,11 +144,12 @@ class PlaneCache:
             os.close(number)
 
     def store(self, name: str, plane: np.ndarray) -> bool:
-        """Keep a plane under that name; whether there was room. A failure is told once and ends the filling."""
+        """Keep a plane under that name; whether there was room. No room, or a failure, is told once and ends the filling."""
         path, size = self._path(name), _HEAD.size + plane.nbytes
         try:
-            self._remove(path)  # one that is not whole
+            self._remove(name)  # one that is not whole
             if not self._has_room(size):
+                self.stores = False
                 self._tell(
                     f"is full with {self._limit // 2**20} MB: photographs that it does not hold are decoded as they come"
                 )
@@ -154,21 +167,20 @@ class PlaneCache:
         self._right.add(name)
         return True
 
-    def _remove(self, path: Path) -> None:
+    def _remove(self, name: str) -> None:
+        path = self._path(name)
         with suppress(FileNotFoundError):
             size = path.stat().st_size
             path.unlink()
             with self._lock:
-                self._total -= _blocks(size)
+                self._total -= self._old.pop(name, _blocks(size))
 
     def _has_room(self, size: int) -> bool:
         with self._lock:
             blocks = _blocks(size)
             while self._total + blocks > self._limit and self._old:
-                name, freed = self._old.pop()
-                if name not in self._used:
-                    with suppress(OSError):
-                        os.unlink(self._path(name))
+                name, freed = self._old.popitem()
+                if name not in self._used and _is_gone(self._path(name)):
                     self._total -= freed
             fits = self._total + blocks <= self._limit
             self._total += blocks if fits else 0
@@ -184,7 +196,7 @@ class PlaneCache:
                     if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
                         status = entry.stat(follow_symlinks=False)
                         found.append((status.st_mtime, entry.name.removesuffix(_SUFFIX), _blocks(status.st_size)))
-        self._old = [(name, size) for _, name, size in sorted(found, reverse=True)]
+        self._old = {name: size for _, name, size in sorted(found, reverse=True)}
         self._total = sum(size for _, _, size in found)
 
     def _failed(self, error: OSError) -> None:
@@ -204,12 +216,17 @@ class PlaneCache:
 
 @dataclass(frozen=True)
 class Entry:
-    """The planes of one photograph in a cache, by their names there. mark: the photograph's file as it was asked for."""
+    """The planes of one photograph in a cache, by their names there.
+
+    path: the photograph's file, through no link: what is stored must be decoded from there. mark: the file as it was asked for.
+    settled: whether it was old enough then that another content would have had another time.
+    """
 
     cache: PlaneCache
     path: str
     mark: tuple[int, ...]
     names: tuple[str, ...]
+    settled: bool = True
 
     def load(self) -> list[np.ndarray] | None:
         """All planes, [h, w, 3] uint8 and not to be written to; None where one is not there."""
@@ -222,9 +239,9 @@ class Entry:
         return found
 
     def store(self, planes: Sequence[np.ndarray]) -> bool:
-        """Keep the planes, unless the photograph's file has changed since; whether all are kept."""
+        """Keep the planes, unless the photograph's file has changed since, or could have unseen; whether all are kept."""
         with suppress(OSError):
-            if _mark(self.path) == self.mark:
+            if self.settled and _mark(self.path)[0] == self.mark:
                 stored = [self.cache.store(name, plane) for name, plane in zip(self.names, planes, strict=True)]
                 return all(stored)
         return False
@@ -242,9 +259,46 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def _mark(path: str) -> tuple[int, ...]:
+def _mark(path: str) -> tuple[tuple[int, ...], float]:
+    """What tells a file from another in its place, and when it was changed, in seconds."""
     status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns), status.st_mtime
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is no such file any more, which is removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def makers() -> tuple[object, ...]:
+    """All that decides which pixels a photograph's file becomes: versions of libraries, our sources and the engine's binary."""
+    named = sorted({*features.get_supported_modules(), *features.get_supported_codecs(), *features.get_supported_features()})
+    codecs = tuple((name, features.version(name)) for name in named)
+    packages = tuple((name, _installed(name)) for name in ("simplejpeg", "rawpy", "pi-heif", "pillow-heif", "numpy"))
+    return version(), PIL.__version__, codecs, packages, raw.libraw_version(), _own_digest()
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _own_digest() -> str:
+    """A digest of this package's reading, its reduction and its views, and of the engine where it is there."""
+    digest = hashlib.sha256()
+    paths = [path for pattern in _SOURCES for path in sorted(_PACKAGE.glob(pattern))]
+    paths += [] if engine.reason() else [Path(str(engine.load().__file__))]
+    for path in paths:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _digest(*key: object) -> str:

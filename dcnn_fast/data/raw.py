@@ -52,6 +52,11 @@ def can_read() -> bool:
     return rawpy is not None
 
 
+def libraw_version() -> tuple[int, int, int] | None:
+    """That of the LibRaw which rawpy has; None where it is not installed."""
+    return None if rawpy is None else rawpy.libraw_version
+
+
 def is_raw(file: BinaryIO) -> bool:
     """Whether the file looks like a camera's raw file. file: at its start, where it is left."""
     head = file.read(32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from dcnn_fast.data import DataSet, Example
 from dcnn_fast.data.columns import NAMES, numbers_of, require_once, votes_of
 from dcnn_fast.data.foreign_tables import columns_of_votes
 from dcnn_fast.data.spreadsheets import Row, Sheet, plain, read_sheet
-from dcnn_fast.evaluation.histograms import RATINGS, are_ratings, of_ratings, shares
+from dcnn_fast.evaluation.histograms import RATINGS, are_ratings, of_ratings, shares, width_of
 from dcnn_fast.evaluation.predict import Predictions
 from dcnn_fast.printable import quoted, shortened
 
@@ -63,11 +63,14 @@ def read_predictions(path: Path, data: DataSet, examples: Sequence[Example]) -> 
 
 @dataclass(frozen=True)
 class _Said:
-    """What rows say: probabilities [n, labels], what was made of the columns, and shares of ratings [n, 10] where there are."""
+    """What rows say: probabilities [n, labels], what was made of the columns, shares of ratings [n, 10] where there are, and
+    the scale of scores, `Predictions.widest`.
+    """
 
     probs: np.ndarray
     how: str
     histograms: np.ndarray | None = None
+    widest: float | None = None
 
 
 def _predicted(sheet: Sheet, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
@@ -94,7 +97,8 @@ def _of_examples(
     left = len(names) - len(rows)
     notes = [f"{left} of its {len(names)} rows are of no photograph that is measured"] if left else []
     histograms = None if said.histograms is None else said.histograms[rows]
-    return Predictions(labels, read_ones, said.probs[rows], np.full(len(rows), np.nan), errors, histograms), notes
+    spread = np.full(len(rows), np.nan)
+    return Predictions(labels, read_ones, said.probs[rows], spread, errors, histograms, said.widest), notes
 
 
 def _numbers_of(path: Path, names: Sequence[str]) -> Callable[[Example], int | None]:
@@ -123,20 +127,20 @@ def _said(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said
     """What the rows say of a set's labels, and of ratings where there are ten columns of them."""
     votes = () if are_ratings(data.labels) else _histogram(sheet.head)
     if not any((row[name] or "").strip() for row in rows for name in votes):  # those of another model of the file
-        return _Said(*_probabilities(path, sheet, rows, data))
+        return _probabilities(path, sheet, rows, data)
     require_once(path, sheet.head, votes)
     histograms = shares(votes_of(path, rows, votes, decimal_comma=sheet.decimal_comma)) if rows else np.zeros((0, len(RATINGS)))
     told = f"{votes[0]} to {votes[-1]} are shares of the ratings 1 to 10"
     if any(plain(name) in _SCORES or name == f"p_{data.labels[-1]}" for name in sheet.head):
-        probs, how = _probabilities(path, sheet, rows, data)
-        return _Said(probs, f"{how}; {told}", histograms)
+        said = _probabilities(path, sheet, rows, data)
+        return replace(said, how=f"{said.how}; {told}", histograms=histograms)
     if data.threshold is None or len(data.labels) != 2:
         raise ValueError(f"{path}: {told}, which say nothing of the labels {shortened(data.labels)}, made of no ratings")
     probs = of_ratings(histograms @ RATINGS, data.threshold, data.high)
     return _Said(probs, f"{told}, {data.labels[data.high]} where their mean is above {data.threshold:g}", histograms)
 
 
-def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> tuple[np.ndarray, str]:
+def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet) -> _Said:
     """[n, labels], and what was made of the columns."""
     columns = [f"p_{label}" for label in data.labels]
     if set(columns) <= set(sheet.head):
@@ -144,7 +148,7 @@ def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet)
         probs = np.stack([_column(path, sheet, rows, column) for column in columns], axis=1)
         if (probs < 0).any() or (abs(probs.sum(axis=1) - 1) > 0.001).any():
             raise ValueError(f"{path}: {shortened(columns)} must be probabilities, which sum to 1")
-        return probs, f"{columns[-1]} is P({data.labels[-1]})"
+        return _Said(probs, f"{columns[-1]} is P({data.labels[-1]})")
     column = _one(path, sheet, "scores, or " + shortened(columns), _SCORES)
     if len(data.labels) != 2:
         raise ValueError(f"{path}: must have the columns {shortened(columns)} for a set of {len(data.labels)} labels")
@@ -156,12 +160,12 @@ def _probabilities(path: Path, sheet: Sheet, rows: Sequence[Row], data: DataSet)
             f"{path}: {column} could be probabilities or ratings, which both are 0 to 1; call it p_{data.labels[-1]}"
         )
     if within:
-        return np.stack([1 - scores, scores], axis=1), f"{column} is P({data.labels[-1]})"
+        return _Said(np.stack([1 - scores, scores], axis=1), f"{column} is P({data.labels[-1]})")
     if data.threshold is None:
         raise ValueError(f"{path}: {column} must be probabilities, 0 to 1, for a set whose labels are of no ratings")
-    return of_ratings(
-        scores, data.threshold, data.high
-    ), f"{column} is a rating, {data.labels[data.high]} above {data.threshold:g}"
+    widest = width_of(scores, data)
+    probs = of_ratings(scores, data.threshold, data.high, widest)
+    return _Said(probs, f"{column} is a rating, {data.labels[data.high]} above {data.threshold:g}", widest=widest)
 
 
 def _column(path: Path, sheet: Sheet, rows: Sequence[Row], column: str) -> np.ndarray:

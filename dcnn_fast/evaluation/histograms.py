@@ -68,15 +68,27 @@ def shares(votes: np.ndarray) -> np.ndarray:
     return found
 
 
-def of_ratings(scores: np.ndarray, threshold: float, high: int = 1) -> np.ndarray:
+def of_ratings(scores: np.ndarray, threshold: float, high: int = 1, widest: float | None = None) -> np.ndarray:
     """[n, 2] probabilities for ratings [n]: one half at the threshold, linear: order and distances are the ratings'.
 
-    high: the number of the label that ratings above the threshold have.
+    high: the number of the label that ratings above the threshold have. widest: the distance from the threshold that is one
+    half, `width_of` those; None for ratings from 1 to 10, whose width follows from the threshold alone, so that predictions of
+    other photographs or models are on the same scale.
     """
-    apart = scores - threshold
-    widest = float(np.abs(apart).max(initial=0.0))
-    above = 0.5 + apart / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
+    widest = max(threshold - 1, 10 - threshold) if widest is None else widest
+    above = 0.5 + (scores - threshold) / (2 * widest) if widest > 0 else np.full(len(scores), 0.5)
     return np.stack([1 - above, above] if high == 1 else [above, 1 - above], axis=1)
+
+
+def width_of(scores: np.ndarray, data: DataSet) -> float | None:
+    """The width of scores [n] of a set of ratings, for `of_ratings`: None where all of both are from 1 to 10, else the greatest
+    distance of any of both from the threshold.
+    """
+    assert data.threshold is not None
+    every = np.concatenate([scores, [example.rating for example in data.examples if np.isfinite(example.rating)]])
+    if every.size and every.min() >= RATINGS[0] and every.max() <= RATINGS[-1]:
+        return None
+    return float(np.abs(every - data.threshold).max(initial=0.0))
 
 
 def for_labels(predictions: Predictions, data: DataSet) -> Predictions:

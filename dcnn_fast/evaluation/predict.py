@@ -26,7 +26,8 @@ class Predictions:
     labels: the classes. examples: those that could be read, in order. probs: [n, labels] float64, averaged over the views.
     spread: [n], for two labels the standard deviation over the views of the second's probability, NaN else. errors: why each
     other example could not be read, by its key. histograms: [n, 10] the predicted shares of the ratings 1 to 10, where that is
-    what is predicted.
+    what is predicted. widest: where scores on a scale of their own were made probabilities, their distance from the threshold
+    that became one half; None for probabilities, and for ratings from 1 to 10, whose scale is the same in all predictions.
     """
 
     labels: tuple[str, ...]
@@ -35,6 +36,7 @@ class Predictions:
     spread: np.ndarray
     errors: dict[str, str] = field(default_factory=dict)
     histograms: np.ndarray | None = None
+    widest: float | None = None
 
     @property
     def named(self) -> np.ndarray:
@@ -117,11 +119,12 @@ def predict(
 def average(predictions: Sequence[Predictions]) -> Predictions:
     """The mean of several models' probabilities, as AVG_SCNN (paper III-B), on the examples that all of them have.
 
-    The spread is not known: NaN. Raises ValueError when labels differ or no example is common.
+    The spread is not known: NaN. Raises ValueError when labels or scales differ or no example is common.
     """
     first, *others = predictions
     if any(other.labels != first.labels for other in others):
         raise ValueError(f"predictions must have the same labels, got {[p.labels for p in predictions]}")
+    widest = _of_one_scale(predictions)
     rows = [{example.key: i for i, example in enumerate(each.examples)} for each in predictions]
     common = [key for key in rows[0] if all(key in each for each in rows)]
     if not common:
@@ -131,7 +134,7 @@ def average(predictions: Sequence[Predictions]) -> Predictions:
     errors = {key: reason for each in predictions for key, reason in each.errors.items()}
     histograms = _of_all([each.histograms for each in aligned])
     together = None if histograms is None else np.mean(histograms, axis=0)
-    return Predictions(first.labels, aligned[0].examples, mean, np.full(len(common), np.nan), errors, together)
+    return Predictions(first.labels, aligned[0].examples, mean, np.full(len(common), np.nan), errors, together, widest)
 
 
 def _of_all(histograms: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
@@ -141,7 +144,10 @@ def _of_all(histograms: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions of different examples, perhaps by different models, as one. Raises ValueError when labels differ."""
+    """Predictions of different examples, perhaps by different models, as one.
+
+    Raises ValueError when labels or scales differ.
+    """
     first = parts[0]
     if any(part.labels != first.labels for part in parts):
         raise ValueError(f"predictions must have the same labels, got {[part.labels for part in parts]}")
@@ -150,8 +156,17 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
         first.labels, tuple(example for part in parts for example in part.examples),
         np.concatenate([part.probs for part in parts]), np.concatenate([part.spread for part in parts]),
         {key: reason for part in parts for key, reason in part.errors.items()},
-        None if histograms is None else np.concatenate(histograms),
+        None if histograms is None else np.concatenate(histograms), _of_one_scale(parts),
     )  # fmt: skip
+
+
+def _of_one_scale(parts: Sequence[Predictions]) -> float | None:
+    """The scale of all. Raises ValueError where they have several: an order of such numbers together means nothing."""
+    widest = parts[0].widest
+    if any(part.widest != widest for part in parts):
+        said = ", ".join("probabilities" if each.widest is None else f"{each.widest:g} from the threshold" for each in parts)
+        raise ValueError(f"predictions must be on one scale to be put together, got {said}")
+    return widest
 
 
 Result = tuple[np.ndarray, float] | str

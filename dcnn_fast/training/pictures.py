@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +76,7 @@ class Pictures:
         found = None if entry is None else self._loaded(entry)
         if found is not None:
             return found
-        picture = self._decoded(number)
+        picture = self._decoded(self.examples[number].source if entry is None else entry.path)
         if entry is not None and entry.cache.stores:
             entry.store([self._array(picture, wanted) for wanted in self._wanted])
         return picture
@@ -95,8 +95,8 @@ class Pictures:
     def _array(self, picture: Picture, wanted: Wanted) -> np.ndarray:
         return picture.plane(*wanted) if picture.photo is None else picture.photo  # type: ignore[arg-type]
 
-    def _decoded(self, number: int) -> Picture:
-        pixels = reduced(read(self.examples[number].source).pixels, self.long_side)
+    def _decoded(self, source: Any) -> Picture:
+        pixels = reduced(read(source).pixels, self.long_side)
         if self.decoded:
             return Picture(pixels)
         try:
@@ -104,15 +104,19 @@ class Pictures:
         except ValueError as error:
             raise ReadError(str(error)) from None
 
-    def hold(self, megabytes: int | PlaneCache, threads: int = 1) -> int:
-        """Read photographs in order and keep them until `megabytes` are full, or in a cache on disk; returns how many are read.
+    def use(self, cache: PlaneCache) -> None:
+        """Take from this cache what it holds; another fills it."""
+        self._cache = cache
 
-        Worker processes started afterwards share them. What cannot be read is passed over here.
+    def hold(self, megabytes: int | PlaneCache, threads: int = 1, advance: Callable[[], object] = lambda: None) -> int:
+        """Read photographs in order and keep them until `megabytes` are full, or in a cache on disk until that is; returns how
+        many are read.
+
+        Worker processes started afterwards share them. What cannot be read is passed over here. advance: called after each.
         """
         if isinstance(megabytes, PlaneCache):
-            self._cache = megabytes
-            with megabytes.filling():
-                return sum(1 for _ in self.readable(range(len(self)), threads))
+            self.use(megabytes)
+            return self._fill(megabytes, threads, advance)
         room = megabytes * 2**20
         for number, picture in self.readable(range(len(self)), threads):
             room -= picture.bytes
@@ -120,6 +124,17 @@ class Pictures:
                 break
             self._held[number] = picture
         return len(self._held)
+
+    def _fill(self, cache: PlaneCache, threads: int, advance: Callable[[], object]) -> int:
+        """As `hold`; none is read for nothing, where another process fills the cache or there is no room."""
+        count = 0
+        with cache.filling():
+            for _ in self.readable(range(len(self) if cache.stores else 0), threads):
+                count += 1
+                advance()
+                if not cache.stores:
+                    break
+        return count
 
     def readable(self, numbers: Iterable[int], threads: int = 1) -> Iterable[tuple[int, Picture]]:
         """Those of `numbers` that can be read, in order, `threads` at a time, with their photographs."""

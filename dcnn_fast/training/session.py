@@ -31,6 +31,7 @@ from dcnn_fast.training.step import At, Launched, Step, finite
 from dcnn_fast.training.validation import look
 from dcnn_fast.training.workers import WorkerError
 
+_SECONDS_BETWEEN_SIGNS = 30.0  # of a process that others wait for: an exchange that takes minutes is taken for a dead one
 _Ready = tuple[Cases, tuple[Tensor, ...]]
 
 
@@ -79,16 +80,36 @@ class Session:
             )  # fmt: skip
         else:
             self.progress.rates = with_rates((), 0, self.settings.rate, self.settings.bias_rate)
-        if cache:
-            self.lesson.draws.pictures.hold(cache, threads)
         if isinstance(cache, PlaneCache):
-            for looked_at in (self.lesson.validation, self.lesson.held_out):
-                looked_at.pictures.hold(cache, threads)
+            self._share_planes(cache, threads)
+        elif cache:
+            self.lesson.draws.pictures.hold(cache, threads)
         if not found and self.settings.mean == "data" and columns:
             self.progress.means = world.first_ones(self._means_of_data(threads) if world.first else [])
         if self.progress.means is not None:
             self._set_means(self.progress.means)
         world.share([*self.net.parameters(), *self.net.buffers()])
+
+    def _share_planes(self, cache: PlaneCache, threads: int) -> None:
+        """Fill the cache on disk in the first process; the others wait for it, however long that takes, and use it."""
+        every = [draws.pictures for draws in (self.lesson.draws, self.lesson.validation, self.lesson.held_out)]
+        world, told = self.place.world, time.monotonic()
+
+        def advance() -> None:
+            nonlocal told
+            if time.monotonic() - told > _SECONDS_BETWEEN_SIGNS:
+                told = time.monotonic()
+                world.first_ones(True)
+
+        for pictures in every:
+            if world.first:
+                pictures.hold(cache, threads, advance)
+            else:
+                pictures.use(cache)
+        if world.first:
+            world.first_ones(False)
+        while not world.first and world.first_ones(None):
+            pass
 
     def go(self, stop: Asked, advance: Advance) -> None:
         """Every epoch that is left. Raises KeyboardInterrupt, after a checkpoint, when `stop` is set."""

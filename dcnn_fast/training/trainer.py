@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -109,6 +110,8 @@ def train(
     require_machine(torch.device(device), tensorboard=tensorboard)
     if any(parameter.is_inference() for parameter in net.parameters()):
         raise ValueError("net must not have been made in torch.inference_mode, where nothing can be learnt")
+    if isinstance(cache, PlaneCache) and os.path.realpath(cache.folder) == os.path.realpath(out):
+        raise ValueError(f"the cache of planes must be in a folder of its own, not in that of the run, got {out} for both")
     folder = Folder(out, warn)
     with ExitStack() as stack:
         stack.enter_context(default_modes(gradients=True))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import time
 
 import pytest
 from scipy.stats import spearmanr
@@ -24,6 +26,8 @@ OPTIONS = (*SMALL, "--epochs", 2, "--folds", 3, "--samples", 2, "--draws", 50)
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crossval")
     synthetic.make("csv", folder / "set", images=66, seed=2, sides=(20, 30))
+    for path in (folder / "set").rglob("*"):
+        os.utime(path, (time.time() - 60,) * 2)  # what was written just now is not kept in a cache
     return folder
 
 
@@ -116,6 +120,10 @@ def test_a_fold_is_what_train_makes_of_it_and_a_cache_of_planes_changes_nothing(
     ("options", "message"),
     [
         (("--plane-cache", "set"), "a cache of planes must be a new or an empty folder, or such a cache, got set"),
+        (
+            ("--plane-cache", "refused"),
+            "the cache of planes must be in a folder of its own",
+        ),
         (("--plane-cache", "planes", "--cache", 5), "--cache must not be given beside --plane-cache, got 5"),
         (("--val", 1.5), "val must be a share above 0 and below 1, got 1.5"),
         (("--val", 0.001), "val must be a share that leaves photographs on both sides, got 0.001"),
@@ -131,6 +139,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(place, done):
     (place / "mine").mkdir()
     (place / "mine" / "notes.txt").write_text("mine")
     own = synthetic.make("histograms", place / "own", images=64, sides=(20, 30))
+    learnt = "out/fold-0/last.safetensors"
     before = (place / "out" / "predictions.csv").read_bytes()
     for arguments, message in (
         ((own, "--out", "new", *OPTIONS), "must not be given for a set with a split of its own"),
@@ -138,9 +147,51 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(place, done):
         (("set/ratings.csv", "--out", "out", *OPTIONS, "--folds", 2), "out must be a new folder or one of the same folds"),
         (("set/ratings.csv", "--out", "out", *OPTIONS, "--threshold", 3), "threshold: "),
         (("set/ratings.csv", "--out", "new", *OPTIONS, "--fold", 1), "No such option"),
+        (
+            ("set/ratings.csv", "--out", "new", "--net", learnt, *OPTIONS[-6:]),
+            f"{learnt} has learnt from 21 of the 21 of fold 1",
+        ),
+        (("set/ratings.csv", "--out", "new", *OPTIONS, "--init", f"0={learnt}"), "must be new to the networks that judge them"),
         (("set/ratings.csv", "--out", "new", *OPTIONS, "--folds", 40), "every label must have at least 40 examples"),
     ):
         found = run("crossval", *arguments, cwd=place)
         assert found.returncode == 2 and message in found.stderr, found.stderr
     assert not (place / "new").exists() and [each.name for each in (place / "mine").iterdir()] == ["notes.txt"]
     assert (place / "out" / "predictions.csv").read_bytes() == before
+
+
+def test_with_val_the_epoch_that_it_chose_is_measured_and_without_it_the_last(place, done):
+    """The held-out photographs choose nothing either way."""
+    options = (
+        *SMALL,
+        "--epochs",
+        3,
+        "--folds",
+        2,
+        "--samples",
+        2,
+        "--draws",
+        0,
+        "--val",
+        0.3,
+        "--best-by",
+        "auc",
+        "--rate",
+        0.05,
+    )
+    found = run("crossval", "set/ratings.csv", "--out", "chosen", *options, "--patience", 1, cwd=place)
+    assert found.returncode == 0, found.stderr
+    assert (
+        "measured: best.safetensors of each fold" in found.stdout and "measured: last.safetensors of each fold" in done.stdout
+    )
+    table = rows(place / "chosen" / "predictions.csv")
+    whole = load_set(place / "set" / "ratings.csv", unsplit="test")
+    for fold in range(2):
+        model = load_model(place / "chosen" / f"fold-{fold}" / "best.safetensors")
+        said = {row["key"]: float(row["p_high"]) for row in table if row["fold"] == str(fold)}
+        theirs = predict(model, [example for example in whole.test if example.key in said], views=2, seed=0)
+        ours = [said[example.key] for example in theirs.examples]
+        assert ours == pytest.approx(theirs.probs[:, 1].tolist(), abs=1e-6)
+    for out, name in (("chosen", "best.safetensors"), ("out", "last.safetensors")):
+        folds = json.loads((place / out / "measures.json").read_text())["folds"]
+        assert {each["model"] for each in folds} == {name}

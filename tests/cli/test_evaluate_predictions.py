@@ -204,3 +204,38 @@ def test_another_programs_error_is_no_reason_to_pass_a_row_over(place):
     table(place / "features.csv", "path,score," + ",".join(f"f{i}" for i in range(1, 11)), [(*r[:2], *[-1] * 10) for r in rows])
     _, beside = measured(place, "set.csv", "--predictions", "features.csv")
     assert beside["features"] == found["plain"]
+
+
+def test_foretold_ratings_are_on_one_scale_in_all_files(place):
+    """Their probabilities do not follow from what else a file foretells, so that averages weigh all files alike."""
+    table(place / "votes.csv", HEAD, [(f"img/{i}.png", *VOTES[i]) for i in range(16)])
+    narrow = np.random.default_rng(11).dirichlet(np.full(10, 200.0), 16)
+    for name, values in (("wide", FORETOLD), ("narrow", narrow)):
+        table(place / f"{name}.csv", HEAD, [(f"img/{i}.png", *values[i]) for i in range(16)])
+    files = ("--predictions", "wide.csv", "--predictions", "narrow.csv", "--average", "--threshold", 5)
+    _, found = measured(place, "votes.csv", *files, "--csv", "averages.csv")
+    means, true = (FORETOLD + narrow) @ np.arange(1, 11) / 2, VOTES @ np.arange(1, 11) / VOTES.sum(axis=1)
+    assert found["average"]["srcc"] == pytest.approx(spearmanr(means, true).statistic)
+    assert found["average"]["plcc"] == pytest.approx(pearsonr(means, true).statistic)
+    with (place / "averages.csv").open(newline="", encoding="utf-8") as file:
+        said = {row["key"]: float(row["p_high"]) for row in csv.DictReader(file) if row["model"] == "average"}
+    assert [said[f"img/{i}.png"] for i in range(16)] == pytest.approx((0.5 + (means - 5) / 10).tolist(), abs=1e-5)
+
+
+def test_ratings_between_1_and_10_have_that_scale_and_others_are_averaged_with_none_of_another(place):
+    inside, outside = [1 + i / 2 for i in range(16)], [i * 10 - 40 for i in range(16)]
+    for name, values in (("inside", inside), ("outside", outside)):
+        table(place / f"{name}.csv", "path,score", [(f"img/{i}.png", values[i]) for i in range(16)])
+    table(place / "half.csv", "path,score", [(f"img/{i}.png", inside[i]) for i in range(8)])
+    _, found = measured(place, "set.csv", "--predictions", "outside.csv", "--average", "--threshold", 3)
+    assert found["average"] == found["outside"]
+    run("evaluate", "set.csv", "--predictions", "half.csv", *QUICK, "--threshold", 3, "--csv", "half-out.csv", cwd=place)
+    with (place / "half-out.csv").open(newline="", encoding="utf-8") as file:
+        said = {row["key"]: float(row["p_high"]) for row in csv.DictReader(file) if row["p_high"]}
+    expected = {f"img/{i}.png": 0.5 + (inside[i] - 3) / 14 for i in range(8)}
+    assert said == pytest.approx(expected, abs=1e-5)
+    for other in (("--predictions", "inside.csv"), ("m.safetensors",)):
+        files = (*other, "set.csv") if other[0].startswith("m") else ("set.csv", *other)
+        refused = run("evaluate", *files, "--predictions", "outside.csv", "--average", *QUICK, "--threshold", 3, cwd=place)
+        message = "predictions must be on one scale to be put together, got probabilities, 107 from the threshold"
+        assert refused.returncode == 2 and message in refused.stderr, refused.stderr

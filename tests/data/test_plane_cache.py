@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dcnn_fast.data import Example
+from dcnn_fast.data import Example, plane_cache
 from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import Input
+from dcnn_fast.training import pictures as training_pictures
 from dcnn_fast.training.pictures import Pictures
 
 INPUTS = (Input("local", "local", 40, 36), Input("warp", "warp", 40, 36))
@@ -24,8 +29,14 @@ COUNT = 6
 def photographs(tmp_path):
     for i in range(COUNT):
         pixels = np.random.default_rng(i).integers(0, 256, (50 + i, 61, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        save(pixels, tmp_path / f"{i}.png")
     return tmp_path
+
+
+def save(pixels, path, *, old=60):
+    """A photograph that was last written to so many seconds ago."""
+    Image.fromarray(pixels).save(path)
+    os.utime(path, (time.time() - old,) * 2)
 
 
 def pictures(folder, *, decoded=False, inputs=INPUTS):
@@ -65,7 +76,7 @@ def test_what_was_kept_is_what_decoding_gives_and_photographs_are_opened_no_more
 def test_another_photograph_view_or_size_is_decoded_anew(photographs):
     filled(photographs)
     before = len(planes(photographs))
-    Image.fromarray(np.full((50, 61, 3), 7, np.uint8)).save(photographs / "2.png")
+    save(np.full((50, 61, 3), 7, np.uint8), photographs / "2.png")
     found = filled(photographs)
     assert same(arrays(found), arrays(pictures(photographs))) and len(planes(photographs)) == before + 2
     for inputs in (
@@ -156,3 +167,126 @@ def test_other_peoples_folders_are_left_as_they_are(photographs):
     with pytest.raises(ValueError, match="megabytes must be at least 1, got 0"):
         PlaneCache(photographs / "planes", 0)
     assert not (photographs / "planes").exists() and os.listdir(photographs / "mine") == ["a.txt"]
+
+
+def test_a_photograph_that_is_still_being_written_is_not_kept(photographs):
+    """Another content of the same size within one tick of the clock would be taken for what is kept."""
+    save(np.full((50, 61, 3), 7, np.uint8), photographs / "2.png", old=0)
+    assert same(arrays(filled(photographs)), arrays(pictures(photographs)))
+    assert len(planes(photographs)) == 2 * (COUNT - 1)
+    save(np.full((50, 61, 3), 7, np.uint8), photographs / "2.png", old=10)
+    filled(photographs)
+    assert len(planes(photographs)) == 2 * COUNT
+
+
+def test_a_link_that_is_turned_meanwhile_gives_nobody_the_pixels_of_another(photographs, monkeypatch):
+    link, real = photographs / "link.png", training_pictures.read
+    link.symlink_to(photographs / "0.png")
+
+    def turning(source):
+        link.unlink()
+        link.symlink_to(photographs / "1.png")
+        return real(source)
+
+    def of(source, cache=None):
+        found = Pictures([Example(str(source), "a", 0)], INPUTS)
+        if cache is not None:
+            found.hold(cache)
+        return list(found.picture(0).planes.values())
+
+    monkeypatch.setattr(training_pictures, "read", turning)
+    of(link, PlaneCache(photographs / "planes"))
+    monkeypatch.setattr(training_pictures, "read", real)
+    kept = planes(photographs)
+    for name in ("0.png", "1.png"):
+        assert same(of(photographs / name, PlaneCache(photographs / "planes")), of(photographs / name))
+    assert len(kept) == 2 and len(planes(photographs)) == 4
+
+
+def test_what_decodes_names_the_planes(photographs, monkeypatch, tmp_path):
+    """Other versions of the codecs or of LibRaw, another engine, and edits of the package's own reading."""
+    package = tmp_path / "package"
+    shutil.copytree(plane_cache._PACKAGE / "data", package / "data")
+    shutil.copytree(plane_cache._PACKAGE / "ops" / "views", package / "ops" / "views")
+    with monkeypatch.context() as context:
+        context.setattr(plane_cache, "_PACKAGE", package)
+        found = [plane_cache.makers(), plane_cache.makers()]
+        assert found[0] == found[1]
+        for edited in ("data/reduction.py", "ops/views/filters.py"):
+            with (package / edited).open("a") as file:
+                file.write("# another\n")
+            found.append(plane_cache.makers())
+    filled(photographs)
+    for target, value in (
+        ("PIL.features.version", lambda name: f"{name} 0.1"),
+        ("dcnn_fast.data.raw.rawpy", SimpleNamespace(libraw_version=(0, 1, 0))),
+        ("dcnn_fast.engine.load", lambda: SimpleNamespace(__file__=photographs / "0.png")),
+        ("dcnn_fast.data.plane_cache.metadata.version", lambda name: f"{name} 0.1"),
+    ):
+        with monkeypatch.context() as context:
+            context.setattr(target, value)
+            before = len(planes(photographs))
+            filled(photographs)
+            found.append(plane_cache.makers())
+            assert len(planes(photographs)) == before + 2 * COUNT, target
+    assert len(set(found)) == len(found) - 1
+
+
+def test_no_photograph_is_decoded_for_a_cache_that_takes_none(photographs, monkeypatch):
+    for i in range(COUNT, 300):
+        save(np.full((8, 400, 3), i % 256, np.uint8), photographs / f"{i}.png")
+    examples = [Example(str(photographs / f"{i}.png"), f"{i}.png", 0) for i in range(300)]
+    opened, real = [], training_pictures.read
+    monkeypatch.setattr(training_pictures, "read", lambda source: opened.append(source) or real(source))
+    big, said = (Input("warp", "warp", 400, 300),), []
+    full = PlaneCache(photographs / "planes", 1, said.append)
+    assert 0 < Pictures(examples, big).hold(full) <= len(opened) <= 64  # as many at a time
+    opened.clear()
+    with PlaneCache(photographs / "planes").filling():
+        assert Pictures(examples, big).hold(PlaneCache(photographs / "planes", 64, said.append)) == 0
+    assert not opened and "is full with 1 MB" in said[0] and "is being filled by another run" in said[1]
+
+
+def cut_short(folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    filled(folder)
+
+
+def test_a_disk_that_was_full_at_its_beginning_leaves_a_cache(photographs):
+    process = multiprocessing.get_context("fork").Process(target=cut_short, args=(photographs,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0 and not planes(photographs)
+    filled(photographs)
+    assert len(planes(photographs)) == 2 * COUNT
+
+
+def test_what_cannot_be_removed_goes_on_taking_room(photographs, monkeypatch):
+    big = (Input("local", "local", 400, 300),)
+    filled(photographs, megabytes=2, inputs=big)
+    before, real = planes(photographs), os.unlink
+
+    def failing(path, *arguments, **options):
+        if str(path).endswith(".plane"):
+            raise PermissionError(errno.EPERM, "it stays", str(path))
+        real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", failing)
+    filled(photographs, megabytes=2, inputs=(Input("warp", "warp", 400, 300),))
+    assert planes(photographs) == before and sum(path.stat().st_size for path in before) <= 2 * 2**20
+
+
+def test_a_spoilt_file_gives_its_room_back_once(photographs):
+    """When it is removed, and not again when the longest unused go, of which it was the first."""
+    big = (Input("local", "local", 400, 300),)
+    found = filled(photographs, megabytes=2, inputs=big)
+    assert len(planes(photographs)) == 3
+    for number in range(3):
+        (name,) = found._cache.entry(str(photographs / f"{number}.png"), found._wanted, None).names
+        path = photographs / "planes" / name[:2] / f"{name}.plane"
+        if number == 0:
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+        os.utime(path, (number, number))
+    filled(photographs, megabytes=1, inputs=big)
+    assert sum(path.stat().st_size for path in planes(photographs)) <= 2**20

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dcnn_fast.data import Example
+from dcnn_fast.data import DataSet, Example
 from dcnn_fast.evaluation import Predictions, average, intervals, measure
+from dcnn_fast.evaluation.histograms import for_labels
+from dcnn_fast.evaluation.predict import joined
 
 
 def binary(high, labels, ratings=None, groups=None):
@@ -154,3 +156,16 @@ def test_wrong_input_is_named():
         measure(binary([0.1], [1]), ap="coco")
     with pytest.raises(ValueError, match="must have examples with a label, got none"):
         measure(several([[0.5, 0.5]], [()]))
+
+
+def test_ratings_of_several_parts_keep_their_order_together():
+    """As of a route or of folds: no part's probabilities follow from how far its own ratings lie from the threshold."""
+    parts = []
+    for means in ([5.5, 6.0], [5.4, 9.0]):
+        shares = np.zeros((2, 10))
+        for row, mean in zip(shares, means, strict=True):
+            row[int(mean) - 1], row[min(int(mean), 9)] = 1 - mean % 1, row[min(int(mean), 9)] + mean % 1
+        examples = tuple(Example(None, f"{mean}", 1, mean) for mean in means)
+        foretold = Predictions(tuple(f"r{i}" for i in range(1, 11)), examples, shares, np.full(2, np.nan))
+        parts.append(for_labels(foretold, DataSet(("low", "high"), (), examples, threshold=5.0)))
+    assert joined(parts).probs[:, 1] == pytest.approx([0.55, 0.6, 0.54, 0.9])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from dcnn_fast.training import Settings, files, folder, train
+from dcnn_fast.data.plane_cache import PlaneCache
+from dcnn_fast.training import Settings, files, folder, session, train
 from tests.training import sets
 
 SETTINGS = Settings(epochs=3, batch=16, flip=True, checkpoint_steps=1)
@@ -49,13 +50,21 @@ def main():
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--train", type=int, default=50)
+    parser.add_argument("--planes", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.kill:
         killed_at(options.kill, options.moment)
     settings = replace(SETTINGS, epochs=options.epochs)
     data = sets.data_set(options.train)
-    train(sets.net(dropout=options.dropout), data, settings, options.out, resume=options.resume, workers=options.workers)
+    cache = 0
+    if options.planes:
+        data, cache = sets.in_files(data, options.planes.with_name("photographs")), PlaneCache(options.planes)
+        session._SECONDS_BETWEEN_SIGNS = 0.0
+    train(
+        sets.net(dropout=options.dropout), data, settings, options.out, resume=options.resume, workers=options.workers,
+        cache=cache,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
