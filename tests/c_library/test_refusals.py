@@ -92,7 +92,7 @@ ROOM = (ctypes.c_double * 99)()
     ({"result.struct_size": 16}, "result->struct_size must be set"),
     ({"result.probabilities": ROOM, "result.probabilities_count": 1}, "result->probabilities_count must be at least 2, got 1"),
     ({"result.samples": ROOM, "result.samples_count": 99}, "result->samples_count must be at least 100, got 99"),
-], ids=str)  # fmt: skip
+], ids=lambda value: value if isinstance(value, str) else "-".join(value))  # fmt: skip
 def test_structs_that_are_none(model, changes, message):
     status, said, _ = call(model, **changes)
     assert status == binding.ARGUMENT and message in said
