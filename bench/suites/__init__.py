@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +111,7 @@ def tables(names: Sequence[str], limits: Limits, threads: Sequence[int], effort:
 
 
 def _guarded(name: str, threads: int, run: Callable[[], Iterator[Found]]) -> Iterator[Found]:
+    gc.collect()  # networks of hundreds of megabytes that the suite before has left in cycles
     try:
         yield from run()
     except Exception as failure:  # whatever ends a suite, twenty minutes of others are not lost for it

@@ -352,3 +352,8 @@ def test_version_and_help_do_not_import_torch():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert run("--version").stdout.startswith("dcnn-fast 0.")
+
+
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "dcnn_fast", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == run("--version").stdout

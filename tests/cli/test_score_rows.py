@@ -254,8 +254,8 @@ def test_rows_made_without_an_option_are_not_gone_on_with_by_it(model, folder, t
     ("options", "message"),
     [
         (["--per-sample", "--csv", "s.csv"], "--per-sample needs --jsonl: a CSV has no room for the samples"),
-        (["--faults"], "--faults needs --csv, --jsonl or --html, which show what it finds"),
-        (["--groups"], "--groups needs --csv, --jsonl or --html, which show what it finds"),
+        (["--faults"], "--faults needs --csv, --jsonl, --parquet or --html, which show what it finds"),
+        (["--groups"], "--groups needs --csv, --jsonl, --parquet or --html, which show what it finds"),
         (["--groups", "--csv", "s.csv", "--resume"], "--groups with --resume needs --jsonl"),
         (["--groups", "--csv", "-"], "--groups needs a file: groups are known at the end, when - has been written"),
     ],

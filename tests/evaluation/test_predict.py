@@ -99,4 +99,4 @@ def test_predictions_of_ratings_are_those_of_high_wherever_it_stands():
     made = Predictions(labels, shown, ratings, np.full(2, np.nan))
     for names in (("low", "high"), ("high", "low")):
         found = for_labels(made, DataSet(names, (), shown, threshold=5.0, positive="high"))
-        assert found.probs[:, names.index("high")].tolist() == [1.0, 0.125]
+        assert found.probs[:, names.index("high")].tolist() == [0.9, 0.2]
