@@ -224,7 +224,7 @@ def _measured(folds: _Folds, folder: Folder, parts: Sequence[Predictions], draws
     fold = {example.key: number for number, data in enumerate(folds.sets) for example in data.test}
     folder.put(PREDICTIONS, lambda partial: _write(partial, prediction_rows({_NAME: pooled}, fold=fold)))
     of_folds = [{**each.to_dict(), "model": folds.chosen(number)} for number, each in enumerate(of_parts)]
-    summary = {"folds": of_folds, "pooled": together.to_dict(), "draws": draws}
+    summary = {"dcnn_fast_crossval": 1, "folds": of_folds, "pooled": together.to_dict(), "draws": draws}
     folder.put(MEASURES, lambda partial: _write(partial, summary))
     for key, reason in pooled.errors.items():
         note(f"unreadable: {key}: {reason}")

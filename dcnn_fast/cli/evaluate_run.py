@@ -283,16 +283,17 @@ def _print_categories(out: Console, found: Mapping[str, Predictions]) -> None:
 
 
 def _json(options: EvaluateOptions, found: Mapping[str, Predictions], measures: Mapping[str, Measures]) -> bytes:
+    """The measures as JSON; schema "measures.v1.json"."""
     summary = {
-        "views": options.views, "grid": options.grid, "seed": options.seed, "split": options.data.part, "ap": options.ap,
-        "labels": list(next(iter(found.values())).labels),
+        "dcnn_fast_measures": 1, "views": options.views, "grid": options.grid, "seed": options.seed,
+        "split": options.data.part, "ap": options.ap, "labels": list(next(iter(found.values())).labels),
         "models": {name: {**each.to_dict(), "unreadable": len(found[name].errors)} for name, each in measures.items()},
     }  # fmt: skip
     return (json.dumps(summary, indent=1) + "\n").encode()
 
 
 def _is_json(head: bytes) -> bool:
-    return re.match(rb'\{\s*"views": \d+,\s*"grid": \d+,\s*"seed":', head) is not None
+    return re.match(rb'\{\s*("dcnn_fast_measures": 1,\s*)?"views": \d+,\s*"grid": \d+,\s*"seed":', head) is not None
 
 
 _MEASURES = Kind("a JSON file of measures", _is_json)

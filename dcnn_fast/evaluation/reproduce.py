@@ -465,9 +465,9 @@ def _same(key: str, before: Any, now: Any) -> bool:
 
 
 def summary(table: str, rows: Sequence[Row], protocol: Protocol, times: Sequence[Timing] = ()) -> dict[str, Any]:
-    """Ready for JSON: the rows, the protocol, the choices that were made where the paper is silent, and the seconds taken."""
+    """Ready for JSON, schema "table.v1.json": rows, protocol, choices where the paper is silent, seconds."""
     return {
-        "table": table, "rows": [dataclasses.asdict(row) for row in rows],
+        "dcnn_fast_table": 1, "table": table, "rows": [dataclasses.asdict(row) for row in rows],
         "protocol": json.loads(json.dumps(dataclasses.asdict(protocol), default=str)), "choices": list(CHOICES),
         "times": [dataclasses.asdict(timing) for timing in times],
     }  # fmt: skip

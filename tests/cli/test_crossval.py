@@ -17,6 +17,7 @@ from dcnn_fast.evaluation import predict
 from dcnn_fast.nets import load_model
 from dcnn_fast.training.learnt import learnt_by
 from tests.cli.command import environment, main, rows, run, wait_for
+from tests.export.schemas import require_valid
 
 SMALL = ("--net", "scnn", "--view", "warp", "--plane", 40, "--window", 32, "--filters", 0.125, "--fc", "16,8", "--batch", 32)
 OPTIONS = (*SMALL, "--epochs", 2, "--folds", 3, "--samples", 2, "--draws", 50)
@@ -59,6 +60,7 @@ def test_every_photograph_is_judged_by_a_network_that_has_not_seen_its_group(pla
 def test_the_pooled_measures_are_those_of_libraries_and_of_evaluate(place, done):
     table = rows(place / "out" / "predictions.csv")
     measures = json.loads((place / "out" / "measures.json").read_text())
+    require_valid("crossval.v1", measures)
     pooled = measures["pooled"]
     high, scores = [row["true"] == "high" for row in table], [float(row["p_high"]) for row in table]
     ratings = [float(row["rating"]) for row in table]
@@ -77,6 +79,7 @@ def test_the_pooled_measures_are_those_of_libraries_and_of_evaluate(place, done)
         "evaluate", "set/ratings.csv", "--predictions", "out/predictions.csv", "--draws", 0, "--json", "o.json", cwd=place
     )
     assert again.returncode == 0, again.stderr
+    require_valid("measures.v1", json.loads((place / "o.json").read_text()))
     found = json.loads((place / "o.json").read_text())["models"]["predictions"]
     assert found["confusion"] == pooled["confusion"]
     assert all(found[name] == pytest.approx(pooled[name], abs=2e-3) for name in ("auc", "srcc", "plcc", "accuracy"))

@@ -24,6 +24,7 @@ from dcnn_fast.nets import Model, build, load_model, save_model, second_task
 from dcnn_fast.spec import STYLES
 from tests import small
 from tests.cli.command import environment, main
+from tests.export.schemas import require_valid
 
 
 def run(*arguments):
@@ -48,6 +49,7 @@ def test_it_says_what_the_library_measures(place, tmp_path):
     data = load_set(place / "set" / "ratings.csv", unsplit="test")
     ours = [predict(load_model(place / f"{name}.safetensors"), data.test, views=3) for name in "ab"]
     assert found.exit_code == (1 if ours[0].errors else 0), found.output
+    require_valid("measures.v1", json.loads((tmp_path / "o.json").read_text()))
     saved = json.loads((tmp_path / "o.json").read_text())["models"]
     assert list(saved) == ["a", "b", "average"]
     for name, predictions in zip(saved, [*ours, average(ours)], strict=True):
@@ -143,6 +145,7 @@ def test_the_second_task_of_a_model_is_measured_on_a_set_of_its_labels(tmp_path)
     )
     assert found.exit_code == 0, found.output
     saved = json.loads((tmp_path / "o.json").read_text())
+    require_valid("measures.v1", saved)
     expected = measure(predict(second_task(model), load_set(ava, "ava-style").test, views=2))
     assert saved["labels"] == list(STYLES) and saved["models"]["both"]["accuracy"] == expected.accuracy
     with torch.no_grad():

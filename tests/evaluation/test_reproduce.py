@@ -18,6 +18,7 @@ from dcnn_fast.evaluation.estimate import UntoldError, estimate, planned
 from dcnn_fast.evaluation.reproduce import Protocol, category_bars, reproduce
 from dcnn_fast.evaluation.timing import PAPER, duration, kind_of_network
 from dcnn_fast.nets import Model, build, load_model, save_model
+from tests.export.schemas import require_valid
 from tests.nets.test_squeezenet import state
 
 SMALL = {"epochs": 1, "adapt_epochs": 1, "batch": 32, "plane": 40, "window": 36, "filters": 0.125, "fc": (16, 8), "views": 1}
@@ -161,6 +162,7 @@ def test_the_command_prints_the_papers_figures_beside_ours(ava, tmp_path, table_
     assert "Arch 7" in found.stdout and "70.93" in found.stdout and "majority" in found.stdout
     assert "| Arch 7 | 16 | 70.93 |" in (out / "table1.md").read_text()
     saved = json.loads((out / "table1.json").read_text())
+    require_valid("table.v1", saved)
     assert len(saved["rows"]) == 7 and saved["protocol"]["filters"] == 0.1 and saved["choices"]
     with (out / "table1.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -242,6 +244,7 @@ def test_a_table_tells_how_long_it_will_take_and_leaves_nothing(ava, tmp_path):
     assert f"0 trainings of 0 windows together, tests of {4 * len(style.test)} photographs" in " ".join(again.stdout.split())
 
     saved = json.loads((tmp_path / "out" / "table5.json").read_text())
+    require_valid("table.v1", saved)
     unlabelled = sum(not example.truth for example in style.test)
     assert unlabelled and all(
         (row["count"], row["unlabelled"]) == (len(style.test) - unlabelled, unlabelled) for row in saved["rows"]

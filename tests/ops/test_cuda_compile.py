@@ -138,11 +138,11 @@ def test_twenty_processes_at_a_time_of_which_one_is_killed_while_it_compiles(fol
     killed.start()
     while not list(cache.glob("*.lock")):
         time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGSTOP)  # in the middle, however long it takes to start the others
+    assert not _kept(cache), "it was not stopped in the middle"
     others = [fork.Process(target=_worker, args=(folder, results)) for _ in range(19)]
     for process in others:
         process.start()
-    time.sleep(0.1)
-    assert not _kept(cache), "it was not killed in the middle"
     os.kill(killed.pid, signal.SIGKILL)
     found = [results.get(timeout=100) for _ in others]
     for process in (killed, *others):
