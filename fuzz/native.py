@@ -20,6 +20,7 @@ from tests.ops.random_tables import Tables, damaged, random_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("core/*.cpp", "core/plan/*.cpp", "capi/*.cpp", "cpu/backbone.cpp", "cpu/block_spec.cpp", "cpu/column.cpp",
+           "cpu/hashes.cpp",
            "cpu/mbconv.cpp", "cpu/pack.cpp", "cpu/passes.cpp", "cpu/run.cpp", "cpu/spread.cpp", "cpu/update.cpp",
            "cpu/cpu_features.cpp", "cpu/isa_portable.cpp")  # fmt: skip
 NAMES = ("regions", "plan", "c_models")
