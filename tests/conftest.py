@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and the rule that a skip is a failure unless its reason is one of two (design.md section 6)."""
+"""Fixtures for all tests, and the rule that a skip is a failure unless its reason is one of two (docs/design.md#tests)."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class Column(AnyColumn, Keeper):
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
 
-        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
+        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (docs/cuda-convnet.md#matrices).
         """
         require_windows(self.spec, windows)
         if self.kept is not None and windows.dtype == torch.uint8 and windows.device.type == "cpu":

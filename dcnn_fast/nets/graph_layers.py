@@ -1,4 +1,4 @@
-"""What the single layers of a graph compute, in torch's operations and this project's own (facts.md 2.3)."""
+"""What the single layers of a graph compute, in torch's operations and this project's own (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _MOST = {"seed": 2**64 - 1, "test_views": 2**16}
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of a run; the defaults are the paper's (III-G) where it names them, and facts.md 5's elsewhere.
+    """The options of a run; the defaults are the paper's (III-G) where it names them, else those of docs/paper.md#defaults.
 
     epochs: passes over the training set. batch: examples of a mini-batch, over all processes.
     optimiser: "convnet", cuda-convnet's rule (`ConvNetUpdate`), or "adamw" (Loshchilov and Hutter 2019), which has no momentum

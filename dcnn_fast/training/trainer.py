@@ -1,4 +1,4 @@
-"""The training of a network on a data set, from the settings to the model files (paper III-A to III-G, design.md section 3)."""
+"""The training of a network on a data set, from the settings to the model files (paper III, docs/design.md#update-rule)."""
 
 from __future__ import annotations
 

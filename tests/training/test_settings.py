@@ -17,7 +17,7 @@ NEW = ("optimiser", "warmup", "clip", "targets", "class_weights", "freeze", "pat
 
 
 def test_cuda_convnets_schedules():
-    """facts.md 2.1: dexp's step i of n has target ** (-i / (n - 1)), at equal fractions of the training."""
+    """docs/cuda-convnet.md#layer-files: dexp's step i of n has target ** (-i / (n - 1)), at equal fractions of the training."""
     dexp = parse_schedule("dexp[tgtFactor=100;numSteps=3]")
     assert [dexp.factor(done) for done in (0, 0.33, 0.34, 0.66, 0.67, 1)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
     linear, exp = parse_schedule("linear[tgtFactor=4]"), parse_schedule("exp[tgtFactor=4]")
