@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r'^```python(?: title="([\w.]+)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["write-a-backend", "simulate-a-kernel"])
+@pytest.mark.parametrize("page", ["path", "write-a-backend", "simulate-a-kernel"])
 def test_every_block_of_a_tutorial_runs(page, tmp_path):
     found = _BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text())
     assert len(found) >= 5
