@@ -22,5 +22,7 @@ def test_every_block_of_a_tutorial_runs(page, tmp_path):
         with (tmp_path / (title or "page.py")).open("a") as file:
             file.write(code)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
