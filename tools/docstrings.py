@@ -44,7 +44,7 @@ def _labelled(text: str) -> str:
 
 
 def _cited(text: str) -> str:
-    return _CITED.sub(lambda found: f"[{found[0]}]({found[1]}.html{found[2] or ''})", text)
+    return _CITED.sub(lambda found: f"[{found[0]}]({found[1]}.md{found[2] or ''})", text)
 
 
 class Docstrings(griffe.Extension):
