@@ -40,6 +40,16 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
         assert not anchor or anchor[1:] in anchors_of(_text(path)), link
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("docs/history.md", "tests/seconds.md")])
+def test_every_file_that_a_page_names_is_there(page):
+    """Paths from the repository's root, in code quotes; a star stands for some."""
+    named = re.findall(r"`((?:dcnn_fast|csrc|tests|tools|bench|include|ptxsim|fuzz|studies|docs)/[\w./*-]+)`", _text(page))
+    for path in named:
+        if path.rsplit("/", 1)[-1].split(".")[0].isupper() and not (ROOT / path).exists():
+            continue  # fuzz/targets/NAME.py
+        assert any(ROOT.glob(path.rstrip("/"))), path
+
+
 def test_every_page_and_section_that_a_source_cites_is_there():
     citations = 0
     for folder in SOURCES:
