@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import types
 
 import pytest
 
+from tools import api_page
 from tools.page_links import ELSEWHERE, ROOT, anchors_of, links_of, origin, target
 
 PAGES = sorted([*(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), *ELSEWHERE])
 SOURCES = ("dcnn_fast", "csrc", "include", "ptxsim/src", "bench", "tools", "fuzz", "studies", "tests", "examples")
 _CITED = re.compile(r"\bdocs/([\w-]+)\.md(?:#([\w-]+))?")
-_PACKAGES = (
-    "dcnn_fast", "dcnn_fast.scoring", "dcnn_fast.ops", "dcnn_fast.spec", "dcnn_fast.plan", "dcnn_fast.nets", "dcnn_fast.data",
-    "dcnn_fast.training", "dcnn_fast.evaluation", "dcnn_fast.photographs", "dcnn_fast.batch", "dcnn_fast.serve",
-    "dcnn_fast.export", "ptxsim",
-)  # fmt: skip
 
 
 def _text(page):
@@ -66,21 +60,7 @@ def test_every_page_and_section_that_a_source_cites_is_there():
 
 
 def test_every_public_name_is_on_the_page_of_the_api():
-    page = set(re.findall(r"^::: ([\w.]+)$", _text("docs/api.md"), re.MULTILINE))
-    shown = {_home(name) for name in page}
-    for package in _PACKAGES:
-        for name in importlib.import_module(package).__all__:
-            value = getattr(importlib.import_module(package), name)
-            if isinstance(value, types.ModuleType) or name.startswith("__") or not isinstance(value, type | types.FunctionType):
-                continue
-            assert _home(f"{package}.{name}") in shown, f"{package}.{name}: add it to docs/api.md"
-
-
-def _home(name):
-    """Where the thing of this name is defined: it may be public in several packages."""
-    package, _, last = name.rpartition(".")
-    value = getattr(importlib.import_module(package), last)
-    return getattr(value, "__module__", package), getattr(value, "__qualname__", last)
+    assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page(), "run `python -m tools.api_page`"
 
 
 def test_the_site_has_every_page():
