@@ -16,8 +16,9 @@ from tests.data.avif_grids import grid
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 CELL = Image.fromarray(NOISE)
-# `encoded(Image.new("RGB", (13000, 13000)))`, which is 3 KB but takes 3.5 GB to make.
-FRAME = Path(__file__).with_name("frame_13000.avif")
+# `encoded(Image.new("RGB", (13000, 13000)))` and `grid(Image.new("RGB", (8600, 8600)), 2, 2, 8602, 8602, shared=False)`: a few
+# KB, but 3.5 and 1.6 GB to make them.
+FRAME, CELLS = (Path(__file__).with_name(name) for name in ("frame_13000.avif", "cells_8600.avif"))
 
 
 def encoded(image, **options):
@@ -39,7 +40,7 @@ def decoded(data):
 HOSTILE = {
     "of many cells": lambda: grid(Image.new("RGB", (64, 64)), 209, 209),
     "of cells of the same bytes": lambda: grid(CELL, 64, 64, quality=100),
-    "of cells that reach far beyond it": lambda: grid(Image.new("RGB", (8600, 8600)), 2, 2, 8602, 8602, shared=False),
+    "of cells that reach far beyond it": lambda: CELLS.read_bytes(),
     "of a frame that is larger than it": lambda: saying(FRAME.read_bytes(), 8000, 8000),
     "of a frame that is much larger": lambda: saying(encoded(Image.new("RGB", (5000, 5000))), 64, 64),
 }
