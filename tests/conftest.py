@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what there is now, 14,000 tests and all modules, out of every garbage collection to come: each took half a second."""
+    """Leave 14,000 tests and all modules out of the garbage collections to come, each of which took half a second."""
     gc.collect()
     gc.freeze()
 

@@ -136,7 +136,8 @@ def test_pixels_that_are_only_to_be_read_are_not_changed():
 
 def test_the_lattice_sees_what_all_colors_together_would():
     """For profiles near to sRGB and further and further from it, the greatest change over every color is what decides."""
-    parts = [np.arange(i << 20, i + 1 << 20, dtype=np.uint32).view(np.uint8).reshape(1024, 1024, 4)[..., :3].copy() for i in range(16)]
+    numbers = (np.arange(i << 20, i + 1 << 20, dtype=np.uint32) for i in range(16))
+    parts = [part.view(np.uint8).reshape(1024, 1024, 4)[..., :3].copy() for part in numbers]
     decided = []
     for shift in (0.0, 0.00003, 0.0001, 0.0005):
         primaries = tuple(tuple(value + shift * (-1) ** i for i, value in enumerate(xyz)) for xyz in icc.SRGB)
