@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tools import api_page
+from tools.docstring_form import rendered
 from tools.page_links import ELSEWHERE, ROOT, anchors_of, links_of, origin, target
 
 PAGES = sorted([*(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), *ELSEWHERE])
@@ -61,6 +62,22 @@ def test_every_page_and_section_that_a_source_cites_is_there():
 
 def test_every_public_name_is_on_the_page_of_the_api():
     assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page(), "run `python -m tools.api_page`"
+
+
+def test_a_docstring_is_rendered_with_its_arguments_as_a_list_and_its_sources_as_links():
+    said = """Blocks (docs/concepts.md).
+
+    x: [N, C]. weight: [F, C], as in torch (e.g. F: filters). order, ties: names. Returns [N, F].
+        A line that goes on.
+
+    What it keeps: much. Raises ValueError naming the argument. Source: docs/design.md#blocks.
+    """
+    assert rendered(said, ["x", "weight", "order", "ties"]) == (
+        "Blocks ([docs/concepts.md](concepts.md)).\n\n- **x**: [N, C].\n- **weight**: [F, C], as in torch (e.g. F: filters).\n"
+        "- **order, ties**: names.\n\n**Returns** [N, F]. A line that goes on.\n\n"
+        "What it keeps: much.\n\n**Raises** ValueError naming the argument.\n\n"
+        "**Source:** [docs/design.md#blocks](design.md#blocks)."
+    )
 
 
 def test_the_site_has_every_page():
