@@ -378,10 +378,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_fwd_strip_kernel(
 #pragma unroll
                 for (int eight = 0; eight < PART / 8; ++eight) {
                     const float2 add = *reinterpret_cast<const float2*>(bias + blockIdx.y * PART + eight * 8 + lane % 4 * 2);
-                    float first = sums[tile][eight][2 * upper] + add.x, second = sums[tile][eight][2 * upper + 1] + add.y;
-                    if constexpr (!RELU_LAST) first = positive(first), second = positive(second);
+                    const float first = sums[tile][eight][2 * upper] + add.x, second = sums[tile][eight][2 * upper + 1] + add.y;
                     store_shared(ring + place_in_ring(place, eight) + lane % 4 * 4,
-                                 rounded<BF16>(first, second));
+                                 rounded<BF16>(kept(first), kept(second)));
                 }
             }
         }

@@ -57,8 +57,8 @@ __device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float
     for (int i = 0; i < 4; ++i) values[i] = rounded<BF16>(own[2 * i], own[2 * i + 1]);
 }
 
-// ReLU that keeps a NaN.
-__device__ __forceinline__ float positive(float value) { return value < 0.0f ? 0.0f : value; }
+// What the ring has of an output: the value itself before a ReLU that comes last, otherwise behind the ReLU, which keeps a NaN.
+__device__ __forceinline__ float kept(float value) { return !RELU_LAST && value < 0.0f ? 0.0f : value; }
 
 // Eight filters' average over the window from row i and column j on, which ends with the region: summed in single precision.
 __device__ __forceinline__ void average(Half2 (&values)[4], unsigned ring, int ring_rows, int cols, int last_row, int i, int j,

@@ -371,6 +371,5 @@ def block_bwd_conv_again_kernel(
     if BIASED:
         total += tl.load(bias + filter, mask=known, other=0.0).to(tl.float32)[None, :]
     target = out + row_offsets(image, at_y, at_x, conv_rows, conv_cols, FILTERS)
-    if not RELU_LAST:
-        total = tl.maximum(total, 0.0)
-    tl.store(target[:, None] + filter[None, :], total, mask=inside[:, None] & known[None, :])
+    mask = inside[:, None] & known[None, :]
+    tl.store(target[:, None] + filter[None, :], total if RELU_LAST else tl.maximum(total, 0.0), mask=mask)
