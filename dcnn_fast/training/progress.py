@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dcnn_fast.printable import quoted, shortened
-from dcnn_fast.training.log import FIELDS, CLOCK
+from dcnn_fast.training.log import CLOCK, FIELDS
 
 _SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 _COUNTS = ("test_count", "val_count")

@@ -41,8 +41,8 @@ __all__ = ["DivergedError", "Outcome", "train"]
 class Outcome:
     """What a run came to.
 
-    steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS` and `log.CLOCK`, without the latter
-    where the epoch's times were lost. best: the row of the best epoch, None without held-out examples. skipped: the photographs
+    steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS` and, unless its times were lost,
+    `log.CLOCK`. best: the row of the best epoch, None without held-out examples. skipped: the photographs
     that could not be read when they were last tried, each with the reason. unwritten: the files of the run that could not be
     written, each with the reason.
     """
@@ -96,8 +96,8 @@ def train(
         warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv, times.csv, curves.png and run.toml; one that cannot be written is named in
-    `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped and named in skipped.csv:
+    for a module that is not a `MultiColumn`), log.csv, times.csv, curves.png and run.toml; one that cannot be written is named
+    in `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped, as skipped.csv says:
     its mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and
     SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt with the signal's number. What the process has set
     (autocast, modes, default device, generators) changes nothing and is as it was afterwards. Under torchrun every process

@@ -241,7 +241,9 @@ def test_equal_runs_have_equal_files_but_for_their_times(folder):
         {path.name: path.read_bytes() for path in (folder / out).iterdir() if not path.name.startswith(".")}
         for out in ("equal", "as equal")
     )
-    assert one.keys() == other.keys() >= {"checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "run.toml"}
+    assert (
+        one.keys() == other.keys() >= {"checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "run.toml"}
+    )
     assert [name for name in one if one[name] != other[name]] == ["times.csv"]
     times = [[float(cell) for cell in line.split(",")] for line in one["times.csv"].decode().splitlines()[1:]]
     assert [epoch for epoch, _, _ in times] == [1, 2] and all(seconds > 0 and rate > 0 for _, seconds, rate in times)

@@ -173,7 +173,9 @@ def test_a_checkpoint_from_before_times_had_a_file_of_their_own_goes_on_with_its
     assert b"seconds" not in (tmp_path / NAME).read_bytes() + (tmp_path / "log.csv").read_bytes()
 
 
-@pytest.mark.parametrize("times", [None, b"", b"\xff\0", b"epoch,seconds,images_per_second\nx,1,1\n", b"epoch,seconds\n1,-2\n,nan"])
+@pytest.mark.parametrize(
+    "times", [None, b"", b"\xff\0", b"epoch,seconds,images_per_second\nx,1,1\n", b"epoch,seconds\n1,-2\n,nan"]
+)
 def test_times_that_are_lost_cost_nothing_else(tmp_path, whole, times):
     (tmp_path / NAME).write_bytes(whole)
     if times is not None:

@@ -1,4 +1,4 @@
-"""Averages and a ReLU that comes last in Triton and in CUDA C++, their PTX run in the simulator, judged by the fp64 reference."""
+"""Averages and a ReLU that comes last in Triton and CUDA C++, their PTX run in the simulator, judged by the fp64 reference."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ HALVES = [
 
 
 @pytest.mark.parametrize(("params", "dtype", "capability"), [
-    (HALVES[0], torch.float16, 80), (HALVES[1], torch.bfloat16, 90), (HALVES[2], torch.bfloat16, 80), (HALVES[3], torch.float16, 80),
+    (HALVES[0], torch.float16, 80), (HALVES[1], torch.bfloat16, 90), (HALVES[2], torch.bfloat16, 80),
+    (HALVES[3], torch.float16, 80),
 ], ids=str)  # fmt: skip
 def test_cuda_cpp_computes_them(params, dtype, capability):
     params = cuda._typed(params, dtype)

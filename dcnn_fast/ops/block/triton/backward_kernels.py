@@ -346,7 +346,10 @@ def block_bwd_conv_again_kernel(
     BK: tl.constexpr,
     GATHER: tl.constexpr,
 ):
-    """BM positions by BN filters of the convolution's output, after the ReLU unless that comes last. Grid [tiles, tiles of filters, groups]."""
+    """BM positions by BN filters of the convolution's output, after the ReLU unless that comes last.
+
+    Grid [tiles, tiles of filters, groups].
+    """
     GROUP_FILTERS: tl.constexpr = FILTERS // GROUPS
     GROUP_CHANNELS: tl.constexpr = CHANNELS // GROUPS
     TERMS: tl.constexpr = SIZE * SIZE * GROUP_CHANNELS

@@ -1,4 +1,4 @@
-"""The backward of the block in Triton (kernels: backward_kernels.py; tail_launch.py has what follows the convolution). The same bits in every run, no atomics.
+"""The backward of the block in Triton (kernels: backward_kernels.py). The same bits in every run, no atomics.
 
 Where the forward kept hits or a result, the gradient of the convolution's output is never written to memory: the kernels of
 the gradients of the input and of the weights build it, tile by tile, from the gradient `u` of the pool's output. Gradients of

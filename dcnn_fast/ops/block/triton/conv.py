@@ -95,8 +95,8 @@ def output_of_conv(
     BIASED: tl.constexpr, RELU_LAST: tl.constexpr, ALIGN: tl.constexpr, SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """[BM, JOINED * BN] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted; with the
-    ReLU unless that comes last.
+    """[BM, JOINED * BN] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted; behind
+    the ReLU unless that comes last.
 
     The source's address is 64 bits wide, offsets from the region's first pixel here are 32.
     """

@@ -50,9 +50,9 @@ def block_fwd_tile_kernel(
     ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
     JOINED: tl.constexpr, GROUPS: tl.constexpr, GROUP_CHANNELS: tl.constexpr, GROUP_FILTERS: tl.constexpr,
     SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr, AVERAGE: tl.constexpr,
-    RELU_LAST: tl.constexpr, NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
-    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIASED: tl.constexpr, BANDED: tl.constexpr,
-    EXACT: tl.constexpr,
+    RELU_LAST: tl.constexpr, NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr,
+    AFTER: tl.constexpr, FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIASED: tl.constexpr,
+    BANDED: tl.constexpr, EXACT: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, OUT_ALIGN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip

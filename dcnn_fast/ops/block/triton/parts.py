@@ -15,7 +15,8 @@ OPERAND, PRECISION           what `tl.dot` multiplies: its dtype and, of float32
 SOURCE_TYPE, OUT_TYPE        dtypes behind addresses; ALIGN: elements, OUT_ALIGN: bytes, that these are multiples of
 SUBTRACT, BIASED             whether a mean is taken off and a scale applied; whether a bias is added
 POOL, POOL_STRIDE            of the pool, 1 and 1 without one; COVERING: its windows along an axis that an output can be in
-AVERAGE                      whether the pool takes averages, otherwise maxima; RELU_LAST: whether the ReLU comes behind pool and norm
+AVERAGE                      whether the pool takes averages, otherwise maxima
+RELU_LAST                    whether the ReLU comes behind pool and norm
 TIES_FIRST                   whether the first of equal maxima gets the gradient, otherwise all do
 NORM, NORM_SIZE, NORM_FIRST  its kind (norms.py), its window, whether it comes before the pool
 MAPS_BEFORE, MAPS_AFTER      maps of a norm's window before and after its own
@@ -133,8 +134,9 @@ def shifted(values, by, AXIS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constex
 
 @triton.jit
 def poolable(v, computed, NORM_FIRST: tl.constexpr, AVERAGE: tl.constexpr, RELU_LAST: tl.constexpr):  # [M, F], [M]
-    """v [M, F] with outputs that are not `computed` as a pool's windows are to meet them: a zero adds nothing to a sum and is no
-    larger than what has passed the ReLU; to values without one, minus infinity is nothing.
+    """v [M, F] with outputs that are not `computed` as a pool's windows are to meet them.
+
+    A zero adds nothing to a sum and is no larger than what has passed the ReLU; without one, minus infinity is no larger.
     """
     if AVERAGE:
         if NORM_FIRST:  # of an infinity beside them zeros become NaN

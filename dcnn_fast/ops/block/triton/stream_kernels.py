@@ -55,7 +55,9 @@ def block_fwd_stream_kernel(
     exists = first + tl.arange(0, JOINED * BN) % BN < GROUP_FILTERS
     lane = tl.arange(0, COLS)
     j = first_col + lane
-    above = tl.zeros([COLS, JOINED * BN], tl.float32)  # the horizontal maxima or sums of the row above, and of the one above that
+    above = tl.zeros(
+        [COLS, JOINED * BN], tl.float32
+    )  # the horizontal maxima or sums of the row above, and of the one above that
     before = tl.zeros([COLS, JOINED * BN], tl.float32)
     for row in range(first_row, tl.minimum(first_row + ROWS, rows) + POOL - 1):
         i = row + lane * 0
