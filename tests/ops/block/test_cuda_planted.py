@@ -44,7 +44,9 @@ BUGS = {
     ),
     "a pool that passes the last row": (STAGED, "min(i + y, last_row)", "min(i + y, last_row + 1)", "numbers"),
     "a pool that passes the last column": (STAGED, "min(j + x, cols - 1)", "min(j + x, cols)", "uninitialised shared read"),
-    "an average that passes the last row": (AVERAGED, "(i + y > last_row) break;", "(i + y > last_row + 1) break;", "numbers"),
+    "an average that passes the last row": (
+        AVERAGED, "(i + y > last_row) break;", "(i + y > last_row + 1) break;", "uninitialised shared read",
+    ),
     "an average over what is not there": (AVERAGED, "min(cols - j, POOL));", "POOL);", "numbers"),
     "a ReLU that comes first": (AVERAGED, "!RELU_LAST && value < 0.0f", "value < 0.0f", "numbers"),
     "no ReLU that comes last": (AVERAGED, "if constexpr (RELU_LAST)", "if constexpr (false)", "numbers"),
