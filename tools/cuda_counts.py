@@ -141,7 +141,7 @@ def _of_main_loop(report: Any) -> Iterator[dict[str, Any]]:
     """The PTX lines whose code stands in the main loop or in a function that it calls."""
     text = (cuda_compile.sources() / _SOURCE).read_text().splitlines()
     inside: set[int] = set()
-    for first, last in (("struct Fetched", "// Eight filters of an output"), ("for (int tap_row", "stage_side ^= 1")):
+    for first, last in (("struct Fetched", "}  // namespace dcnn"), ("for (int tap_row", "stage_side ^= 1")):
         start = next(i for i, line in enumerate(text) if first in line)
         inside.update(range(start + 1, next(i for i, line in enumerate(text) if i > start and last in line) + 2))
     for line in report.lines.values():

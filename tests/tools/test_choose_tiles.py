@@ -14,6 +14,7 @@ from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS
+from tests.ops.block.problems import AVERAGE, POOL, problem
 from tools import choose_tiles, kernel_report
 from tools.launches import collected, scoring_problems
 
@@ -83,3 +84,17 @@ def test_what_spills_does_not_fit():
     crowded = replace(small, constants={**small.constants, "ROWS": 32, "COLS": 32}, warps=4)
     assert not choose_tiles.fits(crowded, 80)
     assert set(kernel_report.JUDGED) == {gpu.capability for gpu in GPUS}
+
+
+def test_an_average_and_a_relu_that_comes_last_are_counted_as_what_they_are():
+    """Not by the name of the same block with maxima; nothing is predicted of what no preset poses."""
+    largest = problem(1, 16, 12, 12, 16, 3, torch.float16, padding=1, pool=POOL)
+    options = replace(largest.options, pool=AVERAGE, order="conv-pool-norm-relu")
+    largest, average = (
+        replace(params, weight_dtype=torch.float16, out_dtype=torch.float16)
+        for params in (largest, replace(largest, options=options))
+    )
+    counts = [choose_tiles.counted(choose_tiles.launch_of(params, "small"), params) for params in (largest, average)]
+    assert counts[0].tensor_16 == counts[1].tensor_16 > 0 and counts[0].pipes != counts[1].pipes
+    assert problem_key(largest) != problem_key(average)
+    assert gpu_choice.predicted(average, 80) is None

@@ -1,116 +1,19 @@
-// The block's forward, hand-staged: conv -> bias -> ReLU -> [pool, norm across maps, either order] over a list of regions.
+// The block's forward, hand-staged: conv -> bias -> ReLU -> [pool, norm across maps, either order] over a list of regions, or with
+// the ReLU behind both. What follows the convolution: tail.cuh.
 //
 // A thread block goes down strips, a step of a few rows at a time, its input patch staged in shared memory and read from there
 // by every filter tap. Tile: 256 outputs of 64 filters on 4 warps. Memory: 79 KB of shared memory for block 1, 88 KB for block 2,
 // up to 252 registers. Limit, by the model: the tensor cores, on an H100 shared memory. The design, with its figures:
 // csrc/cuda/README.md.
-#include "intrinsics.cuh"
-#include "core/tables.h"
-
-#ifndef CHANNELS  // of the source
-#define CHANNELS 64
-#endif
-#ifndef FILTERS  // of the block
-#define FILTERS 64
-#endif
-#ifndef PART  // filters of a thread block, a multiple of 16
-#define PART 64
-#endif
-#ifndef SIZE  // rows and columns of a filter
-#define SIZE 5
-#endif
-#ifndef STRIDE
-#define STRIDE 1
-#endif
-#ifndef PIXEL  // channels of a pixel in shared memory: 4 (an even stride only), 8 or 16 at a time
-#define PIXEL 16
-#endif
-#ifndef POOL  // 1: none
-#define POOL 3
-#endif
-#ifndef POOL_STRIDE
-#define POOL_STRIDE 2
-#endif
-#ifndef NORM_SIZE  // maps that the norm sums over; 0: no norm
-#define NORM_SIZE 5
-#endif
-#ifndef NORM_FIRST  // whether the norm comes before the pool
-#define NORM_FIRST 0
-#endif
-#ifndef BF16  // 16-bit numbers are bf16, else fp16
-#define BF16 0
-#endif
-#ifndef BYTES  // the source is of bytes, else of the 16-bit numbers
-#define BYTES 0
-#endif
-#ifndef ACCESS  // how pixels are read: 0 whole by asynchronous copies, 1 four channels as one word, 2 a channel at a time
-#define ACCESS 0
-#endif
-#ifndef SUBTRACT  // whether a mean is taken off and a scale applied; not with ACCESS 0
-#define SUBTRACT 0
-#endif
-#ifndef WIDE_STORES  // whether outputs may be written 16 bytes at a time
-#define WIDE_STORES 1
-#endif
-#ifndef WARPS
-#define WARPS 4
-#endif
-#ifndef TILES  // of 16 outputs, of a warp
-#define TILES 4
-#endif
-#ifndef PLANE  // 16-byte units of a plane of the patch
-#define PLANE 444
-#endif
-#ifndef RING  // outputs of the convolution that are kept for pool and norm
-#define RING 300
-#endif
+#include "block/tail.cuh"
 
 namespace dcnn {
-
-constexpr int THREADS = 32 * WARPS;
-constexpr int CHUNKS = (CHANNELS + PIXEL - 1) / PIXEL;  // of channels, staged one after another
-constexpr int STEPS = (SIZE * PIXEL + 15) / 16;         // of 16 products, in a filter row
-constexpr int LAST = SIZE * PIXEL - 16 * (STEPS - 1);   // products of the last that count
-constexpr int UNITS = 2 * STEPS;                        // of 16 bytes, in a filter row
-constexpr int SPAN = STRIDE * PIXEL / 8;                // units from an output's pixels to its neighbour's
-constexpr int REACH = (UNITS - 1) / SPAN;               // columns of a plane beyond the outputs' own
-constexpr int STAGES = CHUNKS * SIZE;                   // a stage is a filter row of a chunk
-constexpr int ITEM = PIXEL < 8 ? PIXEL : 8;             // channels of a pixel that lie in one unit
-constexpr int HALVES = PIXEL / ITEM;                    // units of a pixel
-constexpr int PIXELS = 8 / ITEM;                        // pixels of a unit
-constexpr int ALIGNED = 8;                              // units that fill a row of banks
-constexpr int STAGE_BYTES = STEPS * PART * 32;
-constexpr int PATCH_BYTES = SPAN * PLANE * 16;
-constexpr int FETCH = (SPAN * PLANE + THREADS * SIZE - 1) / (THREADS * SIZE);  // units that a thread fetches in a stage
-constexpr int RAW = BYTES ? 2 : 4;  // registers of a unit that is converted
-constexpr int MEANS = 8 / PIXELS;   // of a unit
-constexpr bool CONVERTED = ACCESS != 0;
-constexpr int OCTETS = PART / 8;  // of filters, one a lane
 
 // Where a unit of a patch's row lies, from the row's first.
 __host__ __device__ constexpr int place_of(int unit) { return (unit % SPAN * PLANE + unit / SPAN) * 16; }
 
 static_assert(PIXEL != 4 || STRIDE % 2 == 0, "an output's pixels must start at a multiple of 16 bytes");
 static_assert(PART % 16 == 0 && CHUNKS * PIXEL >= CHANNELS, "whole matrices");
-
-__host__ __device__ constexpr int power_of_two(int count) {
-    int result = 1;
-    while (result < count) result *= 2;
-    return result;
-}
-
-constexpr int LANES = power_of_two(OCTETS);  // that share an output's filters
-
-// Where eight filters of an output lie in the ring. Outputs beside each other have them in other groups of banks: moved about
-// within the output where a power of two of them fill whole rows of banks, else by 16 bytes between outputs.
-__device__ __forceinline__ unsigned place_in_ring(int output, int octet) {
-    if constexpr (LANES == OCTETS) {
-        constexpr int BESIDE = OCTETS < 8 ? 8 / OCTETS : 1;  // outputs in a row of banks
-        return output * (PART * 2) + (octet ^ (output / BESIDE & (OCTETS < 8 ? OCTETS - 1 : 7))) * 16;
-    } else {
-        return output * (PART * 2 + 16) + octet * 16;
-    }
-}
 
 // The patch that is being staged: where its pixels come from, where they go, and how far this thread has come.
 struct Patch {
@@ -130,8 +33,6 @@ struct Tables {
     const RegionRow* regions;
     const SourceRow* sources;
 };
-
-__device__ __forceinline__ int narrow(int64_t value) { return static_cast<int>(value); }
 
 // Units from a row of outputs to the next: eight outputs in row-major order then lie in eight different groups of banks, in
 // one row or over two.
@@ -380,103 +281,6 @@ __device__ __forceinline__ void multiply(float (&sums)[TILES][PART / 8][4], cons
     }
 }
 
-// Eight filters of an output under the norm; the lanes beside have the others. All lanes of the warp take part.
-__device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float power, float k) {
-    constexpr int MAPS_BEFORE = NORM_SIZE / 2, MAPS_AFTER = NORM_SIZE - 1 - NORM_SIZE / 2;
-    constexpr int FAR = ((MAPS_BEFORE > MAPS_AFTER ? MAPS_BEFORE : MAPS_AFTER) + 7) / 8;  // lanes
-    const int lane = threadIdx.x % 32, octet = lane % LANES;
-    float squares[8 * (2 * FAR + 1)], own[8];
-#pragma unroll
-    for (int away = -FAR; away <= FAR; ++away) {
-        const bool exists = octet + away >= 0 && octet + away < OCTETS;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const Half2 pair = away == 0 ? values[i] : from_lane(values[i], (lane + away) & 31);
-#pragma unroll
-            for (int part = 0; part < 2; ++part) {
-                const float value = widened<BF16>(static_cast<unsigned short>(pair >> (16 * part)));
-                squares[8 * (away + FAR) + 2 * i + part] = exists ? value * value : 0.0f;
-                if (away == 0) own[2 * i + part] = value;
-            }
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-        float sum = 0.0f;
-#pragma unroll
-        for (int map = -MAPS_BEFORE; map <= MAPS_AFTER; ++map) sum += squares[8 * FAR + i + map];
-        own[i] *= exp2_approximate(-power * log2_approximate(k + scale * sum));
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) values[i] = rounded<BF16>(own[2 * i], own[2 * i + 1]);
-}
-
-// ReLU that keeps a NaN.
-__device__ __forceinline__ float positive(float value) { return value < 0.0f ? 0.0f : value; }
-
-struct Rest {
-    const PieceRow* pieces;
-    const StoreRow* stores;
-    const OutputRow* outputs;
-    float norm_scale, norm_power, norm_k;
-};
-
-// What a step's outputs make complete: rows [from, until) of pool windows' starts that this strip owns.
-__device__ __forceinline__ void emit(const StripRow& strip, const RegionRow& region, const Rest& rest, unsigned ring, int ring_rows,
-                                     int from, int until) {
-    const int lane = threadIdx.x % 32, octet = lane % LANES;
-    const int cols = narrow(strip.cols), last_row = narrow(strip.rows) - 1;
-    const int filter = blockIdx.y * PART + octet * 8;
-    for (int p = 0; p < narrow(region.count); ++p) {
-        const PieceRow& piece = rest.pieces[region.first + p];
-        // The piece's windows among them: rows [first, first + down), columns [left, left + right).
-        const int above = narrow(strip.row) + from - narrow(piece.top), beside = narrow(strip.col) - narrow(piece.left);
-        const int first = above <= 0 ? 0 : (above + POOL_STRIDE - 1) / POOL_STRIDE;
-        const int left = beside <= 0 ? 0 : (beside + POOL_STRIDE - 1) / POOL_STRIDE;
-        const int bottom = narrow(strip.row) + until - narrow(piece.top), edge = beside + narrow(strip.own_cols);
-        const int down = min(narrow(piece.rows), bottom <= 0 ? 0 : (bottom + POOL_STRIDE - 1) / POOL_STRIDE) - first;
-        const int right = min(narrow(piece.cols), edge <= 0 ? 0 : (edge + POOL_STRIDE - 1) / POOL_STRIDE) - left;
-        if (down <= 0 || right <= 0) continue;
-        for (int base = 0; base < down * right; base += THREADS / LANES) {
-            const int window = base + threadIdx.x / LANES;
-            const bool taken = window < down * right && octet < OCTETS;
-            const int k = taken ? first + window / right : first, l = taken ? left + window % right : left;
-            const int i = narrow(piece.top) + k * POOL_STRIDE - narrow(strip.row);
-            const int j = narrow(piece.left) + l * POOL_STRIDE - narrow(strip.col);
-            Half2 values[4];
-#pragma unroll
-            for (int y = 0; y < POOL; ++y) {
-                const int row = min(i + y, last_row) % ring_rows * cols;  // one beyond the edge is the edge's again
-#pragma unroll
-                for (int x = 0; x < POOL; ++x) {
-                    Half2 other[4];
-                    load_shared(other, ring + place_in_ring(row + min(j + x, cols - 1), octet < OCTETS ? octet : 0));
-#pragma unroll
-                    for (int n = 0; n < 4; ++n) values[n] = x + y == 0 ? other[n] : larger<BF16>(values[n], other[n]);
-                }
-            }
-            if constexpr (NORM_SIZE > 0 && !NORM_FIRST) normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
-            if (!taken || filter >= FILTERS) continue;
-            for (int s = 0; s < narrow(piece.count); ++s) {
-                const StoreRow& store = rest.stores[piece.first + s];
-                const int y = k - narrow(store.skip_top), x = l - narrow(store.skip_left);
-                if (y < 0 || y >= narrow(store.height) || x < 0 || x >= narrow(store.width)) continue;
-                const OutputRow& output = rest.outputs[store.output];
-                const int64_t place = (store.image * output.rows + store.out_top + y) * output.cols + store.out_left + x;
-                unsigned short* target = reinterpret_cast<unsigned short*>(output.address) + place * FILTERS + filter;
-                if constexpr (WIDE_STORES && FILTERS % 8 == 0) {
-                    *reinterpret_cast<uint4*>(target) = make_uint4(values[0], values[1], values[2], values[3]);
-                } else {
-#pragma unroll
-                    for (int n = 0; n < 8; ++n) {
-                        if (filter + n < FILTERS) target[n] = static_cast<unsigned short>(values[n / 2] >> (n % 2 * 16));
-                    }
-                }
-            }
-        }
-    }
-}
-
 }  // namespace dcnn
 
 using namespace dcnn;
@@ -576,7 +380,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_fwd_strip_kernel(
                     const float2 add = *reinterpret_cast<const float2*>(bias + blockIdx.y * PART + eight * 8 + lane % 4 * 2);
                     const float first = sums[tile][eight][2 * upper] + add.x, second = sums[tile][eight][2 * upper + 1] + add.y;
                     store_shared(ring + place_in_ring(place, eight) + lane % 4 * 4,
-                                 rounded<BF16>(positive(first), positive(second)));
+                                 rounded<BF16>(kept(first), kept(second)));
                 }
             }
         }
