@@ -22,7 +22,7 @@ CONVOLUTIONS = [
         (64, 64, 5, 1, 2, 1), (13, 5, 3, 1, 1, 1), (3, 40, 11, 2, 0, 1), (3, 20, 11, 4, 0, 1), (48, 42, 5, 1, 2, 3),
         (26, 34, 3, 1, 2, 2), (6, 34, 6, 2, 1, 2),
     )
-    for height, width in ((size + 1, size), (21, 46))
+    for height, width in ((size + 4, size + 2), (21, 46))
 ]  # fmt: skip
 TAILS = [(POOL, CROSS, "conv-pool-norm"), (None, None, "conv-pool-norm"), (Pool(2, 2), SAME, "conv-norm-pool")]
 TAILS += [(AVERAGE, CROSS, "conv-norm-pool-relu")]
@@ -131,9 +131,11 @@ def test_of_equal_outputs_one_takes_the_gradient(isa, size):
     assert torch.equal(grad_bias, (result > 0).sum(dim=(0, 2, 3)).float())
 
 
-@pytest.mark.parametrize(("channels", "size", "stride"), [(64, 5, 1), (64, 3, 1), (3, 11, 2), (3, 11, 4)])
-def test_the_error_is_what_the_documents_say(isa, channels, size, stride):
-    """The weights' gradient in tiles, relative to its largest."""
+@pytest.mark.parametrize(
+    ("channels", "size", "stride", "largest"), [(64, 5, 1, 7e-6), (64, 3, 1, 2e-6), (3, 11, 2, 1.2e-5), (3, 11, 4, 2e-6)]
+)
+def test_the_error_is_what_the_documents_say(isa, channels, size, stride, largest):
+    """Of the weights' gradient, relative to the largest; as plain sums over positions it errs by 2e-7 to 4e-7 here."""
     params = problem(2, channels, 60, 60, 64, size, torch.float32, stride=stride, rounding="down", ties="first")
     x, weight, bias = operands(params)
     x, grad = x.relu() if channels == 64 else 40 * x, _grad(params)
@@ -141,7 +143,7 @@ def test_the_error_is_what_the_documents_say(isa, channels, size, stride):
     wide = replace(params, dtype=torch.float64, out_dtype=torch.float64)
     given = (each.double() for each in (grad, x, weight, bias, values))
     _, theirs, _ = gradients_by("reference", *given, None, wide)
-    assert (mine.double() - theirs).abs().max() <= 4e-6 * theirs.abs().max()
+    assert (mine.double() - theirs).abs().max() <= largest * theirs.abs().max()
 
 
 def test_through_the_public_function(isa, monkeypatch):
