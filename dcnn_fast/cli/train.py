@@ -53,8 +53,8 @@ FEATURES = (
     "the time."
 )
 TIES = (
-    "Who gets a max-pool's gradient: all of several equal maxima, as in cuda-convnet, or the first, as in torch, which is faster "
-    "on the C++ engine."
+    "Who gets a max-pool's gradient: all of several equal maxima, as in cuda-convnet, or the first, as in torch, which is "
+    "faster on the C++ engine."
 )
 PRECISION = "Of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
 

@@ -198,8 +198,8 @@ def regions(engine: Any, call: Call) -> None:
     weights = packing(isa, block, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)))
     if call.up_to(0, 1):
         engine.looked_up_block_regions(
-            isa, block, work, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)), sources=sources, outputs=outputs, hits=hits,
-            values=values, threads=call.size(1),
+            isa, block, work, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)), sources=sources,
+            outputs=outputs, hits=hits, values=values, threads=call.size(1),
         )  # fmt: skip
     if not call.right:
         engine.block_regions(
