@@ -22,7 +22,7 @@ CONVOLUTIONS = [
         (64, 64, 5, 1, 2, 1), (13, 5, 3, 1, 1, 1), (3, 40, 11, 2, 0, 1), (3, 20, 11, 4, 0, 1), (48, 42, 5, 1, 2, 3),
         (26, 34, 3, 1, 2, 2), (6, 34, 6, 2, 1, 2),
     )
-    for height, width in ((size + 4, size + 2), (21, 46))
+    for height, width in ((size + 4, size + 2), (17, 30))
 ]  # fmt: skip
 TAILS = [(POOL, CROSS, "conv-pool-norm"), (None, None, "conv-pool-norm"), (Pool(2, 2), SAME, "conv-norm-pool")]
 TAILS += [(AVERAGE, CROSS, "conv-norm-pool-relu")]
