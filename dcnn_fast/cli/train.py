@@ -55,6 +55,10 @@ FEATURES = (
     "The file that keeps what frozen layers make of whole views, for several runs; default: one in --out. Nothing changes but "
     "the time."
 )
+TIES = (
+    "Who gets a max-pool's gradient: all of several equal maxima, as in cuda-convnet, or the first, as in torch, which is "
+    "faster on the C++ engine."
+)
 PRECISION = "Precision of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
 
 
@@ -138,6 +142,7 @@ def train(
         str, typer.Option(help="Mean to take off the pixels: that of the data, or the network's own (spec).")
     ] = "data",
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    ties: Annotated[str, typer.Option(help=TIES)] = "all",
     evaluate_every: Annotated[int, typer.Option(help="Epochs between looks at the held-out images; 0: none.")] = 1,
     test_views: Annotated[int, typer.Option(help="Windows averaged for each held-out image in a look during the run.")] = 5,
     best_by: Annotated[str, typer.Option(help=BEST_BY)] = "balanced_accuracy",
@@ -199,8 +204,8 @@ def train(
             lambda: train_run.settings(
                 epochs=epochs, batch=batch, optimiser=optimiser, **{**rule, **momenta}, warmup=warmup, clip=clip,
                 targets=targets, class_weights=weights, drops=drops, column_rates=column_rates, freeze=tuple(freeze or ()),
-                tune=tune, flip=flip, mean=mean, precision=precision, evaluate_every=evaluate_every, test_views=test_views,
-                best_by=best_by, patience=patience, checkpoint_steps=checkpoint_steps, seed=seed,
+                tune=tune, flip=flip, mean=mean, precision=precision, ties=ties, evaluate_every=evaluate_every,
+                test_views=test_views, best_by=best_by, patience=patience, checkpoint_steps=checkpoint_steps, seed=seed,
                 layer_rules=() if layers is None else tuple(layers.rules.items()),
             ),
             inputs, new_rates=is_said(ctx, "resume") and any(given.said), described=options_of(options, rule),

@@ -21,7 +21,7 @@ from dcnn_fast.training.errors import DivergedError
 from dcnn_fast.training.features import kept_features, require_features
 from dcnn_fast.training.folder import BOARD, FEATURES, Folder, require_folder
 from dcnn_fast.training.interrupts import interrupts
-from dcnn_fast.training.learning import computed_in, held_still, still_columns
+from dcnn_fast.training.learning import computed_in, held_still, still_columns, tied
 from dcnn_fast.training.lesson import Lesson, lesson_of
 from dcnn_fast.training.log import Board, progress_bar
 from dcnn_fast.training.machine import require_machine
@@ -123,6 +123,7 @@ def train(
             require_folder(out, resume=resume)  # another run may have been here meanwhile
         world.wait()
         stack.enter_context(computed_in(net, settings.precision, where))
+        stack.enter_context(tied(net, settings.ties))
         still = still_columns(net, settings)
         stack.enter_context(held_still(net, still, settings.freeze))
         if features is not None:

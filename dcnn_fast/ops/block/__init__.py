@@ -65,8 +65,9 @@ def block(
     precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
         (dcnn_fast/ops/precision.py).
 
-    Where a gradient is asked for, what `BlockParams.kept` says is kept beside the operands until the backward, and the result
-    of a pool may differ in its last bits from the one without: equal inputs must give equal outputs, lest ties be lost.
+    Where a gradient is asked for, what `BlockParams.kept` says is kept beside the operands until the backward. With ties "all"
+    the result of a pool may then differ in its last bits from the one without: equal inputs must give equal outputs, lest ties
+    be lost. With "first" they need not, and the C++ engine computes forward and backward in tiles where it does so without.
 
     Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
     Under torch.autocast the block computes in weight's dtype and the named precision as without; an x in a narrower format, as
