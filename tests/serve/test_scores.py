@@ -205,7 +205,7 @@ def test_a_failure_inside_is_one_line_here_and_there(monkeypatch, caplog):
     def broken(self, job):
         raise RuntimeError("one\ntwo")
 
-    monkeypatch.setattr(Workers, "_scored", broken)
+    monkeypatch.setattr(Workers, "_begun", broken)
     app = create_app(Scorer(small.model(), views=4), Settings(workers=1))
     requests = ("POST", "/v1/score", picture(3)), ("GET", "/health/ready", None), ("GET", "/health/live", None)
     failed, ready, live = asked_of(app, *requests)
