@@ -247,7 +247,7 @@ def _all_of(file: Any) -> bytes:
 
 
 def _require_regular(system: Any, inside: str) -> None:
-    """Raise StoreError for a pipe or a device of this machine, below a store that leads back to it (dir://): it may never end."""
+    """Raise StoreError for a pipe or a device of this machine, where a store leads back to it (dir://): it may never end."""
     below = system
     while getattr(below, "fs", None) is not None:
         below = below.fs

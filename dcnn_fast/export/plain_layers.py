@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,25 +46,24 @@ class PlainLayers(nn.Module):
         x = given[0]
         match layer:
             case ConvLayer():
-                return self._convolved(index, layer, x)
+                result = self._convolved(index, layer, x)
             case FcLayer():
-                return F.linear(x.flatten(1), self._of(index, "weight"), self._bias(index, layer.bias))[:, :, None, None]
+                result = F.linear(x.flatten(1), self._of(index, "weight"), self._bias(index, layer.bias))[:, :, None, None]
             case PoolLayer():
-                return _pool(x, layer)
+                result = _pool(x, layer)
             case NormLayer():
-                return _norm(x, layer)
+                result = _norm(x, layer)
             case NeuronLayer():
-                return layers.neuron(x, layer)
+                result = layers.neuron(x, layer)
             case DropoutLayer():
-                return layers.dropout(x, layer, training=False)
+                result = layers.dropout(x, layer, training=False)
             case ConcatLayer():
-                return layers.concat(given)
+                result = layers.concat(given)
             case SumLayer():
-                return layers.total(given, layer.coefficients)
+                result = layers.total(given, layer.coefficients)
             case MaxLayer():
-                for each in given[1:]:
-                    x = x.maximum(each)
-                return x
+                result = reduce(torch.maximum, given)
+        return result
 
     def _convolved(self, index: int, layer: ConvLayer, x: Tensor) -> Tensor:
         weight, bias = self._of(index, "weight"), self._bias(index, layer.bias != "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -42,29 +43,34 @@ def _layer(graph: Graph, layer: AnyLayer, weights: nn.Module, given: Sequence[st
     x, shape = given[0], shapes[0]
     match layer:
         case ConvLayer():
-            return _conv(graph, layer, weights, x, shape)
+            result = _conv(graph, layer, weights, x, shape)
         case FcLayer():
-            flat = graph.add("Flatten", x, axis=1)
-            bias = [_constant(graph, weights.get_parameter("bias"))] if layer.bias else []
-            made = graph.add("Gemm", flat, _constant(graph, weights.get_parameter("weight")), *bias, transB=1)
-            return graph.add("Unsqueeze", made, graph.integers(2, 3))
+            result = _connected(graph, layer, weights, x)
         case PoolLayer():
-            return _pool(graph, layer, x, shape[1])
+            result = _pool(graph, layer, x, shape[1])
         case NormLayer():
-            return _norm(graph, layer, x, shape)
+            result = _norm(graph, layer, x, shape)
         case NeuronLayer():
-            return _NEURONS[layer.neuron](graph, x, *layer.values)
+            result = _NEURONS[layer.neuron](graph, x, *layer.values)
         case DropoutLayer():
-            return _times(graph, x, 1 - layer.share) if layer.keeps else x
+            result = _times(graph, x, 1 - layer.share) if layer.keeps else x
         case ConcatLayer():
             is_maps = len({each[1] for each in shapes}) == 1
             parts = given if is_maps else [graph.add("Reshape", each, graph.integers(0, -1, 1, 1)) for each in given]
-            return graph.add("Concat", *parts, axis=1)
+            result = graph.add("Concat", *parts, axis=1)
         case SumLayer():
             factors = layer.coefficients or (1.0,) * len(given)
-            return graph.add("Sum", *(_times(graph, each, factor) for each, factor in zip(given, factors, strict=True)))
+            result = graph.add("Sum", *(_times(graph, each, factor) for each, factor in zip(given, factors, strict=True)))
         case MaxLayer():
-            return graph.add("Max", *given)
+            result = graph.add("Max", *given)
+    return result
+
+
+def _connected(graph: Graph, layer: FcLayer, weights: nn.Module, x: str) -> str:
+    flat = graph.add("Flatten", x, axis=1)
+    bias = [_constant(graph, weights.get_parameter("bias"))] if layer.bias else []
+    made = graph.add("Gemm", flat, _constant(graph, weights.get_parameter("weight")), *bias, transB=1)
+    return graph.add("Unsqueeze", made, graph.integers(2, 3))
 
 
 def _conv(graph: Graph, layer: ConvLayer, weights: nn.Module, x: str, shape: Shape) -> str:
@@ -73,7 +79,7 @@ def _conv(graph: Graph, layer: ConvLayer, weights: nn.Module, x: str, shape: Sha
         shape = (len(layer.connections), *shape[1:])
     side = layer.output([shape])[1] if not layer.connections else _side(layer, shape[1])
     after = (side - 1) * layer.stride + layer.size - shape[1] - layer.padding
-    where = {
+    where: dict[str, Any] = {
         "kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2, "pads": [layer.padding, layer.padding, after, after],
     }  # fmt: skip
     if layer.shared:
@@ -92,7 +98,7 @@ def _side(layer: ConvLayer, extent: int) -> int:
     return -(-span // layer.stride) + 1
 
 
-def _seen(graph: Graph, x: str, channels: int, size: int, where: dict[str, list[int]]) -> str:
+def _seen(graph: Graph, x: str, channels: int, size: int, where: dict[str, Any]) -> str:
     """What each place's filters see, [N, channels * size * size, side, side]: a convolution that takes each value once."""
     takes = np.eye(size * size, dtype=np.float32).reshape(-1, 1, size, size)
     return graph.add("Conv", x, graph.constant(np.tile(takes, (channels, 1, 1, 1))), group=channels, **where)
@@ -119,7 +125,7 @@ def _pool(graph: Graph, layer: PoolLayer, x: str, extent: int) -> str:
         ends = [graph.integers(each, each) for each in (first, end)]
         x = graph.add("Slice", x, *ends, graph.integers(2, 3))
     before, after = max(0, -layer.start), max(0, last - extent)
-    where = {
+    where: dict[str, Any] = {
         "kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2, "pads": [before, before, after, after], "ceil_mode": 0,
     }  # fmt: skip
     if layer.kind == "max":

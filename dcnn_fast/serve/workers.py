@@ -23,6 +23,7 @@ from dcnn_fast.scoring.stream import Begun, held_by_maps
 _LONGEST = 0.1  # seconds that maps wait for a batch to fill, where an image takes as long or longer
 _BYTES_OF_MAPS = 2**28  # that wait for it
 
+
 @dataclass(eq=False)
 class Job:
     """One image. given_up: nobody waits for it any more. answer: its score, on the event loop; cancelled where given up."""

@@ -1,4 +1,4 @@
-"""The page's examples with Spark and Daft, word for word, on this machine; a Python worker of Spark's that is killed at work."""
+"""The page's examples with Spark and Daft, word for word, on this machine; a worker of Spark's that is killed at work."""
 
 from __future__ import annotations
 

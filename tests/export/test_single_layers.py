@@ -44,7 +44,9 @@ CONVS = {
 POOLS = [
     PoolLayer((1,), kind, size, stride, start, outputs)
     for kind in ("max", "avg", "sum")
-    for size, stride, start, outputs in ((3, 2, 0, 0), (2, 2, 0, 0), (3, 2, -1, 0), (3, 3, -2, 5), (4, 2, 2, 3), (3, 1, -1, SIDE), (2, 2, 3, 2))
+    for size, stride, start, outputs in (
+        (3, 2, 0, 0), (2, 2, 0, 0), (3, 2, -1, 0), (3, 3, -2, 5), (4, 2, 2, 3), (3, 1, -1, SIDE), (2, 2, 3, 2),
+    )
 ]  # fmt: skip
 NORMS = [
     *(NormLayer((1,), "cross_map", size, 0.05, power, k) for size, power, k in ((5, 0.75, 1.0), (4, 0.5, 2.0), (3, -0.5, 1.0))),
