@@ -87,7 +87,7 @@ def dropout(x: Tensor, layer: DropoutLayer, training: bool) -> Tensor:
 
 def flat(x: Tensor) -> Tensor:
     """[N, C, H, W] -> [N, C * H * W, 1, 1], in that order."""
-    return x.reshape(len(x), -1, 1, 1)
+    return x.reshape(x.shape[0], -1, 1, 1)
 
 
 def concat(given: Sequence[Tensor]) -> Tensor:
