@@ -35,6 +35,10 @@ def _same(size):
     return SameMapNorm(size, 0.3, 0.75)
 
 
+def _averages(size, stride):
+    return Pool(size, stride, "avg")
+
+
 def _case(tile, source, dtype, channels, filters, size, **options):
     """A tile's name and a problem whose extents do not matter."""
     params = problem(1, channels, 1, 1, filters, size, **options)
@@ -60,6 +64,11 @@ CASES = [
     _case("small", FP16, FP16, 16, 20, 3, padding=2, pool=Pool(3, 2), norm=_same(2)),
     _case("small", BF16, BF16, 4, 6, 3, stride=3, groups=2, pool=Pool(2, 1), norm=_same(4), order="conv-norm-pool"),
     _case("small", FP32, FP32, 2, 3, 2, stride=2, padding=1, norm=_same(4), rounding="down"),
+    _case("strip", UINT8, FP16, 3, 7, 5, stride=2, padding=2, pool=_averages(3, 2), norm=_cross(5), order="conv-pool-norm-relu"),
+    _case("strip", FP32, FP32, 2, 6, 2, padding=1, pool=Pool(2, 1), norm=_cross(4), order="conv-pool-norm-relu"),
+    _case("small", FP16, FP16, 3, 5, 3, padding=1, pool=Pool(3, 2), norm=_same(3), order="conv-pool-norm-relu"),
+    _case("small", BF16, BF16, 3, 5, 2, pool=_averages(3, 3), norm=_same(2), order="conv-norm-pool-relu", rounding="down"),
+    _case("small", FP32, FP32, 6, 8, 3, stride=2, padding=2, groups=2, pool=_averages(4, 3), norm=_cross(3), order="conv-norm-pool"),
 ]
 TIED = [
     _case("small", FP32, FP32, 3, 6, 3, padding=1, pool=Pool(3, 2), norm=_cross(4)),
@@ -158,7 +167,8 @@ def _check(tile, params, drawn):
 
 @pytest.mark.parametrize(("tile", "params"), CASES, ids=str)
 def test_any_list_of_regions(tile, params):
-    examples(lists(params), 9)(lambda drawn: _check(tile, params, drawn))
+    late = params.options.averages or params.options.relu_last
+    examples(lists(params), 5 if late else 9)(lambda drawn: _check(tile, params, drawn))
 
 
 def _check_hits(tile, params, shape, seed):
