@@ -25,6 +25,7 @@ from tests.ops.block.test_triton_property import examples
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
 from tests.plan.test_share import run as run_plan
+from tools import aot, choose_tiles, sass
 
 pytestmark = pytest.mark.gpu
 
@@ -149,6 +150,23 @@ def test_planes_enter_as_they_are_less_their_mean():
     with kernels_on_cpu():
         (result,) = cuda._run([poisoned(plane)], table, weight, bias, params, mean, scale)
     assert triton._error(result, expected) <= params.tolerance()
+
+
+# As large as the paper's, in the tile that is taken where none was chosen.
+WHOLE = [
+    problem(1, 3, 60, 60, 64, 11, torch.float16, stride=2, pool=AVERAGE, norm=CROSS, order=LAST),
+    problem(1, 64, 30, 30, 64, 5, torch.float16, pool=AVERAGE, norm=CROSS, order=BOTH),
+]
+
+
+@pytest.mark.parametrize(("params", "capability"), list(zip(WHOLE, (90, 80), strict=True)), ids=str)
+def test_nothing_spills(params, capability):
+    params = replace(params, weight_dtype=torch.float16)
+    tile = triton_config.forward_config(params, capability)
+    (name,) = (name for name, each in triton_config.forward_candidates(params).items() if each == tile)
+    for launch in (choose_tiles.launch_of(params, name), choose_tiles.staged_launch_of(params)):
+        assert launch.constants["AVERAGE"] and launch.constants["RELU_LAST"]
+        assert sass.read(aot.compiled(launch, capability).cubin).stack == 0
 
 
 # One convolution, so that its kernels are compiled once: each way through what follows it.
