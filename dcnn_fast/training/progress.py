@@ -94,7 +94,7 @@ def timeless_dict(progress: Progress) -> dict[str, Any]:
 def with_times(progress: Progress, times: Mapping[tuple[int, int], Mapping[str, float]]) -> None:
     """Give the epochs their times back, by number and images: a run that was killed between two files has an older one's.
 
-    Older checkpoints have them already. The seconds of an epoch under way, where lost, are NaN: what is left would pass for all.
+    Older checkpoints have them already. The seconds of an epoch under way, where lost, are NaN: the rest would pass for all.
     """
     for row in progress.history:
         for name, value in times.get((row["epoch"], row.get("images", 0)), {}).items():
