@@ -246,4 +246,4 @@ def test_equal_runs_have_equal_files_but_for_their_times(folder):
     )
     assert [name for name in one if one[name] != other[name]] == ["times.csv"]
     times = [[float(cell) for cell in line.split(",")] for line in one["times.csv"].decode().splitlines()[1:]]
-    assert [epoch for epoch, _, _ in times] == [1, 2] and all(seconds > 0 and rate > 0 for _, seconds, rate in times)
+    assert [epoch for epoch, *_ in times] == [1, 2] and all(seconds > 0 and rate > 0 for *_, seconds, rate in times)
