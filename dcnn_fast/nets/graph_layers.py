@@ -131,9 +131,8 @@ def spread(x: Tensor, layer: ConvLayer) -> Tensor:
 
 def overhung(x: Tensor, layer: ConvLayer) -> Tensor:
     """x in zeros: the padding, and at the far edges what the last window hangs over."""
-    side = layer.output([(x.shape[1], x.shape[2], x.shape[3])])[1]
     before = layer.padding
-    after = (side - 1) * layer.stride + layer.size - x.shape[2] - before
+    after = (layer.side(x.shape[2]) - 1) * layer.stride + layer.size - x.shape[2] - before
     return F.pad(x, (before, after, before, after))
 
 
