@@ -17,9 +17,7 @@ _ALMOST = 4.0  # from where on cuda-convnet's softrelu is x itself
 
 
 def neuron(x: Tensor, layer: NeuronLayer) -> Tensor:
-    """A function of each number. The gradient of abs at 0 is -1, those of relu at 0 and of brelu at its bound 0, as cuda-convnet
-    has them.
-    """
+    """A function of each number. Gradients are cuda-convnet's: -1 of abs at 0, 0 of relu at 0 and of brelu at its bound."""
     return _NEURONS[layer.neuron](x, *layer.values)
 
 
