@@ -21,7 +21,7 @@ from tests.ops.block import test_cuda_forward as cuda
 from tests.ops.block import test_triton_backward as backward
 from tests.ops.block import test_triton_forward as triton
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, operands, problem, run_by
-from tests.ops.block.test_triton_property import examples
+from tests.ops.block.test_triton_property import check_list, examples, lists
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
 from tests.plan.test_share import run as run_plan
@@ -83,6 +83,12 @@ def test_cuda_cpp_computes_them(params, dtype, capability):
         for run in runs.values():
             (result,) = cuda._run([poisoned(x)], cuda._whole(params), weight, bias, params, run=run)
             assert cuda._error(result, expected) <= params.tolerance()
+
+
+@pytest.mark.parametrize("params", [HALVES[0], HALVES[1], HALVES[2]], ids=str)
+def test_cuda_cpp_computes_any_list_of_regions(params):
+    params = cuda._typed(params, torch.float16)
+    examples(lists(params), 6)(lambda drawn: check_list("cuda", params, drawn))
 
 
 def _in_tiles(params, x, weight, bias):

@@ -144,7 +144,8 @@ def _pixels(shape, dtype, generator):
     return torch.randn(shape, generator=generator).to(dtype)
 
 
-def _check(tile, params, drawn):
+def check_list(backend, params, drawn):
+    """A backend's results of a list that was drawn of `lists` are the reference's, and nothing else is written."""
     shapes, table, seed = drawn
     generator = torch.Generator().manual_seed(seed)
     sources = [_pixels((images, params.channels, *extent), params.dtype, generator) for images, *extent in shapes]
@@ -152,9 +153,9 @@ def _check(tile, params, drawn):
     mean, scale = (AVERAGE, 1 / 64) if params.dtype == UINT8 else ((), 1.0)
     made = [output((images, params.filters, *extent), params.out_dtype) for images, *extent in table.outputs]
     results = [tensor for tensor, _ in made]
-    with kernels_on_cpu(), mock.patch.object(triton_forward, "forward_config", lambda p, *_: forward_candidates(p)[tile]):
-        assert BACKENDS["triton"].can_run(params, torch.device("cpu")) is None
-        run_by("triton", [poisoned(source) for source in sources], table, weight, bias, params, mean, scale, results)
+    with kernels_on_cpu():
+        assert BACKENDS[backend].can_run(params, torch.device("cpu")) is None
+        run_by(backend, [poisoned(source) for source in sources], table, weight, bias, params, mean, scale, results)
     assert_untouched(*(buffer for _, buffer in made))
     wide = replace(params, weight_dtype=torch.float64, out_dtype=torch.float64)
     expected = [torch.full(result.shape, float("nan"), dtype=torch.float64) for result in results]
@@ -164,6 +165,11 @@ def _check(tile, params, drawn):
         # Operands are made so that a convolution's output is about 1, which bounds the terms where a few outputs do not.
         largest = max(float(right.nan_to_num(0).abs().max()), 1.0)
         assert (result.double() - right).nan_to_num(0).abs().max() <= params.tolerance() * largest
+
+
+def _check(tile, params, drawn):
+    with mock.patch.object(triton_forward, "forward_config", lambda p, *_: forward_candidates(p)[tile]):
+        check_list("triton", params, drawn)
 
 
 @pytest.mark.parametrize(("tile", "params"), CASES, ids=str)
