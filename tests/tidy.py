@@ -16,7 +16,7 @@ _STATM = Path("/proc/self/statm")
 class Tidy:
     """A plugin: after a test, garbage and freed memory go back to the system if the process grew by `ROOM` since the last time.
 
-    Cycles wait for Python's collector, which counts objects and not their bytes; glibc keeps freed memory that lies among other.
+    Cycles wait for Python's collector, which counts objects and not their bytes; glibc keeps freed memory among other.
     """
 
     def __init__(self) -> None:
