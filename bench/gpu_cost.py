@@ -25,7 +25,7 @@ from pathlib import Path
 
 from dcnn_fast.ops.gpus import SECTOR, Gpu
 
-COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by tools/choose_tiles.py
+COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by devtools/choose_tiles.py
 IMAGES = 50  # windows that the counts are of
 STAGED = "staged"  # the tile of the CUDA C++ block, among the names of Triton's
 BY_MMA_SYNC = (STAGED, "strip")  # tiles whose products are `mma.sync` on every GPU: of the others Triton makes wgmma or tcgen05

@@ -25,7 +25,7 @@ from tests.ops.block.test_triton_property import check_list, examples, lists
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
 from tests.plan.test_share import run as run_plan
-from tools import aot, choose_tiles, sass
+from devtools import aot, choose_tiles, sass
 
 pytestmark = pytest.mark.gpu
 

@@ -23,7 +23,7 @@ from dcnn_fast.ops.pool import reference as pools
 from tests.ops import guarded
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, gradients_by, operands, preset_problems, problem, training_by
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
-from tools import aot, sass
+from devtools import aot, sass
 
 pytestmark = pytest.mark.gpu
 
