@@ -3,7 +3,8 @@
 Every scoring problem of the presets in every tile worth a comparison (`forward_candidates`) runs in the PTX simulator, a few
 programs of it at full size; what the simulator counts gives seconds on each GPU by `bench/gpu_cost.py`. The fastest that spills
 nothing and fits the GPU's shared memory is chosen, for a batch of IMAGES windows; "doubled" and "halved" only come in where
-nothing else fits. A forward that keeps something for its backward gets the first tile that fits. The counts are of PTX for
+nothing else fits. A forward that keeps something for its backward gets the first tile that fits, and the backward's ways of
+finding its convolution's gradient are counted by count_backward.py, which this runs too. The counts are of PTX for
 sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
 bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
 constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: what the model has for the CUDA C++ block and
@@ -240,6 +241,8 @@ def _only_trained() -> list[BlockParams]:
 
 def main() -> int:
     """The command."""
+    from devtools import count_backward  # noqa: PLC0415 - which counts as this does
+
     torch.set_num_threads(1)  # threads of its own would be missing in the forked processes
     known = counted_tiles()
     rows = _rows(list(pairs()), known)
@@ -254,6 +257,7 @@ def main() -> int:
             if name != "small":
                 tiles[str(capability)][problem_key(params, _keeps(params))] = name
     TILES.write_text(json.dumps(tiles, indent=1, sort_keys=True) + "\n")
+    count_backward.write()
     return 0
 
 

@@ -18,6 +18,7 @@ from dcnn_fast.ops.backbone import BACKENDS as BACKBONES
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands, Work
 from dcnn_fast.ops.block.params import BlockParams, problems_of
+from dcnn_fast.ops.block.triton import backward_launch, conv_gradient
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
@@ -68,13 +69,14 @@ def _without_memory(tensor: Tensor) -> Tensor:
 
 def _of_blocks(capability: int) -> Iterator[Named]:
     for params in training_problems():
-        for purpose, launches in (
-            ("score", _scoring(_of_bytes(params), capability)),
-            ("train", _training(params, capability)),
+        for problem, launches in (
+            (f"score {params}", _scoring(_of_bytes(params), capability)),
+            (f"train {params}", _training(params, capability, "hits")),
+            (f"train {params} in memory", _training_in_memory(params, capability)),
         ):
             for launch in launches:
                 tensor = params.dtype.itemsize == 2 and "OPERAND" in launch.constants
-                yield Named(f"{purpose} {params}", launch, tensor, tensor and params.channels != 3)
+                yield Named(problem, launch, tensor, tensor and params.channels != 3)
 
 
 def _of_cuda_blocks(capability: int) -> Iterator[Named]:
@@ -246,13 +248,18 @@ def _scoring(params: BlockParams, capability: int) -> list[Launch]:
     return found
 
 
-def _training(params: BlockParams, capability: int) -> list[Launch]:
+def _training_in_memory(params: BlockParams, capability: int) -> list[Launch]:
+    return _training(params, capability, "memory") if conv_gradient.refused(params) is None else []
+
+
+def _training(params: BlockParams, capability: int, way: conv_gradient.Way) -> list[Launch]:
     x, operands = _operands(params)
     triton = BACKENDS["triton"]
     with collected(capability) as found:
         made = triton.training(params, operands, x)
         needs = Needs(x=params.channels != 3)
-        triton.backward(params.gradient(), operands, x, made.saved(params), torch.empty_like(made.result), needs)
+        grad = torch.empty_like(made.result)
+        backward_launch.gradients(params.gradient(), operands, x, made.saved(params), grad, needs, way)
     return found
 
 

@@ -38,12 +38,14 @@ def explain(
     from dcnn_fast import engine, spec  # noqa: PLC0415
     from dcnn_fast import plan as plans  # noqa: PLC0415
     from dcnn_fast.ops import backend as choice  # noqa: PLC0415
+    from dcnn_fast.ops.block.triton import conv_gradient  # noqa: PLC0415
 
     try:
         network, where = network_named(name, geometry, LayerFiles(layer_params, plane, window)), torch.device(device)
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"dtype must be one of float32, float16, bfloat16; got {dtype!r}")
         forced, about = choice.forced_backend(), engine.describe()
+        conv_gradient.asked()
     except (ValueError, RuntimeError, OSError) as error:
         fail(str(error))
     out = stdout()
@@ -158,6 +160,9 @@ def _print_choice(problem: str, answers: list[Answer], forced: str | None) -> No
     reasons = {answer.backend: answer.refusal or (None if forced else answer.outpaced) for answer in answers}
     willing = [backend for backend, reason in reasons.items() if reason is None and forced in (None, backend)]
     out.print(f"  {problem}: {willing[0] if willing else 'none'}")
+    for answer in answers:
+        if answer.remark is not None and answer.backend in willing[:1]:
+            out.print(f"    {answer.remark}")
     if lacking:
         out.print("    it does not have the forced backend and chooses for itself")
     for backend, reason in reasons.items():

@@ -47,14 +47,21 @@ class Backend(Protocol[_Asked_contra]):
         """Which other one is to be preferred for a problem that this one can run; None where the order of `BACKENDS` holds."""
         return None
 
+    def remark(self, params: _Asked_contra, device: torch.device) -> str | None:
+        """What it chooses for a problem that it can run, in half a sentence; None where there is nothing to choose."""
+        return None
+
 
 @dataclass(frozen=True)
 class Answer:
-    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None."""
+    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. remark: what
+    it would choose, or None.
+    """
 
     backend: str
     refusal: str | None
     outpaced: str | None = None
+    remark: str | None = None
 
 
 class BackendError(RuntimeError):
@@ -77,8 +84,12 @@ def explain(backends: Mapping[str, Backend[Problem]], params: Problem, device: t
     for name in BACKENDS:
         if name in backends:
             refusal = backends[name].can_run(params, device)
-            better = None if refusal is not None else _better(backends, name, params, device)
-            answers.append(Answer(name, refusal, None if better is None else better.why))
+            if refusal is not None:
+                answers.append(Answer(name, refusal))
+                continue
+            better = _better(backends, name, params, device)
+            remark = backends[name].remark(params, device)
+            answers.append(Answer(name, None, None if better is None else better.why, remark))
     return answers
 
 

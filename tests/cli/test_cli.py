@@ -283,6 +283,13 @@ def test_explain_lists_views_head_and_update_and_what_lacks_a_forced_backend():
     view = on_gpu.split("column local:0\n")[1].split("\n  1x3x224")[0]
     assert "chooses for itself" in view and "not cpu: these views are made on the cpu, not on cuda" in view
     assert "head: 50x1000-256-2 labels-50 views-1 images-float32: triton" in on_gpu
+    gradient = "-bwd: triton\n    the gradient of the convolution "
+    assert on_gpu.count(gradient) == 2, "blocks 1 and 2 have a pool"
+    asked = {"DCNN_FAST_BACKEND": "triton", "DCNN_FAST_CONV_GRADIENT": "hits"}
+    from_hits = run("explain", "scnn", "--device", "cuda", env=asked).stdout
+    assert from_hits.count(f"{gradient}from hits: DCNN_FAST_CONV_GRADIENT asks for it\n") == 2
+    wrong = run("explain", "scnn", env={"DCNN_FAST_CONV_GRADIENT": "registers"})
+    assert (wrong.returncode, "must be one of auto, hits, memory; got 'registers'" in wrong.stderr) == (2, True)
 
 
 class Noted:

@@ -21,6 +21,8 @@ from dcnn_fast import ops
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
 from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
+from dcnn_fast.ops.block.triton import backward_launch
+from dcnn_fast.ops.block.triton.conv_gradient import Way
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -108,19 +110,20 @@ def block_forward(backend: str, params: BlockParams, device: torch.device) -> Ju
     return _judged(out, expected, params.tolerance(torch.bfloat16 if params.options.precision == "tf32" else None))
 
 
-def _block_backward(name: str, device: torch.device) -> Judged:
+def _block_backward(name: str, way: Way, device: torch.device) -> Judged:
     params = block_params(name)
     x, operands = _operands(params)
     grad = _seeded(*params.out_shape, dtype=params.out_dtype, seed=3).contiguous(memory_format=torch.channels_last)
     ours, theirs = BACKENDS["triton"], BACKENDS["reference"]
     there, on_device = _there(operands, device), x.to(device)
     made = ours.training(params, there, on_device)
-    found = ours.backward(params, there, on_device, Saved(made.values, made.hits), grad.to(device), Needs(True, True, True))
+    kept, everything = Saved(made.values, made.hits), Needs(True, True, True)
+    found = backward_launch.gradients(params, there, on_device, kept, grad.to(device), everything, way)
     wide, exact, exactly = _wide(params, x, operands)
     right = theirs.training(wide, exactly, exact)
     # The window's maximum is the forward's own: gradients follow the hits that were kept.
     saved = Saved(None if right.values is None else right.values, None if made.hits is None else made.hits.cpu())
-    expected = theirs.backward(wide, exactly, exact, saved, grad.double(), Needs(True, True, True))
+    expected = theirs.backward(wide, exactly, exact, saved, grad.double(), everything)
     judged = [
         _judged(each, other, 8 * params.tolerance())
         for each, other in zip((found.x, found.weight, found.bias), (expected.x, expected.weight, expected.bias), strict=True)
@@ -201,7 +204,9 @@ def cases() -> dict[str, Case]:
     for name in _TYPES:
         found[f"triton block {name}"] = partial(block_forward, "triton", block_params(name))
     found["triton block fp16 from bytes"] = partial(block_forward, "triton", block_params("fp16", bytes_=True))
-    found |= {f"triton block {name} backward": partial(_block_backward, name) for name in ("fp32", "fp16")}
+    for name in ("fp32", "fp16"):
+        found[f"triton block {name} backward"] = partial(_block_backward, name, "hits")
+        found[f"triton block {name} backward in memory"] = partial(_block_backward, name, "memory")
     return {**found, "triton linear": _linear, "triton head": _head, "triton update": _update, "triton mbconv": _mbconv}
 
 

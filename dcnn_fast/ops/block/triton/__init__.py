@@ -9,10 +9,11 @@ from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training, Work
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import backward_launch as triton_backward
+from dcnn_fast.ops.block.triton import conv_gradient
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.triton.config import forward_config
 from dcnn_fast.ops.block.whole import empty_result, result_of, whole_images
-from dcnn_fast.ops.launch import refused
+from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, capability, refused
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _LARGEST_TILE = 2**15  # values; more do not fit a program's registers
@@ -27,6 +28,14 @@ class TritonBlock(BlockBackend):
         """None, or the sentence that says why not."""
         # The engine lays out the tables.
         return engine.reason() or refused(device) or _refused_types(params) or _refused_sizes(params)
+
+    def remark(self, params: BlockParams, device: torch.device) -> str | None:
+        """Where a backward finds the gradient of the convolution's output."""
+        if not params.backward:
+            return None
+        absent = device.type == "cuda" and not torch.cuda.is_available()  # it can be asked about nevertheless
+        found = conv_gradient.choice(params, DEFAULT_CAPABILITY if absent else capability(device))
+        return None if found is None else str(found)
 
     def prepare(self, params: BlockParams, operands: Operands) -> triton_forward.TritonPrepared:
         """The operands on the weights' device as the forward's kernels take them."""

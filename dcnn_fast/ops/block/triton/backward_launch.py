@@ -1,9 +1,9 @@
 """The backward of the block in Triton (kernels: backward_kernels.py). The same bits in every run, no atomics.
 
-Where the forward kept hits or a result, the gradient of the convolution's output is never written to memory: the kernels of
-the gradients of the input and of the weights build it, tile by tile, from the gradient `u` of the pool's output. Gradients of
-weight and bias are sums over all positions, cut into slices by the problem's shape alone and added in a fixed order; an image's
-share of the gradient of x does not depend on the batch.
+Where the forward kept hits, the kernels of the gradients of the input and of the weights build the gradient of the convolution's
+output, tile by tile and tap by tap, from the gradient `u` of the pool's output, or read it from memory, where a kernel of its own
+wrote it once (conv_gradient.py chooses; the bits are the same). Gradients of weight and bias are sums over all positions, cut into
+slices by the problem's shape alone and added in a fixed order; an image's share of the gradient of x does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from torch import Tensor
 from dcnn_fast.ops.block.backend import Gradients, Needs, Operands, Saved
 from dcnn_fast.ops.block.gpu.problem import power_of_two, relu_last
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.block.triton import conv_gradient
 from dcnn_fast.ops.block.triton.backward_tile import Tile, cdiv, run_kernel, sides
+from dcnn_fast.ops.block.triton.conv_gradient import Way
 from dcnn_fast.ops.block.triton.tail_launch import norm_gradient, tail_gradient
+from dcnn_fast.ops.launch import capability
 
 _CHUNK_BYTES = 64 << 20  # of planes as large as the convolution's output, where it is computed again
 _PARTIAL_BYTES = 64 << 20  # of partial sums over slices
@@ -84,8 +87,13 @@ def refused(params: BlockParams) -> str | None:
     return None
 
 
-def gradients(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs) -> Gradients:
-    """Gradients of x, weight and bias from `grad` of the result, in their dtypes and channels_last; None where not needed."""
+def gradients(
+    params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, needs: Needs, way: Way | None = None
+) -> Gradients:
+    """Gradients of x, weight and bias from `grad` of the result, in their dtypes and channels_last; None where not needed.
+
+    way: where the gradient of the convolution is to be, for problems that have a choice; None for what `choice` says.
+    """
     last = torch.channels_last
     weight, bias = operands.weight, operands.bias
     wanted = Gradients(
@@ -93,11 +101,13 @@ def gradients(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, 
         torch.empty_like(weight, memory_format=last) if needs.weight else None,
         torch.empty_like(bias, memory_format=torch.contiguous_format) if needs.bias and bias is not None else None,
     )
-    run(params, operands, x, saved, grad, wanted)
+    run(params, operands, x, saved, grad, wanted, way)
     return wanted
 
 
-def run(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, wanted: Gradients) -> None:
+def run(
+    params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: Tensor, wanted: Gradients, way: Way | None = None
+) -> None:
     """`gradients` into the tensors `wanted` (channels_last). Raises ValueError for more positions or pixels than it counts."""
     if why := refused(params):
         raise ValueError(why)
@@ -125,12 +135,43 @@ def run(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: 
     else:
         assert values is not None
         gradient = Gradient(u, _dense(values), "mask")
+    if wanted.bias is not None:
+        _BiasSum(params, gradient, x.device).add(gradient, wanted.bias)
+    if wanted.x is None and wanted.weight is None:
+        return
+    if way is None and (found := conv_gradient.choice(params, capability(x.device))) is not None:
+        way = found.way
+    if way == "memory" and gradient.mode == "hits":
+        gradient = in_memory(gradient, params)
+    of_operands(gradient, x, weight, wanted, params)
+
+
+def of_operands(gradient: Gradient, x: Tensor, weight: Tensor, wanted: Gradients, params: BlockParams) -> None:
+    """The gradients of x and weight of all images, where wanted, from that of the convolution's output."""
     if wanted.x is not None:
         _input_gradient(gradient, weight, wanted.x, params)
     if wanted.weight is not None:
-        _WeightSum(params, x.device).add(gradient, x, wanted.weight, params)
-    if wanted.bias is not None:
-        _BiasSum(params, gradient, x.device).add(gradient, wanted.bias)
+        _WeightSum(params, x.device, gradient.mode).add(gradient, x, wanted.weight, params)
+
+
+def in_memory(gradient: Gradient, params: BlockParams) -> Gradient:
+    """The same gradient of the convolution's output in memory, in the format of the products' operands.
+
+    Raises ValueError where `conv_gradient.refused` says why not.
+    """
+    if why := conv_gradient.refused(params):
+        raise ValueError(f"no gradient of {params} in memory: {why}")
+    out = _plane(params, gradient.u.device, Products.of(params).dtype)
+    extents, positions = _extents(gradient, params), _positions(params)
+    args: dict[str, Any] = {
+        "u": gradient.u, "passed": gradient.passed, "out": out, "positions": positions,
+        **{name: extents[name] for name in ("conv_rows", "conv_cols", "u_rows", "u_cols")},
+    }  # fmt: skip
+    tile = Tile(64, min(64, power_of_two(params.filters)), 1)
+    constants = {"FILTERS": params.filters, **_tail(gradient, params), **sides(tile)}
+    grid = cdiv(positions, tile.rows), cdiv(params.filters, tile.columns)
+    run_kernel("conv_gradient_kernels", "block_bwd_conv_gradient_kernel", grid, args, constants, tile)
+    return Gradient(out, out, "direct")
 
 
 def _run_in_chunks(params: BlockParams, operands: Operands, x: Tensor, grad: Tensor, wanted: Gradients) -> None:
@@ -143,13 +184,13 @@ def _run_in_chunks(params: BlockParams, operands: Operands, x: Tensor, grad: Ten
     """
     chunk = _images_of_chunk(params)
     whole = replace(params, images=min(chunk, params.images))
-    weight_sum = None if wanted.weight is None else _WeightSum(whole, x.device)
+    weight_sum = None if wanted.weight is None else _WeightSum(whole, x.device, "direct")
     bias_sum: _BiasSum | None = None
     for start in range(0, params.images, chunk):
         images = slice(start, start + chunk)
         part = replace(params, images=len(range(params.images)[images]))
         last = start + chunk >= params.images
-        outputs = _plane(part, x.device)
+        outputs = _plane(part, x.device, torch.float32)
         _conv_again(x[images], operands, outputs, part)
         u = tail_gradient(grad[images], outputs, part)
         gradient = Gradient(u, u, "direct")
@@ -198,10 +239,10 @@ class _Sum:
 
 
 class _WeightSum:
-    """The gradient of the weights of one chunk of images after another."""
+    """The gradient of the weights of one chunk of images after another. mode: of the `Gradient` of every chunk."""
 
-    def __init__(self, params: BlockParams, device: torch.device) -> None:
-        self.tile = weight_tile(params)
+    def __init__(self, params: BlockParams, device: torch.device, mode: str) -> None:
+        self.tile = weight_tile(params, mode)
         groups = params.options.groups
         self.tiles = cdiv(params.filters // groups, self.tile.rows) * cdiv(params.depth, self.tile.columns)
         count = params.filters * params.depth
@@ -253,7 +294,7 @@ class _BiasSum:
 
 def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: BlockParams) -> None:
     """grad_x [N, C, H, W], every element of it."""
-    options, tile = params.options, input_tile(params)
+    options, tile = params.options, input_tile(params, gradient.mode)
     # Of each phase so many rows and columns: some of them may lie beside the image, which the kernel sees.
     phase_rows, phase_cols = (
         (extent - 1 + options.padding) // options.stride - options.padding // options.stride + 1
@@ -286,22 +327,32 @@ def _conv_again(x: Tensor, operands: Operands, out: Tensor, params: BlockParams)
     _run("block_bwd_conv_again_kernel", grid, args, constants, tile)
 
 
-def weight_tile(params: BlockParams) -> Tile:
-    """Of the weights' gradient: filters by columns (taps and channels), and positions at a time."""
+def weight_tile(params: BlockParams, mode: str) -> Tile:
+    """Of the weights' gradient: filters by columns (taps and channels), and positions at a time.
+
+    mode: of the `Gradient`. Sides and depth are the same in every mode: they say how a sum is cut into slices, and so its bits.
+    """
     channels = _group_channels(params)
     rows = _fitting(params.filters // params.options.groups, 64)
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
-    warps = 4 if Products.of(params).dtype != torch.float32 and not params.kept.hits else 8
-    return Tile(rows, min(columns, _fitting(params.depth, 64)), _depth(params, params.weight_dtype), warps, _stages(params))
+    warps = 4 if Products.of(params).dtype != torch.float32 and mode != "hits" else 8
+    depth = _depth(params, params.weight_dtype)
+    return Tile(rows, min(columns, _fitting(params.depth, 64)), depth, warps, _stages(params, mode))
 
 
-def input_tile(params: BlockParams) -> Tile:
-    """Of the gradient of x: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed."""
-    columns = _fitting(_group_channels(params), 64)
-    depth = _fitting(params.filters // params.options.groups, _depth(params, Products.of(params).dtype))
-    if params.weight_dtype != torch.float32 and params.kept.hits and columns > 32:
-        return Tile(64, columns, depth, 4, _stages(params))
-    return Tile(64, columns, depth, 8, 1 if not params.kept.hits or columns <= 32 else _stages(params))
+def input_tile(params: BlockParams, mode: str) -> Tile:
+    """Of the gradient of x: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed.
+
+    mode: of the `Gradient`. One that was written to memory instead of built from hits leaves room for larger tiles.
+    """
+    columns, filters = _fitting(_group_channels(params), 64), params.filters // params.options.groups
+    halves = Products.of(params).dtype != torch.float32
+    if params.kept.hits and mode == "direct" and halves:
+        return Tile(128, columns, _fitting(filters, 64), 8, 3)
+    depth = _fitting(filters, _depth(params, Products.of(params).dtype))
+    if mode == "hits" and params.weight_dtype != torch.float32 and columns > 32:
+        return Tile(64, columns, depth, 4, _stages(params, mode))
+    return Tile(64, columns, depth, 8, 1 if mode != "hits" or columns <= 32 else _stages(params, mode))
 
 
 def _depth(params: BlockParams, dtype: torch.dtype) -> int:
@@ -310,10 +361,10 @@ def _depth(params: BlockParams, dtype: torch.dtype) -> int:
     return 16 if ieee or (params.kept.hits and dtype == torch.float32) else 32
 
 
-def _stages(params: BlockParams) -> int:
+def _stages(params: BlockParams, mode: str) -> int:
     """Two, of which one is loaded while the other is multiplied, where the windows that cover an output leave shared memory."""
     pool = params.options.pool
-    return 2 if pool is None or not params.kept.hits or cdiv(pool.size, pool.stride) <= 2 else 1
+    return 2 if pool is None or mode != "hits" or cdiv(pool.size, pool.stride) <= 2 else 1
 
 
 def conv_tile(params: BlockParams) -> Tile:
@@ -328,9 +379,9 @@ def _fitting(extent: int, most: int) -> int:
     return min(most, max(16, power_of_two(extent)))
 
 
-def _plane(params: BlockParams, device: torch.device) -> Tensor:
-    """Room for the convolution's output in float32."""
-    return torch.empty(params.conv_shape, dtype=torch.float32, device=device, memory_format=torch.channels_last)
+def _plane(params: BlockParams, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Room for the convolution's output or its gradient."""
+    return torch.empty(params.conv_shape, dtype=dtype, device=device, memory_format=torch.channels_last)
 
 
 def _positions(params: BlockParams) -> int:
