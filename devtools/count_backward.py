@@ -1,11 +1,12 @@
 """Count the block's backward with its convolution's gradient from hits and from memory: `python -m devtools.count_backward`.
 
-Every training problem of the presets that keeps hits, IMAGES windows: the kernels of the input's and the weights' gradients, and
-the one that writes the gradient, run in the PTX simulator, a few programs of each at full size; a program of the weights'
-gradient, whose loop goes over thousands of positions, for a few and for some more steps, from which the rest follows. Counts are
-of PTX for sm_80 and give seconds by the model of bench/gpu_cost.py, as the forward's do (choose_tiles.py). Written:
-devtools/backward_counts.json, in which a row is counted anew when its kernel's text, its constants or the compiler have changed,
-and dcnn_fast/ops/block/triton/conv_gradient.json, by which the package chooses. Printed: the paper's DCNN. Nothing is timed.
+Every training problem of the presets that keeps hits, IMAGES windows: the kernels of the input's and the weights' gradients,
+and the one that writes the gradient, run in the PTX simulator, the first few programs of each at full size (some of whose taps
+lie in the padding); a program of the weights' gradient, whose loop goes over thousands of positions, for some steps and for
+some more, from which the rest follows. Counts are of PTX for sm_80 and give seconds by the model of bench/gpu_cost.py, as the
+forward's do (choose_tiles.py). Written: devtools/backward_counts.json, in which a row is counted anew when its kernel's text,
+its constants or the compiler have changed, and dcnn_fast/ops/block/triton/conv_gradient.json, by which the package chooses.
+Printed: the paper's DCNN. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -90,9 +91,7 @@ def counted(what: Launch, params: BlockParams) -> Counts:
         programs = max(1, PIXELS // what.constants["BM"])
         return _counted(what, (min(what.grid[0], programs), *(1 for _ in what.grid[1:])), params)
     depth, share = what.constants["BK"], what.args["share"]
-    few, more = (
-        _counted(replace(what, args={**what.args, "share": steps * depth}), (1, 1, 1), params) for steps in STEPS
-    )
+    few, more = (_counted(replace(what, args={**what.args, "share": steps * depth}), (1, 1, 1), params) for steps in STEPS)
     return _extended(few, more, (math.ceil(share / depth) - STEPS[0]) / (STEPS[1] - STEPS[0]))
 
 
@@ -135,23 +134,34 @@ def write() -> list[CountedWay]:
 
 
 def table(rows: Iterable[CountedWay]) -> Table:
-    """The paper's DCNN in fp16: millions of warp instructions and megabytes from the L2, and milliseconds, of each kernel."""
+    """Counts and milliseconds of the paper's DCNN in fp16."""
+    made = Table(title=f"DCNN's blocks in fp16, {IMAGES} windows: counted for sm_80, modelled; nothing ran on a GPU")
+    for title in ("block", "gradient", "kernel", "warp instructions, M", "L2, MB", *(f"{gpu.name}, ms" for gpu in GPUS)):
+        made.add_column(title, justify="left" if title in ("gradient", "kernel") else "right")
+    for number, row in of_dcnn(rows):
+        times = (f"{1e3 * predicted(gpu, row.counts, row.way)[0]:.3f}" for gpu in GPUS)
+        made.add_row(str(number), row.way, row.kernel, f"{instructions(row):.0f}", f"{moved(row):.0f}", *times)
+    return made
+
+
+def of_dcnn(rows: Iterable[CountedWay]) -> list[tuple[int, CountedWay]]:
+    """The rows of the paper's DCNN in fp16, each with the number of its block."""
     half = torch.float16
     blocks = {
         str(replace(each, dtype=half, weight_dtype=half, out_dtype=half)): number
         for number, each in enumerate(problems_of(spec.preset("dcnn").columns[0], IMAGES), 1)
     }
-    made = Table(title=f"DCNN's blocks in fp16, {IMAGES} windows: counted for sm_80, modelled; nothing ran on a GPU")
-    for title in ("block", "gradient", "kernel", "warp instructions, M", "L2, MB", *(f"{gpu.name}, ms" for gpu in GPUS)):
-        made.add_column(title, justify="left" if title in ("gradient", "kernel") else "right")
-    for row in rows:
-        if row.problem not in blocks:
-            continue
-        scale = row.counts.programs / row.counts.simulated
-        times = (f"{1e3 * predicted(gpu, row.counts, row.way)[0]:.3f}" for gpu in GPUS)
-        issued, moved = sum(row.counts.pipes.values()) * scale / 1e6, row.counts.sectors * SECTOR * scale / 1e6
-        made.add_row(str(blocks[row.problem]), row.way, row.kernel, f"{issued:.0f}", f"{moved:.0f}", *times)
-    return made
+    return [(blocks[row.problem], row) for row in rows if row.problem in blocks]
+
+
+def instructions(row: CountedWay) -> float:
+    """Millions of warp instructions of all programs."""
+    return 1e-6 * sum(row.counts.pipes.values()) * row.counts.programs / row.counts.simulated
+
+
+def moved(row: CountedWay) -> float:
+    """Megabytes that all programs' warps ask the L2 for."""
+    return 1e-6 * row.counts.sectors * SECTOR * row.counts.programs / row.counts.simulated
 
 
 def _row(

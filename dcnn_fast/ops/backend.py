@@ -48,14 +48,14 @@ class Backend(Protocol[_Asked_contra]):
         return None
 
     def remark(self, params: _Asked_contra, device: torch.device) -> str | None:
-        """What it chooses for a problem that it can run, in half a sentence; None where there is nothing to choose."""
+        """Half a sentence about its own choice for a problem that it can run; None where there is nothing to choose."""
         return None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. remark: what
-    it would choose, or None.
+    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. remark:
+    its own choice, or None.
     """
 
     backend: str

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from bench.gpu_cost import predicted
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import conv_gradient
-from dcnn_fast.ops.gpus import GPUS
+from dcnn_fast.ops.gpus import A100, GPUS, H100
 from devtools import aot, count_backward, kernel_report
 
 
@@ -38,7 +40,8 @@ def test_every_kernel_of_both_ways_was_counted_as_it_is(problems):
 def test_what_is_written_is_counted_again_to_the_same(problems):
     params = next(params for params in problems if params.channels == 64 and params.weight_dtype.itemsize == 2)
     what = count_backward.launches(params, "memory")[0]
-    assert count_backward.counted(what, params) == count_backward.committed()[str(params), "memory", count_backward.WRITES].counts
+    row = count_backward.committed()[str(params), "memory", count_backward.WRITES]
+    assert count_backward.counted(what, params) == row.counts
 
 
 def test_a_loop_is_extended_by_what_its_steps_take(problems):
@@ -75,4 +78,28 @@ def test_the_papers_network_is_printed():
     console.print(count_backward.table(count_backward.committed().values()))
     text = console.file.getvalue()
     assert text.count("block_bwd_input_kernel") == 2 and text.count("block_bwd_weight_kernel") == 4
-    assert text.count(count_backward.WRITES) == 2 and "nothing ran on a GPU" in text
+    assert text.count(count_backward.WRITES) == 2 and "in fp16" in text and "nothing ran on a GPU" in text
+
+
+def test_the_page_has_these_counts_and_times(problems):
+    """In the order of the kernels: from hits; the one that writes, and those that read."""
+    page = (Path(count_backward.__file__).parents[1] / "docs" / "gpu-notes.md").read_text()
+    rows = count_backward.of_dcnn(count_backward.committed().values())
+    for number in (1, 2):
+        own = {way: [row for of, row in rows if (of, row.way) == (number, way)] for way in conv_gradient.WAYS}
+
+        def cell(way, value, own=own):
+            written = [value(row) for row in own[way] if row.kernel == count_backward.WRITES]
+            read = [value(row) for row in own[way] if row.kernel != count_backward.WRITES]
+            return " + ".join([*written, ", ".join(read)])
+
+        times = [
+            cell(way, lambda row, gpu=gpu: f"{1e3 * predicted(gpu, row.counts, row.way)[0]:.2f}")
+            for gpu in (A100, H100)
+            for way in conv_gradient.WAYS
+        ]
+        takes = conv_gradient.gradient_bytes(next(each for each in problems if str(each) == own["hits"][0].problem))
+        assert f" | {takes / 1e6:.0f} MB | {' | '.join(times)} |" in page
+        for title, value in (("warp instructions, M", count_backward.instructions), ("from the L2, MB", count_backward.moved)):
+            cells = [cell(way, lambda row, value=value: f"{value(row):.0f}") for way in conv_gradient.WAYS]
+            assert f"| block {number}: {title} | {' | '.join(cells)} |" in page

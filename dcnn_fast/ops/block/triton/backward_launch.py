@@ -1,9 +1,10 @@
 """The backward of the block in Triton (kernels: backward_kernels.py). The same bits in every run, no atomics.
 
-Where the forward kept hits, the kernels of the gradients of the input and of the weights build the gradient of the convolution's
-output, tile by tile and tap by tap, from the gradient `u` of the pool's output, or read it from memory, where a kernel of its own
-wrote it once (conv_gradient.py chooses; the bits are the same). Gradients of weight and bias are sums over all positions, cut into
-slices by the problem's shape alone and added in a fixed order; an image's share of the gradient of x does not depend on the batch.
+Where the forward kept hits, the kernels of the gradients of the input and of the weights build the gradient of the
+convolution's output, tile by tile and tap by tap, from the gradient `u` of the pool's output, or read it from memory, where a
+kernel of its own wrote it once (conv_gradient.py chooses; the bits are the same). Gradients of weight and bias are sums over
+all positions, cut into slices by the problem's shape alone and added in a fixed order; an image's share of the gradient of x
+does not depend on the batch.
 """
 
 from __future__ import annotations

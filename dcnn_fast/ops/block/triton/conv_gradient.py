@@ -1,9 +1,9 @@
 """Where the backward's kernels find the gradient of the convolution's output: built from hits tap by tap, or in memory.
 
-Both give the same bits. `DCNN_FAST_CONV_GRADIENT` names one; `auto`, as without it, is the cost model's choice where it has
-counted the problem (conv_gradient.json, by `python -m devtools.count_backward`: nothing was timed), but "hits" where the gradient
-would take more than `MOST_BYTES`. In tf32 there is no gradient in memory: there Triton lays operands out by how wide their loads
-are, hits are 16 bits wide, and `mma.sync` would add the same products in another order.
+Both give the same bits. `DCNN_FAST_CONV_GRADIENT` names one; `auto`, as without it, is the cost model's choice where it
+has counted the problem (conv_gradient.json, by `python -m devtools.count_backward`: nothing was timed), but "hits" where the
+gradient would take more than `MOST_BYTES`. In tf32 there is no gradient in memory: there Triton lays operands out by how wide
+their loads are, hits are 16 bits wide, and `mma.sync` would add the same products in another order.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def choice(params: BlockParams, capability: int) -> Choice | None:
         return _choice("hits", count, f"in memory it would take {count} bytes, more than {MOST_BYTES}")
     times = predicted(params, capability)
     if times is None:
-        return _choice("memory" if params.size > 1 else "hits", count, f"nothing is predicted, and the filter has {params.size**2} taps")
+        unknown: Way = "memory" if params.size > 1 else "hits"
+        return _choice(unknown, count, f"nothing is predicted, and the filter has {params.size**2} taps")
     way: Way = "memory" if times[1] < times[0] else "hits"
     where = f"for 128 windows on compute capability {named(capability)}"
     return _choice(way, count, f"{times[0]:.0f} us from hits and {times[1]:.0f} from memory are predicted {where}")
