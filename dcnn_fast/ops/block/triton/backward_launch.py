@@ -136,15 +136,13 @@ def run(
     else:
         assert values is not None
         gradient = Gradient(u, _dense(values), "mask")
+    if wanted.x is not None or wanted.weight is not None:
+        if way is None and (found := conv_gradient.choice(params, capability(x.device))) is not None:
+            way = found.way
+        multiplied = in_memory(gradient, params) if way == "memory" and gradient.mode == "hits" else gradient
+        of_operands(multiplied, x, weight, wanted, params)
     if wanted.bias is not None:
         _BiasSum(params, gradient, x.device).add(gradient, wanted.bias)
-    if wanted.x is None and wanted.weight is None:
-        return
-    if way is None and (found := conv_gradient.choice(params, capability(x.device))) is not None:
-        way = found.way
-    if way == "memory" and gradient.mode == "hits":
-        gradient = in_memory(gradient, params)
-    of_operands(gradient, x, weight, wanted, params)
 
 
 def of_operands(gradient: Gradient, x: Tensor, weight: Tensor, wanted: Gradients, params: BlockParams) -> None:
