@@ -166,7 +166,7 @@ def in_memory(gradient: Gradient, params: BlockParams) -> Gradient:
         "u": gradient.u, "passed": gradient.passed, "out": out, "positions": positions,
         **{name: extents[name] for name in ("conv_rows", "conv_cols", "u_rows", "u_cols")},
     }  # fmt: skip
-    tile = Tile(64, min(64, power_of_two(params.filters)), 1)
+    tile = Tile(32, min(64, power_of_two(params.filters)), 1)  # of 64 rows it spilled on three GPUs
     constants = {"FILTERS": params.filters, **_tail(gradient, params), **sides(tile)}
     grid = cdiv(positions, tile.rows), cdiv(params.filters, tile.columns)
     run_kernel("conv_gradient_kernels", "block_bwd_conv_gradient_kernel", grid, args, constants, tile)
@@ -346,9 +346,9 @@ def input_tile(params: BlockParams, mode: str) -> Tile:
     """
     columns, filters = _fitting(_group_channels(params), 64), params.filters // params.options.groups
     halves = Products.of(params).dtype != torch.float32
-    if params.kept.hits and mode == "direct" and halves:
-        return Tile(128, columns, _fitting(filters, 64), 8, 3)
     depth = _fitting(filters, _depth(params, Products.of(params).dtype))
+    if params.kept.hits and mode == "direct":
+        return Tile(128, columns, _fitting(filters, 64), 8, 3) if halves else Tile(64, columns, depth, 8, 2)
     if mode == "hits" and params.weight_dtype != torch.float32 and columns > 32:
         return Tile(64, columns, depth, 4, _stages(params, mode))
     return Tile(64, columns, depth, 8, 1 if mode != "hits" or columns <= 32 else _stages(params, mode))
