@@ -42,7 +42,7 @@ def max_pool(x, size, stride, up, pick=np.max):
 
 
 def max_pool_gradient(x, grad, size, stride, ties):
-    """x: [C, H, W], grad: of the result -> the gradient of x: each window gives its own to all its largest or to their first."""
+    """x: [C, H, W], grad: of the result -> the gradient of x: a window gives its own to all its largest or to their first."""
     result = np.zeros_like(x)
     for c, i, j in np.ndindex(grad.shape):
         window = x[c, i * stride : i * stride + size, j * stride : j * stride + size]
