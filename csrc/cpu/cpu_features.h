@@ -1,4 +1,4 @@
-// What the processor and the operating system offer, found out once at run time.
+// The features that the processor and the operating system offer, found out once at run time.
 #pragma once
 
 namespace dcnn {

@@ -56,7 +56,7 @@ class BackboneColumn(AnyColumn, Keeper):
 
     @torch.no_grad()
     def means(self, windows: Tensor, precision: Precision | None = None) -> Tensor:
-        """What the first fully-connected layer is given: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
+        """The input of the first fully-connected layer: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
 
         precision: of the layers' products; the column's own unless it is said.
         """
@@ -71,7 +71,7 @@ class BackboneColumn(AnyColumn, Keeper):
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
     def features_digest(self) -> str:
-        """Of the layers' weights, which of them give features, and what computes them."""
+        """A digest of the layers' weights, the layers that give features, and the backend that computes them."""
         return digest_of((self.spec.lite, self.spec.stages, self.precision), [self.backbone])
 
     def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:

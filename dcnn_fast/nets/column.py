@@ -90,7 +90,7 @@ class AnyColumn(nn.Module):
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Have what is in no state dict as the spec says, on the cpu."""
+        """Apply the settings of the spec that no state dict holds, on the cpu."""
         self.requires_grad_(not self.spec.frozen)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -222,7 +222,7 @@ class Column(AnyColumn, Keeper):
         return self.spec.view != "local" and self.spec.window == self.spec.plane
 
     def features_digest(self) -> str:
-        """Of the blocks next to the pixels that do not learn, what is taken off these, and what becomes of their maps."""
+        """A digest of the first blocks that do not learn, of the mean taken off the pixels, and of their maps' form."""
         return digest_of((self._settings(self._still_count()), self.features_form()), self._weights(self._still_count()))
 
     def features_form(self) -> tuple[tuple[int, ...], torch.dtype]:
@@ -247,7 +247,7 @@ class Column(AnyColumn, Keeper):
         return self._seen
 
     def _settings(self, count: int) -> tuple[object, ...]:
-        """What decides, beside their weights, what the first so many blocks give."""
+        """All that decides the first so many blocks' maps, beside their weights."""
         spec, isa = self.spec, "" if engine.reason() else engine.isa()
         whole = count == len(self.blocks)
         return (
@@ -258,7 +258,7 @@ class Column(AnyColumn, Keeper):
         return [each for block in list(self.blocks)[:count] for each in block.parameters()]
 
     def _before(self, windows: Tensor, blocks: int) -> Tensor:
-        """What the first so many blocks, one at least, make of windows: [N, F, H, W]."""
+        """The maps of the first so many blocks, one at least, for windows: [N, F, H, W]."""
         first, *others = self.blocks
         if windows.dtype == torch.uint8:
             x: Tensor = first(windows, self.spec.mean, self.spec.scale)
@@ -269,7 +269,7 @@ class Column(AnyColumn, Keeper):
         return x
 
     def _behind(self, x: Tensor, blocks: int) -> Tensor:
-        """What the layers behind the first so many blocks make of maps: [N, F, H, W] -> [N, fc[-1]]."""
+        """The result of the layers behind the first so many blocks, from their maps: [N, F, H, W] -> [N, fc[-1]]."""
         _, *others = self.blocks
         for block in others[blocks - 1 :]:
             x = block(x)

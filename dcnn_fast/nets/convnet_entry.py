@@ -13,7 +13,7 @@ from dcnn_fast.spec.convnet_layer import refuse
 
 
 class Entry:
-    """What a checkpoint says of one layer; what one input may have each is a list there."""
+    """A checkpoint's entry for one layer; properties of single inputs are lists there."""
 
     def __init__(self, name: str, entry: dict[str, Any]) -> None:
         self.name, self.entry = name, entry
@@ -25,7 +25,7 @@ class Entry:
         return listed[0]
 
     def at(self, key: str, index: int, inputs: int, default: Any = None) -> Any:
-        """What is said of one input; one value may be said of all."""
+        """One input's value; one value may stand for all."""
         listed = listed_of(self.entry.get(key, default))
         if len(listed) not in (1, inputs):
             raise refuse(self.name, key, f"must be one value, or one for each of {inputs} inputs, got {len(listed)}")

@@ -39,7 +39,7 @@ class _Array:
 
 
 def read_pickle(data: bytes) -> Any:
-    """What the pickle holds: dicts, lists, tuples, strings, numbers, numpy arrays, and a `Stub` for each object of options.
+    """The pickle's contents: dicts, lists, tuples, strings, numbers, numpy arrays, and a `Stub` for each object of options.
 
     Python 2's strings are read as latin1. Raises PickleError, before anything is made that the file does not itself contain.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a model file, or with a network's weights."""
+"""Errors in a model file, or in a network's weights."""
 
 
 class ModelError(ValueError):

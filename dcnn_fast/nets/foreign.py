@@ -15,7 +15,7 @@ class Regularised(nn.Module):
 
     net: the columns that learn; they are shared, its label layer is not used. module: gives [N, features], or more axes that
     are flattened, for windows as `prepare` makes them; it is put in evaluation mode for good, without gradients, and its
-    parameters are no parameters of this network. view, plane, window: what it sees. mean, deviation: per channel; it is given
+    parameters are no parameters of this network. view, plane, window: its input. mean, deviation: per channel; it is given
     ((pixels / 255) - mean) / deviation, torchvision's convention, in float32.
 
     Trains as a `MultiColumn` does; its files are plain weights, as no spec can say what `module` is. Raises ValueError when

@@ -1,4 +1,4 @@
-"""What the single layers of a graph compute, in torch's operations and this project's own (docs/cuda-convnet.md#formulas)."""
+"""The single layers of a graph, in torch's operations and this project's own (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NEURONS: dict[str, Callable[..., Tensor]] = {
 
 
 def pool(x: Tensor, layer: PoolLayer, ties: Ties = "all") -> Tensor:
-    """[N, C, H, W] -> [N, C, outputs, outputs]; a window is clipped to the image, an average is over what is left of it.
+    """[N, C, H, W] -> [N, C, outputs, outputs]; a window is clipped to the image, an average is over the rest of it.
 
     ties: who gets the gradients of maxima.
     """
@@ -78,7 +78,7 @@ def norm(x: Tensor, layer: NormLayer) -> Tensor:
 
 
 def dropout(x: Tensor, layer: DropoutLayer, training: bool) -> Tensor:
-    """In training a share of the values is 0 and the others stay; otherwise all are multiplied by what is kept, or stay."""
+    """In training a share of the values is 0 and the others stay; otherwise all are multiplied by the kept share, or stay."""
     kept = 1 - layer.share
     if training:
         return F.dropout(x, layer.share, True) * kept

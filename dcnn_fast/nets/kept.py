@@ -76,7 +76,7 @@ class KeptMeans:
         return new
 
     def _begin(self, layers: Layers) -> None:
-        """What is known is of the first layers alone."""
+        """Begin with these layers; the known values are of the first ones alone."""
         first, self._layers = self._layers is None, layers
         self._left, self._found, self._new = self._room, {}, {}
         if first:

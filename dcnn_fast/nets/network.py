@@ -17,7 +17,7 @@ from dcnn_fast.ops.plain_torch import apart
 
 @dataclass(frozen=True)
 class Input:
-    """What a network is given for one of its columns: `window` x `window` rectangles of the view's `plane`.
+    """A network's input for one of its columns: `window` x `window` rectangles of the view's `plane`.
 
     key: names the column for the view generator (`spec.Network.column_keys`). long_side: photographs are reduced to it before
     the view is made (`data.reduced`).

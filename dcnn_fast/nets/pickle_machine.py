@@ -1,4 +1,4 @@
-"""Interprets pickles of plain data within a budget: what is made is counted against what the file holds.
+"""Interprets pickles of plain data within a budget: objects made are counted against the file's size.
 
 A pickle may name a text once and have it copied a million times, or make ten million dicts of ten million bytes. A machine
 refuses both: it does so many instructions and no more, and what calls copy may be twice what the file holds.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MOST_INSTRUCTIONS = 1_000_000
-"""Of a pickle: that of a network with a thousand layers has forty thousand, and the log of each batch about twenty."""
+"""The most of a pickle. A network with a thousand layers has forty thousand, the log of each batch about twenty."""
 
 _COPIES = 2  # bytes made by calls, for each of the pickle
 _ROOM = 2**20  # more of them

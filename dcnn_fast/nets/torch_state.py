@@ -74,7 +74,7 @@ class _Storages:
         self._left = size
 
     def named(self, identifier: Any) -> _Storage:
-        """What an identifier stands for."""
+        """The object that an identifier stands for."""
         if not isinstance(identifier, tuple) or len(identifier) not in (5, 6) or identifier[0] != "storage":
             raise PickleError("damaged: a storage's identifier")
         kind, key, count, part = identifier[1], identifier[2], identifier[4], identifier[5:]
@@ -135,7 +135,7 @@ def _of_old(file: BinaryIO, size: int) -> dict[Any, Any]:
 
 
 def _value(program: bytes | BinaryIO, size: int, storages: _Storages) -> Any:
-    """What the next pickle holds."""
+    """The next pickle's contents."""
     return Machine(size, _named, _build, storages.named).result(pickletools.genops(program))
 
 

@@ -54,7 +54,7 @@ def is_zip(path: Path) -> bool:
 
 
 def contents(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """What a member holds, as bytes [n]. Raises ZipError where it is not as long as the list of members says."""
+    """A member's contents, as bytes [n]. Raises ZipError where it is not as long as the list of members says."""
     found = np.empty(archive.getinfo(name).file_size, np.uint8)
     left = found.data
     with archive.open(name) as member:

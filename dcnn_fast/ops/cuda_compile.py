@@ -40,7 +40,7 @@ class CudaCompileError(RuntimeError):
 
 @dataclass(frozen=True)
 class CudaCode:
-    """A compiled source. ptx: text. cubin: machine code. log: what the compiler said, mostly nothing."""
+    """A compiled source. ptx: text. cubin: machine code. log: the compiler's messages, mostly none."""
 
     ptx: str
     cubin: bytes
@@ -48,7 +48,7 @@ class CudaCode:
 
 
 def missing() -> str | None:
-    """None when NVRTC is there, else one sentence that says what is not."""
+    """None when NVRTC is there, else one sentence that names the missing part."""
     return None if _library_file() is not None else "NVRTC is not installed (pip install nvidia-cuda-nvrtc)"
 
 
@@ -93,12 +93,12 @@ def compiled(source: str, defines: Mapping[str, Any], capability: int, folder: P
 
 
 def content_hash(source: str, defines: Mapping[str, Any], capability: int, folder: Path | None = None) -> str:
-    """What the machine code follows from, as a hash: all text, defines, flags, target and NVRTC's version."""
+    """A hash of all that decides the machine code: all text, defines, flags, target and NVRTC's version."""
     return _key(texts_of(source, folder), _options(defines, capability))
 
 
 def kernel_folder() -> Path | None:
-    """Where compiled kernels are kept, `cuda` in the folder of what is kept; None where there is none."""
+    """Where compiled kernels are kept, `cuda` in the cache folder; None where there is none."""
     root = cache_folder()
     return None if root is None else root / "cuda"
 

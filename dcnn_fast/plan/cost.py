@@ -1,6 +1,6 @@
-"""What a plan's regions cost, and what planning must know of a backend: its tiles, and how it weighs bytes.
+"""The cost of a plan's regions, and planning's view of a backend: its tiles, and how it weighs bytes.
 
-What an output takes is the operation's to say (`OutputTile.macs`); csrc/core/plan/cost.h says what a plan makes of it.
+The operation says an output's cost (`OutputTile.macs`); csrc/core/plan/cost.h adds a plan's up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BlockCost:
     depth: float
 
     def multiplications(self, regions: RegionList) -> float:
-        """Of all regions, in whole tiles."""
+        """Multiply-adds of all regions, in whole tiles."""
         rows = regions.rows()
         outputs = [
             (rows[f"lattice_{corner}"] + rows[extent] - 1) // self.side - rows[f"lattice_{corner}"] // self.side + 1

@@ -1,4 +1,4 @@
-"""Norms as numbers: which one, as every kernel has it, and what it multiplies its sum of squares by."""
+"""Norms as numbers: which one, as every kernel has it, and the factor of its sum of squares."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def kind_of(norm: Norm | None) -> int:
 
 
 def per_term(norm: Norm) -> float:
-    """What a norm multiplies its sum of squares by."""
+    """The factor of a norm's sum of squares."""
     return norm.scale / (norm.size if isinstance(norm, CrossMapNorm) else norm.size**2)

@@ -68,7 +68,7 @@ class FixedPlanes:
         return len(self.out)
 
     def address(self, picture: int) -> int:
-        """Of one picture's plane."""
+        """The address of one picture's plane."""
         return self._base + picture * self.plane * self.plane * 4
 
     @computed_once

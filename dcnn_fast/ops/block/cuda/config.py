@@ -40,7 +40,7 @@ class CudaConfig:
 
     @property
     def outputs(self) -> int:
-        """Of the convolution, in a step."""
+        """Outputs of the convolution, in a step."""
         return 16 * self.warps * self.tiles
 
     @property
@@ -49,7 +49,7 @@ class CudaConfig:
 
     @property
     def steps(self) -> int:
-        """Of 16 products, in a filter row."""
+        """Steps of 16 products, in a filter row."""
         return -(-self.size * self.pixel // 16)
 
     @property

@@ -48,7 +48,7 @@ _REACH = 1024  # no patch has as many columns
 
 @dataclass(frozen=True)
 class CudaPrepared(Prepared):
-    """What a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
+    """Constants that a block's launches read whatever their sources and regions are, on the device as the kernel takes it."""
 
     params: BlockParams
     config: CudaConfig
@@ -155,7 +155,7 @@ def _at_a_time(laid: CudaPrepared, blocks: int | None = None) -> int:
 
 
 def run_simple(params: BlockParams, operands: Operands, work: Work) -> None:
-    """`CudaPrepared.run` by the simple kernel, which stages nothing: what the other is compared with."""
+    """`CudaPrepared.run` by the simple kernel, which stages nothing; the other is compared with it."""
     weight, regions, sources, outputs = operands.weight, work.regions, work.sources, work.outputs
     device, pieces = weight.device, records(regions.pieces, PIECE)
     places = [
@@ -195,7 +195,7 @@ def packed(weight: Tensor, config: CudaConfig) -> Tensor:
 
 
 def _of_problem(params: BlockParams) -> dict[str, int]:
-    """What a kernel is compiled for, as far as the problem says."""
+    """The constants that a kernel is compiled for, as far as the problem says."""
     options = params.options
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {

@@ -26,7 +26,7 @@ from dcnn_fast.ops.block.triton.tail_launch import norm_gradient, tail_gradient
 _CHUNK_BYTES = 64 << 20  # of planes as large as the convolution's output, where it is computed again
 _PARTIAL_BYTES = 64 << 20  # of partial sums over slices
 _PROGRAMS = 1024  # that a sum over positions is cut into, several for each multiprocessor of any GPU
-_MOST = 1 << 30  # of what is counted in 32 bits, with room for the last tile
+_MOST = 1 << 30  # counted in 32 bits, with room for the last tile
 _BLOCK = 1024  # elements of a program that adds slices
 _run = partial(run_kernel, "backward_kernels")
 
@@ -254,7 +254,7 @@ class _BiasSum:
 def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: BlockParams) -> None:
     """grad_x [N, C, H, W], every element of it."""
     options, tile = params.options, input_tile(params)
-    # Of each phase so many rows and columns: some of them may lie beside the image, which the kernel sees.
+    # So many rows and columns of each phase: some of them may lie beside the image, which the kernel sees.
     phase_rows, phase_cols = (
         (extent - 1 + options.padding) // options.stride - options.padding // options.stride + 1
         for extent in (params.height, params.width)
@@ -287,7 +287,7 @@ def _conv_again(x: Tensor, operands: Operands, out: Tensor, params: BlockParams)
 
 
 def weight_tile(params: BlockParams) -> Tile:
-    """Of the weights' gradient: filters by columns (taps and channels), and positions at a time."""
+    """Tile of the weights' gradient: filters by columns (taps and channels), and positions at a time."""
     channels = _group_channels(params)
     rows = _fitting(params.filters // params.options.groups, 64)
     columns = next((side for side in (64, 32) if channels % side == 0), 64)
@@ -296,7 +296,7 @@ def weight_tile(params: BlockParams) -> Tile:
 
 
 def input_tile(params: BlockParams) -> Tile:
-    """Of the gradient of x: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed."""
+    """Tile of x's gradient: pixels by channels, and filters at a time. Warps and stages as compiling for every GPU showed."""
     columns = _fitting(_group_channels(params), 64)
     depth = _fitting(params.filters // params.options.groups, _depth(params, Products.of(params).dtype))
     if params.weight_dtype != torch.float32 and params.kept.hits and columns > 32:
@@ -317,7 +317,7 @@ def _stages(params: BlockParams) -> int:
 
 
 def conv_tile(params: BlockParams) -> Tile:
-    """Of the convolution: positions by filters, and columns (taps and channels) at a time."""
+    """Tile of the convolution: positions by filters, and columns (taps and channels) at a time."""
     exact = Products.of(params) == Products(torch.float32, "ieee")
     columns = _fitting(params.filters // params.options.groups, 32 if exact else 64)
     return Tile(64, columns, _depth(params, params.weight_dtype), 8)

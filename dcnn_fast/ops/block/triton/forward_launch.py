@@ -33,7 +33,7 @@ _NOTHING = Saved()
 
 @dataclass(frozen=True)
 class TritonPrepared(Prepared):
-    """What a block's launches read whatever their sources and regions are, on the device as the kernels take it.
+    """Constants that a block's launches read whatever their sources and regions are, on the device as the kernels take it.
 
     params: the problem that they pose. config: the tile, `named` by the caller or chosen for the problem. keeps: whether
     something is kept for the backward.
@@ -184,7 +184,7 @@ def _launch_of(
 
 
 def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
-    """What the kernels are compiled for, as far as the tile and the problem say."""
+    """The constants that the kernels are compiled for, as far as the tile and the problem say."""
     options = params.options
     pool, norm, groups = options.pool or Pool(1, 1), options.norm, options.groups
     return {
@@ -247,7 +247,7 @@ def kernel_type(dtype: torch.dtype) -> Any:
 
 
 def operand_type(params: BlockParams) -> Any:
-    """What the products' operands are rounded to: the named precision's format, otherwise the weights' own."""
+    """The format that the products' operands are rounded to: the named precision's format, otherwise the weights' own."""
     named = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return kernel_type(named.get(params.options.precision, params.weight_dtype))
 
