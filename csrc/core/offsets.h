@@ -8,7 +8,7 @@
 
 namespace dcnn {
 
-// A key of seed, picture and column: dcnn_fast/ops/views/offsets.py makes it.
+// Of seed, picture and column: dcnn_fast/ops/views/offsets.py makes it.
 struct DrawKey {
   uint64_t low, high;
 };

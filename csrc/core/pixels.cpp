@@ -62,7 +62,7 @@ Lines lines_of(const Picture& from, int orientation) {
   return orientation >= kOnItsSide ? Lines{course.from, rows, cols} : Lines{course.from, cols, rows};
 }
 
-// The pixels start ... start + length - 1 of all lines.
+// Of all lines the pixels start ... start + length - 1.
 PixelRuns runs_of(const Picture& from, const Lines& lines, int64_t start, int64_t length, uint8_t* to) {
   const auto& [place, along, beside] = lines;
   const bool rising = along.written > 0;

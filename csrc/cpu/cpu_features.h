@@ -1,4 +1,4 @@
-// The features that the processor and the operating system offer, found out once at run time.
+// What the processor and the operating system offer, found out once at run time.
 #pragma once
 
 namespace dcnn {

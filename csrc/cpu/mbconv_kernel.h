@@ -15,7 +15,7 @@ struct MbConvShape {
   int64_t channels, expanded, filters, size, stride;
   bool expands, residual, bf16;
 
-  // The inputs of that of its two products at each pixel that sums fewer.
+  // Of its two products at each pixel, those of the one that sums fewer.
   __attribute__((always_inline)) int64_t fewest_inputs() const { return expands && channels < expanded ? channels : expanded; }
 };
 

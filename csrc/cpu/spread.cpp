@@ -6,7 +6,7 @@
 namespace dcnn {
 namespace {
 
-// Scratch that waits to be used again. Large blocks are given back.
+// Scratch that waits to be used again. What is large is given back.
 class ScratchPool {
  public:
   ScratchPool() { free_.reserve(kBuffers); }

@@ -7,7 +7,7 @@
 // 3 x 3 over sixteen times the channels. Multiplications for an output and channel, where the taps have so many:
 //   5 x 5   N 8, M 4   4 of 25        11 x 11, stride 2   N 8, M 3   28 of 121
 //   3 x 3   N 6, M 4   2.25 of 9      11 x 11, stride 4   N 6, M 4   36 of 121
-// These err least of the points tried: at most 7e-6 of the largest output with N 8 and 2e-6 with N 6 (tests/ops/block/test_winograd.py),
+// Of the points tried these err least: at most 7e-6 of the largest output with N 8 and 2e-6 with N 6 (tests/ops/block/test_winograd.py),
 // where a plain sum in fp32 errs by less than 1e-6, and docs/design.md#tests allows 1.9e-5 and 1.1e-5.
 // An output's rounding depends on all inputs of its tile, and an infinity or NaN among them spoils the whole tile. Tiles lie on the
 // lattice that all windows share (`lattice_top`), and plans share whole tiles (plan/geometry.py).

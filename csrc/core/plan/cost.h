@@ -17,15 +17,15 @@ struct BlockCost {
   double read;    // of one input read, all channels
   double stored;  // of one result stored, all filters
 
-  // The cost of a region over these outputs of the lattice: to compute it, and to store its results once.
+  // Of a region over these outputs of the lattice: to compute it, and to store its results once.
   double computing(const Rectangle& outputs) const;
   double storing(const Rectangle& outputs) const;
 
-  // The cost of outputs in whole tiles and of the inputs that these read.
+  // Of outputs in whole tiles and of the inputs that these read.
   double of(double outputs, double inputs) const { return outputs * depth + inputs * read; }
 };
 
-// The costs of every block.
+// Of every block.
 std::vector<BlockCost> costs_of(const ColumnShape& column, double macs_per_byte);
 
 // What a block of one window takes alone, and what it saves when its shared results come from elsewhere. A rim is computed in four

@@ -4,7 +4,7 @@ namespace dcnn {
 
 namespace {
 
-// The source of a region of a window's own: in block 1 the window, a rectangle of the plane, later the window's image.
+// What a region of a window's own reads: in block 1 the window, a rectangle of the plane, later the window's image.
 void set_source(size_t block, const Axis& axis, int64_t image, const Window& window, RegionRow* row) {
   row->window_height = axis.extent;
   row->window_width = axis.extent;
