@@ -49,8 +49,7 @@ class Json {
 
 // Parses UTF-8 text. Accepts NaN and infinities, as Python writes them. Throws std::invalid_argument for malformed JSON, for an
 // object with the same name twice, an integer of more than a hundred digits, or nesting deeper than 200. As in Python, numbers
-// beyond a
-// double's range become infinite or 0, and the escape of a lone surrogate is kept (see add_utf8).
+// beyond a double's range become infinite or 0, and the escape of a lone surrogate is kept (see add_utf8).
 Json read_json(std::string_view text);
 
 }  // namespace dcnn

@@ -1,6 +1,5 @@
 # libdcnn_fast, its header, its CMake package and its pkg-config file. They are installed into dcnn_fast/c for Python's package
-# and
-# below the prefix otherwise; both trees can be moved as a whole.
+# and below the prefix otherwise; both trees can be moved as a whole.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

@@ -14,8 +14,7 @@ namespace dcnn {
 using WeightsByName = std::map<std::string, std::vector<float>>;
 
 // reference: the model's scores of a fixed collection, ascending; empty without one. caution: a sentence that must accompany
-// the
-// model's scores wherever they are first shown, or empty.
+// the model's scores wherever they are first shown, or empty.
 struct ModelData {
   NetworkData network;
   WeightsByName weights;

@@ -45,8 +45,7 @@ constexpr int64_t kLiteStem = 32, kLiteHead = 1280, kLiteChannels = 3;
 constexpr float kLiteMean = 127.0f, kLiteScale = 1.0f / 128.0f;
 
 // A column of blocks, or of EfficientNet-Lite's layers where `lite` is not empty; features of the stages in `stages` are then
-// kept too.
-// The fully-connected layers take `features` numbers.
+// kept too. The fully-connected layers take `features` numbers.
 struct ColumnData {
   View view = View::warp;
   int64_t plane = 256, window = 224, channels = 3;
@@ -73,8 +72,7 @@ struct NetworkData {
 };
 
 // Parses a header's "network". Throws std::invalid_argument naming the fault, or Failure for a valid network that this library
-// does
-// not run.
+// does not run.
 NetworkData network_of(const Json& json);
 
 // The tensors of a file with the network's weights, by name, in order.
