@@ -1,15 +1,16 @@
-/* dcnn_fast in C: rates photographs with a model file by the mean over seeded random samples of each, with the same bits as the Python
- * package on the same instruction set. Needs neither Python nor any library but C++'s.
+/* dcnn_fast in C: rates photographs with a model file by the mean over seeded random samples of each, with the same bits as the
+ * Python package on the same instruction set. Needs neither Python nor any library but C++'s.
  *
- * Every call that can fail returns a status and, where `error` is not null, describes the fault there. No exception leaves the library.
- * Every struct begins with the size that the caller was compiled with, which its `_init` sets, so that later versions can add fields at
- * the end. In every field added to dcnn_image or dcnn_options, 0 selects the behaviour of earlier versions: callers without the field
- * get it, and a library that does not know the field refuses other values with DCNN_ARGUMENT. The `_init_sized` functions are for
- * languages that do not read this header: size is that of the caller's struct. Nothing beyond it is written, and fields that the library
- * does not know are set to 0. docs/c-library.md has examples in C, C++, Rust and JavaScript.
+ * Every call that can fail returns a status and, where `error` is not null, describes the fault there. No exception leaves the
+ * library. Every struct begins with the size that the caller was compiled with, which its `_init` sets, so that later versions
+ * can add fields at the end. In every field added to dcnn_image or dcnn_options, 0 selects the behaviour of earlier versions:
+ * callers without the field get it, and a library that does not know the field refuses other values with DCNN_ARGUMENT. The
+ * `_init_sized` functions are for languages that do not read this header: size is that of the caller's struct. Nothing beyond
+ * it is written, and fields that the library does not know are set to 0. docs/c-library.md has examples in C, C++, Rust and
+ * JavaScript.
  *
- * Any number of threads may use a model at once, as may both sides of a fork. The environment variable DCNN_FAST_CPU_ISA selects the
- * instruction set of models opened after it is set; the default is the processor's best. */
+ * Any number of threads may use a model at once, as may both sides of a fork. The environment variable DCNN_FAST_CPU_ISA
+ * selects the instruction set of models opened after it is set; the default is the processor's best. */
 #ifndef DCNN_FAST_H
 #define DCNN_FAST_H
 
@@ -50,7 +51,8 @@ DCNN_API void dcnn_error_init_sized(dcnn_error* error, size_t size);
 /* A loaded model. */
 typedef struct dcnn_model dcnn_model;
 
-/* Loads a model file that `dcnn-fast` or nets.save_model wrote. path: in the file system's encoding. *model is null after a failure. The file may be changed or deleted afterwards. */
+/* Loads a model file that `dcnn-fast` or nets.save_model wrote. path: in the file system's encoding. *model is null after a
+ * failure. The file may be changed or deleted afterwards. */
 DCNN_API dcnn_status dcnn_model_open(const char* path, dcnn_model** model, dcnn_error* error);
 
 /* Loads a model from a file's bytes, which are not needed afterwards. */
