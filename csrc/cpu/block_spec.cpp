@@ -81,7 +81,7 @@ double scratch_bound(const BlockProblem& p, double rows, double cols, double pie
   const double patch = 2.0 * high * wide * channels;
   const double activations = (4.0 + pieces) * (rows + kMore) * (cols + kMore) * filters + as_double(p.norm_size);
   const double points = kMore * (cols + kMore) * (channels * stride * stride + 16.0 * kMore);   // Winograd's matrices
-  const double gathered = kMore * (rows + kMore) * wide * (size * size + kMore) * kMore;      // a tile unit's remainders of runs
+  const double gathered = kMore * (rows + kMore) * wide * (size * size + kMore) * kMore;        // remainders of a tile unit
   return patch + activations + points + gathered;
 }
 

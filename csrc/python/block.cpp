@@ -63,7 +63,7 @@ struct CheckedRegions {
   RegionGeometry geometry;
   std::vector<ImagesShape> sources, outputs;
   Largest largest;
-  ImagesShape whole{0, 0, 0};  // shape of values kept for a backward, if every region is one image with one piece; otherwise 0 rows
+  ImagesShape whole{0, 0, 0};  // of values kept for a backward: regions are whole images with one piece; else 0 rows
 };
 
 template <typename Row>
@@ -126,7 +126,7 @@ using Pack = std::shared_ptr<const Packed> (*)(const Isa&, const BlockProblem&, 
 template <Pack pack>
 PackedWeights packed(const std::string& isa_name, const BlockSpec& block, const py::array& weight,
                      const std::optional<py::array>& bias, bool taps_only) {
-  const Weights weights = weights_of(block, weight, bias);  // first: once the weights are known to be right, a mean takes no more memory
+  const Weights weights = weights_of(block, weight, bias);  // first: a mean takes no more memory than right weights
   PackedWeights found = unpacked(isa_name, block, taps_only);
   const py::gil_scoped_release unlocked;
   const PlainArithmetic plain;
@@ -347,7 +347,7 @@ void block_gradients(const std::string& isa_name, const BlockSpec& block, const 
     if (*array) touched.writes(name, **array);
   }
   touched.require_apart();
-  PackedWeights forward{&isa, with_mean(block), !q.first, nullptr};  // where all equal maxima count, equal inputs must give equal outputs
+  PackedWeights forward{&isa, with_mean(block), !q.first, nullptr};  // ties count: equal inputs need equal outputs
   q.block = forward.problem();
   q.block.sources = &source;
   const std::vector<float> zeros(static_cast<size_t>(block.filters), 0.0f);

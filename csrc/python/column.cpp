@@ -34,7 +34,7 @@ std::vector<ColumnBlock> column_of(const Isa& isa, const std::vector<BlockSpec>&
   for (size_t i = 0; i < blocks.size(); ++i) {
     require_precision(isa, blocks[i]);
     const Weights laid = weights_of(blocks[i], weights[i], biases[i], "blocks[" + std::to_string(i) + "]: ");
-    column.push_back({with_mean(blocks[i]), laid});  // as the weights are right, a mean takes no more memory
+    column.push_back({with_mean(blocks[i]), laid});  // a mean takes no more memory than right weights
   }
   return column;
 }

@@ -85,7 +85,7 @@ double peak(const std::string& isa_name, int64_t rounds) {
 PYBIND11_MODULE(_engine, m) {
   m.doc() = "The C++ CPU engine of dcnn_fast; dcnn_fast/_engine.pyi has its types.";
   pthread_atfork(&dcnn::before_fork, &dcnn::after_fork, &dcnn::after_fork);
-  dcnn::available_isas();  // detects processor features now: a fork during a later detection would leave it unfinished in the child
+  dcnn::available_isas();  // detects features now: a later detection might be cut short by a fork
   dcnn::emulated_isas();
   dcnn::isa_named("portable");
   m.attr("compiler") = __VERSION__;

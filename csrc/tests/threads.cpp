@@ -168,7 +168,7 @@ int main() {
   for (int caller = 0; caller < kCallers; ++caller) {
     callers.emplace_back([&, caller] {
       for (size_t i = 0; i < kRounds * works.size(); ++i) {
-        const size_t at = (i + static_cast<size_t>(caller)) % works.size();  // two callers run the same work at a time, others different work
+        const size_t at = (i + static_cast<size_t>(caller)) % works.size();  // equal and different works at a time
         if (!same(works[at].second(kThreads), expected[at])) {
           std::fprintf(stderr, "%s: other bits beside other callers\n", works[at].first.c_str());
           ++wrong;
