@@ -1,4 +1,4 @@
-// Takes an object's members by name. Refuses missing members, wrong types, values out of range, and members that nobody took.
+// Takes an object's members by name. Refuses missing members, wrong types, values out of range, and members not taken.
 #pragma once
 
 #include <cstdint>

@@ -44,8 +44,7 @@ def fragment_registers(kernel: Kernel) -> frozenset[str]:
 class Fragments:
     """State of registers in a batch of blocks, by slot: the group and role in which each is in flight, and its last touch.
 
-    A flight is recorded as the number of the `wgmma` group, by block and warp; a touch as the number of fences before it, plus
-    1.
+    A flight is recorded as the number of its `wgmma` group, by block and warp; a touch as 1 + the number of earlier fences.
     """
 
     def __init__(self, lanes: Lanes, reporter: Reporter, proxies: Proxies) -> None:
@@ -96,7 +95,7 @@ class Fragments:
             self._touched[slot] = self._merged(self._now, self._touched.get(slot))
 
     def move(self, targets: list[int], sources: list[int]) -> None:
-        """A register gets another name. A target in flight may be overwritten only by a value in flight or by a move that reads it."""
+        """Rename a register. A target in flight may be overwritten only by a value in flight or by a move that reads it."""
         flying: dict[str, Array] = {}
         touched = self._none
         for source in sources:

@@ -56,4 +56,4 @@ class Counting(Protocol):
         """Add to the counts of an instruction, by its index."""
 
     def add_all(self, instruction: int, names: Iterable[str], counts: Iterable[int]) -> None:
-        """`add` for counts with constant names."""
+        """`add` with names and counts given separately."""
