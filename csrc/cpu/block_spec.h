@@ -40,7 +40,7 @@ Precision precision_named(const std::string& name);
 BlockProblem problem_of(const BlockSpec& block);
 
 // An upper bound of the scratch in floats for regions of at most these extents and pieces, on any instruction set. It is
-// generous: while it does not exceed `kMostCountable`, no sum towards the exact size overflows.
+// generous: while it does not exceed `kMostCountable`, no intermediate sum of the exact size overflows.
 double scratch_bound(const BlockProblem& p, double rows, double cols, double pieces);
 constexpr double kMostCountable = 1152921504606846976.0;  // 2**60
 

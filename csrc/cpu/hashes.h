@@ -1,4 +1,4 @@
-// The processor's fastest hash function.
+// SHA-256 with the processor's own instructions, where it has them.
 #pragma once
 
 #include "core/sha256.h"

@@ -110,7 +110,7 @@ MbConvProblem PackedMbConv::over(int64_t height, int64_t width) const {
   require("width", width, 1, kMost);
   const double floats = static_cast<double>(height + 2 * kMostTaps) * static_cast<double>(width + 2 * kMostTaps) *
                         static_cast<double>(shape_.expanded + shape_.channels + shape_.filters + 64);
-  constexpr double kMostFloats = 1125899906842624.0;  // 2**50: no sum towards a size exceeds 64 bits
+  constexpr double kMostFloats = 1125899906842624.0;  // 2**50: no intermediate sum of a size exceeds 64 bits
   if (floats > kMostFloats) throw std::invalid_argument("mbconv: the maps must be such that their values can be counted in 64 bits");
   const int64_t out_height = (height + shape_.stride - 1) / shape_.stride, out_width = (width + shape_.stride - 1) / shape_.stride;
   const MbConvWeights weights{expand_.data(),   expand_bias_.data(), depthwise_.data(), depthwise_bias_.data(),
