@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
+from tests import warm
 from tests.ops import tester
 from tests.ops.tester import REFERENCE
 
@@ -184,3 +186,20 @@ def test_a_missing_refusal_is_found():
     for change, sentence in (({"images": 8}, "too many images"), ({"images": 9}, "too wide")):
         with pytest.raises(AssertionError):
             tester.cannot_run(Backend(), Problem(), change, sentence)
+
+
+PAST = """
+import ctypes
+import torch
+from tests.ops.end_of_memory import at_the_end, at_the_start
+
+inside = at_the_end(torch.arange(3.0)), at_the_start(torch.arange(3.0))
+print([ctypes.c_float.from_address(tensor.data_ptr() + 8).value for tensor in inside], flush=True)
+ctypes.string_at({address}, 1)
+"""
+
+
+@pytest.mark.parametrize("address", ["inside[0].data_ptr() + 12", "inside[1].data_ptr() - 1"])
+def test_a_byte_past_either_end_of_memory_ends_the_process(address):
+    done = warm.run(PAST.format(address=address))
+    assert (done.returncode, done.stdout) == (-signal.SIGSEGV, "[2.0, 2.0]\n"), done.stderr
