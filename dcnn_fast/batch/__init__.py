@@ -1,4 +1,4 @@
-"""Collections larger than one machine, on engines that are there: Ray Data, Daft, Spark (docs/large-collections.md).
+"""Scores collections larger than one machine with existing engines: Ray Data, Daft, Spark (docs/large-collections.md).
 
 Needs the extra `batch`; addresses in stores need `stores`.
 """
