@@ -1,4 +1,4 @@
-"""SqueezeNet v1.0 as a column: a semantic column that is small enough to ship (Iandola et al. 2016, torchvision's layers).
+"""SqueezeNet v1.0 as a column: a semantic column small enough to ship (Iandola et al. 2016, torchvision's layers).
 
 A fire module is two blocks: its squeeze convolution, and its two expand convolutions as one of 3 x 3, in whose filters from the
 1 x 1 half only the middle tap is not zero.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dcnn_fast.spec.layers import Block, Column, Pool, View
 
-IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # of torchvision's input, in levels
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # torchvision's, in levels
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
