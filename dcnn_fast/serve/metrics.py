@@ -35,5 +35,5 @@ class Metrics:
         held_bytes.set_function(lambda: gate.bytes)
 
     def page(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All counts in Prometheus' text format."""
         return generate_latest(self._registry)
