@@ -182,7 +182,7 @@ class Workers:
                     due.held.keep(0)
 
     def _hand_over_scores(self, batch: list[_Due]) -> None:
-        """Deliver each score; where the heads fail together, each is computed separately, so that a failure affects no other."""
+        """Deliver the scores; if the heads fail together, each is computed separately, so that no failure affects another."""
         try:
             with engine.use_threads(self._threads_of_one()):
                 scores = self._stages.finish([due.begun for due in batch])
