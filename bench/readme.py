@@ -92,9 +92,9 @@ KINDS = {
 
 
 def section(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
-    """The section's text. found: results by their files' paths, of which the first is shown and the others are named.
+    """The section's text. found: results by their files' paths; the first is shown, the others are named.
 
-    carried: the marks of what is stale.
+    carried: the stale marks.
     """
     (source, shown), *others = found.items()
     of_shown = {suite for file, suite in stale(carried) if file == source}
