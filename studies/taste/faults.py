@@ -1,7 +1,7 @@
 """Photographic faults in three strengths: a photograph must score lower with a fault than without it.
 
-The study's bars refer to strength 2, the visible one; 1 is subtle, 3 is strong. Lengths in pixels refer to a long side of 800
-and scale with it.
+The study's bars refer to strength 2, the visible one; 1 is subtle, 3 is strong. Lengths in pixels are for a long side of 800,
+to which they are proportional.
 """
 
 from __future__ import annotations
