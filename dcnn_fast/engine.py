@@ -130,7 +130,7 @@ def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 
 def features() -> dict[str, bool]:
-    """What the processor and the operating system offer, by name; empty without the engine."""
+    """Features of the processor and the operating system, by name; empty without the engine."""
     return {} if reason() else dict(native.features())
 
 

@@ -81,7 +81,7 @@ def _guided(name: str, arguments: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     name, corpus, findings, *rest = arguments
     if find_spec("atheris"):
-        _guided(name, [f"-artifact_prefix={findings}/", corpus, *rest])  # what is new goes to the first folder
+        _guided(name, [f"-artifact_prefix={findings}/", corpus, *rest])  # new inputs go to the first folder
     files = inputs(Path(corpus))
     wrong = replay(load(name), files)
     for file in wrong:

@@ -33,7 +33,7 @@ class ScoreBatch:
     workers: photographs processed at a time (default: torch's number of threads, which is the engine's share for the process).
     options: those of `Scorer`, except samples and groups.
 
-    Raises BatchError and ValueError naming what is wrong, before any process is started.
+    Raises BatchError and ValueError naming the fault, before any process is started.
 
     Example, with Ray Data:
         >>> ray.data.read_binary_files("s3://bucket/photos", include_paths=True).map_batches(  # doctest: +SKIP

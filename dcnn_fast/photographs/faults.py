@@ -31,7 +31,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """says: whether the measures indicate this fault. rule: in words."""
+    """says: whether the measures indicate this fault. rule: the condition in words."""
 
     name: str
     says: Callable[[dict[str, float]], bool]

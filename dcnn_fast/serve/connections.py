@@ -60,7 +60,7 @@ class _Connection(HttpToolsProtocol):
         self._aborted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a head; where there are too many connections, the oldest idle one is closed, or else this one."""
+        """Wait for a head; with too many connections, close the oldest idle one, possibly this one."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)  # so that any unread byte starts the time limit
         self._wait_for_head()

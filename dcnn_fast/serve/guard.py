@@ -78,7 +78,7 @@ def _own_path(scope: Scope) -> str:
 
 
 def _path(scope: Scope) -> str:
-    """The route's pattern; clients' paths are no labels, as their number is unlimited."""
+    """The route's pattern; clients' paths are not used as labels, as their number is unlimited."""
     route: Any = scope.get("route")
     if route is None and _own_path(scope) in SCORED:
         return _own_path(scope)

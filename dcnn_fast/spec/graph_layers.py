@@ -314,7 +314,7 @@ class FcLayer:
 
 @dataclass(frozen=True)
 class DropoutLayer(_Bare):
-    """In training a `share` of the values, drawn anew each time, is zero and the others are unchanged.
+    """In training a `share` of the values, newly drawn each time, is zero and the others are unchanged.
 
     keeps: outside training all are multiplied by 1 - share, the average in training (cuda-convnet's `dropout2`); without it
     they are unchanged (its `dropout`).
