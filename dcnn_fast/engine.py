@@ -101,7 +101,7 @@ def has_tile_unit() -> bool:
 
 
 def threads() -> int:
-    """The number of threads that one call may use: that of the enclosing `use_threads`, otherwise torch.get_num_threads()."""
+    """The number of threads that one call may use: set by the enclosing `use_threads`, otherwise torch.get_num_threads()."""
     count = _threads.get()
     return torch.get_num_threads() if count is None else count
 

@@ -74,7 +74,7 @@ def new_partial(file: Path | None, suffix: str) -> Iterator[Path]:
 def new_file(file: Path) -> Iterator[Path]:
     """A new empty file beside `file`, with its mode or a new file's, to be named or renamed in that folder.
 
-    It is locked meanwhile and removed at the end; those of killed runs stay until `remove_abandoned`.
+    It is locked meanwhile and removed at the end; files of killed runs stay until `remove_abandoned`.
     """
     partial = file.parent / f".dcnn-fast-{os.getpid()}-{os.urandom(6).hex()}.partial"  # not the name: it may fill 255 bytes
     number = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 
-CEILING = 6.0  # that of ReLU6
+CEILING = 6.0  # ReLU6's upper bound
 
 
 class PlainMbConv(nn.Module):

@@ -31,7 +31,7 @@ class ScoreBatch:
     (`keys.key_of`), by which a later run recognises the row; a row without a version has no key. columns: the subset of
     `COLUMNS` to return.
     workers: photographs processed at a time (default: torch's number of threads, which is the engine's share for the process).
-    options: those of `Scorer`, except samples and groups.
+    options: any of `Scorer`'s except samples and groups.
 
     Raises BatchError and ValueError naming the fault, before any process is started.
 

@@ -31,7 +31,7 @@ COUNTS = ("rows", "scored", "kept", "failed")
 class ScoreShards:
     """Scores shards of a plan; a callable for every engine, which pickles as its arguments.
 
-    folder: that of the plan. model: the path of the model file if it differs from the plan's; it must be the same model.
+    folder: the plan's folder. model: the path of the model file if it differs from the plan's; it must be the same model.
     workers: photographs processed at a time. keep_failures: do not retry photographs that could not be read.
 
     Example:

@@ -58,8 +58,7 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
     ap: the kind of average precision: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
     the best precision at or beyond each recall; "voc07", the interpolated one at eleven recalls
     (docs/ava.md#average-precision). draws: bootstrap samples for intervals, 0 for none; groups are resampled where the examples
-    have them, else examples. seed: that of the resampling. Raises ValueError for an unknown name or where no example has a
-    label.
+    have them, else examples. seed: for the resampling. Raises ValueError for an unknown name or where no example has a label.
     """
     from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 
@@ -102,7 +101,7 @@ def average_precisions(predictions: Predictions, ap: AveragePrecision = "plain")
 def intervals(predictions: Predictions, draws: int, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals of accuracy, balanced_accuracy and, where defined, auc, srcc and emd.
 
-    draws: samples with replacement of groups, or of examples where they have none. seed: that of the resampling.
+    draws: samples with replacement of groups, or of examples where they have none. seed: for the resampling.
     """
     truth, named, right = _true_labels(predictions), predictions.named, predictions.right
     of: dict[str, Callable[[np.ndarray], float | None]] = {

@@ -82,8 +82,8 @@ class Protocol:
     scale: the share of the training and test photographs to use, a seeded choice. epochs, adapt_epochs: for training and for
     adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as in
     `spec.compact`. views: the number averaged in tests. draws: bootstrap samples for the intervals. semantic: a file of
-    torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: those of
-    the data set, as in `load_set`. The other fields are those of `Settings`.
+    torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: the data
+    set's, as in `load_set`. The other fields are as in `Settings`.
     """
 
     scale: float = 1.0
@@ -550,7 +550,7 @@ def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
     return replace(network, columns=columns)
 
 
-_METHODS = {  # those of Fig. 9
+_METHODS = {  # the methods of Fig. 9
     "SCNN local": _seen(spec.preset("scnn"), ("local",)),
     "SCNN warp": _seen(spec.preset("scnn"), ("warp",)),
     "DCNN": spec.preset("dcnn"),

@@ -55,8 +55,8 @@ GENERATOR = (
 class Difference:
     """The difference between one pass's score and the mean of `samples` samples.
 
-    photographs: the number measured; mean and largest: those of the absolute differences. why: the reason where no measurement
-    was needed.
+    photographs: the number measured; mean and largest: of the absolute differences. why: the reason where no measurement was
+    needed.
     """
 
     photographs: int

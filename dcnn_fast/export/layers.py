@@ -15,7 +15,7 @@ from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 from dcnn_fast.spec import Pool, Rounding
 
-_CEILING = 6.0  # that of ReLU6
+_CEILING = 6.0  # ReLU6's upper bound
 
 
 def column_nodes(graph: Graph, column: AnyColumn, windows: str) -> str:

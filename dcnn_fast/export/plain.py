@@ -16,7 +16,7 @@ from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.spec import Rounding
 
-_CEILING = 6.0  # that of ReLU6
+_CEILING = 6.0  # ReLU6's upper bound
 _Layer = tuple[Tensor, Tensor]
 
 

@@ -58,7 +58,7 @@ class BackboneColumn(AnyColumn, Keeper):
     def means(self, windows: Tensor, precision: Precision | None = None) -> Tensor:
         """The input of the first fully-connected layer: [N, 3, window, window] uint8 or float32 -> [N, features] float32.
 
-        precision: that of the layers' products; the column's own by default.
+        precision: of the layers' products; the column's own by default.
         """
         layers = self._ready(self.precision if precision is None else precision, windows.device)
         if self.kept is None or windows.dtype != torch.uint8 or windows.device.type != "cpu":

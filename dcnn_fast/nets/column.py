@@ -32,7 +32,7 @@ def zero_linear(inputs: int, outputs: int) -> nn.Linear:
 class Block(nn.Module):
     """One fused block with its weight [F, C / groups, S, S] and bias [F].
 
-    precision: that of the convolution's products. ties: which inputs get a pool's gradient (`ops.block`).
+    precision: of the convolution's products. ties: which inputs get a pool's gradient (`ops.block`).
     """
 
     precision: Precision = "ieee"
@@ -59,8 +59,8 @@ class Block(nn.Module):
 class AnyColumn(nn.Module):
     """One column, whatever its layers: windows of pixels in, the last fc layer's activations out.
 
-    precision: that of the products in all layers; the parameters do not change. In "bf16" and "fp16" the fc layers' operands
-    and results are rounded to that format; in "tf32" they follow torch's own settings.
+    precision: of the products in all layers; the parameters do not change. In "bf16" and "fp16" the fc layers' operands and
+    results are rounded to that format; in "tf32" they follow torch's own settings.
     ties: which inputs get the gradients of max-pools (`ops.block`).
     """
 

@@ -49,7 +49,7 @@ def import_convnet(
     """The network of a checkpoint, whose pickle is interpreted and never loaded.
 
     views: one for each column, or one for all. plane: the side of the normalised input, by default in the ratio 256 : 224 to
-    the window. window: the side of the network's input images, by default that of its convolutions.
+    the window. window: the side of the network's input images, by default taken from its convolutions.
     mean: the value subtracted from each channel, which cuda-convnet stores in its batches.meta. labels: as in
     `spec.read_convnet_cfg`. Weights above a dropout without compensation are multiplied by the kept share, as our dropout
     compensates. Raises ModelError naming the file and the fault.

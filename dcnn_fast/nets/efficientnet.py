@@ -17,7 +17,7 @@ from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.spec.efficientnet import HEAD, LITES, STEM, InvertedResidual, Lite, lite_stages, lite_window
 
-EPSILON = 1e-3  # that of the batch norms
+EPSILON = 1e-3  # the batch norms' epsilon
 
 
 def lite_params(lite: Lite, *, stages: Sequence[int] = (), precision: Precision = "ieee") -> BackboneParams:

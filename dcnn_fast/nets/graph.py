@@ -96,7 +96,7 @@ class GraphColumn(AnyColumn):
     def features(self, windows: Tensor, precision: Precision = "ieee") -> Tensor:
         """Like `forward` outside training, independent of the process's settings: [N, C, window, window] uint8 -> [N, outputs].
 
-        precision: that of the products in layers that blocks compute.
+        precision: of the products in layers that blocks compute.
         """
         count = self._together
         parts = [self._apart(windows[first : first + count], precision) for first in range(0, len(windows), count)]

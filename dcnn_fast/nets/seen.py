@@ -23,7 +23,7 @@ _INTEGERS = {torch.float16: np.int16, torch.float32: np.int32, torch.float64: np
 class Seen:
     """A snapshot of a tensor, by which a change is noticed.
 
-    address, version, kind: those of the tensor. values: the compared ones, as bytes."""
+    address, version, kind: the tensor's. values: the compared ones, as bytes."""
 
     address: int
     version: int

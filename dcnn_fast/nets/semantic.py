@@ -26,7 +26,7 @@ def import_column(
     """A column of a file's ImageNet weights and freshly drawn layers `fc`: torchvision's AlexNet or SqueezeNet v1.0, or
     EfficientNet-Lite of the package efficientnet_lite_pytorch.
 
-    path: a state dict, .safetensors or by torch.save, from which only tensors are read. stages: those of EfficientNet-Lite
+    path: a state dict, .safetensors or by torch.save, from which only tensors are read. stages: EfficientNet-Lite's stages
     whose maps' means are features, too. Raises ModelError for another file.
     """
     state = read_state(Path(path))

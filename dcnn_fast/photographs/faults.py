@@ -23,7 +23,7 @@ _PLAIN = 4  # levels: a block with a smaller deviation is featureless
 
 @dataclass(frozen=True)
 class Found:
-    """names: those of the faults, in the order of `FAULTS`. measures: the value of each statistic, by its name."""
+    """names: the faults' names, in the order of `FAULTS`. measures: the value of each statistic, by its name."""
 
     names: tuple[str, ...]
     measures: dict[str, float]

@@ -50,7 +50,7 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """Read `source`, draw every column's windows and plan them. Raises ReadError.
 
-    intake: that of the jobs' executor. options: those of reading. extras: further results from the pixels.
+    intake: from the jobs' executor. options: for reading. extras: further results from the pixels.
     """
     chosen = options or reading.ReadOptions()
     photo = reading.read(source, max_pixels=chosen.max_pixels, background=chosen.background, scaled_to=chosen.scaled_to)
@@ -63,9 +63,7 @@ def prepared(
     pixels: np.ndarray, digest: str, network: Network, *, views: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
-    """`prepare` for a photograph that has been read, hashed and reduced: `digest` is that of all its pixels before the
-    reduction.
-    """
+    """`prepare` for a photograph that has been read, hashed and reduced: `digest` covers all its pixels before the reduction."""
     jobs: list[Job] = []
     notes: list[str] = []
     if intake.holder is not None:

@@ -27,9 +27,8 @@ _TORCH_SAYS = ("can't allocate memory", "CUDA error: out of memory")
 class PhotoStages:
     """The `Stages` for photographs; each may run on any thread.
 
-    model: the one whose network the executor runs. options: those of reading. views, grid, seed: as in `Scorer`. long_side:
-    that of the photographs from which views are made, in pixels; None does not reduce them. extras: the optional contents of
-    scores.
+    model: the executor's. options: for reading. views, grid, seed: as in `Scorer`. long_side: the long side of the photographs
+    from which views are made, in pixels; None does not reduce them. extras: the optional contents of scores.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class _Item:
 class Stream:
     """Scores of images in their order, for one iteration.
 
-    stages: those of one image; an exception in one is raised in place of that image's score and ends the stream. batch: images
+    stages: for one image; an exception in a stage is raised in place of that image's score and ends the stream. batch: images
     finished together, workers: images processed at a time, both at least 1.
     """
 

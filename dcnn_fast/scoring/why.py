@@ -38,8 +38,7 @@ ABOUT: dict[Kind, str] = {
 class HeatMap:
     """values: [rows, columns] float64 over the upright photograph, cells of equal size. Of kind samples: the mean P(high) of
     the windows over a cell's centre, NaN where there was none; of kind occlusion: the score minus the score with the cell
-    covered. score: that of the photograph. pixels: the photograph [H, W, 3] uint8, upright and reduced to the model's long
-    side.
+    covered. score: the photograph's. pixels: the photograph [H, W, 3] uint8, upright and reduced to the model's long side.
     """
 
     kind: Kind

@@ -8,7 +8,7 @@ from dcnn_fast.printable import printable
 
 
 class RefusedError(Exception):
-    """A request is refused. status: HTTP's. message: one line. headers: those of the answer."""
+    """A request is refused. status: HTTP's. message: one line. headers: the answer's."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

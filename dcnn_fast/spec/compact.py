@@ -22,9 +22,9 @@ def compact(
 ) -> Network:
     """`network` with other sizes in every column of blocks that is not frozen; omitted arguments leave the size unchanged.
 
-    plane, window: sides in pixels; a plane alone shrinks the window in proportion, 256 to 224 by default. stride: that of the
-    first block's convolution. filters: a factor for every block's filters, rounded to a positive multiple of 4 (per group). fc:
-    the sizes of all fully-connected layers.
+    plane, window: sides in pixels; a plane alone shrinks the window in proportion, 256 to 224 by default. stride: of the first
+    block's convolution. filters: a factor for every block's filters, rounded to a positive multiple of 4 (per group). fc: the
+    sizes of all fully-connected layers.
 
     Raises ValueError where a block no longer fits, as `Column` does, and for a factor that is not positive.
     """

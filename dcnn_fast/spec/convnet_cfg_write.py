@@ -32,7 +32,7 @@ def write_convnet_cfg(
 ) -> tuple[str, str]:
     """The texts of the layer-definition and the layer-parameter file; layers get generated names.
 
-    rules: as in `Reading`, by default those of `LayerRule`; frozen columns get rates of 0. dialect: v1 is the fork that has
+    rules: as in `Reading`, by default `LayerRule`'s defaults; frozen columns get rates of 0. dialect: v1 is the fork that has
     dropout. `parse_convnet_cfg` with `preprocessing_of(network)` reads an equal network, except for its name, its labels and an
     order of pool and norm that has no effect. Raises ConvNetError naming the column or layer and why cuda-convnet cannot
     express it.

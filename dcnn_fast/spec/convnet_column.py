@@ -38,8 +38,8 @@ def graph_column(
     """The column below these layers, which see one picture, the places of cuda-convnet's layers with weights in it, and the
     width of each of `tops`.
 
-    prefix: that of its parameters' names. A layer with several inputs has a matrix for each: "conv3" for the first, "conv3[1]"
-    for the second. Raises ConvNetError naming a layer, the key and why.
+    prefix: the prefix of its parameters' names. A layer with several inputs has a matrix for each: "conv3" for the first,
+    "conv3[1]" for the second. Raises ConvNetError naming a layer, the key and why.
     """
     builder = _GraphBuilder(data, prefix)
     wanted = ancestors(tops, by_name)
@@ -227,7 +227,7 @@ def _connections(layer: str, number: int, values: Mapping[str, Any]) -> tuple[in
 def drawn_connections(number: int, channels: int, groups: int, own: int) -> tuple[int, ...]:
     """The maps that each of `groups` reads, `own` each, drawn like cuda-convnet's: concatenated permutations of all maps, cut.
 
-    number: that of the layer in its column; it is the seed, so that a written file reads back equal.
+    number: the layer's number in its column; it is the seed, so that a written file reads back equal.
     """
     draw, found = random.Random(number), list[int]()
     for _ in range(own * groups // channels):

@@ -49,7 +49,7 @@ def write_graph(sections: Sections, number: int, column: GraphColumn) -> list[st
 
 
 class _GraphWriter:
-    """Writes the layers of one column. names: those of the results. shares: dropout by layer, in v1."""
+    """Writes the layers of one column. names: the results' names. shares: dropout by layer, in v1."""
 
     def __init__(self, sections: Sections, number: int, column: GraphColumn) -> None:
         self.sections, self.number, self.column = sections, number, column

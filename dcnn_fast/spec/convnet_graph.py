@@ -88,7 +88,7 @@ def assemble(
 
 @dataclass(frozen=True)
 class _Made:
-    """A column. parts, shrink: as in `Assembly`. factor: the one for weights above it. widths: those of its tops."""
+    """A column. parts, shrink: as in `Assembly`. factor: for weights above it. widths: its tops' widths."""
 
     column: AnyColumn
     parts: Mapping[str, str]

@@ -23,7 +23,7 @@ class Layer:
     kind: data, conv, local, fc, pool, cmrnorm, rnorm, cnorm, neuron, dropout, concat, pass, eltsum, eltmax, softmax or
     cost.logreg. A conv or local layer's `each` holds the values for each of its inputs; the first input's are also the layer's
     own. A norm's `scale` is not divided by its size; its `k` is 1 or minDiv. A neuron layer's `neuron` is its name and, in
-    brackets, its numbers. dropout: that of the layer's output.
+    brackets, its numbers. dropout: the share dropped from the layer's output.
     keeps: outputs are multiplied by 1 - dropout in tests, instead of by 1 / (1 - dropout) in training.
     """
 

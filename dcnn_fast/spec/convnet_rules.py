@@ -30,10 +30,10 @@ class LayerRule:
     """One layer's learning rates and initial weights; the defaults are the paper's rates and cuda-convnet's usual weights.
 
     layer: its name in the file. rate, bias_rate: epsW and epsB; 0 leaves the weights or biases unchanged. momentum,
-    bias_momentum: momW and momB. decay: wc, of the weights only. schedule, bias_schedule: those of the rate over the training,
-    in cuda-convnet2's notation without the base, "const" or "dexp[tgtFactor=250;numSteps=4]". deviation: initW, that of the
-    normal initial weights. bias: initB. inputs: the rule of each input where a layer's inputs differ, while its weights are one
-    matrix here; the first rule is the layer's own.
+    bias_momentum: momW and momB. decay: wc, of the weights only. schedule, bias_schedule: the rates' schedules over the
+    training, in cuda-convnet2's notation without the base, "const" or "dexp[tgtFactor=250;numSteps=4]". deviation: initW, the
+    deviation of the normal initial weights. bias: initB. inputs: the rule of each input where a layer's inputs differ, while
+    its weights are one matrix here; the first rule is the layer's own.
 
     Raises ValueError for numbers that are not finite or negative (bias may be negative).
     """

@@ -19,7 +19,7 @@ class Network:
     """Columns whose last outputs are concatenated in order and mapped to `labels` by one linear layer and a softmax.
 
     `attributes`: the labels of a second task, learnt from the same features by a separate layer (paper eq. 3), or empty.
-    `long_side`: that of the training photographs, in pixels; larger photographs are reduced to it, antialiased, before views
+    `long_side`: the training photographs' long side, in pixels; larger photographs are reduced to it, antialiased, before views
     are made. None: no reduction.
     """
 

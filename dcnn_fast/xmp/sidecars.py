@@ -64,7 +64,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
 class Neighbours:
     """Finds a folder's files that share a sidecar by Adobe's naming: those with one stem. Lists each folder once.
 
-    suffixes: those of the files that count, in lower case.
+    suffixes: the suffixes of files that count, in lower case.
     """
 
     def __init__(self, suffixes: Collection[str]) -> None:
