@@ -27,7 +27,7 @@ MEAN = (120.0, 115.0, 105.0)  # of photographs: presets subtract none, but every
 def described(preset: str, views: Sequence[View] | None = None, unit_share: float = 1.0) -> spec.Network:
     """The preset with a mean to subtract.
 
-    views: those of its columns, in place of the preset's own. unit_share: the kept share of its fully-connected units.
+    views: its columns' views, in place of the preset's own. unit_share: the kept share of its fully-connected units.
     """
     chosen = spec.preset(preset)
     seen = [column.view for column in chosen.columns] if views is None else views

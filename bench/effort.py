@@ -13,13 +13,12 @@ class Effort:
     """Sizes of a run. The defaults are the whole benchmark, whose times count.
 
     rounds: runs of each rival, whose median counts, and tries of the machine's peaks, of which the best counts. few_rounds: the
-    same where nothing alternates with a peer. windows: those of a score, and images for a single block. photographs: those of
-    the paper suite. originals: large files of the jpeg suite. read_share: the share of their full megapixels in the read
-    suite's files. batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: the scaling suite's values
-    (sizes: height, width). compiled: include torch.compile. search: try peers, and torch's training step, in all their
-    settings; else take the first. unit_share: the share of fully-connected units to keep, as every peer of a score or a
-    training step has copies of them. quick: one block and SCNN in fp32 only. tiny: the sizes are too small for meaningful
-    times, so no floor applies.
+    same where nothing alternates with a peer. windows: for a score, and images for a single block. photographs: for the paper
+    suite. originals: large files of the jpeg suite. read_share: the share of their full megapixels in the read suite's files.
+    batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: the scaling suite's values (sizes: height,
+    width). compiled: include torch.compile. search: try peers, and torch's training step, in all their settings; else take the
+    first. unit_share: the share of fully-connected units to keep, as every peer of a score or a training step has copies of
+    them. quick: one block and SCNN in fp32 only. tiny: the sizes are too small for meaningful times, so no floor applies.
     """
 
     rounds: int = 5

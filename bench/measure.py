@@ -14,7 +14,7 @@ EXPECTED = "torch eager"
 
 @dataclass(frozen=True)
 class Case:
-    """The computation to measure. flops: those of a block, for its share of the peak in `limits`; None where not applicable."""
+    """The computation to measure. flops: of a block, for its share of the peak in `limits`; None where not applicable."""
 
     suite: str
     name: str

@@ -56,7 +56,7 @@ def marks_in(section: str) -> list[Mark]:
 def marks(found: Mapping[str, Result], before: Sequence[Mark], now: str, root: Path = sources.ROOT) -> list[Mark]:
     """The marks that a section of these results must carry.
 
-    found: results by their files' displayed paths. before: the section's present marks, whose dates stay. now: that of new
+    found: results by their files' displayed paths. before: the section's present marks, whose dates stay. now: the date of new
     ones.
     """
     since = {(mark.file, suite): mark.since for mark in before for suite in mark.suites}

@@ -14,7 +14,7 @@ class Row:
 
     seconds: the median of the rounds; spread: their range over it. error: largest difference from torch eager in fp32, relative
     to the largest value. ratio: the best peer's time in that precision over this one (or as the case's note says). gflops: per
-    second, with convolutions counted as sums over taps. share: that of the peak rate (`machine.peak_rate`). peak_bytes: the
+    second, with convolutions counted as sums over taps. share: gflops over the peak rate (`machine.peak_rate`). peak_bytes: the
     peak memory of a process that did only this.
     """
 

@@ -48,7 +48,7 @@ def work_of(column: Column, plan: ColumnPlan, plane: tuple[int, int], *, values:
 
 
 def in_tiles(block: Block, channels: int, precision: Precision) -> bool:
-    """Whether the C++ engine computes this block's convolution in tiles. channels: those of its input."""
+    """Whether the C++ engine computes this block's convolution in tiles. channels: its input's."""
     tile = output_tile(
         "cpu", size=block.size, stride=block.stride, channels=channels // block.groups, filters=block.filters // block.groups,
         precision=precision,

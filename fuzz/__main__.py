@@ -52,7 +52,7 @@ def program(name: str, arguments: list[str], corpus: Path, findings: Path) -> li
 def attack(name: str, seconds: float, seed: int) -> bool:
     """Attack a target. Returns whether nothing was found. Its program's output is in build/fuzz/TARGET.log.
 
-    seed: that of the random changes, 0 for a random one.
+    seed: for the random changes, 0 for a random one.
     """
     corpus, findings = folders(name)
     plant(name, corpus)

@@ -38,7 +38,7 @@ def _changed(whole: object, random: Random) -> None:
 def changed_header(key: str, digest: str = "") -> Mutator:
     """A mutator that changes values in the header.
 
-    key: that of the text with our JSON in the header's metadata. digest: that of its SHA-256, which is mostly updated.
+    key: the metadata key of the text with our JSON. digest: the key of its SHA-256, which is mostly updated.
     """
 
     def mutated(data: bytes, longest: int, random: Random) -> bytes:

@@ -27,7 +27,7 @@ from dcnn_fast import Scorer
 EVERY = 500
 BYTES_A_PICTURE = 400
 KEPT = 8_000_000  # bytes
-IN_USE = 16  # threads or files at the moment of a look: those of decoders and of pictures being read
+IN_USE = 16  # threads or files at the moment of a look: from decoders and pictures being read
 WARM_UP = 4  # the first of this many parts
 
 _KINDS: tuple[tuple[str, str, dict[str, object]], ...] = (

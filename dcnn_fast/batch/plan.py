@@ -1,8 +1,8 @@
 """The plan of a collection's run: its photographs in shards, and the settings of their scores, as files in one folder.
 
 FOLDER/run.json             the settings that decide the scores, and the number of shards (schema "batch-run.v1.json")
-FOLDER/lists/00000.jsonl the photographs of a shard, a line each (schema "batch-listed.v1.json") FOLDER/scores/00000.parquet its
-rows, once it is done (`shards`)
+FOLDER/lists/00000.jsonl    the photographs of a shard, a line each (schema "batch-listed.v1.json")
+FOLDER/scores/00000.parquet its rows, once it is done (`shards`)
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def prepared(
     pixels: np.ndarray, digest: str, network: Network, *, views: int, grid: int, seed: int,
     intake: Intake = _FINISHED_PLANES,
 ) -> Prepared:  # fmt: skip
-    """`prepare` for a photograph that has been read, hashed and reduced: `digest` covers all its pixels before the reduction."""
+    """`prepare` for a photograph that has been read, hashed and reduced: `digest` covers all pixels before the reduction."""
     jobs: list[Job] = []
     notes: list[str] = []
     if intake.holder is not None:

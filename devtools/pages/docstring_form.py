@@ -14,7 +14,7 @@ _SENTENCE = re.compile(r"(?:(?<=[.:;] )|(?<=\n)|^)(Returns|Raises|Source:|Exampl
 
 
 def rendered(text: str, names: Iterable[str]) -> str:
-    """A docstring as Markdown. names: those of the arguments or fields that it may describe."""
+    """A docstring as Markdown. names: the arguments or fields that it may describe."""
     summary, gap, rest = text.strip().partition("\n\n")
     return _cited(summary + gap + "\n\n".join(_paragraph(part, set(names)) for part in rest.split("\n\n")))
 

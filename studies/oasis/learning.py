@@ -132,7 +132,7 @@ class Attributes(nn.Module):
 
 
 def learn_attributes(features: Tensor, lesson: Lesson, *, epochs: int, seed: int) -> Attributes:
-    """features: [crops, 2, 512], those of each crop and of its mirror image."""
+    """features: [crops, 2, 512], for each crop and its mirror image."""
     torch.manual_seed(seed)
     rows = torch.from_numpy(lesson.rows)
     net = Attributes(features[rows].flatten(0, 1))

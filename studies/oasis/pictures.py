@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcnn_fast.spec import View
 
-LONG_SIDE = 800  # the limit for training pictures, that of the rated pictures and photos/
+LONG_SIDE = 800  # the limit for training pictures, as for the rated pictures and photos/
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ ADAPT_RATE = 3e-4  # for adapting the generic network
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data. ratings, themes, categories: those of the rated pictures. source: their crops. features: [crops, 2, 512], those
-    of each crop and its mirror image. shown: [n, 26] statistics.
+    """The data. ratings, themes, categories: of the rated pictures. source: their crops. features: [crops, 2, 512], for each
+    crop and its mirror image. shown: [n, 26] statistics.
     """
 
     rated: list[Picture]

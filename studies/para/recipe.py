@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """plane, window: those of the trained columns, in pixels; the paper's are 256 and 224. filters, fc: a factor for every
-    block's filters, and the fully-connected layers. sizes: numbers of training photographs, each with its epochs, beside the
-    whole training part and its epochs. batch, rate: those of a mini-batch; biases have twice the rate. further: the share of
-    the epochs for a network that starts from trained columns. fine: epochs on the few photographs of a category or with
-    attributes.
+    """plane, window: of the trained columns, in pixels; the paper's are 256 and 224. filters, fc: a factor for every block's
+    filters, and the fully-connected layers. sizes: numbers of training photographs, each with its epochs, beside the whole
+    training part and its epochs. batch, rate: for a mini-batch; biases have twice the rate. further: the share of the epochs
+    for a network that starts from trained columns. fine: epochs on the few photographs of a category or with attributes.
     """
 
     plane: int

@@ -18,7 +18,7 @@ _SHOWN_A_MINUTE = 9000  # photographs per minute in training one column on two c
 class Step:
     """One network that is trained and then judged on its table's held-out photographs.
 
-    name: that of its folder. group: its row in the report. net: the preset, or "adapt" for training column 0's starting network
+    name: its folder's name. group: its row in the report. net: the preset, or "adapt" for training column 0's starting network
     further. train, test: rows of the collection. starts: the step and column from which each column starts. minutes: its
     approximate cost on two cores.
     """

@@ -24,7 +24,7 @@ from studies.wheels import lite_weights
 
 LITE: Lite = "lite2"
 STAGES = tuple(range(len(lite_stages(LITE))))
-LONG_SIDE = 500  # that of OASIS's photographs, the training set
+LONG_SIDE = 500  # OASIS's photographs', the training set
 CLEAN, MIRRORED = "clean", "mirrored"
 
 

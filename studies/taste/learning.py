@@ -37,7 +37,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Lesson:
-    """ratings: [n], standardised. rated: [n, 2, features], each photograph and its mirror image. pairs: those of each set."""
+    """ratings: [n], standardised. rated: [n, 2, features], each photograph and its mirror image. pairs: for each set."""
 
     ratings: np.ndarray
     rated: np.ndarray

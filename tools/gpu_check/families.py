@@ -206,7 +206,7 @@ def cases() -> dict[str, Case]:
 
 
 def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
-    """Stage 2. names: those of the families; all if empty."""
+    """Stage 2. names: the families to run; all if empty."""
     all_cases = cases()
     for name in names or all_cases:
         try:

@@ -84,7 +84,7 @@ Run = Callable[[Setting], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Stage:
-    """name: the one for `--only`. seconds: its time limit on a GPU. title: a sentence for the report."""
+    """name: for `--only`. seconds: its time limit on a GPU. title: a sentence for the report."""
 
     name: str
     seconds: float
