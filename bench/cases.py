@@ -49,7 +49,7 @@ def scnn(unit_share: float = 1.0) -> MultiColumn:
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Something like a photograph, [height, width, 3] uint8: smooth colours, edges, a little noise."""
+    """A synthetic photograph, [height, width, 3] uint8: smooth colours, edges, a little noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     smooth = np.stack([np.sin(x / (37 + 11 * c)) * np.cos(y / (53 - 9 * c)) for c in range(3)], axis=-1)
@@ -64,7 +64,7 @@ def plane_of(column: spec.Column, shape: tuple[int, int], seed: int = 0) -> np.n
 
 
 def windows(column: spec.Column, shape: tuple[int, int], count: int, grid: int = 1, seed: int = 0) -> np.ndarray:
-    """Window offsets as the scorer draws them for a column's plane of `shape`: [count, 2]."""
+    """Window offsets drawn as in the scorer for a column's plane of `shape`: [count, 2]."""
     drawn: np.ndarray = ops_views.draw_windows(
         "benchmark", seed, f"{column.view}:0", count, view=column.view, plane_shape=shape, plane=column.plane,
         window=column.window, grid=grid,

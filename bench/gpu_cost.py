@@ -3,16 +3,16 @@
 seconds = the largest of these terms, each for equal shares on all multiprocessors and no other work:
 
 - tensor: multiply-adds of `mma` over the tensor cores' rate for the instruction that the kernel has on that GPU (`mma.sync`
-  reaches some 62 % of Hopper's peak, and has no part in Blackwell's), tf32 at half that of 16 bits;
-- issue: warp instructions over four a cycle; alu, fma, mufu, lsu: those of a pipe over its own rate;
-- shared: wavefronts, bank conflicts included, over one a cycle;
-- L2: 32-byte sectors that warps ask for, over the L2's bandwidth: the first-level cache is assumed to hold nothing;
+  reaches some 62 % of Hopper's peak, and does not use Blackwell's), tf32 at half the rate of 16 bits;
+- issue: warp instructions over four per cycle; alu, fma, mufu, lsu: those of a pipe over its rate;
+- shared: wavefronts, including bank conflicts, over one per cycle;
+- L2: 32-byte sectors requested by warps, over the L2's bandwidth, with an L1 cache that never hits;
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 
-They are rounded up to whole programs a multiprocessor, which is the tail, and `LAUNCH` is added. Not in it: barriers, latencies
-that too few warps do not hide (the registers of each tile on each GPU are not among the counts) and the host's time, which
-`dcnn_fast/runtime/fixed_rule.py` has. PTX is not the machine's code and clocks vary: a lower bound, to rank variants by and to
-see what binds. Rates are those of dcnn_fast/ops/gpus.py.
+They are rounded up to whole programs per multiprocessor (the tail), and `LAUNCH` is added. Not included: barriers, latencies
+that too few warps do not hide (registers per tile and GPU are not counted) and the host's time
+(`dcnn_fast/runtime/fixed_rule.py`). PTX is not machine code and clocks vary: this is a lower bound, for ranking variants and
+finding bottlenecks. Rates are from dcnn_fast/ops/gpus.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The figures of docs/performance.md and the README's table of some, made from the committed results: `python -m bench.readme`.
+"""Writes the figures of docs/performance.md and the README's table from the committed results: `python -m bench.readme`.
 
 Where the sources have changed since the measurement, the section says "stale since", by suites. Run it after a new measurement
 and after a change that makes figures stale: it needs no measurement and takes a second.
@@ -54,7 +54,7 @@ def marks_in(section: str) -> list[Mark]:
 
 
 def marks(found: Mapping[str, Result], before: Sequence[Mark], now: str, root: Path = sources.ROOT) -> list[Mark]:
-    """The marks that a section of these results must carry.
+    """The marks required in a section of these results.
 
     found: results by their files' displayed paths. before: the section's present marks, whose dates stay. now: the date of new
     ones.

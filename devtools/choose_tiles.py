@@ -166,7 +166,7 @@ def _staged() -> list[tuple[BlockParams, str]]:
 
 
 def choices(rows: Iterable[CountedTile]) -> dict[str, dict[str, list[float]]]:
-    """By compute capability and problem, the microseconds of the CUDA C++ block and of the fastest tile of Triton's."""
+    """By compute capability and problem, the microseconds of the CUDA C++ block and of Triton's fastest tile."""
     found: dict[str, dict[str, list[float]]] = {}
     for gpu in GPUS:
         best: dict[tuple[str, bool], float] = {}
@@ -233,7 +233,7 @@ def _keeps(params: BlockParams) -> bool:
 
 
 def _only_trained() -> list[BlockParams]:
-    """The training problems whose forward is not that of a scoring problem."""
+    """The training problems whose forward does not occur in scoring."""
     scored = {problem_key(params) for params in scoring_problems(IMAGES)}
     return [params for params in _different(training_problems()) if _keeps(params) or problem_key(params) not in scored]
 

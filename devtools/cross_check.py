@@ -1,4 +1,4 @@
-"""A second opinion on races: SentryWard proves kernels' PTX free of them for all contents of memory.
+"""A second opinion on races: SentryWard proves that kernels' PTX has none, for all contents of memory.
 
     pip install '.[test,crosscheck]' && python -m devtools.cross_check
 

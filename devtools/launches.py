@@ -99,13 +99,13 @@ def _of_cuda_blocks(capability: int) -> Iterator[Named]:
 
 
 def scoring_problems(images: int) -> Iterator[BlockParams]:
-    """Every different block of every preset in every type, block 1 of bytes."""
+    """Every distinct block of every preset in every type, block 1 on bytes."""
     for params in training_problems():
         yield _of_bytes(replace(params, images=images))
 
 
 def training_problems() -> Iterator[BlockParams]:
-    """Every different block of every preset in every type, one image."""
+    """Every distinct block of every preset in every type, one image."""
     for problem in _problems():
         for dtype, precision in TYPES:
             yield _typed(problem, dtype, precision)
@@ -225,7 +225,7 @@ def _networks() -> Iterator[spec.Network]:
 
 
 def _problems() -> Iterator[BlockParams]:
-    """Every different block of every preset, one image."""
+    """Every distinct block of every preset, one image."""
     seen = set()
     for net in _networks():
         for column in net.columns:

@@ -23,7 +23,7 @@ from dcnn_fast.spec import Pool
 
 
 def main(dev: str = "cpu") -> None:
-    """One small backward with and without a pool; ttsem runs the launches on cpu tensors, whatever `dev` says."""
+    """One small backward with and without a pool; ttsem runs the launches on cpu tensors, whatever `dev` is."""
     triton, reference = BACKENDS["triton"], BACKENDS["reference"]
     plain = BlockParams(1, 16, 6, 6, 16, 3, BlockOptions(padding=1), torch.float16, torch.float16, weight_dtype=torch.float16)
     for params in (plain, replace(plain, options=replace(plain.options, pool=Pool(3, 2)))):

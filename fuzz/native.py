@@ -1,5 +1,5 @@
-"""The targets in C++: tables of regions, plans, and model files as the C library reads them, with AddressSanitizer and
-UndefinedBehaviorSanitizer in the program.
+"""The targets in C++: tables of regions, plans, and model files in the C library's reader, built with AddressSanitizer and
+UndefinedBehaviorSanitizer.
 
 With clang and its libFuzzer, coverage guides; otherwise the corpora are replayed once.
 """

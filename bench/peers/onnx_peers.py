@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO as peers, both given the same ONNX model; they take and give NCHW."""
+"""ONNX Runtime and OpenVINO as peers, both with the same ONNX model, with NCHW inputs and outputs."""
 
 from __future__ import annotations
 

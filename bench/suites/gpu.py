@@ -1,4 +1,4 @@
-"""torch on a GPU, where there is one: this project has no kernel there yet."""
+"""torch on a GPU, where there is one. This suite does not measure the project's own kernels."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
 from dcnn_fast.runtime import averaged, with_bf16_layers
 
-WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in either
+WEIGHTS = {"fp32": 4, "bf16": 2}  # bytes; values between layers are float32 in both
 
 
 def rows(limits: Mapping[str, float], threads: int, effort: Effort) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """Scores collections larger than one machine with existing engines: Ray Data, Daft, Spark (docs/large-collections.md).
 
-Needs the extra `batch`; addresses in stores need `stores`.
+Needs the extra `batch`; addresses in object stores need `stores`.
 """
 
 from __future__ import annotations

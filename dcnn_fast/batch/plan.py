@@ -31,9 +31,9 @@ _IN_MEMORY = 2**28  # bytes of lists kept in memory before they go to temporary 
 @dataclass(frozen=True)
 class Plan:
     """shards: their number. settings: everything that determines a score, with the model's digest. model: the path of its file,
-    None for the shipped one. options: the scorer's. photographs: their number. version: the version of the program that made
-    the plan. lines: the number in each shard's list, None in a plan by an earlier version. being_made: whether the lists are
-    still incomplete.
+    None for the shipped one. options: of `Scorer`. photographs: their number. version: the version of the program that made the
+    plan. lines: the number in each shard's list, None in a plan by an earlier version. being_made: whether the lists are still
+    incomplete.
     """
 
     shards: int

@@ -51,7 +51,7 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether the most probable label is among those that are right: [n] bool."""
+        """Whether the most probable label is a right one: [n] bool."""
         return np.array([name in truth for name, truth in zip(self.named.tolist(), self.truth, strict=True)], bool)
 
     @property

@@ -127,7 +127,7 @@ def _over_samples(graph: Graph, labels: Sequence[str], samples: str) -> list[Val
 
 
 def _limits(graph: Graph, each: ColumnInputs) -> str:
-    """The most that top and left may be: int64 [2]; negative where the plane is smaller than the window."""
+    """The largest top and left: int64 [2]; negative where the plane is smaller than the window."""
     extents = graph.add("Slice", graph.add("Shape", each.plane_name), *map(graph.integers, (0, 2, 0)))
     return graph.add("Sub", extents, graph.integers(each.window))
 

@@ -94,7 +94,7 @@ class BackboneColumn(AnyColumn, Keeper):
             raise ValueError(f"mean must be {self.spec.mean}, with which {self.spec.lite} was trained, got {tuple(mean)}")
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the fully-connected layers' weights; the other layers stay."""
+        """Draw the fully-connected layers' weights; the other layers do not change."""
         for layer in self.fc:
             draw(layer, generator)
 

@@ -77,7 +77,7 @@ class AnyColumn(nn.Module):
         self.precision = precision
 
     def give_ties(self, ties: Ties) -> None:
-        """Set who gets the gradients of the column's max-pools."""
+        """Set which inputs get the gradients of the column's max-pools."""
         self.ties = ties
 
     @property
@@ -86,7 +86,7 @@ class AnyColumn(nn.Module):
         return self.spec.frozen
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -290,14 +290,14 @@ class Column(AnyColumn, Keeper):
             block.precision = precision
 
     def give_ties(self, ties: Ties) -> None:
-        """Set who gets the gradients of the column's max-pools."""
+        """Set which inputs get the gradients of the column's max-pools."""
         super().give_ties(ties)
         for block in self.blocks:
             assert isinstance(block, Block)
             block.ties = ties
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
         self.spec = replace(self.spec, mean=tuple(mean))
         self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
 

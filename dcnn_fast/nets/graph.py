@@ -179,7 +179,7 @@ class GraphColumn(AnyColumn):
         return weight, bias
 
     def set_mean(self, mean: Sequence[float]) -> None:
-        """Have another mean taken off the pixels, one value per channel; the spec records it."""
+        """Set the mean subtracted from the pixels, one value per channel; the spec records it."""
         self.spec = replace(self.spec, mean=tuple(mean))
         self.mean = torch.tensor(self.spec.mean, dtype=self.mean.dtype, device=self.mean.device).reshape(1, -1, 1, 1)
 

@@ -1,4 +1,4 @@
-"""Networks as torch modules: one or more columns, joined and mapped to the labels."""
+"""Networks as torch modules: one or more columns, concatenated and mapped to the labels."""
 
 from __future__ import annotations
 

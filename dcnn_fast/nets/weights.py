@@ -55,7 +55,7 @@ def _backbones(net: MultiColumn) -> dict[str, Tensor]:
 
 
 def _require(name: str, layer: nn.Module, plain: type[nn.Module]) -> str:
-    """The name of a layer of exactly that class. Raises for a subclass, which may compute differently."""
+    """The name of a layer of exactly that class. Raises WeightsError for a subclass, which may compute differently."""
     if isinstance(layer, plain) and type(layer).forward is plain.forward:
         return name
     raise WeightsError(

@@ -37,7 +37,7 @@ BURST = _Alike(20, 0.30)  # the same camera within ten seconds
 class Member:
     """A photograph of a collection.
 
-    mean: its score, None where the model gives none. std: the standard deviation over its samples. width, height: upright, in
+    mean: its score, None where the model has none. std: the standard deviation over its samples. width, height: upright, in
     pixels. taken: ISO 8601, None where unknown. order: the tie-breaker when sorting, the photograph's path.
     """
 

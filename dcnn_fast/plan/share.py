@@ -58,7 +58,7 @@ def _alone(
 def planned(
     column: Column, windows: np.ndarray, plane: tuple[int, int], blocks: np.ndarray, macs_per_byte: float, always: bool = False
 ) -> ColumnPlan:
-    """The plan that the engine makes. blocks: `records` of the column. always: as `share` says."""
+    """The engine's plan. blocks: `records` of the column. always: as `share` says."""
     shares, window_of, regions = engine.native.plan(
         blocks, column.channels, column.window, column.rounding == "up", windows, plane, macs_per_byte, always
     )

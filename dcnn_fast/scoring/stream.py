@@ -111,8 +111,8 @@ class Stream:
         self._stages = stages
         self._batch, self._workers, self._process = batch, workers, 0
         self._changed = threading.Condition()  # guards all that follows
-        self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images that no worker has taken yet
-        self._filling: list[_Item] = []  # the next batch: blocks done, head to come
+        self._queue: deque[tuple[Context, _Item, Any]] = deque()  # images not yet taken by a worker
+        self._filling: list[_Item] = []  # the next batch: blocks done, head pending
         self._before_head = self._unfinished = 0  # images not yet in a batch; images that a worker has not finished
         self._no_more = self._stopped = False
 
@@ -243,7 +243,7 @@ class Stream:
     def _threads(self) -> int:
         """The engine's threads for one image or batch: one while more images follow; the last ones divide the threads.
 
-        From then on images only become fewer, so the shares never add up to more than the workers.
+        From then on the number of images only decreases, so the shares never exceed the workers in sum.
         """
         with self._changed:
             return max(1, self._workers // self._unfinished) if self._no_more else 1

@@ -55,7 +55,7 @@ class GraphLayer(Protocol):
         """Its multiplications for one window."""
 
     def about(self) -> str:
-        """It in a few words, as `dcnn-fast describe` prints it."""
+        """A short description, as printed by `dcnn-fast describe`."""
 
 
 class _Bare:
@@ -158,7 +158,7 @@ class ConvLayer:
         return math.prod(self.output(shapes)) * self.own_channels(shapes[0][0]) * self.size**2
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         what = f"{self.size}x{self.size} stride {self.stride} pad {self.padding}"
         what += f" groups {self.groups}" if self.groups > 1 else ""
         what += ", drawn connections" if self.connections else ""
@@ -205,7 +205,7 @@ class PoolLayer(_Bare):
         return channels, count, count
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         start = f" start {self.start}" if self.start else ""
         return f"{self.kind} {self.size}x{self.size} stride {self.stride}{start}"
 
@@ -238,7 +238,7 @@ class NormLayer(_Bare):
         return SameMapNorm(self.size, self.scale, self.power) if self.kind == "same_map" and self.k == 1 else None
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return shapes[0]
 
     def sums(self, shape: Shape) -> int:
@@ -248,7 +248,7 @@ class NormLayer(_Bare):
         return channels * side**2 * places
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         kind = {"cross_map": "across maps", "same_map": "same map", "contrast": "contrast"}[self.kind]
         return f"{kind}, size {self.size}, scale {self.scale:g}"
 
@@ -272,7 +272,7 @@ class NeuronLayer(_Bare):
             raise ValueError("NeuronLayer: drelu's value must not be 0, by which it divides")
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return shapes[0]
 
     def about(self) -> str:
@@ -308,7 +308,7 @@ class FcLayer:
         return self.outputs * math.prod(shapes[0])
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"to {self.outputs}"
 
 
@@ -330,11 +330,11 @@ class DropoutLayer(_Bare):
         require_bool("DropoutLayer", "keeps", self.keeps)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return shapes[0]
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"{self.share:g}" + (", the rest scaled when it is off" if self.keeps else "")
 
 
@@ -356,7 +356,7 @@ class ConcatLayer(_Bare):
         return sum(map(math.prod, shapes)), 1, 1
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"{len(self.inputs)} joined"
 
 
@@ -375,11 +375,11 @@ class SumLayer(_Bare):
             require_finite("SumLayer", "coefficients", value)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As each input."""
+        """Each input's shape."""
         return _one_shape(shapes)
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"of {len(self.inputs)}"
 
 
@@ -393,11 +393,11 @@ class MaxLayer(_Bare):
         _require_inputs(self, 2, bounds.INPUTS)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As each input."""
+        """Each input's shape."""
         return _one_shape(shapes)
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"of {len(self.inputs)}"
 
 

@@ -1,6 +1,6 @@
 """Columns of blocks as data: frozen dataclasses without torch.
 
-A `Column` is blocks plus fully-connected layers and the view it looks at; a `Block` is conv -> bias -> ReLU -> [pool and norm,
+A `Column` is blocks plus fully-connected layers and the column's view; a `Block` is conv -> bias -> ReLU -> [pool and norm,
 either order], or has the ReLU last.
 """
 

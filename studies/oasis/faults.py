@@ -16,7 +16,7 @@ def _defocus(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _shake(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The average of the image moved along a line."""
+    """The average of the image shifted along a line."""
     length, angle = rng.uniform(5, 14), rng.uniform(0, np.pi)
     pixels = np.asarray(image, np.float32)
     steps = np.linspace(-length / 2, length / 2, 9)

@@ -57,7 +57,7 @@ def write(results: dict[str, Any], path: Path) -> None:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The tables of the report: every model, differences of AUC, and the three ways to a category."""
+    """The tables of the report: every model, differences of AUC, and the three methods for a category."""
     ways = ("cats", "generic", "adapt", "RDCNN")
     models = [[name, *(_said(found[metric]) for metric in METRICS)] for name, found in results["models"].items()]
     differences = [[name, _said(found)] for name, found in results["auc differences"].items()]

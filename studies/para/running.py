@@ -127,7 +127,7 @@ def _training(step: Step, recipe: Recipe, place: Place, table: Path, out: Path) 
 
 
 _FIXED = "lite0"  # the preset whose layers cannot be changed
-# Presets whose fully-connected layers are Arch 1's: Table I varies those of others.
+# Presets whose fully-connected layers are Arch 1's: Table I varies those of the others.
 _OF_ARCH_1 = ("scnn-arch1", "dcnn", "rdcnn-lite0")
 
 

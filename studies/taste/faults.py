@@ -42,7 +42,7 @@ def _defocus(image: Image.Image, sigma: float, _: np.random.Generator) -> Image.
 
 
 def _shake(image: Image.Image, length: float, rng: np.random.Generator) -> Image.Image:
-    """The mean of the photograph moved along a line in a random direction."""
+    """The mean of the photograph shifted along a line in a random direction."""
     reach, angle = _scaled(length, image), rng.uniform(0, math.pi)
     pixels, steps = np.asarray(image, np.float32), max(3, int(reach) + 1)
     rows, cols = pixels.shape[:2]

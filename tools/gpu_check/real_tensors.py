@@ -31,7 +31,7 @@ def run(setting: Setting) -> Iterator[Finding]:
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """The process's status; None if it ran past the limit and was stopped after its summary."""
+    """The process's status; None if it ran past the limit, was interrupted and, if need be, killed."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
