@@ -89,7 +89,6 @@ class RecordedStep:
         self._parameters: list[nn.Parameter] = []
         self._kept: list[Any] = []
         self._recorded: Recorded | None = None
-        self._copied: Any = None
 
     def record(self, record: Recorder) -> bool:
         """Record the step, without running it; whether that was done."""
@@ -111,13 +110,11 @@ class RecordedStep:
         assert self._recorded is not None and self._moving is not None
         for room, each in zip(self._windows, windows, strict=True):
             copy(_whole(room), _whole(each))
-        if self._copied is not None:
-            self._copied.synchronize()  # of the step before: its numbers are on the device, and may be written over
+        self._tables.settle()
         mine, places, sums, _ = self._tables.tables
         mine[:], places[:, 0], sums[:, 0] = targets.numpy(), numbers, labelled
         self._moving.enter(*self._rates())
-        copy(self._tables.device, self._tables.host)
-        self._copied = _passed(self._tables.device)
+        self._tables.send()
         self._recorded.replay()
         written_to([*self._parameters, *(self._update.state[each]["increment"] for each in self._parameters)])
         return self._loss.clone()
@@ -163,11 +160,6 @@ class RecordedStep:
         overflow = torch.zeros((), dtype=torch.float32, device=scale.device)
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, overflow, scale.double().reciprocal().float())
         return overflow
-
-
-def _passed(there: Tensor) -> Any:
-    """What tells when the current stream has done all that it was given; None where nothing runs beside the host."""
-    return torch.cuda.current_stream(there.device).record_event() if there.device.type == "cuda" else None
 
 
 def _room_like(windows: Tensor) -> Tensor:

@@ -162,9 +162,28 @@ def _is_finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values).all())
 
 
-def finite(loss: Tensor, at: At) -> float:
-    """The value of a loss, once the device has it. Raises DivergedError, naming the step, where it is not finite."""
-    value = float(loss.item())
-    if not math.isfinite(value):
-        raise DivergedError(f"the loss must stay finite, got {value} at {at}")
-    return value
+class Losses:
+    """The losses of mini-batches that the device may still be at work on, in their order. every: how many are read at a time."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._waiting: list[tuple[Launched, At]] = []
+
+    def add(self, launched: Launched, at: At) -> bool:
+        """Add that of mini-batch `at`; whether it is time to read them."""
+        self._waiting.append((launched, at))
+        return len(self._waiting) >= self._every
+
+    def read(self) -> list[tuple[float, int]]:
+        """The loss and the number of cases of each that was added since, once the device has them.
+
+        Raises DivergedError, naming the first step whose loss is not finite.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        values: list[float] = torch.stack([launched.loss for launched, _ in waiting]).tolist()
+        for value, (_, at) in zip(values, waiting, strict=True):
+            if not math.isfinite(value):
+                raise DivergedError(f"the loss must stay finite, got {value} at {at}")
+        return [(value, launched.cases) for value, (launched, _) in zip(values, waiting, strict=True)]
