@@ -1,6 +1,7 @@
 """A CUDA graph's stand-in for the PTX simulator: launches and torch's operations, kept with their memory and run anew from it.
 
-As a capture does, recording runs nothing: what writes is left out then, and a value that is asked for (`item`, `tolist`) ends it.
+As a capture does, recording runs nothing: what writes is left out then, and a value that is asked for (`item`, `tolist`)
+ends it.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def copied(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def keeping(kept: list[Any]) -> Iterator[None]:
-    """Within it, `kept` gets the host's memory that copies come from: what is recorded reads it again whenever it is replayed."""
+    """Within it, `kept` gets the host's memory that copies come from: what is recorded reads it again when it is replayed."""
     token = _kept.set(kept)
     try:
         yield

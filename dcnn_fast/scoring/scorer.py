@@ -55,8 +55,8 @@ class Scorer:
     tools.gpu_check`) and it computes the model, else "cpu". views: how many pairs of windows are averaged, at least 1. grid: 1
     is the paper's protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products'
     operands, "float32", "bfloat16" or, on "cuda", "float16" (sums are in float32 in all; on "cuda" what one block leaves to the
-    next is of the dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 but for the products of
-    blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers have none.
+    next is of the dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 but for the products
+    of blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers have none.
     max_pixels: larger images are refused before decoding. background: what transparent pixels are laid over, RGB.
     long_side: pixels, of the size that photographs are reduced to, in place of the model's own (`model.spec.long_side`).
     decode: "exact" decodes every file as it is; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size
@@ -122,7 +122,9 @@ class Scorer:
         red, green, blue = background
         scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue), scaled_to)
-        taken, executor = executor_on(device, self.model.net, torch.float32 if dtype == "tf32" else getattr(torch, dtype), graphs=graphs, tf32=dtype == "tf32")
+        tf32 = dtype == "tf32"
+        kind = torch.float32 if tf32 else getattr(torch, dtype)
+        taken, executor = executor_on(device, self.model.net, kind, graphs=graphs, tf32=tf32)
         self._chosen = replace(self._chosen, device=taken)
         self._extras = Extras(faults, samples, groups)
         self._stages = PhotoStages(

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.nets import Input
+from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.number_tables import NumberTables
 from dcnn_fast.ops.recording import Again, Recorder, Step
 from dcnn_fast.ops.records import SOURCE
 from dcnn_fast.ops.tables import fields
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.fixed import CUT_FIELDS, RESIZE_FIELDS, FixedPlanes, refused, resize_of, windows_launch
+from dcnn_fast.runtime.contexts import DeviceStream
 from dcnn_fast.spec import View
 from dcnn_fast.training.loading import Cases, starts_of
 from dcnn_fast.training.windows import Place
@@ -35,7 +37,7 @@ class DeviceWindows:
     def __init__(self, inputs: Sequence[Input], batch: int, device: torch.device, record: Recorder) -> None:
         self._inputs, self._batch, self._device, self._record = inputs, batch, device, record
         self._fixed: FixedWindows | None = None
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._copies = DeviceStream(device)
 
     def of(self, cases: Cases) -> tuple[Tensor, ...]:
         """[n, 3, window, window] uint8 an input, in channels_last memory that the next mini-batch is written to."""
@@ -47,7 +49,7 @@ class DeviceWindows:
         return self._fixed.of(self._there(cases.photos), cases.shapes, cases.places)
 
     def _takes(self, cases: Cases) -> bool:
-        kinds = {(wanted.view, wanted.plane) for wanted in self._inputs}
+        kinds = set(map(_kind, self._inputs))
         return (
             cases.photos is not None
             and 0 < len(cases.shapes) <= self._batch
@@ -57,13 +59,13 @@ class DeviceWindows:
 
     def _there(self, photos: np.ndarray) -> Tensor:
         """The photographs on the device; the host waits for no copy, and launches that come next do."""
-        if self._copies is None:
+        if self._device.type != "cuda":
             return torch.from_numpy(photos)
-        with torch.cuda.stream(self._copies):
-            found = torch.from_numpy(photos).pin_memory().to(self._device, non_blocking=True)
+        with self._copies.current():
+            found = copied(torch.from_numpy(photos), self._device)
         now = torch.cuda.current_stream(self._device)
-        now.wait_stream(self._copies)
-        found.record_stream(now)
+        now.wait_event(self._copies.reached())
+        found.record_stream(now)  # its memory is not given away before the launches have read it
         return found
 
 
@@ -72,7 +74,7 @@ class FixedWindows:
 
     def __init__(self, inputs: Sequence[Input], count: int, device: torch.device, record: Recorder) -> None:
         self._inputs, self._count = inputs, count
-        kinds = dict.fromkeys((wanted.view, wanted.plane) for wanted in inputs if wanted.view != "local")
+        kinds = dict.fromkeys(_kind(wanted) for wanted in inputs if wanted.view != "local")
         self._planes = {kind: FixedPlanes.of(*kind, count, device) for kind in kinds}
         shapes = [(count, CUT_FIELDS)] * len(kinds) + [(count, RESIZE_FIELDS)] * len(kinds)
         self._tables = NumberTables([*shapes, *[(count, fields(SOURCE))] * len(inputs)], device)
@@ -107,7 +109,7 @@ class FixedWindows:
             photo, top, left, flip = np.array(where, np.int64).T[:, which]
             step, pitch, origin = _RGB, _RGB * widths[photo], first[photo]
             if wanted.view != "local":
-                planes = self._planes[wanted.view, wanted.plane]
+                planes = self._planes[_kind(wanted)]
                 step, pitch = _RGBX, np.full(self._count, _RGBX * planes.plane)
                 origin = planes.address(0) + photo * (planes.address(1) - planes.address(0))
             rows[:, 0] = origin + top * pitch + (left + flip * (wanted.window - 1)) * step
@@ -120,8 +122,12 @@ class FixedWindows:
             steps += planes.launches(there[number], there[kinds + number], self._reads)
         for wanted, sources, out in zip(self._inputs, there[2 * kinds :], self._out, strict=True):
             local = wanted.view == "local"
-            steps.append(windows_launch(sources, out, self._reads if local else [self._planes[wanted.view, wanted.plane].out]))
+            steps.append(windows_launch(sources, out, self._reads if local else [self._planes[_kind(wanted)].out]))
         return steps
+
+
+def _kind(wanted: Input) -> _Kind:
+    return wanted.view, wanted.plane
 
 
 @lru_cache(maxsize=4096)

@@ -48,8 +48,8 @@ def not_recorded(net: nn.Module, update: torch.optim.Optimizer) -> str | None:
 
 
 class RecordedSteps:
-    """The steps of a network, by the shapes of their windows: one by one the first time, which loads their kernels, and recorded
-    from the second on.
+    """The steps of a network, by the shapes of their windows: one by one the first time, which loads their kernels, and
+    recorded from the second on.
     """
 
     def __init__(
@@ -105,7 +105,8 @@ class RecordedStep:
     def run(self, windows: tuple[Tensor, ...], targets: Tensor, labelled: Sequence[float], numbers: Sequence[int]) -> Tensor:
         """The loss, in memory of its own, of a step over these windows; the generators must be seeded.
 
-        targets: [n, 2] int64 in the host's memory. labelled: how many have a target, for each of the two. numbers: the examples'.
+        targets: [n, 2] int64 in the host's memory. labelled: how many have a target, for each of the two. numbers: the
+        examples'.
         """
         assert self._recorded is not None and self._moving is not None
         for room, each in zip(self._windows, windows, strict=True):
@@ -148,6 +149,7 @@ class RecordedStep:
         self._moving.launch(unless=overflow)
         if overflow is not None:
             scaler = self._scaler
+            assert scaler._scale is not None and scaler._growth_tracker is not None
             torch._amp_update_scale_(
                 scaler._scale, scaler._growth_tracker, overflow, scaler.get_growth_factor(), scaler.get_backoff_factor(),
                 scaler.get_growth_interval(),

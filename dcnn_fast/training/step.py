@@ -163,7 +163,7 @@ def _is_finite(values: Tensor) -> bool:
 
 
 class Losses:
-    """The losses of mini-batches that the device may still be at work on, in their order. every: how many are read at a time."""
+    """The losses of mini-batches that the device may still be at work on, in order. every: how many are read at a time."""
 
     def __init__(self, every: int) -> None:
         self._every = every

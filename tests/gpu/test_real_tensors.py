@@ -148,7 +148,8 @@ def _recorded_steps(gpu, precision, last):
     made = []
     with own_stream(gpu.where):
         expected = Learning(Recorder(None), gpu.where, precision=precision).go(0, last)
-        found = Learning(Recorder(lambda steps: made.append(record(steps)) or made[-1]), gpu.where, precision=precision).go(0, last)
+        recorder = Recorder(lambda steps: made.append(record(steps)) or made[-1])
+        found = Learning(recorder, gpu.where, precision=precision).go(0, last)
     assert len(made) == (1 if last < 4 else 2)
     require_equal(found, expected)
 

@@ -36,7 +36,9 @@ def odds_of_ratings():
     return 2 * (ratings - 4.0) / ratings.std()
 
 
-@pytest.mark.parametrize("settings", [{"targets": "soft"}, {"targets": "regression"}, {"targets": "emd"}, {"class_weights": (1, 3)}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"targets": "soft"}, {"targets": "regression"}, {"targets": "emd"}, {"class_weights": (1, 3)}], ids=str
+)
 def test_examples_by_a_tensor_of_their_numbers_cost_the_same_and_nothing_waits_for_the_device(settings):
     """As in a recorded step: on a tape, a value that is asked for is an error."""
     aim, logits, numbers = aim_of(DATA, EXAMPLES, Settings(**settings)), LOGITS.clone(), torch.tensor(CHOSEN)
