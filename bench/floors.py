@@ -10,6 +10,8 @@ from bench.effort import Effort
 from bench.measure import EXPECTED
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row, counted
 from bench.suites import PER_THREADS, backbone, block, host, jpeg, read, score, training
+from bench.suites.host_step import BY as STEP_PRECISIONS
+from bench.suites.host_step import STEPS
 from bench.training_step import EAGER
 
 Rows = Mapping[str, Row]  # of one case and number of threads, by the rival's name
@@ -120,6 +122,7 @@ FLOORS = (
         for precision in precisions
         for bound, measure, said in ((0.1, _milliseconds, _TIME), (3.0, _ratio, "{:.0f} launches a batch"))
     ),
+    *(Floor("host", case, precision, 1.0, _milliseconds, _TIME, most=True) for case in STEPS for precision in STEP_PRECISIONS),
     *(
         Floor("host", case, precision, bound, measure, said, most=most)
         for precision in host.PRECISIONS

@@ -18,7 +18,7 @@ from bench import result as results
 from bench import sources
 from bench.result import Result
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import backbone, host, jpeg, paper, read, score, training
+from bench.suites import backbone, host, host_step, jpeg, paper, read, score, training
 from bench.training_step import EAGER
 
 PAGE, README = "docs/performance.md", "README.md"
@@ -280,6 +280,8 @@ def _host(rows: Sequence[Row]) -> list[str]:
     for row in found:
         said = row.note.removeprefix("at c820935: ") or "-"
         gain = "" if row.ratio is None else f", {row.ratio:.2f} x"
+        if row.case in host_step.STEPS:
+            gain = f", {row.ratio:.0f} launched a step"
         if row.case in host.FIXED:
             gain = f", {row.ratio:.0f} launched a batch"
         lines.append(f"| {row.case} | {row.precision} | {row.seconds * 1e3:.3g} ms{gain} | {said} |")

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench import cases
+from bench.counted import Counted
 from bench.effort import Effort
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row
+from bench.suites import host_step
 from bench.timing import median_and_spread, seconds
 from dcnn_fast import ops
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import MultiColumn, load_model
 from dcnn_fast.ops.launch import Launch, launched_by
-from dcnn_fast.ops.recording import Recorder, Step
+from dcnn_fast.ops.recording import Recorder
 from dcnn_fast.plan import share
 from dcnn_fast.runtime import Executor, executor_of
 from dcnn_fast.runtime.gpu import LOOKS, MOST_PICTURES, GpuNetwork
@@ -64,6 +65,7 @@ def rows(effort: Effort) -> Iterator[Row]:
     for precision in PRECISIONS:
         yield from _gpu(cases.network(cases.DCNN, unit_share=effort.unit_share), precision, effort)
     yield from _calls(effort)
+    yield from host_step.rows(effort)
 
 
 def _plans(effort: Effort) -> Iterator[Row]:
@@ -74,31 +76,9 @@ def _plans(effort: Effort) -> Iterator[Row]:
         yield _row(case, "fp32", 1, _times(runs, effort))
 
 
-class _Counted:
-    """Counts the host's launches of kernels and replays of graphs without executing them."""
-
-    def __init__(self) -> None:
-        self.issued = 0
-
-    def launch(self, what: Launch) -> None:
-        """Count one kernel."""
-        self.issued += 1
-
-    def copy(self, target: Tensor, source: Tensor) -> None:
-        """Do nothing, as a copy is not a launch."""
-
-    def record(self, steps: Sequence[Step]) -> _Counted:
-        """Itself, as the graph of the steps."""
-        return self
-
-    def replay(self) -> None:
-        """Count one graph."""
-        self.issued += 1
-
-
 def _fixed(case: str, net: MultiColumn, precision: str, dtype: torch.dtype, effort: Effort) -> Row:
     """A batch of photographs from the ring, on one thread; the launches per batch are the row's ratio."""
-    counted = _Counted()
+    counted = Counted()
     with launched_by(counted.launch, copy=counted.copy):
         network = GpuNetwork(net, torch.device("cpu"), dtype, record=Recorder(counted.record))
         holder = network.intake.holder

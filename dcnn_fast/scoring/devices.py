@@ -21,13 +21,15 @@ def require_device(value: Any) -> str:
     return value
 
 
-def executor_on(device: str, net: MultiColumn, dtype: torch.dtype, *, graphs: bool) -> tuple[str, Executor]:
+def executor_on(
+    device: str, net: MultiColumn, dtype: torch.dtype, *, graphs: bool, tf32: bool = False
+) -> tuple[str, Executor]:  # fmt: skip
     """The executor of a network, and the device that it is on: for "auto" the current GPU where scores have been checked on it
     (`python -m tools.gpu_check`) and it computes this network, else the cpu. Raises ValueError and WeightsError as
     `executor_of` does.
     """
     if device != AUTO:
-        return device, executor_of(net, device, dtype, graphs=graphs)
+        return device, executor_of(net, device, dtype, graphs=graphs, tf32=tf32)
     if checked_gpu():
         try:
             return "cuda", executor_of(net, "cuda", dtype, graphs=graphs)

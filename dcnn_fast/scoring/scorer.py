@@ -21,7 +21,7 @@ from dcnn_fast.scoring.shipped import caution_of, shipped_model
 from dcnn_fast.scoring.stages import PhotoStages
 from dcnn_fast.scoring.stream import Stream
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "tf32")
 GRIDS = (1, 2, 4, 8)
 DECODES = ("exact", "scaled")
 MAX_SEED = 2**63 - 1
@@ -55,7 +55,8 @@ class Scorer:
     and it computes the model, else "cpu". views: how many pairs of windows are averaged, at least 1. grid: 1 is the paper's
     protocol; 2, 4 or 8 makes every window offset a multiple of it. seed: 0 to 2**63 - 1. dtype: of the products' operands,
     "float32", "bfloat16" or, on "cuda", "float16" (sums are always in float32; on "cuda" the maps between blocks have the
-    dtype, too; EfficientNet-Lite's layers have no float16).
+    dtype, too; EfficientNet-Lite's layers have no float16). "tf32", on "cuda", is float32 except in the products of
+    blocks, whose operands are rounded to 10 bits of fraction; EfficientNet-Lite's layers do not have it.
     max_pixels: larger images are refused before decoding. background: the RGB colour behind transparent pixels. long_side: the
     long side in pixels to which photographs are reduced, in place of the model's own (`model.spec.long_side`). decode: "exact"
     decodes every file at full size; "scaled" decodes a JPEG file at a half, a quarter or an eighth of its size where that
@@ -121,7 +122,9 @@ class Scorer:
         red, green, blue = background
         scaled_to = _DETAIL * self.long_side if decode == "scaled" and self.long_side else None
         self._read_options = reading.ReadOptions(max_pixels, (red, green, blue), scaled_to)
-        taken, executor = executor_on(device, self.model.net, getattr(torch, dtype), graphs=graphs)
+        tf32 = dtype == "tf32"
+        kind = torch.float32 if tf32 else getattr(torch, dtype)
+        taken, executor = executor_on(device, self.model.net, kind, graphs=graphs, tf32=tf32)
         self._chosen = replace(self._chosen, device=taken)
         self._extras = Extras(faults, samples, groups)
         self._stages = PhotoStages(

@@ -13,7 +13,7 @@ from bench import floors
 from bench.effort import FULL, TINY
 from bench.floors import FLOORS, judge
 from bench.row import OURS, OURS_BF16, OURS_FP16, Row
-from bench.suites import PER_THREADS, block, host, jpeg, read, score, training
+from bench.suites import PER_THREADS, block, host, host_step, jpeg, read, score, training
 
 EAGER, AMX = "torch eager", "amx"
 
@@ -42,6 +42,11 @@ def _reached():
     names = {"fp16": OURS_FP16, "bf16": OURS_BF16, "fp32": OURS}
     for case, precisions in host.FIXED.items():
         rows += [_row("host", case, 1e-4, 3.0, name=names[precision], precision=precision) for precision in precisions]
+    rows += [
+        _row("host", case, 1e-3, None, name=names[precision], precision=precision)
+        for case in host_step.STEPS
+        for precision in host_step.BY
+    ]
     for precision in host.PRECISIONS:
         for case, seconds, ratio in ((host.FIRST, 5e-4, None), (host.AGAIN, 15e-5, None), (host.TWO, 1.0, 1.8)):
             rows.append(_row("host", case, seconds, ratio, precision=precision))

@@ -57,7 +57,7 @@ MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling"
         ("dcnn_fast/runtime/cpu.py", {"score", "c_library", "roofline", "paper", "jpeg", "scaling", "host", "serve"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling", "read", "serve"}),
         ("dcnn_fast/serve/gate.py", {"serve"}),
-        ("dcnn_fast/training/update_rule.py", {"training"}),
+        ("dcnn_fast/training/update_rule.py", {"training", "host"}),
         ("bench/suites/score.py", {"score"}),
         ("bench/peers/plain.py", {"block", "score", "backbone", "paper", "jpeg", "gpu"}),
         ("bench/gpu_cost.py", {"kernels"}),

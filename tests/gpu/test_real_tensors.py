@@ -17,9 +17,13 @@ from dcnn_fast import Scorer, spec
 from dcnn_fast.nets import Column, Model
 from dcnn_fast.ops.recording import Again, CudaGraph, Recorder, collected
 from dcnn_fast.ops.views.fixed import windows_launch
-from dcnn_fast.runtime.contexts import DeviceStream
+from dcnn_fast.runtime.contexts import DeviceStream, own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
+from dcnn_fast.training.device_windows import DeviceWindows
+from dcnn_fast.training.loading import Request
+from devtools.taped import Taped
 from tests import small
+from tests.training.steps import BATCHES, Learning, require_equal
 from tools.gpu_check import families
 
 pytestmark = pytest.mark.gpu
@@ -127,3 +131,36 @@ def test_the_model_s_own_module_is_left_where_it_is(gpu):
     assert isinstance(model, Model)
     Scorer(model, gpu.scorers, views=2).score(PICTURES[0])
     assert {parameter.device.type for parameter in model.net.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "tf32"])
+def test_a_recorded_training_step_has_the_bits_of_one_launched_one_by_one(precision, gpu):
+    _recorded_steps(gpu, precision, len(BATCHES))
+
+
+def test_quick_a_recorded_training_step_has_the_bits_of_one_launched_one_by_one(gpu):
+    _recorded_steps(gpu, "fp16", 3)
+
+
+def _recorded_steps(gpu, precision, last):
+    """On a GPU by a CUDA graph, on a stream of the project's own."""
+    record = Taped if gpu.simulated else partial(CudaGraph, gpu.where)
+    made = []
+    with own_stream(gpu.where):
+        expected = Learning(Recorder(None), gpu.where, precision=precision).go(0, last)
+        recorder = Recorder(lambda steps: made.append(record(steps)) or made[-1])
+        found = Learning(recorder, gpu.where, precision=precision).go(0, last)
+    assert len(made) == (1 if last < 4 else 2)
+    require_equal(found, expected)
+
+
+def test_quick_windows_cut_by_launches_that_never_change_are_those_that_are_planned(gpu):
+    learning = Learning(Recorder(None), gpu.where)
+    inputs = learning.lesson.draws.pictures.inputs
+    record = Recorder(None if gpu.simulated else partial(CudaGraph, gpu.where))
+    with own_stream(gpu.where):
+        windows = DeviceWindows(inputs, 4, gpu.where, record)
+        for epoch, numbers in enumerate([(0, 1, 2, 3), (4, 5), (6, 7, 8, 9)]):
+            cases = learning.lesson.draws[Request(epoch, numbers)]
+            pairs = zip(windows.of(cases), cases.on(gpu.where, inputs), strict=True)
+            assert all(torch.equal(one, other) for one, other in pairs), epoch

@@ -23,7 +23,7 @@ from dcnn_fast.runtime import verdict
 from dcnn_fast.runtime.device_columns import last_channels
 from dcnn_fast.scoring import prepare
 from dcnn_fast.spec import Block, CrossMapNorm, Network, Pool
-from tests import small
+from tests import small, small_lite
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.runtime.test_graph import GRAPH
 from tests.scoring.test_scorer import PHOTOS, numbers
@@ -273,3 +273,14 @@ def test_a_verdict_that_cannot_be_read_is_none(checked, text):
 def test_a_dtype_of_the_gpu_alone_is_refused_on_the_cpu():
     with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16"):
         Scorer(small.model(), "cpu", dtype="float16")
+
+
+def test_tf32_rounds_the_products_of_blocks_and_is_refused_where_there_is_none():
+    with kernels_on_cpu():
+        ours, exact = (Scorer(small.model(), "cuda", views=3, dtype=dtype).score(PHOTOS[1]) for dtype in ("tf32", "float32"))
+        with pytest.raises(ValueError, match="float32 or bfloat16 for a network with EfficientNet-Lite's layers, got tf32"):
+            Scorer(small_lite.model(), "cuda", dtype="tf32")
+    assert ours.mean != exact.mean
+    assert ours.mean == pytest.approx(exact.mean, abs=2e-3)
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16; got 'tf32'"):
+        Scorer(small.model(), "cpu", dtype="tf32")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from bench.effort import FULL
 from bench.row import Row
 from bench.suites import paper
 from dcnn_fast import Scorer, spec
+from dcnn_fast.data import DataSet, Example
 from dcnn_fast.nets import Column, Model, build
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Saved, Work
@@ -26,7 +28,18 @@ from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops.recording import CudaGraph, Recorded, Recorder
+from dcnn_fast.ops.recording import Step as Recordable
+from dcnn_fast.runtime.contexts import own_stream
 from dcnn_fast.training import ConvNetUpdate, groups_of
+from dcnn_fast.training.distributed import World
+from dcnn_fast.training.learning import computed_in
+from dcnn_fast.training.lesson import lesson_of
+from dcnn_fast.training.loading import Request
+from dcnn_fast.training.place import Place
+from dcnn_fast.training.settings import Settings, TrainingPrecision
+from dcnn_fast.training.step import At, Step
+from devtools.taped import Taped
 from tools.gpu_check import clock
 from tools.gpu_check.pictures import picture, small_network
 from tools.gpu_check.stage import Finding, Setting
@@ -37,6 +50,7 @@ WORKERS = (1, 4, 16)
 STAGED = "staged"
 PRESETS = ("scnn-arch1", "alexnet")
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
+RECORDED: tuple[TrainingPrecision, ...] = ("fp32", "tf32", "bf16", "fp16")
 _LAST_RESORTS = ("doubled", "halved")
 
 
@@ -198,12 +212,45 @@ def _steps(setting: Setting) -> Iterator[Finding]:
         name = f"{STEP} {str(dtype).removeprefix('torch.')}"
         column, batch = _column(setting)
         with setting.kernels():
-            took = clock.wall(setting, _step_of(column, batch, setting.where, dtype))
-        if took is None:
-            yield Finding(name, None, "run; the simulator has no time", {"seconds": None})
-        else:
-            said = f"{1e3 * took[0]:.2f} ms for {batch} windows; {1e3 * took[1]:.2f} ms of the host"
-            yield Finding(name, None, said, {"seconds": took[0], "host seconds": took[1]})
+            yield _timed(name, clock.wall(setting, _step_of(column, batch, setting.where, dtype)), batch)
+    for precision in RECORDED[: 1 if setting.simulated else None]:
+        column, batch = _column(setting)
+        with setting.kernels(), own_stream(setting.where):
+            step = _recorded_step_of(column, batch, setting, precision)
+            if step is None:
+                yield Finding(f"{STEP} recorded {precision}", False, "it could not be recorded: the log says why")
+                continue
+            yield _timed(f"{STEP} recorded {precision}", clock.wall(setting, step), batch)
+
+
+def _timed(name: str, took: tuple[float, float] | None, batch: int) -> Finding:
+    if took is None:
+        return Finding(name, None, "run; the simulator has no time", {"seconds": None})
+    said = f"{1e3 * took[0]:.2f} ms for {batch} windows; {1e3 * took[1]:.2f} ms of the host"
+    return Finding(name, None, said, {"seconds": took[0], "host seconds": took[1]})
+
+
+def _recorded_step_of(
+    column: spec.Column, batch: int, setting: Setting, precision: TrainingPrecision
+) -> Callable[[], object] | None:  # fmt: skip
+    """A step of a run as `dcnn-fast train` makes it, replayed as often as it is called; None where it is not recorded."""
+    net = build(spec.Network("one column", (column,), ("low", "high")), seed=0).to(setting.where).train()
+    settings = Settings(precision=precision, batch=batch)
+    examples = tuple(Example(picture(40, 50, i % 2), f"picture {i}", i % 2) for i in range(batch))
+    lesson = lesson_of(net, DataSet(net.spec.labels, examples, examples[:2]), settings, decoded=True)
+    cases = lesson.draws[Request(0, tuple(range(batch)))]
+    windows = cases.on(setting.where, lesson.draws.pictures.inputs)
+    made: list[Recorded] = []
+
+    def record(steps: Sequence[Recordable]) -> Recorded:
+        made.append(Taped(steps) if setting.simulated else CudaGraph(setting.where, steps))
+        return made[-1]
+
+    with computed_in(net, precision, setting.where):
+        step = Step(net, lesson, settings, Place(World(), setting.where), Recorder(record))
+        for number in range(2):
+            step.launch(cases, windows, At(0, number, 10**6), stopping=False)
+    return partial(step.launch, cases, windows, At(0, 2, 10**6), stopping=False) if made else None
 
 
 def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
