@@ -11,7 +11,7 @@ from PIL import Image
 
 from dcnn_fast.data import decoded_memory, in_flight, read, upright
 
-SIDE = 1200  # of a photograph that is large enough
+SIDE = 1250  # of a photograph that is large enough
 SHAPE = (SIDE, SIDE, 3)
 
 
