@@ -26,7 +26,8 @@ READING = (
     "dcnn_fast/data/pillow_settings.py", "dcnn_fast/data/libtiff.py", "dcnn_fast/data/jpeg.py", "dcnn_fast/data/profiles.py",
     "dcnn_fast/data/upright.py", "dcnn_fast/data/reduction.py", "dcnn_fast/data/file_parts.py", "dcnn_fast/data/heif_items.py",
     "dcnn_fast/data/av1.py", "dcnn_fast/data/jpeg2000.py", "dcnn_fast/data/in_flight.py", "dcnn_fast/data/picture_cost.py",
-    "dcnn_fast/data/shot.py", "bench/photos.py", "bench/pipeline.py",
+    "dcnn_fast/data/shot.py", "dcnn_fast/data/decoded_memory.py", "dcnn_fast/data/summary.py",
+    "bench/photos.py", "bench/pipeline.py",
 )  # fmt: skip
 MEASURING = ("bench/cases.py", "bench/effort.py", "bench/machine.py", "bench/measure.py", "bench/timing.py", "bench/row.py")
 PEERS = ("bench/peers",)

@@ -164,15 +164,61 @@ class Turning {
   int64_t wide_, long_, left_, run_ = 0, at_ = 0;
 };
 
+bool is_backwards(const PixelRuns& runs) { return runs.pixel_to_pixel == -3; }
+
+// Runs whose pixels are read one before the other, five pixels at a time. A load takes a byte before them, of the run's next pixel.
+class Mirroring {
+ public:
+  explicit Mirroring(const PixelRuns& runs) : runs_(runs), parts_((runs.length - 1) / kPart), left_(runs.count * parts_) {
+    PixelRuns rest = runs;
+    rest.pixel += parts_ * kPart * rest.pixel_to_pixel;
+    rest.out += parts_ * kPart * 3;
+    rest.length -= parts_ * kPart;
+    kPlainCopyRuns.copy(rest);
+  }
+
+  int64_t left() const { return left_; }
+
+  void piece() {
+    const __m128i order = _mm_setr_epi8(13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, -1);
+    const uint8_t* last = runs_.pixel - 3 * (part_ * kPart + kPart - 1);
+    const __m128i found = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(last - 1)), order);
+    uint8_t* out = runs_.out + 3 * part_ * kPart;
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out), found);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + 7), _mm_srli_si128(found, 7));
+    --left_;
+    if (++part_ < parts_) return;
+    part_ = 0;
+    runs_.pixel += runs_.pixel_to_run;
+    runs_.out += runs_.out_to_run;
+  }
+
+ private:
+  static constexpr int64_t kPart = 5;  // pixels
+
+  PixelRuns runs_;
+  int64_t parts_, left_, part_ = 0;
+};
+
+template <typename Turned>
 struct Both {
   Paced<Across> across;
-  Paced<Turning> turning;
+  Paced<Turned> turning;
 
   void operator()() {
     across();
     turning();
   }
 };
+
+template <typename Turned>
+void take_strip(const StripWork& work) {
+  const int64_t rests = kRests * work.blocks.count;
+  Both<Turned> both{{Across(work.across), rests}, {Turned(work.turning), rests}};
+  if (work.blocks.count > 0) take_blocks(work.blocks, both);
+  both.across.finish();
+  both.turning.finish();
+}
 
 }  // namespace
 
@@ -182,11 +228,7 @@ void take_hash_blocks_x86(const HashBlocks& blocks) {
 }
 
 void take_strip_x86(const StripWork& work) {
-  const int64_t rests = kRests * work.blocks.count;
-  Both both{{Across(work.across), rests}, {Turning(work.turning), rests}};
-  if (work.blocks.count > 0) take_blocks(work.blocks, both);
-  both.across.finish();
-  both.turning.finish();
+  is_backwards(work.turning) ? take_strip<Mirroring>(work) : take_strip<Turning>(work);
 }
 
 }  // namespace dcnn
