@@ -10,7 +10,7 @@ import typer
 
 from dcnn_fast.cli import ranges, sets
 from dcnn_fast.cli.config import is_said, options_of
-from dcnn_fast.cli.files import model_named
+from dcnn_fast.cli.input_files import model_named
 from dcnn_fast.cli.options import Panel, takes, values_of
 from dcnn_fast.cli.train_options import CONFIG, PRECISION, Machine
 

@@ -205,8 +205,8 @@ def examples(options: ExamplesOptions) -> None:
     from dcnn_fast.cli.targets import Wanted, reserve  # noqa: PLC0415
     from dcnn_fast.cli.writing import PICTURE, picture_failed  # noqa: PLC0415
     from dcnn_fast.viz.category_examples import category_examples  # noqa: PLC0415
-    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
     from dcnn_fast.viz.grid import grid  # noqa: PLC0415
+    from dcnn_fast.viz.picture_files import save_picture  # noqa: PLC0415
 
     path, out = options.path, options.out
     if out.suffix.lower() not in (".jpg", ".jpeg", ".png"):

@@ -17,8 +17,8 @@ from dcnn_fast.cli.console import StreamError, fail, note, plain_table, stderr, 
 from dcnn_fast.cli.evaluate import EvaluateOptions
 from dcnn_fast.cli.evaluate_pictures import drawings, picture_files
 from dcnn_fast.cli.evaluate_set import measured_on
-from dcnn_fast.cli.files import model_named, require_file
 from dcnn_fast.cli.formulas import as_text
+from dcnn_fast.cli.input_files import model_named, require_file
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.prediction_rows import PREDICTIONS, prediction_rows
 from dcnn_fast.cli.stopping import Stop

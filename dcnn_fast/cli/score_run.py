@@ -19,14 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dcnn_fast.cli.after import AfterError
 from dcnn_fast.cli.after_run import AfterRun
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
-from dcnn_fast.cli.files import require_file
 from dcnn_fast.cli.finishing import write_places
 from dcnn_fast.cli.heat_maps import heat_maps
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.intake import InputError, Intake, lines_of_standard_input
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.outputs import Ranking, RowOutput
 from dcnn_fast.cli.passed import passed_over
-from dcnn_fast.cli.pictures import identity
+from dcnn_fast.cli.picture_identity import identity
 from dcnn_fast.cli.record import Record
 from dcnn_fast.cli.resume import Held, drop_superseded, take_up
 from dcnn_fast.cli.score_files import ScoreFiles, record_of, reserved

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dcnn_fast.cli.console import fail, note
 from dcnn_fast.cli.cull import culling_of, require_cull
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.loopback import is_loopback
 from dcnn_fast.cli.max_memory import limit_memory
 from dcnn_fast.cli.serve import Listening, Scoring, ServeOptions

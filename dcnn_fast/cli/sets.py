@@ -12,7 +12,7 @@ import typer
 
 from dcnn_fast.cli import ranges
 from dcnn_fast.cli.console import fail, stderr
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.printable import printable
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class SetOptions:
         return named(self.column) or None
 
     def opened(self, path: Path, *, quiet: bool = False, unsplit: Unsplit = "fold") -> DataSet:
-        """The data set at `path`, as of `open_set`; unsplit: as of `load_set`."""
+        """The data set at `path`, as of `open_set`; unsplit: as of `Parts`."""
         return open_set(
             path, self.kind, columns=self.columns, quiet=quiet, images=self.images, delta=self.delta, category=self.category,
             threshold=self.threshold, positive=self.positive, variant=self.variant, exclude_test_overlap=self.exclude_overlap,
@@ -119,12 +119,12 @@ class SetOptions:
 
 def open_set(path: Path, kind: str | None, *, quiet: bool = False, **options: Any) -> DataSet:
     """The data set, with its notes and how many photographs are missing on stderr; leaves with status 2 where it is wrong."""
-    from dcnn_fast.data import load_set  # noqa: PLC0415 - keeps `--help` fast
+    from dcnn_fast.data import open_dataset, source_at  # noqa: PLC0415 - keeps `--help` fast
 
     try:
         if not path.is_dir() and os.path.lexists(path):
             require_file(path)
-        data = load_set(path, kind, **options)
+        data = open_dataset(source_at(path, kind, **options))
     except (ValueError, OSError) as error:
         fail(str(error))
     if not quiet:

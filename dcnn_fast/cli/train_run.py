@@ -13,7 +13,7 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
-from dcnn_fast.cli.files import model_named, require_file
+from dcnn_fast.cli.input_files import model_named, require_file
 from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
 from dcnn_fast.cli.stopping import Stop
 from dcnn_fast.cli.train_options import Machine, NetworkOptions
