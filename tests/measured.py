@@ -50,7 +50,7 @@ def run(*arguments, cwd=None):
 
 
 def made(content):
-    """The content of a case. Large contents are functions: constants of all cases would be held by every process of the tests."""
+    """The content of a case. Large contents are functions, as every process of the tests would hold constants throughout."""
     return content() if callable(content) else content
 
 

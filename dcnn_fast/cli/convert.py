@@ -11,7 +11,7 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, stderr, stdout
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.targets import MODEL, Kind, Wanted, check
 from dcnn_fast.printable import printable
 

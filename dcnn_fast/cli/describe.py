@@ -14,7 +14,7 @@ import typer
 
 from dcnn_fast import spec
 from dcnn_fast.cli.console import fail, note, plain_table, stdout
-from dcnn_fast.cli.files import require_file
+from dcnn_fast.cli.input_files import require_file
 from dcnn_fast.cli.targets import TargetError, Wanted, check, json_with, reason
 from dcnn_fast.printable import printable
 
@@ -157,8 +157,9 @@ def _draw_filters(name: str, folder: Path) -> bool:
     """Draw them; whether one could not be written."""
     from dcnn_fast.cli.writing import picture_failed, picture_targets  # noqa: PLC0415 - imports torch
     from dcnn_fast.nets import load_model  # noqa: PLC0415
-    from dcnn_fast.viz.files import save_picture  # noqa: PLC0415
-    from dcnn_fast.viz.filters import filter_files, filters, first_filters  # noqa: PLC0415
+    from dcnn_fast.viz.filters import filters  # noqa: PLC0415
+    from dcnn_fast.viz.first_filters import filter_files, first_filters  # noqa: PLC0415
+    from dcnn_fast.viz.picture_files import save_picture  # noqa: PLC0415
 
     if not name.endswith(".safetensors"):
         raise ValueError(f"filters are those of a model file, got the preset {name}")

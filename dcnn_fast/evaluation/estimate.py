@@ -17,6 +17,7 @@ from dcnn_fast import spec
 from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.evaluation.predict import Predictions, predict
 from dcnn_fast.evaluation.reproduce import TABLES, Experiments, ImpossibleError, Protocol
+from dcnn_fast.evaluation.table_sets import AESTHETICS, TableSet
 from dcnn_fast.evaluation.timing import duration
 from dcnn_fast.nets import Model, build
 from dcnn_fast.ops.plain_torch import default_modes, plain_torch
@@ -74,18 +75,18 @@ class _Plan(Experiments):
 
     jobs: dict[str, Job]
 
-    def _trained(self, network: spec.Network, learns: str = "aesthetics", start: Any = None, *, tune: str = "all") -> Any:
+    def _trained(self, network: spec.Network, learns: TableSet = AESTHETICS, start: Any = None, *, tune: str = "all") -> Any:
         network = replace(self._compact(network), labels=self._data(learns).labels)
         return self._run(f"{network.name} {'+'.join(c.view for c in network.columns)} {learns}", _Planned(network, {}), learns)
 
-    def _run(self, name: str, net: Any, learns: str, *, epochs: int | None = None, **options: Any) -> Any:
+    def _run(self, name: str, net: Any, learns: TableSet, *, epochs: int | None = None, **options: Any) -> Any:
         if name not in self.jobs:
             done = (self.folder(name) / LAST).is_file()
             count = 0 if done else len(self._data(learns).train) * (epochs or self.protocol.epochs)
             self.jobs[name] = Job(net.spec, count)
         return _Planned(net.spec, {"run": name})
 
-    def _tested(self, model: Any, on: str) -> Predictions:
+    def _tested(self, model: Any, on: TableSet) -> Predictions:
         key = str(model.provenance["run"]), on
         if key not in self._measured:
             self._measured[key] = self._predicted(model, self._data(on).test)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dcnn_fast import spec
+from dcnn_fast.evaluation.table_sets import TableSet
 
 PHOTOGRAPHS, WINDOWS = 2048, 50
 """The size of the paper's timed tests: photographs, and windows of each."""
@@ -36,12 +37,12 @@ class Timing:
         return None if self.window is None else self.window * PHOTOGRAPHS * WINDOWS
 
 
-def kind_of_network(network: spec.Network, learns: str) -> str:
+def kind_of_network(network: spec.Network, learns: TableSet) -> str:
     """The name in `PAPER` of a network that learns a part of a set, "" where it has none."""
-    of_iad = ", IAD" if learns.startswith("iad") else ""
-    if learns.startswith("style"):
+    of_iad = ", IAD" if learns.task == "iad" else ""
+    if learns.task == "style":
         return "Style-SCNN" if len(network.columns) == 1 else ""
-    if learns.partition(" ")[0] in ("category", "shown"):  # adapted or smaller sets
+    if learns.task in ("category", "shown"):  # adapted or smaller sets
         return ""
     if any(column.frozen for column in network.columns):
         return "RDCNN"

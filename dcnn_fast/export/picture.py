@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from dcnn_fast.export.inputs import ColumnInputs
 from dcnn_fast.spec import Network
-from dcnn_fast.viz.files import MARK
+from dcnn_fast.viz.picture_files import MARK
 
 
 def picture_for(network: Network, inputs: tuple[ColumnInputs, ...]) -> np.ndarray:

@@ -26,12 +26,11 @@ from tests.cli.command import PROGRAM, environment, main, wait_for
 from tests.lite_files import lite_state
 from tests.training import sets
 
-MACHINE = train_run.Machine("cpu")
+MACHINE = train_run.Machine()
 
 
-def shape(**changes):
-    plain = {"net": "dcnn", "views": None, "geometry": "convnet", "plane": None, "window": None, "stride": None}
-    return train_run.Shape(**{**plain, "filters": 1.0, "fc": None, "dropout": None, "init": (), "seed": 0, **changes})
+def shape(*, seed=0, **changes):
+    return train_run.Shape(train_run.NetworkOptions(**changes), seed)
 
 
 def labelled(*labels):

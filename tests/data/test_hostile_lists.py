@@ -96,12 +96,15 @@ LABELS = {
     "a CSV file's digit that is none": ("l.csv", HEAD + "1," + "1," * 9 + "\u00b2\n", "row 2 must have a number in column r10"),
     "a CSV file's votes beyond all": ("l.csv", HEAD + "1," + "1e308," * 9 + "1\n", "row 2 must have a number in column r1"),
     "a CSV file's field": ("l.csv", lambda: HEAD + "x" * 200_000 + "\n", "field larger than field limit"),
-    "a CSV file's million fields": ("l.csv", lambda: HEAD + "x," * 1_000_000 + "\n", "row 2 must have 11 fields as the head has"),
+    "a CSV file's million fields": (
+        "l.csv", lambda: HEAD + "x," * 1_000_000 + "\n", "row 2 must have 11 fields as the head has",
+    ),
     "a CSV file's million columns": (
         "l.csv", lambda: ",".join(f"x{i}" for i in range(1_000_000)) + "\n" + "1," * 10 + "1\n", "votes must be ten columns",
     ),
     "a CSV file's million columns of votes": (
-        "l.csv", lambda: "id," + ",".join(f"v{i % 1000}" for i in range(1_000_000)) + "\n" + "1," * 10 + "1\n", "must be ten columns",
+        "l.csv", lambda: "id," + ",".join(f"v{i % 1000}" for i in range(1_000_000)) + "\n" + "1," * 10 + "1\n",
+        "must be ten columns",
     ),
 }  # fmt: skip
 

@@ -19,7 +19,8 @@ def rows(count, row):
 TABLES = {
     "60,000 labels": (lambda: "path,label\n" + rows(60_000, lambda i: f"{i}.jpg,l{i}\n"), (), "got 1 of one of 60000 labels"),
     "200,000 groups": (
-        lambda: "path,rating,group\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 7},g{i}\n"), (), "must have photographs, got none",
+        lambda: "path,rating,group\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 7},g{i}\n"), (),
+        "must have photographs, got none",
     ),
     "500,000 columns": (
         lambda: "path,rating," + ",".join(f"c{i}" for i in range(500_000)) + "\na.jpg,3\nb.jpg,4\n", (), "2 labels",
@@ -31,15 +32,21 @@ TABLES = {
         "source must be one of photonet, dpchallenge; got xxx",
     ),
     "a long category": (
-        lambda: f"path,rating,category\na.jpg,3,{LONG}\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 5},y\n"), ("--category", "z"),
+        lambda: f"path,rating,category\na.jpg,3,{LONG}\n" + rows(200_000, lambda i: f"{i}.jpg,{i % 5},y\n"),
+        ("--category", "z"),
         "category must be one of xxx",
     ),
     "a wide head above many short lines": (
-        lambda: "path,label," + ",".join(f"c{i}" for i in range(100_000)) + "\n" + rows(100_000, lambda i: f"{i}.jpg,{i % 2}\n"), (),
+        lambda: (
+            "path,label," + ",".join(f"c{i}" for i in range(100_000)) + "\n" + rows(100_000, lambda i: f"{i}.jpg,{i % 2}\n")
+        ),
+        (),
         "must have photographs, got none of 100000",
     ),
     "ten million empty lines": (lambda: "path,label\n" + "\n" * 10_000_000 + "a.jpg,x\n", (), "at least two values"),
-    "ten million empty lines before the head": (lambda: "\n" * 10_000_000 + "path,label\n", (), "must have a row for each photograph"),
+    "ten million empty lines before the head": (
+        lambda: "\n" * 10_000_000 + "path,label\n", (), "must have a row for each photograph",
+    ),
     "a quote that is never closed": (lambda: 'path,label\na.jpg,"' + "x\n" * 25_000_000, (), "field larger than field limit"),
     "a quote in the head": (lambda: '"path,label\n' + "x\n" * 25_000_000, (), "field larger than field limit"),
     "a head only": ("path,label\n", (), "must have a row for each photograph, got none"),
@@ -52,7 +59,9 @@ TABLES = {
         "path," + ",".join(f"r{i}" for i in range(1, 11)) + "\na.jpg" + ",1e308" * 10 + "\n", (),
         "must have a number in column r1",
     ),
-    "a field beyond what csv reads": (lambda: f"path,label\na.jpg,{'x' * 200_000}\nb.jpg,y\n", (), "field larger than field limit"),
+    "a field beyond what csv reads": (
+        lambda: f"path,label\na.jpg,{'x' * 200_000}\nb.jpg,y\n", (), "field larger than field limit",
+    ),
 }  # fmt: skip
 
 

@@ -48,12 +48,20 @@ def numbers(count, step):
 PICKLES = {
     "one text encoded a thousand times": (lambda: many(LATIN1, 1000), "more memory than it holds"),
     "one text the data of a thousand arrays": (
-        lambda: many(ARRAY + b"(K\x01J" + size(5_000_000) + b"\x85" + BYTES + b"\x89h\x00tb", 1000), "more memory than it holds",
+        lambda: many(ARRAY + b"(K\x01J" + size(5_000_000) + b"\x85" + BYTES + b"\x89h\x00tb", 1000),
+        "more memory than it holds",
     ),
-    "one text the name of a hundred thousand types": (lambda: many(b"cnumpy\ndtype\nh\x00K\x00K\x01\x87R", 100_000), "of numbers"),
-    "one text a thousand numbers": (lambda: many(b"cnumpy.core.multiarray\nscalar\n" + BYTES + b"h\x00\x86R", 1000), "must have 1"),
+    "one text the name of a hundred thousand types": (
+        lambda: many(b"cnumpy\ndtype\nh\x00K\x00K\x01\x87R", 100_000), "of numbers",
+    ),
+    "one text a thousand numbers": (
+        lambda: many(b"cnumpy.core.multiarray\nscalar\n" + BYTES + b"h\x00\x86R", 1000), "must have 1",
+    ),
     "one list in a thousand dicts": (
-        lambda: START + b"](](" + b"K\x01K\x01\x86" * 100_000 + b"eq\x00" + b"ccollections\nOrderedDict\nh\x00\x85R" * 1000 + b"e.",
+        lambda: (
+            START + b"](](" + b"K\x01K\x01\x86" * 100_000 + b"eq\x00"
+            + b"ccollections\nOrderedDict\nh\x00\x85R" * 1000 + b"e."
+        ),
         "more memory than it holds",
     ),
     "ten million dicts": (lambda: START + b"](" + b"}" * 10_000_000 + b"e.", "at most 1,000,000 instructions"),
@@ -63,7 +71,9 @@ PICKLES = {
     "keys of one hash": (lambda: numbers(60_000, PRIME), "a number must have at most 64 bits"),
     "a number of a million bytes": (lambda: START + b"\x8b" + size(1_000_000) + b"\x01" * 1_000_000 + b".", "at most 64 bits"),
     "a number of a million digits": (lambda: b"L" + b"1" * 1_000_000 + b"L\n.", "at most 64 bits"),
-    "a thousand numbers of four thousand digits": (lambda: b"](" + (b"L" + b"1" * 4000 + b"L\n") * 1000 + b"e.", "at most 64 bits"),
+    "a thousand numbers of four thousand digits": (
+        lambda: b"](" + (b"L" + b"1" * 4000 + b"L\n") * 1000 + b"e.", "at most 64 bits",
+    ),
 }  # fmt: skip
 
 

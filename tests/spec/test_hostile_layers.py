@@ -55,7 +55,10 @@ FILES = {
     "a circle": (changed("inputs=conv1", "inputs=fc1"), "a layer may only use layers defined above it, got 'fc1'"),
     "itself": (changed("inputs=conv1", "inputs=pool1"), "a layer may only use layers defined above it, got 'pool1'"),
     "layers that double": (doubling(60), "reaches no cost"),
-    "a hundred thousand inputs": (lambda: changed("inputs=fc2", "inputs=" + "fc2," * 100_000), "[fclabel] inputs: must be at most 64"),
+    "a hundred thousand inputs": (
+        lambda: changed("inputs=fc2", "inputs=" + "fc2," * 100_000),
+        "[fclabel] inputs: must be at most 64",
+    ),
     "sixty-four times sixty-four columns": (
         changed("inputs=fc2\noutputs=2", "inputs=" + "all," * 64 + "\noutputs=2").replace(
             "[fclabel]", section("all", type="concat", inputs="fc2," * 64) + "[fclabel]"
@@ -63,7 +66,10 @@ FILES = {
         "[fclabel] inputs: must be at most 64 columns, got 4096",
     ),
     "a long line": (lambda: changed("inputs=conv1", "inputs=" + "x" * 900_000), "defined above it, got 'xxx"),
-    "a long key": (lambda: changed("dataIdx=0", "dataIdx=0\n" + "x" * 900_000 + "=1"), "is no key that a layer of this type has"),
+    "a long key": (
+        lambda: changed("dataIdx=0", "dataIdx=0\n" + "x" * 900_000 + "=1"),
+        "is no key that a layer of this type has",
+    ),
     "a long name": (lambda: changed("[data]", "[" + "x" * 900_000 + "]"), "defined above it, got 'data'"),
     "a long type": (lambda: changed("type=data", "type=" + "x" * 900_000), "type: must be one of"),
     "a line that is none": (lambda: LAYERS + "x" * 900_000, "layer definitions: "),
