@@ -27,6 +27,7 @@ from typing import Any
 from filelock import FileLock
 
 from dcnn_fast.ops.cache_folder import cache_folder
+from dcnn_fast.ops.gpus import HOPPER
 
 FLAGS = ("--std=c++17", "-lineinfo", "--fmad=true")
 
@@ -123,7 +124,12 @@ def _file(name: str, folder: Path) -> Path:
 
 
 def _options(defines: Mapping[str, Any], capability: int) -> tuple[str, ...]:
-    return (*FLAGS, f"--gpu-architecture=sm_{capability}", *definitions(defines))
+    return (*FLAGS, f"--gpu-architecture={architecture(capability)}", *definitions(defines))
+
+
+def architecture(capability: int) -> str:
+    """The compiler's name for the GPUs of a compute capability: sm_90's with the instructions that no later one has."""
+    return f"sm_{capability}a" if capability == HOPPER else f"sm_{capability}"
 
 
 def definitions(defines: Mapping[str, Any]) -> tuple[str, ...]:

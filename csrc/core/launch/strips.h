@@ -15,8 +15,9 @@ namespace dcnn {
 // The sizes that decide how many rows of a strip are a step; fields as those of CudaConfig in dcnn_fast/ops/block/cuda/config.py.
 // outputs: of the convolution, in a step. ring: outputs kept for pool and norm. plane, fetched: 16-byte units of a plane of the patch,
 // and units that a patch may consist of. span: units from an output's pixels to its neighbour's. steps: of 16 products, in a filter row.
+// most_rows, most_cols: of a step, where outputs are no flat list.
 struct StripShape {
-  int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride;
+  int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride, most_rows, most_cols;
 };
 
 // 16-byte units of a plane of the patch that rows x cols outputs see, and of all that is fetched for it; 2**63 - 1 where there would be

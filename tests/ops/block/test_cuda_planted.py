@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.cuda_compile import sources
 from ptxsim import SimulationError
 from tests.ops.block.problems import CROSS, POOL, problem, run_by
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
@@ -13,7 +14,7 @@ from tests.ops.cuda_copy import copied, planted
 from tests.ops.guarded import output, poisoned
 from tools.simulated import simulated
 
-SOURCE = "block/forward.cu"
+SOURCES = ("block/forward.cu", "block/patch.cuh", "block/tail.cuh")
 # Several steps in a strip, strips beside each other and below each other, windows that hang over the edges.
 STAGED = problem(1, 32, 44, 42, 16, 3, padding=1, pool=POOL, norm=CROSS)
 WORDS = problem(1, 3, 61, 70, 16, 5, stride=2, padding=2, pool=POOL, norm=CROSS, order="conv-norm-pool")
@@ -28,7 +29,7 @@ BUGS = {
         STAGED, "        __syncthreads();\n        if constexpr (NORM_SIZE > 0", "        if constexpr (NORM_SIZE > 0", RACE,
     ),
     "no barrier between norm and pool": (
-        WORDS, "            }\n            __syncthreads();\n        }", "            }\n        }", RACE,
+        WORDS, "rows, cols);\n            __syncthreads();", "rows, cols);", RACE,
     ),
     "fragments swapped": (STAGED, "a[tile], b[0], b[1]);", "a[tile], b[1], b[0]);", "numbers"),
     "filters swapped": (STAGED, "[2 * SIXTEEN + 1], a[tile], b[2], b[3]", "[2 * SIXTEEN], a[tile], b[2], b[3]", "numbers"),
@@ -82,4 +83,5 @@ def test_the_source_as_it_is_breaks_nothing(params, tmp_path):
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_is_caught(bug, tmp_path):
     params, before, after, caught = BUGS[bug]
-    assert _caught(params, planted(tmp_path / "cuda", SOURCE, before, after)) == caught
+    source = next(name for name in SOURCES if before in (sources() / name).read_text())
+    assert _caught(params, planted(tmp_path / "cuda", source, before, after)) == caught

@@ -1,0 +1,232 @@
+// The hand-staged block's forward (forward.cu) for sm_90a, whose products are those of warp groups.
+//
+// Filters are the rows of a product and outputs its columns: a warp group has 64 filters and ROWS rows of COLS outputs, and
+// an output's pixels are read from the staged patch by the tensor cores themselves, by a descriptor for each tap. Weights go through
+// registers. Tile: ROWS * GROUPS rows of COLS outputs of 64 filters. The design, with its figures: csrc/cuda/README.md.
+#ifndef GROUPS  // warp groups
+#define GROUPS 2
+#endif
+#define WARPS (4 * GROUPS)
+
+#include "block/patch.cuh"
+#include "warpgroup.cuh"
+
+#ifndef COLS  // outputs of a row of a step: 16, 24, 32 or 56
+#define COLS 16
+#endif
+#ifndef ROWS  // of a step, of a warp group
+#define ROWS 8
+#endif
+
+namespace dcnn {
+
+static_assert(PART == 64, "the rows of a product");
+static_assert(SPAN == 1 || SPAN % 2 == 0, "halves of 16 products must lie equally far apart");
+static_assert(BYTES || LAST == 16, "what lies beyond a filter's row meets weights of zero, and may be NaN");
+
+constexpr int DEPTH = 4;  // stages of weights there is place for
+constexpr int AHEAD = 2;  // of the stage that is multiplied, the one that is sent for
+
+// The weights on their way: stage n of all that this thread block multiplies has place n % DEPTH, and two barriers: one for their
+// coming, one for their having been used by all warps.
+struct Arrivals {
+    unsigned places, barriers;
+
+    __device__ __forceinline__ unsigned place(unsigned n) const { return places + n % DEPTH * STAGE_BYTES; }
+    __device__ __forceinline__ unsigned here(unsigned n) const { return barriers + n % DEPTH * 8; }
+    __device__ __forceinline__ unsigned used(unsigned n) const { return barriers + (DEPTH + n % DEPTH) * 8; }
+    __device__ __forceinline__ static unsigned parity(unsigned n) { return n / DEPTH % 2; }
+
+    // By one thread.
+    __device__ __forceinline__ void make() const {
+        for (int n = 0; n < DEPTH; ++n) {
+            make_barrier(here(n), 1);
+            make_barrier(used(n), WARPS);
+        }
+        publish_barriers();
+    }
+
+    // By one thread.
+    __device__ __forceinline__ void send_for(unsigned n, const char* source) const {
+        wait_turn(used(n), parity(n) ^ 1);
+        start_bulk_copy(place(n), source, STAGE_BYTES, here(n));
+    }
+
+    __device__ __forceinline__ void wait(unsigned n) const { wait_turn(here(n), parity(n)); }
+};
+
+using Sums = float[ROWS][COLS / 2];
+using Weights = unsigned[STEPS][4];
+
+// This warp's 16 filters of a stage.
+template <int STEP = 0>
+__device__ __forceinline__ void load_weights(Weights& a, unsigned weights) {
+    if constexpr (STEP < STEPS) {
+        unsigned found[4];
+        load_matrices<STEP * PART * 32>(found, weights);
+        a[STEP][0] = found[0];
+        a[STEP][1] = found[2];
+        a[STEP][2] = found[1];
+        a[STEP][3] = found[3];
+        load_weights<STEP + 1>(a, weights);
+    }
+}
+
+// Starts the products of a stage. rows: where the first pixel of each row of outputs lies for this row of taps, described.
+template <int STEP = 0>
+__device__ __forceinline__ void multiply(Sums& sums, const Weights& a, const u64 (&rows)[ROWS]) {
+    if constexpr (STEP < STEPS) {
+#pragma unroll
+        for (int row = 0; row < ROWS; ++row) start_product<BF16>(sums[row], a[STEP], placed(rows[row], place_of(2 * STEP)));
+        multiply<STEP + 1>(sums, a, rows);
+    }
+}
+
+// Bias, ReLU and rounding of this warp's filters, and into the ring; what was computed beyond the strip's columns goes to `nowhere`,
+// of this warp alone. first: the warp group's first row of the step; rows: the step's; row: of the strip, the step's first.
+__device__ __forceinline__ void keep(const Sums& sums, const float* bias, unsigned ring, int ring_rows, unsigned nowhere, int first,
+                                     int rows, int row, int cols) {
+    const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+    const float low = bias[warp * 16 + lane / 4], high = bias[warp * 16 + lane / 4 + 8];
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+        if (first + r >= rows) break;
+        const int start = (row + first + r) % ring_rows * cols;
+#pragma unroll
+        for (int eight = 0; eight < COLS / 8; ++eight) {
+            const int col = 8 * eight + lane % 8;
+            const unsigned place = ring + place_in_ring(start + col, 2 * warp + lane / 8 % 2);
+            const float* sum = sums[r] + 4 * eight;
+            store_transposed(col < cols ? place : nowhere + lane % 16 * 16,
+                             rounded<BF16>(positive(sum[0] + low), positive(sum[1] + low)),
+                             rounded<BF16>(positive(sum[2] + high), positive(sum[3] + high)));
+        }
+    }
+}
+
+}  // namespace dcnn
+
+using namespace dcnn;
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_kernel(
+    const StripRow* __restrict__ strips, int count,  // as block_fwd_strip_kernel takes them
+    const RegionRow* __restrict__ regions, const PieceRow* __restrict__ pieces, const StoreRow* __restrict__ stores,
+    const SourceRow* __restrict__ sources, const OutputRow* __restrict__ outputs, const char* __restrict__ weight,
+    const float* __restrict__ bias, const float* __restrict__ mean, float scale, float norm_scale, float norm_power, float norm_k) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // any other target compiles to nothing
+    extern __shared__ __align__(128) unsigned char memory[];
+    const unsigned patches = shared_address(memory);
+    const unsigned staged = patches + 2 * PATCH_BYTES, ring = staged + DEPTH * STAGE_BYTES;
+    const unsigned dropped = ring + RING * PART * 2, nowhere = dropped + threadIdx.x / 32 * 256;
+    const Arrivals arrivals{staged, dropped + WARPS * 256};
+    // Eight outputs beside each other are eight units beside each other, in the plane of either half of 16 products.
+    constexpr u64 PATCH = described(place_of(1), 128);
+    const int group = from_lane(threadIdx.x / 128, 0);  // the same for all of a warp, and known to be
+    const int lane = threadIdx.x % 32;
+    const Tables tables{regions, sources};
+    const Rest rest{pieces, stores, outputs, norm_scale, norm_power, norm_k};
+
+    int at = narrow(static_cast<int64_t>(count) * blockIdx.x / gridDim.x);
+    const int end = narrow(static_cast<int64_t>(count) * (blockIdx.x + 1) / gridDim.x);
+    if (at == end) return;
+    weight += static_cast<int64_t>(blockIdx.y) * STAGES * STAGE_BYTES;
+    bias += blockIdx.y * PART;
+
+    StripRow strip = strips[at];
+    Patch patch;
+    Fetched fetched;
+    float first_means[MEANS];  // where there is one unit of channels alone
+    load_means(first_means, mean);
+    begin(patch, tables, strip, 0, 0);
+    // Beyond a strip's columns products read what lies there.
+    for (int at = threadIdx.x * 16; at < 2 * PATCH_BYTES; at += THREADS * 16) store_shared(patches + at, 0, 0, 0, 0);
+    if (threadIdx.x == 0) arrivals.make();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int n = 0; n < AHEAD; ++n) arrivals.send_for(n, weight + n % STAGES * STAGE_BYTES);
+    }
+    __syncwarp();
+    for (int row = 0; row < SIZE; ++row) {
+        fetch(patch, patches, fetched);
+        settle(patch, fetched, mean, first_means, scale);
+    }
+    const unsigned own_weights = threadIdx.x / 32 % 4 * 512 + lane * 16;
+    unsigned n = 0;                // the stage, of all
+    int coming = AHEAD % STAGES;  // the one to send for, of a step's
+    int side = 0;
+    int row = 0;
+
+    while (true) {
+        const int cols = narrow(strip.cols), rows = min(narrow(strip.step), narrow(strip.rows) - row);
+        const bool last = row + rows == narrow(strip.rows);
+        const int pitch = pitch_of(cols);
+        Sums sums = {};
+
+        for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+            const bool final = chunk == CHUNKS - 1 && last && at + 1 == end;
+            if (chunk < CHUNKS - 1) {
+                begin(patch, tables, strip, row, chunk + 1);
+            } else if (!last) {
+                begin(patch, tables, strip, row + rows, 0);
+            } else if (!final) {
+                const StripRow next = strips[at + 1];
+                begin(patch, tables, next, 0, 0);
+            }
+            if (final) patch.rows = 0;
+            for (int tap_row = 0; tap_row < SIZE; ++tap_row) {
+                if (tap_row == 0) {
+                    wait_copies();
+                    publish_to_tensor_cores();
+                    __syncthreads();
+                }
+                // The last are sent for in vain.
+                if (threadIdx.x == 0) arrivals.send_for(n + AHEAD, weight + coming * STAGE_BYTES);
+                __syncwarp();
+                coming = coming + 1 == STAGES ? 0 : coming + 1;
+                fetch(patch, patches + (side ^ 1) * PATCH_BYTES, fetched);
+                const unsigned tap = patches + side * PATCH_BYTES +
+                                     (tap_row / STRIDE * pitch + tap_row % STRIDE * (cols + REACH)) * 16;
+                u64 described_rows[ROWS];
+#pragma unroll
+                for (int r = 0; r < ROWS; ++r) {
+                    // Beyond the step's rows the last is computed again.
+                    described_rows[r] = placed(PATCH, tap + min(group * ROWS + r, rows - 1) * pitch * 16);
+                }
+                Weights a;
+                arrivals.wait(n);
+                load_weights(a, arrivals.place(n) + own_weights);
+                begin_products();
+                multiply(sums, a, described_rows);
+                commit_products();
+                settle(patch, fetched, mean, first_means, scale);
+                wait_products();
+                if (lane == 0) arrive(arrivals.used(n));
+                __syncwarp();
+                ++n;
+            }
+            side ^= 1;
+        }
+
+        const RegionRow& region = regions[strip.region];
+        const int ring_rows = narrow(strip.step) + POOL - 1;
+        keep(sums, bias, ring, ring_rows, nowhere, group * ROWS, rows, row, cols);
+        __syncthreads();
+        if constexpr (NORM_SIZE > 0 && NORM_FIRST) {
+            normalise_step(rest, ring, ring_rows, row, rows, cols);
+            __syncthreads();
+        }
+        const int from = max(0, row - (POOL - 1));
+        row += rows;
+        const int until = last ? narrow(strip.own_rows) : min(narrow(strip.own_rows), max(0, row - (POOL - 1)));
+        emit(strip, region, rest, ring, ring_rows, from, until);
+        if (last) {
+            if (++at == end) break;
+            strip = strips[at];
+            row = 0;
+        }
+    }
+    if (threadIdx.x == 0) {
+        for (int left = 0; left < AHEAD; ++left) arrivals.wait(n + left);
+    }
+#endif
+}

@@ -1,0 +1,120 @@
+"""Tile sizes of the hand-staged CUDA block whose products are those of warp groups (csrc/cuda/block/warpgroup.cu), for sm_90."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from dcnn_fast.ops.block.cuda.config import Tile, config_of, constants_of, pixel_of
+from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS, WARP
+from dcnn_fast.spec import CrossMapNorm, Pool
+
+PART = 64  # filters of a warp group: the rows of its products
+_WARPS = 4  # of a warp group
+_NOWHERE = 256  # bytes of a warp for what lies beyond a strip's columns
+_DEPTH = 4  # stages of weights
+_GROUPS = 2  # of a thread block: one multiplies while the other loads its weights
+_COLS = (56, 32, 24, 16)  # outputs of a product
+_MOST_SUMS = 112  # of a thread, half of its outputs
+_MOST_ROWS = 8  # of a step, of a warp group
+
+
+@dataclass(frozen=True)
+class WarpGroupConfig(Tile):
+    """The tile of csrc/cuda/block/warpgroup.cu.
+
+    rows: of `cols` outputs, of a warp group. A step has so many rows at most whatever the columns of its strip, which are at most
+    `cols`: a row is one product.
+    """
+
+    rows: int
+
+    @property
+    def groups(self) -> int:
+        """Warp groups of a thread block."""
+        return self.warps // _WARPS
+
+    @property
+    def outputs(self) -> int:
+        """Of the convolution, in a step."""
+        return self.most_rows * self.cols
+
+    @property
+    def most_rows(self) -> int:
+        """Of a step."""
+        return self.groups * self.rows
+
+    @property
+    def most_cols(self) -> int:
+        """Of a strip."""
+        return self.cols
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: two patches, the stages of weights, the ring, what is written to be dropped, barriers."""
+        return self.patches + _DEPTH * self.stage + self.kept + _NOWHERE * self.warps + 2 * 8 * _DEPTH
+
+    @property
+    def resident(self) -> int:
+        """Thread blocks that the registers of a multiprocessor let be resident."""
+        return 1
+
+    @property
+    def constants(self) -> Mapping[str, int]:
+        """What is defined for the compiler."""
+        return {**constants_of(self), "GROUPS": self.groups, "COLS": self.cols, "ROWS": self.rows}
+
+
+def tile_of(params: BlockParams, capability: int) -> Tile | None:
+    """The tile that a problem is computed in on GPUs of a compute capability; None where there is none."""
+    found = warpgroup_of(params) if capability == HOPPER else None
+    return config_of(params) if found is None else found
+
+
+def warpgroup_of(params: BlockParams) -> WarpGroupConfig | None:
+    """The tile for warp groups that computes the fewest outputs beside a problem's own; None where they cannot run it."""
+    if refused(params) is not None:
+        return None
+    fitting = (config for config in _candidates(params) if config.shared <= MULTIPROCESSORS[HOPPER].shared_of_block)
+    return min(fitting, key=lambda config: _computed(config, params), default=None)
+
+
+def refused(params: BlockParams) -> str | None:
+    """Why products of warp groups cannot run a problem that forward.cu runs, None where they can."""
+    options = params.options
+    if params.filters % PART:
+        return f"a warp group has {PART} filters, and {params.filters} are no multiple"
+    if isinstance(options.norm, CrossMapNorm) and params.filters > PART:
+        return f"a norm across {params.filters} maps needs all of them in one warp group, which has {PART}"
+    if options.relu_last:
+        return "warp groups keep results behind their ReLU"
+    pixel = pixel_of(params)
+    span = options.stride * pixel // 8
+    if span > 1 and span % 2:
+        return f"a stride of {options.stride} puts the halves of a product unequally far apart"
+    if params.size * pixel % 16 and params.dtype != torch.uint8:
+        return f"a filter row of {params.size} pixels of {pixel} channels fills no whole product, and what lies beside may be NaN"
+    return None
+
+
+def _candidates(params: BlockParams) -> Iterator[WarpGroupConfig]:
+    """From the largest on."""
+    options = params.options
+    pool = options.pool or Pool(1, 1)
+    for cols in _COLS:
+        most = min(_MOST_ROWS, 2 * _MOST_SUMS // cols)
+        for rows in range(most, most // 2, -1) if cols >= pool.size else ():
+            yield WarpGroupConfig(
+                params.size, options.stride, pool.size, pool.stride, PART, pixel_of(params), _GROUPS * _WARPS, cols, rows
+            )
+
+
+def _computed(config: WarpGroupConfig, params: BlockParams) -> int:
+    """Outputs of a filter that are computed for an image in that tile."""
+    _, _, rows, cols = params.conv_shape
+    again = max(config.pool - config.pool_stride, 0)  # columns that strips beside each other share
+    beside = max(1, -(-(cols - again) // (config.cols - again)))
+    return beside * config.cols * -(-rows // config.most_rows) * config.most_rows
