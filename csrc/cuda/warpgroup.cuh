@@ -27,54 +27,40 @@ __device__ __forceinline__ void wait_products() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 }
 
-#define DCNN_NAMES_8 "%0, %1, %2, %3, %4, %5, %6, %7"
-#define DCNN_NAMES_16 DCNN_NAMES_8 ", %8, %9, %10, %11, %12, %13, %14, %15"
-#define DCNN_NAMES_12 DCNN_NAMES_8 ", %8, %9, %10, %11"
-#define DCNN_NAMES_28 DCNN_NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27"
+#define DCNN_NAMES_28 \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27"
+#define DCNN_NAMES_32 DCNN_NAMES_28 ", %28, %29, %30, %31"
 #define DCNN_SUMS_4(i) "+f"(sum[i]), "+f"(sum[i + 1]), "+f"(sum[i + 2]), "+f"(sum[i + 3])
-#define DCNN_SUMS_8 DCNN_SUMS_4(0), DCNN_SUMS_4(4)
-#define DCNN_SUMS_12 DCNN_SUMS_8, DCNN_SUMS_4(8)
-#define DCNN_SUMS_16 DCNN_SUMS_8, DCNN_SUMS_4(8), DCNN_SUMS_4(12)
-#define DCNN_SUMS_28 DCNN_SUMS_16, DCNN_SUMS_4(16), DCNN_SUMS_4(20), DCNN_SUMS_4(24)
-#define DCNN_PRODUCT(COLUMNS, TYPE, NAMES, OTHERS, ...)                                                                \
+#define DCNN_SUMS_28 \
+    DCNN_SUMS_4(0), DCNN_SUMS_4(4), DCNN_SUMS_4(8), DCNN_SUMS_4(12), DCNN_SUMS_4(16), DCNN_SUMS_4(20), DCNN_SUMS_4(24)
+#define DCNN_SUMS_32 DCNN_SUMS_28, DCNN_SUMS_4(28)
+#define DCNN_PRODUCT(COLUMNS, TYPE, NAMES, OTHERS, ...)                                                                       \
     asm volatile("wgmma.mma_async.sync.aligned.m64n" COLUMNS "k16.f32." TYPE "." TYPE " {" NAMES "}, " OTHERS ", 1, 1, 1, 0;" \
-                 : __VA_ARGS__                                                                                         \
+                 : __VA_ARGS__                                                                                                \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
 
 // Starts sum += a * b in the background: 64 rows by 2 * COUNT columns, 16 products each, of fp16 or bf16 with fp32 sums. A thread
 // has COUNT sums. a: 16 rows a warp, as `ldmatrix` gives them. b: what `described` and `placed` make, a row for each column.
 template <bool BRAIN, int COUNT>
 __device__ __forceinline__ void start_product(float (&sum)[COUNT], const unsigned (&a)[4], u64 b) {
-    static_assert(COUNT == 8 || COUNT == 12 || COUNT == 16 || COUNT == 28, "of 16, 24, 32 or 56 columns");
-    if constexpr (COUNT == 8 && BRAIN) {
-        DCNN_PRODUCT("16", "bf16", DCNN_NAMES_8, "{%8, %9, %10, %11}, %12", DCNN_SUMS_8);
-    } else if constexpr (COUNT == 8) {
-        DCNN_PRODUCT("16", "f16", DCNN_NAMES_8, "{%8, %9, %10, %11}, %12", DCNN_SUMS_8);
-    } else if constexpr (COUNT == 12 && BRAIN) {
-        DCNN_PRODUCT("24", "bf16", DCNN_NAMES_12, "{%12, %13, %14, %15}, %16", DCNN_SUMS_12);
-    } else if constexpr (COUNT == 12) {
-        DCNN_PRODUCT("24", "f16", DCNN_NAMES_12, "{%12, %13, %14, %15}, %16", DCNN_SUMS_12);
-    } else if constexpr (COUNT == 16 && BRAIN) {
-        DCNN_PRODUCT("32", "bf16", DCNN_NAMES_16, "{%16, %17, %18, %19}, %20", DCNN_SUMS_16);
-    } else if constexpr (COUNT == 16) {
-        DCNN_PRODUCT("32", "f16", DCNN_NAMES_16, "{%16, %17, %18, %19}, %20", DCNN_SUMS_16);
-    } else if constexpr (BRAIN) {
+    static_assert(COUNT == 28 || COUNT == 32, "of 56 or 64 columns");
+    if constexpr (COUNT == 28 && BRAIN) {
         DCNN_PRODUCT("56", "bf16", DCNN_NAMES_28, "{%28, %29, %30, %31}, %32", DCNN_SUMS_28);
-    } else {
+    } else if constexpr (COUNT == 28) {
         DCNN_PRODUCT("56", "f16", DCNN_NAMES_28, "{%28, %29, %30, %31}, %32", DCNN_SUMS_28);
+    } else if constexpr (BRAIN) {
+        DCNN_PRODUCT("64", "bf16", DCNN_NAMES_32, "{%32, %33, %34, %35}, %36", DCNN_SUMS_32);
+    } else {
+        DCNN_PRODUCT("64", "f16", DCNN_NAMES_32, "{%32, %33, %34, %35}, %36", DCNN_SUMS_32);
     }
 }
 
 #undef DCNN_PRODUCT
+#undef DCNN_SUMS_32
 #undef DCNN_SUMS_28
-#undef DCNN_SUMS_16
-#undef DCNN_SUMS_12
-#undef DCNN_SUMS_8
 #undef DCNN_SUMS_4
+#undef DCNN_NAMES_32
 #undef DCNN_NAMES_28
-#undef DCNN_NAMES_16
-#undef DCNN_NAMES_12
-#undef DCNN_NAMES_8
 
 // Two matrices of 8 x 8 16-bit numbers, transposed: lane l < 16 names where column l % 8 of matrix l / 8 goes, 16 bytes.
 __device__ __forceinline__ void store_transposed(unsigned column, unsigned first, unsigned second) {

@@ -1,8 +1,8 @@
 // The hand-staged block's forward (forward.cu) for sm_90a, whose products are those of warp groups.
 //
-// Filters are the rows of a product and outputs its columns: a warp group has 64 filters and ROWS rows of COLS outputs, and
-// an output's pixels are read from the staged patch by the tensor cores themselves, by a descriptor for each tap. Weights go through
-// registers. Tile: ROWS * GROUPS rows of COLS outputs of 64 filters. The design, with its figures: csrc/cuda/README.md.
+// Filters are the rows of a product and outputs its columns, which the tensor cores read from the staged patch themselves, by a
+// descriptor for each tap; weights come by bulk copies and go through registers. Tile: PACK * PRODUCTS * GROUPS rows of outputs, of
+// 64 filters. Limit, by the model: the tensor cores. The design, with its figures: csrc/cuda/README.md.
 #ifndef GROUPS  // warp groups
 #define GROUPS 2
 #endif
@@ -11,11 +11,14 @@
 #include "block/patch.cuh"
 #include "warpgroup.cuh"
 
-#ifndef COLS  // outputs of a row of a step: 16, 24, 32 or 56
-#define COLS 16
+#ifndef COLUMNS  // outputs of a product: 56 or 64
+#define COLUMNS 56
 #endif
-#ifndef ROWS  // of a step, of a warp group
-#define ROWS 8
+#ifndef PACK  // rows of outputs in a product, as far as its columns reach
+#define PACK 1
+#endif
+#ifndef PRODUCTS  // of a warp group, below each other
+#define PRODUCTS 3
 #endif
 
 namespace dcnn {
@@ -24,12 +27,12 @@ static_assert(PART == 64, "the rows of a product");
 static_assert(SPAN == 1 || SPAN % 2 == 0, "halves of 16 products must lie equally far apart");
 static_assert(BYTES || LAST == 16, "what lies beyond a filter's row meets weights of zero, and may be NaN");
 
-constexpr int DEPTH = 4;  // stages of weights there is place for
-constexpr int AHEAD = 2;  // of the stage that is multiplied, the one that is sent for
-
 // The weights on their way: stage n of all that this thread block multiplies has place n % DEPTH, and two barriers: one for their
 // coming, one for their having been used by all warps.
 struct Arrivals {
+    static constexpr int DEPTH = 4;  // stages there is place for
+    static constexpr int AHEAD = 2;  // of the stage that is multiplied, the one that is sent for
+
     unsigned places, barriers;
 
     __device__ __forceinline__ unsigned place(unsigned n) const { return places + n % DEPTH * STAGE_BYTES; }
@@ -55,7 +58,9 @@ struct Arrivals {
     __device__ __forceinline__ void wait(unsigned n) const { wait_turn(here(n), parity(n)); }
 };
 
-using Sums = float[ROWS][COLS / 2];
+constexpr int GROUP_ROWS = PACK * PRODUCTS;  // of outputs, of a warp group
+
+using Sums = float[PRODUCTS][COLUMNS / 2];
 using Weights = unsigned[STEPS][4];
 
 // This warp's 16 filters of a stage.
@@ -72,32 +77,31 @@ __device__ __forceinline__ void load_weights(Weights& a, unsigned weights) {
     }
 }
 
-// Starts the products of a stage. rows: where the first pixel of each row of outputs lies for this row of taps, described.
+// Starts the products of a stage. places: where each product's first pixel lies for this row of taps, described.
 template <int STEP = 0>
-__device__ __forceinline__ void multiply(Sums& sums, const Weights& a, const u64 (&rows)[ROWS]) {
+__device__ __forceinline__ void multiply(Sums& sums, const Weights& a, const u64 (&places)[PRODUCTS]) {
     if constexpr (STEP < STEPS) {
 #pragma unroll
-        for (int row = 0; row < ROWS; ++row) start_product<BF16>(sums[row], a[STEP], placed(rows[row], place_of(2 * STEP)));
-        multiply<STEP + 1>(sums, a, rows);
+        for (int i = 0; i < PRODUCTS; ++i) start_product<BF16>(sums[i], a[STEP], placed(places[i], place_of(2 * STEP)));
+        multiply<STEP + 1>(sums, a, places);
     }
 }
 
-// Bias, ReLU and rounding of this warp's filters, and into the ring; what was computed beyond the strip's columns goes to `nowhere`,
-// of this warp alone. first: the warp group's first row of the step; rows: the step's; row: of the strip, the step's first.
-__device__ __forceinline__ void keep(const Sums& sums, const float* bias, unsigned ring, int ring_rows, unsigned nowhere, int first,
-                                     int rows, int row, int cols) {
+// Bias, ReLU and rounding of this warp's filters, and into the ring; what was computed beyond the step's outputs goes to `nowhere`,
+// of this warp alone. row: of the strip, the step's first; first: the warp group's first of the step's `rows`.
+__device__ __forceinline__ void keep(const Sums& sums, const float* bias, unsigned ring, int ring_rows, unsigned nowhere, int row,
+                                     int first, int rows, int cols, int pitch) {
     const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
     const float low = bias[warp * 16 + lane / 4], high = bias[warp * 16 + lane / 4 + 8];
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r) {
-        if (first + r >= rows) break;
-        const int start = (row + first + r) % ring_rows * cols;
+    for (int eight = 0; eight < COLUMNS / 8; ++eight) {
+        const int column = 8 * eight + lane % 8, down = PACK > 1 ? column / pitch : 0, col = column - down * pitch;
 #pragma unroll
-        for (int eight = 0; eight < COLS / 8; ++eight) {
-            const int col = 8 * eight + lane % 8;
-            const unsigned place = ring + place_in_ring(start + col, 2 * warp + lane / 8 % 2);
-            const float* sum = sums[r] + 4 * eight;
-            store_transposed(col < cols ? place : nowhere + lane % 16 * 16,
+        for (int i = 0; i < PRODUCTS; ++i) {
+            const int own = first + i * PACK + down;
+            const unsigned place = ring + place_in_ring((row + own) % ring_rows * cols + col, 2 * warp + lane / 8 % 2);
+            const float* sum = sums[i] + 4 * eight;
+            store_transposed(down < PACK && own < rows && col < cols ? place : nowhere + lane % 16 * 16,
                              rounded<BF16>(positive(sum[0] + low), positive(sum[1] + low)),
                              rounded<BF16>(positive(sum[2] + high), positive(sum[3] + high)));
         }
@@ -116,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // any other target compiles to nothing
     extern __shared__ __align__(128) unsigned char memory[];
     const unsigned patches = shared_address(memory);
-    const unsigned staged = patches + 2 * PATCH_BYTES, ring = staged + DEPTH * STAGE_BYTES;
+    const unsigned staged = patches + 2 * PATCH_BYTES, ring = staged + Arrivals::DEPTH * STAGE_BYTES;
     const unsigned dropped = ring + RING * PART * 2, nowhere = dropped + threadIdx.x / 32 * 256;
     const Arrivals arrivals{staged, dropped + WARPS * 256};
     // Eight outputs beside each other are eight units beside each other, in the plane of either half of 16 products.
@@ -138,12 +142,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
     float first_means[MEANS];  // where there is one unit of channels alone
     load_means(first_means, mean);
     begin(patch, tables, strip, 0, 0);
-    // Beyond a strip's columns products read what lies there.
+    // Products read what lies beyond the step's outputs.
     for (int at = threadIdx.x * 16; at < 2 * PATCH_BYTES; at += THREADS * 16) store_shared(patches + at, 0, 0, 0, 0);
     if (threadIdx.x == 0) arrivals.make();
     __syncthreads();
     if (threadIdx.x == 0) {
-        for (int n = 0; n < AHEAD; ++n) arrivals.send_for(n, weight + n % STAGES * STAGE_BYTES);
+        for (int n = 0; n < Arrivals::AHEAD; ++n) arrivals.send_for(n, weight + n % STAGES * STAGE_BYTES);
     }
     __syncwarp();
     for (int row = 0; row < SIZE; ++row) {
@@ -152,7 +156,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
     }
     const unsigned own_weights = threadIdx.x / 32 % 4 * 512 + lane * 16;
     unsigned n = 0;                // the stage, of all
-    int coming = AHEAD % STAGES;  // the one to send for, of a step's
+    int coming = Arrivals::AHEAD % STAGES;  // the one to send for, of a step's
     int side = 0;
     int row = 0;
 
@@ -180,23 +184,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
                     __syncthreads();
                 }
                 // The last are sent for in vain.
-                if (threadIdx.x == 0) arrivals.send_for(n + AHEAD, weight + coming * STAGE_BYTES);
+                if (threadIdx.x == 0) arrivals.send_for(n + Arrivals::AHEAD, weight + coming * STAGE_BYTES);
                 __syncwarp();
                 coming = coming + 1 == STAGES ? 0 : coming + 1;
                 fetch(patch, patches + (side ^ 1) * PATCH_BYTES, fetched);
                 const unsigned tap = patches + side * PATCH_BYTES +
                                      (tap_row / STRIDE * pitch + tap_row % STRIDE * (cols + REACH)) * 16;
-                u64 described_rows[ROWS];
+                u64 places[PRODUCTS];  // those beyond the step's rows are read, too: there is room for all in the patch
 #pragma unroll
-                for (int r = 0; r < ROWS; ++r) {
-                    // Beyond the step's rows the last is computed again.
-                    described_rows[r] = placed(PATCH, tap + min(group * ROWS + r, rows - 1) * pitch * 16);
-                }
+                for (int i = 0; i < PRODUCTS; ++i) places[i] = placed(PATCH, tap + (group * GROUP_ROWS + i * PACK) * pitch * 16);
                 Weights a;
                 arrivals.wait(n);
                 load_weights(a, arrivals.place(n) + own_weights);
                 begin_products();
-                multiply(sums, a, described_rows);
+                multiply(sums, a, places);
                 commit_products();
                 settle(patch, fetched, mean, first_means, scale);
                 wait_products();
@@ -209,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
 
         const RegionRow& region = regions[strip.region];
         const int ring_rows = narrow(strip.step) + POOL - 1;
-        keep(sums, bias, ring, ring_rows, nowhere, group * ROWS, rows, row, cols);
+        keep(sums, bias, ring, ring_rows, nowhere, row, group * GROUP_ROWS, rows, cols, pitch);
         __syncthreads();
         if constexpr (NORM_SIZE > 0 && NORM_FIRST) {
             normalise_step(rest, ring, ring_rows, row, rows, cols);
@@ -226,7 +227,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
         }
     }
     if (threadIdx.x == 0) {
-        for (int left = 0; left < AHEAD; ++left) arrivals.wait(n + left);
+        for (int left = 0; left < Arrivals::AHEAD; ++left) arrivals.wait(n + left);
     }
 #endif
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 
@@ -17,20 +18,23 @@ _WARPS = 4  # of a warp group
 _NOWHERE = 256  # bytes of a warp for what lies beyond a strip's columns
 _DEPTH = 4  # stages of weights
 _GROUPS = 2  # of a thread block: one multiplies while the other loads its weights
-_COLS = (56, 32, 24, 16)  # outputs of a product
+_COLUMNS = (56, 64)  # outputs of a product: with fewer it takes no less time
 _MOST_SUMS = 112  # of a thread, half of its outputs
-_MOST_ROWS = 8  # of a step, of a warp group
+_MOST_PACK = 4
+_STEP = 64  # outputs that a step is taken to cost beside its own
 
 
 @dataclass(frozen=True)
 class WarpGroupConfig(Tile):
     """The tile of csrc/cuda/block/warpgroup.cu.
 
-    rows: of `cols` outputs, of a warp group. A step has so many rows at most whatever the columns of its strip, which are at most
-    `cols`: a row is one product.
+    columns: outputs of a product, `pack` rows of a strip of `cols` columns and what lies between them. products: of a warp group,
+    below each other. A step has as many rows whatever the columns of its strip, which are at most `cols`.
     """
 
-    rows: int
+    columns: int
+    pack: int
+    products: int
 
     @property
     def groups(self) -> int:
@@ -43,9 +47,14 @@ class WarpGroupConfig(Tile):
         return self.most_rows * self.cols
 
     @property
+    def computed(self) -> int:
+        """Outputs of a step, with those beyond the strip."""
+        return self.groups * self.products * self.columns
+
+    @property
     def most_rows(self) -> int:
         """Of a step."""
-        return self.groups * self.rows
+        return self.groups * self.products * self.pack
 
     @property
     def most_cols(self) -> int:
@@ -65,7 +74,9 @@ class WarpGroupConfig(Tile):
     @property
     def constants(self) -> Mapping[str, int]:
         """What is defined for the compiler."""
-        return {**constants_of(self), "GROUPS": self.groups, "COLS": self.cols, "ROWS": self.rows}
+        return {
+            **constants_of(self), "GROUPS": self.groups, "COLUMNS": self.columns, "PACK": self.pack, "PRODUCTS": self.products,
+        }  # fmt: skip
 
 
 def tile_of(params: BlockParams, capability: int) -> Tile | None:
@@ -79,7 +90,7 @@ def warpgroup_of(params: BlockParams) -> WarpGroupConfig | None:
     if refused(params) is not None:
         return None
     fitting = (config for config in _candidates(params) if config.shared <= MULTIPROCESSORS[HOPPER].shared_of_block)
-    return min(fitting, key=lambda config: _computed(config, params), default=None)
+    return min(fitting, key=lambda config: _cost(config, params), default=None)
 
 
 def refused(params: BlockParams) -> str | None:
@@ -104,17 +115,35 @@ def _candidates(params: BlockParams) -> Iterator[WarpGroupConfig]:
     """From the largest on."""
     options = params.options
     pool = options.pool or Pool(1, 1)
-    for cols in _COLS:
-        most = min(_MOST_ROWS, 2 * _MOST_SUMS // cols)
-        for rows in range(most, most // 2, -1) if cols >= pool.size else ():
+    for columns, pack in product(_COLUMNS, range(1, _MOST_PACK + 1)):
+        cols = _most_cols(params, columns, pack)
+        if cols < pool.size:
+            continue
+        most = 2 * _MOST_SUMS // columns
+        for products in range(most, most // 2, -1):
             yield WarpGroupConfig(
-                params.size, options.stride, pool.size, pool.stride, PART, pixel_of(params), _GROUPS * _WARPS, cols, rows
-            )
+                params.size, options.stride, pool.size, pool.stride, PART, pixel_of(params), _GROUPS * _WARPS, cols, columns, pack,
+                products,
+            )  # fmt: skip
 
 
-def _computed(config: WarpGroupConfig, params: BlockParams) -> int:
-    """Outputs of a filter that are computed for an image in that tile."""
+def _most_cols(params: BlockParams, columns: int, pack: int) -> int:
+    """The columns of a strip of which a product has `pack` rows; 0 where there are none."""
+    fitting = (cols for cols in range(columns, 0, -1) if (pack - 1) * _pitch(params, cols) + cols <= columns)
+    return next(fitting, 0)
+
+
+def _pitch(params: BlockParams, cols: int) -> int:
+    """Units of a plane from a row of outputs to the next: `pitch_of` in csrc/cuda/block/patch.cuh."""
+    pixel, stride = pixel_of(params), params.options.stride
+    steps, span = -(-params.size * pixel // 16), stride * pixel // 8
+    least = stride * (cols + (2 * steps - 1) // span)
+    return least + (cols - least) % 8
+
+
+def _cost(config: WarpGroupConfig, params: BlockParams) -> int:
+    """Outputs of a filter that are computed for an image in that tile, a step's own costs counted as such."""
     _, _, rows, cols = params.conv_shape
     again = max(config.pool - config.pool_stride, 0)  # columns that strips beside each other share
     beside = max(1, -(-(cols - again) // (config.cols - again)))
-    return beside * config.cols * -(-rows // config.most_rows) * config.most_rows
+    return beside * -(-rows // config.most_rows) * (config.computed + _STEP)
