@@ -5,7 +5,8 @@ seconds = the largest of these terms, each as if all multiprocessors had equal s
 - tensor: multiply-adds of `mma` over the tensor cores' rate for the instruction that the kernel has on that GPU (`mma.sync`
   reaches some 62 % of Hopper's peak, and has no part in Blackwell's), tf32 at half that of 16 bits;
 - issue: warp instructions over four a cycle; alu, fma, mufu, lsu: those of a pipe over its own rate;
-- shared: wavefronts, bank conflicts included, over one a cycle;
+- shared: wavefronts, bank conflicts included, and 128 bytes of an operand that a product of warp groups reads there itself, over
+  one a cycle;
 - L2: 32-byte sectors that warps ask for, over the L2's bandwidth: the first-level cache is assumed to hold nothing;
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 
@@ -28,6 +29,8 @@ from dcnn_fast.ops.gpus import SECTOR, Gpu
 COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by tools/choose_tiles.py
 IMAGES = 50  # windows that the counts are of
 STAGED = "staged"  # the tile of the CUDA C++ block, among the names of Triton's
+WARPGROUP = "warpgroup"  # the same for warp groups, on sm_90
+BY_HAND = (STAGED, WARPGROUP)
 BY_MMA_SYNC = (STAGED, "strip")  # tiles whose products are `mma.sync` on every GPU: of the others Triton makes wgmma or tcgen05
 LAUNCH = 2e-6  # seconds that a GPU takes from one kernel of a graph to the next: assumed
 

@@ -87,23 +87,35 @@ __device__ __forceinline__ void multiply(Sums& sums, const Weights& a, const u64
     }
 }
 
+// Two outputs of a filter as they are kept.
+__device__ __forceinline__ Half2 finished(float first, float second, float add) {
+    return larger<BF16>(rounded<BF16>(first + add, second + add), 0);  // a NaN stays
+}
+
 // Bias, ReLU and rounding of this warp's filters, and into the ring; what was computed beyond the step's outputs goes to `nowhere`,
 // of this warp alone. row: of the strip, the step's first; first: the warp group's first of the step's `rows`.
 __device__ __forceinline__ void keep(const Sums& sums, const float* bias, unsigned ring, int ring_rows, unsigned nowhere, int row,
                                      int first, int rows, int cols, int pitch) {
-    const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, octet = 2 * warp + lane / 8 % 2;
     const float low = bias[warp * 16 + lane / 4], high = bias[warp * 16 + lane / 4 + 8];
+    nowhere += lane % 16 * 16;
 #pragma unroll
-    for (int eight = 0; eight < COLUMNS / 8; ++eight) {
-        const int column = 8 * eight + lane % 8, down = PACK > 1 ? column / pitch : 0, col = column - down * pitch;
+    for (int i = 0; i < PRODUCTS; ++i) {
+        const int top = first + i * PACK;
+        const int start = (row + top) % ring_rows * cols + lane % 8;
+        const unsigned start_place = ring + place_in_ring(start, octet);
 #pragma unroll
-        for (int i = 0; i < PRODUCTS; ++i) {
-            const int own = first + i * PACK + down;
-            const unsigned place = ring + place_in_ring((row + own) % ring_rows * cols + col, 2 * warp + lane / 8 % 2);
+        for (int eight = 0; eight < COLUMNS / 8; ++eight) {
+            const int column = 8 * eight + lane % 8;
+            unsigned place = start_place + eight * 8 * PART * 2;  // eight outputs on, an octet lies as it does here
+            bool wanted = column < cols && top < rows;
+            if constexpr (PACK > 1) {
+                const int down = column / pitch, col = column % pitch;
+                place = ring + place_in_ring((row + top + down) % ring_rows * cols + col, octet);
+                wanted = down < PACK && top + down < rows && col < cols;
+            }
             const float* sum = sums[i] + 4 * eight;
-            store_transposed(down < PACK && own < rows && col < cols ? place : nowhere + lane % 16 * 16,
-                             rounded<BF16>(positive(sum[0] + low), positive(sum[1] + low)),
-                             rounded<BF16>(positive(sum[2] + high), positive(sum[3] + high)));
+            store_transposed(wanted ? place : nowhere, finished(sum[0], sum[1], low), finished(sum[2], sum[3], high));
         }
     }
 }
@@ -164,6 +176,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
         const int cols = narrow(strip.cols), rows = min(narrow(strip.step), narrow(strip.rows) - row);
         const bool last = row + rows == narrow(strip.rows);
         const int pitch = pitch_of(cols);
+        u64 rows_of_products[PRODUCTS];  // those beyond the step's rows are read, too: there is room for all in the patch
+#pragma unroll
+        for (int i = 0; i < PRODUCTS; ++i) rows_of_products[i] = placed(PATCH, (group * GROUP_ROWS + i * PACK) * pitch * 16);
         Sums sums = {};
 
         for (int chunk = 0; chunk < CHUNKS; ++chunk) {
@@ -190,9 +205,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
                 fetch(patch, patches + (side ^ 1) * PATCH_BYTES, fetched);
                 const unsigned tap = patches + side * PATCH_BYTES +
                                      (tap_row / STRIDE * pitch + tap_row % STRIDE * (cols + REACH)) * 16;
-                u64 places[PRODUCTS];  // those beyond the step's rows are read, too: there is room for all in the patch
+                u64 places[PRODUCTS];
 #pragma unroll
-                for (int i = 0; i < PRODUCTS; ++i) places[i] = placed(PATCH, tap + (group * GROUP_ROWS + i * PACK) * pitch * 16);
+                for (int i = 0; i < PRODUCTS; ++i) places[i] = placed(rows_of_products[i], tap);
                 Weights a;
                 arrivals.wait(n);
                 load_weights(a, arrivals.place(n) + own_weights);
