@@ -5,8 +5,8 @@ seconds = the largest of these terms, each as if all multiprocessors had equal s
 - tensor: multiply-adds of `mma` over the tensor cores' rate for the instruction that the kernel has on that GPU (`mma.sync`
   reaches some 62 % of Hopper's peak, and has no part in Blackwell's), tf32 at half that of 16 bits;
 - issue: warp instructions over four a cycle; alu, fma, mufu, lsu: those of a pipe over its own rate;
-- shared: wavefronts, bank conflicts included, and 128 bytes of an operand that a product of warp groups reads there itself, over
-  one a cycle;
+- shared: wavefronts, bank conflicts included, and 128 bytes each of what products of warp groups read there, over one
+  a cycle;
 - L2: 32-byte sectors that warps ask for, over the L2's bandwidth: the first-level cache is assumed to hold nothing;
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 

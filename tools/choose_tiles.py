@@ -65,8 +65,8 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
 
 
 def staged_launch_of(params: BlockParams, name: str) -> Launch:
-    """The CUDA C++ block's launch in the tile of that name, for one of the problem's images, by a thread block for each half of it;
-    block 1 of bytes in pixels of four, as the views leave them.
+    """The CUDA C++ block's launch in the tile of that name, for one of the problem's images, by a thread block for each half of
+    it; block 1 of bytes in pixels of four, as the views leave them.
     """
     params = replace(params, images=1)
     x, operands = scoring_operands(params)
@@ -93,7 +93,8 @@ def counted(what: Launch, params: BlockParams, name: str, programs: int = PROGRA
     parts = what.grid[1] if len(what.grid) > 1 else 1
     return Counts(
         what.grid[0] * parts, grid[0] * parts, dict(report.instructions), products[False], products[True],
-        report.shared_wavefronts + operands, report.global_load_sectors + report.global_store_sectors, params.macs, params.bytes,
+        report.shared_wavefronts + operands, report.global_load_sectors + report.global_store_sectors, params.macs,
+        params.bytes,
     )  # fmt: skip
 
 
@@ -184,20 +185,22 @@ def _staged() -> list[tuple[BlockParams, str]]:
 
 
 def choices(rows: Iterable[CountedTile]) -> dict[str, dict[str, list[float]]]:
-    """By compute capability and problem, the microseconds of the CUDA C++ block's faster tile and of the fastest of Triton's."""
+    """By compute capability and problem, the microseconds of the CUDA C++ block and of Triton's fastest tile."""
+    rows = list(rows)
     found: dict[str, dict[str, list[float]]] = {}
     for gpu in GPUS:
-        best: dict[tuple[str, bool], float] = {}
+        times: dict[str, dict[str, float]] = {}
         for row in rows:
             if gpu.capability in row.capabilities:
-                key = row.key, row.tile in BY_HAND
-                best[key] = min(best.get(key, float("inf")), predicted(gpu, row.counts, row.tile)[0])
-        found[str(gpu.capability)] = {
-            key: [round(1e6 * seconds, 1), round(1e6 * best[key, False], 1)]
-            for (key, staged), seconds in best.items()
-            if staged
-        }
+                times.setdefault(row.key, {})[row.tile] = predicted(gpu, row.counts, row.tile)[0]
+        found[str(gpu.capability)] = {key: _pair(of) for key, of in times.items() if STAGED in of}
     return found
+
+
+def _pair(times: Mapping[str, float]) -> list[float]:
+    """Microseconds of the CUDA C++ block, by warp groups where they can run it, and of Triton's fastest tile."""
+    by_hand, of_triton = times.get(WARPGROUP, times[STAGED]), min(times[tile] for tile in times if tile not in BY_HAND)
+    return [round(1e6 * by_hand, 1), round(1e6 * of_triton, 1)]
 
 
 def _first_fitting(index: int) -> dict[int, str]:

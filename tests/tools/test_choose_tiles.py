@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import STAGED, counted_tiles, predicted
+from bench.gpu_cost import BY_HAND, STAGED, WARPGROUP, counted_tiles, predicted
 from dcnn_fast.ops.backend import choose, explain
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
-from dcnn_fast.ops.gpus import GPUS
+from dcnn_fast.ops.gpus import GPUS, HOPPER
 from tools import choose_tiles, kernel_report
 from tools.launches import collected, scoring_problems
 
@@ -29,7 +29,7 @@ def test_problems_with_different_machine_code_have_different_names():
 
 
 def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit():
-    rows = [row for row in counted_tiles().values() if row.tile != STAGED]
+    rows = [row for row in counted_tiles().values() if row.tile not in BY_HAND]
     others = 0
     for gpu in GPUS:
         for params in scoring_problems(50):
@@ -48,7 +48,7 @@ def test_the_tile_of_the_package_is_the_fastest_by_the_model_of_those_that_fit()
 
 def test_counts_of_a_launch_are_those_committed():
     params, name = next(pair for pair in choose_tiles.pairs() if pair[0].channels == 64 and pair[0].dtype == torch.float16)
-    counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params)
+    counts = choose_tiles.counted(choose_tiles.launch_of(params, name), params, name)
     assert counts == counted_tiles()[str(params), name].counts
 
 
@@ -57,6 +57,15 @@ def test_the_choice_between_cuda_and_triton_is_the_models():
     assert committed == choose_tiles.choices(counted_tiles().values())
     assert committed.keys() == {str(gpu.capability) for gpu in GPUS}
     assert len(committed["80"]) > 10
+
+
+def test_on_hopper_the_model_has_products_of_warp_groups_no_slower_wherever_they_are_taken():
+    known, hopper = counted_tiles(), next(gpu for gpu in GPUS if gpu.capability == HOPPER)
+    problems = {row.problem: row.counts for row in known.values() if row.tile == WARPGROUP}
+    assert len(problems) > 20
+    for problem, counts in problems.items():
+        by_warps = predicted(hopper, known[problem, STAGED].counts, STAGED)[0]
+        assert predicted(hopper, counts, WARPGROUP)[0] <= 1.01 * by_warps, problem
 
 
 def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(monkeypatch):

@@ -10,7 +10,7 @@ from dcnn_fast.ops.backend import Outpaced
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM
-from dcnn_fast.ops.block.cuda.warpgroup import tile_of
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import refused_tail
 from dcnn_fast.ops.block.params import BlockParams
@@ -43,6 +43,11 @@ class CudaBlock(BlockBackend):
             return None
         why = f"Triton's block is predicted to take {times[1]:.0f} us of fifty windows, this one {times[0]:.0f} us"
         return Outpaced("triton", why)
+
+    def kernel(self, params: BlockParams, device: torch.device) -> str | None:
+        """Whose products it takes: those of warp groups, which sm_90 has, or those of single warps."""
+        by_groups = isinstance(tile_of(params, capability(device)), WarpGroupConfig)
+        return "by products of warp groups (wgmma)" if by_groups else "by products of warps (mma.sync)"
 
     def prepare(self, params: BlockParams, operands: Operands) -> cuda_forward.CudaPrepared:
         """The weights packed as the kernel's matrices."""

@@ -1,16 +1,17 @@
-"""Tile sizes of the hand-staged CUDA block whose products are those of warp groups (csrc/cuda/block/warpgroup.cu), for sm_90."""
+"""Tile sizes of the hand-staged CUDA block for sm_90, with products of warp groups (csrc/cuda/block/warpgroup.cu)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import torch
 
 from dcnn_fast.ops.block.cuda.config import Tile, config_of, constants_of, pixel_of
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS, WARP
+from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
 from dcnn_fast.spec import CrossMapNorm, Pool
 
 PART = 64  # filters of a warp group: the rows of its products
@@ -21,15 +22,15 @@ _GROUPS = 2  # of a thread block: one multiplies while the other loads its weigh
 _COLUMNS = (56, 64)  # outputs of a product: with fewer it takes no less time
 _MOST_SUMS = 112  # of a thread, half of its outputs
 _MOST_PACK = 4
-_STEP = 64  # outputs that a step is taken to cost beside its own
+_STEP = 64  # outputs that a step is taken to cost beside its own, for weights and pool
 
 
 @dataclass(frozen=True)
 class WarpGroupConfig(Tile):
     """The tile of csrc/cuda/block/warpgroup.cu.
 
-    columns: outputs of a product, `pack` rows of a strip of `cols` columns and what lies between them. products: of a warp group,
-    below each other. A step has as many rows whatever the columns of its strip, which are at most `cols`.
+    columns: outputs of a product, `pack` rows of a strip of `cols` columns and what lies between them. products: of a warp
+    group, below each other. A step has as many rows whatever the columns of its strip, which are at most `cols`.
     """
 
     columns: int
@@ -85,6 +86,7 @@ def tile_of(params: BlockParams, capability: int) -> Tile | None:
     return config_of(params) if found is None else found
 
 
+@lru_cache(maxsize=256)  # asked before every block
 def warpgroup_of(params: BlockParams) -> WarpGroupConfig | None:
     """The tile for warp groups that computes the fewest outputs beside a problem's own; None where they cannot run it."""
     if refused(params) is not None:
@@ -107,7 +109,9 @@ def refused(params: BlockParams) -> str | None:
     if span > 1 and span % 2:
         return f"a stride of {options.stride} puts the halves of a product unequally far apart"
     if params.size * pixel % 16 and params.dtype != torch.uint8:
-        return f"a filter row of {params.size} pixels of {pixel} channels fills no whole product, and what lies beside may be NaN"
+        return (
+            f"a filter row of {params.size} pixels of {pixel} channels fills no whole product, and what lies beside may be NaN"
+        )
     return None
 
 
@@ -122,8 +126,8 @@ def _candidates(params: BlockParams) -> Iterator[WarpGroupConfig]:
         most = 2 * _MOST_SUMS // columns
         for products in range(most, most // 2, -1):
             yield WarpGroupConfig(
-                params.size, options.stride, pool.size, pool.stride, PART, pixel_of(params), _GROUPS * _WARPS, cols, columns, pack,
-                products,
+                params.size, options.stride, pool.size, pool.stride, PART, pixel_of(params), _GROUPS * _WARPS, cols, columns,
+                pack, products,
             )  # fmt: skip
 
 
