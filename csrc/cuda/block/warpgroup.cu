@@ -58,8 +58,6 @@ struct Arrivals {
     __device__ __forceinline__ void wait(unsigned n) const { wait_turn(here(n), parity(n)); }
 };
 
-constexpr int GROUP_ROWS = PACK * PRODUCTS;  // of outputs, of a warp group
-
 using Sums = float[PRODUCTS][COLUMNS / 2];
 using Weights = unsigned[STEPS][4];
 
@@ -137,6 +135,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
     const Arrivals arrivals{staged, dropped + WARPS * 256};
     // Eight outputs beside each other are eight units beside each other, in the plane of either half of 16 products.
     constexpr u64 PATCH = described(place_of(1), 128);
+    constexpr int GROUP_ROWS = PACK * PRODUCTS;  // of outputs, of a warp group
     const int group = from_lane(threadIdx.x / 128, 0);  // the same for all of a warp, and known to be
     const int lane = threadIdx.x % 32;
     const Tables tables{regions, sources};
