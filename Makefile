@@ -9,13 +9,13 @@ PHOTOS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint sanitize fuzz release-check setup clean
+.PHONY: demo test lint docs sanitize fuzz release-check setup clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml ptxsim/pyproject.toml ptxsim/setup.py $(wildcard ptxsim/src/native/*) constraints.txt CMakeLists.txt $(wildcard csrc/*/* csrc/*/*/*)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./ptxsim -e '.[test,lint,demo,bench]'
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./ptxsim -e '.[test,lint,demo,bench,docs]'
 	touch $@
 
 demo: $(STAMP)
@@ -38,6 +38,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documents as a site, site/index.html. A link or an anchor that leads nowhere is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # The engine under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, and with NaN in unwritten memory: builds it
 # for each once more, into build/sanitize.
 sanitize: $(STAMP)
@@ -54,4 +58,4 @@ release-check: $(STAMP)
 	$(BIN)/python -m bench.release
 
 clean:
-	rm -rf $(VENV) build dist $(OUT)
+	rm -rf $(VENV) build dist site $(OUT)

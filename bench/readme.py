@@ -1,4 +1,4 @@
-"""The README's performance section, made from the committed results: `python -m bench.readme`.
+"""The figures of docs/performance.md and the README's table of some, made from the committed results: `python -m bench.readme`.
 
 Where the sources that decide figures are no longer those that were measured, the section says "stale since", by suites. Run it
 after a new measurement, and after a change that makes figures stale: it needs no measurement and takes a second.
@@ -18,10 +18,12 @@ from bench import result as results
 from bench import sources
 from bench.result import Result
 from bench.row import OURS, OURS_BF16, Row, counted
-from bench.suites import host, jpeg, paper, read, training
+from bench.suites import backbone, host, jpeg, paper, read, score, training
 from bench.training_step import EAGER
 
+PAGE, README = "docs/performance.md", "README.md"
 START, END = "<!-- performance: made by `python -m bench.readme` -->", "<!-- end of performance -->"
+FIGURES_START, FIGURES_END = "<!-- figures: made by `python -m bench.readme` -->", "<!-- end of figures -->"
 MINE = (OURS, OURS_BF16)
 PRECISIONS = ("fp32", "bf16")
 
@@ -69,7 +71,7 @@ def marks(found: Mapping[str, Result], before: Sequence[Mark], now: str, root: P
 
 
 def _places(changed: Iterable[str]) -> tuple[str, ...]:
-    """Folders at most two deep, the benchmark's own as one: what a reader of the README wants to know."""
+    """Folders at most two deep, the benchmark's own as one: what a reader of the page wants to know."""
     short = ("/".join(what.split("/")[: 1 if what.startswith("bench/") else 2]) for what in changed)
     return tuple(sorted(set(short)))
 
@@ -128,7 +130,7 @@ def _stale_line(suites: Sequence[str], of_shown: set[str]) -> list[str]:
 def _others(others: Sequence[tuple[str, Result]], carried: Sequence[Mark]) -> list[str]:
     lines = []
     for file, result in others:
-        lines.append(f"[`{file}`]({file}): {', '.join(result.suites)} on {result.machine['processor']}, {_when(result)}")
+        lines.append(f"[`{file}`](../{file}): {', '.join(result.suites)} on {result.machine['processor']}, {_when(result)}")
         lines += [f"  {mark}" for mark in carried if mark.file == file]
     return ["Other results:", "", *(line if line.startswith("  ") else f"- {line}" for line in lines)] if lines else []
 
@@ -146,7 +148,7 @@ def _machine(result: Result, source: str) -> list[str]:
         f"Measured on {machine['processor']}, {machine['cores']} cores{when}; {packages}. One thread does {peak:.0f} GFLOP/s",
         f"of fp32 multiply-adds in registers, torch's matrix product {limits['torch GEMM 2048 float32']:.0f} in fp32 and "
         f"{limits['torch GEMM 2048 bfloat16']:.0f} in bf16.",
-        f"Everything, the slower peers too, is in [`{source}`]({source}); `python -m bench` repeats it.",
+        f"Everything, the slower peers too, is in [`{source}`](../{source}); `python -m bench` repeats it.",
     ]
 
 
@@ -337,21 +339,57 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def section_of(readme: str) -> str:
+SHOWN = ("score", "backbone", "training")  # suites of which the README has some
+_FIGURES = {  # a case and what the README calls it
+    **{case: f"50 views, {case}" for case in (score.GRID_1, score.GRID_8, score.DCNN)},
+    backbone.LITE0: backbone.LITE0,
+    **{case: f"{case}, 128 windows" for case in (training.SCNN, training.DCNN)},
+}
+
+
+def figures(found: Mapping[str, Result], carried: Sequence[Mark]) -> str:
+    """The README's table: whole scores and training steps of the first result, with as many threads as it has."""
+    (source, shown), *_ = found.items()
+    old = [suite for file, suite in sorted(stale(carried)) if file == source and suite in SHOWN]
+    lines = [line for case, name in _FIGURES.items() for line in _figure(shown.rows, case, name)]
+    changed = f" **Stale**: sources of {', '.join(old)} have changed since." if old else ""
+    about = f"{shown.machine['processor']}, {shown.machine['cores']} cores, fp32, {_when(shown)}.{changed}"
+    head = _header("same weights, same windows, outputs agree | dcnn_fast | best peer in its fastest setting | ratio")
+    return "\n".join([*head, *lines, "", about, f"[Everything that was measured]({PAGE}), the losses too.", ""])
+
+
+def _figure(rows: Sequence[Row], case: str, name: str) -> list[str]:
+    """One line of the README's table; none where the case was not measured."""
+    same = [row for row in rows if row.case == case and row.precision == "fp32" and row.suite in SHOWN]
+    most = max((row.threads for row in same), default=0)
+    ours = [row for row in same if row.threads == most and row.name in MINE]
+    others = [row for row in same if row.threads == most and row.name not in MINE]
+    if not ours or not others:
+        return []
+    best = min(others, key=lambda row: row.seconds)
+    times = f"{_time(ours[0].seconds)} | {best.name}, {_time(best.seconds)} | **{best.seconds / ours[0].seconds:.2f}**"
+    return [f"| {name}, {counted(most)} | {times} |"]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
+
+
+def section_of(page: str, start: str = START, end: str = END) -> str:
     """The section between its marks. Raises ValueError where they are not."""
     try:
-        return readme.split(f"{START}\n")[1].split(END, maxsplit=1)[0]
+        return page.split(f"{start}\n")[1].split(end, maxsplit=1)[0]
     except IndexError:
-        raise ValueError(f"the README has no section that begins with {START}") from None
+        raise ValueError(f"no section begins with {start}") from None
 
 
-def replaced(readme: str, text: str) -> str:
-    """`readme` with the section between its marks replaced."""
-    return readme.replace(f"{START}\n{section_of(readme)}{END}", f"{START}\n{text}{END}")
+def replaced(page: str, text: str, start: str = START, end: str = END) -> str:
+    """`page` with the section between its marks replaced."""
+    return page.replace(f"{start}\n{section_of(page, start, end)}{end}", f"{start}\n{text}{end}")
 
 
 def named(found: Mapping[Path, Result], root: Path) -> dict[str, Result]:
-    """Results by their paths from the root, as the README names them."""
+    """Results by their paths from the root, as the page names them."""
     return {path.resolve().relative_to(root.resolve()).as_posix(): result for path, result in found.items()}
 
 
@@ -360,23 +398,25 @@ def _since(state: sources.State) -> str:
 
 
 def main(root: Annotated[Path, typer.Option(help="The project's folder.")] = sources.ROOT) -> None:
-    """Write the README's performance section from the results in bench/results, the latest in full.
+    """Write docs/performance.md's section and the README's table from the results in bench/results, the latest in full.
 
     What is stale is marked; a mark that is there keeps its date.
     """
-    readme = root / "README.md"
+    page, readme = root / PAGE, root / README
     try:
         found = named(results.committed(root / "bench" / "results"), root)
         if not found:
             raise ValueError(f"{root / 'bench' / 'results'} holds no results")
-        text = readme.read_text()
+        text, front = page.read_text(), readme.read_text()
         carried = marks(found, marks_in(section_of(text)), _since(sources.state(root)), root)
         written = replaced(text, section(found, carried))
+        written_front = replaced(front, figures(found, carried), FIGURES_START, FIGURES_END)
     except (OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
-    if written != text:
-        readme.write_text(written)
+    for path, before, after in ((page, text, written), (readme, front, written_front)):
+        if before != after:
+            path.write_text(after)
     for mark in carried:
         typer.echo(str(mark))
 

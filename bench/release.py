@@ -14,7 +14,7 @@ from bench.result import Result
 
 
 def refusals(found: Mapping[str, Result], section: str, root: Path = sources.ROOT) -> list[str]:
-    """A sentence for each thing that is in the way. found: results by their paths. section: of the README."""
+    """A sentence for each thing that is in the way. found: results by their paths. section: of docs/performance.md."""
     said = [] if found else ["bench/results holds no results"]
     for file, result in found.items():
         changed = result.changed(root)
@@ -23,15 +23,15 @@ def refusals(found: Mapping[str, Result], section: str, root: Path = sources.ROO
     if found and not any(result.whole for result in found.values()):
         said.append("no file in bench/results is of the whole benchmark: run `python -m bench --out bench/results/NAME.json`")
     if found and not said and section != readme.section(found, []):
-        said.append("the README's performance section is not of these results: run `python -m bench.readme`")
+        said.append("docs/performance.md is not of these results: run `python -m bench.readme`")
     return said
 
 
 def main(root: Annotated[Path, typer.Option(help="The project's folder.")] = sources.ROOT) -> None:
-    """Exit with 1, naming them, where committed results are stale, not whole, or not what the README says."""
+    """Exit with 1, naming them, where committed results are stale, not whole, or not what docs/performance.md says."""
     try:
         found = readme.named(results.committed(root / "bench" / "results"), root)
-        said = refusals(found, readme.section_of((root / "README.md").read_text()), root)
+        said = refusals(found, readme.section_of((root / readme.PAGE).read_text()), root)
     except (OSError, ValueError) as error:
         said = [str(error)]
     for line in said:

@@ -27,6 +27,7 @@ from dcnn_fast.nets import Column, MultiColumn
 from dcnn_fast.training import ConvNetUpdate, groups_of
 
 EAGER, COMPILED = "torch eager", "torch.compile"
+ALL_TIES = f"{OURS}, all ties"  # cuda-convnet's rule for a pool's equal maxima; torch's pools give the first alone a gradient
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 NORMS = {"its norm": False, "ops.response_norm": True}
 SETTINGS = tuple(f"{layout}, {norm}" for layout in LAYOUTS for norm in NORMS)
@@ -55,7 +56,9 @@ class Step:
         self.labels = torch.randint(0, len(self.net.spec.labels), (job.batch,), generator=generator)
         self.forward: Callable[..., Tensor] = self.net
         self.optimiser: torch.optim.Optimizer = ConvNetUpdate(groups_of(self.net))
-        if job.by != OURS:
+        for column in cases.columns(self.net):
+            column.give_ties("all" if job.by == ALL_TIES else "first")
+        if job.by in (EAGER, COMPILED):
             layout, norm = job.setting.split(", ")
             self.forward, self.optimiser = as_torch(self.net, LAYOUTS[layout], own_norm=NORMS[norm])
         if job.by == COMPILED:

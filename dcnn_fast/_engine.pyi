@@ -46,7 +46,7 @@ class Regions:
 class PackedWeights:
     """A block's weights as an instruction set's kernels read them: a copy, which whoever made it owns. Threads and forked
     children may use it; it cannot be pickled. weight: [filters, channels / groups, size, size], contiguous or in channels_last
-    memory. taps_only: every output a sum over its taps, as where hits are kept.
+    memory. taps_only: every output a sum over its taps, so that equal inputs give equal outputs.
     """
 
     def __init__(

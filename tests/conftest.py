@@ -1,8 +1,9 @@
-"""Fixtures for all tests, and the rule that a skip is a failure unless its reason is one of two (design.md section 6)."""
+"""Fixtures for all tests, and the rule that a skip is a failure unless its reason is one of two (docs/design.md#tests)."""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import signal
@@ -46,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         if not torch.cuda.is_available():
             raise pytest.UsageError(f"--device {device} needs a CUDA device")
         os.environ[DEVICE_VARIABLE] = device
+
+
+def pytest_collection_finish() -> None:
+    """Leave 14,000 tests and all modules out of the garbage collections to come, each of which took half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

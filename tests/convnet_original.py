@@ -1,4 +1,4 @@
-"""cuda-convnet restated plainly: what its program makes of layer files, and what its network computes (facts.md 2).
+"""cuda-convnet restated plainly: what its program makes of layer files, and what its network computes (docs/cuda-convnet.md).
 
 Written from its documentation, in numpy and loops, sharing nothing with the project: the checkpoint that the program would
 store of a network that has not learnt, the outputs and weights of each layer, and the label layer's outputs for one image.

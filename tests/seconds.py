@@ -1,7 +1,7 @@
 """The table of seconds by folder at the end of a run, beside the committed one: who uses the time that `make test` may take.
 
-`pytest --write-seconds "the machine"` of a whole run writes the table anew: the budget that later work is held to (design.md
-section 8).
+`pytest --write-seconds "the machine"` of a whole run writes the table anew: the budget that later work is held to
+(docs/design.md#tests).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// Where the windows of a view lie: draws from a counter-based generator (design.md section 3).
+// Where the windows of a view lie: draws from a counter-based generator (docs/design.md#scores).
 //
 // The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the counter as numpy's
 // Philox has it. Sample i takes the four words of block i + 1, so it depends on its number and the key alone.

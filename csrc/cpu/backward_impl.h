@@ -1,28 +1,22 @@
 // The backward of the fused block for one image, for the vector type `Vec` that the including file defines: from the gradient of the
-// block's result to that of the convolution's outputs, norm, pool and ReLU undone; and from there to weight and bias.
-// The gradient of the input is a convolution again (run.cpp).
+// block's result to that of the convolution's outputs, norm, pool and ReLU undone. From there to weight and bias lead weight_impl.h and
+// winograd_weight_impl.h; the gradient of the input is a convolution again (run.cpp).
 //
-// Weights: a tile is up to kPositions consecutive products of a patch row (taps, then channels) x 2 vectors of filters, summed in
-// registers over a band of conv rows and then added to the image's sums, so that no sum in registers is long. All orders are
-// fixed by the problem.
-// Memory: the gradients of one image's convolution outputs and of its results, two images more as large as the former
-// where the norm comes before the pool, and one image's patch.
-// Limit: multiply-adds of the weights' gradient; the rest is memory, and the square roots and divisions of the norm.
+// Memory: the gradients of one image's convolution outputs and of its results, and two images more as large as the former
+// where the norm comes before the pool.
+// Limit: memory, and the square roots and divisions of the norm.
 
 #pragma once
 
 #include <string.h>
 
-#include "conv_impl.h"
 #include "gradient.h"
 #include "hits_impl.h"
-#include "patch_impl.h"
 #include "tail_impl.h"
+#include "winograd_weight_impl.h"
 
 namespace dcnn {
 namespace {
-
-inline int64_t padded_row(int64_t filters) { return round_up(filters, Vec::width); }
 
 // [positions, filters] to [positions, padded_row(filters)], zeros between.
 void pad_rows(const float* from, int64_t positions, int64_t filters, float* to) {
@@ -35,13 +29,6 @@ void pad_rows(const float* from, int64_t positions, int64_t filters, float* to) 
     memcpy(to, from, static_cast<size_t>(filters) * sizeof(float));
     for (int64_t f = filters; f < row; ++f) to[f] = 0.0f;
   }
-}
-
-// The sum of `terms` vectors, `step` floats apart.
-inline Vec sum_of(const float* from, int64_t terms, int64_t step) {
-  Vec sum = Vec::load(from);
-  for (int64_t i = 1; i < terms; ++i) sum = Vec::add(sum, Vec::load(from + i * step));
-  return sum;
 }
 
 inline float norm_constant(const BlockProblem& p) { return p.norm == Norm::cross_map ? p.norm_k : 1.0f; }
@@ -324,113 +311,37 @@ void run_tail(const GradientProblem& q, int64_t image, const float* relu, float*
   }
 }
 
-// What a tile of the weights' gradient reads; steps in floats.
-struct WeightPlace {
-  const float* x;  // the first product of the first position
-  int64_t x_row, x_col;
-  const float* grad;  // of the first position, for the block's filters
-  int64_t grad_row, grad_col;
-  int64_t rows, cols;
-};
-
-// Adds T products x one block of filters, summed over rows x cols positions, to `sums`.
-template <int T>
-void weight_tile(const WeightPlace& t, float* sums) {
-  Vec low[T], high[T];
-  _Pragma("GCC unroll 16") for (int i = 0; i < T; ++i) low[i] = high[i] = Vec::zero();
-  for (int64_t y = 0; y < t.rows; ++y) {
-    const float* x = t.x + y * t.x_row;
-    const float* grad = t.grad + y * t.grad_row;
-    for (int64_t k = 0; k < t.cols; ++k, x += t.x_col, grad += t.grad_col) {
-      const Vec g0 = Vec::load(grad), g1 = Vec::load(grad + Vec::width);
-      _Pragma("GCC unroll 16") for (int i = 0; i < T; ++i) {
-        const Vec v = Vec::broadcast(x[i]);
-        low[i] = Vec::fma(v, g0, low[i]);
-        high[i] = Vec::fma(v, g1, high[i]);
-      }
-    }
-  }
-  _Pragma("GCC unroll 16") for (int i = 0; i < T; ++i, sums += kBlock) {
-    Vec::add(Vec::load(sums), low[i]).store(sums);
-    Vec::add(Vec::load(sums + Vec::width), high[i]).store(sums + Vec::width);
+// Calls `use` with the way to the weights' gradient that the problem takes.
+template <typename Use>
+auto with_weights(const GradientProblem& q, const Use& use) {
+  switch (winograd_taps(q.block, kBf16)) {
+    case 3: return use(WinogradWeights<6, 4>{});
+    case 5: return use(WinogradWeights<8, 4>{});
+    case 6: return use(WinogradWeights<8, 3>{});
+    default: return use(DirectWeights{});
   }
 }
 
-using WeightTile = void (*)(const WeightPlace&, float*);
-
-// The tile of so many products, 1 to kPositions.
-template <int T = kPositions>
-inline WeightTile weight_tile_of(int64_t products) {
-  if constexpr (T > 1) {
-    if (products < T) return weight_tile_of<T - 1>(products);
-  }
-  return weight_tile<T>;
+size_t weight_running(const GradientProblem& q) {
+  return with_weights(q, [&](auto way) { return static_cast<size_t>(decltype(way)::running(q)); });
 }
 
-inline int64_t blocks_of(const BlockProblem& p) { return round_up(p.group_filters(), kBlock) / kBlock; }
-
-size_t weight_floats(const GradientProblem& q) {
-  const BlockProblem& p = q.block;
-  return static_cast<size_t>(p.groups * blocks_of(p) * kBlock * p.size * p.size * p.group_channels());
+size_t weight_scratch(const GradientProblem& q) {
+  return with_weights(q, [&](auto way) { return static_cast<size_t>(decltype(way)::scratch(q)); });
 }
 
-Layout patch_layout(const GradientProblem& q, int64_t image) {
-  Layout l{};
-  static_cast<Frame&>(l) = Direct<Single>::frame(q.block, whole_image(q, image));
-  l.patch = round_up(l.patch_cols * q.block.channels, 16);
-  l.total = l.patch + l.patch_rows * l.patch_cols * q.block.channels;
-  return l;
+void run_weight(const GradientProblem& q, int64_t image, const float* conv_grad, float* sums, float* running, float* scratch) {
+  with_weights(q, [&](auto way) { decltype(way)::add(q, image, conv_grad, sums, running, scratch); });
+  add_bias(q, conv_grad, sums + weight_floats(q));
 }
 
-size_t weight_scratch(const GradientProblem& q) { return static_cast<size_t>(patch_layout(q, 0).total); }
-
-void run_weight(const GradientProblem& q, int64_t image, const float* conv_grad, float* sums, float* scratch) {
-  const BlockProblem& p = q.block;
-  const Layout l = patch_layout(q, image);
-  const int64_t row = padded_row(p.filters), channels = p.group_channels();
-  float* patch = scratch + l.patch;
-  fill_patch<Single>(p, whole_image(q, image), l, scratch, patch);
-  constexpr int64_t kBand = 192;  // positions: their gradients and pixels stay in L1 while the tiles pass
-  const int64_t band = kBand / q.conv_cols > 1 ? kBand / q.conv_cols : 1;
-  const int64_t run = p.groups == 1 ? p.size * channels : channels;  // consecutive products of a patch row ...
-  const int64_t runs = p.groups == 1 ? 1 : p.size;                  // ... of which there are so many
-  const int64_t parts = (run + kPositions - 1) / kPositions;
-  WeightPlace t{};
-  t.x_col = p.stride * p.channels;
-  t.x_row = p.stride * l.patch_cols * p.channels;
-  t.grad_col = row;
-  t.grad_row = q.conv_cols * row;
-  t.cols = q.conv_cols;
-  for (int64_t y = 0; y < q.conv_rows; y += band) {
-    t.rows = smaller(band, q.conv_rows - y);
-    float* to = sums;
-    for (int64_t g = 0; g < p.groups; ++g) {
-      for (int64_t b = 0; b < blocks_of(p); ++b) {
-        t.grad = conv_grad + y * t.grad_row + g * p.group_filters() + b * kBlock;
-        for (int64_t ky = 0; ky < p.size; ++ky) {
-          for (int64_t kx = 0; kx < runs; ++kx, to += run * kBlock) {
-            const float* x = patch + y * t.x_row + (ky * l.patch_cols + kx) * p.channels + g * channels;
-            for (int64_t part = 0; part < parts; ++part) {  // parts of nearly the same size: small ones are slow
-              const int64_t start = part * run / parts, end = (part + 1) * run / parts;
-              t.x = x + start;
-              weight_tile_of(end - start)(t, to + start * kBlock);
-            }
-          }
-        }
-      }
-    }
-    float* bias = sums + weight_floats(q);
-    for (int64_t i = 0; i < t.rows; ++i) {
-      for (int64_t f = 0; f < row; f += Vec::width) {
-        const Vec sum = sum_of(conv_grad + (y + i) * t.grad_row + f, q.conv_cols, row);
-        Vec::add(Vec::load(bias + f), sum).store(bias + f);
-      }
-    }
-  }
+void finish_weight(const GradientProblem& q, const float* running, float* sums) {
+  with_weights(q, [&](auto way) { decltype(way)::finish(q, running, sums); });
 }
 
 const GradientKernels& gradients() {
-  static const GradientKernels kernels{padded_row, tail_scratch, run_tail, weight_floats, weight_scratch, run_weight};
+  static const GradientKernels kernels{padded_row,      tail_scratch,   run_tail,   weight_floats,
+                                       weight_running, weight_scratch, run_weight, finish_weight};
   return kernels;
 }
 

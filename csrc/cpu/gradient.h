@@ -36,11 +36,14 @@ struct GradientKernels {
   // floats, zero. `relu`: those outputs after the ReLU, [conv_rows, conv_cols, filters], where they were to be computed again.
   size_t (*tail_scratch)(const GradientProblem&);
   void (*tail)(const GradientProblem&, int64_t image, const float* relu, float* conv_grad, float* scratch);
-  // Adds one image's share of the gradients of weight and bias to `sums`: `weights` floats [groups, blocks of filters, size, size,
-  // channels of a group, filters of a block], then row(filters) floats for the bias.
+  // The gradients of weight and bias of a chunk of images: `weights` floats [groups, blocks of filters, size, size, channels of a
+  // group, filters of a block], then row(filters) floats for the bias. Each image adds its share to `sums` and to `running`, all zero
+  // at first, and `finish` adds up what is in the latter.
   size_t (*weights)(const GradientProblem&);
+  size_t (*running)(const GradientProblem&);
   size_t (*weight_scratch)(const GradientProblem&);
-  void (*weight)(const GradientProblem&, int64_t image, const float* conv_grad, float* sums, float* scratch);
+  void (*weight)(const GradientProblem&, int64_t image, const float* conv_grad, float* sums, float* running, float* scratch);
+  void (*finish)(const GradientProblem&, const float* running, float* sums);
 };
 
 }  // namespace dcnn

@@ -146,17 +146,21 @@ void run_gradients(const Isa& isa, const GradientProblem& q, int threads) {
   if (q.input != nullptr) work = std::max(work, convolution_scratch(isa, *q.input, input));
   const int64_t conv_grad_floats = round_up(positions * row + isa.filter_block, 16);
   const int64_t relu_floats = q.again ? round_up(positions * q.block.filters, 16) : 0;
+  const int64_t running_floats = weighted ? round_up(static_cast<int64_t>(kernels.running(q)), 16) : 0;
   const int64_t phase_floats = phases ? round_up(input.rows * input.cols * q.input->filters, 16) : 0;
 
   spread(chunks, threads, [&](int64_t c, Scratch& scratch) {
-    float* conv_grad = scratch.at_least(static_cast<size_t>(conv_grad_floats + relu_floats + phase_floats) + work);
+    float* conv_grad = scratch.at_least(static_cast<size_t>(conv_grad_floats + relu_floats + phase_floats + running_floats) + work);
     float* relu = conv_grad + conv_grad_floats;
     float* phased = relu + relu_floats;
-    float* rest = phased + phase_floats;
+    float* running = phased + phase_floats;
+    float* rest = running + running_floats;
+    float* chunk = weighted ? sums.data() + c * floats : nullptr;
+    std::memset(running, 0, static_cast<size_t>(running_floats) * sizeof(float));
     for (int64_t n = c * q.images / chunks; n < (c + 1) * q.images / chunks; ++n) {
       if (q.again) run_convolution(isa, conv, whole_image(q, n), relu, rest);
       kernels.tail(q, n, relu, conv_grad, rest);
-      if (weighted) kernels.weight(q, n, conv_grad, sums.data() + c * floats, rest);
+      if (weighted) kernels.weight(q, n, conv_grad, chunk, running, rest);
       if (q.input == nullptr) continue;
       const Source source{conv_grad, false, 1, q.conv_cols * row, row, 0};
       BlockProblem p = *q.input;
@@ -165,6 +169,7 @@ void run_gradients(const Isa& isa, const GradientProblem& q, int threads) {
       run_convolution(isa, p, input, phases ? phased : image, rest);
       if (phases) join_phases(q, input, phased, image);
     }
+    if (weighted) kernels.finish(q, running, chunk);
   });
   if (weighted) add_chunks(isa, q, sums, chunks, floats, weights);
 }

@@ -8,7 +8,7 @@
 //   5 x 5   N 8, M 4   4 of 25        11 x 11, stride 2   N 8, M 3   28 of 121
 //   3 x 3   N 6, M 4   2.25 of 9      11 x 11, stride 4   N 6, M 4   36 of 121
 // Of the points tried these err least: at most 7e-6 of the largest output with N 8 and 2e-6 with N 6 (tests/ops/block/test_winograd.py),
-// where a plain sum in fp32 errs by less than 1e-6, and design.md section 6 allows 1.9e-5 and 1.1e-5.
+// where a plain sum in fp32 errs by less than 1e-6, and docs/design.md#tests allows 1.9e-5 and 1.1e-5.
 // An output's rounding depends on all inputs of its tile, and an infinity or NaN among them spoils the whole tile. Tiles lie on the
 // lattice that all windows share (`lattice_top`), and plans share whole tiles (plan/geometry.py).
 //
@@ -225,6 +225,19 @@ struct Winograd {
     }
   }
 
+  // `count` rows of tiles of one group, from the one that `patch` starts with on, to the matrices.
+  static void enter(const BlockProblem& p, const Tiling& t, const float* patch, int64_t patch_row, int64_t count, float* phased,
+                    float* down, float* across) {
+    for (int64_t i = 0; i < count; ++i, patch += M * p.stride * patch_row) {
+      if (p.stride == 1) {
+        transform_inputs(t, patch, patch_row, p.channels, i * t.cols, down, across);
+      } else {
+        split_phases(p, t, patch, patch_row, phased);
+        transform_inputs(t, phased, t.input_cols * t.padded, t.padded, i * t.cols, down, across);
+      }
+    }
+  }
+
   // Across: N matrices of products become M, `matrix` apart.
   static void transform_products(int64_t tiles, int64_t matrix, const float* products, float* to) {
     for (int64_t at = 0; at < tiles * kBlock; at += Vec::width) {
@@ -272,15 +285,8 @@ struct Winograd {
     const int64_t parts = (tiles + kPositions - 1) / kPositions;
     const float* weight = p.weight;
     for (int64_t g = 0; g < p.groups; ++g) {
-      for (int64_t i = 0; i < count; ++i) {
-        const float* from = patch + (first_row + i) * M * p.stride * patch_row + g * p.group_channels();
-        if (p.stride == 1) {
-          transform_inputs(t, from, patch_row, p.channels, i * t.cols, down, across);
-        } else {
-          split_phases(p, t, from, patch_row, phased);
-          transform_inputs(t, phased, t.input_cols * t.padded, t.padded, i * t.cols, down, across);
-        }
-      }
+      const float* from = patch + first_row * M * p.stride * patch_row + g * p.group_channels();
+      enter(p, t, from, patch_row, count, phased, down, across);
       for (int64_t b = 0; b < blocks; ++b) {
         for (int64_t i = 0; i < N; ++i) {
           for (int64_t j = 0; j < N; ++j, weight += t.channels * kBlock) {

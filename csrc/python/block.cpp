@@ -209,7 +209,6 @@ void run_regions(const PackedWeights& weights, const Weights* raw, const Operand
   if (values) touched.writes("values", *values);
   touched.require_apart();
   if (hits) require_hits(block);
-  if (hits && !weights.taps_only) throw std::invalid_argument("weights must be packed with taps_only where hits are kept");
   require_countable(scratch_bound(p, work.largest));
   p.sources = from.data();
   p.outputs = to.data();
@@ -291,7 +290,8 @@ double gradient_bound(const GradientProblem& q, const BlockProblem& input) {
   const double rows = as_double(q.conv_rows), cols = as_double(q.conv_cols), stride = as_double(p.stride);
   const double filters = as_double(p.filters) + 64.0, channels = as_double(p.channels) + 64.0;
   const double pixels = (as_double(q.height) + 64.0 + stride) * (as_double(q.width) + 64.0 + stride) * channels;
-  return kActivations * (rows + 1.0) * (cols + 1.0) * filters + kActivations * pixels * stride + scratch_bound(p, rows, cols, 1.0) +
+  const double sums = 64.0 * channels * stride * stride * (filters + 64.0 * as_double(p.groups));  // of the weights, at points
+  return kActivations * (rows + 1.0) * (cols + 1.0) * filters + kActivations * pixels * stride + 2.0 * scratch_bound(p, rows, cols, 1.0) + sums +
          scratch_bound(input, as_double(q.height) + stride, as_double(q.width) + stride, 1.0);
 }
 
@@ -347,7 +347,7 @@ void block_gradients(const std::string& isa_name, const BlockSpec& block, const 
     if (*array) touched.writes(name, **array);
   }
   touched.require_apart();
-  PackedWeights forward{&isa, with_mean(block), true, nullptr};
+  PackedWeights forward{&isa, with_mean(block), !q.first, nullptr};  // equal inputs must give equal outputs where all of them count
   q.block = forward.problem();
   q.block.sources = &source;
   const std::vector<float> zeros(static_cast<size_t>(block.filters), 0.0f);

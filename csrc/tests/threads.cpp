@@ -69,17 +69,18 @@ Work column(const Isa& isa) {
   };
 }
 
-// The gradients of weight and bias, of images that every thread adds up a share of.
-Work gradients(const Isa& isa) {
-  constexpr int64_t kImages = 5, kSide = 12;
-  const auto spec = std::make_shared<dcnn::BlockSpec>(block(4, 18, 3, true));
-  const auto x = std::make_shared<Floats>(numbers(kImages * kSide * kSide * 4, 4));
-  const auto weight = std::make_shared<Floats>(numbers(18 * 4 * 9, 5)), grad = std::make_shared<Floats>(numbers(kImages * 6 * 6 * 18, 6));
-  return [&isa, spec, x, weight, grad](int threads) {
-    const dcnn::Source source{x->data(), false, 1, kSide * 4, 4, kSide * kSide * 4};
+// The gradients of weight and bias, of images that every thread adds up a share of: as sums over positions or in tiles.
+Work gradients(const Isa& isa, bool tiles) {
+  constexpr int64_t kImages = 5, kSide = 12, kChannels = 13;
+  const auto spec = std::make_shared<dcnn::BlockSpec>(block(kChannels, 18, 3, true));
+  const auto x = std::make_shared<Floats>(numbers(kImages * kSide * kSide * kChannels, 4));
+  const auto weight = std::make_shared<Floats>(numbers(18 * kChannels * 9, 5)), grad = std::make_shared<Floats>(numbers(kImages * 6 * 6 * 18, 6));
+  return [&isa, tiles, spec, x, weight, grad](int threads) {
+    const dcnn::Source source{x->data(), false, 1, kSide * kChannels, kChannels, kSide * kSide * kChannels};
     dcnn::GradientProblem q{};
     q.block = dcnn::problem_of(*spec);
-    q.block.taps_only = true;
+    q.block.taps_only = !tiles;
+    q.first = tiles;
     const auto packed = dcnn::packed_weights(isa, q.block, {weight->data(), nullptr, false});
     q.block.weight = packed->weight.data();
     q.block.bias = packed->bias.data();
@@ -90,9 +91,9 @@ Work gradients(const Isa& isa) {
     q.padding = 1;
     q.again = true;
     q.grad = grad->data();
-    Floats found(18 * 4 * 9 + 18);
+    Floats found(18 * kChannels * 9 + 18);
     q.grad_weight = found.data();
-    q.grad_bias = found.data() + 18 * 4 * 9;
+    q.grad_bias = found.data() + 18 * kChannels * 9;
     dcnn::run_gradients(isa, q, threads);
     return found;
   };
@@ -152,7 +153,8 @@ int main() {
   for (const Isa* isa : dcnn::available_isas()) {
     const std::string name = isa->name;
     works.emplace_back(name + " column", column(*isa));
-    works.emplace_back(name + " gradients", gradients(*isa));
+    works.emplace_back(name + " gradients", gradients(*isa, false));
+    works.emplace_back(name + " gradients in tiles", gradients(*isa, true));
     works.emplace_back(name + " linear", linear(*isa));
     works.emplace_back(name + " backbone of one image", backbone(*isa, 1));
     works.emplace_back(name + " backbone of five images", backbone(*isa, 5));

@@ -21,9 +21,10 @@ RESUME = (
     "Go on with the run in --out, as if it had not been interrupted, with its own options; --rate may say another from here on."
 )
 TUNE = (
-    "all; label, the label layer alone; or ratings: a linear layer on features that never change, beside the model's score, "
-    "fitted in closed form to tens or hundreds of ratings in seconds (epochs, batch and rates are of no account). Default: "
-    "ratings where the model has such features, as the shipped one has, and the set has ratings; else all."
+    "Layers that learn: all; label, the label layer alone; or ratings: a linear layer on features that never change, beside "
+    "the model's score, fitted in closed form to tens or hundreds of ratings in seconds (epochs, batch and rates are of no "
+    "account). Default: ratings where the model has such features, as the shipped one has, and the set has ratings; else "
+    "all."
 )
 
 
@@ -33,14 +34,20 @@ def adapt(
     data: sets.DataPath,
     out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the run: models, log, curves, checkpoint.")],
     category: Annotated[str | None, typer.Option(help="This content category alone; default: the whole set.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over it; the paper: about 50 for local views, 10 for warped ones.")] = 10,
-    batch: Annotated[int, typer.Option(help="Images of a mini-batch.")] = 128,
+    epochs: Annotated[
+        int, typer.Option(help="Passes over the training photographs; the paper: about 50 for local views, 10 for warped ones.")
+    ] = 10,
+    batch: Annotated[int, typer.Option(help="Images in a mini-batch.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001,
-    schedule: Annotated[str, typer.Option(help="const, linear, exp or dexp, e.g. linear[tgtFactor=100].")] = "const",
+    schedule: Annotated[
+        str, typer.Option(help="How the rates change: const, linear, exp or dexp, e.g. linear[tgtFactor=100].")
+    ] = "const",
     tune: Annotated[str | None, typer.Option(help=TUNE)] = None,
     flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
-    best_by: Annotated[str, typer.Option(help="balanced_accuracy, accuracy, auc or loss.")] = "balanced_accuracy",
+    best_by: Annotated[
+        str, typer.Option(help="The measure that chooses the best epoch: balanced_accuracy, accuracy, auc or loss.")
+    ] = "balanced_accuracy",
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,
@@ -50,10 +57,10 @@ def adapt(
     fold: sets.Fold = None,
     folds: sets.Folds = None,
     split_seed: sets.SplitSeed = None,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of order, windows, flips and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of order, windows, flips and dropout.")] = 0,
     resume: Annotated[bool, typer.Option(help=RESUME)] = False,
     config: Annotated[Path | None, typer.Option(help=CONFIG)] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu",
     workers: Annotated[
         int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
     ] = 0,

@@ -26,6 +26,7 @@ from dcnn_fast.printable import printable
 
 _WIDTH = 80  # of a terminal of no width
 _PIPE_WIDTH = 10_000  # a pipe has no width: never cut a path there
+_quiet = False
 
 
 class StreamError(OSError):
@@ -34,12 +35,18 @@ class StreamError(OSError):
 
 def stdout() -> Console:
     """The console of results. Printing raises StreamError when it fails."""
-    return _console(1)
+    return _console(1, quiet=_quiet)
 
 
 def stderr() -> Console:
     """The console of progress, notes and errors. Printing never raises."""
-    return _console(2)
+    return _console(2, quiet=_quiet)
+
+
+def be_quiet() -> None:
+    """From now on print neither tables nor progress: errors and notes alone."""
+    global _quiet  # noqa: PLW0603 - one command a process
+    _quiet = True
 
 
 def plain_table(*columns: str) -> Table:
@@ -51,8 +58,8 @@ def plain_table(*columns: str) -> Table:
 
 
 def note(message: str) -> None:
-    """Print `message` on standard error, on one line that is never broken."""
-    stderr().print(printable(message), soft_wrap=True)
+    """Print `message` on standard error, on one line that is never broken, also where `be_quiet` was called."""
+    _console(2, quiet=False).print(printable(message), soft_wrap=True)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
@@ -81,11 +88,11 @@ def _drop(number: int) -> None:
     os.close(null)
 
 
-def _console(number: int) -> Console:
+def _console(number: int, quiet: bool) -> Console:
     stream = _Stream(number)
     return _PlainConsole(
         file=cast(IO[str], stream), width=_terminal_width() if stream.isatty() else _PIPE_WIDTH,
-        soft_wrap=False, highlight=False, markup=False, emoji=False,
+        soft_wrap=False, highlight=False, markup=False, emoji=False, quiet=quiet,
     )  # fmt: skip
 
 

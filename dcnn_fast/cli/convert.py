@@ -35,7 +35,9 @@ def convert(
         str | None, typer.Option(metavar="PATH", help="The parameters of a layer-definition file, which is SOURCE or OUT.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model file or layer files that are there.")] = False,
-    view: Annotated[list[str] | None, typer.Option(help="What each column sees, in order; one for all. Default: warp.")] = None,
+    view: Annotated[
+        list[str] | None, typer.Option(help="View of each column, in order, or one for all. Default: warp.")
+    ] = None,
     plane: Annotated[
         int | None, typer.Option(help="Side of the plane that windows are cut of; default: as 256 to a window of 224.")
     ] = None,
@@ -43,7 +45,9 @@ def convert(
         int | None,
         typer.Option(help="Side of the windows, the network's images: 32 for CIFAR's; default: a checkpoint's own, else 224."),
     ] = None,
-    mean: Annotated[str | None, typer.Option(help="What was taken off the channels: red,green,blue. Default: nothing.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean of each channel, which training took off: red,green,blue. Default: 0,0,0.")
+    ] = None,
     fc: Annotated[
         str | None, typer.Option(help="Further layers in each column and a new label layer, freshly drawn: 256.")
     ] = None,
@@ -51,8 +55,10 @@ def convert(
         str | None,
         typer.Option(metavar="NUMBERS", help="EfficientNet-Lite's stages, from 0, whose maps' means are features too: 3,4,5."),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Names of the outputs: low,high.")] = None,
-    dialect: Annotated[str, typer.Option(help="Of layer files to write: v1, the fork that has dropout, or v2.")] = "v2",
+    labels: Annotated[str | None, typer.Option(help="Names of the outputs, in order: low,high.")] = None,
+    dialect: Annotated[
+        str, typer.Option(help="Version of the layer files to write: v1, the fork that has dropout, or v2.")
+    ] = "v2",
 ) -> None:
     """Write the network of a checkpoint, or a fresh one of layer files, as a model file; nothing in a file is executed.
 

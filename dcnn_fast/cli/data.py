@@ -180,9 +180,11 @@ def _imported() -> Kind:
 def examples(
     path: sets.DataPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The picture to write, .jpg or .png.")],
-    category: Annotated[str, typer.Option(help="What the photographs show, as stilllife.")],
-    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs of each sort.")] = 16,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="The same seed chooses the same photographs.")] = 0,
+    category: Annotated[str, typer.Option(help="Category of the photographs, as stilllife.")],
+    count: Annotated[int, typer.Option(min=1, max=200, help="Photographs to show of each sort.")] = 16,
+    seed: Annotated[
+        int, typer.Option(callback=ranges.SEED, help="Seed of the choice; the same one chooses the same photographs.")
+    ] = 0,
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,
@@ -214,13 +216,13 @@ def examples(
 
 @app.command()
 def make(
-    kind: Annotated[str, typer.Argument(help="ava, iad, folders, csv, histograms, idealo, nima or para.")],
-    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
-    images: Annotated[int, typer.Option(help="How many photographs.")] = 128,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="The same seed makes the same set.")] = 0,
-    corrupt: Annotated[int, typer.Option(help="Files that are cut short.")] = 0,
-    missing: Annotated[int, typer.Option(help="Listed files that are not written.")] = 0,
-    crlf: Annotated[bool, typer.Option("--crlf", help="Lines end as in AVA's own files.")] = False,
+    kind: Annotated[str, typer.Argument(help="Kind of set to make: ava, iad, folders, csv, histograms, idealo, nima or para.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write to, new or empty.")],
+    images: Annotated[int, typer.Option(help="How many photographs to make.")] = 128,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the set; the same one makes the same set.")] = 0,
+    corrupt: Annotated[int, typer.Option(help="How many files to cut short.")] = 0,
+    missing: Annotated[int, typer.Option(help="How many files to list and not write.")] = 0,
+    crlf: Annotated[bool, typer.Option("--crlf", help="End lines as AVA's own files do, by CR LF.")] = False,
 ) -> None:
     """Draw a small data set to try things with: its labels follow its pictures, so that a small network learns them.
 

@@ -49,7 +49,9 @@ def describe(
         str | None,
         typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg; none: list the presets."),
     ] = None,
-    geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
+    geometry: Annotated[
+        str, typer.Option(help="Geometry of a preset: convnet (rounding up, pads 0/2/1/1) or valid (rounding down, no pads).")
+    ] = "convnet",
     layer_params: LayerParams = None,
     plane: Plane = None,
     window: Window = None,
@@ -58,7 +60,7 @@ def describe(
         typer.Option(
             "--json",
             metavar="PATH",
-            help="Write the same as JSON; - is standard output. Replaces its own alone.",
+            help="Write the description as JSON; - is standard output. Replaces an earlier one alone.",
         ),
     ] = None,
     filters: Annotated[

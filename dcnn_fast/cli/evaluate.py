@@ -49,17 +49,19 @@ def evaluate(
             "P(high) from 0 to 1, or ratings.",
         ),
     ] = None,
-    average: Annotated[bool, typer.Option("--average", help="The mean of the models' probabilities too (AVG_SCNN).")] = False,
+    average: Annotated[
+        bool, typer.Option("--average", help="Measure the mean of the models' probabilities too (AVG_SCNN).")
+    ] = False,
     route: Annotated[
         Path | None, typer.Option(dir_okay=False, help="A classifier of categories: the model named as its answer scores.")
     ] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
-    grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views.")] = 0,
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0,
     device: Annotated[
         str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
     ] = "auto",
-    ap: Annotated[str, typer.Option(help="Average precision: plain, interpolated or voc07.")] = "plain",
+    ap: Annotated[str, typer.Option(help="How average precision is taken: plain, interpolated or voc07.")] = "plain",
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap samples of the intervals; 0: none.")] = 1000,
     csv: Annotated[
         str | None, typer.Option(metavar="PATH", help="Write a row for each image and model; - is standard output.")

@@ -21,12 +21,14 @@ _PHOTOGRAPH = 768, 1024  # rows and columns of the one whose view is explained
 
 def explain(
     name: Annotated[str, typer.Argument(help="A preset, a model file or cuda-convnet's layer-definition file, .cfg.")] = "dcnn",
-    geometry: Annotated[str, typer.Option(help="convnet or valid.")] = "convnet",
+    geometry: Annotated[str, typer.Option(help="Geometry of a preset: convnet or valid.")] = "convnet",
     device: Annotated[str, typer.Option(help="The device to ask for, e.g. cpu or cuda:0.")] = "cpu",
     layer_params: LayerParams = None,
     plane: Plane = None,
     window: Window = None,
-    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16: of weights and what layers leave.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Format of weights and of layers' results: float32, float16 or bfloat16.")
+    ] = "float32",
 ) -> None:
     """Print the backend that would make each column's view, run each layer, the head and a training update of a network, and
     every other backend's reason for refusing.

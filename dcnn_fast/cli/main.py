@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
+import platform
 import sys
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -11,7 +14,7 @@ import typer
 from dcnn_fast.cli import data, descriptors
 from dcnn_fast.cli.adapt import adapt
 from dcnn_fast.cli.config import Configured
-from dcnn_fast.cli.console import StreamError, flush, note, prepare_streams
+from dcnn_fast.cli.console import StreamError, be_quiet, flush, note, prepare_streams
 from dcnn_fast.cli.convert import convert
 from dcnn_fast.cli.crossval import crossval
 from dcnn_fast.cli.describe import describe
@@ -31,7 +34,6 @@ _OF_STREAMS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF)
 app = typer.Typer(
     help="Rates photographs with the networks of 'Rating Image Aesthetics using Deep Learning'.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -47,8 +49,27 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and notes alone: no tables, no progress.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print versions first, and every message that the package logs.")
+    ] = False,
 ) -> None:
-    """Options of every command."""
+    """Options of every command; they stand before its name."""
+    if quiet:
+        be_quiet()
+    if verbose:
+        _tell_everything()
+
+
+def _tell_everything() -> None:
+    """Name versions on standard error, and log there from now on."""
+    names = ("torch", "numpy", "pillow")
+    note(f"dcnn-fast {version()}, Python {platform.python_version()}, {', '.join(f'{n} {metadata.version(n)}' for n in names)}")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("dcnn_fast")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
 
 
 app.command()(score)

@@ -14,11 +14,11 @@ from dcnn_fast.cli.targets import Kind, Wanted, check
 
 
 def plan(
-    image: Annotated[Path, typer.Argument(help="A photograph.")],
+    image: Annotated[Path, typer.Argument(help="The photograph to plan for.")],
     model: Annotated[str | None, typer.Option(help="A model file or a preset; default: the shipped model.")] = None,
-    views: Annotated[int, typer.Option(help="Random views.")] = 50,
-    grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views.")] = 0,
+    views: Annotated[int, typer.Option(help="Random windows in the plan.")] = 50,
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows.")] = 0,
     svg: Annotated[
         str | None,
         typer.Option(

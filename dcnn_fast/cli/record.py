@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ class Record:
 
     settings: option -> value of all that decides what rows hold, as text; `--model` is the digest of the network and its
     weights. model: what the model was called. folder: the working directory, which relative paths in the rows start from.
-    version, device: of the program and what it computed on, which change no more than a score's last digits.
+    version, device: of the program and what it computed on, the kind, then the instruction set or the backend that was forced;
+    they change no more than a score's last digits.
     """
 
     settings: Mapping[str, str]
@@ -65,7 +67,14 @@ class Record:
                 if option == "--model":
                     ours, theirs = (f"{one.model} of digest {digest[:12]}" for one, digest in ((self, ours), (other, theirs)))
                 found.append(f"{option} {theirs} (here {ours})")
+        if self.kind_of_device != other.kind_of_device:
+            found.append(f"--device {other.kind_of_device} (here {self.kind_of_device})")
         return found
+
+    @property
+    def kind_of_device(self) -> str:
+        """cpu or cuda: rows of the two do not go together."""
+        return re.split(r"[:,]", self.device)[0]
 
 
 def record_path(rows: Path) -> Path:

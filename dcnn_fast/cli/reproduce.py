@@ -25,33 +25,41 @@ SEMANTIC = "AlexNet's or SqueezeNet's weights as torchvision has them, or a mode
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(help="table1 to table5, categories or iad.")],
-    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets do what they allow.")],
-    out: Annotated[Path, typer.Option(file_okay=False, help="The folder of the runs; goes on where it was interrupted.")],
+    table: Annotated[str, typer.Argument(help="The table to reproduce: table1 to table5, categories or iad.")],
+    data: Annotated[Path, typer.Argument(help="AVA's folder; for iad its CSV file; other sets where the table allows it.")],
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="The folder of the runs; the same command goes on where it was interrupted.")
+    ],
     kind: sets.Kind = None,
     images: sets.Images = None,
     column: sets.Columns = None,
-    scale: Annotated[float, typer.Option(help="The share of the photographs that is used, a seeded choice.")] = 1.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 50,
-    adapt_epochs: Annotated[int, typer.Option(min=1, help="Of each adaptation.")] = 10,
-    adapt_local_epochs: Annotated[int, typer.Option(min=1, help="Of each adaptation of an SCNN local.")] = 50,
-    batch: Annotated[int, typer.Option(min=1, help="Images of a mini-batch.")] = 128,
-    rate: Annotated[float, typer.Option(help="Of the weights; biases have twice as much.")] = 0.001,
-    schedule: Annotated[str, typer.Option(help="const, linear, exp or dexp, e.g. dexp[tgtFactor=100;numSteps=3].")] = "const",
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
+    scale: Annotated[float, typer.Option(help="Use this share of the photographs, chosen by --seed.")] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 50,
+    adapt_epochs: Annotated[int, typer.Option(min=1, help="Epochs of each adaptation.")] = 10,
+    adapt_local_epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of each adaptation of an SCNN that sees local windows.")
+    ] = 50,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a mini-batch.")] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate of the weights; the biases have twice as much.")] = 0.001,
+    schedule: Annotated[
+        str, typer.Option(help="How the rates change: const, linear, exp or dexp, e.g. dexp[tgtFactor=100;numSteps=3].")
+    ] = "const",
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the training images.")] = False,
     plane: Annotated[int | None, typer.Option(help="Side of the planes, for compact columns.")] = None,
     window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Of the first convolution.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Stride of the first convolution.")] = None,
     filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
     fc: Annotated[str, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = "",
     views: Annotated[int, typer.Option(min=1, help="Random views averaged for each test image.")] = 50,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of weights, order, windows, dropout and choices.")] = 0,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of weights, order, windows, dropout and choices.")] = 0,
     semantic: Annotated[Path | None, typer.Option(dir_okay=False, help=SEMANTIC)] = None,
     test: Annotated[Path | None, typer.Option(help="For iad: AVA's folder, whose test set the paper measures on.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most.")] = 0,
     cache: Annotated[int, typer.Option(min=0, help="Megabytes of photographs kept in memory.")] = 0,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Tell how long it would take, and do nothing else.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Tell how long the run would take, and do nothing else.")
+    ] = False,
 ) -> None:
     """Run the protocol of one of the paper's tables and print its figures beside the paper's.
 

@@ -39,8 +39,9 @@ def score(
         bool,
         typer.Option(
             "--watch",
-            help="Then go on: score photographs as they come into the folders named (with -r their subfolders), once a file "
-            "has not changed for two seconds. Ctrl-C or SIGTERM ends that; then come the table, the page, the stars.",
+            help="After the last photograph go on, and score others as they come into the folders named (with -r their "
+            "subfolders), once a file has not changed for two seconds. Ctrl-C or SIGTERM ends that; then come the table, the "
+            "page, the stars.",
         ),
     ] = False,
     csv: Annotated[
@@ -66,25 +67,29 @@ def score(
     ] = False,
     model: Annotated[Path | None, typer.Option(help="A model file; default: the shipped one.")] = None,
     views: Annotated[int, typer.Option(help="Random views averaged for each image.")] = 50,
-    grid: Annotated[int, typer.Option(help="1: any offset (the paper); 2, 4, 8: multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views; the same seed gives the same scores.")] = 0,
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
+    seed: Annotated[
+        int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same scores.")
+    ] = 0,
     long_side: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="PIXELS", help="Reduce larger photographs to this long side; default: what the model learnt from."
+            min=1,
+            metavar="PIXELS",
+            help="Reduce larger photographs to this long side; default: the one that the model learnt from.",
         ),
     ] = None,
     decode: Annotated[
         str,
         typer.Option(
-            help="exact, or scaled: JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where --long-side, or the model's, "
-            "needs no more. Much faster for large photographs; scores differ a little."
+            help="How to decode: exact, or scaled: JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where --long-side, "
+            "or the model's, needs no more. Much faster for large photographs; scores differ a little."
         ),
     ] = "exact",
     device: Annotated[
         str, typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto, a GPU that was checked (else cpu).")
     ] = "auto",
-    dtype: Annotated[str, typer.Option(help="Of the products' operands: float32 or bfloat16 (faster).")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Format of the products' operands: float32 or bfloat16 (faster).")] = "float32",
     top: Annotated[int | None, typer.Option(min=1, help="Show the K best; default 20, 2000 on the page of --html.")] = None,
     batch: Annotated[
         int | None, typer.Option(help="Images computed together; changes no score. Default: 4, on a GPU 8.")
@@ -104,11 +109,11 @@ def score(
         bool, typer.Option("--keep-failures", help="With --resume, do not try again the images that failed.")
     ] = False,
     max_megapixels: Annotated[
-        int | None, typer.Option(min=1, help="Refuse larger images, decompression bombs; default 178.")
+        int | None, typer.Option(min=1, help="Refuse images of more megapixels, such as decompression bombs; default 178.")
     ] = None,
     csv_for_spreadsheets: ForSpreadsheets = False,
     max_memory: MaxMemory = None,
-    background: Annotated[str, typer.Option(help="RRGGBB under transparent pixels.")] = "ffffff",
+    background: Annotated[str, typer.Option(help="Colour under transparent pixels, RRGGBB.")] = "ffffff",
     faults: Annotated[
         bool,
         typer.Option(

@@ -33,18 +33,22 @@ def serve(
         Path | None, typer.Option(metavar="PATH", help="A file whose first line every request must bring as a bearer token.")
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Requests may name files below this folder; default: none.")
+        Path | None, typer.Option(metavar="FOLDER", help="Let requests name files below this folder; default: none.")
     ] = None,
     views: Annotated[int, typer.Option(help="Random views that are averaged.")] = 50,
-    grid: Annotated[int, typer.Option(help="1, 2, 4 or 8: window offsets are multiples of it.")] = 1,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the views; the same one gives the same scores.")] = 0,
+    grid: Annotated[int, typer.Option(help="Windows lie at multiples of this: 1 (the paper), 2, 4 or 8.")] = 1,
+    seed: Annotated[
+        int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same scores.")
+    ] = 0,
     dtype: Annotated[str, typer.Option(help="Format that products are rounded to: float32 or bfloat16.")] = "float32",
-    decode: Annotated[str, typer.Option(help="exact, or scaled: large JPEG files decoded at a part of their size.")] = "exact",
+    decode: Annotated[
+        str, typer.Option(help="How to decode: exact, or scaled, large JPEG files at a part of their size.")
+    ] = "exact",
     long_side: Annotated[
         int | None, typer.Option(help="Pixels that the long side of larger pictures is reduced to; default: the model's.")
     ] = None,
     max_megapixels: Annotated[
-        int | None, typer.Option(min=1, help="Refuse larger pictures, decompression bombs; default 178.")
+        int | None, typer.Option(min=1, help="Refuse pictures of more megapixels, such as decompression bombs; default 178.")
     ] = None,
     faults: Annotated[bool, typer.Option("--faults", help="Name technical faults beside the score.")] = False,
     workers: Annotated[

@@ -20,26 +20,30 @@ if TYPE_CHECKING:
 DataPath = Annotated[
     Path, typer.Argument(metavar="DATA", help="A folder with AVA.txt, a folder for each label, or a CSV file.")
 ]
-Kind = Annotated[str | None, typer.Option(help="ava, ava-style, iad, folders or csv; default: what lies there.")]
+Kind = Annotated[str | None, typer.Option(help="Kind of set: ava, ava-style, iad, folders or csv; default: told by the files.")]
 Images = Annotated[Path | None, typer.Option(help="Where the photographs lie; default: beside the lists.")]
 Delta = Annotated[float, typer.Option(help="AVA: leave out training photographs with a mean within 5 - delta to 5 + delta.")]
-Category = Annotated[str | None, typer.Option(help="Only photographs that show this.")]
-By = Annotated[str, typer.Option(help="What the labels are: quality, or category, what photographs show.")]
+Category = Annotated[str | None, typer.Option(help="Use the photographs of this category alone.")]
+By = Annotated[str, typer.Option(help="Meaning of a label: quality, or category of a photograph.")]
 Threshold = Annotated[
-    float | None, typer.Option(help="CSV of ratings: those above it are high; default: the median of the training part.")
+    float | None, typer.Option(help="Ratings of a CSV file above this are high; default: the median of the training part.")
 ]
 Positive = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The better one of two labels, of which scores, AUC and correlations are; default: by name."
+        metavar="NAME", help="The better one of two labels: scores, AUC and correlations are for it; default: told by its name."
     ),
 ]
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", metavar="MEANING=NAME", help="CSV: a column's name, e.g. rating=beauty_mean.")
+    list[str] | None,
+    typer.Option("--column", metavar="MEANING=NAME", help="The name that a CSV file has for a field, e.g. rating=beauty_mean."),
 ]
-Variant = Annotated[str, typer.Option(help="IAD: threshold, or extremes, the best and worst fifth.")]
+Variant = Annotated[str, typer.Option(help="How IAD is split: threshold, or extremes, the best and worst fifth.")]
 ExcludeOverlap = Annotated[
-    bool, typer.Option("--exclude-test-overlap", help="AVA style: without training photographs of the aesthetics test set.")
+    bool,
+    typer.Option(
+        "--exclude-test-overlap", help="For AVA's styles, leave out training photographs that are in the test set of ratings."
+    ),
 ]
 Fold = Annotated[
     int | None, typer.Option(help="The part that is held out, counted from 0, of a set without a split of its own; default: 0.")
@@ -48,7 +52,8 @@ Folds = Annotated[int | None, typer.Option(help="The number of parts of a set wi
 SplitSeed = Annotated[
     int | None,
     typer.Option(
-        callback=ranges.SPLIT_SEED, help="Deals the parts of a set without a split of its own; up to 2**32 - 1, default: 0."
+        callback=ranges.SPLIT_SEED,
+        help="Seed that deals the parts of a set without a split of its own; up to 2**32 - 1, default: 0.",
     ),
 ]
 Val = Annotated[

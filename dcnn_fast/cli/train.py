@@ -29,10 +29,13 @@ RESUME = (
     "others from here on, as cuda-convnet's users lower them by hand."
 )
 CONFIG = "Take the options that are not given from this file, the run.toml of another run."
-SCHEDULE = "const, linear, exp, dexp, e.g. dexp[tgtFactor=100;numSteps=3], or cosine, half a wave down to 0; default: const."
+SCHEDULE = (
+    "How the rates change: const, linear, exp, dexp, e.g. dexp[tgtFactor=100;numSteps=3], or cosine, half a wave down to 0; "
+    "default: const."
+)
 TARGETS = (
-    "labels; soft: a probability of high that rises smoothly with the rating; regression: the rating, by squared errors; "
-    "emd: the histogram of votes, by earth mover's distances."
+    "Targets of training: labels; soft: a probability of high that rises smoothly with the rating; regression: the rating, "
+    "by squared errors; emd: the histogram of votes, by earth mover's distances."
 )
 CLASS_WEIGHTS = (
     "How much a photograph of each label counts, 1,2.5, or balanced: all labels alike. Default: all photographs alike."
@@ -52,7 +55,11 @@ FEATURES = (
     "The file that keeps what frozen layers make of whole views, for several runs; default: one in --out. Nothing changes but "
     "the time."
 )
-PRECISION = "Of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
+TIES = (
+    "Who gets a max-pool's gradient: all of several equal maxima, as in cuda-convnet, or the first, as in torch, which is "
+    "faster on the C++ engine."
+)
+PRECISION = "Precision of the products: fp32, tf32, bf16 or fp16, whose loss is scaled."
 
 
 def train(
@@ -62,22 +69,24 @@ def train(
     net: Annotated[str, typer.Option(help=NET)] = "dcnn",
     fresh: Annotated[bool, typer.Option("--fresh", help=FRESH)] = False,
     layer_params: Annotated[
-        Path | None, typer.Option(help="Of a layer-definition file: how each layer starts and at which rates it learns.")
+        Path | None, typer.Option(help="The parameters of a layer-definition file: how each layer starts, and its rates.")
     ] = None,
     resume: Annotated[bool, typer.Option(help=RESUME)] = False,
     config: Annotated[Path | None, typer.Option(help=CONFIG)] = None,
     views: Annotated[
-        str | None, typer.Option("--views", "--view", help="local, warp, center or pad for each column, e.g. local,warp.")
+        str | None, typer.Option("--views", "--view", help="View of each column: local, warp, center or pad, e.g. local,warp.")
     ] = None,
-    geometry: Annotated[str, typer.Option(help="convnet (rounding up, pads 0/2/1/1) or valid (down, none).")] = "convnet",
+    geometry: Annotated[
+        str, typer.Option(help="Geometry of a preset: convnet (rounding up, pads 0/2/1/1) or valid (rounding down, no pads).")
+    ] = "convnet",
     plane: Annotated[
         int | None, typer.Option(help="Side of the planes, for compact columns; the window shrinks along.")
     ] = None,
     window: Annotated[int | None, typer.Option(help="Side of the windows.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Of the first convolution.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Stride of the first convolution.")] = None,
     filters: Annotated[float, typer.Option(help="A factor for every block's filters.")] = 1.0,
     fc: Annotated[str | None, typer.Option(help="Sizes of the fully-connected layers, e.g. 64,32.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="On fully-connected layers; default 0.5.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout on fully-connected layers; default 0.5.")] = None,
     long_side: Annotated[
         int | None,
         typer.Option(help="Photographs whose long side is larger are reduced to it, in training and in every later use."),
@@ -101,7 +110,7 @@ def train(
     split_seed: sets.SplitSeed = None,
     val: sets.Val = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 50,
-    batch: Annotated[int, typer.Option(help="Images of a mini-batch, over all processes.")] = 128,
+    batch: Annotated[int, typer.Option(help="Images in a mini-batch, over all processes.")] = 128,
     optimiser: Annotated[
         str, typer.Option(help="The update rule: convnet, cuda-convnet's with momentum, or adamw, Adam with decoupled decay.")
     ] = "convnet",
@@ -127,17 +136,20 @@ def train(
     drops: Annotated[str, typer.Option(help="Factors for the rates by hand: epoch:factor,..., from epoch 0.")] = "",
     column_rates: Annotated[str, typer.Option(help="A factor for each column's rates, e.g. 1,0.1; 0 freezes it.")] = "",
     freeze: Annotated[list[str] | None, typer.Option(metavar="LAYER", help=FREEZE)] = None,
-    tune: Annotated[str, typer.Option(help="all, or label: the label layer alone.")] = "all",
+    tune: Annotated[str, typer.Option(help="Layers that learn: all, or label, the label layer alone.")] = "all",
     flip: Annotated[bool, typer.Option(help="Mirror half of the images, drawn anew each epoch.")] = False,
-    mean: Annotated[str, typer.Option(help="Taken off the pixels: that of the data, or the network's own (spec).")] = "data",
+    mean: Annotated[
+        str, typer.Option(help="Mean to take off the pixels: that of the data, or the network's own (spec).")
+    ] = "data",
     precision: Annotated[str, typer.Option(help=PRECISION)] = "fp32",
+    ties: Annotated[str, typer.Option(help=TIES)] = "all",
     evaluate_every: Annotated[int, typer.Option(help="Epochs between looks at the held-out images; 0: none.")] = 1,
-    test_views: Annotated[int, typer.Option(help="Windows averaged for each of them.")] = 5,
+    test_views: Annotated[int, typer.Option(help="Windows averaged for each held-out image in a look during the run.")] = 5,
     best_by: Annotated[str, typer.Option(help=BEST_BY)] = "balanced_accuracy",
     patience: Annotated[int, typer.Option(help=PATIENCE)] = 0,
     checkpoint_steps: Annotated[int, typer.Option(help="Mini-batches between checkpoints within an epoch; 0: none.")] = 0,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of weights, order, windows, flips and dropout.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of weights, order, windows, flips and dropout.")] = 0,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu",
     workers: Annotated[
         int, typer.Option(callback=ranges.PROCESSES, help="Processes that decode, 256 at most; they change no result.")
     ] = 0,
@@ -192,8 +204,8 @@ def train(
             lambda: train_run.settings(
                 epochs=epochs, batch=batch, optimiser=optimiser, **{**rule, **momenta}, warmup=warmup, clip=clip,
                 targets=targets, class_weights=weights, drops=drops, column_rates=column_rates, freeze=tuple(freeze or ()),
-                tune=tune, flip=flip, mean=mean, precision=precision, evaluate_every=evaluate_every, test_views=test_views,
-                best_by=best_by, patience=patience, checkpoint_steps=checkpoint_steps, seed=seed,
+                tune=tune, flip=flip, mean=mean, precision=precision, ties=ties, evaluate_every=evaluate_every,
+                test_views=test_views, best_by=best_by, patience=patience, checkpoint_steps=checkpoint_steps, seed=seed,
                 layer_rules=() if layers is None else tuple(layers.rules.items()),
             ),
             inputs, new_rates=is_said(ctx, "resume") and any(given.said), described=options_of(options, rule),

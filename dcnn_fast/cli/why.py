@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def why(
-    photograph: Annotated[Path, typer.Argument(help="A photograph.")],
+    photograph: Annotated[Path, typer.Argument(help="The photograph to explain.")],
     out: Annotated[
         str,
         typer.Option(metavar="PATH", help="The picture to write, .png or .jpg: the photograph, and beside it the heat map."),
@@ -27,8 +27,8 @@ def why(
         str | None, typer.Option("--json", metavar="PATH", help="Write the cells' values too; - is standard output.")
     ] = None,
     cells: Annotated[int, typer.Option(help="Cells along the long side of the photograph, 2 to 64.")] = 12,
-    views: Annotated[int, typer.Option(help="Random views, for a model whose windows differ.")] = 50,
-    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Of the views; the same seed gives the same map.")] = 0,
+    views: Annotated[int, typer.Option(help="Random windows, for a model whose windows differ.")] = 50,
+    seed: Annotated[int, typer.Option(callback=ranges.SEED, help="Seed of the windows; the same one gives the same map.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the picture and the JSON file that an earlier run wrote.")
     ] = False,

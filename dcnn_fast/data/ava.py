@@ -1,4 +1,4 @@
-"""AVA (Murray et al. 2012): ratings, lists and splits as its files have them, with either line ending (facts.md 3).
+"""AVA (Murray et al. 2012): ratings, lists and splits as its files have them, with either line ending (docs/ava.md).
 
 A copy of AVA is a folder with AVA.txt, aesthetics_image_lists, style_image_lists and, somewhere below it or elsewhere, the
 photographs, each named by its id.
@@ -114,8 +114,8 @@ def load_ava(
     A list generic_val.jpgl beside it (of a category CATEGORY_val.jpgl) is the part for validation, or `parts.val` draws one
     from the training ids; it keeps photographs of every mean, as the test set does.
     images: where the photographs lie, default `root`. delta: training photographs with a mean within (5 - delta, 5 + delta)
-    are left out; the test set keeps all (facts.md 3.4). category: one of the eight, its own lists. attributes: the style of
-    those photographs of the style lists' training part, as a second label (paper eq. 3).
+    are left out; the test set keeps all (docs/ava.md#labels). category: one of the eight, its own lists. attributes: the
+    style of those photographs of the style lists' training part, as a second label (paper eq. 3).
 
     Raises ValueError naming a file or an argument that is wrong, FileNotFoundError for a list that is not there.
     """
@@ -210,7 +210,7 @@ def load_ava_style(
     """Style: 14 classes; one label a training photograph, any number a test photograph (`Example.truth`).
 
     exclude_test_overlap: leave out training photographs that are in the aesthetics test set, which a network with a frozen
-    style column is measured on (facts.md 3.3); how many there are is noted. drop_unlabelled: leave out test photographs
+    style column is measured on (docs/ava.md#styles); how many there are is noted. drop_unlabelled: leave out test photographs
     without any style, which are never right (their `label` is -1). parts: its `val` draws some to train on for validation.
     """
     lists, files, shown = read_styles(root), photographs(images or root), categories(root)

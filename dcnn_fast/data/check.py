@@ -1,4 +1,4 @@
-"""Whether a data set is whole: its counts, its labels, its photographs, and for AVA the official counts (facts.md 6)."""
+"""Whether a data set is whole: its counts, its labels, its photographs; for AVA the official counts (docs/ava.md#counts)."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Count:
         return abs(self.found - self.expected) <= (0.05001 if isinstance(self.expected, float) else 0)
 
 
-# facts.md 6: photographs with ratings in each category's test and training list, and the share of high ones in the test.
+# docs/ava.md#counts: photographs with ratings in each category's test and training list, and the share of high test ones.
 _CATEGORIES = {
     "portrait": (2488, 2485, 75.6), "animal": (2484, 2480, 70.8), "stilllife": (2491, 2490, 62.5),
     "fooddrink": (2493, 2496, 67.4), "architecture": (2495, 2496, 74.0), "floral": (2495, 2495, 70.0),
     "cityscape": (2494, 2492, 71.1), "landscape": (2490, 2490, 77.2),
 }  # fmt: skip
-# facts.md 3.3: of each style, training photographs, and test photographs that have it.
+# docs/ava.md#styles: of each style, training photographs, and test photographs that have it.
 _STYLE_TRAIN = (760, 1041, 317, 672, 960, 676, 1359, 488, 768, 1112, 1184, 825, 568, 540)
 _STYLE_TEST = (237, 589, 83, 183, 158, 208, 459, 149, 193, 398, 677, 227, 169, 102)
 

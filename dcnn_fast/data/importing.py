@@ -1,4 +1,4 @@
-"""Other projects' label files as the CSV file that `load_table` reads (facts.md 3.5)."""
+"""Other projects' label files as the CSV file that `load_table` reads (docs/ava.md#other-label-files)."""
 
 from __future__ import annotations
 

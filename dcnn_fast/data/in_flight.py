@@ -1,7 +1,9 @@
 """The memory of the pictures in work, of all threads together: asked for before a picture is decoded, given back after its use.
 
 A picture waits for its turn until what it takes fits in beside the others. One that is larger than all there is goes alone,
-unless the limit was set (`set_limit`): then it is refused.
+unless the limit was set (`set_limit`): then it is refused. A file that has to be read into memory first is waited for before
+that, and may have a share of the memory: who has read one waits for pixels, and who has pixels waits for nothing, so that
+somebody always goes on.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 LEAST = 2**31  # bytes at a time, or a sixteenth of the memory where that is more
 _SHARE = 16
+_OF_FILES = 4  # the share of the memory that files may have together
+_UNKNOWN = 2**30  # bytes that a file of unknown size is taken to have
 _CONTAINERS_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -34,6 +39,8 @@ class _Pictures:
         self.limit, self.limit_name = limit, limit_name
         self.used = self.waiting = 0  # bytes; pictures that did not fit in when they came
         self.queue: deque[object] = deque()
+        self.files = 0  # bytes
+        self.queue_of_files: deque[object] = deque()
 
 
 class Held:
@@ -42,6 +49,31 @@ class Held:
     def __init__(self, pictures: _Pictures, given_up: Callable[[], bool], before_wait: Callable[[], object]) -> None:
         self._pictures, self._given_up, self._before_wait = pictures, given_up, before_wait
         self._bytes = 0
+        self._file = 0  # bytes
+
+    @contextmanager
+    def file(self, size: int | None) -> Iterator[None]:
+        """Hold a file of that many bytes, once they are free; None: its size is not known, and its share is held.
+
+        Raises NoRoomError and GivenUpError as `take`.
+        """
+        pictures = self._pictures
+        wanted = min(_UNKNOWN, pictures.limit // _OF_FILES) if size is None else size
+        self._require_room(wanted)
+
+        def fits() -> bool:
+            together = pictures.files + wanted
+            is_of_share = not pictures.files or together <= pictures.limit // _OF_FILES
+            is_alone = not pictures.files and not pictures.used
+            return is_of_share and (is_alone or pictures.used + together <= pictures.limit)
+
+        self._in_turn(pictures.queue_of_files, fits, partial(self._set_file, wanted))
+        try:
+            yield
+        finally:
+            with pictures.changed:
+                self._set_file(0)
+                pictures.changed.notify_all()
 
     def take(self, wanted: int) -> None:
         """Hold `wanted` bytes, once they are free; a picture that holds some already does not wait for more.
@@ -49,25 +81,29 @@ class Held:
         Raises NoRoomError for more than a limit that was set, GivenUpError where the wait has lost its purpose.
         """
         pictures = self._pictures
+        self._require_room(wanted + (max(self._file, pictures.limit // _OF_FILES) if self._file else 0))
+        if not self._bytes:
+            self._in_turn(pictures.queue, lambda: self._fits(wanted), partial(self._set, wanted))
+            return
+        with pictures.changed:
+            self._set(wanted)
+
+    def _require_room(self, wanted: int) -> None:
+        pictures = self._pictures
         if pictures.limit_name is not None and wanted > pictures.limit:
             raise NoRoomError(
                 f"reading it takes {wanted / 1e6:.0f} MB, more than the {pictures.limit / 1e6:.0f} MB that "
                 f"{pictures.limit_name} leaves for pictures"
             )
-        if not self._bytes:
-            self._take_in_turn(wanted)
-            return
-        with pictures.changed:
-            self._set(wanted)
 
-    def _take_in_turn(self, wanted: int) -> None:
+    def _in_turn(self, queue: deque[object], fits: Callable[[], bool], take: Callable[[], None]) -> None:
         pictures, turn = self._pictures, object()
 
         def ready() -> bool:
-            return self._given_up() or (pictures.queue[0] is turn and self._fits(wanted))
+            return self._given_up() or (queue[0] is turn and fits())
 
         with pictures.changed:
-            pictures.queue.append(turn)
+            queue.append(turn)
             waits = not ready()
             pictures.waiting += waits
         try:
@@ -77,10 +113,10 @@ class Held:
                 pictures.changed.wait_for(ready)
                 if self._given_up():
                     raise GivenUpError
-                self._set(wanted)
+                take()
         finally:
             with pictures.changed:
-                pictures.queue.remove(turn)
+                queue.remove(turn)
                 pictures.waiting -= waits
                 pictures.changed.notify_all()
 
@@ -98,11 +134,16 @@ class Held:
         return other
 
     def _fits(self, wanted: int) -> bool:
-        return not self._pictures.used or self._pictures.used + wanted <= self._pictures.limit
+        pictures = self._pictures
+        return not pictures.used or pictures.used + pictures.files + wanted <= pictures.limit
 
     def _set(self, now: int) -> None:
         self._pictures.used += now - self._bytes
         self._bytes = now
+
+    def _set_file(self, now: int) -> None:
+        self._pictures.files += now - self._file
+        self._file = now
 
 
 class _Thread(threading.local):

@@ -136,7 +136,7 @@ def read(
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _guarded(lambda: _from_file(io.BytesIO(source), options))
     if isinstance(source, Stored):
-        return _guarded(lambda: _from_file(io.BytesIO(source.content()), options))
+        return _guarded(lambda: _from_store(source, options))
     if isinstance(source, (str, os.PathLike)):
         return _guarded(lambda: _from_path(os.fspath(source), options))
     raise TypeError(f"source must be a path, bytes, a PIL image, a numpy array or a uint8 tensor, got {type(source).__name__}")
@@ -198,6 +198,12 @@ def _from_path(path: str | bytes, options: ReadOptions) -> Photo:
         raise ReadError("a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file")
     with open(path, "rb") as file:
         return _from_file(file, options)
+
+
+def _from_store(file: Stored, options: ReadOptions) -> Photo:
+    """It is read whole once there is room for it."""
+    with in_flight.picture() as held, file.opened() as (content, size), held.file(size):
+        return _from_file(io.BytesIO(content()), options)
 
 
 def _from_file(file: BinaryIO, options: ReadOptions) -> Photo:

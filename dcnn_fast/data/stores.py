@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 EXTRA = "pip install 'dcnn-fast[stores]'"
 MOST_BYTES = 2**30  # of a file: it is read into memory
@@ -22,6 +23,7 @@ _TIMES = (
 _OF_MACHINE = ("file://", "local://")
 _PASSWORD = re.compile(r"://[^/@:]*:[^/@]*@")
 _MOST_ARCHIVES = 16  # that are open at a time
+_T = TypeVar("_T")
 
 
 class StoreError(OSError):
@@ -66,18 +68,19 @@ class Stored:
 
     def content(self) -> bytes:
         """All of it. Raises StoreError, also for more than `MOST_BYTES`."""
-        if self.size is not None and self.size > MOST_BYTES:
-            raise _too_large()
-        try:
-            with self._system.open(self._inside, "rb") as file:
-                found: bytes = file.read(MOST_BYTES + 1)
-        except MemoryError:
-            raise
-        except Exception as error:  # every store has exceptions of its own
-            raise _said(error) from None
-        if len(found) > MOST_BYTES:
-            raise _too_large()
-        return found
+        with self.opened() as (file, _):
+            return file()
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Callable[[], bytes], int | None]]:
+        """What reads all of it, and its size before that, None where the store does not say. Raises StoreError as `content`."""
+        _require_regular(self._system, self._inside)
+        with closing(_asked(lambda: self._system.open(self._inside, "rb"))) as file:
+            said = self.size if self.size is not None else getattr(file, "size", None)
+            size = said if isinstance(said, int) else _asked(lambda: self._system.size(self._inside))
+            if size is not None and size > MOST_BYTES:
+                raise _too_large()
+            yield lambda: _all_of(file), size
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,37 @@ def version_of_file(path: str) -> str:
     """The version of a file of this machine: its size, and when it was changed last. Raises OSError."""
     status = os.stat(path)
     return f"size {status.st_size}, {status.st_mtime_ns}"
+
+
+def _asked(work: Callable[[], _T]) -> _T:
+    """`work()`, whose failures are the store's: each has exceptions of its own."""
+    try:
+        return work()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _said(error) from None
+
+
+def _all_of(file: Any) -> bytes:
+    found: bytes = _asked(lambda: file.read(MOST_BYTES + 1))
+    if len(found) > MOST_BYTES:
+        raise _too_large()
+    return found
+
+
+def _require_regular(system: Any, inside: str) -> None:
+    """Raise StoreError for a pipe or a device of this machine, where a store leads back to it (dir://): it may never end."""
+    below = system
+    while getattr(below, "fs", None) is not None:
+        below = below.fs
+    if "file" in _protocols(below) and _asked(lambda: system.info(inside))["type"] not in ("file", "link"):
+        raise StoreError("not a regular file")
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    named = system.protocol
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def _version(info: dict[str, Any]) -> str | None:

@@ -40,7 +40,7 @@ def emd(predictions: Predictions, *, power: int = 1) -> float:
     the cumulated shares to that power, and the root of it. From 0 to 1; 0 is the best. Raises ValueError where predictions are
     of no ratings, or no example has votes.
 
-    Source: Talebi and Milanfar, NIMA (2018), equation 1; facts.md 4.1.
+    Source: Talebi and Milanfar, NIMA (2018), equation 1; docs/ava.md#nima.
     """
     why = why_no_emd(predictions)
     if why is not None:

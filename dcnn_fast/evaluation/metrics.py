@@ -56,9 +56,9 @@ def measure(predictions: Predictions, *, ap: AveragePrecision = "plain", draws: 
     """Every measure of predictions.
 
     ap: how average precision is taken: "plain", the sum of precisions at each positive (scikit-learn's); "interpolated", with
-    the best precision at or beyond each recall; "voc07", that at eleven recalls (facts.md 3.6). draws: bootstrap samples for
-    intervals, 0 for none, over groups where the examples have them, over examples else; seed: theirs. Raises ValueError for a
-    name that is not there or where no example has a label.
+    the best precision at or beyond each recall; "voc07", that at eleven recalls (docs/ava.md#average-precision). draws:
+    bootstrap samples for intervals, 0 for none, over groups where the examples have them, over examples else; seed: theirs.
+    Raises ValueError for a name that is not there or where no example has a label.
     """
     from sklearn.metrics import confusion_matrix, recall_score  # noqa: PLC0415 - optional dependency
 

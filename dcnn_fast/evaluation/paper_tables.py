@@ -1,4 +1,4 @@
-"""What the paper measured, in per cent (Tables I to V and section III; facts.md 1.5)."""
+"""What the paper measured, in per cent (Tables I to V and section III; docs/paper.md#tables)."""
 
 from __future__ import annotations
 

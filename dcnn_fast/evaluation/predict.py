@@ -81,7 +81,7 @@ def predict(
     workers: int | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> Predictions:
-    """P(label) of each example, the mean over `views` random windows, which are those of `Scorer` (design.md section 3).
+    """P(label) of each example, the mean over `views` random windows, which are those of `Scorer` (docs/design.md#scores).
 
     model: a `Model` or `MultiColumn`, which the scorer runs with what windows share computed once, or any module with `inputs`
     and logits, which sees window by window on the device it is on and stays in evaluation mode; labels then names its classes.

@@ -356,7 +356,9 @@ class Experiments:
             if LAST in outcome.unwritten:
                 raise ImpossibleError(f"{folder / LAST} could not be written: {outcome.unwritten[LAST]}")
             self._finished.add(folder)
-            self.timed(Timing(name, kind_of_network(net.spec, learns), training=sum(row["seconds"] for row in outcome.history)))
+            times = [row["seconds"] for row in outcome.history if "seconds" in row]
+            if len(times) == len(outcome.history):  # a run that goes on may have lost those of its first epochs
+                self.timed(Timing(name, kind_of_network(net.spec, learns), training=sum(times)))
         model = load_model(folder / LAST)
         kind = kind_of_network(net.spec, learns)
         frozen = [number for number, column in enumerate(net.spec.columns) if column.frozen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dcnn_fast.spec import AnyColumn, GraphColumn, Network, column_costs
+from dcnn_fast.spec import AnyColumn, Network, column_costs
 
 KINDS = ("windows", "planes", "single")
 _CHANNELS = 3
@@ -77,8 +77,6 @@ def high_of(labels: Sequence[str]) -> int | None:
 def require_exportable(network: Network) -> None:
     """Raise ValueError for a network that scores no photographs, or whose weights are more than a file may hold."""
     for key, column in zip(network.column_keys(), network.columns, strict=True):
-        if isinstance(column, GraphColumn):
-            raise ValueError(f"model must have columns of blocks or of EfficientNet-Lite, {key} has single layers")
         if column.channels != _CHANNELS:
             raise ValueError(f"model must have columns of 3 channels to score photographs, {key} has {column.channels}")
     size = 4 * _parameters(network.columns, len(network.labels))
@@ -87,5 +85,5 @@ def require_exportable(network: Network) -> None:
 
 
 def _parameters(columns: Sequence[AnyColumn], labels: int) -> int:
-    joined = sum(column.fc[-1] for column in columns)
+    joined = sum(column.outputs for column in columns)
     return labels * (joined + 1) + sum(layer.parameters for column in columns for layer in column_costs(column))

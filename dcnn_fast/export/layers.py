@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from dcnn_fast.export.extents import conv_padding, norm_reach, pool_overhang
+from dcnn_fast import spec
+from dcnn_fast.export.extents import conv_padding, pool_overhang
 from dcnn_fast.export.graph import Graph
-from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column
+from dcnn_fast.export.norm_nodes import norm_nodes
+from dcnn_fast.export.single_layers import single_layers
+from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool, Rounding, SameMapNorm
+from dcnn_fast.spec import Pool, Rounding
 
 _CEILING = 6.0  # of ReLU6
 
@@ -18,15 +21,17 @@ _CEILING = 6.0  # of ReLU6
 def column_nodes(graph: Graph, column: AnyColumn, windows: str) -> str:
     """Nodes of one column.
 
-    windows: name of uint8 [N, window, window, 3]. Returns the name of float32 [N, fc[-1]].
+    windows: name of uint8 [N, window, window, 3]. Returns the name of float32 [N, outputs].
     """
     pixels = _pixels(graph, windows, column.spec.mean, column.spec.scale)
     if isinstance(column, Column):
         features = _blocks(graph, column, pixels)
     elif isinstance(column, BackboneColumn):
         features = _backbone(graph, column, pixels)
+    elif isinstance(column, GraphColumn):
+        features = single_layers(graph, column, pixels)
     else:
-        raise ValueError(f"model must have columns of blocks or of EfficientNet-Lite's layers, got {type(column).__name__}")
+        raise ValueError(f"model must have columns of a known kind, got {type(column).__name__}")
     for layer in column.fc:
         features = graph.add("Relu", linear(graph, layer, features))
     return features
@@ -69,8 +74,12 @@ def _block(graph: Graph, block: Block, x: str, extent: int, rounding: Rounding) 
     x = graph.add("Relu", x)
     conv = described.conv_extent(extent, rounding)
     if described.order == "conv-pool-norm":
-        return _norm(graph, described.norm, _pool(graph, described.pool, x, conv, rounding), described.filters)
-    return _pool(graph, described.pool, _norm(graph, described.norm, x, described.filters), conv, rounding)
+        return _norm(graph, described, _pool(graph, described.pool, x, conv, rounding))
+    return _pool(graph, described.pool, _norm(graph, described, x), conv, rounding)
+
+
+def _norm(graph: Graph, described: spec.Block, x: str) -> str:
+    return x if described.norm is None else norm_nodes(graph, described.norm, x, described.filters)
 
 
 def _pool(graph: Graph, pool: Pool | None, x: str, extent: int, rounding: Rounding) -> str:
@@ -81,38 +90,6 @@ def _pool(graph: Graph, pool: Pool | None, x: str, extent: int, rounding: Roundi
     return graph.add(
         "MaxPool", x, kernel_shape=[pool.size] * 2, strides=[pool.stride] * 2, pads=[0, 0, over, over], ceil_mode=0
     )
-
-
-def _norm(graph: Graph, norm: Norm | None, x: str, maps: int) -> str:
-    if norm is None:
-        return x
-    if isinstance(norm, CrossMapNorm) and norm.size % 2 and norm.scale > 0 and norm.power > 0:  # all that LRN is defined for
-        return graph.add("LRN", x, size=norm.size, alpha=norm.scale, beta=norm.power, bias=norm.k)
-    squares = graph.add("Mul", x, x)
-    if isinstance(norm, CrossMapNorm):
-        scaled, least = _across_maps(graph, norm, squares, maps), norm.k
-    else:
-        scaled, least = _within_maps(graph, norm, squares), 1.0
-    denominator = graph.add("Add", scaled, graph.number(least))
-    return graph.add("Div", x, graph.add("Pow", denominator, graph.number(norm.power)))
-
-
-def _across_maps(graph: Graph, norm: CrossMapNorm, squares: str, maps: int) -> str:
-    """scale / size times the sum over each window of maps, as a convolution of 1 x 1 with a band of weights."""
-    before, after = norm_reach(norm.size)
-    distance = np.arange(maps)[None, :] - np.arange(maps)[:, None]
-    band = np.where((distance >= -before) & (distance <= after), norm.scale / norm.size, 0.0)
-    return graph.add("Conv", squares, graph.constant(band.astype(np.float32)[:, :, None, None]), kernel_shape=[1, 1])
-
-
-def _within_maps(graph: Graph, norm: SameMapNorm, squares: str) -> str:
-    """scale / size**2 times the sum over each window of places; those outside the map are zeros that count."""
-    before, after = norm_reach(norm.size)
-    means = graph.add(
-        "AveragePool", squares, kernel_shape=[norm.size] * 2, strides=[1, 1], pads=[before, before, after, after],
-        count_include_pad=1,
-    )  # fmt: skip
-    return graph.add("Mul", means, graph.number(norm.scale))
 
 
 def _backbone(graph: Graph, column: BackboneColumn, x: str) -> str:

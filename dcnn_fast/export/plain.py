@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcnn_fast.export.extents import conv_padding, pool_overhang
-from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, MultiColumn
+from dcnn_fast.export.plain_layers import PlainLayers
+from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn, MultiColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 from dcnn_fast.ops.norm import reference as norms
@@ -169,7 +170,9 @@ def _plain(column: nn.Module) -> _Column:
         return _Column(column, _Blocks(column))
     if isinstance(column, BackboneColumn):
         return _Column(column, _Backbone(column))
-    raise ValueError(f"model must have columns of blocks or of EfficientNet-Lite's layers, got {type(column).__name__}")
+    if isinstance(column, GraphColumn):
+        return _Column(column, PlainLayers(column))
+    raise ValueError(f"model must have columns of a known kind, got {type(column).__name__}")
 
 
 def _at_each_pixel(layer: _Layer) -> _Conv:

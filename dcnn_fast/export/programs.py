@@ -54,7 +54,7 @@ def _planes(graph: Graph, net: MultiColumn, inputs: Sequence[ColumnInputs]) -> t
         if each.is_whole:  # computed once
             found = column_nodes(graph, column, graph.add("Unsqueeze", plane, graph.integers(0)))
             count = graph.add("Slice", graph.add("Shape", offsets), *map(graph.integers, (0, 1, 0)))
-            shape = graph.add("Concat", count, graph.integers(column.spec.fc[-1]), axis=0)
+            shape = graph.add("Concat", count, graph.integers(column.spec.outputs), axis=0)
             features.append(graph.add("Expand", found, shape))
         else:
             features.append(column_nodes(graph, column, _cut(graph, each, offsets, limits)))

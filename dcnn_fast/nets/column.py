@@ -14,6 +14,7 @@ from dcnn_fast import engine, ops, spec
 from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.nets.seen import Seen
+from dcnn_fast.ops.block.params import Ties
 from dcnn_fast.ops.precision import Precision
 
 HALVES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,9 +30,13 @@ def zero_linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 class Block(nn.Module):
-    """One fused block with its weight [F, C / groups, S, S] and bias [F]. precision: of the convolution's products."""
+    """One fused block with its weight [F, C / groups, S, S] and bias [F].
+
+    precision: of the convolution's products. ties: who gets a pool's gradient (`ops.block`).
+    """
 
     precision: Precision = "ieee"
+    ties: Ties = "all"
 
     def __init__(self, block: spec.Block, channels: int, rounding: spec.Rounding) -> None:
         super().__init__()
@@ -47,7 +52,7 @@ class Block(nn.Module):
         return ops.block(
             x, self.weight, self.bias, stride=block.stride, padding=block.padding, groups=block.groups,
             rounding=self.rounding, pool=block.pool, norm=block.norm, order=block.order, mean=mean, scale=scale,
-            precision=self.precision,
+            ties=self.ties, precision=self.precision,
         )  # fmt: skip
 
 
@@ -56,9 +61,11 @@ class AnyColumn(nn.Module):
 
     precision: of the products, in all layers; the parameters stay as they are. In "bf16" and "fp16" the fc layers' operands and
     results are rounded to that format; in "tf32" they are as torch's own settings say.
+    ties: who gets the gradients of max-pools (`ops.block`).
     """
 
     precision: Precision = "ieee"
+    ties: Ties = "all"
     fc: nn.ModuleList
 
     def __init__(self, column: spec.AnyColumn) -> None:
@@ -68,6 +75,10 @@ class AnyColumn(nn.Module):
     def compute_in(self, precision: Precision) -> None:
         """Set the precision of the column's products."""
         self.precision = precision
+
+    def give_ties(self, ties: Ties) -> None:
+        """Set who gets the gradients of the column's max-pools."""
+        self.ties = ties
 
     @property
     def keeps_mean(self) -> bool:
@@ -191,7 +202,7 @@ class Column(AnyColumn, Keeper):
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [N, C, window, window] pixels 0-255, uint8 or floating -> [N, fc[-1]].
 
-        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (facts.md 2.2).
+        The mean and scale of the spec are applied here; flattened maps are in (C, H, W) order (docs/cuda-convnet.md#matrices).
         """
         require_windows(self.spec, windows)
         if self.kept is not None and windows.dtype == torch.uint8 and windows.device.type == "cpu":
@@ -277,6 +288,13 @@ class Column(AnyColumn, Keeper):
         for block in self.blocks:
             assert isinstance(block, Block)
             block.precision = precision
+
+    def give_ties(self, ties: Ties) -> None:
+        """Set who gets the gradients of the column's max-pools."""
+        super().give_ties(ties)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.ties = ties
 
     def set_mean(self, mean: Sequence[float]) -> None:
         """Have another mean taken off the pixels, one value per channel; the spec records it."""

@@ -1,4 +1,4 @@
-"""Networks from cuda-convnet's checkpoints, of either version, plain or zipped (facts.md 2.2, 2.4)."""
+"""Networks from cuda-convnet's checkpoints, of either version, plain or zipped (docs/cuda-convnet.md#checkpoints)."""
 
 from __future__ import annotations
 

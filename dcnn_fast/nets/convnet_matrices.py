@@ -1,4 +1,4 @@
-"""cuda-convnet's weight matrices as this project's parameters (facts.md 2.2)."""
+"""cuda-convnet's weight matrices as this project's parameters (docs/cuda-convnet.md#matrices)."""
 
 from __future__ import annotations
 

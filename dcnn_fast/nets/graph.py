@@ -122,7 +122,8 @@ class GraphColumn(AnyColumn):
         block, weights = fused.block, self._weights(fused.conv)
         return ops.block(
             results[self.spec.layers[fused.conv].inputs[0]], *weights, stride=block.stride, padding=block.padding,
-            groups=block.groups, pool=block.pool, norm=block.norm, order=block.order, precision=precision,
+            groups=block.groups, pool=block.pool, norm=block.norm, order=block.order, ties=self.ties,
+            precision=precision,
         )  # fmt: skip
 
     def _layer(self, index: int, layer: AnyLayer, given: Sequence[Tensor], precision: Precision, training: bool) -> Tensor:
@@ -133,7 +134,7 @@ class GraphColumn(AnyColumn):
             case FcLayer():
                 result = self._connected(index, x, precision)
             case PoolLayer():
-                result = layers.pool(x, layer)
+                result = layers.pool(x, layer, self.ties)
             case NormLayer():
                 result = layers.norm(x, layer)
             case NeuronLayer():

@@ -1,4 +1,4 @@
-"""What the single layers of a graph compute, in torch's operations and this project's own (facts.md 2.3)."""
+"""What the single layers of a graph compute, in torch's operations and this project's own (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import ops
+from dcnn_fast.ops.block.params import Ties
 from dcnn_fast.spec.graph_layers import ConvLayer, DropoutLayer, NeuronLayer, NormLayer, PoolLayer
 from dcnn_fast.spec.layers import SameMapNorm
 
@@ -43,15 +44,18 @@ _NEURONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def pool(x: Tensor, layer: PoolLayer) -> Tensor:
-    """[N, C, H, W] -> [N, C, outputs, outputs]; a window is clipped to the image, an average is over what is left of it."""
+def pool(x: Tensor, layer: PoolLayer, ties: Ties = "all") -> Tensor:
+    """[N, C, H, W] -> [N, C, outputs, outputs]; a window is clipped to the image, an average is over what is left of it.
+
+    ties: who gets the gradients of maxima.
+    """
     extent = x.shape[2]
     span = (layer.count(extent) - 1) * layer.stride + layer.size
     before, after = -layer.start, layer.start + span - extent
     pad = (before, after, before, after)  # negative where the windows leave something out
     if layer.kind == "max":
         padded = F.pad(x, pad, value=float("-inf")) if any(pad) else x
-        return ops.max_pool(padded, layer.size, layer.stride, rounding="down")
+        return ops.max_pool(padded, layer.size, layer.stride, rounding="down", ties=ties)
     sums = F.avg_pool2d(F.pad(x, pad), layer.size, layer.stride, divisor_override=1)
     if layer.kind == "sum":
         return sums
@@ -83,7 +87,7 @@ def dropout(x: Tensor, layer: DropoutLayer, training: bool) -> Tensor:
 
 def flat(x: Tensor) -> Tensor:
     """[N, C, H, W] -> [N, C * H * W, 1, 1], in that order."""
-    return x.reshape(len(x), -1, 1, 1)
+    return x.reshape(x.shape[0], -1, 1, 1)
 
 
 def concat(given: Sequence[Tensor]) -> Tensor:

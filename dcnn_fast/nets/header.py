@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
@@ -35,6 +36,21 @@ def read_header(path: str | Path, most: int) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ValueError("not a readable safetensors file: its header must be a JSON object")
     return header
+
+
+def order_metadata(path: str | Path) -> None:
+    """Put the texts that a header holds in the order of their names: safetensors' own is another each time, and equal contents
+    are to be equal files. Raises ValueError where the header would not fit its place; OSError.
+    """
+    with open(path, "r+b") as file:
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        content = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(content) > length:
+            raise ValueError(f"{path}: a header of {len(content)} bytes does not fit the place of one of {length}")
+        file.seek(_LENGTH.size)
+        file.write(content.ljust(length))
 
 
 def metadata_of(header: dict[str, Any]) -> dict[str, Any]:

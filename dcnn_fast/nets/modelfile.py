@@ -1,4 +1,4 @@
-"""Model files: one safetensors file with the weights and a JSON header that says everything else (design.md section 3).
+"""Model files: one safetensors file with the weights and a JSON header that says everything else (docs/design.md#model-files).
 
 The header's entry `dcnn_fast` holds the format, the project's version, the network's spec (which includes the preprocessing),
 and the provenance. Weights may be stored as float32, float16, or int8 with one float32 scale per output row (`<name>.scale`);

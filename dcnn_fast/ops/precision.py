@@ -1,4 +1,6 @@
-"""The precision of products: named, never implied (design.md section 4). Sums are in float32, or float64 for such operands.
+"""The precision of products: named, never implied (docs/design.md#data-flow).
+
+Sums are in float32, or in float64 for operands of float64.
 
 "bf16x3" splits each operand into two bfloat16, x = high + low, and sums the products low * high, high * low and high * high: an
 error of at most 2**-15 of every product (2**-17 for each operand, 2**-16 for low * low), where "bf16" has 2**-7 and float32

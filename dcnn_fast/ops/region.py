@@ -1,4 +1,4 @@
-"""Regions: the pieces of work that every backend's block executes (design.md section 4).
+"""Regions: the pieces of work that every backend's block executes (docs/design.md#data-flow).
 
 A region is a rectangle of convolution outputs on one image of one source. It is computed once and emits pieces: for a
 pool phase, a rectangle of block outputs and where they go. Brute force is one region per window with one piece; a

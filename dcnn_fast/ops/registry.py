@@ -1,7 +1,7 @@
 """The operator library `dcnn_fast`: how an operation is registered with torch.
 
 `Library.define` + `impl` + `register_fake` with a thin autograd.Function above costs a third of `custom_op`'s overhead
-(design.md section 5) and works under torch.compile and torch.library.opcheck.
+(docs/design.md#layout) and works under torch.compile and torch.library.opcheck.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ NO_FAULTS, BETWEEN_NOTES = "none", "; "
 
 @dataclass(frozen=True)
 class Score:
-    """What fifty views say about one image (design.md section 3).
+    """What fifty views say about one image (docs/design.md#scores).
 
     probs: label -> probability, averaged over the views. For two labels, mean is the probability of "high" (of the second
     where none has that name) and std its standard deviation over the views (of the population, not a sample); otherwise both

@@ -47,7 +47,7 @@ _OWN = ("_model", "_chosen", "_graphs", "_read_options", "_extras", "_stages")  
 
 
 class Scorer:
-    """Rates photographs with a model, by the average over seeded random views of each (paper II-A, design.md section 3).
+    """Rates photographs with a model, by the average over seeded random views of each (paper II-A, docs/design.md#scores).
 
     model: path of a model file, a loaded Model, or None for the shipped one. device: "cpu", "cuda" (the current GPU; these
     kernels have been run in a simulator and on no GPU yet), "cuda:1" (the second; several GPUs are used by a scorer for each,

@@ -230,9 +230,7 @@ class Stream:
                 return None
             with engine.use_threads(self._threads()):
                 begun = self._stages.begin(read)
-            if begun.maps is not None and begun.maps.pixels:
-                held.keep(begun.maps.pixels)
-                item.held = held.handed_over()
+            item.held = held_by_maps(held, begun)
             return begun
 
     def _hurry(self) -> None:
@@ -289,6 +287,14 @@ class Stream:
             for item, score in zip(batch, scores, strict=True):
                 item.begun, item.score = None, score
             self._changed.notify_all()
+
+
+def held_by_maps(held: in_flight.Held, begun: Begun) -> in_flight.Held | None:
+    """The memory of an image's pixels that its maps need until its head is done; None where they need none."""
+    if begun.maps is None or not begun.maps.pixels:
+        return None
+    held.keep(begun.maps.pixels)
+    return held.handed_over()
 
 
 def _begun(item: _Item) -> Begun:

@@ -28,10 +28,14 @@ class Gate:
     def take(self, images: int, size: int) -> None:
         """Count these in. Raises RefusedError, 429 with Retry-After, where they do not fit."""
         if self.images + images > self._settings.images:
-            raise self._full(f"{self._settings.images} images wait or are computed already")
+            raise self._full(self._of_images())
         if self.bytes + size > self._settings.bytes:
             raise self._full(f"the images that wait or are computed already have {self.bytes} of {self._settings.bytes} bytes")
         self.images, self.bytes = self.images + images, self.bytes + size
+
+    def refusal(self) -> RefusedError | None:
+        """What `take` of a first image would raise."""
+        return None if self.images < self._settings.images else self._full(self._of_images())
 
     def give_back(self, images: int, size: int, done: int = 0) -> None:
         """Count these out. done: how many of them were computed."""
@@ -40,6 +44,9 @@ class Gate:
             now = time.monotonic()
             self._seconds += 0.2 * (min(now - self._done, 10.0) / done - self._seconds)
             self._done = now
+
+    def _of_images(self) -> str:
+        return f"{self._settings.images} images wait or are computed already"
 
     def _full(self, why: str) -> RefusedError:
         wait = max(1, min(_MOST_WAIT, math.ceil(self.images * self._seconds)))

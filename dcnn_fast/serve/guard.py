@@ -9,10 +9,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dcnn_fast.serve.cull import PREFIX
+from dcnn_fast.serve.errors import RefusedError
 from dcnn_fast.serve.hosts import allows
 from dcnn_fast.serve.service import LOG, Service, failure, one_line
 
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # to everybody, with a token too
+SCORED = ("/v1/score", "/v1/score/batch")  # refused before they are routed where the queue is full
 
 
 class Guard:
@@ -30,10 +32,12 @@ class Guard:
         try:
             if not allows(self._service.settings.hosts, Headers(scope=scope).get("host")):
                 await failure(421, "this server is not called so: --allow-host names more")(scope, receive, answered)
-            elif self._lets_in(scope):
-                await self._app(scope, receive, answered)
-            else:
+            elif not self._lets_in(scope):
                 await failure(401, "a token is needed", {"WWW-Authenticate": "Bearer"})(scope, receive, answered)
+            elif (full := self._refusal(scope)) is not None:
+                await failure(full.status, full.message, full.headers)(scope, receive, answered)
+            else:
+                await self._app(scope, receive, answered)
         except Exception as error:
             LOG.error("%s %s failed: %s", scope["method"], _path(scope), one_line(error))
             if answered.status is None:
@@ -45,11 +49,13 @@ class Guard:
 
     def _lets_in(self, scope: Scope) -> bool:
         """Whether the token is there or not needed: the culling page has one of its own, in its address."""
-        path = scope["path"].removeprefix(
-            scope.get("root_path", "")
-        )  # of an application in another one, without its place there
+        path = _own_path(scope)
         is_open = path in OPEN or path.startswith(PREFIX)
         return is_open or self._service.allows(Headers(scope=scope).get("authorization"))
+
+    def _refusal(self, scope: Scope) -> RefusedError | None:
+        """Of a full queue, which is to cost little: most requests are refused where several times too many come."""
+        return self._service.gate.refusal() if scope["method"] == "POST" and _own_path(scope) in SCORED else None
 
 
 class _Answered:
@@ -65,7 +71,15 @@ class _Answered:
         await self._send(message)
 
 
+def _own_path(scope: Scope) -> str:
+    """Of an application in another one without its place there."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path
+
+
 def _path(scope: Scope) -> str:
     """The route's pattern: clients' own paths are no labels, as there may be any number."""
     route: Any = scope.get("route")
+    if route is None and _own_path(scope) in SCORED:
+        return _own_path(scope)
     return str(getattr(route, "path", "other"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _BARE = re.compile(r"[^:\[\]/?#@*\s]+")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]/?#@]+)(:[0-9]{0,5})?")
@@ -23,8 +24,11 @@ def allows(hosts: Sequence[str] | None, said: str | None) -> bool:
     An address is let in as one of the names is: no page has an address as its origin but the one that is served there. So is
     a request without a Host, which no browser sends.
     """
-    if hosts is None or said is None:
-        return True
+    return hosts is None or said is None or _is_one_of(tuple(hosts), said)
+
+
+@lru_cache(maxsize=32)
+def _is_one_of(hosts: tuple[str, ...], said: str) -> bool:
     found = _HOST.fullmatch(said.strip().lower())
     if found is None:
         return False

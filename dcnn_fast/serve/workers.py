@@ -1,9 +1,14 @@
-"""Threads that score images: each takes one from its bytes to its score, and drops those that nobody waits for any more."""
+"""Threads that score images, and drop those that nobody waits for any more.
+
+Each takes one from its bytes to the last block's maps. While others wait in the queue, the heads of several are computed
+together, which costs little more than that of one; a worker that finds no other image computes the heads that are due.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +18,10 @@ from typing import Any
 from dcnn_fast import engine
 from dcnn_fast.data import in_flight
 from dcnn_fast.scoring import Score, Scorer
+from dcnn_fast.scoring.stream import Begun, held_by_maps
+
+_LONGEST = 0.1  # seconds that maps wait for a batch to fill, where an image takes as long or longer
+_BYTES_OF_MAPS = 2**28  # that wait for it
 
 
 @dataclass(eq=False)
@@ -32,13 +41,30 @@ class Job:
         in_flight.look_again()
 
 
+@dataclass(eq=False)
+class _Due:
+    """An image whose blocks are done, and whose head is to be. held: the memory of its pixels. since: when they were done."""
+
+    job: Job
+    begun: Begun
+    held: in_flight.Held | None
+    since: float
+
+    @property
+    def bytes(self) -> int:
+        """Of its maps."""
+        return 0 if self.begun.maps is None else self.begun.maps.bytes
+
+
 class Workers:
     """`count` threads; an image that is alone is computed on as many. They run from `start` to `stop`."""
 
     def __init__(self, scorer: Scorer, count: int) -> None:
         self._stages, self._count = scorer.stages, count
+        self._batch = self._stages.executor.intake.batch
         self._changed = threading.Condition()  # guards all below
         self._queue: deque[Job] = deque()
+        self._due: list[_Due] = []
         self._busy, self._stopped = 0, False
         self._threads: list[threading.Thread] = []
         self.computed = 0  # images that went through the network
@@ -75,36 +101,55 @@ class Workers:
         return job
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._stopped)
-                if not self._queue:
-                    return
-                job = self._queue.popleft()
-                self._busy += 1
+        while (work := self._next()) is not None:
             try:
-                self._work(job)
+                work()
             finally:
                 with self._changed:
                     self._busy -= 1
-            del job
+            del work
 
-    def _work(self, job: Job) -> None:
+    def _next(self) -> Callable[[], None] | None:
+        """The heads that are due, or else the next image; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._due or self._stopped)
+            if not self._queue and not self._due:
+                return None
+            self._busy += 1
+            if self._is_time():
+                return partial(self._finish, self._taken())
+            return partial(self._begin, self._queue.popleft())
+
+    def _is_time(self) -> bool:
+        """Whether the heads are not to wait for more."""
+        if not self._due or not self._queue:
+            return bool(self._due)
+        full = len(self._due) >= self._batch or sum(due.bytes for due in self._due) > _BYTES_OF_MAPS
+        return full or time.monotonic() - self._due[0].since > _LONGEST or in_flight.waited_for()
+
+    def _taken(self) -> list[_Due]:
+        with self._changed:
+            taken, self._due = self._due, []
+            return taken
+
+    def _begin(self, job: Job) -> None:
+        """The image up to its maps."""
         if job.given_up:
             return
         try:
-            score = self._scored(job)
+            due = self._begun(job)
         except in_flight.GivenUpError:
             return
         except BaseException as error:
             _hand_over(job, partial(job.answer.set_exception, error))
             return
-        if score is not None:
-            _hand_over(job, partial(job.answer.set_result, score))
+        if due is not None:
+            with self._changed:
+                self._due.append(due)
 
-    def _scored(self, job: Job) -> Score | None:
-        """Its score; None where nobody waits for it any more."""
-        with in_flight.picture(given_up=lambda: job.given_up) as held:
+    def _begun(self, job: Job) -> _Due | None:
+        """None where nobody waits for it any more."""
+        with in_flight.picture(given_up=lambda: job.given_up, before_wait=lambda: self._finish(self._taken())) as held:
             read = self._stages.read(job.image)
             job.image = None
             held.keep(read.prepared.bytes)
@@ -113,7 +158,30 @@ class Workers:
             with self._changed:
                 self.computed += 1
             with engine.use_threads(self._threads_of_one()):
-                return self._stages.finish([self._stages.begin(read)])[0]
+                begun = self._stages.begin(read)
+            return _Due(job, begun, held_by_maps(held, begun), time.monotonic())
+
+    def _finish(self, batch: list[_Due]) -> None:
+        """The heads of images, and their scores."""
+        try:
+            wanted = [due for due in batch if not due.job.given_up]
+            if wanted:
+                self._hand_over_scores(wanted)
+        finally:
+            for due in batch:
+                if due.held is not None:
+                    due.held.keep(0)
+
+    def _hand_over_scores(self, batch: list[_Due]) -> None:
+        try:
+            with engine.use_threads(self._threads_of_one()):
+                scores = self._stages.finish([due.begun for due in batch])
+        except BaseException as error:
+            for due in batch:
+                _hand_over(due.job, partial(due.job.answer.set_exception, error))
+            return
+        for due, score in zip(batch, scores, strict=True):
+            _hand_over(due.job, partial(due.job.answer.set_result, score))
 
     def _threads_of_one(self) -> int:
         """Its share, as far as is known now; no score depends on it."""

@@ -1,4 +1,4 @@
-"""Reads cuda-convnet's layer-definition and layer-parameter files, both versions' keys (facts.md 2.1).
+"""Reads cuda-convnet's layer-definition and layer-parameter files, both versions' keys (docs/cuda-convnet.md#layer-files).
 
 Every key of a layer is understood or refused with a sentence; none is passed over. Parameters of layers that are not defined,
 which cuda-convnet passes over, are noted.

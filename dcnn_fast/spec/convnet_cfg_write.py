@@ -1,4 +1,4 @@
-"""Writes networks as cuda-convnet's layer-definition and layer-parameter files (facts.md 2.1)."""
+"""Writes networks as cuda-convnet's layer-definition and layer-parameter files (docs/cuda-convnet.md#layer-files)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cuda-convnet's layers as a column whose layers are a graph: whatever blocks cannot say (facts.md 2)."""
+"""cuda-convnet's layers as a column whose layers are a graph: whatever blocks cannot say (docs/cuda-convnet.md)."""
 
 from __future__ import annotations
 

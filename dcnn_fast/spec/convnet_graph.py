@@ -1,4 +1,4 @@
-"""cuda-convnet's layers as a network: layer-definition files and checkpoints are read through here (facts.md 2).
+"""cuda-convnet's layers as a network: layer-definition files and checkpoints are read through here (docs/cuda-convnet.md).
 
 cuda-convnet describes a graph of small layers; a `Network` is columns. `assemble` follows the graph from its cost down to the
 data. What can be blocks becomes a column of blocks; other layers become a column that names them one by one

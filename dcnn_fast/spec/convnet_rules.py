@@ -1,4 +1,4 @@
-"""What cuda-convnet's layer-parameter files say of a layer with weights: its rates and how it starts (facts.md 2.1)."""
+"""Rates and first weights of a layer, as cuda-convnet's layer-parameter files say them (docs/cuda-convnet.md#layer-files)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class LayerCost:
 
 
 def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
-    """The layer table of one column for one window, the label layer left out (facts.md 1.3 counts the same way)."""
+    """The layer table of one column for one window, the label layer left out (docs/paper.md#sizes counts the same way)."""
     if isinstance(column, GraphColumn):
         return tuple(_graph_costs(column))
     rows = list(_backbone_costs(column)) if isinstance(column, BackboneColumn) else _block_costs(column)

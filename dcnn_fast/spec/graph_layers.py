@@ -1,4 +1,4 @@
-"""The layers that a column may have besides blocks, as data: those of cuda-convnet, one by one (facts.md 2).
+"""The layers that a column may have besides blocks, as data: those of cuda-convnet, one by one (docs/cuda-convnet.md).
 
 Every layer names its inputs by number, says what it gives for inputs of given shapes, and what parameters it has. Images are
 square: a shape is (maps, side, side); numbers without places are (count, 1, 1).
@@ -211,7 +211,7 @@ class NormLayer(_Bare):
     """A response norm: y = x * d**-power, d = k + scale / n * the sum of x**2 over a window of n values.
 
     kind: the window is of `size` maps, or of `size` x `size` places of a map; with "contrast" x has the average of that window
-    taken off before. Windows are clipped at the border (facts.md 2.3).
+    taken off before. Windows are clipped at the border (docs/cuda-convnet.md#formulas).
     """
 
     inputs: tuple[int, ...]

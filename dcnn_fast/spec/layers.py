@@ -80,7 +80,7 @@ def require_dropout(owner: str, dropout: Any) -> None:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` as in cuda-convnet (facts.md 2.1).
+    """Pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` (docs/cuda-convnet.md#layer-files).
 
     kind: "max", the largest value, or "avg", the average of what of the window lies in the maps.
     """
@@ -108,9 +108,9 @@ def _require_norm(norm: CrossMapNorm | SameMapNorm) -> None:
 
 @dataclass(frozen=True)
 class CrossMapNorm:
-    """Response norm across maps (cmrnorm, facts.md 2.3): y_f = x_f * d_f**-power, d_f = k + scale/size * sum of x_j**2.
+    """Response norm across maps (cmrnorm): y_f = x_f * d_f**-power, d_f = k + scale/size * sum of x_j**2.
 
-    j runs over the window f - size//2 ... f - size//2 + size - 1, clipped to the maps.
+    j runs over the window f - size//2 ... f - size//2 + size - 1, clipped to the maps. Source: docs/cuda-convnet.md#formulas.
     """
 
     size: int = 5
@@ -127,9 +127,10 @@ class CrossMapNorm:
 
 @dataclass(frozen=True)
 class SameMapNorm:
-    """Response norm within a map (rnorm, facts.md 2.3): as CrossMapNorm with k = 1 over a size x size spatial window.
+    """Response norm within a map (rnorm): as CrossMapNorm with k = 1 over a size x size spatial window.
 
-    The window starts size//2 above and left of the pixel and is clipped to the map; the sum is divided by size**2.
+    The window starts size//2 above and left of the pixel and is clipped to the map; the sum is divided by size**2. Source:
+    docs/cuda-convnet.md#formulas.
     """
 
     size: int = 3
@@ -152,7 +153,7 @@ def window_count(extent: int, size: int, stride: int, rounding: Rounding) -> int
     """Number of windows of `size`, `stride` apart, over `extent` positions.
 
     `up` is cuda-convnet's 1 + ceil((extent - size) / stride): the last window may hang over the far edge
-    (facts.md 1.3); `down` takes the floor. 0 when nothing fits.
+    (docs/paper.md#sizes); `down` takes the floor. 0 when nothing fits.
     """
     steps = (extent - size) // stride if rounding == "down" else -((size - extent) // stride)
     return max(0, 1 + steps) if extent > 0 else 0

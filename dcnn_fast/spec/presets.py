@@ -1,7 +1,7 @@
 """The networks of the paper by name: Tables I and IV, DCNN, quad-column, RDCNN and the AlexNet columns; and EfficientNet-Lite0.
 
-Strides, pads and norms that the paper leaves open are design.md's reading (facts.md 1.2); the rows of Tables I
-and IV whose tick marks the text lost are the reading of facts.md 1.5, one line each in `_ARCHITECTURES`.
+Strides, pads and norms that the paper leaves open are read as docs/paper.md#left-open says; the rows of Tables I
+and IV whose tick marks the text lost are the reading of docs/paper.md#tables, one line each in `_ARCHITECTURES`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def table_column(
 
 
 def alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -> Column:
-    """The 2012 network of [13]: 96 filters first, two groups, conv-norm-pool, cuda-convnet's rounding (facts.md 1.1, 2.3).
+    """The 2012 network of [13]: 96 filters first, two groups, conv-norm-pool, cuda-convnet's rounding (docs/paper.md).
 
     The norm is the AlexNet paper's: 1e-4 per map (no division by the size), k 2; hence scale 5e-4 here.
     """

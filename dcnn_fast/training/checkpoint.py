@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from dcnn_fast import strict_json
 from dcnn_fast.data import DataSet, Example
-from dcnn_fast.nets.header import metadata_of, read_header
+from dcnn_fast.nets.header import metadata_of, order_metadata, read_header
 from dcnn_fast.printable import quoted, shortened
 from dcnn_fast.training.optimisers import memory_like, remember, remembered
-from dcnn_fast.training.progress import Progress, progress_from_dict
+from dcnn_fast.training.progress import Progress, progress_from_dict, timeless_dict
 from dcnn_fast.training.settings import Settings, settings_from_dict
 
 FORMAT = 1
@@ -56,10 +56,11 @@ def save_checkpoint(
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {
         "format": FORMAT, "settings": settings, "fingerprint": fingerprint, "identity": dict(identity),
-        "progress": asdict(progress),
+        "progress": timeless_dict(progress),
     }  # fmt: skip
     text = json.dumps(header)
     save_file(plain, str(path), metadata={_KEY: text, _DIGEST: hashlib.sha256(text.encode()).hexdigest()})
+    order_metadata(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

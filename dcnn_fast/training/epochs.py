@@ -9,7 +9,7 @@ from typing import Any
 
 from dcnn_fast.training.distributed import World
 from dcnn_fast.training.loading import Request, epoch_order
-from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.progress import Progress, times_of
 from dcnn_fast.training.settings import Settings
 
 
@@ -41,15 +41,9 @@ def row_of(progress: Progress, step: int, rate: float, measured: Mapping[str, fl
     """
     return {
         "epoch": progress.epoch + 1, "step": step, "rate": rate, "loss": progress.loss / progress.cases,
-        "images": progress.cases, "seconds": round(progress.seconds, 3),
-        "images_per_second": round(progress.cases / max(progress.seconds, 1e-9), 1), "skipped": len(progress.skipped),
+        "images": progress.cases, **times_of(progress.cases, progress.seconds), "skipped": len(progress.skipped),
         **{name: None if math.isnan(value) else value for name, value in measured.items()},
     }  # fmt: skip
-
-
-def timeless(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row without what the clock says, so that equal runs have equal model files."""
-    return {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
 
 
 def is_looked_at(settings: Settings, epoch: int) -> bool:

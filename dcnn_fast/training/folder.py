@@ -16,9 +16,9 @@ from dcnn_fast.training.files import put, remove_abandoned
 
 CHECKPOINT, BEST, LAST = "checkpoint.safetensors", "best.safetensors", "last.safetensors"
 LOG, SKIPPED, CURVES, BOARD = "log.csv", "skipped.csv", "curves.png", "tensorboard"
-OPTIONS, FEATURES = "run.toml", "features.sqlite"
+OPTIONS, FEATURES, TIMES = "run.toml", "features.sqlite", "times.csv"
 LOCK = ".lock"
-FILES = (CHECKPOINT, BEST, LAST, LOG, SKIPPED, CURVES, BOARD, OPTIONS, FEATURES)
+FILES = (CHECKPOINT, BEST, LAST, LOG, SKIPPED, CURVES, BOARD, OPTIONS, FEATURES, TIMES)
 
 
 def require_outputs(out: Path, names: Collection[str] = FILES, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:

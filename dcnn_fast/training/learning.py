@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dcnn_fast.nets import AnyColumn, MultiColumn
+from dcnn_fast.ops.block.params import Ties
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.printable import quoted, shortened
 from dcnn_fast.spec import LayerRule
@@ -168,6 +169,20 @@ def computed_in(net: nn.Module, precision: TrainingPrecision, device: torch.devi
     finally:
         for column, former in zip(columns, before, strict=True):
             column.compute_in(former)
+
+
+@contextmanager
+def tied(net: nn.Module, ties: Ties) -> Iterator[None]:
+    """The gradients of the network's max-pools given to "all" equal maxima or to the "first", while the context lasts."""
+    columns = [module for module in net.modules() if isinstance(module, AnyColumn)]
+    before = [column.ties for column in columns]
+    for column in columns:
+        column.give_ties(ties)
+    try:
+        yield
+    finally:
+        for column, former in zip(columns, before, strict=True):
+            column.give_ties(former)
 
 
 @contextmanager

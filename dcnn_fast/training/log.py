@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FIELDS = (
-    "epoch", "step", "rate", "loss", "images", "seconds", "images_per_second", "skipped", "test_count", "test_loss",
+    "epoch", "step", "rate", "loss", "images", "skipped", "test_count", "test_loss",
     "test_accuracy", "test_balanced_accuracy", "test_majority", "test_auc", "test_attribute_accuracy",
     "test_attribute_majority", "val_count", "val_loss", "val_accuracy", "val_balanced_accuracy", "val_majority", "val_auc",
     "val_attribute_accuracy", "val_attribute_majority",
 )  # fmt: skip
+CLOCK = ("seconds", "images_per_second")  # of an epoch: what the clock says, in a file of its own
 
 Advance = Callable[[int, str], None]
 
@@ -26,8 +28,28 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     The file is written as a whole, so that a run that goes on from a checkpoint never has a row twice.
     """
+    _write(rows, FIELDS, path)
+
+
+def write_times(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The times of a run, a row for each epoch, the one that is not over included."""
+    _write(rows, (FIELDS[0], *CLOCK), path)
+
+
+def read_times(path: Path) -> dict[int, dict[str, float]]:
+    """What `write_times` wrote, by epoch; what cannot be read is left out, as nothing is learnt from it."""
+    found: dict[int, dict[str, float]] = {}
+    with suppress(OSError, ValueError, csv.Error), open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            times = {name: float(row.get(name) or "nan") for name in CLOCK}
+            if all(0 <= value < math.inf for value in times.values()):
+                found[int(row.get(FIELDS[0]) or 0)] = times
+    return found
+
+
+def _write(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, FIELDS)
+        table = csv.DictWriter(file, columns, extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
 
@@ -50,7 +72,7 @@ class Board:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Write an epoch's numbers."""
-        for name in FIELDS[2:]:
+        for name in (*FIELDS[2:], *CLOCK):
             if row.get(name) is not None:
                 part, _, rest = name.partition("_")
                 group, what = (part, rest) if part in ("test", "val") else ("train", name)

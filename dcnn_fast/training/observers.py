@@ -13,12 +13,11 @@ from torch import nn
 
 from dcnn_fast.nets import Model, MultiColumn, save_model
 from dcnn_fast.training.curves import save_curves
-from dcnn_fast.training.epochs import timeless
-from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, OPTIONS, SKIPPED, Folder
+from dcnn_fast.training.folder import BEST, BOARD, CHECKPOINT, CURVES, LAST, LOG, OPTIONS, SKIPPED, TIMES, Folder
 from dcnn_fast.training.lesson import Lesson
-from dcnn_fast.training.log import Board, write_csv, write_skipped
+from dcnn_fast.training.log import Board, write_csv, write_skipped, write_times
 from dcnn_fast.training.options import RATES, options_text
-from dcnn_fast.training.progress import Progress
+from dcnn_fast.training.progress import Progress, timeless, times_of
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.signs import is_looked_at, signs_of
 from dcnn_fast.version import version
@@ -127,6 +126,19 @@ class Log(Silent):
     def _draw(self, history: Sequence[dict[str, Any]]) -> None:
         self._out.put(CURVES, lambda partial: save_curves(history, partial, apart=self._apart))
         self._drawn = time.monotonic()
+
+
+class Times(Silent):
+    """Writes what the clock says of the epochs, beside each checkpoint, which says nothing of it."""
+
+    def __init__(self, out: Folder) -> None:
+        self._out = out
+
+    def saved(self, progress: Progress) -> None:
+        """Write it."""
+        under_way = {"epoch": progress.epoch + 1, **times_of(progress.cases, progress.seconds)}
+        rows = [*progress.history, *([under_way] if progress.step else [])]
+        self._out.put(TIMES, lambda partial: write_times(rows, partial))
 
 
 class Options(Silent):

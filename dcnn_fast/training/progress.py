@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dcnn_fast.printable import quoted, shortened
-from dcnn_fast.training.log import FIELDS
+from dcnn_fast.training.log import CLOCK, FIELDS
 
 _SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 _COUNTS = ("test_count", "val_count")
@@ -23,7 +23,8 @@ class Progress:
     loss, cases: the sum of the losses and the number of the examples since the epoch began. history: a row for each epoch that
     is over. best: the row of the best one. skipped: the photographs that could not be read, each with the reason. scaler: the
     state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says. rates: from
-    which mini-batch on, of the whole run, which rate and bias rate were the settings'; none in files of before 0.3.
+    which mini-batch on, of the whole run, which rate and bias rate were the settings'; none in files of before 0.3. seconds: of
+    the epoch so far, which like those of the history no checkpoint has, so that equal runs have equal ones.
     """
 
     epoch: int = 0
@@ -69,6 +70,33 @@ def progress_from_dict(data: Any) -> Progress:
     return found
 
 
+def timeless(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without what the clock says, so that equal runs have equal files."""
+    return {name: value for name, value in row.items() if name not in CLOCK}
+
+
+def times_of(cases: int, seconds: float) -> dict[str, float]:
+    """An epoch's times, in the columns of `CLOCK`."""
+    return dict(zip(CLOCK, (round(seconds, 3), round(cases / max(seconds, 1e-9), 1)), strict=True))
+
+
+def timeless_dict(progress: Progress) -> dict[str, Any]:
+    """What `progress_from_dict` reads, without what the clock says."""
+    found = dataclasses.asdict(progress)
+    del found["seconds"]
+    best = None if progress.best is None else timeless(progress.best)
+    return {**found, "history": [timeless(row) for row in progress.history], "best": best}
+
+
+def with_times(progress: Progress, times: Mapping[int, Mapping[str, float]]) -> None:
+    """Give the epochs their times back, by their number; older checkpoints have them already."""
+    for row in progress.history:
+        for name, value in times.get(row["epoch"], {}).items():
+            row.setdefault(name, value)
+    if progress.step and not progress.seconds:
+        progress.seconds = times.get(progress.epoch + 1, {}).get("seconds", 0.0)
+
+
 def with_rates(rates: Sequence[Sequence[float]], step: int, rate: float, bias_rate: float) -> list[list[float]]:
     """`Progress.rates` of a run that goes on with these from mini-batch `step` on."""
     found = [list(each) for each in rates if each[0] < step]
@@ -95,7 +123,7 @@ def _is_span(span: object) -> bool:
 
 
 def _is_row(row: object) -> bool:
-    if not isinstance(row, dict) or not set(row) <= set(FIELDS):
+    if not isinstance(row, dict) or not set(row) <= {*FIELDS, *CLOCK}:
         return False
     return all(value is None or _is_number(value) for value in row.values()) and all(
         _is_number(row.get(name)) for name in _EVERY_ROW

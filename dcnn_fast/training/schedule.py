@@ -1,4 +1,4 @@
-"""How the learning rates rise and fall: cuda-convnet2's schedules (facts.md 2.1), a cosine, a warm-up, and drops by hand."""
+"""How the rates rise and fall: cuda-convnet2's schedules (docs/cuda-convnet.md#layer-files), a cosine, a warm-up, drops."""
 
 from __future__ import annotations
 

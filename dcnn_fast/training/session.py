@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from dcnn_fast.data.plane_cache import PlaneCache
 from dcnn_fast.nets import AnyColumn
 from dcnn_fast.training import checkpoint as runs
-from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of, timeless
-from dcnn_fast.training.folder import CHECKPOINT, Folder
+from dcnn_fast.training.epochs import Left, is_best, is_looked_at, is_out_of_patience, row_of
+from dcnn_fast.training.folder import CHECKPOINT, TIMES, Folder
 from dcnn_fast.training.interrupts import Asked
 from dcnn_fast.training.learning import columns_of, keeps_pixels, multi_column
 from dcnn_fast.training.lesson import Lesson
 from dcnn_fast.training.loading import Cases, Draws, load
-from dcnn_fast.training.log import Advance
+from dcnn_fast.training.log import Advance, read_times
 from dcnn_fast.training.observers import Observer, Told
 from dcnn_fast.training.pictures import means
 from dcnn_fast.training.place import Place
-from dcnn_fast.training.progress import Progress, with_rates
+from dcnn_fast.training.progress import Progress, timeless, with_rates, with_times
 from dcnn_fast.training.resuming import take_up
 from dcnn_fast.training.settings import Settings
 from dcnn_fast.training.skips import Skips
@@ -78,6 +78,7 @@ class Session:
                 runs.load_checkpoint(path), self.net, self.step, self.lesson, self.settings, columns, self.steps,
                 str(self.out.path), new_rates=new_rates,
             )  # fmt: skip
+            with_times(self.progress, read_times(self.out / TIMES))
         else:
             self.progress.rates = with_rates((), 0, self.settings.rate, self.settings.bias_rate)
         if isinstance(cache, PlaneCache):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcnn_fast.ops.block.params import TIES, Ties
 from dcnn_fast.printable import quoted
 from dcnn_fast.spec import LayerRule
 from dcnn_fast.training.schedule import drop_factor, parse_schedule, warmed
@@ -34,7 +35,7 @@ _MOST = {"seed": 2**64 - 1, "test_views": 2**16}
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of a run; the defaults are the paper's (III-G) where it names them, and facts.md 5's elsewhere.
+    """The options of a run; the defaults are the paper's (III-G) where it names them, else those of docs/paper.md#defaults.
 
     epochs: passes over the training set. batch: examples of a mini-batch, over all processes.
     optimiser: "convnet", cuda-convnet's rule (`ConvNetUpdate`), or "adamw" (Loshchilov and Hutter 2019), which has no momentum
@@ -58,6 +59,8 @@ class Settings:
     mean: "data" takes the mean per channel off each column that is not frozen, over the planes of the training set, or of a
         seeded choice of `mean_images` where it holds more; "spec" keeps what the network has.
     precision: of the products, forward and backward; parameters and increments are in fp32 always. In fp16 the loss is scaled.
+    ties: who gets a max-pool's gradient: "all" of several equal maxima, as in cuda-convnet, or the "first", as in torch. With
+        "first" the C++ engine computes a step in tiles, which takes less time; the weights differ from the first step on.
     evaluate_every: epochs between looks at the held-out examples, 0 for none; the last epoch is always looked at.
     test_views: windows averaged for each of them. best_by: the measure that says which epoch was best, of the photographs of
         the split val, where there are such, else of the held-out ones. patience: looks at the former without a better epoch,
@@ -90,6 +93,7 @@ class Settings:
     mean: Literal["data", "spec"] = "data"
     mean_images: int = 1000
     precision: TrainingPrecision = "fp32"
+    ties: Ties = "all"
     evaluate_every: int = 1
     test_views: int = 5
     best_by: Measure = "balanced_accuracy"
@@ -129,7 +133,7 @@ class Settings:
                 raise ValueError(f"drops must name epochs from 0 on, got {epoch}")
         choices = {
             "optimiser": OPTIMISERS, "targets": TARGETS, "tune": ("all", "label"), "mean": ("data", "spec"),
-            "precision": PRECISIONS, "best_by": MEASURES,
+            "precision": PRECISIONS, "ties": TIES, "best_by": MEASURES,
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -1,4 +1,4 @@
-"""The training of a network on a data set, from the settings to the model files (paper III-A to III-G, design.md section 3)."""
+"""The training of a network on a data set, from the settings to the model files (paper III, docs/design.md#update-rule)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from dcnn_fast.training.errors import DivergedError
 from dcnn_fast.training.features import kept_features, require_features
 from dcnn_fast.training.folder import BOARD, FEATURES, Folder, require_folder
 from dcnn_fast.training.interrupts import interrupts
-from dcnn_fast.training.learning import computed_in, held_still, still_columns
+from dcnn_fast.training.learning import computed_in, held_still, still_columns, tied
 from dcnn_fast.training.lesson import Lesson, lesson_of
 from dcnn_fast.training.log import Board, progress_bar
 from dcnn_fast.training.machine import require_machine
-from dcnn_fast.training.observers import Log, Models, Observer, OnBoard, Options, Signs
+from dcnn_fast.training.observers import Log, Models, Observer, OnBoard, Options, Signs, Times
 from dcnn_fast.training.options import options_of
 from dcnn_fast.training.place import Place
 from dcnn_fast.training.session import Session
@@ -41,9 +41,10 @@ __all__ = ["DivergedError", "Outcome", "train"]
 class Outcome:
     """What a run came to.
 
-    steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS`. best: the row of the best epoch,
-    None without held-out examples. skipped: the photographs that could not be read when they were last tried, each with the
-    reason. unwritten: the files of the run that could not be written, each with the reason.
+    steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS` and, unless its times were lost,
+    `log.CLOCK`. best: the row of the best epoch, None without held-out examples. skipped: the photographs
+    that could not be read when they were last tried, each with the reason. unwritten: the files of the run that could not be
+    written, each with the reason.
     """
 
     steps: int
@@ -95,8 +96,8 @@ def train(
         warn: told, at once, of a file that cannot be written, and of signs that nothing is learnt (`signs_of`).
 
     `out` gets checkpoint.safetensors after each epoch, best.safetensors and last.safetensors (model files, or plain weights
-    for a module that is not a `MultiColumn`), log.csv, curves.png and run.toml; one that cannot be written is named in
-    `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped and named in skipped.csv:
+    for a module that is not a `MultiColumn`), log.csv, times.csv, curves.png and run.toml; one that cannot be written is named
+    in `Outcome.unwritten`, and the run goes on without it. A photograph that cannot be read is skipped, as skipped.csv says:
     its mini-batch is smaller and the mean over the cases that are left; the next epoch tries it again. Ctrl-C, SIGTERM and
     SIGHUP finish the step, write a checkpoint and raise KeyboardInterrupt with the signal's number. What the process has set
     (autocast, modes, default device, generators) changes nothing and is as it was afterwards. Under torchrun every process
@@ -122,6 +123,7 @@ def train(
             require_folder(out, resume=resume)  # another run may have been here meanwhile
         world.wait()
         stack.enter_context(computed_in(net, settings.precision, where))
+        stack.enter_context(tied(net, settings.ties))
         still = still_columns(net, settings)
         stack.enter_context(held_still(net, still, settings.freeze))
         if features is not None:
@@ -149,7 +151,7 @@ def train(
 def _observers(net: nn.Module, lesson: Lesson, settings: Settings, folder: Folder) -> Sequence[Observer]:
     second = any(example.attribute >= 0 for example in lesson.train)  # its loss is summed with the labels'
     apart = settings.targets != "labels" or bool(settings.class_weights) or second
-    return Models(net, lesson, settings, folder), Signs(lesson, settings, folder), Log(folder, apart=apart)
+    return Models(net, lesson, settings, folder), Signs(lesson, settings, folder), Log(folder, apart=apart), Times(folder)
 
 
 def _outcome(session: Session) -> Outcome:

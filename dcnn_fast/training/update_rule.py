@@ -1,4 +1,4 @@
-"""cuda-convnet's update rule as a torch optimiser: steps are remembered, not gradients (facts.md 2.3, design.md section 3)."""
+"""cuda-convnet's update rule as a torch optimiser: steps are remembered, not gradients (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def groups_of(
 ) -> list[dict[str, Any]]:
     """The groups of a network's weights and of its biases, the parameters whose name ends in "bias"; biases do not decay.
 
-    Defaults: design.md section 3, and cuda-convnet's usual decay of 0.0005.
+    Defaults: docs/design.md#update-rule, and cuda-convnet's usual decay of 0.0005.
     """
     biases = [parameter for name, parameter in net.named_parameters() if name.rpartition(".")[2] == "bias"]
     ours = set(map(id, biases))

@@ -1,4 +1,4 @@
-"""The README's performance section: what its result files say, marked where the sources are no longer those of its figures."""
+"""docs/performance.md and the README's table: what result files say, marked where sources have changed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from bench.suites import jpeg, score, training
 FILE = "bench/results/x.json"
 
 
-def test_the_readme_is_made_from_the_committed_results_and_marks_what_is_stale():
+def test_page_and_readme_are_made_from_the_committed_results_and_mark_what_is_stale():
     """Fails where a change made figures stale, or a new measurement made them fresh: run `python -m bench.readme`."""
-    text = section_of((sources.ROOT / "README.md").read_text())
+    text = section_of((sources.ROOT / readme.PAGE).read_text())
     found = readme.named(result.committed(), sources.ROOT)
     carried = marks_in(text)
     assert stale(carried) == stale(marks(found, carried, "now")), "run `python -m bench.readme`"
     assert section(found, carried) == text, "run `python -m bench.readme`"
+    front = section_of((sources.ROOT / readme.README).read_text(), readme.FIGURES_START, readme.FIGURES_END)
+    assert readme.figures(found, carried) == front, "run `python -m bench.readme`"
 
 
 def _rows():
@@ -136,13 +138,15 @@ def test_where_only_some_tables_are_stale_each_of_them_says_so():
 def test_other_results_are_named_with_their_marks():
     mark = Mark("bench/results/old.json", ("block",), "monday", ("csrc",))
     text = section({FILE: _result(), "bench/results/old.json": _result()}, [mark])
-    assert "- [`bench/results/old.json`](bench/results/old.json): score, jpeg, paper, training, kernels, host on a proc" in text
+    assert (
+        "- [`bench/results/old.json`](../bench/results/old.json): score, jpeg, paper, training, kernels, host on a proc" in text
+    )
     assert not text.startswith("**Stale") and str(mark) in text and marks_in(text) == [mark]
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of the project without git, with fresh results and a README that says so."""
+    """A copy of the project without git, with fresh results and pages that say so."""
     for name in ("bench", "csrc", "dcnn_fast", "examples", "include"):
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "results")
         shutil.copytree(sources.ROOT / name, tmp_path / name, ignore=ignored)
@@ -152,7 +156,9 @@ def tree(tmp_path):
     folder.mkdir()
     shutil.copy(sources.ROOT / "bench" / "results" / "kernel-counts.json", folder)
     (folder / "x.json").write_text(_result(tmp_path).as_json())
-    (tmp_path / "README.md").write_text(f"before\n{START}\n{END}\nafter\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / readme.PAGE).write_text(f"before\n{START}\n{END}\nafter\n")
+    (tmp_path / readme.README).write_text(f"before\n{readme.FIGURES_START}\n{readme.FIGURES_END}\nafter\n")
     return tmp_path
 
 
@@ -166,11 +172,13 @@ def _edit(path):
 
 
 def test_one_command_sets_and_takes_the_mark_and_the_release_is_refused_meanwhile(tree):
-    file = tree / "README.md"
+    file, front = tree / readme.PAGE, tree / readme.README
     assert "is not of these results" in _command(tree, release).stderr
     assert _command(tree, readme).exit_code == 0
     fresh = file.read_text()
     assert fresh.startswith("before\n") and fresh.endswith("after\n") and "Stale" not in fresh
+    assert "| 50 views, SCNN, grid 1, 2 threads |" not in front.read_text()  # the made-up results have scores in bf16 alone
+    assert "| SCNN, a training step, 128 windows, 2 threads | 1.50 s | torch eager, 3.00 s | **2.00** |" in front.read_text()
     assert _command(tree, release).exit_code == 0
     kernel = tree / "csrc" / "cpu" / "conv_impl.h"
     before = kernel.read_text()
@@ -183,6 +191,7 @@ def test_one_command_sets_and_takes_the_mark_and_the_release_is_refused_meanwhil
     assert f"**Stale since {sources.state(tree).date}**: the figures of score, jpeg, paper, training, host in" in marked
     _edit(kernel)
     _command(tree, readme)
+    assert "**Stale**: sources of score, training have changed" in front.read_text()
     assert file.read_text() == marked  # the next change needs no other mark
     assert _command(tree, release).exit_code == 1  # the mark does not make them fresh
     kernel.write_text(before)
@@ -219,13 +228,14 @@ def test_make_release_check_refuses_and_accepts(tree):
     assert refused.returncode != 0 and "the figures of paper are stale (changed: csrc)" in refused.stderr
 
 
-def test_a_file_that_holds_no_result_and_a_readme_without_a_section_are_said_on_one_line(tree):
+def test_a_file_that_holds_no_result_and_a_page_without_a_section_are_said_on_one_line(tree):
     (tree / "bench" / "results" / "y.json").write_text(json.dumps({"rows": 1}))
     for module in (readme, release):
         done = _command(tree, module)
         assert done.exit_code in (1, 2) and "y.json is no result of the benchmark" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     (tree / "bench" / "results" / "y.json").unlink()
-    (tree / "README.md").write_text("nothing\n")
-    done = _command(tree, readme)
-    assert done.exit_code == 2 and "the README has no section" in done.stderr and "Traceback" not in done.stderr
+    for page in (readme.README, readme.PAGE):
+        (tree / page).write_text("nothing\n")
+        done = _command(tree, readme)
+        assert done.exit_code == 2 and "no section begins with" in done.stderr and "Traceback" not in done.stderr

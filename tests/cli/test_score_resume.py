@@ -112,6 +112,12 @@ def test_a_record_of_another_version_or_device_is_noted_and_a_broken_one_refused
     result = resumed(model, folder, table)
     assert result.returncode == 0
     assert "begun with version 0.0.9" in result.stderr and "device cpu, sse" in result.stderr
+    for device in ("cuda, avx2", "cuda:1, backend triton"):
+        record.write_text(json.dumps({**said, "device": device}))
+        before = table.read_bytes()
+        refused = resumed(model, folder, table)
+        assert refused.returncode == 2 and table.read_bytes() == before
+        assert "was made with --device cuda (here cpu); --overwrite starts anew" in refused.stderr
     for broken in ({**said, "dcnn_fast_run": 2}, {**said, "settings": {"--grid": 1}}, {**said, "folder": None}):
         record.write_text(json.dumps(broken))
         refused = resumed(model, folder, table)

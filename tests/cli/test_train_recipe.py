@@ -231,3 +231,19 @@ def test_rows_of_the_split_val_choose_the_best_epoch_and_end_the_run(folder):
     assert len(rows) == 3 and {(row["val_count"], row["test_count"]) for row in rows} == {("10", "10")}
     best = load_model(folder / "three" / "best.safetensors").provenance["training"]
     assert best["epoch"] == 1 and best["data"]["val"] == 10
+
+
+def test_equal_runs_have_equal_files_but_for_their_times(folder):
+    recipe = ("--rate", 0.01, "--mean", "data", "--checkpoint-steps", 2, "--epochs", 2)
+    for out in ("equal", "as equal"):
+        trained(folder, out, *QUICK, *recipe)
+    one, other = (
+        {path.name: path.read_bytes() for path in (folder / out).iterdir() if not path.name.startswith(".")}
+        for out in ("equal", "as equal")
+    )
+    assert (
+        one.keys() == other.keys() >= {"checkpoint.safetensors", "best.safetensors", "last.safetensors", "log.csv", "run.toml"}
+    )
+    assert [name for name in one if one[name] != other[name]] == ["times.csv"]
+    times = [[float(cell) for cell in line.split(",")] for line in one["times.csv"].decode().splitlines()[1:]]
+    assert [epoch for epoch, _, _ in times] == [1, 2] and all(seconds > 0 and rate > 0 for _, seconds, rate in times)

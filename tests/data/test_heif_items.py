@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from tests.data.avif_grids import grid
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 CELL = Image.fromarray(NOISE)
+# `encoded(Image.new("RGB", (13000, 13000)))` and `grid(Image.new("RGB", (8600, 8600)), 2, 2, 8602, 8602, shared=False)`: a few
+# KB, but 3.5 and 1.6 GB to make them.
+FRAME, CELLS = (Path(__file__).with_name(name) for name in ("frame_13000.avif", "cells_8600.avif"))
 
 
 def encoded(image, **options):
@@ -36,8 +40,8 @@ def decoded(data):
 HOSTILE = {
     "of many cells": lambda: grid(Image.new("RGB", (64, 64)), 209, 209),
     "of cells of the same bytes": lambda: grid(CELL, 64, 64, quality=100),
-    "of cells that reach far beyond it": lambda: grid(Image.new("RGB", (8600, 8600)), 2, 2, 8602, 8602, shared=False),
-    "of a frame that is larger than it": lambda: saying(encoded(Image.new("RGB", (13000, 13000))), 8000, 8000),
+    "of cells that reach far beyond it": CELLS.read_bytes,
+    "of a frame that is larger than it": lambda: saying(FRAME.read_bytes(), 8000, 8000),
     "of a frame that is much larger": lambda: saying(encoded(Image.new("RGB", (5000, 5000))), 64, 64),
 }
 REFUSED = {

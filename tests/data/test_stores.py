@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,9 +12,13 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from dcnn_fast import Scorer
 from dcnn_fast.batch import BatchError, listing
+from dcnn_fast.data import in_flight
 from dcnn_fast.data.folders import Search
 from dcnn_fast.data.stores import StoreError, stored
+from tests import small
+from tests.serve.server import picture
 
 
 @pytest.fixture
@@ -103,6 +108,90 @@ def test_a_pipe_that_is_named_by_its_address_is_no_store_s(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     (found,) = Search(stores=True).files([f"file://{tmp_path}/a.jpg"])
     assert found.path == str(tmp_path / "a.jpg") and found.stored is None
+
+
+def test_a_pipe_behind_a_store_that_leads_back_here_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    os.symlink(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    os.symlink("/dev/zero", tmp_path / "c.jpg")
+    (tmp_path / "d.png").write_bytes(picture())
+    os.symlink(tmp_path / "d.png", tmp_path / "e.png")
+    asked = [stored(f"dir://{name}::file://{tmp_path}") for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.png")]
+    scores = list(Scorer(small.model(), views=2).score_many(asked))
+    assert [score.error for score in scores] == ["not a regular file"] * 3 + [None] * 2
+    assert scores[3].mean == scores[4].mean
+
+
+class Watched(MemoryFileSystem):
+    """Counts the files that are read at a time, and may say no sizes."""
+
+    protocol = "watched"
+    store, pseudo_dirs = {}, [""]
+    now = most = 0
+    turn = threading.Lock()
+    says_size = True
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + path.removeprefix("watched://").strip("/")
+
+    def size(self, path):
+        return super().size(path) if self.says_size else None
+
+    def open(self, path, mode="rb", **options):
+        return Reading(super().open(path, mode, **options).read())
+
+
+class Reading:
+    """A file whose reading takes a moment, without a size of its own."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def read(self, most):
+        with Watched.turn:
+            Watched.now += 1
+            Watched.most = max(Watched.most, Watched.now)
+        time.sleep(0.02)
+        with Watched.turn:
+            Watched.now -= 1
+        return self.content[:most]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def limited():
+    """Sets the memory of pictures in work, until the end of the test."""
+    yield in_flight.set_limit
+    in_flight.set_limit(None)
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+@pytest.mark.parametrize(("files", "most"), [(1, 1), (3, 3), (100, 8)])
+def test_the_memory_of_files_from_stores_is_waited_for(limited, monkeypatch, tmp_path, files, most, says_size):
+    """Eight workers read as many of them as may be in memory at a time; files of this machine go on beside them."""
+    fsspec.register_implementation("watched", Watched, clobber=True)
+    content = picture(kind="BMP")
+    monkeypatch.setattr(Watched, "says_size", says_size)
+    monkeypatch.setattr(Watched, "most", 0)
+    (tmp_path / "a.bmp").write_bytes(content)
+    for number in range(12):
+        Watched().pipe_file(f"/{number}.bmp", content)
+    limited(4 * files * len(content))
+    asked = [image for number in range(12) for image in (stored(f"watched://{number}.bmp"), tmp_path / "a.bmp")]
+    scores = list(Scorer(small.model(), views=2).score_many(asked, workers=8))
+    assert [score.error for score in scores] == [None] * 24 and len({score.mean for score in scores}) == 1
+    assert 1 <= Watched.most <= (most if says_size else 1)
+
+
+def test_a_file_of_a_store_that_exceeds_the_limit_is_refused_by_its_name(limited):
+    content = picture(kind="BMP")
+    fsspec.filesystem("memory").pipe_file("/large/a.bmp", content)
+    limited(len(content) - 1, "--max-memory 1")
+    (score,) = Scorer(small.model(), views=2).score_many([stored("memory://large/a.bmp")])
+    assert "reading it takes" in score.error and "--max-memory 1 leaves for pictures" in score.error
 
 
 def test_a_second_search_sees_what_has_come(monkeypatch):

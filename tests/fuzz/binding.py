@@ -198,8 +198,8 @@ def regions(engine: Any, call: Call) -> None:
     weights = packing(isa, block, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)))
     if call.up_to(0, 1):
         engine.looked_up_block_regions(
-            isa, block, work, weight=weight, bias=bias, taps_only=hits is not None, sources=sources, outputs=outputs, hits=hits,
-            values=values, threads=call.size(1),
+            isa, block, work, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)), sources=sources,
+            outputs=outputs, hits=hits, values=values, threads=call.size(1),
         )  # fmt: skip
     if not call.right:
         engine.block_regions(
@@ -280,7 +280,7 @@ def whole(engine: Any, call: Call) -> None:
     kept = (images, filters, out_rows, out_cols)
     result, values, hits = call.last(kept), call.last(kept), call.last(kept, np.int16)
     work = engine.Regions(block, *table.arrays(), sources=[(images, rows, cols)], outputs=table.outputs)
-    weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=True)
+    weights = engine.packed_weights(isa, block, weight=weight, bias=bias, taps_only=bool(call.up_to(0, 1)))
     engine.block_regions(weights, work, sources=[x], outputs=[result], hits=hits, values=values, threads=call.up_to(1, 3))
     later = fields["pool_average"] or fields["relu_last"]  # for which nothing is right to keep
     given = (

@@ -236,6 +236,31 @@ def test_precision_of_products_is_the_columns():
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05 * float(exact.detach().abs().max()))
 
 
+FUSED = (ConvLayer((0,), 4, 3), NeuronLayer((1,), RELU), PoolLayer((2,), "max", 2, 2))
+ALONE = (ConvLayer((0,), 4, 3), PoolLayer((1,), "max", 2, 2))  # without the ReLU no block's
+
+
+@pytest.mark.parametrize(
+    "column",
+    [GraphColumn(FUSED, plane=12, window=12), GraphColumn(ALONE, plane=12, window=12),
+     spec.Column("warp", (spec.Block(4, 3, pool=spec.Pool(2, 2)),), (8,), plane=12, window=12)],
+    ids=["fused", "a pool alone", "blocks"],
+)  # fmt: skip
+def test_who_gets_a_pools_gradient_is_the_columns(column):
+    """All outputs of a black image are the bias: of four the first gets what otherwise each does."""
+    made = build(Network("black", (column,)), seed=3).eval().columns[0]
+    bias = next(each for each in made.parameters() if each.ndim == 1)
+    bias.data.fill_(1.0)
+    x, sums = torch.zeros(1, 3, 12, 12), {}
+    for ties in ("all", "first"):
+        made.give_ties(ties)
+        made.zero_grad()
+        made(x).sum().backward()
+        sums[ties] = bias.grad
+    torch.testing.assert_close(sums["all"], 4 * sums["first"], rtol=1e-4, atol=1e-4)
+    assert sums["first"].any()
+
+
 def test_largest_is_a_maximum():
     layers = (ConvLayer((0,), 2, 3), ConvLayer((0,), 2, 3), MaxLayer((1, 2)))
     net = build(Network("m", (GraphColumn(layers, plane=13, window=13),))).eval()

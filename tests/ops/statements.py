@@ -1,4 +1,4 @@
-"""Independent statements of the operations: numpy loops written from facts.md, sharing no code with the package."""
+"""Independent statements of the operations: numpy loops written from docs/cuda-convnet.md, sharing no code with the package."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_no_preset_costs_more_than_brute_force(backend):
 @pytest.mark.needs_engine
 @pytest.mark.parametrize(("backend", "least"), [("reference", (7.0, 1.8)), ("cpu", (8.5, 2.2))])
 def test_fifty_windows_of_the_global_column_take_far_fewer_multiplications(backend, least):
-    """Than window by window as sums over taps, in blocks 1 and 2; the engine's tiles meet the counts of design.md section 4."""
+    """Than window by window as sums over taps, in blocks 1 and 2; the tiles meet the counts of docs/engine-notes.md."""
     column = spec.preset("scnn-arch1").columns[0]
     counts = np.zeros((2, 4))
     for seed in range(20):

@@ -22,9 +22,10 @@ from dcnn_fast.plan import brute_force
 from dcnn_fast.runtime import verdict
 from dcnn_fast.runtime.device_columns import last_channels
 from dcnn_fast.scoring import prepare
-from dcnn_fast.spec import Block, Network, Pool
+from dcnn_fast.spec import Block, CrossMapNorm, Network, Pool
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
+from tests.runtime.test_graph import GRAPH
 from tests.scoring.test_scorer import PHOTOS, numbers
 
 pytestmark = pytest.mark.gpu
@@ -77,6 +78,19 @@ def test_a_score_is_that_of_the_cpu_within_the_types_rounding(reduce, layers, dt
     assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES[dtype])
     assert ours.std == pytest.approx(theirs.std, abs=TOLERANCES[dtype])
     assert (ours.views, ours.seed) == (theirs.views, theirs.seed)
+
+
+def test_averages_and_a_relu_that_comes_last_score_as_on_the_cpu():
+    blocks = (
+        Block(8, 5, stride=2, pool=Pool(3, 2, "avg"), norm=CrossMapNorm(), order="conv-pool-norm-relu"),
+        Block(12, 3, padding=1, pool=Pool(3, 2, "avg")),
+    )
+    network = Network("late", (replace(small.column("warp"), blocks=blocks),), ("low", "high"))
+    model = Model(build(network, seed=1).eval(), {})
+    theirs = Scorer(model, "cpu", views=3).score(PHOTOS[1])
+    with kernels_on_cpu():
+        ours = Scorer(model, "cuda", views=3, dtype="float16").score(PHOTOS[1])
+    assert ours.mean == pytest.approx(theirs.mean, abs=TOLERANCES["float16"])
 
 
 def test_the_papers_dcnn_scores_a_photograph_as_on_the_cpu():
@@ -237,9 +251,8 @@ def test_auto_takes_a_gpu_once_scores_were_checked_on_it_as_it_is(checked, monke
 def test_auto_is_the_cpu_for_a_network_that_a_gpu_does_not_compute_and_where_a_gpu_fails(checked, monkeypatch):
     verdict.keep(checked, True)
     assert verdict.passed(checked)
-    column = replace(small.column("warp"), blocks=(Block(8, 5, pool=Pool(3, 2, "avg")), Block(12, 3)))
-    averages = Model(build(Network("averages", (column,), ("low", "high")), seed=1).eval(), {})
-    assert Scorer(averages, views=2).score(PHOTOS[1]).error is None
+    layers = Scorer(Model(build(Network("single layers", (GRAPH,), ("low", "high")), seed=1).eval(), {}), views=2)
+    assert layers.device == "cpu" and layers.score(PHOTOS[1]).error is None
 
     def forked(device):
         raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")

@@ -55,6 +55,10 @@ def test_a_full_queue_refuses_before_the_body_is_read(tight):
     answer = tight.answer(third)
     assert "the server is busy: 2 images" in refused(answer, 429)
     assert int(answer.headers["Retry-After"]) >= 1
+    assert refused(tight.batch([("a.png", picture())]), 429) and tight.get("/v1/model").status == 200
+    counted = tight.metrics()
+    for path in ("/v1/score", "/v1/score/batch"):
+        assert counted[f'dcnn_fast_requests_total{{path="{path}",status="429"}}'] == 1
     for each in (first, second, third):
         each.close()
     tight.until(lambda: tight.held() == (0, 0))

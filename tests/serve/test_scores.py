@@ -67,6 +67,19 @@ def test_the_page_s_lines_make_an_application():
     assert [answer.status_code for answer in answers] == [200, 401]
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pictures_that_queue_have_the_numbers_that_each_has_alone(model, workers):
+    """Heads are computed for several together then: more pictures than fill a batch, one that cannot be read among them."""
+    contents = [picture(number, 40 + 7 * number) for number in range(10)]
+    contents.insert(4, b"bad")
+    with Server(model, "--workers", workers) as server:
+        for count in (1, 4, 5, 11):
+            found = server.batch([("a", content) for content in contents[:count]]).json["scores"]
+            alone = [server.score(content).json for content in contents[:count]]
+            assert found == [{**score, "path": "a"} for score in alone]
+        assert server.metrics()["dcnn_fast_computed_images"] == 1 + 2 * 21  # the first score, and each twice
+
+
 def test_a_batch_has_each_score_in_its_place(server):
     files = [("a.png", picture(1)), ("bad.png", b"bad"), ("b.jpg", picture(2, kind="JPEG")), ("a.png", picture(1))]
     answer = server.batch(files)
@@ -205,7 +218,7 @@ def test_a_failure_inside_is_one_line_here_and_there(monkeypatch, caplog):
     def broken(self, job):
         raise RuntimeError("one\ntwo")
 
-    monkeypatch.setattr(Workers, "_scored", broken)
+    monkeypatch.setattr(Workers, "_begun", broken)
     app = create_app(Scorer(small.model(), views=4), Settings(workers=1))
     requests = ("POST", "/v1/score", picture(3)), ("GET", "/health/ready", None), ("GET", "/health/live", None)
     failed, ready, live = asked_of(app, *requests)

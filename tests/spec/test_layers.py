@@ -52,7 +52,7 @@ def test_up_covers_every_position_and_down_covers_none_outside():
                     assert (down - 1) * stride + size <= extent < down * stride + size
 
 
-# facts.md 1.3, rows A and D; 1.5, the ticked layers of each row
+# docs/paper.md#sizes, docs/paper.md#tables: the ticked layers of each row
 @pytest.mark.parametrize(
     ("name", "geometry", "extents", "gmacs", "mparameters"),
     [

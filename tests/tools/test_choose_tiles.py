@@ -14,6 +14,7 @@ from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, HOPPER
+from tests.ops.block.problems import AVERAGE, POOL, problem
 from tools import choose_tiles, kernel_report
 from tools.launches import collected, scoring_problems
 
@@ -63,9 +64,9 @@ def test_on_hopper_the_model_has_products_of_warp_groups_no_slower_wherever_they
     known, hopper = counted_tiles(), next(gpu for gpu in GPUS if gpu.capability == HOPPER)
     problems = {row.problem: row.counts for row in known.values() if row.tile == WARPGROUP}
     assert len(problems) > 20
-    for problem, counts in problems.items():
-        by_warps = predicted(hopper, known[problem, STAGED].counts, STAGED)[0]
-        assert predicted(hopper, counts, WARPGROUP)[0] <= 1.02 * by_warps, problem  # as good as equal for one of them
+    for name, counts in problems.items():
+        by_warps = predicted(hopper, known[name, STAGED].counts, STAGED)[0]
+        assert predicted(hopper, counts, WARPGROUP)[0] <= 1.02 * by_warps, name  # as good as equal for one of them
 
 
 def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(monkeypatch):
@@ -92,3 +93,17 @@ def test_what_spills_does_not_fit():
     crowded = replace(small, constants={**small.constants, "ROWS": 32, "COLS": 32}, warps=4)
     assert not choose_tiles.fits(crowded, 80)
     assert set(kernel_report.JUDGED) == {gpu.capability for gpu in GPUS}
+
+
+def test_an_average_and_a_relu_that_comes_last_are_counted_as_what_they_are():
+    """Not by the name of the same block with maxima; nothing is predicted of what no preset poses."""
+    largest = problem(1, 16, 12, 12, 16, 3, torch.float16, padding=1, pool=POOL)
+    options = replace(largest.options, pool=AVERAGE, order="conv-pool-norm-relu")
+    largest, average = (
+        replace(params, weight_dtype=torch.float16, out_dtype=torch.float16)
+        for params in (largest, replace(largest, options=options))
+    )
+    counts = [choose_tiles.counted(choose_tiles.launch_of(params, "small"), params, "small") for params in (largest, average)]
+    assert counts[0].tensor_16 == counts[1].tensor_16 > 0 and counts[0].pipes != counts[1].pipes
+    assert problem_key(largest) != problem_key(average)
+    assert gpu_choice.predicted(average, 80) is None

@@ -90,7 +90,7 @@ def test_occupancy_is_that_of_nvidias_formula(capability, registers, shared, blo
 
 def test_a_kernels_text_is_that_of_all_it_calls_and_of_their_constants():
     text = kernel_report.kernel_text(import_module("dcnn_fast.ops.block.triton.forward_kernels").block_fwd_tile_kernel)
-    assert all(f"def {name}(" in text for name in ("relu_of_conv", "conv_tile", "within", "cross_map_sum", "filter_of"))
+    assert all(f"def {name}(" in text for name in ("output_of_conv", "conv_tile", "within", "cross_map_sum", "filter_of"))
     assert "'SOURCE', 'constexpr[5]'" in text
 
 

@@ -159,9 +159,36 @@ def test_wherever_it_is_cut_or_changed_it_is_refused_or_whole(tmp_path, whole):
             assert found.progress == wanted.progress and found.settings == wanted.settings
 
 
+def test_a_checkpoint_from_before_times_had_a_file_of_their_own_goes_on_with_its_own(tmp_path, whole):
+    def older(entry):
+        entry["progress"]["seconds"] = 0.0
+        for each in (entry["progress"]["history"][0], entry["progress"]["best"]):
+            each.update(seconds=12.5, images_per_second=1.3)
+
+    (tmp_path / NAME).write_bytes(changed(whole, older))
+    outcome = resume(tmp_path)
+    assert outcome.history[0]["seconds"] == 12.5 and outcome.history[0]["images_per_second"] == 1.3
+    times = (tmp_path / "times.csv").read_text().splitlines()
+    assert times[0] == "epoch,seconds,images_per_second" and times[1] == "1,12.5,1.3" and len(times) == 3
+    assert b"seconds" not in (tmp_path / NAME).read_bytes() + (tmp_path / "log.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "times", [None, b"", b"\xff\0", b"epoch,seconds,images_per_second\nx,1,1\n", b"epoch,seconds\n1,-2\n,nan"]
+)
+def test_times_that_are_lost_cost_nothing_else(tmp_path, whole, times):
+    (tmp_path / NAME).write_bytes(whole)
+    if times is not None:
+        (tmp_path / "times.csv").write_bytes(times)
+    outcome = resume(tmp_path)
+    assert "seconds" not in outcome.history[0] and outcome.history[1]["seconds"] > 0
+    rows = (tmp_path / "times.csv").read_text().splitlines()
+    assert rows[1] == "1,," and rows[2].startswith("2,")
+
+
 def test_damaged_logs_are_written_anew(tmp_path, whole):
     (tmp_path / NAME).write_bytes(whole)
-    for name in ("log.csv", "skipped.csv", "curves.png", "best.safetensors", "last.safetensors"):
+    for name in ("log.csv", "times.csv", "skipped.csv", "curves.png", "best.safetensors", "last.safetensors"):
         (tmp_path / name).write_bytes(b"\xff\0damaged" * 100)
     outcome = resume(tmp_path)
     assert not outcome.unwritten and len(outcome.history) == 2

@@ -24,7 +24,7 @@ from tests.training import sets
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(epochs=2, batch=8)
-FILES = ("best.safetensors", "checkpoint.safetensors", "curves.png", "last.safetensors", "log.csv", "run.toml")
+FILES = ("best.safetensors", "checkpoint.safetensors", "curves.png", "last.safetensors", "log.csv", "run.toml", "times.csv")
 
 
 def run(out, **options):
@@ -99,9 +99,9 @@ def test_a_full_disk_ends_nothing(tmp_path):
     found = warm.run(code, [tmp_path / "run"], cwd=ROOT)
     assert found.returncode == 0, found.stderr
     epochs, *unwritten = found.stdout.split()
-    assert epochs == "2" and set(FILES) - {"log.csv"} <= set(unwritten)
+    assert epochs == "2" and set(FILES) - {"log.csv", "times.csv"} <= set(unwritten)
     assert "RuntimeWarning: " in found.stderr and "checkpoint.safetensors could not be written: " in found.stderr
-    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"log.csv"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"log.csv", "times.csv"}
 
 
 def test_what_a_killed_run_has_left_of_any_file_goes_when_the_next_begins(tmp_path):

@@ -43,6 +43,8 @@ def program(out, *options, wait=True, python=None):
 
 
 def assert_same_run(one, other):
+    for name in ("checkpoint.safetensors", "last.safetensors", "best.safetensors", "log.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
     for name in ("checkpoint", "last", "best"):
         a, b = (load_file(out / f"{name}.safetensors") for out in (one, other))
         assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name

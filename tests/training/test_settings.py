@@ -13,11 +13,11 @@ from dcnn_fast.spec import LayerRule
 from dcnn_fast.training import Settings, parse_drops, parse_schedule
 from dcnn_fast.training.settings import differences, settings_from_dict
 
-NEW = ("optimiser", "warmup", "clip", "targets", "class_weights", "freeze", "patience")
+NEW = ("optimiser", "warmup", "clip", "targets", "class_weights", "freeze", "patience", "ties")
 
 
 def test_cuda_convnets_schedules():
-    """facts.md 2.1: dexp's step i of n has target ** (-i / (n - 1)), at equal fractions of the training."""
+    """docs/cuda-convnet.md#layer-files: dexp's step i of n has target ** (-i / (n - 1)), at equal fractions of the training."""
     dexp = parse_schedule("dexp[tgtFactor=100;numSteps=3]")
     assert [dexp.factor(done) for done in (0, 0.33, 0.34, 0.66, 0.67, 1)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
     linear, exp = parse_schedule("linear[tgtFactor=4]"), parse_schedule("exp[tgtFactor=4]")
@@ -70,6 +70,7 @@ def test_a_cosine_falls_to_nothing_after_a_warm_up():
     [
         {"epochs": 0}, {"batch": 0}, {"batch": True}, {"rate": -1.0}, {"rate": float("nan")}, {"decay": float("inf")},
         {"column_rates": (1.0, -1.0)}, {"drops": ((-1, 0.1),)}, {"tune": "last"}, {"mean": "image"}, {"precision": "int8"},
+        {"ties": "last"},
         {"best_by": "luck"}, {"seed": -1}, {"test_views": 0}, {"evaluate_every": -1}, {"checkpoint_steps": 1.5},
     ],
 )  # fmt: skip

@@ -186,6 +186,17 @@ def test_lower_precisions_follow_the_loss_of_fp32(tmp_path, precision):
     assert curves[1] == pytest.approx(curves[0], rel=0.05)
 
 
+def test_torchs_rule_for_ties_follows_the_loss_of_cuda_convnets(tmp_path):
+    curves = {}
+    for ties in ("all", "first"):
+        net = sets.net(dropout=0.0)
+        outcome = train(net, sets.data_set(32, 0), Settings(epochs=2, batch=16, ties=ties), tmp_path / ties)
+        curves[ties] = [row["loss"] for row in outcome.history]
+        assert {column.ties for column in net.columns} == {"all"}
+    assert curves["first"] != curves["all"]
+    assert curves["first"] == pytest.approx(curves["all"], rel=0.05)
+
+
 def test_the_loss_scale_of_fp16_skips_a_step_that_overflows(tmp_path):
     """The first scale, 2**16, is far too large for a loss of 1000s: the weights stay until it has fallen."""
     net = sets.net(dropout=0.0)

@@ -1,4 +1,4 @@
-// Plans (design.md section 4): for the windows of one column on one plane, the regions that every block computes.
+// Plans (docs/design.md#data-flow): for the windows of one column on one plane, the regions that every block computes.
 //
 // For every block, windows whose offsets agree modulo the convolution's cumulative stride form groups (cluster.h, level.h). A group's
 // shared results are one region over all its windows, or where groups overlap several regions that do not (overlap.h), with a piece

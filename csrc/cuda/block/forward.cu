@@ -1,4 +1,5 @@
-// The block's forward, hand-staged: conv -> bias -> ReLU -> [pool, norm across maps, either order] over a list of regions.
+// The block's forward, hand-staged: conv -> bias -> ReLU -> [pool, norm across maps, either order] over a list of regions, or with
+// the ReLU behind both. What follows the convolution: tail.cuh.
 //
 // A thread block goes down strips, a step of a few rows at a time, its input patch staged in shared memory and read from there
 // by every filter tap. Tile: 256 outputs of 64 filters on 4 warps. Memory: 79 KB of shared memory for block 1, 88 KB for block 2,
@@ -155,7 +156,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) block_fwd_strip_kernel(
                     const float2 add = *reinterpret_cast<const float2*>(bias + blockIdx.y * PART + eight * 8 + lane % 4 * 2);
                     const float first = sums[tile][eight][2 * upper] + add.x, second = sums[tile][eight][2 * upper + 1] + add.y;
                     store_shared(ring + place_in_ring(place, eight) + lane % 4 * 4,
-                                 rounded<BF16>(positive(first), positive(second)));
+                                 rounded<BF16>(kept(first), kept(second)));
                 }
             }
         }

@@ -21,11 +21,17 @@
 #ifndef POOL_STRIDE
 #define POOL_STRIDE 2
 #endif
+#ifndef AVERAGE  // whether the pool takes averages, else maxima
+#define AVERAGE 0
+#endif
 #ifndef NORM_SIZE  // maps that the norm sums over; 0: no norm
 #define NORM_SIZE 5
 #endif
 #ifndef NORM_FIRST  // whether the norm comes before the pool
 #define NORM_FIRST 0
+#endif
+#ifndef RELU_LAST  // whether the ReLU comes behind pool and norm
+#define RELU_LAST 0
 #endif
 #ifndef BF16  // 16-bit numbers are bf16, else fp16
 #define BF16 0
@@ -40,7 +46,10 @@ __device__ float as_number(Half2 pair) { return widened<BF16>(static_cast<unsign
 
 __device__ float in_16_bits(float value) { return as_number(rounded<BF16>(value, 0.0f)); }
 
-// One output of the convolution, with bias and ReLU.
+// ReLU that keeps a NaN.
+__device__ float positive(float value) { return value < 0.0f ? 0.0f : value; }
+
+// One output of the convolution with its bias and, unless that comes last, the ReLU.
 __device__ float output_of(const RegionRow& region, const SourceRow& source, const unsigned short* weight, float bias,
                            const float* mean, float scale, int64_t i, int64_t j) {
     float sum = 0.0f;
@@ -58,7 +67,7 @@ __device__ float output_of(const RegionRow& region, const SourceRow& source, con
         }
     }
     sum += bias;
-    return in_16_bits(sum < 0.0f ? 0.0f : sum);
+    return in_16_bits(RELU_LAST ? sum : positive(sum));
 }
 
 // `value` under the norm across the maps of all threads.
@@ -87,7 +96,8 @@ extern "C" __global__ void block_fwd_simple_kernel(
     const RegionRow region = regions[own.region];
     const PieceRow piece = pieces[own.piece];
     const SourceRow source = sources[region.source];
-    float result = 0.0f;
+    float result = RELU_LAST && !AVERAGE ? -__uint_as_float(0x7f800000u) : 0.0f;  // infinity, or what has passed the ReLU
+    int count = 0;
     for (int y = 0; y < POOL; ++y) {
         for (int x = 0; x < POOL; ++x) {
             const int64_t i = piece.top + own.row * POOL_STRIDE + y, j = piece.left + own.col * POOL_STRIDE + x;
@@ -97,10 +107,17 @@ extern "C" __global__ void block_fwd_simple_kernel(
                 value = output_of(region, source, weight + filter * (CHANNELS * SIZE * SIZE), bias[filter], mean, scale, i, j);
             }
             if (NORM_SIZE > 0 && NORM_FIRST) value = normalised(value, maps, norm_scale, norm_power, norm_k);
-            if (result == result && !(value <= result)) result = value;  // a NaN is taken and stays
+            if (AVERAGE) {
+                result += value;
+            } else if (result == result && !(value <= result)) {
+                result = value;  // a NaN is taken and stays
+            }
+            ++count;
         }
     }
+    if (AVERAGE) result /= static_cast<float>(count);
     if (NORM_SIZE > 0 && !NORM_FIRST) result = normalised(result, maps, norm_scale, norm_power, norm_k);
+    if (RELU_LAST) result = positive(result);
     if (!exists) return;
     for (int64_t s = piece.first; s < piece.first + piece.count; ++s) {
         const StoreRow store = stores[s];

@@ -1,5 +1,5 @@
-// What follows the convolution in the hand-staged block: the ring of its last outputs in shared memory, pool and norm across maps,
-// and the stores of what is complete.
+// What follows the convolution in the hand-staged block: the ring of its last outputs in shared memory, pool, norm across maps and
+// a ReLU that comes last, and the stores of what is complete.
 #pragma once
 #include "block/shape.cuh"
 
@@ -57,8 +57,30 @@ __device__ __forceinline__ void normalise(Half2 (&values)[4], float scale, float
     for (int i = 0; i < 4; ++i) values[i] = rounded<BF16>(own[2 * i], own[2 * i + 1]);
 }
 
-// ReLU that keeps a NaN.
-__device__ __forceinline__ float positive(float value) { return value < 0.0f ? 0.0f : value; }
+// What the ring has of an output: the value itself before a ReLU that comes last, otherwise behind the ReLU, which keeps a NaN.
+__device__ __forceinline__ float kept(float value) { return !RELU_LAST && value < 0.0f ? 0.0f : value; }
+
+// Eight filters' average over the window from row i and column j on, which ends with the region: summed in single precision.
+__device__ __forceinline__ void average(Half2 (&values)[4], unsigned ring, int ring_rows, int cols, int last_row, int i, int j,
+                                        int octet) {
+    float sums[8] = {};
+#pragma unroll
+    for (int y = 0; y < POOL; ++y) {
+        if (i + y > last_row) break;
+        const int row = (i + y) % ring_rows * cols;
+#pragma unroll
+        for (int x = 0; x < POOL; ++x) {
+            if (j + x >= cols) break;
+            Half2 other[4];
+            load_shared(other, ring + place_in_ring(row + j + x, octet));
+#pragma unroll
+            for (int n = 0; n < 8; ++n) sums[n] += widened<BF16>(static_cast<unsigned short>(other[n / 2] >> (n % 2 * 16)));
+        }
+    }
+    const float count = static_cast<float>(min(last_row + 1 - i, POOL) * min(cols - j, POOL));
+#pragma unroll
+    for (int n = 0; n < 4; ++n) values[n] = rounded<BF16>(sums[2 * n] / count, sums[2 * n + 1] / count);
+}
 
 struct Rest {
     const PieceRow* pieces;
@@ -104,18 +126,26 @@ __device__ __forceinline__ void emit(const StripRow& strip, const RegionRow& reg
             const int i = narrow(piece.top) + k * POOL_STRIDE - narrow(strip.row);
             const int j = narrow(piece.left) + l * POOL_STRIDE - narrow(strip.col);
             Half2 values[4];
+            if constexpr (AVERAGE) {
+                average(values, ring, ring_rows, cols, last_row, i, j, octet < OCTETS ? octet : 0);
+            } else {
 #pragma unroll
-            for (int y = 0; y < POOL; ++y) {
-                const int row = min(i + y, last_row) % ring_rows * cols;  // one beyond the edge is the edge's again
+                for (int y = 0; y < POOL; ++y) {
+                    const int row = min(i + y, last_row) % ring_rows * cols;  // one beyond the edge is the edge's again
 #pragma unroll
-                for (int x = 0; x < POOL; ++x) {
-                    Half2 other[4];
-                    load_shared(other, ring + place_in_ring(row + min(j + x, cols - 1), octet < OCTETS ? octet : 0));
+                    for (int x = 0; x < POOL; ++x) {
+                        Half2 other[4];
+                        load_shared(other, ring + place_in_ring(row + min(j + x, cols - 1), octet < OCTETS ? octet : 0));
 #pragma unroll
-                    for (int n = 0; n < 4; ++n) values[n] = x + y == 0 ? other[n] : larger<BF16>(values[n], other[n]);
+                        for (int n = 0; n < 4; ++n) values[n] = x + y == 0 ? other[n] : larger<BF16>(values[n], other[n]);
+                    }
                 }
             }
             if constexpr (NORM_SIZE > 0 && !NORM_FIRST) normalise(values, rest.norm_scale, rest.norm_power, rest.norm_k);
+            if constexpr (RELU_LAST) {
+#pragma unroll
+                for (int n = 0; n < 4; ++n) values[n] = larger<BF16>(values[n], 0);
+            }
             if (!taken || filter >= FILTERS) continue;
             for (int s = 0; s < narrow(piece.count); ++s) {
                 const StoreRow& store = rest.stores[piece.first + s];

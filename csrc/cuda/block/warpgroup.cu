@@ -25,6 +25,7 @@ namespace dcnn {
 
 static_assert(PART == 64, "the rows of a product");
 static_assert(SPAN == 1 || SPAN % 2 == 0, "halves of 16 products must lie equally far apart");
+static_assert(!RELU_LAST, "results are kept behind their ReLU");
 static_assert(BYTES || LAST == 16, "what lies beyond a filter's row meets weights of zero, and may be NaN");
 
 // The weights on their way: stage n of all that this thread block multiplies has place n % DEPTH, and two barriers: one for their
@@ -127,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
     const RegionRow* __restrict__ regions, const PieceRow* __restrict__ pieces, const StoreRow* __restrict__ stores,
     const SourceRow* __restrict__ sources, const OutputRow* __restrict__ outputs, const char* __restrict__ weight,
     const float* __restrict__ bias, const float* __restrict__ mean, float scale, float norm_scale, float norm_power, float norm_k) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // any other target compiles to nothing
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ __align__(128) unsigned char memory[];
     const unsigned patches = shared_address(memory);
     const unsigned staged = patches + 2 * PATCH_BYTES, ring = staged + Arrivals::DEPTH * STAGE_BYTES;
@@ -243,5 +244,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
     if (threadIdx.x == 0) {
         for (int left = 0; left < Arrivals::AHEAD; ++left) arrivals.wait(n + left);
     }
+#else
+    __trap();  // sm_90 without its own instructions, or another target: nothing is written, and that is said
 #endif
 }

@@ -18,8 +18,8 @@ def prepare(params: BackboneParams, weights: BackboneWeights, device: torch.devi
     """The backbone as the backend that is chosen now reads its weights, ready for any number of images of any extents.
 
     params: the problem, whose images, extents and dtype are of no account. weights: in float32; whoever prepares leaves them as
-    they are from then on. An image's features have the same bits alone, in any batch and on any threads (design.md section 3).
-    Raises BackendError when no backend can run it. Source: Tan and Le 2019; Google's Lite variants.
+    they are from then on. An image's features have the same bits alone, in any batch and on any threads
+    (docs/design.md#scores). Raises BackendError when no backend can run it. Source: Tan and Le 2019; Google's Lite variants.
     """
     return BACKENDS[backends.choose(BACKENDS, params, torch.device(device))].prepare(params, weights)
 

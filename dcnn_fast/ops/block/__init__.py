@@ -1,6 +1,6 @@
 """The fused block: conv -> bias -> ReLU -> [pool and response norm, either order], or with the ReLU last.
 
-`block` is differentiable and takes whole images; `block_regions` executes a list of regions (design.md section 4).
+`block` is differentiable and takes whole images; `block_regions` executes a list of regions (docs/design.md#data-flow).
 """
 
 from __future__ import annotations
@@ -65,13 +65,15 @@ def block(
     precision: of the convolution's products, named and never implied: "ieee", "tf32", "bf16", "bf16x3" or "fp16"
         (dcnn_fast/ops/precision.py).
 
-    Where a gradient is asked for, what `BlockParams.kept` says is kept beside the operands until the backward, and the result
-    of a pool may differ in its last bits from the one without: equal inputs must give equal outputs, lest ties be lost.
+    Where a gradient is asked for, what `BlockParams.kept` says is kept beside the operands until the backward. With ties "all"
+    the result of a pool may then differ in its last bits from the one without: equal inputs must give equal outputs, lest ties
+    be lost. With "first" they need not, and the C++ engine computes forward and backward in tiles where it does so without.
 
     Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can run it.
     Under torch.autocast the block computes in weight's dtype and the named precision as without; an x in a narrower format, as
     torch's own layers give there, is widened to it. vmap and the reverse-mode transforms of torch.func work; forward mode and
-    second derivatives raise RuntimeError (docs/training.md). Source: design.md sections 3 and 4, facts.md 2.3.
+    second derivatives raise RuntimeError (docs/training.md). Source: docs/design.md#blocks, docs/design.md#data-flow,
+    docs/cuda-convnet.md#formulas.
     """
     call = call_of(stride, padding, groups, rounding, _pool_of(pool), norm, order, ties, precision)
     require_tensors(x=x, weight=weight)

@@ -1,8 +1,8 @@
 """The block stated plainly in PyTorch: short, slow, right. Every other backend is judged against it.
 
-Formulas: facts.md 2.3. Any floating dtype; float64 is computed in float64, everything else in float32. `precision`
-other than "ieee" rounds the operands of the convolution to that format first, or splits them (`_split`); sums stay in
-float32 or float64.
+Formulas: docs/cuda-convnet.md#formulas. Any floating dtype; float64 is computed in float64, everything else in float32.
+`precision` other than "ieee" rounds the operands of the convolution to that format first, or splits them (`_split`); sums stay
+in float32 or float64.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def head(
     deviation on the image's own views, in their order.
 
     Not differentiable: raises RuntimeError when gradients are asked for. Raises ValueError or TypeError naming the argument;
-    BackendError when no backend can run it. Source: design.md sections 3 and 4.
+    BackendError when no backend can run it. Source: docs/design.md#scores, docs/design.md#data-flow.
     """
     rows = [None] * len(features) if window_of is None else list(window_of)
     _require(features, weights, biases, label_weight, label_bias, counts, rows)

@@ -23,7 +23,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Te
     """x @ weight.T + bias, with ReLU if asked for: x [rows, inputs], weight [outputs, inputs] -> [rows, outputs].
 
     A bfloat16 weight with x and bias in float32 names the precision "bf16": x is rounded to it, sums are in float32.
-    A row gives the same bits alone, in any batch, at any place in it, and on any number of threads (design.md section 3).
+    A row gives the same bits alone, in any batch, at any place in it, and on any number of threads (docs/design.md#scores).
     Under torch.autocast it computes as without, and an x in a narrower format than weight's is widened to it; vmap works.
     Not differentiable: raises RuntimeError when gradients are asked for, or in forward mode (train with torch's linear). Raises
     ValueError or TypeError naming the argument.

@@ -32,10 +32,10 @@ def mbconv(
     must be x's. precision: "ieee", or "bf16": the operands of the products at each pixel are rounded to bfloat16 and summed in
     float32. Returns [N, filters, ceil(height / stride), ceil(width / stride)] in x's dtype and in channels_last memory.
 
-    A result's bits depend on what it sees and the weights alone: not on the batch, its place or the threads (design.md section
-    3). Weights are packed anew in every call; `prepare` packs them once. Not differentiable: raises RuntimeError when gradients
-    are asked for. Raises ValueError or TypeError naming the argument, the rule and what came; BackendError when no backend can
-    run it. Source: Sandler et al. 2018, section 3; Tan and Le 2019.
+    A result's bits depend on what it sees and the weights alone: not on the batch, its place or the threads
+    (docs/design.md#scores). Weights are packed anew in every call; `prepare` packs them once. Not differentiable: raises
+    RuntimeError when gradients are asked for. Raises ValueError or TypeError naming the argument, the rule and what came;
+    BackendError when no backend can run it. Source: Sandler et al. 2018, section 3; Tan and Le 2019.
     """
     named = _named(weights)
     require_tensors(x=x, **named)

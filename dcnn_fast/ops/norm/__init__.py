@@ -16,7 +16,8 @@ def response_norm(x: Tensor, norm: Norm) -> Tensor:
     """x * d**-power with d = k + s * (sum of squares over the norm's window): x [N, C, H, W], same shape out.
 
     norm: CrossMapNorm (a window of maps) or SameMapNorm (a spatial window in each map); both are clipped at the border
-    without renormalising. Raises ValueError naming the argument. In a network, `block` does this fused. Source: facts.md 2.3.
+    without renormalising. Raises ValueError naming the argument. In a network, `block` does this fused. Source:
+    docs/cuda-convnet.md#formulas.
     Under torch.autocast it computes in x's dtype. Second derivatives, forward mode and torch.func's transforms work.
     """
     if x.ndim != 4:

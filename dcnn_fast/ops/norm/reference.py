@@ -1,4 +1,4 @@
-"""The two response norms and their gradients, stated plainly in PyTorch (facts.md 2.3).
+"""The two response norms and their gradients, stated plainly in PyTorch (docs/cuda-convnet.md#formulas).
 
 y = x * d**-power, d = k + s * (sum of squares over the window); s = scale / size across maps, scale / size**2 within a map.
 dx = g * d**-power - 2 * s * power * x * (sum of g * y / d over the transposed window).

@@ -18,7 +18,7 @@ def max_pool(x: Tensor, size: int, stride: int, *, rounding: Rounding = "up", ti
 
     rounding "up" adds a last window that hangs over the right or bottom edge and ignores what lies outside; "down" drops
     it. ties: the gradient goes to "all" equal maxima (cuda-convnet) or to the "first" in row order (torch).
-    Raises ValueError naming the argument. In a network, `block` does this fused. Source: facts.md 2.3.
+    Raises ValueError naming the argument. In a network, `block` does this fused. Source: docs/cuda-convnet.md#formulas.
     Under torch.autocast it computes in x's dtype. Second derivatives, vmap and the reverse-mode transforms of torch.func work;
     forward mode raises RuntimeError.
     """

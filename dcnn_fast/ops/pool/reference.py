@@ -1,4 +1,4 @@
-"""Pooling, and both rules for the gradient of a maximum, stated plainly in PyTorch (facts.md 2.3)."""
+"""Pooling, and both rules for the gradient of a maximum, stated plainly in PyTorch (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cuda-convnet's update of parameters, all of them at once and in place (facts.md section 2.3)."""
+"""cuda-convnet's update of parameters, all of them at once and in place (docs/cuda-convnet.md#formulas)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def update(
     parameters, gradients: floating point of one dtype, any strides, a gradient's not necessarily its parameter's (which
     costs a copy). increments: float32 for parameters in float32, float16 or bfloat16, float64 for float64; arithmetic is in
     their dtype. Everything on one device. Not differentiable. Raises ValueError or TypeError naming the argument, the rule
-    and what came; BackendError when no backend can run it. Source: facts.md 2.3, design.md section 3.
+    and what came; BackendError when no backend can run it. Source: docs/cuda-convnet.md#formulas, docs/design.md#update-rule.
     """
     options = {"rates": rates, "momenta": momenta, "decays": decays}
     _require(parameters, gradients, increments, options)

@@ -1,4 +1,4 @@
-"""Where windows lie: draws from a counter-based generator keyed by seed, picture and column (design.md section 3).
+"""Where windows lie: draws from a counter-based generator keyed by seed, picture and column (docs/design.md#scores).
 
 The generator is csrc/core/offsets.h. Where the engine was not built, numpy draws the same.
 """

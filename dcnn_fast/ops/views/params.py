@@ -1,4 +1,4 @@
-"""The geometry of a view as data: what is resized, to what, and what is cut or padded (paper II-A, design.md section 3)."""
+"""The geometry of a view as data: what is resized, to what, and what is cut or padded (paper II-A, docs/design.md#views)."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_params_count_what_the_facts_count():
     params = params_of(x, weight, BlockOptions(stride=2, pool=Pool(3, 2)))
     assert params.conv_shape == (1, 64, 108, 108)
     assert params.out_shape == (1, 64, 54, 54)
-    assert round(params.macs / 1e6) == 271  # facts.md 1.3
+    assert round(params.macs / 1e6) == 271  # docs/paper.md#sizes
     assert params.bytes == 4 * (3 * 224 * 224 + 64 * (363 + 1) + 64 * 54 * 54)
 
 

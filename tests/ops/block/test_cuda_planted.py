@@ -8,7 +8,7 @@ import torch
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.cuda_compile import sources
 from ptxsim import SimulationError
-from tests.ops.block.problems import CROSS, POOL, problem, run_by
+from tests.ops.block.problems import AVERAGE, CROSS, POOL, problem, run_by
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
 from tests.ops.cuda_copy import copied, planted
 from tests.ops.guarded import output, poisoned
@@ -18,6 +18,7 @@ SOURCES = ("block/forward.cu", "block/patch.cuh", "block/tail.cuh")
 # Several steps in a strip, strips beside each other and below each other, windows that hang over the edges.
 STAGED = problem(1, 32, 44, 42, 16, 3, padding=1, pool=POOL, norm=CROSS)
 WORDS = problem(1, 3, 61, 70, 16, 5, stride=2, padding=2, pool=POOL, norm=CROSS, order="conv-norm-pool")
+AVERAGED = problem(1, 32, 14, 16, 16, 3, padding=1, pool=AVERAGE, norm=CROSS, order="conv-pool-norm-relu")
 
 RACE = "shared memory race"
 BUGS = {
@@ -43,6 +44,12 @@ BUGS = {
     ),
     "a pool that passes the last row": (STAGED, "min(i + y, last_row)", "min(i + y, last_row + 1)", "numbers"),
     "a pool that passes the last column": (STAGED, "min(j + x, cols - 1)", "min(j + x, cols)", "uninitialised shared read"),
+    "an average that passes the last row": (
+        AVERAGED, "(i + y > last_row) break;", "(i + y > last_row + 1) break;", "uninitialised shared read",
+    ),
+    "an average over what is not there": (AVERAGED, "min(cols - j, POOL));", "POOL);", "numbers"),
+    "a ReLU that comes first": (AVERAGED, "!RELU_LAST && value < 0.0f", "value < 0.0f", "numbers"),
+    "no ReLU that comes last": (AVERAGED, "if constexpr (RELU_LAST)", "if constexpr (false)", "numbers"),
     "a ring one row too short": (STAGED, "narrow(strip.step) + POOL - 1;", "narrow(strip.step) + POOL - 2;", "numbers"),
     "a strip that owns a row too few": (
         STAGED, "last ? narrow(strip.own_rows)", "last ? narrow(strip.own_rows) - 1", "numbers",
@@ -83,5 +90,5 @@ def test_the_source_as_it_is_breaks_nothing(params, tmp_path):
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_is_caught(bug, tmp_path):
     params, before, after, caught = BUGS[bug]
-    source = next(name for name in SOURCES if before in (sources() / name).read_text())
+    (source,) = (name for name in SOURCES if before in (sources() / name).read_text())
     assert _caught(params, planted(tmp_path / "cuda", source, before, after)) == caught

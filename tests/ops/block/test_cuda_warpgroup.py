@@ -17,7 +17,7 @@ from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.gpus import CAPABILITIES, HOPPER, MULTIPROCESSORS
 from dcnn_fast.ops.launch import launch
 from ptxsim import SimulationError
-from tests.ops.block.problems import CROSS, POOL, operands, preset_problems, problem, stated
+from tests.ops.block.problems import AVERAGE, CROSS, POOL, operands, preset_problems, problem, stated
 from tests.ops.cuda_copy import planted
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tools.simulated import simulated
@@ -66,6 +66,7 @@ VARIETY = [
     problem(1, 64, 11, 13, 64, 5, padding=2, pool=POOL, norm=CROSS),
     problem(1, 24, 7, 62, 64, 3, padding=1, pool=POOL, norm=CROSS, order="conv-norm-pool"),
     problem(2, 16, 15, 16, 128, 3, stride=2, rounding="down"),
+    problem(1, 16, 12, 14, 64, 3, padding=1, pool=AVERAGE, norm=CROSS),
 ]
 
 
@@ -153,6 +154,10 @@ def test_a_bug_is_caught(bug, tmp_path):
         (
             {"channels": 8, "options": replace(PLANTED.options, stride=3)},
             "a stride of 3 puts the halves of a product unequally far",
+        ),
+        (
+            {"options": replace(PLANTED.options, pool=AVERAGE, order="conv-pool-norm-relu")},
+            "warp groups keep results behind their ReLU",
         ),
     ],
 )

@@ -1,8 +1,6 @@
-"""Averages and a ReLU that comes last: who computes them and who says why not."""
+"""Averages and a ReLU that comes last: options, plans, the C++ engine (GPUs: test_late_gpu.py)."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,17 +15,6 @@ from tests.ops.block.problems import AVERAGE, CROSS, POOL, operands, problem
 
 AVERAGED = problem(1, 3, 12, 11, 8, 3, torch.float32, pool=AVERAGE, norm=CROSS)
 LAST = problem(1, 3, 12, 11, 8, 3, torch.float32, pool=POOL, norm=CROSS, order="conv-norm-pool-relu")
-
-
-@pytest.mark.parametrize(("params", "why"), [(AVERAGED, "not the average"), (LAST, "before pool and norm, not last")], ids=str)
-def test_gpu_kernels_refuse_them_by_name(params, why):
-    from dcnn_fast.ops.block.gpu.problem import refused_tail  # noqa: PLC0415
-
-    assert why in refused_tail(params)
-    plain = replace(params.options, pool=POOL, order="conv-pool-norm")
-    assert refused_tail(replace(params, options=plain)) is None
-    for name in ("triton", "cuda"):  # without a GPU they refuse any problem
-        assert BACKENDS[name].can_run(params, torch.device("cpu")) is not None
 
 
 @pytest.mark.needs_engine

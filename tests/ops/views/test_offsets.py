@@ -105,7 +105,7 @@ def _block(key, counter):
 
 
 def _stated(key, samples, windows, crops, grid):
-    """The offsets as design.md has them, draw by draw."""
+    """The offsets as docs/design.md#scores has them, draw by draw."""
     found = []
     for i in range(samples):
         words = _block(key, i + 1)

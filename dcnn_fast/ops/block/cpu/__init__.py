@@ -87,8 +87,8 @@ class CpuBlock(BlockBackend):
     def training(self, params: BlockParams, operands: Operands, x: Tensor) -> Training:
         """`forward`, and what `params.kept` says of the norm's input and the pool's hits.
 
-        With hits, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give equal
-        outputs.
+        With hits of all ties, every convolution output is a sum over its taps: in Winograd's tiles equal inputs need not give
+        equal outputs.
         """
         kept = params.kept
         result = empty_channels_last(params.out_shape)
@@ -97,7 +97,10 @@ class CpuBlock(BlockBackend):
         block, work = _whole_images(
             params, tuple(operands.mean), operands.scale, _norm_first(params) and values is None
         )  # a norm's input is kept only where no pool follows it
-        _execute(engine.isa(), block, work, [x], operands.weight, operands.bias, [result], engine.threads(), (hits, values))
+        _execute(
+            engine.isa(), block, work, [x], operands.weight, operands.bias, [result], engine.threads(), (hits, values),
+            taps_only=_taps_only(params, hits),
+        )  # fmt: skip
         return Training(result, values, hits)
 
     def backward(
@@ -151,7 +154,10 @@ def run(
     recorded: for whole images, where to write the pool's hits and the norm's input.
     """
     block = _block(params, tuple(mean), scale, _norm_first(params) and recorded[1] is None)
-    _execute(isa, block, _checked(block, sources, regions), sources, weight, bias, outputs, threads, recorded)
+    _execute(
+        isa, block, _checked(block, sources, regions), sources, weight, bias, outputs, threads, recorded,
+        taps_only=_taps_only(params, recorded[0]),
+    )  # fmt: skip
 
 
 def run_packed(
@@ -225,13 +231,19 @@ def run_backward(
 def _execute(
     isa: str, block: engine.native.Block, work: engine.native.Regions, sources: Sequence[Tensor], weight: Tensor,
     bias: Tensor | None, outputs: Sequence[Tensor], threads: int, recorded: tuple[Tensor | None, Tensor | None] = (None, None),
+    *, taps_only: bool = False,
 ) -> None:  # fmt: skip
-    """`run` with what is known of it before its tensors are. With hits, every output is a sum over its taps."""
+    """`run` with what is known of it before its tensors are. taps_only: every output is a sum over its taps."""
     hits, values = (_array(tensor) for tensor in recorded)
     engine.native.looked_up_block_regions(
-        isa, block, work, **_operands(weight, bias), taps_only=hits is not None, sources=_arrays(sources),
+        isa, block, work, **_operands(weight, bias), taps_only=taps_only, sources=_arrays(sources),
         outputs=_arrays(outputs), hits=hits, values=values, threads=threads,
     )  # fmt: skip
+
+
+def _taps_only(params: BlockParams, hits: Tensor | None) -> bool:
+    """Whether equal inputs must give equal outputs, lest ties be lost."""
+    return hits is not None and params.options.ties == "all"
 
 
 @lru_cache(maxsize=256)

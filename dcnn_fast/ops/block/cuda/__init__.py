@@ -12,7 +12,6 @@ from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import MOST_FILTERS, MOST_NORM
 from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
-from dcnn_fast.ops.block.gpu.problem import refused_tail
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.whole import result_of
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY, named
@@ -34,7 +33,7 @@ class CudaBlock(BlockBackend):
             return why
         if (found := capability(device)) < LEAST_CAPABILITY:
             return f"the CUDA C++ block needs compute capability {named(LEAST_CAPABILITY)} or later, this is {named(found)}"
-        return refused_tail(params) or _refused_types(params) or _refused_shapes(params, found)
+        return _refused_types(params) or _refused_shapes(params, found)
 
     def outpaced(self, params: BlockParams, device: torch.device) -> Outpaced | None:
         """Triton's block, where the cost model has it faster."""

@@ -14,7 +14,7 @@ from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
 from dcnn_fast.ops.block.cuda.config import Tile, strip_cutter, strips_of
 from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
-from dcnn_fast.ops.block.gpu.problem import norm_first
+from dcnn_fast.ops.block.gpu.problem import norm_first, relu_last
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.device_tables import placed
@@ -199,8 +199,9 @@ def _of_problem(params: BlockParams) -> dict[str, int]:
     pool, norm = options.pool or Pool(1, 1), options.norm
     return {
         "CHANNELS": params.channels, "FILTERS": params.filters, "SIZE": params.size, "STRIDE": options.stride,
-        "POOL": pool.size, "POOL_STRIDE": pool.stride, "NORM_SIZE": norm.size if isinstance(norm, CrossMapNorm) else 0,
-        "NORM_FIRST": int(norm_first(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
+        "POOL": pool.size, "POOL_STRIDE": pool.stride, "AVERAGE": int(options.averages),
+        "NORM_SIZE": norm.size if isinstance(norm, CrossMapNorm) else 0, "NORM_FIRST": int(norm_first(params)),
+        "RELU_LAST": int(relu_last(params)), "BF16": int(params.weight_dtype == torch.bfloat16),
         "BYTES": int(params.dtype == torch.uint8),
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from itertools import product
 import torch
 
 from dcnn_fast.ops.block.cuda.config import Tile, config_of, constants_of, pixel_of
+from dcnn_fast.ops.block.gpu.problem import relu_last
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
 from dcnn_fast.spec import CrossMapNorm, Pool
@@ -102,7 +103,7 @@ def refused(params: BlockParams) -> str | None:
         return f"a warp group has {PART} filters, and {params.filters} are no multiple"
     if isinstance(options.norm, CrossMapNorm) and params.filters > PART:
         return f"a norm across {params.filters} maps needs all of them in one warp group, which has {PART}"
-    if options.relu_last:
+    if relu_last(params):
         return "warp groups keep results behind their ReLU"
     pixel = pixel_of(params)
     span = options.stride * pixel // 8

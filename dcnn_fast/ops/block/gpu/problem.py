@@ -7,15 +7,6 @@ from dataclasses import replace
 from dcnn_fast.ops.block.params import BlockParams
 
 
-def refused_tail(params: BlockParams) -> str | None:
-    """None, or why no GPU kernel has what follows the convolution."""
-    if params.options.averages:
-        return "the kernels on a GPU take the largest value of a pool's window, not the average"
-    if params.options.relu_last:
-        return "the kernels on a GPU have the ReLU before pool and norm, not last"
-    return None
-
-
 def problem_key(params: BlockParams, keeps: bool = False) -> str:
     """What the choice of a tile depends on: everything but extents, and what a kernel is not compiled for."""
     options = params.options
@@ -27,6 +18,12 @@ def norm_first(params: BlockParams) -> bool:
     """Whether a pool follows the norm."""
     options = params.options
     return options.norm is not None and options.pool is not None and options.norm_first
+
+
+def relu_last(params: BlockParams) -> bool:
+    """Whether the ReLU comes behind a pool or a norm."""
+    options = params.options
+    return options.relu_last and (options.pool is not None or options.norm is not None)
 
 
 def operand_bytes(params: BlockParams) -> int:

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training, Work
-from dcnn_fast.ops.block.gpu.problem import refused_tail
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import backward_launch as triton_backward
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
@@ -27,7 +26,7 @@ class TritonBlock(BlockBackend):
     def can_run(self, params: BlockParams, device: torch.device) -> str | None:
         """None, or the sentence that says why not."""
         # The engine lays out the tables.
-        return engine.reason() or refused(device) or refused_tail(params) or _refused_types(params) or _refused_sizes(params)
+        return engine.reason() or refused(device) or _refused_types(params) or _refused_sizes(params)
 
     def prepare(self, params: BlockParams, operands: Operands) -> triton_forward.TritonPrepared:
         """The operands on the weights' device as the forward's kernels take them."""

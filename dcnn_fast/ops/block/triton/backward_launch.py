@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,28 +18,17 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.ops.block.backend import Gradients, Needs, Operands, Saved
-from dcnn_fast.ops.block.gpu.problem import power_of_two
-from dcnn_fast.ops.block.norms import per_term
+from dcnn_fast.ops.block.gpu.problem import power_of_two, relu_last
 from dcnn_fast.ops.block.params import BlockParams
-from dcnn_fast.ops.launch import Launch, launch
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm
+from dcnn_fast.ops.block.triton.backward_tile import Tile, cdiv, run_kernel, sides
+from dcnn_fast.ops.block.triton.tail_launch import norm_gradient, tail_gradient
 
 _CHUNK_BYTES = 64 << 20  # of planes as large as the convolution's output, where it is computed again
 _PARTIAL_BYTES = 64 << 20  # of partial sums over slices
 _PROGRAMS = 1024  # that a sum over positions is cut into, several for each multiprocessor of any GPU
 _MOST = 1 << 30  # of what is counted in 32 bits, with room for the last tile
 _BLOCK = 1024  # elements of a program that adds slices
-
-
-@dataclass(frozen=True)
-class Tile:
-    """The tile of a program: `rows` by `columns` results, `depth` products at a time, and how it is compiled."""
-
-    rows: int
-    columns: int
-    depth: int
-    warps: int = 4
-    stages: int = 2
+_run = partial(run_kernel, "backward_kernels")
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,7 @@ def run(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: 
     if options.norm is not None:
         assert values is not None
         u = torch.empty_like(grad, dtype=params.weight_dtype)
-        _norm_gradient(grad, _dense(values), u, options.norm, masked=options.pool is None)
+        norm_gradient(grad, _dense(values), u, options.norm, masked=options.pool is None)
     if options.pool is not None:
         assert hits is not None
         gradient = Gradient(u, _dense(hits), "hits")
@@ -146,9 +136,10 @@ def run(params: BlockParams, operands: Operands, x: Tensor, saved: Saved, grad: 
 def _run_in_chunks(params: BlockParams, operands: Operands, x: Tensor, grad: Tensor, wanted: Gradients) -> None:
     """`run` where the convolution is computed again, for so many images at a time as `_CHUNK_BYTES` hold, at least one.
 
-    A norm between the convolution and the pool makes every gradient depend on a neighbourhood of the convolution's outputs, and
-    a pool without hits on the maxima of its windows. Both need the outputs several times over, and each is a sum of thousands
-    of products: a chunk's outputs are written to memory once and read from there, and so is their gradient.
+    A norm between the convolution and the pool makes every gradient depend on a neighbourhood of the convolution's outputs, a
+    pool without hits on the maxima of its windows, and a ReLU that comes last on all before it. They need the outputs several
+    times over, and each is a sum of thousands of products: a chunk's outputs are written to memory once and read from there,
+    and so is their gradient.
     """
     chunk = _images_of_chunk(params)
     whole = replace(params, images=min(chunk, params.images))
@@ -158,9 +149,9 @@ def _run_in_chunks(params: BlockParams, operands: Operands, x: Tensor, grad: Ten
         images = slice(start, start + chunk)
         part = replace(params, images=len(range(params.images)[images]))
         last = start + chunk >= params.images
-        relu = _plane(part, x.device)
-        _conv_relu(x[images], operands, relu, part)
-        u = _tail_gradient(grad[images], relu, part)
+        outputs = _plane(part, x.device)
+        _conv_again(x[images], operands, outputs, part)
+        u = tail_gradient(grad[images], outputs, part)
         gradient = Gradient(u, u, "direct")
         if wanted.x is not None:
             _input_gradient(gradient, operands.weight, wanted.x[images], part)
@@ -173,29 +164,10 @@ def _run_in_chunks(params: BlockParams, operands: Operands, x: Tensor, grad: Ten
 
 def _images_of_chunk(params: BlockParams) -> int:
     _, filters, rows, cols = params.conv_shape
-    planes = 2 if params.options.norm is None or params.options.order == "conv-pool-norm" else 6
-    return max(1, _CHUNK_BYTES // (planes * 4 * filters * rows * cols))
-
-
-def _tail_gradient(grad: Tensor, relu: Tensor, params: BlockParams) -> Tensor:
-    """Gradient of the convolution's output, in the weights' dtype, from `grad` of the result and the ReLU's output `relu`."""
     options = params.options
-    pool, norm = options.pool, options.norm
-    assert pool is not None
-    u = torch.empty_like(relu, dtype=params.weight_dtype)
-    if norm is None or options.order == "conv-pool-norm":
-        top, index = _pool_maximum(relu, pool, params)
-        if norm is not None:
-            grad, outer = torch.empty_like(top), grad
-            _norm_gradient(outer, top, grad, norm, masked=False)
-        _pool_gradient(grad, top, index, relu, relu, u, params, masked=True)
-        return u
-    normed, inner = torch.empty_like(relu), torch.empty_like(relu)
-    _norm(relu, normed, norm)
-    top, index = _pool_maximum(normed, pool, params)
-    _pool_gradient(grad, top, index, normed, relu, inner, params, masked=False)
-    _norm_gradient(inner, relu, u, norm, masked=True)
-    return u
+    pool_first = options.pool is not None and not options.norm_first
+    planes = 2 if options.norm is None or pool_first else 6
+    return max(1, _CHUNK_BYTES // (planes * 4 * filters * rows * cols))
 
 
 class _Sum:
@@ -205,9 +177,9 @@ class _Sum:
     """
 
     def __init__(self, positions: int, count: int, tiles: int, depth: int, device: torch.device) -> None:
-        most = min(_cdiv(_PROGRAMS, tiles), max(1, _PARTIAL_BYTES // (4 * count)))
-        self.share = _cdiv(_cdiv(positions, most), depth) * depth
-        self.partial = torch.empty(1 + _cdiv(positions, self.share), count, dtype=torch.float32, device=device)
+        most = min(cdiv(_PROGRAMS, tiles), max(1, _PARTIAL_BYTES // (4 * count)))
+        self.share = cdiv(cdiv(positions, most), depth) * depth
+        self.partial = torch.empty(1 + cdiv(positions, self.share), count, dtype=torch.float32, device=device)
         self.chunks = 0
 
     def finish(self, slices: int, out: Tensor | None) -> None:
@@ -221,7 +193,7 @@ class _Sum:
             "slices": 1 + slices,
             "count": count,
         }
-        _run("block_bwd_add_slices_kernel", (_cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
+        _run("block_bwd_add_slices_kernel", (cdiv(count, _BLOCK),), args, {"BLOCK": _BLOCK}, Tile(1, _BLOCK, 1))
         self.chunks += 1
 
 
@@ -231,21 +203,21 @@ class _WeightSum:
     def __init__(self, params: BlockParams, device: torch.device) -> None:
         self.tile = weight_tile(params)
         groups = params.options.groups
-        self.tiles = _cdiv(params.filters // groups, self.tile.rows) * _cdiv(params.depth, self.tile.columns)
+        self.tiles = cdiv(params.filters // groups, self.tile.rows) * cdiv(params.depth, self.tile.columns)
         count = params.filters * params.depth
         self.sum = _Sum(_positions(params), count, self.tiles * groups, self.tile.depth, device)
 
     def add(self, gradient: Gradient, x: Tensor, out: Tensor | None, params: BlockParams) -> None:
         """One chunk's share; `out` [F, C / groups, S, S] is written where it is the last."""
         positions = _positions(params)
-        slices = _cdiv(positions, self.sum.share)
+        slices = cdiv(positions, self.sum.share)
         args: dict[str, Any] = {
             "u": gradient.u, "passed": gradient.passed, "x": x, "partial": self.sum.partial[1:], "positions": positions,
             "share": self.sum.share, **_extents(gradient, params),
         }  # fmt: skip
         tile = self.tile
         constants = {
-            **_convolution(params), **_tail(gradient, params), **_dot(params), **_sides(tile, depth=True),
+            **_convolution(params), **_tail(gradient, params), **_dot(params), **sides(tile, depth=True),
             "GATHER": _group_channels(params) % tile.columns != 0,
         }  # fmt: skip
         grid = (self.tiles, slices, params.options.groups)
@@ -260,14 +232,14 @@ class _BiasSum:
         filters = params.filters
         self.first = params.options.ties == "first"
         self.tile = Tile(1, min(64, power_of_two(filters)), 32)
-        self.tiles = _cdiv(filters, self.tile.columns)
+        self.tiles = cdiv(filters, self.tile.columns)
         self.sum = _Sum(gradient.u.numel() // filters, filters, self.tiles, self.tile.depth, device)
 
     def add(self, gradient: Gradient, out: Tensor | None) -> None:
         """One chunk's share; `out` [F] is written where it is the last."""
         filters = gradient.u.shape[1]
         positions = gradient.u.numel() // filters
-        slices = _cdiv(positions, self.sum.share)
+        slices = cdiv(positions, self.sum.share)
         args: dict[str, Any] = {
             "u": gradient.u, "passed": gradient.passed, "partial": self.sum.partial[1:], "positions": positions,
             "share": self.sum.share,
@@ -292,118 +264,26 @@ def _input_gradient(gradient: Gradient, weight: Tensor, grad_x: Tensor, params: 
         "u": gradient.u, "passed": gradient.passed, "weight": weight, "grad_x": grad_x, "pixels": pixels,
         **_extents(gradient, params), "phase_rows": phase_rows, "phase_cols": phase_cols,
     }  # fmt: skip
-    constants = {**_convolution(params), **_tail(gradient, params), **_dot(params), **_sides(tile, depth=True)}
-    channels = _cdiv(_group_channels(params), tile.columns)
-    grid = (_cdiv(pixels, tile.rows), channels * options.stride**2, options.groups)
+    constants = {**_convolution(params), **_tail(gradient, params), **_dot(params), **sides(tile, depth=True)}
+    channels = cdiv(_group_channels(params), tile.columns)
+    grid = (cdiv(pixels, tile.rows), channels * options.stride**2, options.groups)
     _run("block_bwd_input_kernel", grid, args, constants, tile)
 
 
-def _conv_relu(x: Tensor, operands: Operands, relu: Tensor, params: BlockParams) -> None:
-    """relu [N, F, rows, cols] = the convolution's output after the ReLU, in float32."""
+def _conv_again(x: Tensor, operands: Operands, out: Tensor, params: BlockParams) -> None:
+    """out [N, F, rows, cols] = the convolution's output in float32, after the ReLU unless that comes last."""
     weight, bias = operands.weight, operands.bias
     tile, groups, positions = conv_tile(params), params.options.groups, _positions(params)
     args: dict[str, Any] = {
-        "x": x, "weight": weight, "bias": weight if bias is None else bias.contiguous(), "relu": relu, "positions": positions,
-        "height": params.height, "width": params.width, "conv_rows": relu.shape[2], "conv_cols": relu.shape[3],
+        "x": x, "weight": weight, "bias": weight if bias is None else bias.contiguous(), "out": out, "positions": positions,
+        "height": params.height, "width": params.width, "conv_rows": out.shape[2], "conv_cols": out.shape[3],
     }  # fmt: skip
     constants = {
-        **_convolution(params), "BIASED": bias is not None, **_dot(params), **_sides(tile, depth=True),
-        "GATHER": _group_channels(params) % tile.depth != 0,
+        **_convolution(params), "BIASED": bias is not None, "RELU_LAST": relu_last(params), **_dot(params),
+        **sides(tile, depth=True), "GATHER": _group_channels(params) % tile.depth != 0,
     }  # fmt: skip
-    grid = (_cdiv(positions, tile.rows), _cdiv(params.filters // groups, tile.columns), groups)
+    grid = (cdiv(positions, tile.rows), cdiv(params.filters // groups, tile.columns), groups)
     _run("block_bwd_conv_again_kernel", grid, args, constants, tile)
-
-
-def _pool_maximum(values: Tensor, pool: Pool, params: BlockParams) -> tuple[Tensor, Tensor]:
-    """The maxima of the windows of `values` and, for ties "first", the places of the first of them; else the maxima twice."""
-    images, filters, rows, cols = values.shape
-    shape = (images, *params.out_shape[1:])
-    top = torch.empty(shape, dtype=torch.float32, device=values.device, memory_format=torch.channels_last)
-    first = params.options.ties == "first"
-    index = torch.empty_like(top, dtype=torch.int32) if first else top
-    positions = top.numel() // filters
-    args: dict[str, Any] = {
-        "values": values, "top": top, "index": index, "positions": positions, "rows": rows, "cols": cols,
-        "top_rows": top.shape[2], "top_cols": top.shape[3],
-    }  # fmt: skip
-    tile = _plane_tile(filters)
-    constants = {"FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "TIES_FIRST": first, **_sides(tile)}
-    grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    _run("block_bwd_pool_again_kernel", grid, args, constants, tile)
-    return top, index
-
-
-def _pool_gradient(
-    grad: Tensor, top: Tensor, index: Tensor, values: Tensor, relu: Tensor, out: Tensor, params: BlockParams, masked: bool
-) -> None:
-    """out = the gradient of `values` from `grad` of their maxima `top`, where `masked` only where relu is positive."""
-    _, filters, rows, cols = values.shape
-    pool = params.options.pool
-    assert pool is not None
-    positions = values.numel() // filters
-    args: dict[str, Any] = {
-        "grad": grad, "top": top, "index": index, "values": values, "relu": relu, "out": out, "positions": positions,
-        "rows": rows, "cols": cols, "top_rows": top.shape[2], "top_cols": top.shape[3],
-    }  # fmt: skip
-    tile = _plane_tile(filters)
-    constants = {
-        "FILTERS": filters, "POOL": pool.size, "POOL_STRIDE": pool.stride, "TIES_FIRST": params.options.ties == "first",
-        "MASKED": masked, **_sides(tile),
-    }  # fmt: skip
-    grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    _run("block_bwd_pool_kernel", grid, args, constants, tile)
-
-
-def _norm(values: Tensor, out: Tensor, norm: Norm) -> None:
-    """out = the norm of `values`, both [N, F, rows, cols] in float32."""
-    if isinstance(norm, SameMapNorm):
-        _same_map(values, values, out, out, norm, terms=False)
-        return
-    filters = values.shape[1]
-    positions = values.numel() // filters
-    args: dict[str, Any] = {"values": values, "out": out, "positions": positions, **_norm_numbers(norm)}
-    tile = _maps_tile(filters)
-    constants = {**_maps_window(norm, filters), **_sides(tile)}
-    _run("block_bwd_cross_map_again_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
-
-
-def _norm_gradient(grad: Tensor, values: Tensor, u: Tensor, norm: Norm, masked: bool) -> None:
-    """u = the gradient of the norm's input `values` from `grad` of its result, where `masked` only where values are positive.
-
-    All [N, F, rows, cols]; values in float32.
-    """
-    _, filters, rows, cols = values.shape
-    positions = values.numel() // filters
-    args: dict[str, Any] = {"values": values, "u": u, "positions": positions, **_norm_numbers(norm)}
-    if isinstance(norm, CrossMapNorm):
-        tile = _maps_tile(filters)
-        args["grad"] = grad
-        constants = {**_maps_window(norm, filters), "MASKED": masked, **_sides(tile)}
-        _run("block_bwd_cross_map_kernel", (_cdiv(positions, tile.rows),), args, constants, tile)
-        return
-    scaled, terms = torch.empty_like(values), torch.empty_like(values)
-    _same_map(grad, values, scaled, terms, norm, terms=True)
-    before = norm.size // 2
-    tile = _plane_tile(filters)
-    args |= {"scaled": scaled, "terms": terms, **_plane_window(norm.size - 1 - before, before, rows, cols)}
-    grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    constants = {"FILTERS": filters, "MASKED": masked, **_sides(tile)}
-    _run("block_bwd_same_map_kernel", grid, args, constants, tile)
-
-
-def _same_map(grad: Tensor, values: Tensor, scaled: Tensor, into: Tensor, norm: SameMapNorm, terms: bool) -> None:
-    """scaled = grad * d**-power and, where `terms`, into = scaled * values / d."""
-    _, filters, rows, cols = values.shape
-    positions = values.numel() // filters
-    before = norm.size // 2
-    args: dict[str, Any] = {
-        "grad": grad, "values": values, "scaled": scaled, "terms": into, "positions": positions,
-        **_plane_window(before, norm.size - 1 - before, rows, cols), **_norm_numbers(norm),
-    }  # fmt: skip
-    tile = _plane_tile(filters)
-    grid = (_cdiv(positions, tile.rows), _cdiv(filters, tile.columns))
-    constants = {"FILTERS": filters, "KEEP_TERMS": terms, **_sides(tile)}
-    _run("block_bwd_same_map_terms_kernel", grid, args, constants, tile)
 
 
 def weight_tile(params: BlockParams) -> Tile:
@@ -433,7 +313,7 @@ def _depth(params: BlockParams, dtype: torch.dtype) -> int:
 def _stages(params: BlockParams) -> int:
     """Two, of which one is loaded while the other is multiplied, where the windows that cover an output leave shared memory."""
     pool = params.options.pool
-    return 2 if pool is None or not params.kept.hits or _cdiv(pool.size, pool.stride) <= 2 else 1
+    return 2 if pool is None or not params.kept.hits or cdiv(pool.size, pool.stride) <= 2 else 1
 
 
 def conv_tile(params: BlockParams) -> Tile:
@@ -441,26 +321,6 @@ def conv_tile(params: BlockParams) -> Tile:
     exact = Products.of(params) == Products(torch.float32, "ieee")
     columns = _fitting(params.filters // params.options.groups, 32 if exact else 64)
     return Tile(64, columns, _depth(params, params.weight_dtype), 8)
-
-
-def _run(
-    kernel: str, grid: tuple[int, ...], args: Mapping[str, Tensor | int | float], constants: Mapping[str, Any], tile: Tile
-) -> None:
-    """Launch a kernel of backward_kernels.py, which is imported where Triton is used and no earlier."""
-    kernels = import_module("dcnn_fast.ops.block.triton.backward_kernels")
-    launch(Launch(getattr(kernels, kernel), grid, args, constants, tile.warps, tile.stages))
-
-
-def _plane_tile(filters: int) -> Tile:
-    """Of elementwise kernels with windows in the plane: positions by filters."""
-    columns = min(64, power_of_two(filters))
-    return Tile(max(1, 1024 // columns), columns, 1)
-
-
-def _maps_tile(filters: int) -> Tile:
-    """Of kernels with windows across maps: positions by all filters."""
-    columns = power_of_two(filters)
-    return Tile(max(1, min(32, 2048 // columns)), columns, 1)
 
 
 def _fitting(extent: int, most: int) -> int:
@@ -512,34 +372,5 @@ def _dot(params: BlockParams) -> Mapping[str, Any]:
     return {"OPERAND": dtype, "PRECISION": products.precision}
 
 
-def _sides(tile: Tile, depth: bool = False) -> Mapping[str, int]:
-    sides = {"BM": tile.rows, "BN": tile.columns}
-    return {**sides, "BK": tile.depth} if depth else sides
-
-
-def _norm_numbers(norm: Norm) -> Mapping[str, float]:
-    numbers = {"norm_scale": per_term(norm), "norm_power": float(norm.power)}
-    return {**numbers, "norm_k": float(norm.k)} if isinstance(norm, CrossMapNorm) else numbers
-
-
-def _maps_window(norm: CrossMapNorm, filters: int) -> Mapping[str, int]:
-    """Maps of a window before and after its own, no more than there are."""
-    before = norm.size // 2
-    after = norm.size - 1 - before
-    return {"FILTERS": filters, "MAPS_BEFORE": min(before, filters - 1), "MAPS_AFTER": min(after, filters - 1)}
-
-
-def _plane_window(before: int, after: int, rows: int, cols: int) -> Mapping[str, int]:
-    """The plane's rows and columns, and those of a window before and after its own, no more than there are."""
-    return {
-        "rows": rows, "cols": cols, "above": min(before, rows - 1), "below": min(after, rows - 1),
-        "left": min(before, cols - 1), "right": min(after, cols - 1),
-    }  # fmt: skip
-
-
 def _dense(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last)
-
-
-def _cdiv(count: int, size: int) -> int:
-    return -(-count // size)

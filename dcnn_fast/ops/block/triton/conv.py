@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton.parts import field, filter_of, operand
+from dcnn_fast.ops.block.triton.parts import field, filter_of, operand, relu
 
 from dcnn_fast.ops.block.triton.records import (  # isort: skip
     REGION_IMAGE, REGION_LEFT, REGION_SOURCE, REGION_TOP, REGION_WINDOW_HEIGHT, REGION_WINDOW_LEFT, REGION_WINDOW_TOP,
@@ -84,7 +84,7 @@ def side_by_side(a, b):  # [M, F] each
 
 
 @triton.jit
-def relu_of_conv(
+def output_of_conv(
     region,  # its row of the table
     i, j,  # [BM] int32: places of the outputs in the region
     first_row, first_col,  # the least of them, from where offsets are counted
@@ -92,9 +92,11 @@ def relu_of_conv(
     sources, weight, bias, mean, scale, group, first,
     BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, JOINED: tl.constexpr, GROUP_CHANNELS: tl.constexpr,
     GROUP_FILTERS: tl.constexpr, SIZE: tl.constexpr, STRIDE: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr,
-    BIASED: tl.constexpr, ALIGN: tl.constexpr, SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
+    BIASED: tl.constexpr, RELU_LAST: tl.constexpr, ALIGN: tl.constexpr, SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """[BM, JOINED * BN] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted.
+    """[BM, JOINED * BN] float32 of the filters from `first` of `group` on, 0 where an output or a filter is not wanted; behind
+    the ReLU unless that comes last.
 
     The source's address is 64 bits wide, offsets from the region's first pixel here are 32.
     """
@@ -136,7 +138,8 @@ def relu_of_conv(
     if BIASED:
         filter = filters_of(group, first, BN, GROUP_FILTERS, JOINED)
         v += tl.load(bias + filter, mask=exists, other=0).to(tl.float32)[None, :]
-    v = tl.maximum(v, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    if not RELU_LAST:
+        v = relu(v)
     return tl.where(computed[:, None] & exists[None, :], v, 0.0)
 
 

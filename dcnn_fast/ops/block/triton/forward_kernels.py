@@ -14,13 +14,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton.conv import filters_of, relu_of_conv
+from dcnn_fast.ops.block.triton.conv import filters_of, output_of_conv
 from dcnn_fast.ops.block.triton.parts import (
     CROSS_MAP,
     SAME_MAP,
+    average,
     cross_map_normed,
     field,
+    poolable,
+    pooled_with,
     power,
+    relu,
     same_map_sum,
     shifted,
 )
@@ -45,10 +49,10 @@ def block_fwd_tile_kernel(
     hits,  # int16 of the same shape, where KEEP_HITS is set
     ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
     JOINED: tl.constexpr, GROUPS: tl.constexpr, GROUP_CHANNELS: tl.constexpr, GROUP_FILTERS: tl.constexpr,
-    SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
-    NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr,
-    FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIASED: tl.constexpr, BANDED: tl.constexpr,
-    EXACT: tl.constexpr,
+    SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr, AVERAGE: tl.constexpr,
+    RELU_LAST: tl.constexpr, NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr, BEFORE: tl.constexpr,
+    AFTER: tl.constexpr, FLAT: tl.constexpr, GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIASED: tl.constexpr,
+    BANDED: tl.constexpr, EXACT: tl.constexpr,
     KEEP_VALUES: tl.constexpr, KEEP_HITS: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, OUT_ALIGN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -79,9 +83,9 @@ def block_fwd_tile_kernel(
 
     group = tl.program_id(1) // PARTS * JOINED
     first = tl.program_id(1) % PARTS * BN
-    v = relu_of_conv(
+    v = output_of_conv(
         region, i, j, first_row, first_col, computed, sources, weight, bias, mean, scale, group, first,
-        BM, BK, BN, JOINED, GROUP_CHANNELS, GROUP_FILTERS, SIZE, STRIDE, GATHER, SUBTRACT, BIASED,
+        BM, BK, BN, JOINED, GROUP_CHANNELS, GROUP_FILTERS, SIZE, STRIDE, GATHER, SUBTRACT, BIASED, RELU_LAST,
         ALIGN, SOURCE_TYPE, OPERAND, PRECISION,
     )  # fmt: skip
     filter = filters_of(group, first, BN, GROUP_FILTERS, JOINED)
@@ -93,12 +97,15 @@ def block_fwd_tile_kernel(
         else:
             v *= power(norm_k + norm_scale * same_map_sum(v * v, 1, NORM_SIZE, ROWS, COLS), -norm_power)
     if POOL > 1:
+        v = poolable(v, computed, NORM_FIRST, AVERAGE, RELU_LAST)
         pooled = v
         for step in tl.static_range(1, POOL):
-            pooled = tl.maximum(pooled, shifted(v, step, 1, ROWS, COLS), propagate_nan=tl.PropagateNan.ALL)
+            pooled = pooled_with(pooled, shifted(v, step, 1, ROWS, COLS), AVERAGE)
         across = pooled
         for step in tl.static_range(1, POOL):
-            pooled = tl.maximum(pooled, shifted(across, step, 0, ROWS, COLS), propagate_nan=tl.PropagateNan.ALL)
+            pooled = pooled_with(pooled, shifted(across, step, 0, ROWS, COLS), AVERAGE)
+        if AVERAGE:
+            pooled = average(pooled, i, j, rows, cols, POOL)
         if KEEP_HITS:
             bits = tl.zeros([BM, JOINED * BN], tl.int32)
             for bit in range(POOL * POOL):  # not unrolled: shifts are long
@@ -120,6 +127,8 @@ def block_fwd_tile_kernel(
         if NORM == SAME_MAP and not NORM_FIRST:
             squares = tl.where(inside[:, None], v * v, 0.0)
             result *= power(norm_k + norm_scale * same_map_sum(squares, POOL_STRIDE, NORM_SIZE, ROWS, COLS), -norm_power)
+        if RELU_LAST:
+            result = relu(result)
         inside &= owned
         store = stores + tl.load(piece + PIECE_FIRST) * STORE
         for _ in range(field(piece, PIECE_COUNT)):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dcnn_fast import engine
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
-from dcnn_fast.ops.block.gpu.problem import norm_first
+from dcnn_fast.ops.block.gpu.problem import norm_first, relu_last
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
 from dcnn_fast.ops.block.norms import kind_of
 from dcnn_fast.ops.block.params import BlockParams
@@ -191,7 +191,7 @@ def _constants(config: ForwardConfig, params: BlockParams) -> dict[str, Any]:
         "ROWS": config.rows, "COLS": config.cols, "BK": config.depth, "BN": config.filters, "JOINED": config.joined,
         "GROUPS": groups, "GROUP_CHANNELS": params.channels // groups, "GROUP_FILTERS": params.filters // groups,
         "SIZE": params.size, "STRIDE": options.stride, "POOL": pool.size, "POOL_STRIDE": pool.stride,
-        "NORM": kind_of(norm),
+        "AVERAGE": options.averages, "RELU_LAST": relu_last(params), "NORM": kind_of(norm),
         "NORM_SIZE": norm.size if norm is not None else 1, "NORM_FIRST": norm_first(params), "GATHER": config.gather,
         "OPERAND": operand_type(params), "PRECISION": _products(params),
     }  # fmt: skip

@@ -15,6 +15,8 @@ OPERAND, PRECISION           what `tl.dot` multiplies: its dtype and, of float32
 SOURCE_TYPE, OUT_TYPE        dtypes behind addresses; ALIGN: elements, OUT_ALIGN: bytes, that these are multiples of
 SUBTRACT, BIASED             whether a mean is taken off and a scale applied; whether a bias is added
 POOL, POOL_STRIDE            of the pool, 1 and 1 without one; COVERING: its windows along an axis that an output can be in
+AVERAGE                      whether the pool takes averages, otherwise maxima
+RELU_LAST                    whether the ReLU comes behind pool and norm
 TIES_FIRST                   whether the first of equal maxima gets the gradient, otherwise all do
 NORM, NORM_SIZE, NORM_FIRST  its kind (norms.py), its window, whether it comes before the pool
 MAPS_BEFORE, MAPS_AFTER      maps of a norm's window before and after its own
@@ -42,6 +44,22 @@ SAME_MAP = tl.constexpr(norms.SAME_MAP)
 def field(row, column):
     """An int64 of a table's row as int32: `require_regions` keeps them below 2**31."""
     return tl.load(row + column).to(tl.int32)
+
+
+@triton.jit
+def row_offsets(image, y, x, rows, cols, CHANNELS: tl.constexpr):  # [M] each
+    """Where the channels of a pixel start: int64 [M]."""
+    return (image.to(tl.int64) * (rows * cols) + (y * cols + x)) * CHANNELS
+
+
+@triton.jit
+def place(index, rows, cols):  # [M]
+    """The image, row and column of a position counted over the batch: [M] each."""
+    area = rows * cols
+    image = index // area
+    rest = index - image * area
+    y = rest // cols
+    return image, y, rest - y * cols
 
 
 @triton.jit
@@ -112,6 +130,41 @@ def shifted(values, by, AXIS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constex
         source = tl.where((at >= 0) & (at < COLS), at, 0)[None, :, None]
     taken = tl.gather(cube, tl.broadcast_to(source, [ROWS, COLS, F]), AXIS)
     return tl.reshape(tl.where(inside, taken, 0.0), [ROWS * COLS, F])
+
+
+@triton.jit
+def poolable(v, computed, NORM_FIRST: tl.constexpr, AVERAGE: tl.constexpr, RELU_LAST: tl.constexpr):  # [M, F], [M]
+    """v [M, F] with outputs that are not `computed` as a pool's windows are to meet them.
+
+    A zero adds nothing to a sum and is no larger than what has passed the ReLU; without one, minus infinity is no larger.
+    """
+    if AVERAGE:
+        if NORM_FIRST:  # of an infinity beside them zeros become NaN
+            v = tl.where(computed[:, None], v, 0.0)
+    elif RELU_LAST:
+        v = tl.where(computed[:, None], v, float("-inf"))
+    return v
+
+
+@triton.jit
+def pooled_with(a, b, AVERAGE: tl.constexpr):
+    """Two parts of a window as one: their sum or the larger, where a NaN stays one."""
+    if AVERAGE:
+        return a + b
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def average(sums, i, j, rows, cols, POOL: tl.constexpr):  # [M, F], [M] or one for all, [M]
+    """sums over how many outputs the windows from row i and column j on have, clipped to rows and cols."""
+    count = tl.minimum(rows - i, POOL) * tl.minimum(cols - j, POOL)
+    return tl.div_rn(sums, tl.broadcast_to(count.to(tl.float32)[:, None], sums.shape))
+
+
+@triton.jit
+def relu(v):
+    """v where it is positive, else 0; a NaN stays one."""
+    return tl.maximum(v, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit

@@ -14,8 +14,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcnn_fast.ops.block.triton.conv import filters_of, relu_of_conv
-from dcnn_fast.ops.block.triton.parts import CROSS_MAP, cross_map_normed, field, shifted
+from dcnn_fast.ops.block.triton.conv import filters_of, output_of_conv
+from dcnn_fast.ops.block.triton.parts import CROSS_MAP, average, cross_map_normed, field, poolable, pooled_with, relu, shifted
 
 from dcnn_fast.ops.block.triton.records import (  # isort: skip
     OUTPUT, OUTPUT_ADDRESS, OUTPUT_COLS, OUTPUT_ROWS, PIECE, PIECE_COLS, PIECE_COUNT, PIECE_FIRST, PIECE_LEFT, PIECE_ROWS,
@@ -35,8 +35,8 @@ def block_fwd_stream_kernel(
     scale, norm_scale, norm_power, norm_k,
     ROWS: tl.constexpr, COLS: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
     JOINED: tl.constexpr, GROUPS: tl.constexpr, GROUP_CHANNELS: tl.constexpr, GROUP_FILTERS: tl.constexpr,
-    SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr,
-    NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr,
+    SIZE: tl.constexpr, STRIDE: tl.constexpr, POOL: tl.constexpr, POOL_STRIDE: tl.constexpr, AVERAGE: tl.constexpr,
+    RELU_LAST: tl.constexpr, NORM: tl.constexpr, NORM_SIZE: tl.constexpr, NORM_FIRST: tl.constexpr,
     GATHER: tl.constexpr, SUBTRACT: tl.constexpr, BIASED: tl.constexpr, BANDED: tl.constexpr,
     EXACT: tl.constexpr, ALIGN: tl.constexpr,
     SOURCE_TYPE: tl.constexpr, OPERAND: tl.constexpr, OUT_TYPE: tl.constexpr, OUT_ALIGN: tl.constexpr, PRECISION: tl.constexpr,
@@ -55,23 +55,30 @@ def block_fwd_stream_kernel(
     exists = first + tl.arange(0, JOINED * BN) % BN < GROUP_FILTERS
     lane = tl.arange(0, COLS)
     j = first_col + lane
-    above = tl.zeros([COLS, JOINED * BN], tl.float32)  # the horizontal maxima of the row above, and of the one above that
+    above = tl.zeros(
+        [COLS, JOINED * BN], tl.float32
+    )  # the horizontal maxima or sums of the row above, and of the one above that
     before = tl.zeros([COLS, JOINED * BN], tl.float32)
     for row in range(first_row, tl.minimum(first_row + ROWS, rows) + POOL - 1):
         i = row + lane * 0
-        v = relu_of_conv(
+        v = output_of_conv(
             region, i, j, row, first_col, (j < cols) & (row < rows), sources, weight, bias, mean, scale, group, first,
-            COLS, BK, BN, JOINED, GROUP_CHANNELS, GROUP_FILTERS, SIZE, STRIDE, GATHER, SUBTRACT, BIASED,
+            COLS, BK, BN, JOINED, GROUP_CHANNELS, GROUP_FILTERS, SIZE, STRIDE, GATHER, SUBTRACT, BIASED, RELU_LAST,
             ALIGN, SOURCE_TYPE, OPERAND, PRECISION,
         )  # fmt: skip
         if NORM_FIRST:
             v = cross_map_normed(v, band, norm_scale, norm_power, norm_k, NORM_SIZE, GROUP_FILTERS, BN, BANDED, EXACT)
+        v = poolable(v, (j < cols) & (row < rows), NORM_FIRST, AVERAGE, RELU_LAST)
         across = v
         for step in tl.static_range(1, POOL):
-            across = tl.maximum(across, shifted(v, step, 1, 1, COLS), propagate_nan=tl.PropagateNan.ALL)
-        pooled = tl.maximum(across, above, propagate_nan=tl.PropagateNan.ALL)
-        if POOL == 3:
-            pooled = tl.maximum(pooled, before, propagate_nan=tl.PropagateNan.ALL)
+            across = pooled_with(across, shifted(v, step, 1, 1, COLS), AVERAGE)
+        if AVERAGE:  # from the top, as the other kernel adds
+            pooled = (before + above if POOL == 3 else above) + across
+            pooled = average(pooled, row - (POOL - 1) + lane * 0, j, rows, cols, POOL)
+        else:
+            pooled = pooled_with(across, above, AVERAGE)
+            if POOL == 3:
+                pooled = pooled_with(pooled, before, AVERAGE)
         before = above
         above = across
 
@@ -86,6 +93,8 @@ def block_fwd_stream_kernel(
                     result = cross_map_normed(
                         pooled, band, norm_scale, norm_power, norm_k, NORM_SIZE, GROUP_FILTERS, BN, BANDED, EXACT
                     )
+                if RELU_LAST:
+                    result = relu(result)
                 right = j - field(piece, PIECE_LEFT)
                 col = right // POOL_STRIDE
                 inside = (right >= 0) & (right % POOL_STRIDE == 0) & (col < field(piece, PIECE_COLS))

@@ -1,0 +1,237 @@
+"""Averages and a ReLU that comes last in Triton and CUDA C++, their PTX run in the simulator, judged by the fp64 reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import strategies as st
+
+from dcnn_fast import plan, spec
+from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
+from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.backend import Operands, Work
+from dcnn_fast.ops.block.triton import config as triton_config
+from dcnn_fast.ops.block.triton import forward_launch as triton_forward
+from dcnn_fast.ops.region import of_windows
+from tests.ops.block import test_cuda_forward as cuda
+from tests.ops.block import test_triton_backward as backward
+from tests.ops.block import test_triton_forward as triton
+from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, operands, problem, run_by
+from tests.ops.block.test_triton_property import examples
+from tests.ops.guarded import assert_untouched, output, poisoned
+from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
+from tests.plan.test_share import run as run_plan
+
+pytestmark = pytest.mark.gpu
+
+CPU = torch.device("cpu")
+LAST, NORM_FIRST, BOTH = "conv-pool-norm-relu", "conv-norm-pool", "conv-norm-pool-relu"
+
+
+def _average(size, stride):
+    return Pool(size, stride, "avg")
+
+
+# Windows that hang over, that overlap or do not, that leave rows out; every order.
+FORWARD = [
+    problem(2, 3, 7, 23, 7, 5, stride=2, padding=2, pool=AVERAGE, norm=CROSS, order=LAST),
+    problem(1, 3, 10, 9, 5, 3, pool=POOL, norm=SAME, order=LAST),
+    problem(1, 3, 13, 9, 5, 3, padding=1, pool=_average(3, 3), norm=SAME, order=BOTH, rounding="down"),
+    problem(1, 3, 9, 8, 5, 3, padding=1, norm=CROSS, order=BOTH),
+    problem(1, 6, 9, 11, 8, 3, stride=2, padding=2, groups=2, pool=_average(3, 2), norm=CROSS, order=NORM_FIRST),
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def _ran_by_triton(params, dtype, capability=80):
+    params = triton._typed(params, dtype)
+    x, weight, bias = operands(params)
+    with kernels_on_cpu(capability):
+        (result,) = triton._run([poisoned(x)], triton._whole(params), weight, bias, params)
+    expected = triton.stated(x.double(), weight.double(), bias.double(), triton._wide(params))
+    return triton._error(result, expected), params.tolerance()
+
+
+@pytest.mark.parametrize(("params", "dtype"), list(zip(FORWARD, [*FLOATS, torch.float32, *FLOATS], strict=False)), ids=str)
+def test_triton_computes_them(params, dtype):
+    error, tolerance = _ran_by_triton(params, dtype)
+    assert error <= tolerance
+
+
+@pytest.mark.parametrize("capability", [] if INTERPRETED else [90])
+def test_so_does_what_another_gpu_compiles_to(capability):
+    error, tolerance = _ran_by_triton(FORWARD[0], torch.float16, capability)
+    assert error <= tolerance
+
+
+HALVES = [
+    problem(2, 3, 11, 23, 7, 5, stride=2, padding=2, pool=AVERAGE, norm=CROSS, order=LAST),
+    problem(1, 16, 13, 9, 24, 3, padding=1, pool=POOL, norm=CROSS, order=BOTH),
+    problem(1, 8, 15, 22, 16, 3, padding=1, pool=_average(4, 3), rounding="down"),
+    problem(1, 7, 9, 8, 16, 2, norm=CROSS, order=LAST),
+]
+
+
+@pytest.mark.parametrize(("params", "dtype", "capability"), [
+    (HALVES[0], torch.float16, 80), (HALVES[1], torch.bfloat16, 90), (HALVES[2], torch.bfloat16, 80),
+    (HALVES[3], torch.float16, 80),
+], ids=str)  # fmt: skip
+def test_cuda_cpp_computes_them(params, dtype, capability):
+    params = cuda._typed(params, dtype)
+    x, weight, bias = operands(params)
+    expected = cuda._expected(x, weight, bias, params)
+    runs = {"staged": partial(run_by, "cuda"), "simple": cuda._simply}
+    with kernels_on_cpu(capability):
+        for run in runs.values():
+            (result,) = cuda._run([poisoned(x)], cuda._whole(params), weight, bias, params, run=run)
+            assert cuda._error(result, expected) <= params.tolerance()
+
+
+def _in_tiles(params, x, weight, bias):
+    """Triton's result in each kernel's tile."""
+    for name in ("small", "strip"):
+        result, buffer = output(params.out_shape, params.out_dtype)
+        tile = triton_config.forward_candidates(params)[name]
+        triton_forward.prepared(params, Operands(weight, bias), tile=tile).run(Work([x], triton._whole(params), [result]))
+        assert_untouched(buffer)
+        yield result
+
+
+@pytest.mark.parametrize("order", [BOTH])
+def test_in_either_kernel_and_in_any_batch_triton_has_the_same_bits(order):
+    params = triton._typed(problem(2, 16, 10, 34, 16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=order), torch.float16)
+    x, weight, bias = operands(params)
+    with kernels_on_cpu():
+        tiled, streamed = _in_tiles(params, x, weight, bias)
+        alone, _ = _in_tiles(replace(params, images=1), x[1:], weight, bias)
+    assert torch.equal(tiled, streamed) and torch.equal(tiled[1:], alone)
+
+
+@pytest.mark.needs_engine
+@pytest.mark.parametrize("backend", ["triton", "cuda"])
+def test_windows_share_them_bit_for_bit(backend, monkeypatch):
+    monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
+    blocks = (
+        spec.Block(16, 5, 2, pool=POOL, norm=CROSS, order=LAST),
+        spec.Block(16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH),
+    )
+    column = spec.Column("warp", blocks, (4,), 60, 48)
+    windows = np.array([(0, 0), (2, 4), (4, 4), (12, 12)])
+    shared = plan.share(column, windows, (60, 60), backend, always=True)
+    assert shared.name == "sharing"
+    pixels = torch.randint(0, 256, (1, 3, 60, 60), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with kernels_on_cpu():
+        made = run_plan(column, shared, pixels, torch.float16)
+        assert torch.equal(made, run_plan(column, plan.brute_force(column, windows), pixels, torch.float16))
+
+
+@pytest.mark.parametrize("backend", ["triton", "cuda"])
+@pytest.mark.parametrize(("pool", "order"), [(AVERAGE, "conv-pool-norm"), (POOL, BOTH)], ids=str)
+def test_a_nan_is_never_lost_nor_found_elsewhere(backend, pool, order):
+    params = triton._typed(problem(1, 16, 12, 13, 16, 3, pool=pool, order=order), torch.float16)
+    x, weight, bias = operands(params)
+    x[0, 3, 4, 6] = float("nan")
+    x[0, 3, 11, 12] = float("nan")  # seen by the last window alone, which hangs over both edges
+    result, _ = output(params.out_shape, torch.float16)
+    with kernels_on_cpu():
+        run_by(backend, [x], triton._whole(params), weight, bias, params, (), 1.0, [result])
+    expected = triton.stated(x.double(), weight.double(), bias.double(), triton._wide(params))
+    assert expected.isnan().any() and not expected.isnan().all()
+    assert torch.equal(result.isnan(), expected.isnan())
+
+
+def test_planes_enter_as_they_are_less_their_mean():
+    """From bytes, of several windows of two planes, by both languages."""
+    options = {"stride": 2, "padding": 1, "pool": AVERAGE, "norm": CROSS, "order": LAST}
+    params = triton._typed(problem(3, 3, 13, 12, 8, 5, **options), torch.float16, source=torch.uint8)
+    _, weight, bias = operands(replace(params, dtype=torch.float16))
+    plane = torch.randint(0, 256, (2, 3, 19, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    mean, scale = (120.5, 99.0, 80.25), 1 / 64
+    table = of_windows(torch.tensor([[0, 0, 0], [1, 3, 5], [1, 6, 8]]), 13, 12, **triton._geometry(params))
+    expected = torch.empty(params.out_shape, dtype=torch.float64)
+    run_by("reference", [plane], table, weight.double(), bias.double(), triton._wide(params), mean, scale, [expected])
+    with kernels_on_cpu():
+        for run in (triton._run, cuda._run):
+            (result,) = run([poisoned(plane)], table, weight, bias, params, mean, scale)
+            assert triton._error(result, expected) <= params.tolerance()
+
+
+# One convolution, so that its kernels are compiled once: each way through what follows it.
+BACKWARD = [
+    problem(2, 3, 9, 8, 5, 3, torch.float32, padding=1, pool=pool, norm=norm, order=order, ties=ties)
+    for pool, norm, order, ties in (
+        (AVERAGE, None, "conv-pool-norm", "all"),
+        (AVERAGE, CROSS, "conv-pool-norm", "all"),
+        (POOL, CROSS, LAST, "all"),
+        (AVERAGE, SAME, BOTH, "all"),
+        (AVERAGE, CROSS, NORM_FIRST, "all"),
+        (POOL, SAME, BOTH, "first"),
+        (None, CROSS, BOTH, "all"),
+        (None, SAME, LAST, "all"),
+        (AVERAGE, None, BOTH, "all"),
+        (POOL, None, LAST, "first"),
+    )
+]
+
+
+@pytest.mark.parametrize("params", BACKWARD, ids=str)
+def test_gradients_are_the_references(params):
+    grad, x, weight, bias, expected = backward._case(params)
+    found = backward._gradients(poisoned(grad), poisoned(x), weight, bias, params)
+    backward._require_close(found, expected, params.gradient_tolerances())
+
+
+def _check_gradients(params, extents, images, seed):
+    params = replace(params, images=images, height=extents[0], width=extents[1])
+    x, weight, bias = operands(params, seed)
+    grad = backward._grad(params, seed)
+    expected = backward._stated(grad, x, weight, bias, params)
+    found = backward._gradients(poisoned(grad), poisoned(x), weight, bias, params)
+    backward._require_close(found, expected, params.gradient_tolerances())
+    if images > 1:
+        alone = backward._gradients(grad[1:2], x[1:2], weight, bias, replace(params, images=1), (True, False, False))
+        assert torch.equal(alone[0][0], found[0][1])
+
+
+@pytest.mark.parametrize("params", [BACKWARD[3]], ids=str)
+def test_gradients_of_any_extent_and_batch(params):
+    # 2 to 14, which no kernel is compiled anew for, as it is for 1 and multiples of 16.
+    extent, number = st.integers(2, 14), st.integers(0, 2**31 - 1)
+    drawn = st.tuples(st.tuples(extent, extent), st.integers(2, 3), number)
+    examples(drawn, 5)(lambda each: _check_gradients(params, *each))
+
+
+@pytest.mark.parametrize("capability", [90])
+def test_gradients_in_16_bits_as_another_gpu_has_them(capability, monkeypatch):
+    monkeypatch.setattr(backward, "kernels_on_cpu", lambda: kernels_on_cpu(capability))
+    backward.test_low_precision_errs_at_most_twice_as_much_as_plain_torch(BACKWARD[4], torch.float16, "ieee")
+
+
+def test_the_gradient_of_an_average_is_shared_by_what_is_there():
+    """A window over the corner has four outputs, of which each gets a quarter."""
+    params = problem(1, 1, 4, 4, 1, 1, torch.float32, pool=AVERAGE)
+    x, weight = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 1, 1)
+    grad = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]])
+    grad_x, _, grad_bias = backward._gradients(grad, x, weight, torch.zeros(1), params)
+    expected = torch.zeros(4, 4)
+    expected[2:, 2:] = 0.25
+    assert torch.equal(grad_x[0, 0], expected) and grad_bias.item() == 1.0
+
+
+def test_they_are_refused_no_more():
+    with kernels_on_cpu():
+        for params in FORWARD:
+            assert BACKENDS["triton"].can_run(triton._typed(params, torch.float32).gradient(), CPU) is None
+        for params in HALVES:
+            assert BACKENDS["cuda"].can_run(cuda._typed(params, torch.float16), CPU) is None
+        tied = cuda._typed(problem(1, 8, 9, 9, 8, 3, norm=SameMapNorm(3), pool=AVERAGE), torch.float16)
+        assert "no same-map norm" in BACKENDS["cuda"].can_run(tied, CPU)
+        assert CrossMapNorm(5, 0.3, 0.75, 1.0) == CROSS

@@ -1,0 +1,23 @@
+"""An extension of griffe: docstrings as `tools.docstring_form` renders them."""
+
+from __future__ import annotations
+
+import griffe
+
+from tools.docstring_form import rendered
+
+
+class Docstrings(griffe.Extension):
+    """Rewrites the docstrings of functions and classes."""
+
+    def on_function(self, *, func: griffe.Function, **_: object) -> None:
+        """After a function was read."""
+        if func.docstring is not None:
+            func.docstring.value = rendered(func.docstring.value, [parameter.name for parameter in func.parameters])
+
+    def on_class(self, *, cls: griffe.Class, **_: object) -> None:
+        """After a class was read with its members: fields count as arguments."""
+        if cls.docstring is not None:
+            made = cls.members.get("__init__")
+            arguments = [parameter.name for parameter in made.parameters] if isinstance(made, griffe.Function) else []
+            cls.docstring.value = rendered(cls.docstring.value, [*arguments, *cls.members])
