@@ -45,7 +45,7 @@ docs: $(STAMP)
 # The engine under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, and with NaN in unwritten memory: builds it
 # for each once more, into build/sanitize.
 sanitize: $(STAMP)
-	$(BIN)/python -m tools.sanitize
+	$(BIN)/python -m devtools.sanitize
 
 # Random inputs, led by coverage, for all that reads what somebody else wrote (fuzz/README.md). Where atheris cannot be installed its
 # targets go through the kept inputs alone.

@@ -52,9 +52,10 @@ SUITES = {
     "scaling": "dcnn_fast alone, as in `score`; images: `score_many` of arrays.",
     "training": "in: a mini-batch of windows of bytes in channels-last memory, and labels. A step: bytes to the network's "
     "input, forward with dropout, cross-entropy, backward, update. Torch: conv2d, relu in place, max_pool2d, norm, linear, SGD "
-    "fused; eager in the fastest of two layouts and two norms. The first step's loss and the movement of every parameter must "
-    "agree with torch eager's, each within 1e-2 of the largest. Peak memory: of a process of its own over three steps, Python "
-    "and libraries included. Threads: as many as there are cores.",
+    "fused; eager in the fastest of two layouts and two norms. Ours gives a pool's gradient to the first of equal maxima "
+    "(`train --ties first`), as torch does; all ties: to each of them, as `train` does by itself. The first step's "
+    "loss and the movement of every parameter must agree with torch eager's, each within 1e-2 of the largest. Peak memory: of "
+    "a process of its own over three steps, Python and libraries included. Threads: as many as there are cores.",
     "host": "dcnn_fast alone, on one thread. Launches of GPU kernels and copies are collected and not made. A fixed batch: 8 "
     "photographs that have been decoded, hashed and laid in the ring, up to their probabilities; one batch in 8 has all "
     "weights compared, as in a run of `score_many`; seconds of the processor. Plan, tables and launches: of the same but for "

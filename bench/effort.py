@@ -18,8 +18,8 @@ class Effort:
     have. batch: windows of a training step. scaling_views, scaling_sizes, scaling_images: what the scaling suite goes through
     (sizes: height, width). compiled: torch.compile is among the peers. search: peers are tried in all their settings, and
     torch's training step too; else they are taken in the first. unit_share: of the units of fully-connected layers, of which
-    every peer of a score has copies. quick: one block and SCNN in fp32 only. tiny: the sizes are
-    too small for times to mean anything, so none is held to a floor.
+    every peer of a score or a training step has copies. quick: one block and SCNN in fp32 only. tiny: the sizes are too small
+    for times to mean anything, so none is held to a floor.
     """
 
     rounds: int = 5

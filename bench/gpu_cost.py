@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dcnn_fast.ops.gpus import SECTOR, Gpu
 
-COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by tools/choose_tiles.py
+COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by devtools/choose_tiles.py
 IMAGES = 50  # windows that the counts are of
 STAGED = "staged"  # the tile of the CUDA C++ block, among the names of Triton's
 WARPGROUP = "warpgroup"  # the same for warp groups, on sm_90

@@ -192,7 +192,8 @@ def _training(rows: Sequence[Row]) -> list[str]:
         ours, eager = steps.get((case, OURS)), steps.get((case, EAGER))
         if ours and eager:
             share = f"{ours.peak_bytes / eager.peak_bytes:.0%}" if ours.peak_bytes and eager.peak_bytes else "-"
-            times = f"{ours.seconds:.2f} s | {eager.seconds:.2f} s, **{eager.seconds / ours.seconds:.2f}**"
+            setting = f", {ours.setting}" if ours.setting else ""
+            times = f"{ours.seconds:.2f} s{setting} | {eager.seconds:.2f} s, **{eager.seconds / ours.seconds:.2f}**"
             lines.append(f"| {case}, {counted(ours.threads)} | {times} | {share} |")
     head = _header("mini-batches of 128 | dcnn_fast | torch eager in its fastest setting, ratio | our memory over its")
     return [*head, *lines] if lines else []

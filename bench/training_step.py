@@ -36,13 +36,17 @@ STEPS = 3  # until the peak is reached: the first makes the increments, the seco
 
 @dataclass(frozen=True)
 class Job:
-    """A preset, a mini-batch of so many windows of each of its columns, so many threads; by whom, in which setting."""
+    """A preset, a mini-batch of so many windows of each of its columns, so many threads; by whom, in which setting.
+
+    unit_share: of the units of its fully-connected layers.
+    """
 
     preset: str
     batch: int
     threads: int
     by: str = OURS
     setting: str = ""
+    unit_share: float = 1.0
 
 
 class Step:
@@ -50,7 +54,7 @@ class Step:
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(job.threads)
-        self.net = cases.network(job.preset).train()
+        self.net = cases.network(job.preset, unit_share=job.unit_share).train()
         generator = torch.Generator().manual_seed(1)
         self.windows = [_random_bytes(job.batch, column, generator) for column in self.net.spec.columns]
         self.labels = torch.randint(0, len(self.net.spec.labels), (job.batch,), generator=generator)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests import seconds
+from tests import seconds, tidy
 from tests.ops.on_cpu import DEVICE_VARIABLE
 
 ALLOWED_SKIPS = ("needs a CUDA device", "needs the data folder")
@@ -41,18 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    config.pluginmanager.register(tidy.Tidy())
     config.pluginmanager.register(seconds.Seconds(config.getoption("seconds_table"), config.getoption("write_seconds")))
     device = config.getoption("device")
     if device.startswith("cuda"):
         if not torch.cuda.is_available():
             raise pytest.UsageError(f"--device {device} needs a CUDA device")
         os.environ[DEVICE_VARIABLE] = device
-
-
-def pytest_collection_finish() -> None:
-    """Leave 14,000 tests and all modules out of the garbage collections to come, each of which took half a second."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture

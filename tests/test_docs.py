@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from tools import api_page
-from tools.docstring_form import rendered
-from tools.page_links import ELSEWHERE, ROOT, anchors_of, links_of, origin, target
+from devtools.pages import api_page
+from devtools.pages.docstring_form import rendered
+from devtools.pages.page_links import ELSEWHERE, ROOT, anchors_of, links_of, origin, target
 
 PAGES = sorted([*(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), *ELSEWHERE])
-SOURCES = ("dcnn_fast", "csrc", "include", "ptxsim/src", "bench", "tools", "fuzz", "studies", "tests", "examples")
+SOURCES = ("dcnn_fast", "csrc", "include", "ptxsim/src", "bench", "tools", "devtools", "fuzz", "studies", "tests", "examples")
 _CITED = re.compile(r"\bdocs/([\w-]+)\.md(?:#([\w-]+))?")
 
 
@@ -38,7 +38,8 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ("docs/history.md", "tests/seconds.md")])
 def test_every_file_that_a_page_names_is_there(page):
     """Paths from the repository's root, in code quotes; a star stands for some."""
-    named = re.findall(r"`((?:dcnn_fast|csrc|tests|tools|bench|include|ptxsim|fuzz|studies|docs)/[\w./*-]+)`", _text(page))
+    folders = "dcnn_fast|csrc|tests|tools|devtools|bench|include|ptxsim|fuzz|studies|docs"
+    named = re.findall(rf"`((?:{folders})/[\w./*-]+)`", _text(page))
     for path in named:
         if path.rsplit("/", 1)[-1].split(".")[0].isupper() and not (ROOT / path).exists():
             continue  # fuzz/targets/NAME.py
@@ -61,7 +62,7 @@ def test_every_page_and_section_that_a_source_cites_is_there():
 
 
 def test_every_public_name_is_on_the_page_of_the_api():
-    assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page(), "run `python -m tools.api_page`"
+    assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page(), "run `python -m devtools.pages.api_page`"
 
 
 def test_a_docstring_is_rendered_with_its_arguments_as_a_list_and_its_sources_as_links():

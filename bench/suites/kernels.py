@@ -31,7 +31,7 @@ def rows() -> Iterator[Found]:
                 for tile in (_tile(params, gpu), *((_by_hand(params, gpu),) if dtype == torch.float16 else ())):
                     case, counted = f"block {number}, {IMAGES} windows", known.get((str(params), tile))
                     if counted is None:
-                        why = f"{COUNTS.name} has no counts of {params} in the tile {tile}: run `python -m tools.choose_tiles`"
+                        why = f"{COUNTS.name} has no counts of {params} in tile {tile}: run `python -m devtools.choose_tiles`"
                         yield Refused("kernels", case, 0, gpu.name, why)
                     else:
                         yield _row(case, gpu, tile, counted.counts, named)

@@ -26,14 +26,14 @@ def rows(threads: int, effort: Effort) -> Iterator[Found]:
 
     Ours gives a pool's gradient to the first of equal maxima, as torch does; beside it, to all of them.
     """
-    scnn = Job(cases.SCNN, effort.batch, threads)
+    scnn = Job(cases.SCNN, effort.batch, threads, setting="ties first", unit_share=effort.unit_share)
     setting = fastest(scnn) if effort.search else SETTINGS[0]
     compiled = {COMPILED: "channels-last, its norm"} if effort.compiled and not effort.quick else {}
-    all_ties = {} if effort.quick else {ALL_TIES: ""}
+    all_ties = {} if effort.quick else {ALL_TIES: "ties all"}
     yield from _case(SCNN, scnn, {EAGER: setting, **compiled, **all_ties}, effort.rounds)
     if effort.quick:
         return
-    yield from _case(DCNN, Job(cases.DCNN, effort.batch, threads), {EAGER: setting, **all_ties}, effort.rounds)
+    yield from _case(DCNN, replace(scnn, preset=cases.DCNN), {EAGER: setting, **all_ties}, effort.rounds)
 
 
 def fastest(job: Job) -> str:

@@ -1,6 +1,6 @@
 // The tables that kernels execute, as records: the only statement of their layout. The CPU's and the CUDA kernels include this file;
 // dcnn_fast/ops/records.py (numpy dtypes) and dcnn_fast/ops/block/triton/records.py (column numbers) are made from it by
-// `python -m tools.table_records`. A record holds fields of one integer type and nothing else. No header but <cstdint>'s is needed.
+// `python -m devtools.table_records`. A record holds fields of one integer type and nothing else. No header but <cstdint>'s is needed.
 #pragma once
 
 #ifdef __CUDACC_RTC__  // NVRTC has no headers

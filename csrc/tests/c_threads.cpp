@@ -1,5 +1,5 @@
 // Several callers of the C library at once, who share a model, each on several threads, while others open and close models: for a build
-// with ThreadSanitizer (`python -m tools.sanitize --thread`). Every caller must get the bits that one caller on one thread gets.
+// with ThreadSanitizer (`python -m devtools.sanitize --thread`). Every caller must get the bits that one caller on one thread gets.
 //
 //     c_threads MODEL
 #include <atomic>

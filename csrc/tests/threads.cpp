@@ -1,5 +1,5 @@
 // Several callers at once, each on several threads, of everything that spreads its work: for a build with ThreadSanitizer
-// (`python -m tools.sanitize --thread`). Every caller must get the bits that one caller on one thread gets.
+// (`python -m devtools.sanitize --thread`). Every caller must get the bits that one caller on one thread gets.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>

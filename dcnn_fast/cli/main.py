@@ -98,7 +98,7 @@ def run() -> None:
     prepare_streams()
     try:
         try:
-            app()
+            app(prog_name="dcnn-fast")  # for `python -m dcnn_fast` too: completion completes that command
         finally:
             flush()
     except OSError as error:

@@ -77,7 +77,7 @@ def _conv(graph: Graph, layer: ConvLayer, weights: nn.Module, x: str, shape: Sha
     if layer.connections:
         x = graph.add("Gather", x, graph.integers(*layer.connections), axis=1)
         shape = (len(layer.connections), *shape[1:])
-    side = layer.output([shape])[1] if not layer.connections else _side(layer, shape[1])
+    side = layer.side(shape[1])
     after = (side - 1) * layer.stride + layer.size - shape[1] - layer.padding
     where: dict[str, Any] = {
         "kernel_shape": [layer.size] * 2, "strides": [layer.stride] * 2, "pads": [layer.padding, layer.padding, after, after],
@@ -90,12 +90,6 @@ def _conv(graph: Graph, layer: ConvLayer, weights: nn.Module, x: str, shape: Sha
         return made
     bias = _values(weights.get_parameter("bias"))
     return graph.add("Add", made, graph.constant(bias.reshape(1, layer.filters, *bias.shape[1:] or (1, 1))))
-
-
-def _side(layer: ConvLayer, extent: int) -> int:
-    """Places along a side: connections are of more maps than may be there after they were gathered."""
-    span = extent + 2 * layer.padding - layer.size
-    return -(-span // layer.stride) + 1
 
 
 def _seen(graph: Graph, x: str, channels: int, size: int, where: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ _ALMOST = 4.0  # from where on cuda-convnet's softrelu is x itself
 
 
 def neuron(x: Tensor, layer: NeuronLayer) -> Tensor:
-    """A function of each number. The gradient of abs at 0 is -1, that of relu 0, as cuda-convnet has them."""
+    """A function of each number. Gradients are cuda-convnet's: -1 of abs at 0, 0 of relu at 0 and of brelu at its bound."""
     return _NEURONS[layer.neuron](x, *layer.values)
 
 
@@ -38,7 +38,7 @@ _NEURONS: dict[str, Callable[..., Tensor]] = {
     "tanh": lambda x, a, b: a * torch.tanh(b * x),
     "abstanh": lambda x, a, b: a * torch.tanh(b * x).abs(),
     "linear": lambda x, a, b: a * x + b,
-    "brelu": lambda x, a: torch.relu(x).clamp(max=a),
+    "brelu": lambda x, a: torch.where(x >= a, torch.full_like(x, a), torch.relu(x)),  # clamp has a gradient at its bound
     "log": lambda x, a: torch.log(a + x),
     "drelu": lambda x, a: x - a * torch.tanh(x / a),
 }
@@ -131,9 +131,8 @@ def spread(x: Tensor, layer: ConvLayer) -> Tensor:
 
 def overhung(x: Tensor, layer: ConvLayer) -> Tensor:
     """x in zeros: the padding, and at the far edges what the last window hangs over."""
-    side = layer.output([(x.shape[1], x.shape[2], x.shape[3])])[1]
     before = layer.padding
-    after = (side - 1) * layer.stride + layer.size - x.shape[2] - before
+    after = (layer.side(x.shape[2]) - 1) * layer.stride + layer.size - x.shape[2] - before
     return F.pad(x, (before, after, before, after))
 
 

@@ -1,7 +1,7 @@
 """How kernels are launched: on the device of their tensors or, where someone put one in its place, by a simulator.
 
 A kernel's launch is data (`Launch`), so that what runs on a GPU, in the PTX simulator (ptxsim) and in the report of
-compiled kernels (tools/kernel_report.py) is one and the same.
+compiled kernels (devtools/kernel_report.py) is one and the same.
 """
 
 from __future__ import annotations

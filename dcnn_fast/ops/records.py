@@ -1,6 +1,6 @@
 """The records of tables as numpy dtypes.
 
-Made from csrc/core/tables.h by `python -m tools.table_records`: edit that file.
+Made from csrc/core/tables.h by `python -m devtools.table_records`: edit that file.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from dcnn_fast.data import in_flight
 from dcnn_fast.scoring import Score, Scorer
 from dcnn_fast.scoring.stream import Begun, held_by_maps
 
-_LONGEST = 0.1  # seconds that maps wait for a batch to fill, where an image takes as long or longer
+_LONGEST = 0.1  # seconds that maps wait for a batch to fill, if the next image takes as long as the last
 _BYTES_OF_MAPS = 2**28  # that wait for it
 
 
@@ -43,12 +43,16 @@ class Job:
 
 @dataclass(eq=False)
 class _Due:
-    """An image whose blocks are done, and whose head is to be. held: the memory of its pixels. since: when they were done."""
+    """An image whose blocks are done, and whose head is to be.
+
+    held: the memory of its pixels. since: when the blocks were done. took: how many seconds that was after it was begun.
+    """
 
     job: Job
     begun: Begun
     held: in_flight.Held | None
     since: float
+    took: float
 
     @property
     def bytes(self) -> int:
@@ -125,7 +129,8 @@ class Workers:
         if not self._due or not self._queue:
             return bool(self._due)
         full = len(self._due) >= self._batch or sum(due.bytes for due in self._due) > _BYTES_OF_MAPS
-        return full or time.monotonic() - self._due[0].since > _LONGEST or in_flight.waited_for()
+        waits = time.monotonic() - self._due[0].since + self._due[-1].took
+        return full or waits > _LONGEST or in_flight.waited_for()
 
     def _taken(self) -> list[_Due]:
         with self._changed:
@@ -149,6 +154,7 @@ class Workers:
 
     def _begun(self, job: Job) -> _Due | None:
         """None where nobody waits for it any more."""
+        started = time.monotonic()
         with in_flight.picture(given_up=lambda: job.given_up, before_wait=lambda: self._finish(self._taken())) as held:
             read = self._stages.read(job.image)
             job.image = None
@@ -159,7 +165,8 @@ class Workers:
                 self.computed += 1
             with engine.use_threads(self._threads_of_one()):
                 begun = self._stages.begin(read)
-            return _Due(job, begun, held_by_maps(held, begun), time.monotonic())
+            done = time.monotonic()
+            return _Due(job, begun, held_by_maps(held, begun), done, done - started)
 
     def _finish(self, batch: list[_Due]) -> None:
         """The heads of images, and their scores."""
@@ -173,12 +180,16 @@ class Workers:
                     due.held.keep(0)
 
     def _hand_over_scores(self, batch: list[_Due]) -> None:
+        """Each its score; where the heads fail together, each is computed by itself, so that none fails for another's sake."""
         try:
             with engine.use_threads(self._threads_of_one()):
                 scores = self._stages.finish([due.begun for due in batch])
         except BaseException as error:
+            if len(batch) == 1:
+                _hand_over(batch[0].job, partial(batch[0].job.answer.set_exception, error))
+                return
             for due in batch:
-                _hand_over(due.job, partial(due.job.answer.set_exception, error))
+                self._hand_over_scores([due])
             return
         for due, score in zip(batch, scores, strict=True):
             _hand_over(due.job, partial(due.job.answer.set_result, score))

@@ -131,10 +131,14 @@ class ConvLayer:
             raise ValueError(f"has {self.groups} groups, which do not divide its {channels} inputs")
         if any(channel >= channels for channel in self.connections):
             raise ValueError(f"has connections to more than its {channels} inputs")
-        side = window_count(extent + 2 * self.padding, self.size, self.stride, "up")
+        side = self.side(extent)
         if side < 1 or self.size > extent + 2 * self.padding:
             raise ValueError(f"does not fit its {extent} x {extent} input")
         return self.filters, side, side
+
+    def side(self, extent: int) -> int:
+        """Windows along a side of `extent` places."""
+        return window_count(extent + 2 * self.padding, self.size, self.stride, "up")
 
     def own_channels(self, channels: int) -> int:
         """The maps that each filter reads, of so many."""

@@ -29,7 +29,7 @@ def save_curves(rows: Sequence[Mapping[str, Any]], path: Path, title: str = "", 
 
     figure = Figure(figsize=(11, 4))
     # Room for numbers of seven characters; a layout that measures them draws everything three times, after every training.
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.84 if title else 0.92, wspace=0.22)
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.84 if title else 0.92, wspace=0.4 if apart else 0.22)
     losses, shares, rates = figure.subplots(1, 3)
     own = losses.twinx() if apart and any(row.get("loss") is not None for row in rows) else losses
     _line(own, rows, "loss", "training, its own loss" if apart else "training", color="tab:gray" if apart else None)

@@ -19,6 +19,7 @@ FIELDS = (
     "val_attribute_accuracy", "val_attribute_majority",
 )  # fmt: skip
 CLOCK = ("seconds", "images_per_second")  # of an epoch: what the clock says, in a file of its own
+_TIMED = ("epoch", "images")  # which epoch those are of, and after how many images
 
 Advance = Callable[[int, str], None]
 
@@ -33,17 +34,18 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def write_times(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The times of a run, a row for each epoch, the one that is not over included."""
-    _write(rows, (FIELDS[0], *CLOCK), path)
+    _write(rows, (*_TIMED, *CLOCK), path)
 
 
-def read_times(path: Path) -> dict[int, dict[str, float]]:
-    """What `write_times` wrote, by epoch; what cannot be read is left out, as nothing is learnt from it."""
-    found: dict[int, dict[str, float]] = {}
+def read_times(path: Path) -> dict[tuple[int, int], dict[str, float]]:
+    """What `write_times` wrote, by epoch and images; what cannot be read is left out, as nothing is learnt from it."""
+    found: dict[tuple[int, int], dict[str, float]] = {}
     with suppress(OSError, ValueError, csv.Error), open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             times = {name: float(row.get(name) or "nan") for name in CLOCK}
             if all(0 <= value < math.inf for value in times.values()):
-                found[int(row.get(FIELDS[0]) or 0)] = times
+                epoch, images = (int(row.get(name) or 0) for name in _TIMED)
+                found[epoch, images] = times
     return found
 
 

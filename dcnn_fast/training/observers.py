@@ -136,7 +136,7 @@ class Times(Silent):
 
     def saved(self, progress: Progress) -> None:
         """Write it."""
-        under_way = {"epoch": progress.epoch + 1, **times_of(progress.cases, progress.seconds)}
+        under_way = {"epoch": progress.epoch + 1, "images": progress.cases, **times_of(progress.cases, progress.seconds)}
         rows = [*progress.history, *([under_way] if progress.step else [])]
         self._out.put(TIMES, lambda partial: write_times(rows, partial))
 

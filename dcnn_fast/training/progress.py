@@ -24,7 +24,8 @@ class Progress:
     is over. best: the row of the best one. skipped: the photographs that could not be read, each with the reason. scaler: the
     state of the loss scale in fp16. means: what is taken off each column's pixels, None where the network says. rates: from
     which mini-batch on, of the whole run, which rate and bias rate were the settings'; none in files of before 0.3. seconds: of
-    the epoch so far, which like those of the history no checkpoint has, so that equal runs have equal ones.
+    the epoch so far, NaN where they were lost, which like those of the history no checkpoint has, so that equal runs have equal
+    ones.
     """
 
     epoch: int = 0
@@ -76,7 +77,9 @@ def timeless(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def times_of(cases: int, seconds: float) -> dict[str, float]:
-    """An epoch's times, in the columns of `CLOCK`."""
+    """An epoch's times, in the columns of `CLOCK`; none where its seconds were lost."""
+    if math.isnan(seconds):
+        return {}
     return dict(zip(CLOCK, (round(seconds, 3), round(cases / max(seconds, 1e-9), 1)), strict=True))
 
 
@@ -88,13 +91,16 @@ def timeless_dict(progress: Progress) -> dict[str, Any]:
     return {**found, "history": [timeless(row) for row in progress.history], "best": best}
 
 
-def with_times(progress: Progress, times: Mapping[int, Mapping[str, float]]) -> None:
-    """Give the epochs their times back, by their number; older checkpoints have them already."""
+def with_times(progress: Progress, times: Mapping[tuple[int, int], Mapping[str, float]]) -> None:
+    """Give the epochs their times back, by number and images: a run that was killed between two files has an older one's.
+
+    Older checkpoints have them already. The seconds of an epoch under way, where lost, are NaN: the rest would pass for all.
+    """
     for row in progress.history:
-        for name, value in times.get(row["epoch"], {}).items():
+        for name, value in times.get((row["epoch"], row.get("images", 0)), {}).items():
             row.setdefault(name, value)
     if progress.step and not progress.seconds:
-        progress.seconds = times.get(progress.epoch + 1, {}).get("seconds", 0.0)
+        progress.seconds = times.get((progress.epoch + 1, progress.cases), {}).get("seconds", math.nan)
 
 
 def with_rates(rates: Sequence[Sequence[float]], step: int, rate: float, bias_rate: float) -> list[list[float]]:

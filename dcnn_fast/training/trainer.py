@@ -42,9 +42,9 @@ class Outcome:
     """What a run came to.
 
     steps: mini-batches in all. history: a row for each epoch, in the columns of `log.FIELDS` and, unless its times were lost,
-    `log.CLOCK`. best: the row of the best epoch, None without held-out examples. skipped: the photographs
-    that could not be read when they were last tried, each with the reason. unwritten: the files of the run that could not be
-    written, each with the reason.
+    `log.CLOCK`. best: the row of the best epoch, None without held-out examples. skipped: the photographs that could not be
+    read when they were last tried, each with the reason. unwritten: the files of the run that could not be written, each with
+    the reason.
     """
 
     steps: int

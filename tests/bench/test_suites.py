@@ -116,7 +116,7 @@ def test_a_plan_with_other_bits_gives_no_time(monkeypatch):
 def test_a_kernel_that_was_not_counted_is_named(monkeypatch):
     monkeypatch.setattr(kernels, "counted_tiles", dict)
     found = list(kernels.rows())
-    assert found and all(isinstance(one, Refused) and "tools.choose_tiles" in str(one) for one in found)
+    assert found and all(isinstance(one, Refused) and "devtools.choose_tiles" in str(one) for one in found)
 
 
 def test_torch_on_a_device_agrees_before_it_is_timed():

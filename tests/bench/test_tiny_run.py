@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import floors, result, sources, suites
+from bench import cases, floors, result, sources, suites
 from bench.effort import TINY
 from bench.peers import onnx_peers
 from bench.row import OURS, OURS_BF16
 from bench.suites import jpeg
 from bench.training_step import ALL_TIES
-from dcnn_fast import engine, nets, spec
+from dcnn_fast import engine, nets
 
 THREADS = 2
 ISA = "" if engine.reason() else engine.isa()
@@ -131,9 +131,11 @@ def test_whole_scores_are_held_against_torch_over_the_same_windows(whole):
 
 def test_a_training_process_holds_parameters_gradients_and_increments(whole):
     _, found, _ = whole
-    for case, preset in (("SCNN, a training step", "scnn-arch1"), ("DCNN, a training step", "dcnn")):
-        weights = 4 * sum(parameter.numel() for parameter in nets.MultiColumn(spec.preset(preset)).parameters())
+    for case, preset in (("SCNN, a training step", cases.SCNN), ("DCNN, a training step", cases.DCNN)):
+        shape = cases.described(preset, unit_share=TINY.unit_share)
+        weights = 4 * sum(parameter.numel() for parameter in nets.MultiColumn(shape).parameters())
         steps = {row.name: row for row in found.rows if row.case == case}
+        assert (steps[OURS].setting, steps[ALL_TIES].setting) == ("ties first", "ties all")
         assert all(3 * weights < row.peak_bytes < 3 * weights + 2**30 for row in steps.values())
         assert steps[OURS].ratio == pytest.approx(steps["torch eager"].seconds / steps[OURS].seconds)
 

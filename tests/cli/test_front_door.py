@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -39,8 +40,11 @@ def test_version_quiet_and_verbose():
 
 
 def test_completion_is_to_be_had():
-    done = _ran("--show-completion", "bash")
-    assert done.returncode == 0 and "dcnn" in done.stdout
+    """It is told for the shell that asks, which is the nearest one above."""
+    line = shlex.join([sys.executable, "-m", "dcnn_fast", "--show-completion"])
+    done = subprocess.run(["bash", "-c", f"{line}; exit $?"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "complete -o default -F _dcnn_fast_completion dcnn-fast" in done.stdout and "_DCNN_FAST_COMPLETE=" in done.stdout
 
 
 def test_every_help_text_is_a_sentence_that_stands_alone():

@@ -72,7 +72,8 @@ def test_a_model_that_has_high_first_learns_ratings_as_they_are(folder):
 
 
 def test_a_run_is_had_again_from_its_file_of_options_wherever_that_is_read(folder, tmp_path):
-    options = (*QUICK, "--optimiser", "adamw", "--targets", "soft", "--flip", "--epochs", 2, "--class-weights", "1,2")
+    recipe = ("--optimiser", "adamw", "--targets", "soft", "--flip", "--class-weights", "1,2", "--ties", "first")
+    options = (*QUICK, *recipe, "--epochs", 2)
     trained(folder, "first", *options, "--freeze", "columns.0.blocks.0")
     again = run("train", "--config", folder / "first" / "run.toml", "--out", tmp_path / "again", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -81,7 +82,8 @@ def test_a_run_is_had_again_from_its_file_of_options_wherever_that_is_read(folde
     other = run("train", "--config", folder / "first" / "run.toml", "--epochs", 1, "--out", tmp_path / "one", cwd=tmp_path)
     assert other.returncode == 0 and "epochs = 1\n" in (tmp_path / "one" / "run.toml").read_text()
     settings = load_model(tmp_path / "one" / "last.safetensors").provenance["training"]["settings"]
-    assert (settings["epochs"], settings["flip"], settings["freeze"]) == (1, True, ["columns.0.blocks.0"])
+    assert (settings["epochs"], settings["flip"], settings["ties"]) == (1, True, "first")
+    assert settings["freeze"] == ["columns.0.blocks.0"]
 
 
 def test_a_run_goes_on_with_its_own_options_and_with_a_rate_that_is_said_anew(folder):
@@ -246,4 +248,4 @@ def test_equal_runs_have_equal_files_but_for_their_times(folder):
     )
     assert [name for name in one if one[name] != other[name]] == ["times.csv"]
     times = [[float(cell) for cell in line.split(",")] for line in one["times.csv"].decode().splitlines()[1:]]
-    assert [epoch for epoch, _, _ in times] == [1, 2] and all(seconds > 0 and rate > 0 for _, seconds, rate in times)
+    assert [epoch for epoch, *_ in times] == [1, 2] and all(seconds > 0 and rate > 0 for *_, seconds, rate in times)

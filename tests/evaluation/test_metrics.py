@@ -117,13 +117,13 @@ def test_several_right_labels():
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     held = 0
-    for seed in range(100):
+    for seed in range(50):
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 2, 120)
         right = rng.random(120) < 0.7
         low, high = intervals(binary(np.where(right, labels, 1 - labels) * 0.8 + 0.1, labels), 60, seed)["accuracy"]
         held += low <= 0.7 <= high
-    assert 86 <= held <= 100
+    assert 43 <= held <= 50
 
 
 def test_intervals_are_wider_over_groups_that_go_together():

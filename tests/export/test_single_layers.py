@@ -37,6 +37,7 @@ CONVS = {
     "biases of each place": ConvLayer((0,), 4, 3, 1, 1, bias="place"),
     "groups": ConvLayer((0,), 6, 3, groups=3),
     "connections": ConvLayer((0,), 4, 3, 2, 1, groups=2, connections=(2, 0, 0, 1)),
+    "connections to few": ConvLayer((0,), 4, 3, 2, 1, connections=(2,)),
     "of each place": ConvLayer((0,), 4, 5, 3, 1, shared=False, bias="place"),
     "of each place, groups": ConvLayer((0,), 6, 3, 2, groups=3, shared=False),
     "of each place, connections": ConvLayer((0,), 4, 3, 2, 1, groups=2, shared=False, bias="none", connections=(2, 0, 0, 1)),

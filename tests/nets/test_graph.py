@@ -84,6 +84,9 @@ def test_gradients_where_there_is_a_choice_are_cuda_convnets():
     x = torch.zeros(3, requires_grad=True)
     graph_layers.neuron(x, NeuronLayer((0,), "abs")).sum().backward()
     assert (x.grad == -1).all()
+    bounded = torch.tensor([0.0, 0.5, 1.0, 2.0], requires_grad=True)
+    graph_layers.neuron(bounded, NeuronLayer((0,), "brelu", (1.0,))).sum().backward()
+    assert bounded.grad.tolist() == [0, 1, 0, 0]
     first, second = torch.ones(2, requires_grad=True), torch.tensor([1.0, 0.0], requires_grad=True)
     graph_layers.Largest.apply(first, second).sum().backward()
     assert first.grad.tolist() == [1, 1] and second.grad.tolist() == [1, 0]

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 import torch
 
-from tools.mirrored import mirrored
+from devtools.mirrored import mirrored
 
 DEVICE_VARIABLE = "DCNN_FAST_TEST_DEVICE"  # set by `--device`
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -23,7 +23,7 @@ def kernels_on_cpu(capability: int = 80) -> AbstractContextManager:
         return nullcontext()
     if device := os.environ.get(DEVICE_VARIABLE):
         return mirrored(device)
-    from tools.simulated import simulated  # noqa: PLC0415 - it compiles, which the interpreter cannot
+    from devtools.simulated import simulated  # noqa: PLC0415 - it compiles, which the interpreter cannot
 
     return simulated(capability)
 

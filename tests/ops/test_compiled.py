@@ -17,7 +17,7 @@ from dcnn_fast.ops.head.backend import Operands, Results
 from dcnn_fast.ops.update import UpdateParams
 from dcnn_fast.ops.update import triton as update
 from dcnn_fast.ops.update.backend import Step
-from tools.aot import compiled
+from devtools.aot import compiled
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 WIDE = re.compile(r"(?:ld|st)\.global[.\w:]*\.v4|cp\.async\.cg\.shared\.global|\.v2\.b64")

@@ -39,7 +39,7 @@ from dcnn_fast.ops.views.cuts import Cut, CutList
 from tests.cli.command import run as command
 from tests.ops.backbone.problems import TINY
 from tests.ops.block.problems import SMALL, operands, problem, runnable
-from tools.launches import collected
+from devtools.launches import collected
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

@@ -23,8 +23,8 @@ from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY
 from dcnn_fast.ops.launch import CudaKernel, Launch, cuda_refused, launch
 from tests.ops.cuda_copy import COMPILERS, copied, ptx_by
 from tests.ops.guarded import assert_untouched, output
-from tools import aot, sass
-from tools.simulated import simulated
+from devtools import aot, sass
+from devtools.simulated import simulated
 
 TARGETS = [capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY]
 SCALED = CudaKernel("scaled.cu", "scaled_kernel", ("x", "y", "count", "offset"))

@@ -9,7 +9,7 @@ import torch
 from dcnn_fast import engine
 from dcnn_fast.ops import records, tables
 from dcnn_fast.ops.block.triton import records as triton_records
-from tools import table_records
+from devtools import table_records
 
 HEADER = table_records.records(table_records.HEADER.read_text())
 
@@ -17,7 +17,7 @@ HEADER = table_records.records(table_records.HEADER.read_text())
 @pytest.mark.parametrize("made", [table_records.DTYPES, table_records.COLUMNS], ids=lambda made: made.name)
 def test_what_is_made_of_the_header_is_of_this_one(made):
     of = {table_records.DTYPES: table_records.dtypes, table_records.COLUMNS: table_records.columns}[made]
-    assert made.read_text() == of(HEADER), "run `python -m tools.table_records`"
+    assert made.read_text() == of(HEADER), "run `python -m devtools.table_records`"
 
 
 def test_a_changed_header_makes_other_modules():

@@ -40,7 +40,7 @@ import torch
 from dcnn_fast import Scorer
 from tests import small
 from tests.scoring.test_scorer import PHOTOS
-from tools.simulated import simulated
+from devtools.simulated import simulated
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have had ignored
 torch.set_num_threads(1)

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from dcnn_fast.training import CheckpointError, Settings, train
 from dcnn_fast.training.checkpoint import load_checkpoint
+from dcnn_fast.training.session import Session
 from tests.training import sets
 
 NAME = "checkpoint.safetensors"
@@ -169,12 +170,18 @@ def test_a_checkpoint_from_before_times_had_a_file_of_their_own_goes_on_with_its
     outcome = resume(tmp_path)
     assert outcome.history[0]["seconds"] == 12.5 and outcome.history[0]["images_per_second"] == 1.3
     times = (tmp_path / "times.csv").read_text().splitlines()
-    assert times[0] == "epoch,seconds,images_per_second" and times[1] == "1,12.5,1.3" and len(times) == 3
+    assert times[0] == "epoch,images,seconds,images_per_second" and times[1] == "1,16,12.5,1.3" and len(times) == 3
     assert b"seconds" not in (tmp_path / NAME).read_bytes() + (tmp_path / "log.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
-    "times", [None, b"", b"\xff\0", b"epoch,seconds,images_per_second\nx,1,1\n", b"epoch,seconds\n1,-2\n,nan"]
+    "times",
+    [
+        None,
+        b"\xff\0",
+        # of the same epoch, when half of it was over, no times and no epoch
+        b"epoch,images,seconds,images_per_second\n1,8,0.5,16\n1,16,-2,nan\nx,16,1,1\n",
+    ],
 )
 def test_times_that_are_lost_cost_nothing_else(tmp_path, whole, times):
     (tmp_path / NAME).write_bytes(whole)
@@ -183,7 +190,34 @@ def test_times_that_are_lost_cost_nothing_else(tmp_path, whole, times):
     outcome = resume(tmp_path)
     assert "seconds" not in outcome.history[0] and outcome.history[1]["seconds"] > 0
     rows = (tmp_path / "times.csv").read_text().splitlines()
-    assert rows[1] == "1,," and rows[2].startswith("2,")
+    assert rows[1] == "1,16,," and rows[2].startswith("2,16,")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_epoch_that_was_interrupted_has_all_its_seconds_or_none(tmp_path, monkeypatch, lost):
+    """Never those of its second half as if they were all."""
+
+    def killed(self, launched):
+        account(self, launched)
+        if self.progress.step == 2:
+            raise KeyboardInterrupt
+
+    account = Session._account
+    monkeypatch.setattr(Session, "_account", killed)
+    settings = Settings(epochs=2, batch=8, checkpoint_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(sets.net(), sets.data_set(16, 8), settings, tmp_path)
+    monkeypatch.undo()
+    before = (tmp_path / "times.csv").read_text().splitlines()[1].split(",")
+    assert before[:2] == ["1", "8"] and float(before[2]) > 0
+    before[2] = "1000"
+    (tmp_path / "times.csv").write_text("" if lost else f"epoch,images,seconds,images_per_second\n{','.join(before)}\n")
+    first, second = train(sets.net(), sets.data_set(16, 8), settings, tmp_path, resume=True).history
+    assert second["seconds"] > 0 and second["images_per_second"] > 0
+    if lost:
+        assert "seconds" not in first and "images_per_second" not in first
+    else:
+        assert first["seconds"] > 1000 and first["images_per_second"] < 0.016
 
 
 def test_damaged_logs_are_written_anew(tmp_path, whole):

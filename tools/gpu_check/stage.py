@@ -67,7 +67,7 @@ class Setting:
     def kernels(self) -> AbstractContextManager[Any]:
         """Within it the kernels are launched on tensors that lie there."""
         if self.simulated:
-            from tools.simulated import simulated  # noqa: PLC0415 - it compiles, for which a GPU needs nothing of it
+            from devtools.simulated import simulated  # noqa: PLC0415 - it compiles, for which a GPU needs nothing of it
 
             return simulated(self.capability)
         torch.cuda.set_device(self.where)

@@ -22,7 +22,7 @@ LARGEST = 8, 512  # filters' size and number: every rectangle has room for a win
 _PIXELS = 256  # of a program
 _WARPS = 8
 _STEP = 16  # maps, and channels, at a time
-_HELD = {"ieee": 80, "bf16": 144}  # values of a thread; with more the registers do not suffice (tools/kernel_report.csv)
+_HELD = {"ieee": 80, "bf16": 144}  # values of a thread; with more the registers do not suffice (devtools/kernel_report.csv)
 _FEW = 40  # values of a thread up to which the compiler aims at 128 registers in fp32 and may miss, unless it is told better
 _COUNTED = 2**31  # what is counted in 32 bits
 

@@ -28,7 +28,7 @@ from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.plan import networks
 from tests.plan.test_share import run as run_plan
-from tools.simulated import simulated
+from devtools.simulated import simulated
 
 pytestmark = pytest.mark.gpu
 

@@ -20,7 +20,7 @@ from ptxsim import SimulationError
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, operands, preset_problems, problem, stated
 from tests.ops.cuda_copy import planted
 from tests.ops.guarded import assert_untouched, output, poisoned
-from tools.simulated import simulated
+from devtools.simulated import simulated
 
 pytestmark = pytest.mark.gpu
 

@@ -21,9 +21,9 @@ from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
 from tests.ops import guarded
-from tests.ops.block.problems import CROSS, POOL, SAME, gradients_by, operands, preset_problems, problem, training_by
+from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, gradients_by, operands, preset_problems, problem, training_by
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
-from tools import aot, sass
+from devtools import aot, sass
 
 pytestmark = pytest.mark.gpu
 
@@ -378,6 +378,7 @@ WHOLE = [
     (100, problem(2, 96, 27, 27, 256, 5, torch.float16, padding=2, groups=2, pool=POOL, norm=CROSS)),
     (90, problem(2, 256, 13, 13, 384, 3, torch.float16, padding=1)),
     (120, problem(2, 64, 55, 55, 64, 5, torch.float32, pool=POOL, norm=CROSS, order="conv-norm-pool", precision="tf32")),
+    (90, problem(2, 64, 27, 27, 64, 3, torch.float16, pool=AVERAGE, norm=CROSS, order="conv-norm-pool-relu")),
     (86, problem(2, 64, 27, 27, 128, 3, torch.bfloat16, pool=Pool(4, 1), norm=CROSS)),  # sixteen windows for each output
 ]
 

@@ -22,6 +22,7 @@ from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.region import of_windows, whole
 from dcnn_fast.plan import brute_force, share
 from tests.ops.block.problems import (
+    AVERAGE,
     CROSS,
     POOL,
     SAME,
@@ -60,6 +61,7 @@ VARIETY += [
     for channels, filters, groups, size, stride in ((6, 6, 2, 3, 1), (6, 48, 3, 6, 2), (32, 64, 2, 5, 1), (24, 9, 3, 3, 1))
     for norm in (CROSS, SAME)
 ]
+VARIETY.append(problem(1, 3, 9, 11, 5, 3, torch.float32, padding=1, pool=AVERAGE, norm=SAME, order="conv-pool-norm-relu"))
 
 pytestmark = pytest.mark.usefixtures("triton_on_cpu")
 

@@ -17,7 +17,7 @@ from dcnn_fast.spec.efficientnet import LITES, lite_window
 from tests.ops.guarded import assert_untouched, output
 from tests.ops.mbconv.problems import PROBLEMS, assert_reaches_what_sees_it_alone, weights_of
 from tests.ops.on_cpu import kernels_on_cpu, triton_on_cpu  # noqa: F401 - a fixture
-from tools.launches import collected
+from devtools.launches import collected
 
 pytestmark = pytest.mark.gpu
 

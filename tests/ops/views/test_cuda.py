@@ -23,7 +23,7 @@ from dcnn_fast.spec import VIEWS
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
 from tests.ops.guarded import assert_untouched
 from tests.ops.on_cpu import kernels_on_cpu
-from tools.simulated import simulated
+from devtools.simulated import simulated
 
 pytestmark = pytest.mark.gpu
 

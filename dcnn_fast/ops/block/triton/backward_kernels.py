@@ -5,7 +5,7 @@ Every tensor is dense in channels_last memory. A position is one output of the c
 over the batch, so that a tile may span images. Offsets of a tile's rows are 64-bit, those within a row 32-bit.
 
 Tiles: 64 pixels by up to 64 channels (input), up to 64 filters by 64 taps and channels (weights), 16 or 32 products at a time
-(backward_launch.py). Memory: registers and shared memory as tools/kernel_report.csv says, beside a workspace of partial sums.
+(backward_launch.py). Memory: registers and shared memory as devtools/kernel_report.csv says, and a workspace of partial sums.
 Limit: building the gradient from hits, which every program does anew for its taps and channels; nobody has timed it.
 """
 

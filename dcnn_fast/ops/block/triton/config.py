@@ -40,7 +40,7 @@ class ForwardConfig:
 
 
 def forward_config(params: BlockParams, capability: int = DEFAULT_CAPABILITY, keeps: bool = False) -> ForwardConfig:
-    """The tile that a problem's forward is computed in: the one that `python -m tools.choose_tiles` chose for the compute
+    """The tile that a problem's forward is computed in: the one that `python -m devtools.choose_tiles` chose for the compute
     capability, or the first.
 
     keeps: whether the forward keeps the norm's input or the pool's hits, which takes registers.

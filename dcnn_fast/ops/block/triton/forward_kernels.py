@@ -5,7 +5,7 @@ through shared memory; the tile overlaps its neighbours by what pool and norm ne
 
 Tile: 8 x 16 outputs of 64 filters at 16 bits on 8 warps, 16 x 16 where the cost model prefers it, fewer in fp32 or with more
 filters (config.py). Memory: 48 KB of shared memory for block 1's 8 x 16, 80 KB for 16 x 16, up to 255 registers
-(tools/kernel_report.csv). Limit, by the model: address arithmetic in block 1, shared memory or tensor cores in block 2
+(devtools/kernel_report.csv). Limit, by the model: address arithmetic in block 1, shared memory or tensor cores in block 2
 (docs/gpu-notes.md).
 """
 

@@ -1,6 +1,6 @@
 """Column numbers of the tables that the block's Triton kernels read.
 
-Made from csrc/core/tables.h by `python -m tools.table_records`: edit that file.
+Made from csrc/core/tables.h by `python -m devtools.table_records`: edit that file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs the engine in builds that look for what a test alone does not see: `make sanitize`.
 
-    python -m tools.sanitize [--memory] [--thread] [pytest's arguments]
+    python -m devtools.sanitize [--memory] [--thread] [pytest's arguments]
 
 --memory: with AddressSanitizer and UndefinedBehaviorSanitizer, tests in a process of its own that the first finding ends.
 Scratch memory is full of NaN at every use: a kernel that reads what nobody wrote gives other results.
@@ -87,7 +87,7 @@ def memory(tests: Sequence[str]) -> int:
     options = {"LD_PRELOAD": runtime(engine), "ASAN_OPTIONS": ASAN_OPTIONS, "UBSAN_OPTIONS": UBSAN_OPTIONS}
 
     def run(part: Sequence[str]) -> int:
-        command = [sys.executable, "-m", "tools.sanitize.tests", str(engine), *part]
+        command = [sys.executable, "-m", "devtools.sanitize.tests", str(engine), *part]
         environment = {**os.environ, "OMP_WAIT_POLICY": "passive", **options}
         said = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False, **said)
@@ -115,7 +115,7 @@ KINDS: dict[str, Callable[[Sequence[str]], int]] = {"memory": memory, "thread": 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.sanitize", description=(__doc__ or "").split("\n", 1)[0])
+    parser = argparse.ArgumentParser(prog="python -m devtools.sanitize", description=(__doc__ or "").split("\n", 1)[0])
     for kind, run in KINDS.items():
         parser.add_argument(f"--{kind}", dest="kinds", action="append_const", const=kind, help=run.__doc__)
     asked, tests = parser.parse_known_args()

@@ -1,7 +1,7 @@
 """Compile every GPU kernel and configuration that a preset can select, for every GPU, and judge the machine code.
 
-    python -m tools.kernel_report            compile what has changed and write tools/kernel_report.csv
-    python -m tools.kernel_report --check    compare with the committed table; exit 1 when it is stale or a rule is broken
+    python -m devtools.kernel_report            compile what has changed and write devtools/kernel_report.csv
+    python -m devtools.kernel_report --check    compare with the committed table; exit 1 when it is stale or a rule is broken
 
 A row is one kernel, problem and compute capability. `source` is a hash of all that the machine code follows from; --check
 compiles what has another hash than the committed row, and some of the others. Rules: no spills; tensor cores in a loop of
@@ -32,8 +32,8 @@ from rich.progress import track
 from dcnn_fast.ops import cuda_compile
 from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY, MULTIPROCESSORS, WARP
 from dcnn_fast.ops.launch import CudaKernel, Launch
-from tools import aot, sass
-from tools.launches import Named, as_compiled, preset_launches
+from devtools import aot, sass
+from devtools.launches import Named, as_compiled, preset_launches
 
 TABLE = Path(__file__).with_suffix(".csv")
 JUDGED = tuple(capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY)

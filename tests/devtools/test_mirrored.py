@@ -8,8 +8,8 @@ from dcnn_fast import ops
 from dcnn_fast.ops.launch import Launch
 from tests.ops.block.problems import CROSS, POOL, operands, problem
 from tests.ops.guarded import assert_untouched, output, poisoned
-from tools.mirrored import Mirror, mirrored
-from tools.simulated import simulate, simulated
+from devtools.mirrored import Mirror, mirrored
+from devtools.simulated import simulate, simulated
 
 
 def _block(monkeypatch, context):

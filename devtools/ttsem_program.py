@@ -1,8 +1,8 @@
 """The block's backward for ttsem, which executes Triton's intermediate code, a third opinion beside SentryWard and ptxsim:
 
     pip install --no-deps --ignore-requires-python --target FOLDER ttsem==0.1.0 triton==3.8.0
-    PYTHONPATH=FOLDER:. python -m ttsem.sanitize tools/ttsem_program.py     accesses outside tensors, races, reads of nothing
-    PYTHONPATH=FOLDER:. python -m ttsem.validate tools/ttsem_program.py     the input of every compiler pass means the same
+    PYTHONPATH=FOLDER:. python -m ttsem.sanitize devtools/ttsem_program.py     accesses outside tensors, races, reads of nothing
+    PYTHONPATH=FOLDER:. python -m ttsem.validate devtools/ttsem_program.py     the input of every compiler pass means the same
 
 Optional, and no part of the tests. ttsem knows the memory of tensors that a kernel is given, not of those whose addresses it
 loads from tables, so this runs the kernels without tables, and prints how far their results are from the reference's.

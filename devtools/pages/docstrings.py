@@ -1,10 +1,10 @@
-"""An extension of griffe: docstrings as `tools.docstring_form` renders them."""
+"""An extension of griffe: docstrings as `devtools.pages.docstring_form` renders them."""
 
 from __future__ import annotations
 
 import griffe
 
-from tools.docstring_form import rendered
+from devtools.pages.docstring_form import rendered
 
 
 class Docstrings(griffe.Extension):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE: Mapping[str, str] = {  # a page's path in the repository: its name on the site
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",

@@ -1,4 +1,4 @@
-"""Choose the forward's tiles by the cost model: `python -m tools.choose_tiles` writes the table that the package reads.
+"""Choose the forward's tiles by the cost model: `python -m devtools.choose_tiles` writes the table that the package reads.
 
 Every scoring problem of the presets in every tile worth a comparison (`forward_candidates`) runs in the PTX simulator, a few
 programs of it at full size; what the simulator counts gives seconds on each GPU by `bench/gpu_cost.py`. The fastest that spills
@@ -40,8 +40,8 @@ from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.gpus import GPUS, HOPPER
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch
-from tools import aot, kernel_report, sass
-from tools.launches import collected, scoring_operands, scoring_problems, training_problems
+from devtools import aot, kernel_report, sass
+from devtools.launches import collected, scoring_operands, scoring_problems, training_problems
 
 PROGRAMS = 6
 TILES = Path(triton_config.__file__).with_name("tiles.json")

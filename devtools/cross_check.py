@@ -1,6 +1,6 @@
 """A second opinion on races: SentryWard proves kernels' PTX free of them for all contents of memory.
 
-    pip install '.[test,crosscheck]' && python -m tools.cross_check
+    pip install '.[test,crosscheck]' && python -m devtools.cross_check
 
 Optional, and no part of the tests. SentryWard knows the pointers that a kernel is given, not those that it loads from tables,
 so it is asked about the kernels without tables: those of the block's backward. What it says is printed; exit 1 unless every
@@ -25,8 +25,8 @@ from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import Launch
 from dcnn_fast.spec import Pool
-from tools import aot
-from tools.launches import collected
+from devtools import aot
+from devtools.launches import collected
 
 # The sum over the positions of a tile ends in copies of one value in several warps, which all store it to the same place: two
 # writes without an order, of equal values, which the simulator tells apart from a race and SentryWard does not.

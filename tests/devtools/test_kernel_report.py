@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dcnn_fast.ops.gpus import MULTIPROCESSORS
-from tools import aot, kernel_report, sass
-from tools.launches import Named, as_compiled, preset_launches
+from devtools import aot, kernel_report, sass
+from devtools.launches import Named, as_compiled, preset_launches
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 import ptxsim
 from dcnn_fast.ops.launch import CudaKernel, Launch, launched_by
-from tools import aot
+from devtools import aot
 
 _ONE = Lock()  # the simulator keeps a module's state between launches
 

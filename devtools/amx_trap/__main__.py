@@ -1,6 +1,6 @@
 """Runs the compiled AMX kernels (csrc/cpu/isa_amx.cpp) where there is no AMX, and compares them with amx_emulated bit for bit.
 
-    python -m tools.amx_trap [pytest's arguments]
+    python -m devtools.amx_trap [pytest's arguments]
 
 Builds the engine once more, with its own flags, beside a handler for illegal instructions that does those of AMX in software.
 With arguments it then runs those tests with that engine, for which AMX is one of the instruction sets: `tests/ops -k amx`.

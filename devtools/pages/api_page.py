@@ -1,4 +1,4 @@
-"""Writes docs/api.md, the page of all public names: `python -m tools.api_page`, after a change of what a package offers."""
+"""Writes docs/api.md, the page of all public names: run `python -m devtools.pages.api_page` after a change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping
 
-from tools.page_links import ROOT
+from devtools.pages.page_links import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
 _HEAD = (

@@ -1,4 +1,4 @@
-"""Writes what Python and Triton know of the records in csrc/core/tables.h: `python -m tools.table_records`.
+"""Writes what Python and Triton know of the records in csrc/core/tables.h: `python -m devtools.table_records`.
 
 The header is the only statement of the tables' layout. Two modules are made from it, as neither a package without a compiled
 engine nor a Triton kernel can read it; a test compares them with the header, and numpy's dtypes with the compiler's.
@@ -17,7 +17,7 @@ COLUMNS = ROOT / "dcnn_fast" / "ops" / "block" / "triton" / "records.py"
 
 _HEAD = '''"""{}
 
-Made from csrc/core/tables.h by `python -m tools.table_records`: edit that file.
+Made from csrc/core/tables.h by `python -m devtools.table_records`: edit that file.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import fixed
 from dcnn_fast.spec.efficientnet import Lite, lite_stages, lite_window
-from tools import aot
+from devtools import aot
 
 TYPES: tuple[tuple[torch.dtype, Precision], ...] = (
     (torch.float16, "ieee"), (torch.bfloat16, "ieee"), (torch.float32, "tf32"), (torch.float32, "ieee"),

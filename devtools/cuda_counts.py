@@ -1,4 +1,4 @@
-"""What the hand-staged CUDA block does, counted in the PTX simulator: `python -m tools.cuda_counts` writes cuda_counts.csv.
+"""What the hand-staged CUDA block does, counted in the PTX simulator: `python -m devtools.cuda_counts` writes cuda_counts.csv.
 
 Each row is the block of one whole image as a preset has it, compiled for sm_80, by two thread blocks, half an image each. With
 more of them, each reads the weights for less.
@@ -30,7 +30,7 @@ from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.gpus import SECTOR
 from dcnn_fast.ops.launch import Launch, launch
-from tools.simulated import simulated
+from devtools.simulated import simulated
 
 TABLE = Path(__file__).with_name("cuda_counts.csv")
 THREAD_BLOCKS = 2

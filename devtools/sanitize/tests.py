@@ -1,4 +1,4 @@
-"""python -m tools.sanitize.tests ENGINE [pytest's arguments]: runs tests with that engine, which must be a sanitized one."""
+"""python -m devtools.sanitize.tests ENGINE [pytest's arguments]: runs tests with that engine, which must be a sanitized one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.amx_trap.__main__ import use
+from devtools.amx_trap.__main__ import use
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-from tools.page_links import ELSEWHERE, ROOT, links_of, map_links, name_on_site, origin, target
+from devtools.pages.page_links import ELSEWHERE, ROOT, links_of, map_links, name_on_site, origin, target
 
 _LOG = logging.getLogger("mkdocs.plugins.site_pages")
 

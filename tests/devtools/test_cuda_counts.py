@@ -7,7 +7,7 @@ import csv
 import pytest
 import torch
 
-from tools import cuda_counts
+from devtools import cuda_counts
 
 ROWS = {(row["problem"], row["source"]): row for row in csv.DictReader(cuda_counts.TABLE.open())}
 PROBLEMS = {(str(params), layout): (params, layout) for params, layout in cuda_counts.problems()}
@@ -16,7 +16,7 @@ ARCH1 = list(PROBLEMS)[:3]
 
 def test_the_table_is_of_the_code_there_is():
     assert list(ROWS) == list(PROBLEMS)
-    for key, problem in PROBLEMS.items():  # where one is stale: python -m tools.cuda_counts
+    for key, problem in PROBLEMS.items():  # where one is stale: python -m devtools.cuda_counts
         assert ROWS[key]["code"] == cuda_counts.code_of(cuda_counts.launch_of(*problem)[0]), key
 
 
