@@ -7,7 +7,7 @@ nothing else fits. A forward that keeps something for its backward gets the firs
 sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
 bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
 constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: what the model has for the CUDA C++ block and
-for Triton's, where both run.
+for Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: which of the former are faster by single warps on sm_90.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Saved, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
-from dcnn_fast.ops.block.cuda.warpgroup import warpgroup_of
+from dcnn_fast.ops.block.cuda.warpgroup import BY_WARPS, warpgroup_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockParams
@@ -198,9 +198,16 @@ def choices(rows: Iterable[CountedTile]) -> dict[str, dict[str, list[float]]]:
 
 
 def _pair(times: Mapping[str, float]) -> list[float]:
-    """Microseconds of the CUDA C++ block, by warp groups where they can run it, and of Triton's fastest tile."""
-    by_hand, of_triton = times.get(WARPGROUP, times[STAGED]), min(times[tile] for tile in times if tile not in BY_HAND)
+    """Microseconds of the CUDA C++ block, by warp groups where they are faster, and of Triton's fastest tile."""
+    by_hand, of_triton = (min(times[tile] for tile in times if (tile in BY_HAND) is hand) for hand in (True, False))
     return [round(1e6 * by_hand, 1), round(1e6 * of_triton, 1)]
+
+
+def by_warps(rows: Iterable[CountedTile]) -> list[str]:
+    """The problems of which the CUDA C++ block is slower on sm_90 by warp groups than by single warps."""
+    hopper = next(gpu for gpu in GPUS if gpu.capability == HOPPER)
+    times = {(row.key, row.tile): predicted(hopper, row.counts, row.tile)[0] for row in rows if row.tile in BY_HAND}
+    return sorted(key for key, tile in times if tile == WARPGROUP and times[key, tile] > times[key, STAGED])
 
 
 def _first_fitting(index: int) -> dict[int, str]:
@@ -269,6 +276,7 @@ def main() -> int:
     rows += _rows(_staged(), known)
     COUNTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     gpu_choice.TABLE.write_text(json.dumps(choices(rows), indent=1, sort_keys=True) + "\n")
+    BY_WARPS.write_text(json.dumps(by_warps(rows), indent=1) + "\n")
     trained = _only_trained()
     for params, names in zip(trained, _each(_first_fitting, [(params, "") for params in trained], "compiling"), strict=True):
         for capability, name in names.items():

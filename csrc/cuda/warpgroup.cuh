@@ -19,6 +19,14 @@ __device__ __forceinline__ void publish_to_tensor_cores() { asm volatile("fence.
 // Between what touches registers of products and the products.
 __device__ __forceinline__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
+// Sums are made before this. A compiler may otherwise set one to zero where the products first need it, among others that are on
+// their way, and then has to wait for these.
+template <int COUNT>
+__device__ __forceinline__ void hold(float (&sums)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) asm volatile("" : "+f"(sums[i]));
+}
+
 __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
 // Until all committed products but the last LEFT groups are done.

@@ -10,6 +10,8 @@ import torch
 from bench.gpu_cost import BY_HAND, STAGED, WARPGROUP, counted_tiles, predicted
 from dcnn_fast.ops.backend import choose, explain
 from dcnn_fast.ops.block import BACKENDS
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.cuda.warpgroup import BY_WARPS, tile_of, warpgroup_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
@@ -60,13 +62,19 @@ def test_the_choice_between_cuda_and_triton_is_the_models():
     assert len(committed["80"]) > 10
 
 
-def test_on_hopper_the_model_has_products_of_warp_groups_no_slower_wherever_they_are_taken():
+def test_on_hopper_the_cuda_block_takes_what_the_model_has_faster():
     known, hopper = counted_tiles(), next(gpu for gpu in GPUS if gpu.capability == HOPPER)
-    problems = {row.problem: row.counts for row in known.values() if row.tile == WARPGROUP}
-    assert len(problems) > 20
-    for name, counts in problems.items():
-        by_warps = predicted(hopper, known[name, STAGED].counts, STAGED)[0]
-        assert predicted(hopper, counts, WARPGROUP)[0] <= 1.02 * by_warps, name  # as good as equal for one of them
+    taken = set()
+    for params in scoring_problems(50):
+        rows = [row for row in known.values() if row.key == problem_key(params) and row.tile in BY_HAND]
+        if len(rows) == len(BY_HAND):
+            fastest = min(rows, key=lambda row: predicted(hopper, row.counts, row.tile)[0]).tile
+            expected = {WARPGROUP: warpgroup_of, STAGED: config_of}[fastest](params)
+            assert tile_of(params, HOPPER) == expected, str(params)
+            assert type(tile_of(replace(params, height=40, width=50), HOPPER)) is type(expected), "whatever the extents"
+            taken.add(fastest)
+    assert taken == set(BY_HAND)
+    assert json.loads(BY_WARPS.read_text()) == choose_tiles.by_warps(known.values())
 
 
 def test_a_backend_that_the_model_has_slower_says_so_and_runs_when_it_is_forced(monkeypatch):

@@ -1,5 +1,9 @@
 // What follows the convolution in the hand-staged block: the ring of its last outputs in shared memory, pool, norm across maps and
 // a ReLU that comes last, and the stores of what is complete.
+//
+// Tile: a step's rows of outputs; eight filters of an output are a lane's, PART / 8 lanes an output's. Memory: the ring, RING outputs
+// of PART filters in 16 bits, 39 KB in the presets' blocks 1 and 2. Limit: shared memory reads, POOL * POOL a result and lane; a norm
+// adds two approximate functions a filter.
 #pragma once
 #include "block/shape.cuh"
 

@@ -180,6 +180,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) block_fwd_warpgroup_ker
 #pragma unroll
         for (int i = 0; i < PRODUCTS; ++i) rows_of_products[i] = placed(PATCH, (group * GROUP_ROWS + i * PACK) * pitch * 16);
         Sums sums = {};
+#pragma unroll
+        for (int i = 0; i < PRODUCTS; ++i) hold(sums[i]);
 
         for (int chunk = 0; chunk < CHUNKS; ++chunk) {
             const bool final = chunk == CHUNKS - 1 && last && at + 1 == end;

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcnn_fast.ops import Piece, Region, RegionList, Store
+from dcnn_fast.ops import Piece, Region, RegionList, Store, cuda_compile
 from dcnn_fast.ops.block import explain
 from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
 from dcnn_fast.ops.block.cuda.config import config_of
-from dcnn_fast.ops.block.cuda.warpgroup import refused, tile_of, warpgroup_of
+from dcnn_fast.ops.block.cuda.warpgroup import by_warps, refused, tile_of, warpgroup_of
 from dcnn_fast.ops.block.whole import whole_images
+from dcnn_fast.ops.cuda_compile import CudaCompileError
 from dcnn_fast.ops.gpus import CAPABILITIES, HOPPER, MULTIPROCESSORS
 from dcnn_fast.ops.launch import launch
 from ptxsim import SimulationError
@@ -39,6 +40,8 @@ def _results(params, operands_, source, table=None, *, config=None, blocks=2, ca
     with simulated(capability, sources=folder):
         launch(what)
     assert_untouched(*(buffer for _, buffer in made))
+    if folder is None:  # the compiler names products that wait for each other
+        assert cuda_compile.compiled(what.kernel.source, what.constants, capability).log == ""
     return [tensor for tensor, _ in made], what.kernel.name
 
 
@@ -171,8 +174,47 @@ def test_only_hopper_has_such_products_and_their_tiles_fit_it():
     for params in map(_typed, preset_problems(60)):
         found = warpgroup_of(params)
         assert found is None or found.shared <= MULTIPROCESSORS[HOPPER].shared_of_block
-        assert found is None or tile_of(params, HOPPER) == found
+        assert found is None or tile_of(params, HOPPER) == (config_of(params) if by_warps(params) else found)
         assert all(tile_of(params, other) == config_of(params) for other in CAPABILITIES if other != HOPPER)
+
+
+class _Older:
+    """NVRTC as it is, but for a target that it does not know."""
+
+    def __init__(self, library):
+        self._library = library
+
+    def __getattr__(self, name):
+        return getattr(self._library, name)
+
+    def nvrtcCompileProgram(self, program, count, options):  # noqa: N802 - the library's name
+        unknown = any(option.endswith(b"sm_90a") for option in options[:count])
+        return 5 if unknown else self._library.nvrtcCompileProgram(program, count, options)  # 5: an invalid option
+
+
+@pytest.fixture
+def older_compiler(monkeypatch, tmp_path):
+    older = _Older(cuda_compile._library())
+    monkeypatch.setattr(cuda_compile, "_library", lambda: older)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cuda_compile._knows_hoppers_own.cache_clear()
+    yield
+    cuda_compile._knows_hoppers_own.cache_clear()
+
+
+def test_a_compiler_that_does_not_know_them_compiles_products_of_single_warps(older_compiler, caplog):
+    params = _typed(PLANTED)
+    x, weight, bias = operands(params)
+    (found,), name = _results(params, Operands(weight, bias), x)
+    assert name == "block_fwd_strip_kernel"
+    assert torch.equal(found, _by_warps(params, Operands(weight, bias), x)[0])
+    with simulated(HOPPER):
+        answer = next(each for each in explain(params, torch.device("cpu")) if each.backend == "cuda")
+    assert (answer.refusal, answer.kernel) == (None, "by products of warps (mma.sync)")
+    (said,) = caplog.messages
+    assert "does not know sm_90a: the CUDA C++ block multiplies by warps (mma.sync)" in said
+    with pytest.raises(CudaCompileError, match="sm_90a"):  # what it is spared
+        cuda_compile._compile("k.cu", {"k.cu": ""}, ("--gpu-architecture=sm_90a",))
 
 
 def test_explain_names_the_kernel():

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
+from pathlib import Path
 
 import torch
 
 from dcnn_fast.ops.block.cuda.config import Tile, config_of, constants_of, pixel_of
-from dcnn_fast.ops.block.gpu.problem import relu_last
+from dcnn_fast.ops.block.gpu.problem import problem_key, relu_last
 from dcnn_fast.ops.block.params import BlockParams
+from dcnn_fast.ops.cuda_compile import knows_warp_groups
 from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
 from dcnn_fast.spec import CrossMapNorm, Pool
 
+BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py
 PART = 64  # filters of a warp group: the rows of its products
 _WARPS = 4  # of a warp group
 _NOWHERE = 256  # bytes of a warp for what lies beyond a strip's columns
@@ -82,9 +86,24 @@ class WarpGroupConfig(Tile):
 
 
 def tile_of(params: BlockParams, capability: int) -> Tile | None:
-    """The tile that a problem is computed in on GPUs of a compute capability; None where there is none."""
-    found = warpgroup_of(params) if capability == HOPPER else None
+    """The tile that a problem is computed in on GPUs of a compute capability; None where there is none.
+
+    That of warp groups on sm_90, where the compiler knows them and the model has them no slower than single warps.
+    """
+    by_groups = capability == HOPPER and knows_warp_groups() and not by_warps(params)
+    found = warpgroup_of(params) if by_groups else None
     return config_of(params) if found is None else found
+
+
+@lru_cache(maxsize=256)  # asked before every block
+def by_warps(params: BlockParams) -> bool:
+    """Whether the model of bench/gpu_cost.py has products of single warps faster on sm_90, whatever the extents."""
+    return problem_key(params) in _problems_by_warps()
+
+
+@cache
+def _problems_by_warps() -> frozenset[str]:
+    return frozenset(json.loads(BY_WARPS.read_text()))
 
 
 @lru_cache(maxsize=256)  # asked before every block
