@@ -7,7 +7,7 @@ nothing else fits. A forward that keeps something for its backward gets the firs
 sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
 bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
 constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: what the model has for the CUDA C++ block and
-for Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: which of the former are faster by single warps on sm_90.
+for Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: what on sm_90 is faster by products of single warps.
 """
 
 from __future__ import annotations

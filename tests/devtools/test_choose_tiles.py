@@ -16,9 +16,9 @@ from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, HOPPER
-from tests.ops.block.problems import AVERAGE, POOL, problem
 from devtools import choose_tiles, kernel_report
 from devtools.launches import collected, scoring_problems
+from tests.ops.block.problems import AVERAGE, POOL, problem
 
 
 def test_every_problem_of_the_presets_was_counted_in_every_candidate_that_is_no_last_resort():

@@ -36,10 +36,10 @@ from dcnn_fast.ops.views import BACKENDS as VIEWS
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.backend import ViewsBackend
 from dcnn_fast.ops.views.cuts import Cut, CutList
+from devtools.launches import collected
 from tests.cli.command import run as command
 from tests.ops.backbone.problems import TINY
 from tests.ops.block.problems import SMALL, operands, problem, runnable
-from devtools.launches import collected
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

@@ -21,10 +21,10 @@ from dcnn_fast.ops import cuda_compile, cuda_launch
 from dcnn_fast.ops.cuda_compile import CudaCompileError, compiled
 from dcnn_fast.ops.gpus import CAPABILITIES, LEAST_CAPABILITY
 from dcnn_fast.ops.launch import CudaKernel, Launch, cuda_refused, launch
-from tests.ops.cuda_copy import COMPILERS, copied, ptx_by
-from tests.ops.guarded import assert_untouched, output
 from devtools import aot, sass
 from devtools.simulated import simulated
+from tests.ops.cuda_copy import COMPILERS, copied, ptx_by
+from tests.ops.guarded import assert_untouched, output
 
 TARGETS = [capability for capability in CAPABILITIES if capability >= LEAST_CAPABILITY]
 SCALED = CudaKernel("scaled.cu", "scaled_kernel", ("x", "y", "count", "offset"))

@@ -7,12 +7,12 @@ import torch
 
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.cuda_compile import sources
+from devtools.simulated import simulated
 from ptxsim import SimulationError
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, problem, run_by
 from tests.ops.block.test_cuda_forward import _error, _expected, _typed, operands
 from tests.ops.cuda_copy import copied, planted
 from tests.ops.guarded import output, poisoned
-from devtools.simulated import simulated
 
 SOURCES = ("block/forward.cu", "block/patch.cuh", "block/tail.cuh")
 # Several steps in a strip, strips beside each other and below each other, windows that hang over the edges.

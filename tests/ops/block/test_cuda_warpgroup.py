@@ -17,11 +17,11 @@ from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.cuda_compile import CudaCompileError
 from dcnn_fast.ops.gpus import CAPABILITIES, HOPPER, MULTIPROCESSORS
 from dcnn_fast.ops.launch import launch
+from devtools.simulated import simulated
 from ptxsim import SimulationError
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, operands, preset_problems, problem, stated
 from tests.ops.cuda_copy import planted
 from tests.ops.guarded import assert_untouched, output, poisoned
-from devtools.simulated import simulated
 
 pytestmark = pytest.mark.gpu
 

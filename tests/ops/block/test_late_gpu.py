@@ -17,6 +17,7 @@ from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.region import of_windows
+from devtools import aot, choose_tiles, sass
 from tests.ops.block import test_cuda_forward as cuda
 from tests.ops.block import test_triton_backward as backward
 from tests.ops.block import test_triton_forward as triton
@@ -25,7 +26,6 @@ from tests.ops.block.test_triton_property import check_list, examples, lists
 from tests.ops.guarded import assert_untouched, output, poisoned
 from tests.ops.on_cpu import FLOATS, INTERPRETED, kernels_on_cpu
 from tests.plan.test_share import run as run_plan
-from devtools import aot, choose_tiles, sass
 
 pytestmark = pytest.mark.gpu
 

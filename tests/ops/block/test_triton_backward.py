@@ -20,10 +20,10 @@ from dcnn_fast.ops.gpus import LEAST_SHARED
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.ops.norm import reference as norms
 from dcnn_fast.ops.pool import reference as pools
+from devtools import aot, sass
 from tests.ops import guarded
 from tests.ops.block.problems import AVERAGE, CROSS, POOL, SAME, gradients_by, operands, preset_problems, problem, training_by
 from tests.ops.on_cpu import INTERPRETED, kernels_on_cpu
-from devtools import aot, sass
 
 pytestmark = pytest.mark.gpu
 

@@ -14,10 +14,10 @@ from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, prepare, reference, same_padding, triton
 from dcnn_fast.spec.efficientnet import LITES, lite_window
+from devtools.launches import collected
 from tests.ops.guarded import assert_untouched, output
 from tests.ops.mbconv.problems import PROBLEMS, assert_reaches_what_sees_it_alone, weights_of
 from tests.ops.on_cpu import kernels_on_cpu, triton_on_cpu  # noqa: F401 - a fixture
-from devtools.launches import collected
 
 pytestmark = pytest.mark.gpu
 

@@ -20,10 +20,10 @@ from dcnn_fast.ops.views import ViewParams, cpu, cuda
 from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut, CutList
 from dcnn_fast.spec import VIEWS
+from devtools.simulated import simulated
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
 from tests.ops.guarded import assert_untouched
 from tests.ops.on_cpu import kernels_on_cpu
-from devtools.simulated import simulated
 
 pytestmark = pytest.mark.gpu
 
