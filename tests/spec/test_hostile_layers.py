@@ -26,11 +26,11 @@ def doubling(count):
 
 FILES = {
     "two hundred thousand layers": (
-        LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(200_000)),
+        lambda: LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(200_000)),
         "at most 1,048,576 characters",
     ),
     "twenty thousand layers": (
-        LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(20_000)),
+        lambda: LAYERS + "".join(section(f"l{i}", type="pass", inputs="data") for i in range(20_000)),
         "at most 1000 layers",
     ),
     "two billion outputs": (changed("outputs=20", "outputs=2000000000"), "fc must be at most 1048576"),
@@ -55,32 +55,32 @@ FILES = {
     "a circle": (changed("inputs=conv1", "inputs=fc1"), "a layer may only use layers defined above it, got 'fc1'"),
     "itself": (changed("inputs=conv1", "inputs=pool1"), "a layer may only use layers defined above it, got 'pool1'"),
     "layers that double": (doubling(60), "reaches no cost"),
-    "a hundred thousand inputs": (changed("inputs=fc2", "inputs=" + "fc2," * 100_000), "[fclabel] inputs: must be at most 64"),
+    "a hundred thousand inputs": (lambda: changed("inputs=fc2", "inputs=" + "fc2," * 100_000), "[fclabel] inputs: must be at most 64"),
     "sixty-four times sixty-four columns": (
         changed("inputs=fc2\noutputs=2", "inputs=" + "all," * 64 + "\noutputs=2").replace(
             "[fclabel]", section("all", type="concat", inputs="fc2," * 64) + "[fclabel]"
         ),
         "[fclabel] inputs: must be at most 64 columns, got 4096",
     ),
-    "a long line": (changed("inputs=conv1", "inputs=" + "x" * 900_000), "defined above it, got 'xxx"),
-    "a long key": (changed("dataIdx=0", "dataIdx=0\n" + "x" * 900_000 + "=1"), "is no key that a layer of this type has"),
-    "a long name": (changed("[data]", "[" + "x" * 900_000 + "]"), "defined above it, got 'data'"),
-    "a long type": (changed("type=data", "type=" + "x" * 900_000), "type: must be one of"),
-    "a line that is none": (LAYERS + "x" * 900_000, "layer definitions: "),
-    "nothing but comments": ("#" * 1_000_000, "must have a section for each layer"),
+    "a long line": (lambda: changed("inputs=conv1", "inputs=" + "x" * 900_000), "defined above it, got 'xxx"),
+    "a long key": (lambda: changed("dataIdx=0", "dataIdx=0\n" + "x" * 900_000 + "=1"), "is no key that a layer of this type has"),
+    "a long name": (lambda: changed("[data]", "[" + "x" * 900_000 + "]"), "defined above it, got 'data'"),
+    "a long type": (lambda: changed("type=data", "type=" + "x" * 900_000), "type: must be one of"),
+    "a line that is none": (lambda: LAYERS + "x" * 900_000, "layer definitions: "),
+    "nothing but comments": (lambda: "#" * 1_000_000, "must have a section for each layer"),
     "what refers to itself": (changed("outputs=20", "outputs=%(outputs)s"), "must be an integer, got '%(outputs)s'"),
     "three hundred thousand lines of one key": (
-        changed("dataIdx=0", "dataIdx=0\n" + " 0\n" * 300_000),
+        lambda: changed("dataIdx=0", "dataIdx=0\n" + " 0\n" * 300_000),
         "dataIdx: must be an integer",
     ),
-    "fifty megabytes": ("[a]\n" * 12_500_000, "at most 1,048,576 characters"),
+    "fifty megabytes": (lambda: "[a]\n" * 12_500_000, "at most 1,048,576 characters"),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_layer_file_is_bounded_before_a_network_is_made(tmp_path, name):
     text, message = FILES[name]
-    (tmp_path / "layers.cfg").write_text(text)
+    (tmp_path / "layers.cfg").write_text(measured.made(text))
     (tmp_path / "params.cfg").write_text(PARAMS)
     command = ("convert", "layers.cfg", "m.safetensors", "--layer-params", "params.cfg")
     measured.require_refused(message, *command, cwd=tmp_path)
@@ -89,7 +89,7 @@ def test_a_layer_file_is_bounded_before_a_network_is_made(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[conv1]\n" * 12_500_000, "layer parameters: must have at most 1,048,576 characters"),
+        (lambda: "[conv1]\n" * 12_500_000, "layer parameters: must have at most 1,048,576 characters"),
         (PARAMS.replace("epsW=0.001", "epsW=" + "9" * 400), "epsW: must be finite, got '999"),
         (PARAMS.replace("epsW=0.001", "epsW=dexp[base=1;tgtFactor=10;numSteps=" + "9" * 5000 + "]"), "epsW: must be finite"),
         (PARAMS + "[nobody]\n" * 2, "section 'nobody' already exists"),
@@ -97,6 +97,6 @@ def test_a_layer_file_is_bounded_before_a_network_is_made(tmp_path, name):
 )
 def test_a_parameter_file_is_bounded_too(tmp_path, text, message):
     (tmp_path / "layers.cfg").write_text(LAYERS)
-    (tmp_path / "params.cfg").write_text(text)
+    (tmp_path / "params.cfg").write_text(measured.made(text))
     command = ("convert", "layers.cfg", "m.safetensors", "--layer-params", "params.cfg")
     measured.require_refused(message, *command, cwd=tmp_path)
