@@ -1,4 +1,4 @@
-"""What a time contains, for each side: printed before the times."""
+"""The work that a time contains, for each side: printed before the times."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ SUITES = {
 
 
 def lines(suites: Sequence[str], effort: Effort) -> tuple[str, ...]:
-    """The contract of these suites, a sentence or more a line."""
+    """The contract of these suites, one or more sentences per line."""
     sizes = f"sizes: {effort.windows} views, and images of a block; {effort.batch} windows of a training step"
     tiny = ["tiny: the sizes are too small for times to mean anything; that everything runs and agrees is what is seen"]
     return (*(tiny if effort.tiny else []), sizes, EVERY, BF16, PEAK, *(f"{name}: {SUITES[name]}" for name in suites))

@@ -1,13 +1,13 @@
 """Choose the forward's tiles by the cost model: `python -m devtools.choose_tiles` writes the table that the package reads.
 
-Every scoring problem of the presets in every tile worth a comparison (`forward_candidates`) runs in the PTX simulator, a few
-programs of it at full size; what the simulator counts gives seconds on each GPU by `bench/gpu_cost.py`. The fastest that spills
-nothing and fits the GPU's shared memory is chosen, for a batch of IMAGES windows; "doubled" and "halved" only come in where
-nothing else fits. A forward that keeps something for its backward gets the first tile that fits. The counts are of PTX for
-sm_80; for GPUs of another machine code, tensor cores included, they stand in. Nothing is timed. Also written:
-bench/results/kernel-counts.json, which `python -m bench` predicts from; a row there is counted anew when its kernel's text, its
-constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: what the model has for the CUDA C++ block and
-for Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: what on sm_90 is faster by products of single warps.
+Every scoring problem of the presets in every tile worth a comparison (`forward_candidates`) runs in the PTX simulator, with a
+few of its programs at full size; `bench/gpu_cost.py` turns the simulator's counts into seconds on each GPU. The fastest tile
+without spills that fits the GPU's shared memory is chosen, for a batch of IMAGES windows; "doubled" and "halved" are used only
+where nothing else fits. A forward that keeps data for its backward gets the first tile that fits. The counts are for sm_80's
+PTX and stand in for GPUs with other machine code and tensor cores. Nothing is timed. Also written:
+bench/results/kernel-counts.json, from which `python -m bench` predicts; a row there is recounted when its kernel's text, its
+constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: the modelled times of the CUDA C++ block and
+of Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: problems that single warps compute faster on sm_90.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _queue: list[tuple[BlockParams, str]] = []
 
 
 def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
-    """A problem's launch in the tile of that name."""
+    """A problem's launch in the tile with this name."""
     config = triton_config.forward_candidates(params, keeps)[name]
     x, operands = scoring_operands(params)
     values = _empty(params, params.out_dtype) if keeps and params.kept.values else None
@@ -65,8 +65,8 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
 
 
 def staged_launch_of(params: BlockParams, name: str) -> Launch:
-    """The CUDA C++ block's launch in the tile of that name, for one of the problem's images, by a thread block for each half of
-    it; block 1 of bytes in pixels of four, as the views leave them.
+    """The CUDA C++ block's launch in the named tile for one of the problem's images, with a thread block for each half; block 1
+    reads bytes with four channels per pixel, as the views write them.
     """
     params = replace(params, images=1)
     x, operands = scoring_operands(params)
@@ -78,7 +78,7 @@ def staged_launch_of(params: BlockParams, name: str) -> Launch:
 
 
 def counted(what: Launch, params: BlockParams, name: str, programs: int = PROGRAMS) -> Counts:
-    """What the simulator counts of the first programs of the launch in the tile of that name."""
+    """The simulator's counts for the first programs of the launch in the named tile."""
     code = aot.compiled(what, counted_for(name))
     grid = (min(what.grid[0], programs), *what.grid[1:])
     args = [what.args[name] for name in code.names]
@@ -120,7 +120,7 @@ def _empty(params: BlockParams, dtype: torch.dtype) -> torch.Tensor:
 
 
 def pairs() -> Iterator[tuple[BlockParams, str]]:
-    """Every scoring problem with the name of every candidate that is no last resort."""
+    """Every scoring problem with the name of every candidate except last resorts."""
     for params in _different(scoring_problems(IMAGES)):
         for name in triton_config.forward_candidates(params):
             if name not in LAST_RESORTS:
@@ -128,7 +128,7 @@ def pairs() -> Iterator[tuple[BlockParams, str]]:
 
 
 def chosen(rows: Iterable[CountedTile]) -> dict[str, dict[str, str]]:
-    """By compute capability and problem, the name of the fastest tile that fits, where that is not the first."""
+    """By compute capability and problem, the name of the fastest fitting tile, where that is not the first."""
     tiles: dict[str, dict[str, str]] = {}
     for gpu in GPUS:
         best: dict[str, tuple[float, str]] = {}
@@ -140,7 +140,7 @@ def chosen(rows: Iterable[CountedTile]) -> dict[str, dict[str, str]]:
 
 
 def _stuck(rows: Iterable[CountedTile]) -> Iterator[tuple[BlockParams, str]]:
-    """The last resorts of the problems for which on some GPU nothing fits."""
+    """The last resorts for problems for which nothing else fits on some GPU."""
     fitting: dict[str, set[int]] = {}
     for row in rows:
         fitting.setdefault(row.key, set()).update(row.capabilities)
@@ -224,7 +224,7 @@ def _first_fitting(index: int) -> dict[int, str]:
 
 
 def _rows(wanted: list[tuple[BlockParams, str]], known: Mapping[tuple[str, str], CountedTile]) -> list[CountedTile]:
-    """The rows of `wanted`, those that are not known or stale made anew."""
+    """The rows of `wanted`; unknown and stale ones are recomputed."""
     stale = []
     for params, name in wanted:
         row = known.get((str(params), name))
@@ -236,7 +236,7 @@ def _rows(wanted: list[tuple[BlockParams, str]], known: Mapping[tuple[str, str],
 
 
 def _each(function: Callable[[int], _T], queue: list[tuple[BlockParams, str]], title: str) -> list[_T]:
-    # Kernels cannot be sent to another process; a fork has them already.
+    # Kernels cannot be pickled; a forked process has them already.
     _queue[:] = queue
     with ProcessPoolExecutor(2, get_context("fork")) as pool:
         return list(track(pool.map(function, range(len(queue))), title, total=len(queue)))
@@ -261,14 +261,14 @@ def _keeps(params: BlockParams) -> bool:
 
 
 def _only_trained() -> list[BlockParams]:
-    """The training problems whose forward is not that of a scoring problem."""
+    """The training problems whose forward does not occur in scoring."""
     scored = {problem_key(params) for params in scoring_problems(IMAGES)}
     return [params for params in _different(training_problems()) if _keeps(params) or problem_key(params) not in scored]
 
 
 def main() -> int:
     """The command."""
-    torch.set_num_threads(1)  # threads of its own would be missing in the forked processes
+    torch.set_num_threads(1)  # torch's threads would be missing in the forked processes
     known = counted_tiles()
     rows = _rows(list(pairs()), known)
     rows += _rows(list(_stuck(rows)), known)

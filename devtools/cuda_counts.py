@@ -1,10 +1,10 @@
-"""What the hand-staged CUDA block does, counted in the PTX simulator: `python -m devtools.cuda_counts` writes cuda_counts.csv.
+"""Counts the hand-staged CUDA block's work in the PTX simulator: `python -m devtools.cuda_counts` writes cuda_counts.csv.
 
-Each row is the block of one whole image as a preset has it, compiled for sm_80, by two thread blocks, half an image each. With
-more of them, each reads the weights for less.
+Each row is a preset's block on one whole image, compiled for sm_80, by two thread blocks, half an image each. With more of
+them, each reads the weights for less work.
 
-The main loop is the loop over the filter's rows, with the functions it calls; of its instructions all that compute with
-integers, convert or move count as address arithmetic.
+The main loop is the loop over the filter's rows, with the functions it calls; its instructions that compute with integers,
+convert or move count as address arithmetic.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _MAIN_LOOP = (  # files with the first and the last line of its code
 class Counts:
     """One problem's counts.
 
-    mma: multiply-adds of `mma` over the useful ones. bytes: of different 32-byte sectors of a thread block, summed, over those
-    of source, weights and result, each once. conflicts: wavefronts of the main loop's shared memory beyond the least. sectors:
-    share of the bytes of the sectors loaded in the main loop that were used. useful: share of the main loop's instructions that
-    are not address arithmetic; tensor: that are mma. loop: share of all instructions that the main loop is. code: a hash of
-    what the machine code follows from.
+    mma: multiply-adds of `mma` over the useful ones. bytes: those of each thread block's distinct 32-byte sectors, summed, over
+    those of source, weights and result, each once. conflicts: the main loop's shared-memory wavefronts beyond the minimum.
+    sectors: the used share of the bytes in sectors loaded in the main loop. useful: the share of the main loop's instructions
+    that are not address arithmetic; tensor: the share that are mma. loop: the main loop's share of all instructions. code: a
+    hash of the machine code's sources.
     """
 
     problem: str
@@ -70,7 +70,9 @@ class Counts:
 
 
 def problems() -> Iterator[tuple[BlockParams, str]]:
-    """The first two blocks of the presets, which hold nearly all the work, where the kernel runs them; how each source lies."""
+    """The first two blocks of the presets, which hold nearly all the work, where the kernel runs them, with each source's
+    layout.
+    """
     for name in ("scnn-arch1", "style-scnn-arch1", "alexnet-torchvision", "alexnet"):
         for params in problems_of(spec.preset(name).columns[0])[:2]:
             half = replace(params, dtype=torch.float16, weight_dtype=torch.float16, out_dtype=torch.float16)
@@ -98,7 +100,7 @@ def launch_of(params: BlockParams, layout: str) -> tuple[Launch, int]:
 
 
 def code_of(what: Launch) -> str:
-    """A hash of what the machine code of the launch follows from, whatever the compiler's version."""
+    """A hash of the sources of the launch's machine code, without the compiler's version."""
     text = "".join(cuda_compile.texts_of(_SOURCE).values())
     return hashlib.sha256(repr((text, sorted(what.constants.items()), what.grid)).encode()).hexdigest()[:12]
 
@@ -128,7 +130,7 @@ def counted(params: BlockParams, layout: str) -> Counts:
 
 
 def row_of(counts: Counts) -> dict[str, str]:
-    """A row of the table, as csv has it."""
+    """A row of the table, as in the CSV file."""
     return {field.name: str(getattr(counts, field.name)) for field in fields(Counts)}
 
 
@@ -137,7 +139,7 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _opcode(line: dict[str, Any]) -> str:
-    """Of a PTX line, without its predicate."""
+    """A PTX line's opcode, without its predicate."""
     words = line["text"].split()
     return words[1] if words[0].startswith("@") else words[0]
 

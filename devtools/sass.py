@@ -1,4 +1,4 @@
-"""What machine code says of itself: registers, spills, and which instructions its loops consist of."""
+"""Reads machine code's registers, spills, and the instructions of its loops."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHORT = 12  # instructions
 
 @dataclass(frozen=True)
 class MachineCode:
-    """registers: a thread's. stack: bytes of local memory of a thread, which is where spills go. tensor: tensor-core
-    instructions. tensor_loops, wide_loops: loops that hold tensor-core instructions, and those among them that load
-    16 bytes a thread. Where no loop does and the code beside loops multiplies 16-bit operands, that code, from its first to its
-    last tensor-core instruction, is the one loop, unrolled whole.
+    """registers: per thread. stack: bytes of local memory per thread, which holds spills. tensor: tensor-core instructions.
+    tensor_loops, wide_loops: loops with tensor-core instructions, and those among them that load 16 bytes per thread. Where no
+    loop has any and the code outside loops multiplies 16-bit operands, that code, from its first to its last tensor-core
+    instruction, counts as one fully unrolled loop.
     """
 
     registers: int
@@ -37,7 +37,7 @@ class MachineCode:
 
 
 def read(cubin: bytes) -> MachineCode:
-    """Of a cubin with one kernel."""
+    """The properties of a cubin with one kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
@@ -54,7 +54,7 @@ def read(cubin: bytes) -> MachineCode:
 
 
 def _unrolled(code: list[str]) -> list[list[str]]:
-    # The norm's product with ones is tf32 and makes no loop of its own. (sm_100's instructions do not name their operands.)
+    # The norm's product with ones is tf32 and does not count as a loop. (sm_100's instructions do not name their operands.)
     places = [at for at, opcode in enumerate(code) if _is_tensor(opcode) and "TF32" not in opcode]
     return [code[places[0] : places[-1] + 1]] if places else []
 
@@ -69,7 +69,7 @@ def _is_wide_load(opcode: str) -> bool:
 
 
 def _loops(text: str) -> tuple[list[str], list[tuple[int, int]]]:
-    """The opcodes in order, and the innermost ranges (first, last) that a branch back encloses."""
+    """The opcodes in order, and the innermost ranges (first, last) enclosed by a backward branch."""
     code: list[str] = []
     labels: dict[str, int] = {}
     branches: list[tuple[int, str]] = []

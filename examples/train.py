@@ -1,9 +1,9 @@
-"""Train a small double-column network on rated photographs, and measure it on those that were held out.
+"""Train a small double-column network on rated photographs, and measure it on held-out ones.
 
 pip install 'dcnn-fast[train]'
 python examples/train.py RATINGS.csv FOLDER [EPOCHS]
 
-RATINGS.csv has the columns path and rating. The run is left in FOLDER: model files, log, curves, checkpoint.
+RATINGS.csv has the columns path and rating. The run's files are in FOLDER: model files, log, curves, checkpoint.
 """
 
 from __future__ import annotations

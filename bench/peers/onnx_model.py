@@ -1,5 +1,5 @@
-"""The plain network as an ONNX file, with the operators ONNX has for the purpose: a native LRN, a ceil-mode pool, explicit
-padding for the window that hangs over the edge.
+"""The plain network as an ONNX file, with ONNX's native LRN and ceil-mode pool, and explicit padding for the window that hangs
+over the edge.
 """
 
 from __future__ import annotations

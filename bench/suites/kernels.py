@@ -1,4 +1,4 @@
-"""What the Triton block could take on GPUs, by the model of bench/gpu_cost.py, beside a floor: nothing here ran on a GPU."""
+"""Modelled times of the Triton block on GPUs (bench/gpu_cost.py), beside a lower bound: nothing here ran on a GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (to
 
 
 def rows() -> Iterator[Found]:
-    """Each block of the default column on each GPU: Triton's, in the tile chosen for it, and in 16 bits the CUDA C++ block."""
+    """Each block of the default column on each GPU: Triton's, in its chosen tile, and in 16 bits the CUDA C++ block."""
     known = counted_tiles()
     for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
         for dtype, precision in TYPES:
@@ -38,7 +38,7 @@ def rows() -> Iterator[Found]:
 
 
 def _typed(params: BlockParams, dtype: torch.dtype, precision: Precision) -> BlockParams:
-    """The problem as it is scored: block 1 reads bytes."""
+    """The problem as in scoring: block 1 reads bytes."""
     options = replace(params.options, precision=precision)
     source = torch.uint8 if params.channels == 3 else dtype
     return replace(params, options=options, dtype=source, weight_dtype=dtype, out_dtype=dtype)

@@ -11,7 +11,7 @@ namespace dcnn {
 
 namespace {
 
-// Where the pixel (row, column) of what is read goes, in pixels: from + row * down + column * across.
+// The destination of source pixel (row, column), in pixels: from + row * down + column * across.
 struct Course {
   int64_t from, down, across;
 };
@@ -30,7 +30,7 @@ Course course_of(int64_t rows, int64_t cols, int orientation) {
   }
 }
 
-// Rows or columns: how many, and the steps from one to the next in bytes of what is read and in pixels of what is written.
+// Rows or columns: their number, the source step in bytes and the destination step in pixels.
 struct Axis {
   int64_t count, read, written;
 };
@@ -50,9 +50,9 @@ void copy_runs(const PixelRuns& runs) {
   }
 }
 
-// A picture's lines: along what is written without gaps, and beside it.
+// A picture's lines: along, where the destination is contiguous, and across them.
 struct Lines {
-  int64_t from;  // where the first pixel goes
+  int64_t from;  // destination of the first pixel
   Axis along, beside;
 };
 
@@ -62,7 +62,7 @@ Lines lines_of(const Picture& from, int orientation) {
   return orientation >= kOnItsSide ? Lines{course.from, rows, cols} : Lines{course.from, cols, rows};
 }
 
-// Of all lines the pixels start ... start + length - 1.
+// The pixels start ... start + length - 1 of all lines.
 PixelRuns runs_of(const Picture& from, const Lines& lines, int64_t start, int64_t length, uint8_t* to) {
   const auto& [place, along, beside] = lines;
   const bool rising = along.written > 0;
@@ -73,8 +73,8 @@ PixelRuns runs_of(const Picture& from, const Lines& lines, int64_t start, int64_
 
 constexpr uint32_t kKnown = 0xff000000;
 
-// The four high bits of red, green and blue before the four low ones: colors that are near to each other, as those of a photograph's
-// neighbouring pixels are, lie near to each other.
+// The four high bits of red, green and blue, then the four low ones: similar colors, as those of neighbouring pixels, lie close
+// together in the table.
 constexpr std::array<uint32_t, 256> places_of(int channel) {
   std::array<uint32_t, 256> places{};
   for (uint32_t level = 0; level < 256; ++level) {
@@ -107,7 +107,7 @@ void turn_pixels(const Picture& from, int orientation, const CopyRuns& copies, u
 
 PixelRuns runs_of_rows(const Picture& from, int orientation, int64_t first, int64_t count, uint8_t* to) {
   const bool on_its_side = orientation >= kOnItsSide;
-  const int64_t last = (on_its_side ? from.cols : from.rows) - first - count;  // rows behind those that are wanted
+  const int64_t last = (on_its_side ? from.cols : from.rows) - first - count;  // rows after the wanted ones
   const bool from_the_end = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
   const int64_t before = from_the_end ? last : first, behind = from_the_end ? first : last;
   const Picture part = on_its_side ? Picture{from.bytes + 3 * before, from.rows, count, from.pitch}

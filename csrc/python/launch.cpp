@@ -1,4 +1,4 @@
-// What GPU launches read in tables, for Python: tiles and strips of regions, and all tables of a column in one pass.
+// Tables of GPU launches for Python: tiles and strips of regions, and all tables of a column in one pass.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -21,11 +21,11 @@ namespace dcnn {
 
 namespace {
 
-constexpr int64_t kMostOutputs = int64_t{1} << 16;  // of a step; a thread block has no registers for more
+constexpr int64_t kMostOutputs = int64_t{1} << 16;  // per step; a thread block has no registers for more
 
 using Matrix = py::array_t<int64_t, py::array::c_style>;
 
-// A table's rows, as they lie in a matrix [n, fields].
+// The rows of a table in a matrix [n, fields], not copied.
 template <typename Row>
 std::pair<const Row*, size_t> rows_in(const Matrix& table, const char* name) {
   constexpr auto kFields = static_cast<py::ssize_t>(sizeof(Row) / sizeof(int64_t));
@@ -51,8 +51,8 @@ void require_positive(const char* what, std::initializer_list<std::pair<const ch
   }
 }
 
-// No extent of a region is so large that cutting it would take long, nor any of them together. strips: where they are cut into those,
-// every number of which beside each other is tried.
+// Limits the regions' extents, singly and in total, so that cutting is fast. strips: whether regions are cut into strips, for
+// which every number of strips beside each other is tried.
 void require_extents(const RegionRow* regions, size_t count, bool strips) {
   const int64_t longest = int64_t{1} << (strips ? 17 : 24);
   constexpr int64_t kMost = int64_t{1} << 28, kMostTried = int64_t{1} << 36;
@@ -70,7 +70,7 @@ void require_extents(const RegionRow* regions, size_t count, bool strips) {
   }
 }
 
-// The pieces that a region names are there, and their windows start inside the region.
+// Checks that the pieces that regions name exist, and that their pool windows start inside their regions.
 void require_pieces(const RegionRow* regions, size_t count, const PieceRow* pieces, size_t piece_count, int64_t stride) {
   const auto last = static_cast<int64_t>(piece_count);
   for (size_t i = 0; i < count; ++i) {
@@ -136,16 +136,16 @@ BlockShape with_strips(const std::shared_ptr<StripCutter>& cutter, int64_t progr
   return {cutter, {}, programs, filters, item};
 }
 
-// What a column's regions are laid out to, and whether they have been. The interpreter's lock is held throughout: another thread may
-// change the regions, which are arrays to it, or lay out others here.
+// Lays out a column's regions as tables. Holds the interpreter's lock throughout: another thread may change the regions, which
+// are arrays to it, or lay out others here.
 class HeldTables {
  public:
   HeldTables(const std::vector<BlockShape>& blocks, bool again) : shapes_(blocks), tables_(blocks, again) {}
 
-  // source: address and the strides of image, row, column and channel.
+  // source: the address, and the strides of image, row, column and channel.
   py::tuple lay(const HeldRegions& regions, const std::array<int64_t, 5>& source) {
     laid_ = false;
-    // What is written later is what was checked: numpy may write without the lock, and `write` comes after others had it.
+    // Copied, so that `write` writes exactly the checked values: other threads may change the arrays before it is called.
     const auto own = std::make_shared<const ColumnRegions>(*regions.blocks);
     for (size_t i = 0; i < own->size(); ++i) {
       const BlockTables& r = (*own)[i];
@@ -165,7 +165,7 @@ class HeldTables {
     if (!laid_) throw py::value_error("tables: nothing has been laid out");
     if (to.size() < bytes_) throw py::value_error("tables: the memory that they are to be written to is too small");
     char* memory = reinterpret_cast<char*>(to.mutable_data());
-    tables_.write(memory, maps, last);  // a copy of a few KB: to get the interpreter's lock back could take longer
+    tables_.write(memory, maps, last);  // a few KB: getting the interpreter's lock back could take longer
   }
 
   std::vector<std::pair<int64_t, int64_t>> places(size_t block) const {

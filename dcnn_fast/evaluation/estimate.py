@@ -1,4 +1,4 @@
-"""How long a table of the paper will take on this machine, told before anything is trained."""
+"""Estimates how long a table of the paper will take on this machine, before anything is trained."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from dcnn_fast.training import ConvNetUpdate, groups_of
 from dcnn_fast.training.folder import LAST
 from dcnn_fast.training.pictures import Pictures
 
-_BATCH, _READ, _TESTED = 32, 8, 3  # windows of a step, photographs that are read, and that are tested
-_LOOKED_AT = 64  # photographs among which there must be one that can be read
+_BATCH, _READ, _TESTED = 32, 8, 3  # windows in a step, photographs read, photographs tested
+_LOOKED_AT = 64  # photographs of which at least one must be readable
 
 
 class UntoldError(Exception):
-    """A time that cannot be told; the message says why."""
+    """The time cannot be estimated; the message says why."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one network goes through: so many windows in training and so many photographs in tests."""
+    """One network's work: numbers of windows in training and of photographs in tests."""
 
     network: spec.Network
     windows: int = 0
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: in all. trainings: networks that are yet to be trained. windows, photographs: in trainings and in tests."""
+    """seconds: the total. trainings: networks still to be trained. windows, photographs: numbers in training and in tests."""
 
     seconds: float
     trainings: int
@@ -52,14 +52,14 @@ class Estimate:
 
     @property
     def text(self) -> str:
-        """In a line."""
+        """The estimate in one line."""
         what = f"{self.trainings} trainings of {self.windows:,} windows together, tests of {self.photographs:,} photographs"
         return f"this will take about {duration(self.seconds)} on this machine: {what}"
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """Stands for a network that would be trained: as much of it as experiments ask for."""
+    """Stands for a network that would be trained, with the members that the experiments use."""
 
     spec: spec.Network
     provenance: Mapping[str, Any]
@@ -70,7 +70,7 @@ class _Planned:
 
 
 class _Plan(Experiments):
-    """The experiments of a table without the work. jobs: by the name of its run what each network would go through."""
+    """The experiments of a table without the work. jobs: each network's work by the name of its run."""
 
     jobs: dict[str, Job]
 
@@ -100,7 +100,7 @@ class _Plan(Experiments):
 
 
 def planned(table: str, path: Path, out: Path, protocol: Protocol) -> tuple[dict[str, Job], Sequence[Example]]:
-    """What a table's networks would go through, by their runs' names, and photographs of the set. Nothing is written.
+    """The work of a table's networks by their runs' names, and photographs of the set. Nothing is written.
 
     Raises ValueError as `reproduce` does.
     """
@@ -118,9 +118,9 @@ def planned(table: str, path: Path, out: Path, protocol: Protocol) -> tuple[dict
 
 
 def estimate(table: str, path: Path, out: Path, protocol: Protocol) -> Estimate:
-    """How long `reproduce` would take: each kind of network is timed here for a moment, on photographs of the set.
+    """How long `reproduce` would take: each kind of network is timed briefly on photographs of the set.
 
-    What is trained already counts nothing; where only a part of a network learns this tells too much. Raises ValueError as
+    Finished trainings count nothing; where only a part of a network learns, the estimate is too high. Raises ValueError as
     `reproduce` does, UntoldError where no photograph can be read.
     """
     jobs, listed = planned(table, path, out, protocol)
@@ -154,7 +154,7 @@ def _readable(examples: Sequence[Example]) -> list[Example]:
 
 
 def _costs(network: spec.Network, examples: Sequence[Example], protocol: Protocol) -> tuple[float, float]:
-    """Seconds of one window in training, its photograph's reading included, and of one photograph in a test."""
+    """Seconds for one window in training, including reading its photograph, and for one photograph in a test."""
     net = build(network, seed=protocol.seed)
     pictures = Pictures(examples, net.inputs)
     read = _seconds(lambda: sum(1 for _ in pictures.readable(range(len(pictures))))) / max(len(pictures), 1)

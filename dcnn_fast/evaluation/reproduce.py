@@ -1,6 +1,6 @@
-"""The paper's experiments, table by table: what is trained on what, and the paper's figure beside the measured one.
+"""The paper's experiments, table by table: networks, their training data, and the paper's figures beside the measured ones.
 
-Where the paper is silent the choice is a field of `Protocol` or said in `CHOICES`; both are printed and kept with the results.
+Where the paper is silent, the choice is a field of `Protocol` or in `CHOICES`; both are printed and stored with the results.
 """
 
 from __future__ import annotations
@@ -72,18 +72,18 @@ CHOICES = (
 TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
 PROTOCOL = "protocol.json"
 _WAYS = ("cats", "generic", "adapt")
-_SEPARATOR = ", "  # of what a row of the table "categories" is called
+_SEPARATOR = ", "  # between the parts of a row's name in the table "categories"
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How the experiments of a table are run.
 
-    scale: the share of the training and of the test photographs that is used, a seeded choice. epochs, adapt_epochs: of
-    training and of adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as
-    `spec.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: a file
-    of torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: of the
-    data set, as `load_set` takes them. The others are `Settings`'.
+    scale: the share of the training and test photographs to use, a seeded choice. epochs, adapt_epochs: for training and for
+    adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as in
+    `spec.compact`. views: the number averaged in tests. draws: bootstrap samples for the intervals. semantic: a file of
+    torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: the data
+    set's, as in `load_set`. The other fields are as in `Settings`.
     """
 
     scale: float = 1.0
@@ -119,8 +119,9 @@ class Protocol:
 @dataclass(frozen=True)
 class Row:
     """One line of a table. paper: its figures in per cent by name, None where it has none. measured: ours, likewise, with the
-    majority's accuracy, or none and `skipped` the reason. interval: of 95 %, of the accuracy. count: test photographs that the
-    accuracy is of. unlabelled: those beside them that have no label."""
+    majority's accuracy; empty if the row was skipped, and `skipped` is the reason. interval: the 95 % interval of the accuracy.
+    count: the labelled test photographs. unlabelled: the number of test photographs without a label.
+    """
 
     name: str
     paper: Mapping[str, float | None]
@@ -133,7 +134,7 @@ class Row:
 
 
 class ImpossibleError(Exception):
-    """An experiment that the data set at hand does not allow; the message says why."""
+    """The data set does not allow an experiment; the message says why."""
 
 
 def _warn(text: str) -> None:
@@ -151,12 +152,12 @@ def reproduce(
     progress: Console | bool = True,
     timed: Callable[[Timing], None] = lambda timing: None,
 ) -> Iterator[Row]:
-    """The rows of a table, as they are measured.
+    """Yield the rows of a table as they are measured.
 
-    path: the data set (`data.load_set`). out: a folder for the runs; what is finished there is not trained again, what was
-    interrupted goes on. report: told what is about to be trained. warn: told of a file that cannot be written. progress: as
-    `train` takes it. timed: told how long each network's training and its test took. Raises ValueError for a table that is not
-    there, or where `out` has runs of another protocol or anything else.
+    path: the data set (`data.load_set`). out: a folder for the runs; finished runs there are not trained again, interrupted
+    ones are resumed. report: called with the run about to be trained. warn: called for a file that cannot be written. progress:
+    as in `train`. timed: called with the time of each network's training and test. Raises ValueError for an unknown table, or
+    where `out` has runs of another protocol or anything else.
     """
     if table not in TABLES:
         raise ValueError(f"table must be one of {', '.join(TABLES)}; got {table!r}")
@@ -184,7 +185,7 @@ Runs = Iterator[tuple[str, Mapping[str, float | None], Callable[[], Predictions]
 
 
 class Experiments:
-    """Networks by what they are and what they learn from, each trained once."""
+    """Networks by architecture and training data, each trained once."""
 
     def __init__(
         self, path: Path, out: Path, protocol: Protocol, report: Callable[[str], None], warn: Callable[[str], None],
@@ -293,7 +294,7 @@ class Experiments:
         return self._run(f"{method} adapted to {category}", generic.net, name, epochs=epochs, mean="spec")
 
     def _routed(self) -> Predictions:
-        """Photographs whose category nobody tells: each by the adapted network of the one that it is taken for."""
+        """Predictions for photographs of unknown category, each by the adapted network of its predicted category."""
         if len(self._categories()) < 2:
             raise ImpossibleError("needs photographs of at least two categories")
         shown = self._tested(self._trained(replace(spec.preset("scnn"), name="category"), "shown"), "shown")
@@ -322,7 +323,7 @@ class Experiments:
         self, network: spec.Network, learns: str = "aesthetics", start: Mapping[int, Model] | None = None, *,
         tune: str = "all",
     ) -> Model:  # fmt: skip
-        """The network after its training, from `start`'s columns where there are any."""
+        """The network after its training, from `start`'s columns where given."""
         start = start or {}
         network = replace(shaped_as(self._compact(network), start), labels=self._data(learns).labels)
         net = load_columns(build(network, seed=self.protocol.seed), start)
@@ -330,15 +331,15 @@ class Experiments:
         return self._run(f"{network.name} {views} {learns}", net, learns, tune=tune)
 
     def folder(self, name: str) -> Path:
-        """That of the run that goes by this name."""
+        """The folder of the run with this name."""
         return self.out / "".join(c if c.isalnum() or c in "-+" else "-" for c in name)
 
     def sets(self) -> Mapping[str, DataSet]:
-        """The sets that have been opened, by what is learnt from them."""
+        """The opened data sets, by the task learnt from them."""
         return self._sets
 
     def _run(self, name: str, net: MultiColumn, learns: str, *, epochs: int | None = None, **options: Any) -> Model:
-        """Train `net`, or load it where it is trained, or go on where it was interrupted."""
+        """Train `net`, resume its interrupted training, or load it where it is trained."""
         folder = self.folder(name)
         if folder not in self._finished:
             data = self._data(learns)
@@ -349,7 +350,7 @@ class Experiments:
                 epochs=epochs or protocol.epochs, batch=protocol.batch, rate=protocol.rate, bias_rate=2 * protocol.rate,
                 schedule=protocol.schedule, flip=protocol.flip, evaluate_every=0, seed=protocol.seed, **options,
             )  # fmt: skip
-            outcome = train(  # what is finished is found finished, and refused where the data are no longer the same
+            outcome = train(  # a finished run is recognised, and refused where the data have changed
                 net, data, settings, folder, resume=True, device=protocol.device, workers=protocol.workers,
                 cache=protocol.cache, progress=self.progress, origin=Model(net).digest[:12], warn=self.warn,
             )  # fmt: skip
@@ -357,7 +358,7 @@ class Experiments:
                 raise ImpossibleError(f"{folder / LAST} could not be written: {outcome.unwritten[LAST]}")
             self._finished.add(folder)
             times = [row["seconds"] for row in outcome.history if "seconds" in row]
-            if len(times) == len(outcome.history):  # a run that goes on may have lost those of its first epochs
+            if len(times) == len(outcome.history):  # a resumed run may have lost the times of its first epochs
                 self.timed(Timing(name, kind_of_network(net.spec, learns), training=sum(times)))
         model = load_model(folder / LAST)
         kind = kind_of_network(net.spec, learns)
@@ -375,7 +376,7 @@ class Experiments:
 
     def _compact(self, network: spec.Network) -> spec.Network:
         p = self.protocol
-        fc = p.fc[: len(network.columns[0].fc)]  # Arch 5 has one layer, however many there are to choose from
+        fc = p.fc[: len(network.columns[0].fc)]  # Arch 5 has one layer, whatever the number of sizes given
         return spec.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=fc)
 
     def _data(self, name: str) -> DataSet:
@@ -396,7 +397,7 @@ class Experiments:
         if kind == "shown":
             return by_category(self._data("aesthetics"))
         if name == "iad test" and self.protocol.test is not None:
-            rated = is_rated(self.protocol.test, None, None)  # AVA's threshold, as it is AVA that the paper measures on
+            rated = is_rated(self.protocol.test, None, None)  # AVA's threshold, as the paper tests on AVA
             return load_set(self.protocol.test, unsplit="test", threshold=THRESHOLD if rated else None)
         options: dict[str, Any] = {}
         if kind == "iad":
@@ -415,13 +416,13 @@ class Experiments:
         return self._data("aesthetics").categories
 
     def _require_inputs(self) -> None:
-        """Said before anything is trained, not days later."""
+        """Check inputs before anything is trained, not days later."""
         for name, path in (("data", self.path), ("test", self.protocol.test), ("images", self.protocol.images)):
             if path is not None and not path.exists():
                 raise ValueError(f"{name} must be there, got {path}")
 
     def _same_protocol(self) -> str:
-        """What is kept with the runs; those of another protocol must not be taken for this one's."""
+        """The protocol as stored with the runs, so that another protocol's runs are not mistaken for this one's."""
         now = {"data": str(self.path), **dataclasses.asdict(self.protocol)}
         for free in ("device", "workers", "cache", "views", "draws"):
             now.pop(free)
@@ -440,7 +441,7 @@ class Experiments:
         return text
 
     def keep_protocol(self) -> None:
-        """Write it into `out`, which is then known as a folder of such runs."""
+        """Write the protocol into `out`, which marks it as a folder of such runs."""
         self.out.mkdir(parents=True, exist_ok=True)
 
         def write(partial: Path) -> None:
@@ -460,14 +461,14 @@ class Experiments:
 
 
 def _same(key: str, before: Any, now: Any) -> bool:
-    """Whether a field of two protocols says the same: a path by what it is, not by how it was typed."""
+    """Whether a field of two protocols is equal; paths are compared resolved, not as typed."""
     if key in ("data", "images", "test", "semantic") and isinstance(before, str) and isinstance(now, str):
         return os.path.realpath(before) == os.path.realpath(now)
     return bool(before == now)
 
 
 def summary(table: str, rows: Sequence[Row], protocol: Protocol, times: Sequence[Timing] = ()) -> dict[str, Any]:
-    """Ready for JSON, schema "table.v1.json": rows, protocol, choices where the paper is silent, seconds."""
+    """A JSON-ready dict, schema "table.v1.json": rows, protocol, choices where the paper is silent, seconds."""
     return {
         "dcnn_fast_table": 1, "table": table, "rows": [dataclasses.asdict(row) for row in rows],
         "protocol": json.loads(json.dumps(dataclasses.asdict(protocol), default=str)), "choices": list(CHOICES),
@@ -476,7 +477,7 @@ def summary(table: str, rows: Sequence[Row], protocol: Protocol, times: Sequence
 
 
 def category_bars(rows: Sequence[Row]) -> dict[tuple[str, str, str], tuple[float, float]]:
-    """Of the table "categories", by category, method and way, the accuracy and the majority's, in per cent."""
+    """The accuracy and the majority's in per cent, by category, method and way, from the table "categories"."""
     bars = {}
     for row in rows:
         match row.name.rsplit(_SEPARATOR, 2):
@@ -509,7 +510,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def count_text(row: Row) -> str:
-    """How many photographs a row is measured on, and how many there are beside them without a label."""
+    """The numbers of a row's labelled and unlabelled photographs as text."""
     return f"{row.count} (+ {row.unlabelled} unlabelled)" if row.unlabelled else str(row.count)
 
 
@@ -535,7 +536,7 @@ def _alexnet(view: str) -> spec.Network:
 
 
 def _semantic(path: Path, seed: int) -> AnyColumn:
-    """ImageNet weights with a layer of 256 on top, or the first column of a model file as it is."""
+    """ImageNet weights with a layer of 256 on top, or the first column of a model file, unchanged."""
     if is_model_file(path):
         column = load_model(path).net.columns[0]
         assert isinstance(column, AnyColumn)
@@ -549,7 +550,7 @@ def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
     return replace(network, columns=columns)
 
 
-_METHODS = {  # of Fig. 9
+_METHODS = {  # the methods of Fig. 9
     "SCNN local": _seen(spec.preset("scnn"), ("local",)),
     "SCNN warp": _seen(spec.preset("scnn"), ("warp",)),
     "DCNN": spec.preset("dcnn"),
@@ -557,7 +558,7 @@ _METHODS = {  # of Fig. 9
 
 
 def _scaled(data: DataSet, scale: float, seed: int) -> DataSet:
-    """A seeded choice of a share of both parts; of each label in each category at least two, where there are as many."""
+    """A seeded choice of a share of both parts, with at least two of each label in each category where there are that many."""
     if scale == 1:
         return data
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 from dcnn_fast.spec import Pool, Rounding
 
-_CEILING = 6.0  # of ReLU6
+_CEILING = 6.0  # ReLU6's upper bound
 
 
 def column_nodes(graph: Graph, column: AnyColumn, windows: str) -> str:
@@ -83,7 +83,7 @@ def _norm(graph: Graph, described: spec.Block, x: str) -> str:
 
 
 def _pool(graph: Graph, pool: Pool | None, x: str, extent: int, rounding: Rounding) -> str:
-    """Padding counts as minus infinity: a window's maximum is that of its places in the image."""
+    """Padding counts as minus infinity, so that a pool window's maximum is that of its places in the image."""
     if pool is None:
         return x
     over = pool_overhang(pool, extent, rounding)

@@ -1,4 +1,4 @@
-"""Columns of single layers in torch's own operators alone, for `torch.export` to lower to aten."""
+"""Columns of single layers in torch's own operators, so that `torch.export` can lower them to aten."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ Sources = Mapping[int, Source | tuple[Source, int]]
 def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     """Copy into column i of `net` the weights of a column of another network, with its mean and scale; returns `net`.
 
-    sources: for each column that is to be initialised a column, or a model, a network or the path of a model file and which
-    of its columns, 0 unless it is said. Views, planes and windows may differ where the layers fit. Raises ValueError naming
-    the column and what differs; ModelError for a file.
+    sources: for each column to initialise, a column, or a model, a network or the path of a model file with the index of its
+    column, 0 by default. Views, planes and windows may differ where the layers fit. Raises ValueError naming the column and
+    what differs; ModelError for a file.
     """
     taken = {number: _column(source) for number, source in sources.items()}
     for number, theirs in taken.items():
@@ -38,7 +38,7 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
 
 
 def shaped_as(network: spec.Network, sources: Sources) -> spec.Network:
-    """`network` whose frozen columns have the layers, the view and the pixels of those that they will be loaded from."""
+    """`network` whose frozen columns have the layers, view and pixels of their sources."""
     columns = tuple(
         replace(_column(sources[number]).spec, frozen=True) if column.frozen and number in sources else column
         for number, column in enumerate(network.columns)
@@ -47,7 +47,7 @@ def shaped_as(network: spec.Network, sources: Sources) -> spec.Network:
 
 
 def freeze(net: MultiColumn, columns: Collection[int]) -> MultiColumn:
-    """Make exactly these columns of `net` frozen: no gradients, no dropout, and recorded in the spec; returns `net`."""
+    """Freeze exactly these columns of `net`: no gradients, no dropout, recorded in the spec. Returns `net`."""
     unknown = sorted(set(columns) - set(range(len(net.columns))))
     if unknown:
         raise ValueError(f"columns must be from 0 to {len(net.columns) - 1}, got {unknown}")

@@ -1,9 +1,9 @@
-"""Model files: one safetensors file with the weights and a JSON header that says everything else (docs/design.md#model-files).
+"""Model files: one safetensors file with the weights and a JSON header with everything else (docs/design.md#model-files).
 
 The header's entry `dcnn_fast` holds the format, the project's version, the network's spec (which includes the preprocessing),
 and the provenance. Weights may be stored as float32, float16, or int8 with one float32 scale per output row (`<name>.scale`);
-they are always float32 in memory, in memory of their own: a model file that is replaced, cut or deleted later changes nothing.
-No pickle is read. Nothing here uses torch's threads, which a process made by a fork does not have.
+they are always float32 copies in memory: replacing, truncating or deleting the file later changes nothing. No pickle is read.
+Nothing here uses torch's threads, which a forked process lacks.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from dcnn_fast.version import version
 
 FORMAT = 1
 _KEY = "dcnn_fast"
-_LARGEST_HEADER = 2**23  # bytes: of a network, its reference's scores, and where it comes from
+_LARGEST_HEADER = 2**23  # bytes: for the network, its reference's scores, and its provenance
 
 Storage = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its weights and where they come from. Pickled and copied it has weights of its own, the same bits.
+    """A network with its weights and their provenance. A pickled copy has its own weights, bit for bit equal.
 
-    reference: its scores of a fixed collection, which a network of two labels may have, so that a score has a percentile.
+    reference: its scores of a fixed collection, optional for a network with two labels; it gives scores their percentile.
     """
 
     net: MultiColumn
@@ -62,9 +62,7 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the network's spec, its reference and its weights as they are now, in hexadecimal: of what decides a
-        score.
-        """
+        """SHA-256, in hexadecimal, of everything that determines a score: spec, reference and present weights."""
         state = hashlib.sha256(b"dcnn_fast model 1")
         state.update(json.dumps(spec.network_to_dict(self.spec), sort_keys=True).encode())
         if self.reference is not None:
@@ -76,13 +74,13 @@ class Model:
         return state.hexdigest()
 
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
-        # Not as torch pickles tensors for another process: that moves the weights into shared memory, here too.
+        # Without torch's pickling for other processes, which would move this process's weights into shared memory, too.
         return _unpacked, (_pack(self),)
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """A model as plain data. tensors: by name, the axes from the outermost in memory, and the values in that order."""
+    """A model as plain data. tensors: by name, the axes in memory order, outermost first, and the values in that order."""
 
     network: dict[str, Any]
     provenance: dict[str, Any]
@@ -121,8 +119,8 @@ def save_model(
 ) -> None:
     """Write `model` to `path`; fully-connected weights as `fc_storage`, filters as `block_storage`, everything else as float32.
 
-    block_storage: of a backbone's layers, too. float16 rounds to nearest; int8 rounds each row to 255 levels between minus and
-    plus its largest magnitude.
+    block_storage: applies to a backbone's layers, too. float16 rounds to nearest; int8 rounds each row to 255 levels between
+    minus and plus its largest magnitude.
     """
     tensors: dict[str, np.ndarray] = {}
     weights = {name: _values(tensor) for name, tensor in weights_of(model.net).items()}
@@ -142,15 +140,15 @@ def save_model(
         header["reference"] = model.reference.as_dict()
     mode = mode_of(Path(path))
     save_file(tensors, str(path), metadata={_KEY: json.dumps(header)})
-    if mode is not None:  # the library makes files for their owner alone
+    if mode is not None:  # the library makes files readable by their owner only
         give_mode(Path(path), mode)
 
 
 def load_model(path: str | Path) -> Model:
     """The model stored at `path`, in evaluation mode.
 
-    Raises ModelError when the file is missing, is not a safetensors file of this project, or when its tensors are not
-    exactly those of its spec, of the right shape and finite.
+    Raises ModelError when the file is missing or not a safetensors file of this project, or when its tensors are not exactly
+    those of its spec, with the right shapes and finite values.
     """
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such file")
@@ -172,7 +170,7 @@ def load_model(path: str | Path) -> Model:
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Whether the file has this project's header, whatever it holds."""
+    """Whether the file has this project's header, whatever its contents."""
     try:
         return _KEY in metadata_of(read_header(path, _LARGEST_HEADER))
     except (ValueError, OSError):
@@ -182,7 +180,7 @@ def is_model_file(path: str | Path) -> bool:
 def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiColumn:
     """The module of `network` whose parameters are the tensors of `state` themselves.
 
-    Raises ValueError, before anything is allocated, unless they are those of the network and of their shapes.
+    Raises ValueError, before anything is allocated, unless names and shapes are those of the network.
     """
     expected = _expected_shapes(network)
     if set(state) != set(expected):
@@ -203,7 +201,7 @@ def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiCol
 
 
 def _values(tensor: Tensor) -> np.ndarray:
-    """float32, in order."""
+    """The values as float32, in memory order."""
     value = tensor.detach().cpu().resolve_neg()
     return np.ascontiguousarray((value if value.dtype == torch.float32 else copied(value, torch.float32)).numpy())
 
@@ -231,7 +229,7 @@ def _header(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
-    """The weights in memory, as `weights_of` names them."""
+    """The shapes of the weights in memory, by the names of `weights_of`."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, column in enumerate(network.columns):
         if isinstance(column, spec.BackboneColumn):
@@ -263,7 +261,7 @@ def _block_shapes(name: str, column: spec.Column) -> dict[str, tuple[int, ...]]:
 
 
 def _layers_of_backbones(network: spec.Network) -> dict[str, dict[str, tuple[int, ...]]]:
-    """The layers of each backbone by the names that they have in a file, with their shapes, in order."""
+    """The layers of each backbone by their names in a file, with their shapes, in order."""
     columns = ((f"columns.{i}{BACKBONE}", column) for i, column in enumerate(network.columns))
     return {
         name: {f"{name}.{layer}": shape for layer, shape in lite_shapes(column.lite).items()}
@@ -273,14 +271,14 @@ def _layers_of_backbones(network: spec.Network) -> dict[str, dict[str, tuple[int
 
 
 def _stored_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
-    """The tensors of a file: as in memory, but a backbone layer by layer."""
+    """The shapes of a file's tensors: as in memory, but a backbone layer by layer."""
     shapes, backbones = _expected_shapes(network), _layers_of_backbones(network)
     plain = {name: shape for name, shape in shapes.items() if name not in backbones}
     return plain | {layer: shape for layers in backbones.values() for layer, shape in layers.items()}
 
 
 def _by_layer(network: spec.Network, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights in memory as those of a file."""
+    """Convert weights from memory to a file's names."""
     found, backbones = {}, _layers_of_backbones(network)
     for name, value in weights.items():
         if name not in backbones:
@@ -300,9 +298,9 @@ def _in_memory(network: spec.Network, stored: Mapping[str, np.ndarray]) -> dict[
 
 
 def _checked_names(found: Mapping[str, tuple[tuple[Any, ...], Any]], network: spec.Network) -> list[str]:
-    """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that.
+    """The file's tensor names, if names and shapes are exactly the spec's; checked before anything is read or allocated.
 
-    found: the shape and the dtype of each tensor, as the header says them.
+    found: each tensor's shape and dtype as stated in the header.
     """
     expected = _stored_shapes(network)
     scales = {f"{name}.scale": shape[:1] for name, shape in expected.items() if f"{name}.scale" in found}
@@ -322,7 +320,7 @@ def _restored(tensors: Mapping[str, np.ndarray], name: str, path: str | Path) ->
     stored, scale = tensors[name], tensors.get(f"{name}.scale")
     value = stored.astype(np.float32, copy=False)
     if scale is not None:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
+        with np.errstate(all="ignore"):  # non-finite values are refused below
             value = value * scale.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
     if not np.isfinite(value).all():
         raise ModelError(f"{path}: tensor {name} must be finite, got NaN or infinity")

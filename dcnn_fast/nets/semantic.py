@@ -1,4 +1,4 @@
-"""A network of another task as a column for this one: its layers, more to be learnt, and a label layer (paper III-E)."""
+"""A network from another task as a column for this one: its layers, further trained layers, and a label layer (paper III-E)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LABELS = ("low", "high")
 def import_column(
     path: str | Path, view: spec.View = "warp", *, fc: tuple[int, ...] = (256,), stages: Sequence[int] = (), seed: int = 0
 ) -> AnyColumn:
-    """A column of ImageNet weights, whichever the file holds, and freshly drawn layers `fc`: torchvision's of AlexNet or
-    SqueezeNet v1.0, or EfficientNet-Lite's of the package efficientnet_lite_pytorch.
+    """A column of a file's ImageNet weights and freshly drawn layers `fc`: torchvision's AlexNet or SqueezeNet v1.0, or
+    EfficientNet-Lite of the package efficientnet_lite_pytorch.
 
-    path: a state dict, .safetensors or what torch.save wrote, of which only tensors are read. stages: of EfficientNet-Lite,
-    whose maps' means are features too. Raises ModelError for another file.
+    path: a state dict, .safetensors or by torch.save, from which only tensors are read. stages: EfficientNet-Lite's stages
+    whose maps' means are features, too. Raises ModelError for another file.
     """
     state = read_state(Path(path))
     if stages and "_conv_stem.weight" not in state:
@@ -52,7 +52,7 @@ def for_another_task(
     name: str = "semantic",
     seed: int = 0,
 ) -> Model:
-    """A network of these columns, which all learn: each with layers `fc` above its own, drawn from `seed`.
+    """A network of these columns, all trained, each with layers `fc` above its own, drawn from `seed`.
 
     Raises ValueError for `fc` on a column of single layers."""
     taken = [column for column in columns if isinstance(column, AnyColumn)]

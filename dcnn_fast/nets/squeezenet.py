@@ -1,4 +1,4 @@
-"""SqueezeNet's weights, in torchvision's layout, as those of a column (`spec.squeezenet_column`)."""
+"""Imports SqueezeNet's weights from torchvision's layout into a column (`spec.squeezenet_column`)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def import_squeezenet(
 ) -> Column:
     """A frozen column with the convolutions of a SqueezeNet v1.0; layers of `fc` are freshly initialised from `seed`.
 
-    weights: torchvision's state dict, or a safetensors file of it. The deviation by which torchvision divides each channel is
-    divided into the first filters. Raises ModelError when a tensor is missing or has another shape.
+    weights: torchvision's state dict, or a safetensors file with it. The first filters are divided by torchvision's deviation
+    of each channel. Raises ModelError when a tensor is missing or has another shape.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
     column = Column(spec.squeezenet_column(view, plane=plane, window=window, fc=fc))

@@ -1,4 +1,4 @@
-"""Networks as data: layers, blocks, columns, the paper's presets, and what they cost."""
+"""Networks as data: layers, blocks, columns, the paper's presets, and costs."""
 
 from dcnn_fast.spec import bounds
 from dcnn_fast.spec.as_dict import network_from_dict, network_to_dict

@@ -1,5 +1,4 @@
-"""Networks as JSON objects, as model files hold them; a column of a backbone is told from others by its key `lite`, a column
-of single layers by `layers`."""
+"""Networks as JSON objects in model files. The key `lite` marks a column of a backbone, `layers` a column of single layers."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def _build(cls: type[_T], data: Any) -> _T:
 
 
 def _sequence(owner: str, value: Any, most: int) -> tuple[Any, ...]:
-    """The values of a list; nothing is made of a longer one than may be."""
+    """The values of a list of at most `most` entries; a longer one is refused before anything is made of it."""
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{owner} must be a list, got {type(value).__name__}")
     if len(value) > most:
@@ -108,7 +107,7 @@ def _column_from_dict(data: Any) -> AnyColumn:
 
 
 def network_from_dict(data: Any) -> Network:
-    """The network that `network_to_dict` wrote. Raises ValueError naming what is wrong in any other input."""
+    """The network written by `network_to_dict`. Raises ValueError naming the fault in any other input."""
     if not isinstance(data, dict):
         raise ValueError(f"Network must be a JSON object, got {type(data).__name__}")
     fields = dict(data)
@@ -130,7 +129,7 @@ def network_to_dict(network: Network) -> dict[str, Any]:
             fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
             kind = next((name for name, cls in _NORMS.items() if isinstance(value, cls)), None)
             if isinstance(value, Pool) and value.kind == "max":
-                del fields["kind"]  # files from before there were others say the same thing
+                del fields["kind"]  # as in files by versions with one kind
             if isinstance(value, AnyLayer):
                 return {"layer": kind_of(value), **fields}
             return fields if kind is None else {"kind": kind, **fields}
@@ -140,5 +139,5 @@ def network_to_dict(network: Network) -> dict[str, Any]:
 
     result: dict[str, Any] = plain(network)
     if network.long_side is None:
-        del result["long_side"]  # files from before there was one say the same thing
+        del result["long_side"]  # as in files by versions without it
     return result

@@ -20,12 +20,12 @@ from dcnn_fast.spec.layers import (
 
 @dataclass(frozen=True)
 class BackboneColumn:
-    """One view's path through EfficientNet-Lite's layers, which are never trained, and fully-connected layers, each followed by
-    ReLU, which are.
+    """One view's path through EfficientNet-Lite's layers, which are never trained, and trained fully-connected layers, each
+    followed by ReLU.
 
-    What the first layer of `fc` is given are means over the window: of the maps that the chosen `stages` leave (ascending from
-    0) and, last, of the layer behind all of them. view, plane, window, dropout: as those of `Column`; with plane == window all
-    windows of a photograph are the same one, which is computed once. A `frozen` column's `fc` is not trained either.
+    The input of the first layer of `fc` is means over the window: of the maps after the chosen `stages` (ascending from 0) and,
+    last, of the final layer's maps. view, plane, window, dropout: as those of `Column`; with plane == window all windows of a
+    photograph are equal and computed once. In a `frozen` column, `fc` is not trained either.
     """
 
     lite: Lite
@@ -57,26 +57,26 @@ class BackboneColumn:
 
     @property
     def channels(self) -> int:
-        """Of the pixels."""
+        """The number of the pixels' channels."""
         return len(LITE_MEAN)
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Taken off the pixels, which enter as (pixel - mean) * scale: its weights were trained so."""
+        """The mean subtracted from the pixels, which enter as (pixel - mean) * scale, as in the training of the weights."""
         return LITE_MEAN
 
     @property
     def scale(self) -> float:
-        """Multiplies the pixels less their mean."""
+        """The factor for the pixels minus their mean."""
         return LITE_SCALE
 
     @property
     def outputs(self) -> int:
-        """Numbers that the label layer is given."""
+        """The number of the label layer's inputs from this column."""
         return self.fc[-1]
 
     @property
     def features(self) -> int:
-        """Numbers that the first fully-connected layer is given."""
+        """The number of the first fully-connected layer's inputs."""
         stages = lite_stages(self.lite)
         return sum(stages[stage][-1].filters for stage in self.stages) + HEAD

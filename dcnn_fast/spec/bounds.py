@@ -1,7 +1,7 @@
-"""How large a network may be: what any file or program may ask for, stated here and asked by every layer, column and network.
+"""Size limits of networks from any file or program, stated here and checked by every layer, column and network.
 
-The bounds are far above networks that are used (VGG-16 on windows of 224 pixels has 138 million parameters and 15.5 thousand
-million multiplications in 13 blocks), and below what would take all memory or never end. They are asked before anything is made
+The limits are far above networks in use (VGG-16 on windows of 224 pixels has 138 million parameters and 15.5 thousand million
+multiplications in 13 blocks), and below sizes that would take all memory or never end. They are checked before anything is made
 of a network.
 """
 
@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sized
 
 SIDE = 4096
-"""Pixels, of a plane and of a window."""
+"""Pixels along a side of a plane or window."""
 
 FILTER_SIDE = 255
-"""Of a convolution's filters and of a pool's windows."""
+"""Side of a convolution's filters and of a pool's windows."""
 
 NORM_SIZE = 1023
-"""Maps, or places along a side, that a response norm sums over."""
+"""Maps, or places along a side, over which a response norm sums."""
 
 CHANNELS = 64
-"""Of the pixels."""
+"""Channels of the pixels."""
 
 WIDTH = 2**20
 """Filters of a block, and outputs of a fully-connected layer."""
@@ -28,25 +28,25 @@ BLOCKS, FC_LAYERS, COLUMNS = 256, 64, 64
 """Blocks and fully-connected layers of a column, and columns of a network."""
 
 LABELS = 2**16
-"""Of a network, and attributes."""
+"""Labels of a network, and attributes."""
 
 NAME_LETTERS = 1000
-"""Of a label; a network's name may have as many, its notes a hundred times as many."""
+"""Characters of a label; a network's name may have as many, its notes a hundred times as many."""
 
 PARAMETERS = 2**31
-"""Of a network."""
+"""Parameters of a network."""
 
 DRAWN = 2**28
-"""Parameters of a network of layer files, which hold none of them: a gigabyte of float32."""
+"""Parameters of a network from layer files, which hold no weights: a gigabyte of float32."""
 
 MULTIPLICATIONS = 2**36
-"""Of all columns of a network, for one window each."""
+"""Multiplications in all columns of a network, for one window each."""
 
 VALUES = 2**25
-"""That a layer gives for one window."""
+"""Values in a layer's result for one window."""
 
 LAYERS, INPUTS = 1000, COLUMNS
-"""Of a file of cuda-convnet's, and inputs that a layer has."""
+"""Layers in a cuda-convnet file, and inputs of a layer."""
 
 
 def require_most(owner: str, name: str, value: int, most: int) -> None:
@@ -62,7 +62,7 @@ def require_count(owner: str, name: str, values: Sized, most: int) -> None:
 
 
 def require_text(owner: str, name: str, text: object, most: int = NAME_LETTERS) -> None:
-    """Raise ValueError unless `text` is text of at most so many characters."""
+    """Raise ValueError unless `text` is text of at most `most` characters."""
     if not isinstance(text, str):
         raise ValueError(f"{owner}: {name} must be text, got {type(text).__name__}")
     if len(text) > most:
@@ -70,9 +70,9 @@ def require_text(owner: str, name: str, text: object, most: int = NAME_LETTERS) 
 
 
 def require_affordable(owner: str, costs: Iterable[tuple[int, int, int]]) -> None:
-    """Raise ValueError where layers are more than any machine should be asked for.
+    """Raise ValueError where layers exceed the limits.
 
-    costs: of each layer its parameters, its multiplications and the values that it gives, for one window.
+    costs: each layer's parameters, multiplications and values in its result, for one window.
     """
     parameters = multiplications = 0
     for one, products, values in costs:
@@ -87,5 +87,5 @@ def require_affordable(owner: str, costs: Iterable[tuple[int, int, int]]) -> Non
 
 
 def _number(value: int) -> str:
-    """A number as a message has room for; one of thousands of digits cannot even be written."""
+    """A number short enough for a message; Python cannot even print one of thousands of digits."""
     return f"{value:,}" if abs(value) < 10**18 else "more than 10**18"

@@ -1,4 +1,4 @@
-"""Smaller columns of the same shape: for small views, small sets and short runs."""
+"""Smaller columns with the same layers, for small views, small data sets and short runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from dcnn_fast.spec.layers import Block, Column, require_finite, require_integer
 from dcnn_fast.spec.network import Network
 
-_MULTIPLE = 4  # of filters: what the kernels' vectors like
+_MULTIPLE = 4  # of filters, to suit the kernels' vectors
 
 
 def compact(
@@ -20,11 +20,11 @@ def compact(
     filters: float = 1.0,
     fc: Sequence[int] = (),
 ) -> Network:
-    """`network` with other sizes in every column of blocks that is not frozen; what is not given stays.
+    """`network` with other sizes in every column of blocks that is not frozen; omitted arguments leave the size unchanged.
 
-    plane, window: sides in pixels; a plane alone shrinks the window in its proportion, 256 to 224 by default. stride: of the
-    first block's convolution. filters: a factor for every block's filters, rounded to a multiple of 4 (of 4 a group) and at
-    least that. fc: the sizes of the fully-connected layers, all of them.
+    plane, window: sides in pixels; a plane alone shrinks the window in proportion, 256 to 224 by default. stride: of the first
+    block's convolution. filters: a factor for every block's filters, rounded to a positive multiple of 4 (per group). fc: the
+    sizes of all fully-connected layers.
 
     Raises ValueError where a block no longer fits, as `Column` does, and for a factor that is not positive.
     """

@@ -1,7 +1,7 @@
 """Reads cuda-convnet's layer-definition and layer-parameter files, both versions' keys (docs/cuda-convnet.md#layer-files).
 
-Every key of a layer is understood or refused with a sentence; none is passed over. Parameters of layers that are not defined,
-which cuda-convnet passes over, are noted.
+Every key of a layer is understood or refused with a message; none is ignored. Parameters of undefined layers, which
+cuda-convnet ignores, are noted.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _SCHEDULE_ENTRIES = {"const": (), "linear": ("tgtFactor",), "exp": ("tgtFactor",
 
 @dataclass(frozen=True)
 class Reading:
-    """What two files say. rules: keyed by the start of the parameters' names, empty without a layer-parameter file.
+    """The contents of both files. rules: keyed by the prefix of the parameters' names, empty without a layer-parameter file.
 
-    notes: what was understood in another place or has no meaning here, a sentence each.
+    notes: one sentence for each key that was found in an unusual place or has no meaning here.
     """
 
     network: Network
@@ -57,9 +57,9 @@ def read_convnet_cfg(
 ) -> Reading:
     """The network of a layer-definition file and its rules from a layer-parameter file.
 
-    data: what the files leave to the data provider. labels: as `assemble` takes them. sizes_only: without a layer-parameter
-    file norms are taken with a scale of 0, which is noted; sizes and counts do not depend on it. A column whose layers all have
-    epsW = epsB = 0 is frozen. Raises ConvNetError naming the section, the key and why; OSError where a file can't be read.
+    data: the settings of cuda-convnet's data provider. labels: as in `assemble`. sizes_only: without a layer-parameter file,
+    norms get a scale of 0, which is noted; sizes and counts do not depend on it. A column whose layers all have epsW = epsB = 0
+    is frozen. Raises ConvNetError naming the section, the key and why; OSError where a file can't be read.
     """
     texts = [_text(path) for path in ((layers,) if params is None else (layers, params))]
     return parse_convnet_cfg(
@@ -77,7 +77,7 @@ def parse_convnet_cfg(
     labels: Sequence[str] | None = None,
     sizes_only: bool = False,
 ) -> Reading:
-    """As `read_convnet_cfg`, of the files' texts."""
+    """Like `read_convnet_cfg`, but from the files' texts."""
     notes: list[str] = []
     definitions = sections_of(layers, "layer definitions", notes)
     of_layers = sections_of(params, "layer parameters", notes) if params is not None else {}
@@ -104,7 +104,7 @@ def parse_convnet_cfg(
 
 
 def _placed(rules: Mapping[str, list[LayerRule]], assembly: Assembly) -> dict[str, LayerRule]:
-    """The rules, by where the layers are in the network."""
+    """The rules, by the layers' places in the network."""
     of_matrices = {matrix_name(layer, index): rule for layer, each in rules.items() for index, rule in enumerate(each)}
     placed = {part: of_matrices[matrix] for matrix, part in assembly.parts.items() if part != "label"}
     label = next(layer for layer, part in assembly.parts.items() if part == "label")
@@ -112,7 +112,7 @@ def _placed(rules: Mapping[str, list[LayerRule]], assembly: Assembly) -> dict[st
 
 
 def _of_one_matrix(layer: str, rules: Sequence[LayerRule], widths: Sequence[int]) -> LayerRule:
-    """The rule of a layer of several inputs, of so many numbers each, whose weights are one matrix."""
+    """The rule of a layer with several inputs of these widths, whose weights are one matrix."""
     first = rules[0]
     if all(rule == first for rule in rules):
         return first
@@ -149,7 +149,7 @@ def _text(path: str | Path) -> str:
 
 
 def _layers(section: Section, rules: dict[str, list[LayerRule]]) -> list[Layer]:
-    """The layer of a section, and its neuron as a layer of its own; enters its rules, one for each of its inputs."""
+    """The layer of a section, and its neuron as a separate layer; adds its rules, one for each of its inputs."""
     kind = section.text("type")
     section.moot("gpu", "where a layer is computed changes nothing here")
     if kind in _UNSAID:
@@ -170,7 +170,7 @@ def _layers(section: Section, rules: dict[str, list[LayerRule]]) -> list[Layer]:
     neuron = section.text("neuron", "") if kind not in ("neuron", "softmax", "cost.logreg") else ""
     if neuron in ("", "ident"):
         return [layer]
-    # the layers above name this section and mean its neuron
+    # layers above refer to this section's name, meaning its neuron
     raw = section.name + NUL
     placed = dataclasses.replace(layer, name=raw)
     if section.name in rules:
@@ -209,7 +209,7 @@ def _conv(section: Section, inputs: int) -> dict[str, Any]:
         values["filterChannels"] = int(section.parsed("filterChannels", given[index]))
         if not values["randSparse"] and values["filterChannels"] * values["groups"] != values["channels"]:
             raise refuse(section.name, "filterChannels", f"must be channels / groups, got {quoted(values['filterChannels'])}")
-        values["filters"] *= values["groups"]  # layer.py of both versions: the file says how many each group has
+        values["filters"] *= values["groups"]  # as in layer.py of both versions: the file states the number per group
         each.append(values)
     if any(values["randSparse"] for values in each):
         section.notes.append(f"[{section.name}] randSparse: which maps the groups read is drawn anew, always alike")
@@ -280,7 +280,7 @@ def _cost(section: Section, inputs: int) -> dict[str, Any]:
     if section.with_params and section.parameter("coeff") != 1:
         raise refuse(section.name, "coeff", "must be 1, as a network has one cost")
     section.belongs_in_parameters("topk")
-    section.parameter("topk", 1)  # accuracies are the evaluation's
+    section.parameter("topk", 1)  # only evaluation computes accuracies
     return {}
 
 
@@ -307,7 +307,7 @@ def _rules(section: Section, kind: str, inputs: int) -> list[LayerRule] | None:
     bias_rate, bias_schedule = _rate(section, "epsB", section.parameter_text("epsB"))
     momenta, decays = (
         [section.parsed(key, text) for text in section.list_of(key, section.parameter_text(key, default), inputs)]
-        for key, default in (("momW", None), ("wc", "0"))  # as version 2 has them
+        for key, default in (("momW", None), ("wc", "0"))  # version 2's defaults
     )
     bias_momentum = section.parameter("momB")
     try:

@@ -14,11 +14,11 @@ from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
 from dcnn_fast.spec.network import Network
 
 Dialect = Literal["v1", "v2"]
-_MAPS = 16  # v1's kernels compute that many maps together
+_MAPS = 16  # v1's kernels compute this many maps together
 
 
 def preprocessing_of(network: Network) -> Preprocessing:
-    """What the files of `network` leave out. Raises ConvNetError where its columns differ in more than their views."""
+    """The data provider's settings, absent in the files. Raises ConvNetError where columns differ in more than their views."""
     first = network.columns[0]
     for name in ("plane", "window", "channels", "mean", "scale"):
         values = {getattr(column, name) for column in network.columns}
@@ -30,12 +30,12 @@ def preprocessing_of(network: Network) -> Preprocessing:
 def write_convnet_cfg(
     network: Network, rules: Mapping[str, LayerRule] | None = None, dialect: Dialect = "v1"
 ) -> tuple[str, str]:
-    """The texts of the layer-definition and the layer-parameter file; layers get names of their own.
+    """The texts of the layer-definition and the layer-parameter file; layers get generated names.
 
-    rules: as `Reading` has them, the defaults of `LayerRule` where there are none; frozen columns get rates of 0. dialect: v1
-    is the fork that has dropout. `parse_convnet_cfg` with `preprocessing_of(network)` reads an equal network, but for its name,
-    its labels and an order of pool and norm that has no effect. Raises ConvNetError naming the column or layer and why
-    cuda-convnet cannot say it.
+    rules: as in `Reading`, by default `LayerRule`'s defaults; frozen columns get rates of 0. dialect: v1 is the fork that has
+    dropout. `parse_convnet_cfg` with `preprocessing_of(network)` reads an equal network, except for its name, its labels and an
+    order of pool and norm that has no effect. Raises ConvNetError naming the column or layer and why cuda-convnet cannot
+    express it.
     """
     if dialect not in ("v1", "v2"):
         raise ConvNetError(f"dialect must be v1 or v2, got {dialect!r}")
@@ -58,7 +58,7 @@ def write_convnet_cfg(
 
 
 def _written(network: Network) -> list[Column | GraphColumn]:
-    """The network's columns, all of layers that cuda-convnet has."""
+    """The network's columns, if cuda-convnet has all their layers."""
     columns: list[Column | GraphColumn] = []
     for number, column in enumerate(network.columns):
         if not isinstance(column, (Column, GraphColumn)):
@@ -90,7 +90,7 @@ class _Writer:
         frozen: bool = False,
         dropout: float = 0,
     ) -> None:
-        """A layer with weights, and its rules: one for the weights of each input, of which `parts` names where they are."""
+        """Write a layer with weights, and its rules: one for each input's weights, whose places `parts` names."""
         rules = [self.rules.get(part, LayerRule()) for part in parts]
         if frozen:
             rules = [dataclasses.replace(rule, rate=0.0, bias_rate=0.0) for rule in rules]
@@ -110,7 +110,7 @@ class _Writer:
         self.section(name, kind, {**keys, "initW": starts, "initB": first.bias}, params)
 
     def column(self, number: int, column: Column) -> str:
-        """The layers of a column; returns its top."""
+        """Write a column's layers. Returns the name of its top layer."""
         self._require(number, column)
         below, channels = f"data{number}", column.channels
         for index, block in enumerate(column.blocks, 1):
@@ -184,7 +184,7 @@ class _Writer:
             raise ConvNetError(f"column {number}: rules without rates freeze a column, and it is not frozen")
 
     def require_maps(self, name: str, filters: int, groups: int, channels: int) -> None:
-        """Raise ConvNetError where v1's kernels cannot compute so many maps."""
+        """Raise ConvNetError where v1's kernels cannot compute this number of maps."""
         if self.dialect == "v2":
             return
         each = filters // groups

@@ -1,4 +1,4 @@
-"""cuda-convnet's layers as a column whose layers are a graph: whatever blocks cannot say (docs/cuda-convnet.md)."""
+"""cuda-convnet's layers as a column whose layers are a graph, where blocks cannot express them (docs/cuda-convnet.md)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _NORMS = {"cmrnorm": "cross_map", "rnorm": "same_map", "cnorm": "contrast"}
 def graph_column(
     tops: Sequence[Layer], by_name: Mapping[str, Layer], data: Preprocessing, view: View, prefix: str
 ) -> tuple[GraphColumn, dict[str, str], tuple[int, ...]]:
-    """The column below these layers, which see one picture, where cuda-convnet's layers with weights are in it, and how many
-    numbers each of `tops` gives.
+    """The column below these layers, which see one picture, the places of cuda-convnet's layers with weights in it, and the
+    width of each of `tops`.
 
-    prefix: how the names of its parameters start. A layer of several inputs has a matrix for each: "conv3" is the first one's,
-    "conv3[1]" the second's. Raises ConvNetError naming a layer, the key and why.
+    prefix: the prefix of its parameters' names. A layer with several inputs has a matrix for each: "conv3" for the first,
+    "conv3[1]" for the second. Raises ConvNetError naming a layer, the key and why.
     """
     builder = _GraphBuilder(data, prefix)
     wanted = ancestors(tops, by_name)
@@ -63,17 +63,17 @@ def ancestors(tops: Iterable[Layer], by_name: Mapping[str, Layer]) -> set[str]:
 
 
 class _GraphBuilder:
-    """Makes layers of cuda-convnet's, `add`ed in their order; enters those with weights in `parts`."""
+    """Builds a column from cuda-convnet's layers, `add`ed in order; records those with weights in `parts`."""
 
     def __init__(self, data: Preprocessing, prefix: str) -> None:
         self.data, self.prefix = data, prefix
         self.parts: dict[str, str] = {}
         self.layers: list[AnyLayer] = []
         self.shapes: list[Shape] = [(len(data.mean), data.window, data.window)]
-        self.numbers: dict[str, int] = {}  # which result is each layer's
+        self.numbers: dict[str, int] = {}  # the number of each layer's result
 
     def add(self, layer: Layer) -> None:
-        """Enter a layer, whose inputs are there. Raises ConvNetError."""
+        """Add a layer whose inputs were added before. Raises ConvNetError."""
         makers = {
             "data": self._data, "conv": self._conv, "local": self._conv, "fc": self._fc, "pool": self._pool,
             "neuron": self._neuron, "dropout": self._dropout, "concat": self._concat, "pass": self._concat, "eltsum": self._sum,
@@ -92,7 +92,7 @@ class _GraphBuilder:
             raise refuse(layer.name, "type", str(error)) from None
 
     def column(self, view: View, tops: Sequence[Layer]) -> GraphColumn:
-        """The column that gives the results of these layers, joined."""
+        """The column that returns the concatenated results of these layers."""
         numbers = tuple(self.numbers[top.name] for top in tops)
         if numbers != (len(self.layers),) or not self.layers:
             self._put(ConcatLayer(numbers))
@@ -103,7 +103,7 @@ class _GraphBuilder:
             raise refuse(tops[-1].name, "inputs", str(error)) from None
 
     def _put(self, layer: AnyLayer) -> int:
-        """Append a layer; the number of its result."""
+        """Append a layer. Returns the number of its result."""
         self.shapes.append(layer.output([self.shapes[below] for below in layer.inputs]))
         self.layers.append(layer)
         return len(self.layers)
@@ -188,7 +188,7 @@ class _GraphBuilder:
 
 
 def matrix_name(layer: str, index: int) -> str:
-    """A layer's weights for one of its inputs, as cuda-convnet names them: "fc", "fc[1]"."""
+    """cuda-convnet's name for a layer's weights for one of its inputs: "fc", "fc[1]"."""
     return f"{layer}[{index}]" if index else layer
 
 
@@ -207,7 +207,7 @@ def neuron_of(layer: str, text: str) -> tuple[str, tuple[float, ...]]:
 
 
 def _connections(layer: str, number: int, values: Mapping[str, Any]) -> tuple[int, ...]:
-    """Which maps each group reads, where they are drawn (`randSparse`): those given, or drawn anew."""
+    """The maps that each group reads with `randSparse`: the given ones, or newly drawn."""
     if not values.get("randSparse"):
         return ()
     channels, groups, own = (int(values[key]) for key in ("channels", "groups", "filterChannels"))
@@ -225,9 +225,9 @@ def _connections(layer: str, number: int, values: Mapping[str, Any]) -> tuple[in
 
 
 def drawn_connections(number: int, channels: int, groups: int, own: int) -> tuple[int, ...]:
-    """Which maps each of `groups` reads, `own` each, drawn as cuda-convnet does: one order of all maps after another, cut.
+    """The maps that each of `groups` reads, `own` each, drawn like cuda-convnet's: concatenated permutations of all maps, cut.
 
-    number: of the layer in its column, by which they are always drawn alike, so that files that are written read alike.
+    number: the layer's number in its column; it is the seed, so that a written file reads back equal.
     """
     draw, found = random.Random(number), list[int]()
     for _ in range(own * groups // channels):

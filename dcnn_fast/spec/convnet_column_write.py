@@ -26,7 +26,7 @@ _NORMS = {"cross_map": "cmrnorm", "same_map": "rnorm", "contrast": "cnorm"}
 
 
 class Sections(Protocol):
-    """What takes the sections of both files. dialect: v1 is the fork that has dropout."""
+    """The receiver of both files' sections. dialect: v1 is the fork that has dropout."""
 
     @property
     def dialect(self) -> str: ...
@@ -41,15 +41,15 @@ class Sections(Protocol):
 
 
 def write_graph(sections: Sections, number: int, column: GraphColumn) -> list[str]:
-    """Write the layers of the column, the `number`th of its network; the names of those that the label layer is given.
+    """Write the layers of a network's column `number`. Returns the names of the label layer's inputs among them.
 
-    Raises ConvNetError naming a layer and why cuda-convnet cannot say it.
+    Raises ConvNetError naming a layer and why cuda-convnet cannot express it.
     """
     return _GraphWriter(sections, number, column).written()
 
 
 class _GraphWriter:
-    """The layers of one column. names: of each result. shares: in v1, of the layers whose results drop out."""
+    """Writes the layers of one column. names: the results' names. shares: dropout by layer, in v1."""
 
     def __init__(self, sections: Sections, number: int, column: GraphColumn) -> None:
         self.sections, self.number, self.column = sections, number, column
@@ -79,7 +79,7 @@ class _GraphWriter:
             ConcatLayer: self._concat, SumLayer: self._sum, MaxLayer: self._max,
         }  # fmt: skip
         found = writers[type(layer)](layer)
-        if found is None:  # said by the layer below
+        if found is None:  # stated in the layer below
             self.names[number] = self.names[layer.inputs[0]]
             return
         kind, keys, params = found
@@ -96,7 +96,7 @@ class _GraphWriter:
         return ConvNetError(f"column {self.number}, layer {number}: {why}")
 
     def _matrices(self, number: int) -> tuple[int, ...]:
-        """The layers with weights that are one of cuda-convnet's with the result `number`: itself, or those that it sums."""
+        """The layers with weights that form one cuda-convnet layer with the result `number`: itself, or those that it sums."""
         layer = self.column.layers[number - 1]
         if isinstance(layer, (ConvLayer, FcLayer)):
             return (number,) if _has_bias(layer) else ()
@@ -177,7 +177,7 @@ class _GraphWriter:
         return "dropout2" if layer.keeps else "dropout", {}, {"enable": 1, "keep": 1 - layer.share}
 
     def _dropouts(self) -> dict[int, float]:
-        """v1 says of the layer below that its result drops out."""
+        """Dropout by layer: in v1 the layer below states it."""
         shares: dict[int, float] = {}
         users = [below for layer in self.column.layers for below in layer.inputs]
         for layer in self.column.layers:

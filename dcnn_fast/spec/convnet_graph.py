@@ -1,8 +1,8 @@
-"""cuda-convnet's layers as a network: layer-definition files and checkpoints are read through here (docs/cuda-convnet.md).
+"""cuda-convnet's layers as a network, for layer-definition files and checkpoints (docs/cuda-convnet.md).
 
 cuda-convnet describes a graph of small layers; a `Network` is columns. `assemble` follows the graph from its cost down to the
-data. What can be blocks becomes a column of blocks; other layers become a column that names them one by one
-(`spec.GraphColumn`). What neither says is refused, naming the layer.
+data. Layers that fit blocks become a column of blocks; others become a column of single layers (`spec.GraphColumn`). A layer
+that fits neither is refused by name.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from dcnn_fast.spec.network import AnyColumn, Network
 
 
 class _NoBlocksError(ConvNetError):
-    """What a file says is right, and columns of blocks cannot say it."""
+    """A file is valid, but columns of blocks cannot express it."""
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """A network and where cuda-convnet's layers are in it.
+    """A network and the places of cuda-convnet's layers in it.
 
-    parts: the name of each layer with weights and the start of its parameters' names: "columns.0.blocks.1", "columns.0.fc.0",
-    "label". shrink: for each part what its weights must be multiplied by, as what it is given was not
-    scaled up in training; 1 where it has none. label_shrink: the same of the label layer's weights, for each column.
-    label_inputs: how many numbers each layer below the label layer gives it.
+    parts: the name of each layer with weights and the prefix of its parameters' names: "columns.0.blocks.1", "columns.0.fc.0",
+    "label". shrink: for each part the factor for its weights, as its input was not
+    scaled up in training; 1 where there is none. label_shrink: the same for the label layer's weights, for each column.
+    label_inputs: the number of values from each layer below the label layer.
     """
 
     network: Network
@@ -41,7 +41,7 @@ class Assembly:
 
 @dataclass
 class _Draft:
-    """A block whose layers are still coming."""
+    """An unfinished block."""
 
     conv: Layer
     relu: bool = False
@@ -53,11 +53,11 @@ class _Draft:
 def assemble(
     layers: Sequence[Layer], data: Preprocessing, *, name: str = "cuda-convnet", labels: Sequence[str] | None = None
 ) -> Assembly:
-    """The network of `layers`, which are in the order in which they are defined.
+    """The network of `layers`, in the order of their definition.
 
     labels: the names of the label layer's outputs; low and high where there are two, else their numbers. Raises ConvNetError.
     """
-    if len(layers) > 2 * bounds.LAYERS:  # a neuron may be a layer of its own
+    if len(layers) > 2 * bounds.LAYERS:  # a neuron may be a separate layer
         raise ConvNetError(f"layers must be at most {bounds.LAYERS}, got {len(layers)}")
     by_name = _by_name(layers)
     label, tops, used = _label(by_name)
@@ -73,7 +73,7 @@ def assemble(
     parts = {layer: part for each in made for layer, part in each.parts.items()} | {label.name: "label"}
     shrink = {part: factor for each in made for part, factor in each.shrink.items()}
     outputs = int(label.values["outputs"])
-    if not 2 <= outputs <= bounds.LABELS:  # their names are made below
+    if not 2 <= outputs <= bounds.LABELS:  # before names are made below
         raise refuse(label.name, "outputs", f"must lie in 2 ... {bounds.LABELS}, got {quoted(outputs)}")
     names = tuple(labels) if labels is not None else ("low", "high") if outputs == 2 else tuple(map(str, range(outputs)))
     if len(names) != outputs:
@@ -88,7 +88,7 @@ def assemble(
 
 @dataclass(frozen=True)
 class _Made:
-    """A column. parts, shrink: as an assembly's. factor: by what weights above it shrink. widths: of each top that it has."""
+    """A column. parts, shrink: as in `Assembly`. factor: for weights above it. widths: its tops' widths."""
 
     column: AnyColumn
     parts: Mapping[str, str]
@@ -98,11 +98,11 @@ class _Made:
 
 
 def _columns(tops: Sequence[Layer], by_name: Mapping[str, Layer], data: Preprocessing) -> list[_Made]:
-    """The columns below the label layer, of blocks where they can be.
+    """The columns below the label layer, of blocks where possible.
 
-    Layers that share a layer above the data are one column. Where one of them cannot be of blocks, all that see one picture are
-    one column, and where the label layer does not have its inputs from one column next to one another; columns of blocks alone
-    stay several, each with a view of its own.
+    Layers that share a layer above the data are one column. All columns that see one picture become one where one of them
+    cannot be of blocks or where the label layer's inputs from one column are not adjacent; columns of blocks alone stay
+    separate, each with its own view.
     """
     groups = _groups(tops, by_name, data=False)
     if groups is None or any(_why_no_blocks(group, by_name, data) is not None for group in groups):
@@ -122,9 +122,9 @@ def _columns(tops: Sequence[Layer], by_name: Mapping[str, Layer], data: Preproce
 
 
 def _groups(tops: Sequence[Layer], by_name: Mapping[str, Layer], *, data: bool) -> list[list[Layer]] | None:
-    """The tops that share a layer below them, together; None where those are not next to one another.
+    """The tops grouped by shared layers below them; None where those of a group are not adjacent.
 
-    data: whether a data layer counts.
+    data: whether a data layer counts as shared.
     """
     groups: list[tuple[set[str], list[Layer]]] = []
     for top in tops:
@@ -139,7 +139,7 @@ def _groups(tops: Sequence[Layer], by_name: Mapping[str, Layer], *, data: bool) 
 
 
 def _why_no_blocks(group: Sequence[Layer], by_name: Mapping[str, Layer], data: Preprocessing) -> str | None:
-    """None where the layers are a column of blocks, else why not. Raises ConvNetError for what is wrong in any column."""
+    """Why the layers are not a column of blocks, or None. Raises ConvNetError for a fault that no column allows."""
     if len(group) > 1:
         return "several layers of one picture reach the label layer"
     try:
@@ -218,7 +218,7 @@ def _chain(top: Layer, by_name: Mapping[str, Layer]) -> list[Layer]:
 
 
 class _ColumnBuilder:
-    """Makes a column of its layers, `add`ed from the data on; enters them in `parts`."""
+    """Builds a column from its layers, `add`ed from the data upwards; records them in `parts`."""
 
     def __init__(self, data: Preprocessing, prefix: str, parts: dict[str, str]) -> None:
         self.data, self.prefix, self.parts = data, prefix, parts
@@ -226,7 +226,7 @@ class _ColumnBuilder:
         self.sizes: list[int] = []
         self.dropouts: list[tuple[float, bool]] = []
         self.draft: _Draft | None = None
-        self.linear = False  # the layer before is an fc whose relu has not come
+        self.linear = False  # the previous layer is an fc without its relu so far
         self.extent, self.channels = data.window, len(data.mean)
 
     def add(self, layer: Layer) -> None:
@@ -239,7 +239,7 @@ class _ColumnBuilder:
         adders[layer.kind](layer)
 
     def column(self, view: View, top: Layer) -> tuple[Column, float]:
-        """The column, and by what layers on top of its fc layers must shrink."""
+        """The column, and the factor for weights on top of its fc layers."""
         self._finish_block()
         if self.linear:
             raise _no_blocks(top.name, "neuron", "the last fc layer of a column must have a relu")
@@ -297,7 +297,7 @@ class _ColumnBuilder:
         self.linear = False
 
     def _pass(self, layer: Layer) -> None:
-        """A layer that does nothing."""
+        """Ignore a layer that does nothing."""
 
     def _tail(self, layer: Layer) -> None:
         if self.draft is None:
@@ -314,7 +314,7 @@ class _ColumnBuilder:
 
 
 def _add_to_block(draft: _Draft, layer: Layer, conv: Layer, extent: int) -> None:
-    """Pool or norm a block's maps, `extent` being the side of its convolution's input."""
+    """Add a pool or norm to a block. extent: the side of its convolution's input."""
     values = layer.values
     if values["channels"] != conv.values["filters"]:
         wanted, found = quoted(conv.values["filters"]), quoted(values["channels"])

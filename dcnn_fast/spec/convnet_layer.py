@@ -1,4 +1,4 @@
-"""What is read of cuda-convnet's files before it is a network: its layers, and the errors of their keys."""
+"""Layers as read from cuda-convnet's files, and errors in their keys."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ NUL = "\0"
 
 
 class ConvNetError(ValueError):
-    """A file of cuda-convnet's that is wrong or that no `Network` can say; the message names the layer, the key and why."""
+    """A cuda-convnet file is faulty or no `Network` can express it; the message names the layer, the key and the reason."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of cuda-convnet, its keys as values under their own names.
+    """One layer of cuda-convnet with its keys and values.
 
     kind: data, conv, local, fc, pool, cmrnorm, rnorm, cnorm, neuron, dropout, concat, pass, eltsum, eltmax, softmax or
-    cost.logreg. A conv or local layer's `each` holds the values of each of its inputs, the first one's are its own values too.
-    A norm's `scale` is not divided by its size; its `k` is 1 or minDiv. A neuron layer's `neuron` is its name and, in brackets,
-    its numbers. dropout: of the layer's own output.
-    keeps: with the outputs multiplied by 1 - dropout when the network is tested, not by 1 / (1 - dropout) when it is trained.
+    cost.logreg. A conv or local layer's `each` holds the values for each of its inputs; the first input's are also the layer's
+    own. A norm's `scale` is not divided by its size; its `k` is 1 or minDiv. A neuron layer's `neuron` is its name and, in
+    brackets, its numbers. dropout: the share dropped from the layer's output.
+    keeps: outputs are multiplied by 1 - dropout in tests, instead of by 1 / (1 - dropout) in training.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What cuda-convnet leaves to its data provider. views: one for each column, or one for all of them."""
+    """The settings of cuda-convnet's data provider. views: one for each column, or one for all of them."""
 
     views: tuple[View, ...] = ("warp",)
     plane: int = 256
@@ -52,7 +52,7 @@ def preprocessing(
     window: int | None = None,
     mean: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Preprocessing:
-    """What is known of the data provider; a side that is not said follows from the other as 256 from 224.
+    """The data provider's settings; an omitted side follows from the other in the ratio 256 : 224.
 
     Example: `preprocessing(window=28).plane` is 32.
     """
@@ -62,5 +62,5 @@ def preprocessing(
 
 
 def refuse(layer: str, key: str, why: str) -> ConvNetError:
-    """The error of one key of one layer; what follows a NUL in a name is the reader's own."""
+    """The error for one key of a layer; the part of a name after a NUL is the reader's own."""
     return ConvNetError(f"[{shortened([layer.partition(NUL)[0]])}] {key}: {why}")

@@ -1,4 +1,4 @@
-"""Rates and first weights of a layer, as cuda-convnet's layer-parameter files say them (docs/cuda-convnet.md#layer-files)."""
+"""Learning rates and initial weights of layers in cuda-convnet's parameter files (docs/cuda-convnet.md#layer-files)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SCHEDULE = re.compile(r"const|(linear|exp)\[tgtFactor=[0-9.e+-]+\]|dexp\[tgtFac
 
 @dataclass(frozen=True)
 class InputRule:
-    """How the weights of one input of a layer learn and start, of a layer whose inputs differ in that.
+    """Learning rates and initial weights for one input of a layer whose inputs differ in them.
 
-    size: numbers that the input gives. The others: as those of `LayerRule`.
+    size: the number of the input's values. The others: as in `LayerRule`.
     """
 
     size: int
@@ -27,15 +27,15 @@ class InputRule:
 
 @dataclass(frozen=True)
 class LayerRule:
-    """How one layer learns and starts; the defaults are the paper's rates and cuda-convnet's usual start.
+    """One layer's learning rates and initial weights; the defaults are the paper's rates and cuda-convnet's usual weights.
 
-    layer: its name in the file. rate, bias_rate: epsW and epsB; 0 leaves the weights or biases as they are. momentum,
-    bias_momentum: momW and momB. decay: wc, of the weights only. schedule, bias_schedule: of the rate over the training, in
-    cuda-convnet2's notation without the base, "const" or "dexp[tgtFactor=250;numSteps=4]". deviation: initW, of the normal
-    distribution that weights start from. bias: initB. inputs: the rules of each input of a layer whose inputs differ in them,
-    while its weights are one matrix here; the first one's are the layer's own.
+    layer: its name in the file. rate, bias_rate: epsW and epsB; 0 leaves the weights or biases unchanged. momentum,
+    bias_momentum: momW and momB. decay: wc, of the weights only. schedule, bias_schedule: the rates' schedules over the
+    training, in cuda-convnet2's notation without the base, "const" or "dexp[tgtFactor=250;numSteps=4]". deviation: initW, the
+    deviation of the normal initial weights. bias: initB. inputs: the rule of each input where a layer's inputs differ, while
+    its weights are one matrix here; the first rule is the layer's own.
 
-    Raises ValueError for numbers that are not finite or are negative (bias may be).
+    Raises ValueError for numbers that are not finite or negative (bias may be negative).
     """
 
     layer: str = ""
@@ -51,7 +51,7 @@ class LayerRule:
     inputs: tuple[InputRule, ...] = ()
 
     def __post_init__(self) -> None:
-        made = (each if isinstance(each, InputRule) else InputRule(**each) for each in self.inputs)  # JSON has dicts
+        made = (each if isinstance(each, InputRule) else InputRule(**each) for each in self.inputs)  # dicts come from JSON
         object.__setattr__(self, "inputs", tuple(made))
         for name in ("rate", "bias_rate", "momentum", "bias_momentum", "decay", "deviation", "bias"):
             require_finite("LayerRule", name, getattr(self, name))
@@ -62,7 +62,7 @@ class LayerRule:
                 raise ValueError(f"LayerRule: {name} must be const, linear, exp or dexp, got {getattr(self, name)!r}")
 
     def require_one_rate(self) -> None:
-        """Raise ValueError where the layer's inputs learn otherwise than one another."""
+        """Raise ValueError where the layer's inputs have different learning rates."""
         keys = {"epsW": ("rate", "schedule"), "momW": ("momentum",), "wc": ("decay",)}
         differing = [key for key, names in keys.items() if len({tuple(getattr(i, n) for n in names) for i in self.inputs}) > 1]
         if differing:
@@ -73,5 +73,5 @@ class LayerRule:
 
     @property
     def fixed(self) -> bool:
-        """Whether the layer does not learn at all."""
+        """Whether neither weights nor biases are trained."""
         return self.rate == 0 and self.bias_rate == 0

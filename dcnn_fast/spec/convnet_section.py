@@ -1,4 +1,4 @@
-"""The sections of cuda-convnet's layer files, as text and one by one."""
+"""The sections of cuda-convnet's layer files: parsing them, and reading their keys."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dcnn_fast.spec import bounds
 from dcnn_fast.spec.convnet_layer import ConvNetError, refuse
 
 LONGEST = 2**20
-"""Characters of a file; a thousand layers have a tenth of them."""
+"""Characters of a file; a thousand layers take a tenth of them."""
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-"""How a file may say a switch, as Python's own reader of such files takes it."""
+"""The values of a switch that Python's reader of such files accepts."""
 
 
 def sections_of(text: str, what: str, notes: list[str] | None = None) -> dict[str, dict[str, str]]:
-    """The keys of each section, with comments and delimiters as Python 2's reader takes them. Raises ConvNetError.
+    """The keys of each section, with the comments and delimiters of Python 2's reader. Raises ConvNetError.
 
-    what: the file, as errors name it. notes: is told of a key that a section has twice, of which the last one counts there.
+    what: the file's name in errors. notes: receives a note on each repeated key, whose last value counts.
     """
     if len(text) > LONGEST:
         raise ConvNetError(f"{what}: must have at most {LONGEST:,} characters")
@@ -44,7 +44,7 @@ def sections_of(text: str, what: str, notes: list[str] | None = None) -> dict[st
 
 
 def _parsed(text: str, *, strict: bool) -> configparser.ConfigParser:
-    """strict: a section or a key that is there twice is an error."""
+    """strict: a repeated section or key is an error."""
     parser = configparser.ConfigParser(
         comment_prefixes=("#", ";"), inline_comment_prefixes=("#", ";"), delimiters=("=", ":"), interpolation=None,
         default_section="\0", strict=strict,
@@ -54,7 +54,7 @@ def _parsed(text: str, *, strict: bool) -> configparser.ConfigParser:
 
 
 def _merged(text: str, what: str) -> configparser.ConfigParser:
-    """The file, in which a key may be there twice, but no section."""
+    """The parsed file; a repeated key is allowed, a repeated section is not."""
     names = re.findall(r"^\[([^\]\n]+)\]", text, re.MULTILINE)
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -66,7 +66,7 @@ def _merged(text: str, what: str) -> configparser.ConfigParser:
 
 
 class Section:
-    """The keys of one layer in both files, each taken once; `finish` refuses those that nothing took."""
+    """The keys of one layer in both files, each taken once; `finish` refuses those not taken."""
 
     def __init__(
         self, name: str, keys: dict[str, str], params: dict[str, str] | None, notes: list[str], *, sizes_only: bool = False
@@ -99,13 +99,13 @@ class Section:
         return self.on(key, self.text(key, "1" if default else "0"))
 
     def on(self, key: str, text: str) -> bool:
-        """Whether the text of a switch says that it is on."""
+        """Whether the text of a switch means on."""
         if text.lower() not in (*TRUE, *FALSE):
             raise refuse(self.name, key, f"must be 0, 1, true or false, got {quoted(text)}")
         return text.lower() in TRUE
 
     def list_of(self, key: str, text: str, count: int) -> list[str]:
-        """The entries of a list that has one for all of `count` inputs, or one for each."""
+        """The entries of a list with one for all of `count` inputs, or one for each."""
         entries = [entry.strip() for entry in text.split(",")]
         if len(entries) == count:
             return entries
@@ -124,7 +124,7 @@ class Section:
             raise refuse(self.name, key, why)
 
     def must_be_absent(self, key: str, why: str) -> None:
-        """Refuse a key that is there."""
+        """Refuse a key that is present."""
         if self.keys.pop(key.lower(), None) or self.params.pop(key.lower(), None):
             raise refuse(self.name, key, why)
 
@@ -134,7 +134,7 @@ class Section:
             self.notes.append(f"[{self.name}] {key}: {why}")
 
     def belongs_in_parameters(self, *keys: str) -> None:
-        """Take keys that stand in the layer definitions as if they stood where cuda-convnet reads them."""
+        """Accept keys in the layer definitions that cuda-convnet reads from the parameters."""
         for key in keys:
             value = self.keys.pop(key.lower(), None)
             if value is not None:
@@ -145,7 +145,7 @@ class Section:
                 self.notes.append(f"[{self.name}] {key}: belongs in the layer parameters; taken from the layer definitions")
 
     def finish(self) -> None:
-        """Refuse keys that nothing took."""
+        """Refuse keys that were not taken."""
         for keys, what in ((self.keys, "definitions"), (self.params, "parameters")):
             for key in keys:
                 raise refuse(self.name, shortened([key]), f"is no key that a layer of this type has in layer {what}")

@@ -1,4 +1,4 @@
-"""What a column costs per view: sizes, parameters and multiplications of each layer."""
+"""A column's cost per view: sizes, parameters and multiplications of each layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One row of `dcnn-fast describe`: a layer's name, what it is, its output [C, H, W], parameters and multiply-adds."""
+    """One row of `dcnn-fast describe`: a layer's name, description, output [C, H, W], parameters and multiply-adds."""
 
     name: str
     what: str
@@ -30,7 +30,7 @@ class LayerCost:
 
 
 def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
-    """The layer table of one column for one window, the label layer left out (docs/paper.md#sizes counts the same way)."""
+    """The layer table of one column for one window, without the label layer (docs/paper.md#sizes counts the same way)."""
     if isinstance(column, GraphColumn):
         return tuple(_graph_costs(column))
     rows = list(_backbone_costs(column)) if isinstance(column, BackboneColumn) else _block_costs(column)
@@ -42,14 +42,14 @@ def column_costs(column: AnyColumn) -> tuple[LayerCost, ...]:
 
 
 def parameters(network: Network) -> int:
-    """Of all columns and of the layers on top of them."""
+    """The number of parameters in all columns and the layers on top of them."""
     joined = sum(column.outputs for column in network.columns)
     outputs = len(network.labels) + len(network.attributes)
     return sum(layer.parameters for column in network.columns for layer in column_costs(column)) + outputs * (joined + 1)
 
 
 def require_affordable(owner: str, columns: Sequence[AnyColumn], outputs: int = 0) -> None:
-    """Raise ValueError where columns, and a layer of so many outputs on top of them, are beyond `bounds`.
+    """Raise ValueError where columns with a layer of `outputs` on top of them exceed `bounds`.
 
     The sums of response norms count as multiplications here.
     """
@@ -69,7 +69,7 @@ def require_affordable(owner: str, columns: Sequence[AnyColumn], outputs: int = 
 
 
 def _norm_sums(column: Column) -> Iterator[int]:
-    """What each norm of a column adds up, for one window."""
+    """The number of terms that each norm of a column sums for one window."""
     extent = column.window
     for block in column.blocks:
         side = _norm_side(block, extent, column)
@@ -85,7 +85,7 @@ def _norm_side(block: Block, extent: int, column: Column) -> int:
 
 
 def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:
-    """The padding's multiplications are counted, as those of blocks are."""
+    """Multiplications with padding count, as in blocks."""
     side = -(-column.window // 2)
     taps = 9 * column.channels
     yield LayerCost("stem", "3x3 stride 2 + ReLU6", (STEM, side, side), STEM * (taps + 1), STEM * taps * side**2)
@@ -108,7 +108,7 @@ def _backbone_costs(column: BackboneColumn) -> Iterator[LayerCost]:
 
 
 def _graph_costs(column: GraphColumn) -> Iterator[LayerCost]:
-    """A row for each layer, numbered, with the numbers of its inputs where they are not the one before."""
+    """A row for each layer, numbered, with the numbers of its inputs unless its input is the layer before."""
     shapes = column.shapes()
     for number, layer in enumerate(column.layers, 1):
         given = [shapes[below] for below in layer.inputs]

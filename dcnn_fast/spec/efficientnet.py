@@ -9,14 +9,14 @@ from typing import Literal, get_args
 Lite = Literal["lite0", "lite1", "lite2"]
 LITES: tuple[Lite, ...] = get_args(Lite)
 STEM, HEAD = 32, 1280  # filters
-LITE_MEAN, LITE_SCALE = (127.0, 127.0, 127.0), 1 / 128  # of pixels, in levels: (p - mean) * scale
+LITE_MEAN, LITE_SCALE = (127.0, 127.0, 127.0), 1 / 128  # for pixels in levels: (p - mean) * scale
 _STEP = 8  # widths are multiples of it
 
 
 @dataclass(frozen=True)
 class InvertedResidual:
     """`expansion` times the channels, each filtered with `size` x `size`, `stride` apart, projected to `filters` maps, to which
-    the input is added where `residual`. expansion 1: nothing is expanded.
+    the input is added where `residual`. expansion 1: no expansion layer.
     """
 
     channels: int
@@ -38,7 +38,7 @@ class InvertedResidual:
 
 @dataclass(frozen=True)
 class _Stage:
-    """Lite0's: blocks that differ in nothing but the first one's channels and stride."""
+    """A stage of Lite0: blocks that differ only in the first one's channels and stride."""
 
     filters: int
     blocks: int
@@ -55,12 +55,12 @@ _MULTIPLES = {"lite0": (1.0, 1.0, 224), "lite1": (1.0, 1.1, 240), "lite2": (1.1,
 
 
 def lite_window(lite: Lite) -> int:
-    """The side of the square of pixels that the weights were trained on."""
+    """The side in pixels of the square images on which the weights were trained."""
     return _multiples(lite)[2]
 
 
 def lite_stages(lite: Lite) -> tuple[tuple[InvertedResidual, ...], ...]:
-    """The blocks between stem and head, stage by stage. Raises ValueError for a variant that there is not."""
+    """The blocks between stem and head, stage by stage. Raises ValueError for an unknown variant."""
     width, depth, _ = _multiples(lite)
     stages, channels = [], STEM
     for number, stage in enumerate(_STAGES):
@@ -96,7 +96,7 @@ def _multiples(lite: str) -> tuple[float, float, int]:
 
 
 def _widened(filters: int, width: float) -> int:
-    """The nearest multiple of eight, but no tenth less than asked for."""
+    """The nearest multiple of eight that is not more than a tenth below the widened number."""
     wanted = filters * width
     found = max(_STEP, int(wanted + _STEP / 2) // _STEP * _STEP)
     return found + _STEP if found < 0.9 * wanted else found

@@ -1,4 +1,4 @@
-"""A column whose layers are a graph as data: what cuda-convnet can say and blocks cannot."""
+"""A column whose layers are a graph as data, for networks of cuda-convnet that blocks cannot express."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dcnn_fast.spec.layers import (
 
 @dataclass(frozen=True)
 class GraphColumn:
-    """One view's path through layers that are named one by one, each of which may have several others as its inputs.
+    """One view's path through single layers, each of which may have several others as inputs.
 
-    layers: in an order in which each follows its inputs; the last one's result, in (C, H, W) order, is what the column gives to
-    the label layer. view, plane, window, channels, mean, scale, frozen: as those of `Column`. The column has no fully-connected
-    layers besides those among its layers, and its windows share no work.
+    layers: in topological order; the last one's result, in (C, H, W) order, is the column's input to the label layer. view,
+    plane, window, channels, mean, scale, frozen: as in `Column`. The column has no fully-connected layers besides those among
+    its layers, and its windows share no work.
 
     Raises ValueError where a layer does not fit its inputs.
 
@@ -68,7 +68,7 @@ class GraphColumn:
         self.shapes()
 
     def shapes(self) -> tuple[Shape, ...]:
-        """What the column is given and each layer's result, (maps, side, side). Raises ValueError where one does not fit."""
+        """The shapes, (maps, side, side), of the input and each layer's result. Raises ValueError where one does not fit."""
         found: list[Shape] = [(self.channels, self.window, self.window)]
         for number, layer in enumerate(self.layers, 1):
             try:
@@ -88,15 +88,15 @@ class GraphColumn:
 
     @property
     def fc(self) -> tuple[int, ...]:
-        """None: fully-connected layers are among the layers."""
+        """Empty, as fully-connected layers are among the layers."""
         return ()
 
     @property
     def features(self) -> int:
-        """Numbers that the column gives."""
+        """The number of values in the column's result."""
         return math.prod(self.shapes()[-1])
 
     @property
     def outputs(self) -> int:
-        """Numbers that the label layer is given."""
+        """The number of the label layer's inputs from this column."""
         return self.features

@@ -1,7 +1,7 @@
-"""The layers that a column may have besides blocks, as data: those of cuda-convnet, one by one (docs/cuda-convnet.md).
+"""The single layers that a column may have instead of blocks, as data: those of cuda-convnet (docs/cuda-convnet.md).
 
-Every layer names its inputs by number, says what it gives for inputs of given shapes, and what parameters it has. Images are
-square: a shape is (maps, side, side); numbers without places are (count, 1, 1).
+Every layer names its inputs by number and states its parameters and its result's shape for given inputs. Images are square: a
+shape is (maps, side, side), for vectors (count, 1, 1).
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ NEURONS = {
     "ident": 0, "relu": 0, "logistic": 0, "abs": 0, "softrelu": 0, "square": 0, "sqrt": 0, "tanh": 2, "abstanh": 2,
     "linear": 2, "brelu": 1, "log": 1, "drelu": 1,
 }  # fmt: skip
-"""The functions of a single number that there are, and how many numbers of its own each takes."""
+"""The functions of a single value, with the number of parameters of each."""
 
 
 class GraphLayer(Protocol):
-    """What every layer of a graph says of itself. inputs: 0 is what the column is given, n the result of its nth layer."""
+    """The description that every layer of a graph gives. inputs: 0 is the column's input, n the result of its nth layer."""
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Whose results it is given."""
+        """The numbers of the results that it reads."""
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """The shape of its result, of inputs of these shapes. Raises ValueError where they do not fit."""
+        """The shape of its result for inputs of these shapes. Raises ValueError where they do not fit."""
 
     def parameters(self, shapes: Sequence[Shape]) -> dict[str, tuple[int, ...]]:
         """The shape of each of its parameters by name, the weight first; none where it has none."""
@@ -55,7 +55,7 @@ class GraphLayer(Protocol):
         """Its multiplications for one window."""
 
     def about(self) -> str:
-        """It in a few words, as `dcnn-fast describe` prints it."""
+        """A short description, as printed by `dcnn-fast describe`."""
 
 
 class _Bare:
@@ -82,7 +82,7 @@ def _require_inputs(layer: GraphLayer, least: int = 1, most: int = 1) -> None:
         require_integer(owner, "inputs", number, 0, bounds.LAYERS)
 
 
-# Of a convolution: each size, the least and the most that it may be.
+# A convolution's sizes with their limits.
 _SIZES = (
     ("filters", 1, bounds.WIDTH), ("size", 1, bounds.FILTER_SIDE), ("stride", 1, bounds.FILTER_SIDE),
     ("padding", 0, bounds.FILTER_SIDE), ("groups", 1, bounds.WIDTH),
@@ -91,11 +91,11 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """A convolution without a neuron, or, with `shared` false, its filters another for each place (cuda-convnet's `local`).
+    """A convolution without a neuron or, with `shared` false, with different filters for each place (cuda-convnet's `local`).
 
-    filters, size, stride, padding, groups: as a `Block`'s; the last window may hang over the far edge and reads zeros there.
-    bias: a number for each "map" or each "place" of each map, or "none". connections: the maps that the groups read, one
-    group's after another's; empty where each reads its share of them in order.
+    filters, size, stride, padding, groups: as in `Block`; the last filter window may hang over the far edge and reads zeros
+    there. bias: one per "map", one per "place" of each map, or "none". connections: the maps that the groups read, group by
+    group; empty where each reads its share in order.
     """
 
     inputs: tuple[int, ...]
@@ -141,11 +141,11 @@ class ConvLayer:
         return window_count(extent + 2 * self.padding, self.size, self.stride, "up")
 
     def own_channels(self, channels: int) -> int:
-        """The maps that each filter reads, of so many."""
+        """The number of maps that each filter reads out of `channels`."""
         return (len(self.connections) or channels) // self.groups
 
     def parameters(self, shapes: Sequence[Shape]) -> dict[str, tuple[int, ...]]:
-        """weight [F, C / groups, S, S], one for each place before them where they are not shared; bias [F] or [F, H, W]."""
+        """weight [F, C / groups, S, S], with a leading axis of places where not shared; bias [F] or [F, H, W]."""
         filters, *sides = self.output(shapes)
         kernel = (filters, self.own_channels(shapes[0][0]), self.size, self.size)
         found: dict[str, tuple[int, ...]] = {"weight": kernel if self.shared else (math.prod(sides), *kernel)}
@@ -154,11 +154,11 @@ class ConvLayer:
         return found
 
     def products(self, shapes: Sequence[Shape]) -> int:
-        """Its multiplications for one window, those of the padding too."""
+        """Its multiplications for one window, including those with padding."""
         return math.prod(self.output(shapes)) * self.own_channels(shapes[0][0]) * self.size**2
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         what = f"{self.size}x{self.size} stride {self.stride} pad {self.padding}"
         what += f" groups {self.groups}" if self.groups > 1 else ""
         what += ", drawn connections" if self.connections else ""
@@ -170,8 +170,8 @@ class ConvLayer:
 class PoolLayer(_Bare):
     """A pool over windows of `size` x `size`, `stride` apart, the first one at `start`, `outputs` of them along a side.
 
-    kind: the largest value, the average over what of the window lies in the image, or the sum. outputs: 0 for as many as cover
-    the image. Raises ValueError for a stride beyond the size; `output` does where a window lies outside the image.
+    kind: the largest value, the average over the part of the pool window inside the image, or the sum. outputs: 0 for as many
+    as cover the image. Raises ValueError for a stride beyond the size; `output` does where a window lies outside the image.
     """
 
     inputs: tuple[int, ...]
@@ -205,7 +205,7 @@ class PoolLayer(_Bare):
         return channels, count, count
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         start = f" start {self.start}" if self.start else ""
         return f"{self.kind} {self.size}x{self.size} stride {self.stride}{start}"
 
@@ -214,8 +214,8 @@ class PoolLayer(_Bare):
 class NormLayer(_Bare):
     """A response norm: y = x * d**-power, d = k + scale / n * the sum of x**2 over a window of n values.
 
-    kind: the window is of `size` maps, or of `size` x `size` places of a map; with "contrast" x has the average of that window
-    taken off before. Windows are clipped at the border (docs/cuda-convnet.md#formulas).
+    kind: the window is of `size` maps, or of `size` x `size` places of a map; with "contrast" the average of that window is
+    subtracted from x before. Windows are clipped at the border (docs/cuda-convnet.md#formulas).
     """
 
     inputs: tuple[int, ...]
@@ -232,30 +232,30 @@ class NormLayer(_Bare):
 
     @property
     def as_norm(self) -> CrossMapNorm | SameMapNorm | None:
-        """The same as a block's norm; None where no block has it."""
+        """The equal norm of a block; None where blocks have none."""
         if self.kind == "cross_map":
             return CrossMapNorm(self.size, self.scale, self.power, self.k)
         return SameMapNorm(self.size, self.scale, self.power) if self.kind == "same_map" and self.k == 1 else None
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return shapes[0]
 
     def sums(self, shape: Shape) -> int:
-        """The terms that it adds up, for one window."""
+        """The number of terms that it sums for one window."""
         channels, side, _ = shape
         places = min(self.size, channels) if self.kind == "cross_map" else min(self.size, side) ** 2
         return channels * side**2 * places
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         kind = {"cross_map": "across maps", "same_map": "same map", "contrast": "contrast"}[self.kind]
         return f"{kind}, size {self.size}, scale {self.scale:g}"
 
 
 @dataclass(frozen=True)
 class NeuronLayer(_Bare):
-    """A function of each number by itself, one of `NEURONS`, with its parameters: tanh's a and b of a * tanh(b * x), say."""
+    """An elementwise function, one of `NEURONS`, with its parameters, such as a and b of a * tanh(b * x)."""
 
     inputs: tuple[int, ...]
     neuron: str = "relu"
@@ -272,17 +272,17 @@ class NeuronLayer(_Bare):
             raise ValueError("NeuronLayer: drelu's value must not be 0, by which it divides")
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return shapes[0]
 
     def about(self) -> str:
-        """It as a layer file says it."""
+        """The layer in a layer file's notation."""
         return self.neuron + (f"[{','.join(f'{value:g}' for value in self.values)}]" if self.values else "")
 
 
 @dataclass(frozen=True)
 class FcLayer:
-    """A fully-connected layer without a neuron, of its input in (C, H, W) order. bias: whether it has one."""
+    """A fully-connected layer without a neuron, with its input in (C, H, W) order. bias: whether it has one."""
 
     inputs: tuple[int, ...]
     outputs: int = 1
@@ -308,16 +308,16 @@ class FcLayer:
         return self.outputs * math.prod(shapes[0])
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"to {self.outputs}"
 
 
 @dataclass(frozen=True)
 class DropoutLayer(_Bare):
-    """In training a `share` of the values, drawn anew each time, is zero and the others stay as they are.
+    """In training a `share` of the values, newly drawn each time, is zero and the others are unchanged.
 
-    keeps: otherwise all are multiplied by 1 - share, which is what training gives on average (cuda-convnet's `dropout2`);
-    without it they stay as they are (its `dropout`).
+    keeps: outside training all are multiplied by 1 - share, the average in training (cuda-convnet's `dropout2`); without it
+    they are unchanged (its `dropout`).
     """
 
     inputs: tuple[int, ...]
@@ -330,17 +330,17 @@ class DropoutLayer(_Bare):
         require_bool("DropoutLayer", "keeps", self.keeps)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return shapes[0]
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"{self.share:g}" + (", the rest scaled when it is off" if self.keeps else "")
 
 
 @dataclass(frozen=True)
 class ConcatLayer(_Bare):
-    """Its inputs one after another: maps of one size stay maps."""
+    """The concatenation of its inputs; maps of one size stay maps."""
 
     inputs: tuple[int, ...]
 
@@ -348,7 +348,7 @@ class ConcatLayer(_Bare):
         _require_inputs(self, 1, bounds.INPUTS)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """All maps, or all numbers where sides differ."""
+        """All maps, or all values where sides differ."""
         sides = {shape[1] for shape in shapes}
         if len(sides) == 1:
             side = sides.pop()
@@ -356,13 +356,13 @@ class ConcatLayer(_Bare):
         return sum(map(math.prod, shapes)), 1, 1
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"{len(self.inputs)} joined"
 
 
 @dataclass(frozen=True)
 class SumLayer(_Bare):
-    """The sum of its inputs, each multiplied by its coefficient. coefficients: as many as inputs, or none for ones."""
+    """The sum of its inputs, each multiplied by its coefficient. coefficients: as many as inputs; empty means ones."""
 
     inputs: tuple[int, ...]
     coefficients: tuple[float, ...] = ()
@@ -375,17 +375,17 @@ class SumLayer(_Bare):
             require_finite("SumLayer", "coefficients", value)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As each input."""
+        """Each input's shape."""
         return _one_shape(shapes)
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"of {len(self.inputs)}"
 
 
 @dataclass(frozen=True)
 class MaxLayer(_Bare):
-    """The largest of its inputs, place by place; each of them that is equal to it gets its gradient, as in cuda-convnet."""
+    """The elementwise maximum of its inputs; each input equal to it gets its gradient, as in cuda-convnet."""
 
     inputs: tuple[int, ...]
 
@@ -393,11 +393,11 @@ class MaxLayer(_Bare):
         _require_inputs(self, 2, bounds.INPUTS)
 
     def output(self, shapes: Sequence[Shape]) -> Shape:
-        """As each input."""
+        """Each input's shape."""
         return _one_shape(shapes)
 
     def about(self) -> str:
-        """It in a few words."""
+        """A short description."""
         return f"of {len(self.inputs)}"
 
 
@@ -413,7 +413,7 @@ KINDS: dict[str, type[AnyLayer]] = {
     "conv": ConvLayer, "pool": PoolLayer, "norm": NormLayer, "neuron": NeuronLayer, "fc": FcLayer, "dropout": DropoutLayer,
     "concat": ConcatLayer, "sum": SumLayer, "max": MaxLayer,
 }  # fmt: skip
-"""The layers by the names that model files have for them."""
+"""The layers by their names in model files."""
 
 
 def kind_of(layer: AnyLayer) -> str:

@@ -1,6 +1,6 @@
-"""Columns of blocks as data: frozen dataclasses that say what a column is, without torch.
+"""Columns of blocks as data: frozen dataclasses without torch.
 
-A `Column` is blocks plus fully-connected layers and the view it looks at; a `Block` is conv -> bias -> ReLU -> [pool and norm,
+A `Column` is blocks plus fully-connected layers and the column's view; a `Block` is conv -> bias -> ReLU -> [pool and norm,
 either order], or has the ReLU last.
 """
 
@@ -55,7 +55,7 @@ def require_choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) 
 
 
 def require_window(owner: str, plane: Any, window: Any) -> None:
-    """Raise ValueError unless windows of that side lie in planes of the other."""
+    """Raise ValueError unless windows of side `window` fit into planes of side `plane`."""
     for name, value in (("plane", plane), ("window", window)):
         require_integer(owner, name, value, 1, bounds.SIDE)
     if window > plane:
@@ -63,7 +63,7 @@ def require_window(owner: str, plane: Any, window: Any) -> None:
 
 
 def require_fc(owner: str, fc: Sequence[Any]) -> None:
-    """Raise ValueError unless these are sizes of fully-connected layers, one at least."""
+    """Raise ValueError unless these are the sizes of at least one fully-connected layer."""
     if not fc:
         raise ValueError(f"{owner}: fc must hold at least one layer size, got none")
     bounds.require_count(owner, "fully-connected layers", fc, bounds.FC_LAYERS)
@@ -72,7 +72,7 @@ def require_fc(owner: str, fc: Sequence[Any]) -> None:
 
 
 def require_dropout(owner: str, dropout: Any) -> None:
-    """Raise ValueError unless it is the part of a layer's values that is left out, less than all."""
+    """Raise ValueError unless `dropout` is a share of a layer's values below 1."""
     require_finite(owner, "dropout", dropout)
     if not 0 <= dropout < 1:
         raise ValueError(f"{owner}: dropout must lie in [0, 1), got {dropout}")
@@ -82,7 +82,7 @@ def require_dropout(owner: str, dropout: Any) -> None:
 class Pool:
     """Pooling over `size` x `size` windows, `stride` apart; `stride` <= `size` (docs/cuda-convnet.md#layer-files).
 
-    kind: "max", the largest value, or "avg", the average of what of the window lies in the maps.
+    kind: "max", the largest value, or "avg", the average over the part of the pool window inside the maps.
     """
 
     size: int = 3
@@ -142,7 +142,7 @@ class SameMapNorm:
 
 
 Norm = CrossMapNorm | SameMapNorm
-# Of a block: each size, the least and the most that it may be.
+# A block's sizes with their limits.
 _SIZES = (
     ("filters", 1, bounds.WIDTH), ("size", 1, bounds.FILTER_SIDE), ("stride", 1, bounds.FILTER_SIDE),
     ("padding", 0, bounds.FILTER_SIDE), ("groups", 1, bounds.WIDTH),
@@ -193,7 +193,7 @@ class Block:
 
     @property
     def relu_last(self) -> bool:
-        """Whether the ReLU comes behind pool and norm."""
+        """Whether the ReLU comes after pool and norm."""
         return self.order.endswith("relu")
 
     def conv_extent(self, extent: int, rounding: Rounding) -> int:
@@ -210,10 +210,10 @@ class Block:
 class Column:
     """One view's path through the network: blocks, then fully-connected layers, each followed by ReLU.
 
-    The column sees `window` x `window` rectangles of a `plane` x `plane` normalised input (for `local`, of a
-    plane-sized crop of the original). A pixel p enters as (p - mean) * scale; padding and overhang are zeros after that.
-    `reduce` is what the last block's maps become for the first layer of `fc`: "flatten", all of them in (C, H, W) order, or
-    "mean", the average of each. `dropout` acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
+    The column sees `window` x `window` rectangles of a `plane` x `plane` normalised input (for `local`, of a plane-sized crop
+    of the original). A pixel p enters as (p - mean) * scale; padding and overhang are zeros after that. `reduce` turns the last
+    block's maps into the input of `fc`: "flatten", all of them in (C, H, W) order, or "mean", the average of each. `dropout`
+    acts on every layer of `fc` (paper III-G). A `frozen` column is not trained.
     """
 
     view: View = "warp"
@@ -269,10 +269,10 @@ class Column:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the label layer is given."""
+        """The number of the label layer's inputs from this column."""
         return self.fc[-1]
 
     @property
     def features(self) -> int:
-        """Numbers that the first fully-connected layer is given."""
+        """The number of the first fully-connected layer's inputs."""
         return self.blocks[-1].filters * (self.extents()[-1] ** 2 if self.reduce == "flatten" else 1)

@@ -1,4 +1,4 @@
-"""Networks as data: columns, joined and mapped to labels."""
+"""Networks as data: columns, concatenated and mapped to labels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ AnyColumn = Column | BackboneColumn | GraphColumn
 
 @dataclass(frozen=True)
 class Network:
-    """Columns whose last outputs are joined in order and mapped to `labels` by one linear layer and a softmax.
+    """Columns whose last outputs are concatenated in order and mapped to `labels` by one linear layer and a softmax.
 
-    `attributes`: the labels of a second task, learnt from the same features by a layer of its own (paper eq. 3), or none.
-    `long_side`: of the photographs that it learnt from, in pixels; larger ones are reduced to it, antialiased, before views are
-    made. None: photographs are taken as they are.
+    `attributes`: the labels of a second task, learnt from the same features by a separate layer (paper eq. 3), or empty.
+    `long_side`: the training photographs' long side, in pixels; larger photographs are reduced to it, antialiased, before views
+    are made. None: no reduction.
     """
 
     name: str
@@ -54,6 +54,6 @@ class Network:
         return any(column.view == "local" or column.window != column.plane for column in self.columns)
 
     def column_keys(self) -> tuple[str, ...]:
-        """Each column's key for the view generator: its view and its ordinal among equals, e.g. ("local:0", "warp:0")."""
+        """Each column's key for the view generator: its view and its ordinal among equal views, e.g. ("local:0", "warp:0")."""
         views = [column.view for column in self.columns]
         return tuple(f"{view}:{views[:i].count(view)}" for i, view in enumerate(views))

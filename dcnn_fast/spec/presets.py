@@ -1,7 +1,7 @@
 """The networks of the paper by name: Tables I and IV, DCNN, quad-column, RDCNN and the AlexNet columns; and EfficientNet-Lite0.
 
-Strides, pads and norms that the paper leaves open are read as docs/paper.md#left-open says; the rows of Tables I
-and IV whose tick marks the text lost are the reading of docs/paper.md#tables, one line each in `_ARCHITECTURES`.
+docs/paper.md#left-open explains the choice of strides, pads and norms that the paper leaves open; docs/paper.md#tables the
+reading of the rows of Tables I and IV whose tick marks are lost, one line each in `_ARCHITECTURES`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STYLES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class _Architecture:
-    """Which layers a row of Tables I and IV ticks."""
+    """The layers ticked in a row of Tables I and IV."""
 
     convs: int = 4
     norms: bool = True
@@ -43,7 +43,7 @@ _ARCHITECTURES: dict[int, _Architecture] = {
     7: _Architecture(convs=6),
 }
 
-# Pixels enter at about 1: weights drawn for activations near 1 are then large beside a step, and the paper's rates are stable.
+# Pixels are scaled to about 1: initial weights are then large beside a step, and the paper's rates stable.
 PIXEL_SCALE = 1 / 64
 
 _AESTHETIC_FILTERS = (64, 64, 64, 64, 64, 64)  # Table I
@@ -67,7 +67,7 @@ def table_column(
 ) -> Column:
     """A column of Table I (or IV with `style`): `architecture` 1-7, conv1 `stride` apart, `norm` after pool1 and pool2.
 
-    `norm` None means the default CrossMapNorm() in the rows that tick it.
+    `norm` None means the default CrossMapNorm() in rows that tick the norm.
     """
     if architecture not in _ARCHITECTURES:
         raise ValueError(f"architecture must be 1 to {len(_ARCHITECTURES)}, got {architecture!r}")
@@ -103,8 +103,8 @@ def alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -
 def torchvision_alexnet_column(view: View = "warp", *, fc: tuple[int, ...] = (4096, 4096)) -> Column:
     """torchvision's AlexNet: 64 filters first with padding 2, no norm, rounding down; its input is standardised per channel.
 
-    torchvision divides by a standard deviation per channel; a column has one scale, so the first layer's weights are to
-    be divided by it when they are imported. 224 x 224 windows make its adaptive pooling the identity.
+    torchvision divides by a standard deviation per channel; a column has one scale, so importing must divide the first layer's
+    weights by the deviations. 224 x 224 windows make its adaptive pooling the identity.
     """
     blocks = (
         Block(64, 11, stride=4, padding=2, pool=Pool()),
@@ -135,7 +135,7 @@ def _rdcnn(name: str, attributes: AnyColumn, geometry: Geometry) -> Network:
 
 
 def _lite_column(lite: Lite) -> BackboneColumn:
-    """Means of the last layer and of three stages before it, below the paper's fc256 (III-E)."""
+    """A column with the means of the last layer and three earlier stages, below the paper's fc256 (III-E)."""
     return BackboneColumn(lite, "warp", stages=(3, 4, 5), fc=_SEMANTIC_FC[-1:])
 
 
@@ -144,7 +144,7 @@ def _alexnet(name: str, column: Column, geometry: Geometry) -> Network:
     return Network(name, (column,))
 
 
-_SEMANTIC_FC = (4096, 4096, 256)  # ImageNet network + the fc256 that is fine-tuned to aesthetics (paper III-E)
+_SEMANTIC_FC = (4096, 4096, 256)  # ImageNet network + the fc256 fine-tuned to aesthetics (paper III-E)
 
 _PRESETS: dict[str, tuple[str, Callable[[Geometry], Network]]] = {
     **{f"scnn-arch{n}": (f"Table I, Arch {n}", lambda g, n=n: _scnn(n, g)) for n in _ARCHITECTURES},  # type: ignore[misc]
@@ -186,8 +186,8 @@ def preset_names() -> dict[str, str]:
 def preset(name: str, geometry: Geometry = "convnet") -> Network:
     """The preset called `name` (see `preset_names`; `scnn` is Arch 1) in `geometry` "convnet" or "valid".
 
-    Names joined by + make one network of their columns, in that order, with the labels of the first: "scnn-arch1+scnn-arch3".
-    The AlexNet and Lite0 columns have one geometry of their own and ignore the choice. Raises ValueError for an unknown name.
+    Names joined by + form one network of their columns, in that order, with the labels of the first: "scnn-arch1+scnn-arch3".
+    The AlexNet and Lite0 columns have a fixed geometry and ignore `geometry`. Raises ValueError for an unknown name.
     """
     if "+" in name:
         networks = [preset(part.strip(), geometry) for part in name.split("+")]

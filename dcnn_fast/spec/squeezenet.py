@@ -1,7 +1,7 @@
-"""SqueezeNet v1.0 as a column: a semantic column that is small enough to ship (Iandola et al. 2016, torchvision's layers).
+"""SqueezeNet v1.0 as a column: a semantic column small enough to ship (Iandola et al. 2016, torchvision's layers).
 
-A fire module is two blocks: its squeeze convolution, and its two expand convolutions as one of 3 x 3, in whose filters from the
-1 x 1 half only the middle tap is not zero.
+A fire module is two blocks: its squeeze convolution, and its two expand convolutions as one of 3 x 3, where the filters of the
+1 x 1 half are zero except for the middle tap.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dcnn_fast.spec.layers import Block, Column, Pool, View
 
-IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # of torchvision's input, in levels
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # torchvision's, in levels
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
@@ -39,8 +39,8 @@ FIRES = (
 def squeezenet_column(view: View = "warp", *, plane: int = 227, window: int = 227, fc: tuple[int, ...] = (256,)) -> Column:
     """SqueezeNet v1.0 up to the mean of its last fire module's 512 maps, then `fc`; frozen.
 
-    window: odd, as conv1 then divides evenly, and only pools round, upwards as torchvision's do. With plane == window all
-    views of a photograph are the same window, which is computed once. Raises ValueError for an even window.
+    window: odd, as conv1 then divides evenly, and only pools round, upwards as torchvision's do. With plane == window all views
+    of a photograph are one window, which is computed once. Raises ValueError for an even window.
     """
     if window % 2 == 0:
         raise ValueError(f"window must be odd, so that a filter of 7 divides it evenly at stride 2, got {window}")

@@ -36,14 +36,14 @@ _TYPES: Mapping[str, tuple[torch.dtype, Precision]] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """error: the largest, of the largest value there is. allowed: how much it may be."""
+    """error: the largest, relative to the largest value. allowed: its limit."""
 
     error: float
     allowed: float
 
     @property
     def passed(self) -> bool:
-        """Whether it is small enough; NaN is not."""
+        """Whether the error is within its limit; NaN is not."""
         return self.error <= self.allowed
 
 
@@ -60,7 +60,7 @@ def _judged(found: Tensor, expected: Tensor, allowed: float) -> Judged:
 
 
 def block_params(name: str, *, bytes_: bool = False, filters: int = 16) -> BlockParams:
-    """A small block of the type of that name; of pixels, or of 16 maps. filters: 64 are one warp group's."""
+    """A small block with the named type, on pixels or on 16 maps; 64 filters fill a warp group."""
     dtype, precision = _TYPES[name]
     source, channels = (torch.uint8, 3) if bytes_ else (dtype, 16)
     options = replace(_BLOCK, precision=precision)
@@ -83,7 +83,7 @@ def _operands(params: BlockParams) -> tuple[Tensor, Operands]:
 
 
 def _wide(params: BlockParams, x: Tensor, operands: Operands) -> tuple[BlockParams, Tensor, Operands]:
-    """The same problem in float64, without a mean to take off."""
+    """The same problem in float64, without a mean to subtract."""
     mean = torch.tensor(operands.mean or [0.0] * params.channels, dtype=torch.float64).view(-1, 1, 1)
     options = replace(params.options, precision="ieee")
     wide = replace(params, options=options, dtype=torch.float64, out_dtype=torch.float64, weight_dtype=torch.float64)
@@ -97,7 +97,7 @@ def _there(operands: Operands, device: torch.device) -> Operands:
 
 
 def block_forward(backend: str, params: BlockParams, device: torch.device) -> Judged:
-    """The block of whole images by one backend."""
+    """The block on whole images by one backend."""
     x, operands = _operands(params)
     out = torch.full(params.out_shape, torch.nan, dtype=params.out_dtype, device=device)
     out = out.contiguous(memory_format=torch.channels_last)
@@ -118,7 +118,7 @@ def _block_backward(name: str, device: torch.device) -> Judged:
     found = ours.backward(params, there, on_device, Saved(made.values, made.hits), grad.to(device), Needs(True, True, True))
     wide, exact, exactly = _wide(params, x, operands)
     right = theirs.training(wide, exactly, exact)
-    # The window's maximum is the forward's own: gradients follow the hits that were kept.
+    # The pool window's maximum is the forward's: gradients follow the stored hits.
     saved = Saved(None if right.values is None else right.values, None if made.hits is None else made.hits.cpu())
     expected = theirs.backward(wide, exactly, exact, saved, grad.double(), Needs(True, True, True))
     judged = [
@@ -207,7 +207,7 @@ def cases() -> dict[str, Case]:
 
 
 def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
-    """Stage 2. names: of the families; all if there are none."""
+    """Stage 2. names: the families to run; all if empty."""
     all_cases = cases()
     for name in names or all_cases:
         try:
@@ -217,7 +217,7 @@ def run(setting: Setting, names: Sequence[str] = ()) -> Iterator[Finding]:
         except Exception as error:
             yield Finding(name, False, f"{type(error).__name__}: {error}")
             if not setting.simulated:
-                raise  # the context may be lost: nothing after it would mean anything
+                raise  # the context may be lost, so later results would be meaningless
             continue
         values = {"error": judged.error, "allowed": judged.allowed, "launches": len(launches) if launches else None}
         yield Finding(name, judged.passed, f"{judged.error:.1e} of the largest value, {judged.allowed:.1e} are allowed", values)

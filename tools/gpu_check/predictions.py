@@ -1,4 +1,4 @@
-"""Stage 8: predicted over measured for each block; with `--write`, what was measured becomes the project's."""
+"""Stage 8: predicted over measured time for each block; with `--write`, measurements are written into the project."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TILES = Path(triton_config.__file__).with_name("tiles.json")
 
 @dataclass(frozen=True)
 class Measured:
-    """A block's time. problem: as tiles are chosen for (`problem_key`)."""
+    """A block's time. problem: the key by which tiles are chosen (`problem_key`)."""
 
     problem: str
     tile: str
@@ -29,7 +29,7 @@ class Measured:
 
 
 def measured(findings: Sequence[Finding]) -> list[Measured]:
-    """What stage 6 timed of blocks, by tile."""
+    """Stage 6's times of blocks, by tile."""
     return [
         Measured(each.values["problem"], each.values["tile"], each.values["seconds"])
         for each in findings
@@ -38,7 +38,7 @@ def measured(findings: Sequence[Finding]) -> list[Measured]:
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """The model of bench/gpu_cost.py for the GPU that was found."""
+    """The model of bench/gpu_cost.py for the GPU found."""
     found, device = measured(setting.before.get("times", ())), _device(setting)
     capability = device.get("capability", setting.capability)
     gpu = next((each for each in GPUS if each.capability == capability), None)
@@ -80,9 +80,9 @@ def write(
     before: Mapping[str, Sequence[Finding]], found: Sequence[Measured], gpu: str, capability: int,
     results: Path = RESULTS, tiles: Path = TILES, choices: Path = choice.TABLE,
 ) -> list[Path]:  # fmt: skip
-    """Write all that was measured as results of the benchmark's folder, the fastest tiles and the choice between backends.
+    """Write all measurements into the benchmark's results folder, and the fastest tiles and the choice between backends.
 
-    Tiles and choices of other GPUs, and of problems that were not timed, stay as they are. Returns the files.
+    Tiles and choices for other GPUs and for problems without times do not change. Returns the files.
     """
     own = results / f"gpu-{''.join(letter if letter.isalnum() else '-' for letter in gpu.lower())}.json"
     everything = {stage: [{"name": each.name, "said": each.said, **each.values} for each in of] for stage, of in before.items()}

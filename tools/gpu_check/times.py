@@ -33,7 +33,7 @@ from tools.gpu_check import clock
 from tools.gpu_check.pictures import picture, small_network
 from tools.gpu_check.stage import Finding, Setting
 
-BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first word of their names
+BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first words of their names
 WINDOWS = 50
 WORKERS = (1, 4, 16)
 STAGED, WARPGROUP = BY_HAND = "staged", "warpgroup"  # tiles of the CUDA C++ block, as bench/gpu_cost.py has them
@@ -53,7 +53,7 @@ class Timed:
 
 
 def run(setting: Setting) -> Iterator[Finding]:
-    """Blocks first, the smaller times before the larger."""
+    """Blocks first, from short to long."""
     for timed in _problems(setting):
         yield from of_block(setting, timed)
     yield from _scores(setting)
@@ -79,7 +79,7 @@ def _papers(setting: Setting) -> Iterator[Finding]:
 
 
 def _problems(setting: Setting) -> Iterator[Timed]:
-    """The presets' blocks as a scorer poses them: the first of bytes, fifty windows; one tiny block in the simulator."""
+    """The presets' blocks as in scoring: block 1 on bytes, fifty windows; one tiny block in the simulator."""
     if setting.simulated:
         block = spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2))
         options = BlockOptions.of_spec(block, "up")
@@ -97,7 +97,7 @@ def _problems(setting: Setting) -> Iterator[Timed]:
 
 
 def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
-    """One problem in every way that runs it, and as torch's operations run it."""
+    """One problem by every backend and tile that runs it, and by torch's operations."""
     params, dtype = timed.params, str(timed.params.weight_dtype).removeprefix("torch.")
     count = clock.buffers(params.bytes, setting)
     for tile in (*BY_HAND, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
@@ -111,7 +111,7 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
                 continue
             try:
                 took = clock.seconds(setting, [_launch(params, tile, setting.where, seed) for seed in range(count)])
-            except Exception as error:  # a tile without room is a finding, not the end
+            except Exception as error:  # a tile that does not fit is a finding, not the end
                 yield Finding(name, None, f"not run: {type(error).__name__}: {error}")
                 continue
         values = {"problem": problem_key(params), "tile": tile, "seconds": took, "macs": params.macs}
@@ -125,7 +125,7 @@ def _by_groups(params: BlockParams, setting: Setting) -> bool:
 
 
 def _launch(params: BlockParams, tile: str, where: torch.device, seed: int) -> Launch:
-    """A launch on operands of its own, random ones: products with zeros take less power, and clocks are higher."""
+    """A launch on separate random operands, as products with zeros take less power, which raises clocks."""
     x, operands = _random(params, where, seed)
     out = torch.empty(params.out_shape, dtype=params.out_dtype, device=where, memory_format=torch.channels_last)
     work = Work([x], whole_images(params), [out])
@@ -138,7 +138,7 @@ def _launch(params: BlockParams, tile: str, where: torch.device, seed: int) -> L
 
 def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor, Operands]:
     generator = torch.Generator(where).manual_seed(seed)
-    channels = 4 if params.channels == 3 else params.channels  # pixels of four, as the views leave them
+    channels = 4 if params.channels == 3 else params.channels  # four channels per pixel, as the views write them
     shape = params.images, channels, params.height, params.width
     if params.dtype == torch.uint8:
         x = torch.randint(0, 256, shape, dtype=torch.uint8, device=where, generator=generator)
@@ -152,13 +152,13 @@ def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor
 
 
 def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
-    """The block as a user of torch writes it, in channels-last memory, eager and compiled."""
+    """The block as a torch user writes it, in channels-last memory, eager and compiled."""
     params = timed.params
     dtype = params.weight_dtype
     name = f"{BLOCK} {timed.name} {str(dtype).removeprefix('torch.')} torch"
     if setting.simulated and dtype != torch.float32:
         timed = replace(timed, params=replace(params, dtype=torch.float32, weight_dtype=torch.float32, out_dtype=torch.float32))
-        dtype = torch.float32  # the CPU's operations have no halves for all of them
+        dtype = torch.float32  # not all of the CPU's operations have float16
     given = [_random(replace(timed.params, dtype=dtype), setting.where, seed) for seed in range(count)]
     chain = torch.compile(torch_chain) if not setting.simulated else None
     for how, function in (("eager", torch_chain), ("compiled", chain)):
@@ -180,7 +180,7 @@ def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
 
 
 def _scores(setting: Setting) -> Iterator[Finding]:
-    """Pictures a second end to end from arrays, by several numbers of workers, and the host's time beside."""
+    """Pictures per second end to end from arrays, for several numbers of workers, with the host's time."""
     networks = {"small": small_network()} if setting.simulated else {name: spec.preset(name) for name in ("scnn-arch1", "dcnn")}
     shape, count, views = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
     pictures = [picture(*shape, seed % 8) for seed in range(count)]
@@ -203,7 +203,7 @@ def _pictures(setting: Setting, name: str, scorer: Scorer, pictures: list[np.nda
 
 
 def _steps(setting: Setting) -> Iterator[Finding]:
-    """A training step, host included."""
+    """A training step, including the host."""
     for dtype in (torch.float32,) if setting.simulated else (torch.float32, torch.bfloat16):
         name = f"{STEP} {str(dtype).removeprefix('torch.')}"
         column, batch = _column(setting)
@@ -217,7 +217,7 @@ def _steps(setting: Setting) -> Iterator[Finding]:
 
 
 def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
-    """A step of a column's training on the device, as often as it is called."""
+    """A function that runs one training step of a column on the device."""
     net = Column(column).to(where, dtype)
     net.initialise(torch.Generator().manual_seed(0))
     update = ConvNetUpdate(groups_of(net))
