@@ -1,8 +1,8 @@
 """Writes the figures of docs/performance.md and the README's table from the committed results: `python -m bench.readme`.
 
-Modelled times follow from the counts and the model alone, not from a result. Where the sources have changed since the measurement,
-the section says "stale since", by suites. Run it after a new measurement and after a change that makes figures stale: it needs no
-measurement and takes a second.
+Modelled times follow from the counts and the model alone, not from a result. Where the sources have changed since the
+measurement, the section says "stale since", by suites. Run it after a new measurement and after a change that makes figures
+stale: it needs no measurement and takes seconds.
 """
 
 from __future__ import annotations
