@@ -242,7 +242,7 @@ def test_the_engine_of_a_plain_tree_is_made_of_every_file_there_is():
 def test_it_runs_from_a_tree_that_was_not_installed(tmp_path):
     """Its engine built before; without the folder's .pth files, which would lead to the installed project."""
     tree = tmp_path / "tree"
-    for part in ("dcnn_fast", "tools", "bench", "csrc", "ptxsim"):
+    for part in ("dcnn_fast", "tools", "devtools", "bench", "csrc", "ptxsim"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__", "*.so", "results"))
     shutil.copy(ROOT / "CMakeLists.txt", tree)
     shutil.copytree(ROOT / "bench" / "results", tree / "bench" / "results")
