@@ -5,7 +5,7 @@ seconds = the largest of these terms, each for equal shares on all multiprocesso
 - tensor: multiply-adds of `mma` over the tensor cores' rate for the instruction that the kernel has on that GPU (`mma.sync`
   reaches some 62 % of Hopper's peak, and does not use Blackwell's), tf32 at half the rate of 16 bits;
 - issue: warp instructions over four per cycle; alu, fma, mufu, lsu: those of a pipe over its rate;
-- shared: wavefronts, including bank conflicts, over one per cycle;
+- shared: wavefronts, including bank conflicts, and 128 bytes each read by products of warp groups, over one per cycle;
 - L2: 32-byte sectors requested by warps, over the L2's bandwidth, with an L1 cache that never hits;
 - DRAM: every byte of source, weights and result once, over the memory's bandwidth.
 
@@ -28,6 +28,8 @@ from dcnn_fast.ops.gpus import SECTOR, Gpu
 COUNTS = Path(__file__).parent / "results" / "kernel-counts.json"  # written by devtools/choose_tiles.py
 IMAGES = 50  # windows in the counted problems
 STAGED = "staged"  # the name of the CUDA C++ block's tile, among Triton's
+WARPGROUP = "warpgroup"  # the same for warp groups, on sm_90
+BY_HAND = (STAGED, WARPGROUP)
 BY_MMA_SYNC = (STAGED, "strip")  # tiles with `mma.sync` products on every GPU; for the others Triton emits wgmma or tcgen05
 LAUNCH = 2e-6  # seconds between two kernels of a graph: assumed
 

@@ -103,7 +103,7 @@ class StripCutter:
 
     def __init__(
         self, *, outputs: int, ring: int, plane: int, fetched: int, span: int, steps: int, size: int, stride: int,
-        pool_size: int, pool_stride: int,
+        pool_size: int, pool_stride: int, most_rows: int, most_cols: int,
     ) -> None: ...  # fmt: skip
     def rows_of(self, arg0: int) -> int: ...
 

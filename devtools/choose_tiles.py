@@ -7,7 +7,7 @@ where nothing else fits. A forward that keeps data for its backward gets the fir
 PTX and stand in for GPUs with other machine code and tensor cores. Nothing is timed. Also written:
 bench/results/kernel-counts.json, from which `python -m bench` predicts; a row there is recounted when its kernel's text, its
 constants or the compiler have changed. Last, dcnn_fast/ops/block/gpu/choice.json: the modelled times of the CUDA C++ block and
-of Triton's, where both run.
+of Triton's, where both run, and dcnn_fast/ops/block/cuda/by_warps.json: problems that single warps compute faster on sm_90.
 """
 
 from __future__ import annotations
@@ -26,24 +26,27 @@ import torch
 from rich.progress import track
 
 import ptxsim
-from bench.gpu_cost import COUNTS, IMAGES, STAGED, CountedTile, Counts, counted_tiles, predicted
+from bench.gpu_cost import BY_HAND, COUNTS, IMAGES, STAGED, WARPGROUP, CountedTile, Counts, counted_tiles, predicted
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Saved, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.cuda.warpgroup import BY_WARPS, warpgroup_of
 from dcnn_fast.ops.block.gpu import choice as gpu_choice
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
-from dcnn_fast.ops.gpus import GPUS
-from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops.gpus import GPUS, HOPPER
+from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch
 from devtools import aot, kernel_report, sass
 from devtools.launches import collected, scoring_operands, scoring_problems, training_problems
 
 PROGRAMS = 6
 TILES = Path(triton_config.__file__).with_name("tiles.json")
 
+_WAVEFRONT = 128  # bytes of shared memory
 _SHAPE = re.compile(r"\.m(\d+)n(\d+)k(\d+)\.")
 _T = TypeVar("_T")
 LAST_RESORTS = ("doubled", "halved")
@@ -61,35 +64,48 @@ def launch_of(params: BlockParams, name: str, keeps: bool = False) -> Launch:
     return prepared.launch_of_work(work, Saved(values, hits))
 
 
-def staged_launch_of(params: BlockParams) -> Launch:
-    """The CUDA C++ block's launch for one of the problem's images, with a thread block for each half; block 1 reads bytes with
-    four channels per pixel, as the views write them.
+def staged_launch_of(params: BlockParams, name: str) -> Launch:
+    """The CUDA C++ block's launch in the named tile for one of the problem's images, with a thread block for each half; block 1
+    reads bytes with four channels per pixel, as the views write them.
     """
     params = replace(params, images=1)
     x, operands = scoring_operands(params)
     if params.channels == 3:
         x = torch.zeros(1, params.height, params.width, 4, dtype=params.dtype).permute(0, 3, 1, 2)[:, :3]
     work = Work([x], whole_images(params), [_empty(params, params.out_dtype)])
-    prepared = cuda_forward.prepared(params, operands)
+    prepared = cuda_forward.prepared(params, operands, config=warpgroup_of(params) if name == WARPGROUP else config_of(params))
     return prepared.launch_of_work(work, 2 * -(-params.filters // prepared.config.part))
 
 
-def counted(what: Launch, params: BlockParams, programs: int = PROGRAMS) -> Counts:
-    """The simulator's counts for the launch's first programs."""
-    code = aot.compiled(what, 80)
+def counted(what: Launch, params: BlockParams, name: str, programs: int = PROGRAMS) -> Counts:
+    """The simulator's counts for the first programs of the launch in the named tile."""
+    code = aot.compiled(what, counted_for(name))
     grid = (min(what.grid[0], programs), *what.grid[1:])
     args = [what.args[name] for name in code.names]
     buffers = [*what.reads, *what.writes]
     report = ptxsim.launch(code.ptx, code.kernel, grid, 32 * code.warps, args, shared=code.shared, buffers=buffers)
-    products = {True: 0, False: 0}
+    products, operands = {True: 0, False: 0}, 0
     for opcode, times in report.opcodes.items():
-        if opcode.startswith("mma") and (shape := _SHAPE.search(opcode)):
-            products["tf32" in opcode] += times * int(shape[1]) * int(shape[2]) * int(shape[3])
+        if (shape := _SHAPE.search(opcode)) and opcode.startswith(("mma", "wgmma")):
+            rows, columns, depth = map(int, shape.groups())
+            products["tf32" in opcode] += times * rows * columns * depth // _warps_of(opcode)
+            operands += times * columns * depth * 2 // _WAVEFRONT // _warps_of(opcode) if opcode.startswith("wgmma") else 0
     parts = what.grid[1] if len(what.grid) > 1 else 1
     return Counts(
         what.grid[0] * parts, grid[0] * parts, dict(report.instructions), products[False], products[True],
-        report.shared_wavefronts, report.global_load_sectors + report.global_store_sectors, params.macs, params.bytes,
+        report.shared_wavefronts + operands, report.global_load_sectors + report.global_store_sectors, params.macs,
+        params.bytes,
     )  # fmt: skip
+
+
+def counted_for(name: str) -> int:
+    """The compute capability whose code is counted of a tile."""
+    return HOPPER if name == WARPGROUP else DEFAULT_CAPABILITY
+
+
+def _warps_of(opcode: str) -> int:
+    """That execute the instruction together."""
+    return 4 if opcode.startswith("wgmma") else 1
 
 
 def fits(what: Launch, capability: int) -> bool:
@@ -139,47 +155,59 @@ def _row(index: int) -> CountedTile:
     params, name = _queue[index]
     what = launch_of(params, name)
     fitting = tuple(capability for capability in kernel_report.JUDGED if fits(what, capability))
-    return CountedTile(str(params), problem_key(params), name, _source(what), fitting, counted(what, params))
+    return CountedTile(str(params), problem_key(params), name, _source(what, name), fitting, counted(what, params, name))
 
 
 def _any_row(index: int) -> CountedTile:
-    return _staged_row(index) if _queue[index][1] == STAGED else _row(index)
+    return _staged_row(index) if _queue[index][1] in BY_HAND else _row(index)
 
 
 def _staged_row(index: int) -> CountedTile:
-    params, _ = _queue[index]
-    what = staged_launch_of(params)
-    counts = counted(what, params, what.grid[0])
-    strips = what.args["count"] * what.grid[1]  # shared evenly by as many thread blocks as the GPU holds
+    params, name = _queue[index]
+    what = staged_launch_of(params, name)
+    counts = counted(what, params, name, what.grid[0])
+    strips = what.args["count"] * what.grid[1]  # which as many thread blocks as a GPU has share evenly
     all_images = replace(counts, programs=strips * params.images, simulated=strips)
-    return CountedTile(str(params), problem_key(params), STAGED, _source(what), kernel_report.JUDGED, all_images)
+    fitting = (HOPPER,) if name == WARPGROUP else kernel_report.JUDGED
+    return CountedTile(str(params), problem_key(params), name, _source(what, name), fitting, all_images)
 
 
 def _staged() -> list[tuple[BlockParams, str]]:
-    """The scoring problems that the CUDA C++ block runs."""
-    with collected(80):
-        return [
-            (params, STAGED)
+    """The scoring problems that the CUDA C++ block runs, in its tiles."""
+    with collected(DEFAULT_CAPABILITY):
+        problems = [
+            params
             for params in _different(scoring_problems(IMAGES))
             if BACKENDS["cuda"].can_run(params, torch.device("cpu")) is None
         ]
+    by_groups = [(params, WARPGROUP) for params in problems if warpgroup_of(params) is not None]
+    return [*((params, STAGED) for params in problems), *by_groups]
 
 
 def choices(rows: Iterable[CountedTile]) -> dict[str, dict[str, list[float]]]:
     """By compute capability and problem, the microseconds of the CUDA C++ block and of Triton's fastest tile."""
+    rows = list(rows)
     found: dict[str, dict[str, list[float]]] = {}
     for gpu in GPUS:
-        best: dict[tuple[str, bool], float] = {}
+        times: dict[str, dict[str, float]] = {}
         for row in rows:
             if gpu.capability in row.capabilities:
-                key = row.key, row.tile == STAGED
-                best[key] = min(best.get(key, float("inf")), predicted(gpu, row.counts, row.tile)[0])
-        found[str(gpu.capability)] = {
-            key: [round(1e6 * seconds, 1), round(1e6 * best[key, False], 1)]
-            for (key, staged), seconds in best.items()
-            if staged
-        }
+                times.setdefault(row.key, {})[row.tile] = predicted(gpu, row.counts, row.tile)[0]
+        found[str(gpu.capability)] = {key: _pair(of) for key, of in times.items() if STAGED in of}
     return found
+
+
+def _pair(times: Mapping[str, float]) -> list[float]:
+    """Microseconds of the CUDA C++ block, by warp groups where they are faster, and of Triton's fastest tile."""
+    by_hand, of_triton = (min(times[tile] for tile in times if (tile in BY_HAND) is hand) for hand in (True, False))
+    return [round(1e6 * by_hand, 1), round(1e6 * of_triton, 1)]
+
+
+def by_warps(rows: Iterable[CountedTile]) -> list[str]:
+    """The problems of which the CUDA C++ block is slower on sm_90 by warp groups than by single warps."""
+    hopper = next(gpu for gpu in GPUS if gpu.capability == HOPPER)
+    times = {(row.key, row.tile): predicted(hopper, row.counts, row.tile)[0] for row in rows if row.tile in BY_HAND}
+    return sorted(key for key, tile in times if tile == WARPGROUP and times[key, tile] > times[key, STAGED])
 
 
 def _first_fitting(index: int) -> dict[int, str]:
@@ -200,8 +228,8 @@ def _rows(wanted: list[tuple[BlockParams, str]], known: Mapping[tuple[str, str],
     stale = []
     for params, name in wanted:
         row = known.get((str(params), name))
-        what = staged_launch_of(params) if name == STAGED else launch_of(params, name)
-        if row is None or row.source != _source(what):
+        what = staged_launch_of(params, name) if name in BY_HAND else launch_of(params, name)
+        if row is None or row.source != _source(what, name):
             stale.append((params, name))
     new = {(row.problem, row.tile): row for row in _each(_any_row, stale, "simulating")}
     return [new.get((str(params), name)) or known[str(params), name] for params, name in wanted]
@@ -214,8 +242,8 @@ def _each(function: Callable[[int], _T], queue: list[tuple[BlockParams, str]], t
         return list(track(pool.map(function, range(len(queue))), title, total=len(queue)))
 
 
-def _source(what: Launch) -> str:
-    return kernel_report.source_of(what, 80)
+def _source(what: Launch, name: str) -> str:
+    return kernel_report.source_of(what, counted_for(name))
 
 
 def _different(problems: Iterable[BlockParams]) -> Iterator[BlockParams]:
@@ -248,6 +276,7 @@ def main() -> int:
     rows += _rows(_staged(), known)
     COUNTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     gpu_choice.TABLE.write_text(json.dumps(choices(rows), indent=1, sort_keys=True) + "\n")
+    BY_WARPS.write_text(json.dumps(by_warps(rows), indent=1) + "\n")
     trained = _only_trained()
     for params, names in zip(trained, _each(_first_fitting, [(params, "") for params in trained], "compiling"), strict=True):
         for capability, name in names.items():

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,12 @@ TABLE = Path(__file__).with_name("cuda_counts.csv")
 THREAD_BLOCKS = 2
 _SOURCE = "block/forward.cu"
 _USEFUL = ("mma", "ldmatrix", "cp.", "ld.", "st.", "bar.", "bra", "barrier", "fma.", "mul.f", "add.f", "sub.f")
-_PLACE = re.compile(r"forward\.cu:(\d+)")
+_PLACE = re.compile(r"(\w+\.cuh?):(\d+)")
+_MAIN_LOOP = (  # files with the first and the last line of its code
+    ("block/patch.cuh", "struct Fetched", "}  // namespace"),
+    (_SOURCE, "// From a unit to the next", "}  // namespace"),
+    (_SOURCE, "for (int tap_row", "stage_side ^= 1"),
+)
 
 
 @dataclass(frozen=True)
@@ -140,15 +145,21 @@ def _opcode(line: dict[str, Any]) -> str:
 
 
 def _of_main_loop(report: Any) -> Iterator[dict[str, Any]]:
-    """The PTX lines whose code is in the main loop or in a function that it calls."""
-    text = (cuda_compile.sources() / _SOURCE).read_text().splitlines()
-    inside: set[int] = set()
-    for first, last in (("struct Fetched", "}  // namespace dcnn"), ("for (int tap_row", "stage_side ^= 1")):
-        start = next(i for i, line in enumerate(text) if first in line)
-        inside.update(range(start + 1, next(i for i, line in enumerate(text) if i > start and last in line) + 2))
+    """The PTX lines whose code stands in the main loop or in a function that it calls."""
+    inside = {
+        (Path(name).name, number)
+        for name, first, last in _MAIN_LOOP
+        for number in _between((cuda_compile.sources() / name).read_text().splitlines(), first, last)
+    }
     for line in report.lines.values():
-        if any(int(number) in inside for number in _PLACE.findall(line["source"])):
+        if any((file, int(number)) in inside for file, number in _PLACE.findall(line["source"])):
             yield line
+
+
+def _between(text: Sequence[str], first: str, last: str) -> range:
+    """The numbers of the lines from the one that holds `first` to the one that holds `last`."""
+    start = next(i for i, line in enumerate(text) if first in line)
+    return range(start + 1, next(i for i, line in enumerate(text) if i > start and last in line) + 2)
 
 
 def main() -> None:

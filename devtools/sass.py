@@ -15,7 +15,10 @@ _BIN = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 _INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);")
 _LABEL = re.compile(r"^(\.L_\w+):")
 _TENSOR = ("HMMA", "HGMMA", "UTCHMMA", "UTCQMMA", "OMMA", "QMMA")
-_LOADS = ("LDG", "LDGSTS", "UTMALDG")
+_LOADS = ("LDG", "LDGSTS")
+_BULK = ("UTMALDG", "UBLKCP")  # of one thread, for all
+_OF_COPIES = ("UBLKCP", "SYNCS")
+_SHORT = 12  # instructions
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def _is_tensor(opcode: str) -> bool:
 
 def _is_wide_load(opcode: str) -> bool:
     name, *parts = opcode.split(".")
-    return name in _LOADS and ("128" in parts or name == "UTMALDG")
+    return name in _BULK or (name in _LOADS and "128" in parts)
 
 
 def _loops(text: str) -> tuple[list[str], list[tuple[int, int]]]:
@@ -78,7 +81,12 @@ def _loops(text: str) -> tuple[list[str], list[tuple[int, int]]]:
                 branches.append((len(code), target[1]))
             code.append(found[2])
     back = sorted({(labels[target], at) for at, target in branches if labels.get(target, at + 1) <= at})
-    return code, list(_innermost(back))
+    return code, list(_innermost([loop for loop in back if not _starts_or_awaits_copies(code[loop[0] : loop[1] + 1])]))
+
+
+def _starts_or_awaits_copies(body: list[str]) -> bool:
+    """Whether a loop does nothing else: as long as copies are on their way, or once for each thread that starts one."""
+    return len(body) <= _SHORT and any(opcode.partition(".")[0] in _OF_COPIES for opcode in body)
 
 
 def _innermost(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu_cost import COUNTS, IMAGES, STAGED, Counts, counted_tiles, floor, predicted
+from bench.gpu_cost import BY_HAND, COUNTS, IMAGES, STAGED, WARPGROUP, Counts, counted_tiles, floor, predicted
 from bench.row import Found, Refused, Row
 from dcnn_fast import spec
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, Gpu
@@ -27,7 +28,7 @@ def rows() -> Iterator[Found]:
             params = _typed(problem, dtype, precision)
             named = "fp16" if dtype == torch.float16 else precision
             for gpu in GPUS:
-                for tile in (_tile(params, gpu), *((STAGED,) if dtype == torch.float16 else ())):
+                for tile in (_tile(params, gpu), *((_by_hand(params, gpu),) if dtype == torch.float16 else ())):
                     case, counted = f"block {number}, {IMAGES} windows", known.get((str(params), tile))
                     if counted is None:
                         why = f"{COUNTS.name} has no counts of {params} in tile {tile}: run `python -m devtools.choose_tiles`"
@@ -47,9 +48,14 @@ def _row(case: str, gpu: Gpu, tile: str, counts: Counts, precision: str) -> Row:
     seconds, term = predicted(gpu, counts, tile)
     least = floor(gpu, counts, precision)
     note = f"tile {tile}, bound by {term}; floor {least * 1e6:.1f} us"
-    name = f"{gpu.name} {precision} {'cuda' if tile == STAGED else 'triton'} (modelled)"
+    name = f"{gpu.name} {precision} {'cuda' if tile in BY_HAND else 'triton'} (modelled)"
     gflops = 2 * counts.useful / seconds / 1e9
     return Row("kernels", case, 0, name, precision, seconds, gflops=gflops, share=least / seconds, note=note)
+
+
+def _by_hand(params: BlockParams, gpu: Gpu) -> str:
+    """The CUDA C++ block's tile on that GPU."""
+    return WARPGROUP if isinstance(tile_of(params, gpu.capability), WarpGroupConfig) else STAGED
 
 
 def _tile(params: BlockParams, gpu: Gpu) -> str:

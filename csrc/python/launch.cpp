@@ -92,13 +92,13 @@ TileShape tile_shape(int64_t height, int64_t width, bool flat) {
 }
 
 std::shared_ptr<StripCutter> strip_cutter(int64_t outputs, int64_t ring, int64_t plane, int64_t fetched, int64_t span, int64_t steps, int64_t size,
-                       int64_t stride, int64_t pool_size, int64_t pool_stride) {
+                       int64_t stride, int64_t pool_size, int64_t pool_stride, int64_t most_rows, int64_t most_cols) {
   require_positive("strips", {{"outputs", outputs}, {"ring", ring}, {"plane", plane}, {"fetched", fetched}, {"span", span},
                               {"steps", steps}, {"size", size}, {"stride", stride}, {"pool_size", pool_size},
-                              {"pool_stride", pool_stride}});
+                              {"pool_stride", pool_stride}, {"most_rows", most_rows}, {"most_cols", most_cols}});
   if (outputs > kMostOutputs) throw py::value_error("strips: outputs must be at most 2**16");
   return std::make_shared<StripCutter>(
-      StripShape{outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride});
+      StripShape{outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride, most_rows, most_cols});
 }
 
 Matrix tiles(const Matrix& regions, const TileShape& shape) {
@@ -189,7 +189,7 @@ void bind_launch(py::module_& m) {
   py::class_<TileShape>(m, "TileShape").def(py::init(&tile_shape), py::kw_only(), "height"_a, "width"_a, "flat"_a);
   py::class_<StripCutter, std::shared_ptr<StripCutter>>(m, "StripCutter")
       .def(py::init(&strip_cutter), py::kw_only(), "outputs"_a, "ring"_a, "plane"_a, "fetched"_a, "span"_a, "steps"_a, "size"_a,
-           "stride"_a, "pool_size"_a, "pool_stride"_a)
+           "stride"_a, "pool_size"_a, "pool_stride"_a, "most_rows"_a, "most_cols"_a)
       .def("rows_of", [](const StripCutter& cutter, int64_t cols) {
         require_positive("strips", {{"cols", cols}});
         return cutter.rows_of(cols);
@@ -204,7 +204,7 @@ void bind_launch(py::module_& m) {
       .def("places", &HeldTables::places, "block"_a);
   m.def("patch_units", [](int64_t size, int64_t stride, int64_t span, int64_t steps, int64_t cols, int64_t rows) {
         require_positive("strips", {{"size", size}, {"stride", stride}, {"span", span}, {"steps", steps}, {"cols", cols}, {"rows", rows}});
-        const StripShape shape{0, 0, 0, 0, span, steps, size, stride, 0, 0};
+        const StripShape shape{0, 0, 0, 0, span, steps, size, stride, 0, 0, 0, 0};
         return py::make_tuple(plane_units(shape, cols, rows), fetched_units(shape, cols, rows));
       }, py::kw_only(), "size"_a, "stride"_a, "span"_a, "steps"_a, "cols"_a, "rows"_a,
       "16-byte units of a plane of the patch that a step's outputs see, and of all that is fetched for it.");

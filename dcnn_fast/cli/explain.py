@@ -157,7 +157,8 @@ def _print_choice(problem: str, answers: list[Answer], forced: str | None) -> No
     forced = None if lacking else forced
     reasons = {answer.backend: answer.refusal or (None if forced else answer.outpaced) for answer in answers}
     willing = [backend for backend, reason in reasons.items() if reason is None and forced in (None, backend)]
-    out.print(f"  {problem}: {willing[0] if willing else 'none'}")
+    kernel = next((f", {answer.kernel}" for answer in answers if answer.kernel and answer.backend in willing[:1]), "")
+    out.print(f"  {problem}: {willing[0] if willing else 'none'}{kernel}")
     if lacking:
         out.print("    it does not have the forced backend and chooses for itself")
     for backend, reason in reasons.items():

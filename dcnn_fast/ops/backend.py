@@ -47,14 +47,21 @@ class Backend(Protocol[_Asked_contra]):
         """Which other one is to be preferred for a problem that this one can run; None where the order of `BACKENDS` holds."""
         return None
 
+    def kernel(self, params: _Asked_contra, device: torch.device) -> str | None:
+        """Which of its kernels a problem that it can run gets, in words; None where it has but one."""
+        return None
+
 
 @dataclass(frozen=True)
 class Answer:
-    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None."""
+    """One backend's answer: `refusal` is None for yes. outpaced: why another one that can run is preferred, or None. kernel:
+    which of its kernels would run, in words, or None.
+    """
 
     backend: str
     refusal: str | None
     outpaced: str | None = None
+    kernel: str | None = None
 
 
 class BackendError(RuntimeError):
@@ -78,7 +85,8 @@ def explain(backends: Mapping[str, Backend[Problem]], params: Problem, device: t
         if name in backends:
             refusal = backends[name].can_run(params, device)
             better = None if refusal is not None else _better(backends, name, params, device)
-            answers.append(Answer(name, refusal, None if better is None else better.why))
+            kernel = None if refusal is not None else backends[name].kernel(params, device)
+            answers.append(Answer(name, refusal, None if better is None else better.why, kernel))
     return answers
 
 

@@ -53,6 +53,7 @@ MULTIPROCESSORS: Mapping[int, Multiprocessor] = {
 }
 CAPABILITIES = tuple(MULTIPROCESSORS)  # that kernels are compiled for
 LEAST_CAPABILITY = 80  # of the kernels in CUDA C++; for less, Triton emits no tensor-core instructions
+HOPPER = 90  # which has products of warp groups
 LEAST_SHARED = min(each.shared_of_block for capability, each in MULTIPROCESSORS.items() if capability >= LEAST_CAPABILITY)
 
 

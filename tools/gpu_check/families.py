@@ -59,12 +59,12 @@ def _judged(found: Tensor, expected: Tensor, allowed: float) -> Judged:
     return Judged(float((found.cpu().double() - expected).abs().max()) / largest, allowed)
 
 
-def block_params(name: str, *, bytes_: bool = False) -> BlockParams:
-    """A small block with the named type, on pixels or on 16 maps."""
+def block_params(name: str, *, bytes_: bool = False, filters: int = 16) -> BlockParams:
+    """A small block with the named type, on pixels or on 16 maps; 64 filters fill a warp group."""
     dtype, precision = _TYPES[name]
     source, channels = (torch.uint8, 3) if bytes_ else (dtype, 16)
     options = replace(_BLOCK, precision=precision)
-    return BlockParams(1, channels, 19, 23, 16, 3, options, source, dtype, weight_dtype=dtype)
+    return BlockParams(1, channels, 19, 23, filters, 3, options, source, dtype, weight_dtype=dtype)
 
 
 def _operands(params: BlockParams) -> tuple[Tensor, Operands]:
@@ -197,6 +197,7 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {f"cuda views {view}": partial(_views, view) for view in ("warp", "local")}
     for name in ("fp16", "bf16"):
         found[f"cuda block {name}"] = partial(block_forward, "cuda", block_params(name))
+        found[f"cuda block {name} of 64 filters"] = partial(block_forward, "cuda", block_params(name, filters=64))
         found[f"cuda block {name} from bytes"] = partial(block_forward, "cuda", block_params(name, bytes_=True))
     for name in _TYPES:
         found[f"triton block {name}"] = partial(block_forward, "triton", block_params(name))

@@ -13,7 +13,7 @@ from dcnn_fast.ops.block.gpu import choice
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, Gpu
 from tools.gpu_check.stage import ROOT, Finding, Setting
-from tools.gpu_check.times import STAGED
+from tools.gpu_check.times import BY_HAND
 
 RESULTS = ROOT / "bench" / "results"
 TILES = Path(triton_config.__file__).with_name("tiles.json")
@@ -91,20 +91,21 @@ def write(
     for each in found:
         if each.seconds is not None:
             times.setdefault(each.problem, {})[each.tile] = each.seconds
-    _merge(tiles, str(capability), {problem: _fastest(of) for problem, of in times.items() if set(of) != {STAGED}})
-    both = {problem: _pair(of) for problem, of in times.items() if STAGED in of and len(of) > 1}
+    _merge(tiles, str(capability), {problem: _fastest(of) for problem, of in times.items() if not set(of) <= set(BY_HAND)})
+    both = {problem: _pair(of) for problem, of in times.items() if set(of) & set(BY_HAND) and set(of) - set(BY_HAND)}
     _merge(choices, str(capability), both)
     return [own, tiles, choices]
 
 
 def _fastest(times: Mapping[str, float]) -> str:
-    of_triton = {tile: seconds for tile, seconds in times.items() if tile != STAGED}
+    of_triton = {tile: seconds for tile, seconds in times.items() if tile not in BY_HAND}
     return min(of_triton, key=lambda tile: of_triton[tile])
 
 
 def _pair(times: Mapping[str, float]) -> list[float]:
-    """Microseconds of the CUDA C++ block and of Triton's fastest tile."""
-    return [round(1e6 * seconds, 1) for seconds in (times[STAGED], times[_fastest(times)])]
+    """Microseconds of the CUDA C++ block's faster tile and of the fastest of Triton's."""
+    by_hand = min(times[tile] for tile in BY_HAND if tile in times)
+    return [round(1e6 * seconds, 1) for seconds in (by_hand, times[_fastest(times)])]
 
 
 def _merge(file: Path, capability: str, new: Mapping[str, Any]) -> None:

@@ -22,12 +22,14 @@ from dcnn_fast.nets import Column, Model, build
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Saved, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
+from dcnn_fast.ops.block.cuda.config import config_of
+from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of, warpgroup_of
 from dcnn_fast.ops.block.gpu.problem import problem_key
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.block.triton import forward_launch as triton_forward
 from dcnn_fast.ops.block.whole import whole_images
-from dcnn_fast.ops.launch import Launch
+from dcnn_fast.ops.launch import Launch, capability
 from dcnn_fast.ops.recording import CudaGraph, Recorded, Recorder
 from dcnn_fast.ops.recording import Step as Recordable
 from dcnn_fast.runtime.contexts import own_stream
@@ -47,7 +49,7 @@ from tools.gpu_check.stage import Finding, Setting
 BLOCK, SCORE, STEP, PAPER = "block", "score", "step", "paper"  # kinds of findings, the first words of their names
 WINDOWS = 50
 WORKERS = (1, 4, 16)
-STAGED = "staged"
+STAGED, WARPGROUP = BY_HAND = "staged", "warpgroup"  # tiles of the CUDA C++ block, as bench/gpu_cost.py has them
 PRESETS = ("scnn-arch1", "alexnet")
 _TYPES = (torch.float16, torch.bfloat16, torch.float32)
 RECORDED: tuple[TrainingPrecision, ...] = ("fp32", "tf32", "bf16", "fp16")
@@ -112,10 +114,12 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
     """One problem by every backend and tile that runs it, and by torch's operations."""
     params, dtype = timed.params, str(timed.params.weight_dtype).removeprefix("torch.")
     count = clock.buffers(params.bytes, setting)
-    for tile in (STAGED, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
+    for tile in (*BY_HAND, *(name for name in triton_config.forward_candidates(params) if name not in _LAST_RESORTS)):
         name = f"{BLOCK} {timed.name} {dtype} {tile}"
         with setting.kernels():
-            backend = "cuda" if tile == STAGED else "triton"
+            backend = "cuda" if tile in BY_HAND else "triton"
+            if tile == WARPGROUP and not _by_groups(params, setting):
+                continue
             if why := BACKENDS[backend].can_run(params, setting.where):
                 yield Finding(name, None, f"not run: {why}")
                 continue
@@ -129,15 +133,21 @@ def of_block(setting: Setting, timed: Timed) -> Iterator[Finding]:
     yield from _torchs(setting, timed, count)
 
 
+def _by_groups(params: BlockParams, setting: Setting) -> bool:
+    """Whether the GPU has products of warp groups, and the problem a tile for them."""
+    return isinstance(tile_of(params, capability(setting.where)), WarpGroupConfig)
+
+
 def _launch(params: BlockParams, tile: str, where: torch.device, seed: int) -> Launch:
     """A launch on separate random operands, as products with zeros take less power, which raises clocks."""
     x, operands = _random(params, where, seed)
     out = torch.empty(params.out_shape, dtype=params.out_dtype, device=where, memory_format=torch.channels_last)
     work = Work([x], whole_images(params), [out])
-    if tile == STAGED:
-        return cuda_forward.prepared(params, operands).launch_of_work(work)
-    config = triton_config.forward_candidates(params)[tile]
-    return triton_forward.prepared(params, operands, tile=config).launch_of_work(work, Saved(None, None))
+    if tile in BY_HAND:
+        config = warpgroup_of(params) if tile == WARPGROUP else config_of(params)
+        return cuda_forward.prepared(params, operands, config=config).launch_of_work(work)
+    candidate = triton_config.forward_candidates(params)[tile]
+    return triton_forward.prepared(params, operands, tile=candidate).launch_of_work(work, Saved(None, None))
 
 
 def _random(params: BlockParams, where: torch.device, seed: int) -> tuple[Tensor, Operands]:

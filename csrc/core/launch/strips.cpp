@@ -306,8 +306,8 @@ int64_t fetched_units(const StripShape& s, int64_t cols, int64_t rows) {
 }
 
 StripCutter::StripCutter(const StripShape& s) : shape_(s) {
-  for (int64_t cols = 1; cols <= s.outputs; ++cols) {
-    int64_t rows = std::min(s.outputs / cols, s.ring / cols - (s.pool_size - 1));
+  for (int64_t cols = 1; cols <= std::min(s.outputs, s.most_cols); ++cols) {
+    int64_t rows = std::min({s.outputs / cols, s.ring / cols - (s.pool_size - 1), s.most_rows});
     while (rows > 0 && (plane_units(s, cols, rows) > s.plane || fetched_units(s, cols, rows) > s.fetched)) --rows;
     rows_.push_back(std::max<int64_t>(rows, 0));
   }

@@ -15,8 +15,9 @@ namespace dcnn {
 // The sizes that bound the rows per step; fields as in CudaConfig of dcnn_fast/ops/block/cuda/config.py. outputs: convolution
 // outputs of a step. ring: outputs kept for pool and norm. plane: 16-byte units of a plane of the patch. fetched: units of a
 // whole patch, at most. span: units between the pixels of neighbouring outputs. steps: steps of 16 products in a filter row.
+// most_rows, most_cols: of a step, where outputs are no flat list.
 struct StripShape {
-  int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride;
+  int64_t outputs, ring, plane, fetched, span, steps, size, stride, pool_size, pool_stride, most_rows, most_cols;
 };
 
 // 16-byte units of the patch that rows x cols outputs see: of one of its planes, and of everything fetched; 2**63 - 1 on

@@ -24,7 +24,9 @@ _Beside = tuple[tuple[int, int, int, int], ...]  # strips beside each other: fir
 
 def rows_of(config: CudaConfig, cols: int) -> int:
     """The most rows of a step in a strip of `cols` columns, 0 where none fits."""
-    rows = min(config.outputs // cols, config.ring // cols - (config.pool - 1))
+    if cols > config.most_cols:
+        return 0
+    rows = min(config.outputs // cols, config.ring // cols - (config.pool - 1), config.most_rows)
     while rows > 0 and not (
         plane_units(config, cols, rows) <= config.plane and fetched_units(config, cols, rows) <= config.fetched
     ):
