@@ -1,4 +1,4 @@
-// Upper bounds on a network's sizes; dcnn_fast/spec/bounds.py gives the reasons.
+// Upper bounds on a network's sizes; dcnn_fast/networks/bounds.py gives the reasons.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Networks as data, as in dcnn_fast/spec, read from a model file's header.
+// Networks as data, as in dcnn_fast/networks, read from a model file's header.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct BlockData {
   bool norm_first = false, relu_last = false;
 };
 
-// An inverted residual block of EfficientNet-Lite (dcnn_fast/spec/efficientnet.py).
+// An inverted residual block of EfficientNet-Lite (dcnn_fast/networks/efficientnet.py).
 struct LiteBlock {
   int64_t channels, filters, size, stride, expansion;
 

@@ -1,4 +1,4 @@
-// The cost of a network (dcnn_fast/spec/cost.py).
+// The cost of a network (dcnn_fast/networks/cost.py).
 #pragma once
 
 #include "capi/network.h"

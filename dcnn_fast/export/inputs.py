@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dcnn_fast.spec import AnyColumn, Network, column_costs
+from dcnn_fast.networks import AnyColumn, Network, column_costs
 
 KINDS = ("windows", "planes", "single")
 _CHANNELS = 3
@@ -16,7 +16,7 @@ _MOST_BYTES = 2_000_000_000  # of weights in an ONNX file, a protobuf message, w
 class ColumnInputs:
     """Names and sizes for one column.
 
-    key: as in `spec.Network.column_keys`, e.g. "local:0". view, plane, window: the column's.
+    key: as in `networks.Network.column_keys`, e.g. "local:0". view, plane, window: the column's.
     """
 
     key: str

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import MultiColumn
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.networks.convnet_rules import LayerRule
 
 
 def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[dict[str, Any]]:
     """Groups for `training.ConvNetUpdate`: the weights and the biases of each layer with their rates; biases do not decay.
 
-    rules: as in `spec.Reading`. Each group names its parameters in "name" and its schedule in "schedule", which
+    rules: as in `networks.Reading`. Each group names its parameters in "name" and its schedule in "schedule", which
     `training.parse_schedule` reads; the caller updates "lr" by it. Raises ValueError unless the rules are for exactly the
     network's layers.
     """

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast.nets import Input
+from dcnn_fast.networks import View
 from dcnn_fast.ops.launch import copied
 from dcnn_fast.ops.number_tables import NumberTables
 from dcnn_fast.ops.recording import Again, Recorder, Step
@@ -23,7 +24,6 @@ from dcnn_fast.ops.tables import fields
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.ops.views.fixed import CUT_FIELDS, RESIZE_FIELDS, FixedPlanes, refused, resize_of, windows_launch
 from dcnn_fast.runtime.contexts import DeviceStream
-from dcnn_fast.spec import View
 from dcnn_fast.training.loading import Cases, starts_of
 from dcnn_fast.training.windows import Place
 

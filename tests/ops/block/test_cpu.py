@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
+from dcnn_fast.networks import ORDERS
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.region import of_windows, whole
-from dcnn_fast.spec import ORDERS
 from tests.ops import guarded
 from tests.ops.block.on_engine import regions
 from tests.ops.block.problems import (

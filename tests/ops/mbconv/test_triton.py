@@ -10,10 +10,10 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.nets.backbone import params_of
+from dcnn_fast.networks.efficientnet import LITES, lite_window
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, same_padding, triton
-from dcnn_fast.spec.efficientnet import LITES, lite_window
 from devtools.launches import collected
 from tests.ops.guarded import assert_untouched, output
 from tests.ops.mbconv.problems import MBCONV, PROBLEMS, PROGRAMS, weights_of, x_of

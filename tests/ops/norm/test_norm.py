@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dcnn_fast.networks import Norm
 from dcnn_fast.ops import CrossMapNorm, SameMapNorm, response_norm
-from dcnn_fast.spec import Norm
 from tests.ops import statements, tester
 from tests.ops.tester import REFERENCE
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dcnn_fast.networks import Rounding
 from dcnn_fast.ops import max_pool
-from dcnn_fast.spec import Rounding
 from tests.ops import statements, tester
 from tests.ops.tester import REFERENCE
 

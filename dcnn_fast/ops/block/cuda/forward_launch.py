@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
 from dcnn_fast.ops.block.cuda.config import Tile, strip_cutter, strips_of
 from dcnn_fast.ops.block.cuda.warpgroup import WarpGroupConfig, tile_of
@@ -22,7 +23,6 @@ from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
 from dcnn_fast.ops.launch import CudaKernel, Launch, capability, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
 from dcnn_fast.ops.tables import matrix, records
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 _PARAMETERS = (
     "strips", "count", "regions", "pieces", "stores", "sources", "outputs", "weight", "bias", "mean", "scale", "norm_scale",

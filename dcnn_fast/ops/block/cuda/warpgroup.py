@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.cuda.config import Tile, config_of, constants_of, pixel_of
 from dcnn_fast.ops.block.gpu.problem import problem_key, relu_last
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.cuda_compile import knows_warp_groups
 from dcnn_fast.ops.gpus import HOPPER, MULTIPROCESSORS
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 BY_WARPS = Path(__file__).with_name("by_warps.json")  # written by devtools/choose_tiles.py
 PART = 64  # filters of a warp group: the rows of its products

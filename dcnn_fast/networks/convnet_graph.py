@@ -1,8 +1,8 @@
 """cuda-convnet's layers as a network, for layer-definition files and checkpoints (docs/cuda-convnet.md).
 
 cuda-convnet describes a graph of small layers; a `Network` is columns. `assemble` follows the graph from its cost down to the
-data. Layers that fit blocks become a column of blocks; others become a column of single layers (`spec.GraphColumn`). A layer
-that fits neither is refused by name.
+data. Layers that fit blocks become a column of blocks; others become a column of single layers (`networks.GraphColumn`). A
+layer that fits neither is refused by name.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_column import ancestors, graph_column
+from dcnn_fast.networks.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
+from dcnn_fast.networks.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
+from dcnn_fast.networks.network import AnyColumn, Network
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_column import ancestors, graph_column
-from dcnn_fast.spec.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
-from dcnn_fast.spec.network import AnyColumn, Network
 
 
 class _NoBlocksError(ConvNetError):
