@@ -14,22 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from bench.peers import PlainBlocks
-from dcnn_fast import nets, spec
+from dcnn_fast import nets, networks
 from dcnn_fast.nets import Block, Column, MultiColumn
+from dcnn_fast.networks import View
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.spec import View
 
 SCNN = "scnn-arch1"  # seen through `warp` here: a plane of one size, whatever the photograph
 DCNN = "dcnn"
 MEAN = (120.0, 115.0, 105.0)  # of photographs: presets take none off, and every trained model does
 
 
-def described(preset: str, views: Sequence[View] | None = None, unit_share: float = 1.0) -> spec.Network:
+def described(preset: str, views: Sequence[View] | None = None, unit_share: float = 1.0) -> networks.Network:
     """The preset with a mean to take off.
 
     views: of its columns, in place of the preset's own. unit_share: of the units of its fully-connected layers.
     """
-    chosen = spec.preset(preset)
+    chosen = networks.preset(preset)
     seen = [column.view for column in chosen.columns] if views is None else views
     columns = tuple(
         replace(column, view=view, mean=MEAN, fc=tuple(max(1, round(unit_share * units)) for units in column.fc))
@@ -58,12 +58,12 @@ def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def plane_of(column: spec.Column, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+def plane_of(column: networks.Column, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     """A generated plane of the column: of `shape` for local views, whose plane is the photograph, else of the column's own."""
     return photograph(*(shape if column.view == "local" else (column.plane, column.plane)), seed=seed)
 
 
-def windows(column: spec.Column, shape: tuple[int, int], count: int, grid: int = 1, seed: int = 0) -> np.ndarray:
+def windows(column: networks.Column, shape: tuple[int, int], count: int, grid: int = 1, seed: int = 0) -> np.ndarray:
     """Window offsets as the scorer draws them for a column's plane of `shape`: [count, 2]."""
     drawn: np.ndarray = ops_views.draw_windows(
         "benchmark", seed, f"{column.view}:0", count, view=column.view, plane_shape=shape, plane=column.plane,
@@ -72,7 +72,7 @@ def windows(column: spec.Column, shape: tuple[int, int], count: int, grid: int =
     return drawn
 
 
-def entered(pixels: Tensor, column: spec.Column) -> Tensor:
+def entered(pixels: Tensor, column: networks.Column) -> Tensor:
     """Float pixels [N, C, H, W] as the column's first convolution takes them, changed in place: less the mean, scaled."""
     pixels.sub_(torch.tensor(column.mean, dtype=pixels.dtype, device=pixels.device).reshape(1, -1, 1, 1))
     return pixels if column.scale == 1 else pixels.mul_(column.scale)
@@ -86,7 +86,7 @@ class Cut:
     every: all of them, equal ones too; otherwise the distinct ones only.
     """
 
-    column: spec.Column
+    column: networks.Column
     plane: np.ndarray
     offsets: np.ndarray
     every: bool = False

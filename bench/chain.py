@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import response_norm
 
 
 def torch_chain(
-    x: Tensor, weight: Tensor, bias: Tensor, block: spec.Block, rounding: spec.Rounding, own_norm: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor, block: networks.Block, rounding: networks.Rounding, own_norm: bool = False
 ) -> Tensor:
     """conv2d, ReLU, max_pool2d and local_response_norm of torch, in the block's order; rounding up pads the input with zeros.
 
@@ -33,7 +33,7 @@ def torch_chain(
             y = F.max_pool2d(y, block.pool.size, block.pool.stride, ceil_mode=up)
         elif stage == "norm" and block.norm is not None:
             norm = block.norm
-            if not isinstance(norm, spec.CrossMapNorm):
+            if not isinstance(norm, networks.CrossMapNorm):
                 raise ValueError("torch has no norm within maps")
             y = response_norm(y, norm) if own_norm else F.local_response_norm(y, norm.size, norm.scale, norm.power, norm.k)
     return y

@@ -10,10 +10,10 @@ import torch
 from bench.cases import Cut, columns, layers
 from dcnn_fast import ops
 from dcnn_fast.nets import MultiColumn
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan, brute_force, share
 from dcnn_fast.runtime import PlaneJob, column_maps, head_rows
-from dcnn_fast.spec import Column
 
 Planner = Callable[[Column, np.ndarray, tuple[int, int], Precision], ColumnPlan]
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 Digests = Mapping[str, str]  # by file or folder
 
 ENGINE = ("CMakeLists.txt", "csrc", "dcnn_fast/engine.py")
-NETWORKS = ("dcnn_fast/spec", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
+NETWORKS = ("dcnn_fast/networks", "dcnn_fast/ops", "dcnn_fast/plan", "dcnn_fast/nets/column.py", "dcnn_fast/nets/network.py")
 SCORING = ("dcnn_fast/runtime", "dcnn_fast/scoring", "dcnn_fast/nets/weights.py")
 READING = (
     "dcnn_fast/data/reading.py", "dcnn_fast/data/color.py",
@@ -35,7 +35,7 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "block": (*ENGINE, *NETWORKS, *MEASURING, *PEERS, "bench/work.py"),
     "score": (*ENGINE, *NETWORKS, *SCORING, *MEASURING, *PEERS, "bench/features.py"),
     "backbone": (
-        *ENGINE, "dcnn_fast/ops", "dcnn_fast/spec/efficientnet.py", "dcnn_fast/nets/efficientnet.py", *MEASURING, *PEERS,
+        *ENGINE, "dcnn_fast/ops", "dcnn_fast/networks/efficientnet.py", "dcnn_fast/nets/efficientnet.py", *MEASURING, *PEERS,
     ),
     "c_library": (
         *ENGINE, "include", *NETWORKS, *SCORING, *MEASURING, "dcnn_fast/c_library.py", "bench/c_binding.py",
@@ -61,9 +61,9 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
         *ENGINE, *NETWORKS, *SCORING, *READING, *MEASURING, "dcnn_fast/serve", "dcnn_fast/cli/serve_run.py",
         "bench/serve_load.py",
     ),
-    "gpu": ("dcnn_fast/spec", *MEASURING, *PEERS),
+    "gpu": ("dcnn_fast/networks", *MEASURING, *PEERS),
     "kernels": (
-        "dcnn_fast/spec", "dcnn_fast/ops/block", "dcnn_fast/ops/gpus.py", "bench/gpu_cost.py",
+        "dcnn_fast/networks", "dcnn_fast/ops/block", "dcnn_fast/ops/gpus.py", "bench/gpu_cost.py",
         "bench/results/kernel-counts.json",
     ),
 }  # fmt: skip

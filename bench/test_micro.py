@@ -10,12 +10,12 @@ import torch.nn.functional as F
 
 from bench import cases
 from bench.chain import saved_bytes, torch_chain
-from dcnn_fast import nets, ops, spec
+from dcnn_fast import nets, networks, ops
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import BlockOptions
 from dcnn_fast.plan import share
 
-COLUMN = spec.preset("scnn-arch1").columns[0]
+COLUMN = networks.preset("scnn-arch1").columns[0]
 
 
 @pytest.mark.parametrize("precision", ["ieee", "bf16"])

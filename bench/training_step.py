@@ -22,7 +22,7 @@ from torch import Tensor
 from bench import cases
 from bench.chain import torch_chain
 from bench.row import OURS
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import Column, MultiColumn
 from dcnn_fast.training import ConvNetUpdate, groups_of
 
@@ -103,7 +103,7 @@ def as_torch(
     return forward, torch.optim.SGD(groups, fused=True)
 
 
-def _random_bytes(batch: int, column: spec.Column, generator: torch.Generator) -> Tensor:
+def _random_bytes(batch: int, column: networks.Column, generator: torch.Generator) -> Tensor:
     shape = (batch, column.channels, column.window, column.window)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     return pixels.contiguous(memory_format=torch.channels_last)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dcnn_fast.networks import Block, Column
 from dcnn_fast.ops.block import output_tile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.plan import ColumnPlan
-from dcnn_fast.spec import Block, Column
 
 IN_TILES = "in tiles, counted as sums over taps"
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import Launch
-from dcnn_fast.spec import Pool
 from devtools import aot
 from devtools.launches import collected
 

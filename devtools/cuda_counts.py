@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import cuda_compile
 from dcnn_fast.ops.block.backend import Operands, Work
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
@@ -67,7 +67,7 @@ class Counts:
 def problems() -> Iterator[tuple[BlockParams, str]]:
     """The first two blocks of the presets, which hold nearly all the work, where the kernel runs them; how each source lies."""
     for name in ("scnn-arch1", "style-scnn-arch1", "alexnet-torchvision", "alexnet"):
-        for params in problems_of(spec.preset(name).columns[0])[:2]:
+        for params in problems_of(networks.preset(name).columns[0])[:2]:
             half = replace(params, dtype=torch.float16, weight_dtype=torch.float16, out_dtype=torch.float16)
             if params.options.groups > 1:
                 continue

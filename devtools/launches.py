@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets.backbone import backbone_size, backbone_weights, params_of
+from dcnn_fast.networks.efficientnet import Lite, lite_stages, lite_window
 from dcnn_fast.ops import views
 from dcnn_fast.ops.backbone import BACKENDS as BACKBONES
 from dcnn_fast.ops.block import BACKENDS
@@ -23,7 +24,6 @@ from dcnn_fast.ops.gpus import LEAST_CAPABILITY
 from dcnn_fast.ops.launch import DEFAULT_CAPABILITY, Launch, launched_by
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.views import fixed
-from dcnn_fast.spec.efficientnet import Lite, lite_stages, lite_window
 from devtools import aot
 
 TYPES: tuple[tuple[torch.dtype, Precision], ...] = (
@@ -216,10 +216,10 @@ def _fixed_views() -> Iterator[Launch]:
     yield fixed.windows_launch(torch.zeros(1, 5, dtype=torch.int64), torch.zeros(1, 8, 8, 3, dtype=torch.uint8), [])
 
 
-def _networks() -> Iterator[spec.Network]:
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            yield spec.preset(name, geometry)
+def _networks() -> Iterator[networks.Network]:
+    for name in networks.preset_names():
+        for geometry in networks.GEOMETRIES:
+            yield networks.preset(name, geometry)
 
 
 def _problems() -> Iterator[BlockParams]:
@@ -227,7 +227,7 @@ def _problems() -> Iterator[BlockParams]:
     seen = set()
     for net in _networks():
         for column in net.columns:
-            for params in problems_of(column) if isinstance(column, spec.Column) else ():
+            for params in problems_of(column) if isinstance(column, networks.Column) else ():
                 if params not in seen:
                     seen.add(params)
                     yield params

@@ -15,11 +15,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Needs, Operands
 from dcnn_fast.ops.block.params import BlockOptions, BlockParams
 from dcnn_fast.ops.launch import launched_by, on_device
-from dcnn_fast.spec import Pool
 
 
 def main(dev: str = "cpu") -> None:

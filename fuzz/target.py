@@ -13,11 +13,11 @@ from random import Random
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "images": ("dcnn_fast.data", "PIL"),
-    "model_files": ("dcnn_fast.nets", "dcnn_fast.spec"),
-    "pickles": ("dcnn_fast.nets", "dcnn_fast.spec"),
+    "model_files": ("dcnn_fast.nets", "dcnn_fast.networks"),
+    "pickles": ("dcnn_fast.nets", "dcnn_fast.networks"),
     "state_dicts": ("dcnn_fast.nets", "torch._weights_only_unpickler"),
     "checkpoints": ("dcnn_fast.training",),
-    "layer_files": ("dcnn_fast.spec", "configparser"),
+    "layer_files": ("dcnn_fast.networks", "configparser"),
     "labels": ("dcnn_fast.data", "csv"),
     "ava_lists": ("dcnn_fast.data",),
     "xmp_packets": ("dcnn_fast.xmp",),

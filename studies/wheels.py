@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from dcnn_fast.spec.efficientnet import Lite
+from dcnn_fast.networks.efficientnet import Lite
 
 
 def lite_weights(lite: Lite) -> Path:

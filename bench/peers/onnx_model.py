@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.peers.plain import PlainBlocks
-from dcnn_fast.spec import CrossMapNorm
+from dcnn_fast.networks import CrossMapNorm
 
 
 def onnx_model(net: PlainBlocks, shape: tuple[int, int, int]) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast.spec import Block, CrossMapNorm, Reduce, Rounding
+from dcnn_fast.networks import Block, CrossMapNorm, Reduce, Rounding
 
 
 def _pads(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from bench.timing import median_and_spread, seconds
 from dcnn_fast import ops
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import MultiColumn, load_model
+from dcnn_fast.networks import Pool, View
 from dcnn_fast.ops.launch import Launch, launched_by
 from dcnn_fast.ops.recording import Recorder, Step
 from dcnn_fast.plan import share
@@ -30,7 +31,6 @@ from dcnn_fast.runtime import Executor, executor_of
 from dcnn_fast.runtime.gpu import LOOKS, MOST_PICTURES, GpuNetwork
 from dcnn_fast.scoring.prepare import prepared
 from dcnn_fast.scoring.shipped import shipped_model
-from dcnn_fast.spec import Pool, View
 
 PHOTOGRAPH = (600, 800)
 WHOLE, LOCAL = "plan, a plane of 256 x 256", "plan, a photograph of 800 x 600"

@@ -9,7 +9,7 @@ import torch
 
 from bench.gpu_cost import COUNTS, IMAGES, STAGED, Counts, counted_tiles, floor, predicted
 from bench.row import Found, Refused, Row
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops.block.params import BlockParams, problems_of
 from dcnn_fast.ops.block.triton import config as triton_config
 from dcnn_fast.ops.gpus import GPUS, Gpu
@@ -22,7 +22,7 @@ TYPES: tuple[tuple[torch.dtype, Precision], ...] = ((torch.float16, "ieee"), (to
 def rows() -> Iterator[Found]:
     """Each block of the default column on each GPU: Triton's, in the tile chosen for it, and in 16 bits the CUDA C++ block."""
     known = counted_tiles()
-    for number, problem in enumerate(problems_of(spec.preset(COLUMN).columns[0], IMAGES)[:3], 1):
+    for number, problem in enumerate(problems_of(networks.preset(COLUMN).columns[0], IMAGES)[:3], 1):
         for dtype, precision in TYPES:
             params = _typed(problem, dtype, precision)
             named = "fp16" if dtype == torch.float16 else precision

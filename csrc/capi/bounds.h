@@ -1,4 +1,4 @@
-// How large a network may be: dcnn_fast/spec/bounds.py says why.
+// How large a network may be: dcnn_fast/networks/bounds.py says why.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// EfficientNet-Lite's layers (dcnn_fast/spec/efficientnet.py).
+// EfficientNet-Lite's layers (dcnn_fast/networks/efficientnet.py).
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Networks as data: what dcnn_fast/spec says of them in Python, read from a model file's header.
+// Networks as data: what dcnn_fast/networks says of them in Python, read from a model file's header.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct BlockData {
   bool norm_first = false, relu_last = false;
 };
 
-// An inverted residual block of EfficientNet-Lite (dcnn_fast/spec/efficientnet.py).
+// An inverted residual block of EfficientNet-Lite (dcnn_fast/networks/efficientnet.py).
 struct LiteBlock {
   int64_t channels, filters, size, stride, expansion;
 

@@ -1,4 +1,4 @@
-// What a network takes (dcnn_fast/spec/cost.py).
+// What a network takes (dcnn_fast/networks/cost.py).
 #pragma once
 
 #include "capi/network.h"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dcnn_fast.evaluation import Predictions
 from dcnn_fast.nets import Model
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 from dcnn_fast.viz.distributions import save_distributions
 from dcnn_fast.viz.filters import filters
 from dcnn_fast.viz.first_filters import filter_files, first_filters

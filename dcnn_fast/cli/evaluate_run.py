@@ -31,9 +31,9 @@ from dcnn_fast.evaluation.from_file import read_predictions
 from dcnn_fast.evaluation.histograms import for_labels, why_no_emd
 from dcnn_fast.evaluation.routing import Predictor
 from dcnn_fast.nets import Model, ModelError, load_model
+from dcnn_fast.networks import Network
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.printable import printable
-from dcnn_fast.spec import Network
 
 _WIDEST = 8  # labels whose confusions are printed; --json has them all
 AVERAGE, ROUTED = "average", "routed"

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.cli.console import fail, note, plain_table, stderr, stdout
 from dcnn_fast.cli.input_files import model_named, require_file
 from dcnn_fast.cli.max_memory import OPTION, is_short_of_memory, limit_memory
@@ -40,7 +40,7 @@ class Shape:
 
     options: NetworkOptions
     seed: int = 0
-    layers: spec.Reading | None = None
+    layers: networks.Reading | None = None
     freeze: tuple[str, ...] = ()
 
     def network(self, data: DataSet) -> MultiColumn:
@@ -59,13 +59,13 @@ class Shape:
             return load_columns(net, sources(given.init))
         if given.fresh:
             raise ValueError(f"fresh must not be given but for a model file, of which layers are taken, got {given.net}")
-        network = spec.preset(given.net, given.geometry)  # type: ignore[arg-type]
+        network = networks.preset(given.net, given.geometry)  # type: ignore[arg-type]
         if given.views is not None:
             network = _seen_through(network, tuple(view.strip() for view in given.views.split(",")))
         fc = integers("fc", given.fc or "")
-        if not any(isinstance(column, spec.Column) and not column.frozen for column in network.columns):
+        if not any(isinstance(column, networks.Column) and not column.frozen for column in network.columns):
             self._require_no_sizes(but=("views", "dropout", "long_side"))
-        network = spec.compact(
+        network = networks.compact(
             network, plane=given.plane, window=given.window, stride=given.stride, filters=given.filters, fc=fc
         )  # fmt: skip
         columns = network.columns
@@ -77,7 +77,7 @@ class Shape:
         taken = sources(given.init)
         network = shaped_as(network, taken)
         for number, column in enumerate(columns):
-            if number not in taken and (column.frozen or isinstance(column, spec.BackboneColumn)):
+            if number not in taken and (column.frozen or isinstance(column, networks.BackboneColumn)):
                 how = "which is frozen" if column.frozen else "whose layers are never trained"
                 raise ValueError(f"init must name a model file for column {number}, {how}, got none")
         return load_columns(build(network, seed=self.seed), taken)
@@ -91,9 +91,9 @@ class Shape:
             raise ValueError(f"{wanted}, got {self.options.net}")
 
 
-def _dropping(column: spec.AnyColumn, share: float) -> spec.AnyColumn:
+def _dropping(column: networks.AnyColumn, share: float) -> networks.AnyColumn:
     """The column, with that dropout where it learns and is not of single layers, which have their own."""
-    return column if column.frozen or isinstance(column, spec.GraphColumn) else replace(column, dropout=share)
+    return column if column.frozen or isinstance(column, networks.GraphColumn) else replace(column, dropout=share)
 
 
 def is_model(net: str) -> bool:
@@ -129,7 +129,7 @@ def from_model(path: Path, data: DataSet) -> MultiColumn:
     return net
 
 
-def layer_files(network: NetworkOptions) -> spec.Reading | None:
+def layer_files(network: NetworkOptions) -> networks.Reading | None:
     """What cuda-convnet's layer files say, where `net` is a layer-definition file; None for another network.
 
     Raises ValueError where one of the two files comes without the other or they cannot be read.
@@ -143,10 +143,10 @@ def layer_files(network: NetworkOptions) -> spec.Reading | None:
         if os.path.lexists(path):
             require_file(path)
     seen: tuple[Any, ...] = tuple(view.strip() for view in (network.views or "warp").split(","))
-    return spec.read_convnet_cfg(net, params, spec.preprocessing(seen, network.plane, network.window))
+    return networks.read_convnet_cfg(net, params, networks.preprocessing(seen, network.plane, network.window))
 
 
-def from_layers(read: spec.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:
+def from_layers(read: networks.Reading, data: DataSet, seed: int, long_side: int | None = None) -> MultiColumn:
     """The network of layer files, started as they say. Raises ValueError when it has not as many outputs as the data labels."""
     if len(read.network.labels) != len(data.labels):
         raise ValueError(f"net must have {len(data.labels)} outputs for the data's labels, got {len(read.network.labels)}")
@@ -296,7 +296,7 @@ def numbers(name: str, text: str) -> tuple[float, ...]:
         raise ValueError(f"{name} must be numbers with commas between them, got {quoted(text)}") from None
 
 
-def _seen_through(network: spec.Network, views: tuple[str, ...]) -> spec.Network:
+def _seen_through(network: networks.Network, views: tuple[str, ...]) -> networks.Network:
     learning = [column for column in network.columns if not column.frozen]
     if len(views) != len(learning):
         raise ValueError(f"views must be one for each of {len(learning)} columns that learn, got {len(views)}")

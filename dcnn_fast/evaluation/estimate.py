@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.data import Example, ReadError, read
 from dcnn_fast.evaluation.predict import Predictions, predict
 from dcnn_fast.evaluation.reproduce import TABLES, Experiments, ImpossibleError, Protocol
@@ -37,7 +37,7 @@ class UntoldError(Exception):
 class Job:
     """What one network goes through: so many windows in training and so many photographs in tests."""
 
-    network: spec.Network
+    network: networks.Network
     windows: int = 0
     photographs: int = 0
 
@@ -62,7 +62,7 @@ class Estimate:
 class _Planned:
     """Stands for a network that would be trained: as much of it as experiments ask for."""
 
-    spec: spec.Network
+    spec: networks.Network
     provenance: Mapping[str, Any]
 
     @property
@@ -75,7 +75,9 @@ class _Plan(Experiments):
 
     jobs: dict[str, Job]
 
-    def _trained(self, network: spec.Network, learns: TableSet = AESTHETICS, start: Any = None, *, tune: str = "all") -> Any:
+    def _trained(
+        self, network: networks.Network, learns: TableSet = AESTHETICS, start: Any = None, *, tune: str = "all"
+    ) -> Any:
         network = replace(self._compact(network), labels=self._data(learns).labels)
         return self._run(f"{network.name} {'+'.join(c.view for c in network.columns)} {learns}", _Planned(network, {}), learns)
 
@@ -126,7 +128,7 @@ def estimate(table: str, path: Path, out: Path, protocol: Protocol) -> Estimate:
     """
     jobs, listed = planned(table, path, out, protocol)
     examples = _readable(listed)
-    costs: dict[spec.Network, tuple[float, float]] = {}
+    costs: dict[networks.Network, tuple[float, float]] = {}
     seconds = 0.0
     for job in jobs.values():
         network = replace(job.network, name="", labels=("low", "high"), attributes=())
@@ -154,7 +156,7 @@ def _readable(examples: Sequence[Example]) -> list[Example]:
     return found
 
 
-def _costs(network: spec.Network, examples: Sequence[Example], protocol: Protocol) -> tuple[float, float]:
+def _costs(network: networks.Network, examples: Sequence[Example], protocol: Protocol) -> tuple[float, float]:
     """Seconds of one window in training, its photograph's reading included, and of one photograph in a test."""
     net = build(network, seed=protocol.seed)
     pictures = Pictures(examples, net.inputs)
@@ -172,7 +174,7 @@ def _costs(network: spec.Network, examples: Sequence[Example], protocol: Protoco
     return window, max(0.0, test(1 + more) - first) / more if more else first
 
 
-def _step(net: torch.nn.Module, network: spec.Network, batch: int, device: torch.device) -> Callable[[], object]:
+def _step(net: torch.nn.Module, network: networks.Network, batch: int, device: torch.device) -> Callable[[], object]:
     """A training step on random windows."""
     rng = torch.Generator().manual_seed(0)
     windows = [

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.data import Ava, AvaStyle, DataSet, Example, by_category, open_dataset, source_at
 from dcnn_fast.data.ava import THRESHOLD
 from dcnn_fast.data.names import STYLE_LISTS
@@ -68,7 +68,7 @@ CHOICES = (
     "AP is the average precision of all (photograph, style) pairs together, mAP the mean over styles.",
     "Style: test photographs without any style, never right, are left out of the accuracy and of n, and count in AP and mAP.",
     "Arch 1 to 7 of Tables I and IV, whose tick marks the text lost: 4, 2, 3, 6, 4, 5, 6 convolutions; norms except in Arch 4;",
-    "fc1000 and fc256, in Arch 5 fc1000 alone (a line each in dcnn_fast/spec/presets.py).",
+    "fc1000 and fc256, in Arch 5 fc1000 alone (a line each in dcnn_fast/networks/presets.py).",
 )
 TABLES = ("table1", "table2", "table3", "table4", "table5", "categories", "iad")
 PROTOCOL = "protocol.json"
@@ -81,7 +81,7 @@ class Protocol:
 
     scale: the share of the training and of the test photographs that is used, a seeded choice. epochs, adapt_epochs: of
     training and of adapting, the latter longer for local views (III-C). plane, window, stride, filters, fc: smaller columns, as
-    `spec.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: a file
+    `networks.compact` takes them. views: averaged in the tests. draws: bootstrap samples of the intervals. semantic: a file
     of torchvision's weights or a model file, for RDCNN-semantic. test: a folder of AVA, for IAD. kind, images, columns: of the
     data set, as `data.source_at` takes them. The others are `Settings`'.
     """
@@ -218,7 +218,7 @@ class Experiments:
 
     def table1(self) -> Runs:
         for number, accuracy in paper.TABLE_1.items():
-            network = spec.preset(f"scnn-arch{number}")
+            network = networks.preset(f"scnn-arch{number}")
             yield f"Arch {number}", {"accuracy": accuracy}, lambda n=network: self._tested(self._trained(n), AESTHETICS)  # type: ignore[misc]
 
     def table2(self) -> Runs:
@@ -232,13 +232,13 @@ class Experiments:
 
     def table4(self) -> Runs:
         for number, (mean, accuracy) in paper.TABLE_4.items():
-            network = spec.preset(f"style-scnn-arch{number}")
+            network = networks.preset(f"style-scnn-arch{number}")
             figures = {"mAP": mean, "accuracy": accuracy}
             yield f"Arch {number}", figures, lambda n=network: self._tested(self._trained(n, STYLE), STYLE)  # type: ignore[misc]
 
     def table5(self) -> Runs:
         for view, (precision, mean, accuracy) in paper.TABLE_5.items():
-            network = _seen(spec.preset("style-scnn"), (view,))  # type: ignore[arg-type]
+            network = _seen(networks.preset("style-scnn"), (view,))  # type: ignore[arg-type]
             figures = {"AP": precision, "mAP": mean, "accuracy": accuracy}
             name = f"{paper.VIEWS[view]} ({view})"
             yield name, figures, lambda n=network: self._tested(self._trained(n, STYLE), STYLE)  # type: ignore[misc]
@@ -258,34 +258,34 @@ class Experiments:
             yield f"{method}, {variant}", {"accuracy": accuracy}, lambda m=method, v=variant: self._of_iad(m, v)  # type: ignore[misc]
 
     def _scnn(self, view: str, delta: int) -> Predictions:
-        return self._tested(self._trained(_seen(spec.preset("scnn"), (view,)), TableSet(delta=delta)), AESTHETICS)  # type: ignore[arg-type]
+        return self._tested(self._trained(_seen(networks.preset("scnn"), (view,)), TableSet(delta=delta)), AESTHETICS)  # type: ignore[arg-type]
 
     def _method(self, method: str, delta: int) -> Predictions:
         if method == "SCNN":
             return self._scnn("local", delta)
         if method == "AVG_SCNN":
             return average([self._scnn(view, delta) for view in ("local", "warp")])
-        networks = {
+        by_method = {
             "DCNN": self._dcnn, "DCNN local+center": lambda d: self._dcnn(d, "center"),
             "DCNN local+pad": lambda d: self._dcnn(d, "pad"), "quad-column": self._quad, "RDCNN-style": self._rdcnn_style,
             "RDCNN-semantic": self._rdcnn_semantic,
         }  # fmt: skip
-        return self._tested(networks[method](delta), AESTHETICS)
+        return self._tested(by_method[method](delta), AESTHETICS)
 
-    def _dcnn(self, delta: int, view: spec.View = "warp") -> Model:
-        return self._trained(_seen(spec.preset("dcnn"), ("local", view)), TableSet(delta=delta))
+    def _dcnn(self, delta: int, view: networks.View = "warp") -> Model:
+        return self._trained(_seen(networks.preset("dcnn"), ("local", view)), TableSet(delta=delta))
 
     def _quad(self, delta: int) -> Model:
-        network = spec.preset("quad")
+        network = networks.preset("quad")
         columns = {
-            number: self._trained(_seen(spec.preset("scnn"), (column.view,)), TableSet(delta=delta))
+            number: self._trained(_seen(networks.preset("scnn"), (column.view,)), TableSet(delta=delta))
             for number, column in enumerate(network.columns)
         }
         return self._trained(network, TableSet(delta=delta), columns, tune="label")
 
     def _rdcnn_style(self, delta: int) -> Model:
-        style = self._trained(spec.preset("style-scnn"), STYLE_APART)
-        return self._trained(spec.preset("rdcnn-style"), TableSet(delta=delta), {2: style})
+        style = self._trained(networks.preset("style-scnn"), STYLE_APART)
+        return self._trained(networks.preset("rdcnn-style"), TableSet(delta=delta), {2: style})
 
     def _rdcnn_semantic(self, delta: int) -> Model:
         if self._semantic is None:
@@ -293,7 +293,7 @@ class Experiments:
         learns = TableSet(delta=delta)
         alone = for_another_task([self._semantic], labels=self._data(learns).labels, seed=self.protocol.seed)
         tuned = self._run(f"semantic {learns}", alone.net, learns, column_rates=(0.1,), mean="spec")
-        return self._trained(spec.preset("rdcnn-semantic"), learns, {2: tuned})
+        return self._trained(networks.preset("rdcnn-semantic"), learns, {2: tuned})
 
     def _in_category(self, category: str, method: str, way: str) -> Predictions:
         learns = TableSet("category", category=category)
@@ -310,7 +310,7 @@ class Experiments:
         """Photographs whose category nobody tells: each by the adapted network of the one that it is taken for."""
         if len(self._categories()) < 2:
             raise ImpossibleError("needs photographs of at least two categories")
-        shown = self._tested(self._trained(replace(spec.preset("scnn"), name="category"), SHOWN), SHOWN)
+        shown = self._tested(self._trained(replace(networks.preset("scnn"), name="category"), SHOWN), SHOWN)
 
         def of(category: str) -> Predictor:
             model = self._adapted(category, "DCNN")
@@ -331,10 +331,10 @@ class Experiments:
             return self._tested(model, IAD_TEST)
         start = {0: of_view["local"], 1: of_view["warp"]}
         learns = TableSet("iad", variant=variant)
-        return self._tested(self._trained(spec.preset("alexnet-dcnn"), learns, start), IAD_TEST)
+        return self._tested(self._trained(networks.preset("alexnet-dcnn"), learns, start), IAD_TEST)
 
     def _trained(
-        self, network: spec.Network, learns: TableSet = AESTHETICS, start: Mapping[int, Model] | None = None, *,
+        self, network: networks.Network, learns: TableSet = AESTHETICS, start: Mapping[int, Model] | None = None, *,
         tune: str = "all",
     ) -> Model:  # fmt: skip
         """The network after its training, from `start`'s columns where there are any."""
@@ -388,10 +388,10 @@ class Experiments:
             self.timed(Timing(str(model.provenance["called"]), str(model.provenance["kind"]), window=each))
         return self._measured[key]
 
-    def _compact(self, network: spec.Network) -> spec.Network:
+    def _compact(self, network: networks.Network) -> networks.Network:
         p = self.protocol
         fc = p.fc[: len(network.columns[0].fc)]  # Arch 5 has one layer, however many there are to choose from
-        return spec.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=fc)
+        return networks.compact(network, plane=p.plane, window=p.window, stride=p.stride, filters=p.filters, fc=fc)
 
     def _data(self, wanted: TableSet) -> DataSet:
         if wanted not in self._sets:
@@ -539,8 +539,8 @@ def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _alexnet(view: str) -> spec.Network:
-    return _seen(spec.preset("alexnet"), (view,))  # type: ignore[arg-type]
+def _alexnet(view: str) -> networks.Network:
+    return _seen(networks.preset("alexnet"), (view,))  # type: ignore[arg-type]
 
 
 def _semantic(path: Path, seed: int) -> AnyColumn:
@@ -552,16 +552,16 @@ def _semantic(path: Path, seed: int) -> AnyColumn:
     return import_column(path, seed=seed)
 
 
-def _seen(network: spec.Network, views: tuple[spec.View, ...]) -> spec.Network:
+def _seen(network: networks.Network, views: tuple[networks.View, ...]) -> networks.Network:
     """The network with other views."""
     columns = tuple(replace(column, view=view) for column, view in zip(network.columns, views, strict=True))
     return replace(network, columns=columns)
 
 
 _METHODS = {  # of Fig. 9
-    "SCNN local": _seen(spec.preset("scnn"), ("local",)),
-    "SCNN warp": _seen(spec.preset("scnn"), ("warp",)),
-    "DCNN": spec.preset("dcnn"),
+    "SCNN local": _seen(networks.preset("scnn"), ("local",)),
+    "SCNN warp": _seen(networks.preset("scnn"), ("warp",)),
+    "DCNN": networks.preset("dcnn"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.evaluation.table_sets import TableSet
 
 PHOTOGRAPHS, WINDOWS = 2048, 50
@@ -37,7 +37,7 @@ class Timing:
         return None if self.window is None else self.window * PHOTOGRAPHS * WINDOWS
 
 
-def kind_of_network(network: spec.Network, learns: TableSet) -> str:
+def kind_of_network(network: networks.Network, learns: TableSet) -> str:
     """The name that `PAPER` has for a network that learns a part of a set, "" where it has none."""
     of_iad = ", IAD" if learns.task == "iad" else ""
     if learns.task == "style":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcnn_fast.spec import Block, Pool, Rounding, window_count
+from dcnn_fast.networks import Block, Pool, Rounding, window_count
 
 
 def conv_padding(block: Block, extent: int, rounding: Rounding) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dcnn_fast.spec import AnyColumn, Network, column_costs
+from dcnn_fast.networks import AnyColumn, Network, column_costs
 
 KINDS = ("windows", "planes", "single")
 _CHANNELS = 3
@@ -16,7 +16,7 @@ _MOST_BYTES = 2_000_000_000  # of weights in an ONNX file, which is one message 
 class ColumnInputs:
     """Names and sizes for one column.
 
-    key: as `spec.Network.column_keys` has it, "local:0". view, plane, window: the column's.
+    key: as `networks.Network.column_keys` has it, "local:0". view, plane, window: the column's.
     """
 
     key: str

@@ -6,7 +6,7 @@ import numpy as np
 
 from dcnn_fast.export.extents import norm_reach
 from dcnn_fast.export.graph import Graph
-from dcnn_fast.spec import CrossMapNorm, Norm, SameMapNorm
+from dcnn_fast.networks import CrossMapNorm, Norm, SameMapNorm
 
 
 def norm_nodes(graph: Graph, norm: Norm, x: str, maps: int) -> str:

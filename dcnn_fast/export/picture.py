@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from dcnn_fast.export.inputs import ColumnInputs
-from dcnn_fast.spec import Network
+from dcnn_fast.networks import Network
 from dcnn_fast.viz.picture_files import MARK
 
 

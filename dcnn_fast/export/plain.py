@@ -12,9 +12,9 @@ from dcnn_fast.export.extents import conv_padding, pool_overhang
 from dcnn_fast.export.plain_layers import PlainLayers
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn, MultiColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
+from dcnn_fast.networks import Rounding
 from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights, same_padding
 from dcnn_fast.ops.norm import reference as norms
-from dcnn_fast.spec import Rounding
 
 _CEILING = 6.0  # of ReLU6
 _Layer = tuple[Tensor, Tensor]

@@ -1,4 +1,4 @@
-"""Columns of single layers, as layer files have them, as ONNX nodes (`spec.graph_layers` says what each layer computes)."""
+"""Columns of single layers, as layer files have them, as ONNX nodes (`networks.graph_layers` says what each layer computes)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from dcnn_fast.export.graph import Graph
 from dcnn_fast.export.norm_nodes import norm_nodes
 from dcnn_fast.nets import GraphColumn
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.graph_layers import (
     AnyLayer,
     ConcatLayer,
     ConvLayer,
@@ -24,7 +24,7 @@ from dcnn_fast.spec.graph_layers import (
     Shape,
     SumLayer,
 )
-from dcnn_fast.spec.layers import SameMapNorm
+from dcnn_fast.networks.layers import SameMapNorm
 
 _ALMOST = 4.0  # from where on cuda-convnet's softrelu is x itself
 

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcnn_fast import engine, spec
+from dcnn_fast import engine, networks
 from dcnn_fast.nets.column import AnyColumn, draw, fc_layers, require_windows
 from dcnn_fast.nets.errors import WeightsError
 from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.nets.seen import Seen
+from dcnn_fast.networks.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, STEM, Lite, lite_shapes, lite_stages
 from dcnn_fast.ops import backbone
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights, BlockShape, PreparedBackbone, Stem
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, STEM, Lite, lite_shapes, lite_stages
 
 BACKBONE = ".backbone"  # how the name of a column's buffer of layers ends, as `weights_of` has it
 
@@ -35,9 +35,9 @@ class BackboneColumn(AnyColumn, Keeper):
 
     backbone: Tensor
 
-    def __init__(self, column: spec.BackboneColumn) -> None:
+    def __init__(self, column: networks.BackboneColumn) -> None:
         super().__init__(column)
-        self.spec: spec.BackboneColumn = column
+        self.spec: networks.BackboneColumn = column
         self.register_buffer(
             "backbone", torch.zeros(backbone_size(column.lite), dtype=torch.float32, device=torch.get_default_device())
         )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast import engine, ops, spec
+from dcnn_fast import engine, networks, ops
 from dcnn_fast.nets.kept import Keeper
 from dcnn_fast.nets.kept_digest import digest_of
 from dcnn_fast.nets.seen import Seen
@@ -38,7 +38,7 @@ class Block(nn.Module):
     precision: Precision = "ieee"
     ties: Ties = "all"
 
-    def __init__(self, block: spec.Block, channels: int, rounding: spec.Rounding) -> None:
+    def __init__(self, block: networks.Block, channels: int, rounding: networks.Rounding) -> None:
         super().__init__()
         self.spec = block
         self.rounding = rounding
@@ -68,7 +68,7 @@ class AnyColumn(nn.Module):
     ties: Ties = "all"
     fc: nn.ModuleList
 
-    def __init__(self, column: spec.AnyColumn) -> None:
+    def __init__(self, column: networks.AnyColumn) -> None:
         super().__init__()
         self.spec = column
 
@@ -103,7 +103,7 @@ class AnyColumn(nn.Module):
 
     def _above(self, x: Tensor) -> Tensor:
         """The fully-connected layers: [N, features] -> [N, fc[-1]]."""
-        assert not isinstance(self.spec, spec.GraphColumn), "it has no layers but its own"
+        assert not isinstance(self.spec, networks.GraphColumn), "it has no layers but its own"
         for layer in self.fc:
             x = F.dropout(self._linear(layer, x).relu(), self.spec.dropout, self.training)
         return x
@@ -117,7 +117,7 @@ class AnyColumn(nn.Module):
         return F.linear(x.to(half), layer.weight.to(half), layer.bias.to(half)).to(x.dtype)
 
 
-def fc_layers(column: spec.AnyColumn) -> nn.ModuleList:
+def fc_layers(column: networks.AnyColumn) -> nn.ModuleList:
     """The column's fully-connected layers, of zeros."""
     sizes = (column.features, *column.fc)
     return nn.ModuleList(zero_linear(i, o) for i, o in zip(sizes, column.fc, strict=False))
@@ -141,7 +141,7 @@ def draw(layer: nn.Module, generator: torch.Generator, gain: float = 1.0, depth:
             bias.zero_()
 
 
-def require_windows(column: spec.AnyColumn, windows: Tensor) -> None:
+def require_windows(column: networks.AnyColumn, windows: Tensor) -> None:
     """Raise ValueError unless these are windows of the column's: [N, channels, window, window]."""
     expected = (column.channels, column.window, column.window)
     if windows.ndim != 4 or tuple(windows.shape[1:]) != expected:
@@ -183,9 +183,9 @@ class Column(AnyColumn, Keeper):
 
     mean: Tensor
 
-    def __init__(self, column: spec.Column) -> None:
+    def __init__(self, column: networks.Column) -> None:
         super().__init__(column)
-        self.spec: spec.Column = column
+        self.spec: networks.Column = column
         channels = (column.channels, *(block.filters for block in column.blocks))
         self.blocks = nn.ModuleList(
             Block(block, inputs, column.rounding) for block, inputs in zip(column.blocks, channels, strict=False)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import zipped
 from dcnn_fast.nets.convnet_entry import Entry, listed_of, shown
 from dcnn_fast.nets.convnet_matrices import tensors_of
@@ -20,10 +20,10 @@ from dcnn_fast.nets.convnet_pickle import read_pickle
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.modelfile import Model, network_with
 from dcnn_fast.nets.pickle_machine import PickleError
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_graph import assemble
+from dcnn_fast.networks.convnet_layer import Layer, refuse
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_graph import assemble
-from dcnn_fast.spec.convnet_layer import Layer, refuse
 
 _LARGEST = 2**32  # bytes of a checkpoint
 _PLANE_OF_WINDOW = 256 / 224
@@ -40,7 +40,7 @@ class ConvNetCheckpoint:
 def import_convnet(
     path: str | Path,
     *,
-    views: Sequence[spec.View] = ("warp",),
+    views: Sequence[networks.View] = ("warp",),
     plane: int | None = None,
     window: int | None = None,
     mean: tuple[float, ...] = (0.0, 0.0, 0.0),
@@ -51,7 +51,7 @@ def import_convnet(
     views: one for each column, or one for all. plane: the side of the normalised input, by default to the window as 256 is to
     224. window: the side of the images that the network was given, by default as its convolutions say.
     mean: what was taken off each channel: cuda-convnet keeps it in its batches.meta. labels: as
-    `spec.read_convnet_cfg` takes them. Weights above a dropout without compensation are multiplied by what is kept, as our
+    `networks.read_convnet_cfg` takes them. Weights above a dropout without compensation are multiplied by what is kept, as our
     dropout compensates. Raises ModelError naming the file and what is wrong.
     """
     try:
@@ -61,7 +61,7 @@ def import_convnet(
         _require_weights_held(arrays, len(raw))
         inner = _window(layers, arrays, window)
         side = round(inner * _PLANE_OF_WINDOW) if plane is None else plane
-        data = spec.Preprocessing(tuple(views), side, inner, mean)
+        data = networks.Preprocessing(tuple(views), side, inner, mean)
         assembly = assemble(layers, data, name=Path(path).name, labels=labels)
         weights = tensors_of(assembly, arrays, "")
         increments = tensors_of(assembly, arrays, "Inc")

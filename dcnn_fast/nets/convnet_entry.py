@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_layer import refuse
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_layer import refuse
 
 
 class Entry:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.convnet_entry import listed_of
-from dcnn_fast.spec.convnet_graph import Assembly
-from dcnn_fast.spec.convnet_layer import refuse
+from dcnn_fast.networks.convnet_graph import Assembly
+from dcnn_fast.networks.convnet_layer import refuse
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -48,25 +48,25 @@ def _matrix_of(matrix: str, entries: Mapping[str, dict[str, Any]]) -> tuple[str,
     return layer, int(number[:-1])
 
 
-def _single_shapes(network: spec.Network, part: str) -> dict[str, tuple[int, ...]]:
+def _single_shapes(network: networks.Network, part: str) -> dict[str, tuple[int, ...]]:
     """The shapes of a single layer's weight and bias; none for another part."""
     pieces = part.split(".")
     if len(pieces) != 4 or pieces[2] != "layers":
         return {}
     column = network.columns[int(pieces[1])]
-    assert isinstance(column, spec.GraphColumn)
+    assert isinstance(column, networks.GraphColumn)
     shapes = column.shapes()
     layer = column.layers[int(pieces[3])]
     return layer.parameters([shapes[below] for below in layer.inputs])
 
 
-def _block_shape(network: spec.Network, part: str) -> tuple[int, ...]:
+def _block_shape(network: networks.Network, part: str) -> tuple[int, ...]:
     """The shape of a block's filters, -1 for the maps that they read; none for another part."""
     pieces = part.split(".")
     if len(pieces) != 4 or pieces[2] != "blocks":
         return ()
     column = network.columns[int(pieces[1])]
-    assert isinstance(column, spec.Column)
+    assert isinstance(column, networks.Column)
     block = column.blocks[int(pieces[3])]
     return block.filters, -1, block.size, block.size
 

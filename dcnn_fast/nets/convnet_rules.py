@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import MultiColumn
-from dcnn_fast.spec.convnet_rules import LayerRule
+from dcnn_fast.networks.convnet_rules import LayerRule
 
 
 def parameter_groups(net: MultiColumn, rules: Mapping[str, LayerRule]) -> list[dict[str, Any]]:
     """Groups for `training.ConvNetUpdate`: the weights and the biases of each layer with their rates; biases do not decay.
 
-    rules: as `spec.Reading` has them. Each group names its parameters in "name" and its schedule in "schedule", which
+    rules: as `networks.Reading` has them. Each group names its parameters in "name" and its schedule in "schedule", which
     `training.parse_schedule` reads; it is for the caller to move "lr" by it. Raises ValueError unless the rules are those of
     exactly the network's layers.
     """

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.backbone import BackboneColumn, flattened, params_of
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.importing import read_state, weight_named
+from dcnn_fast.networks.efficientnet import HEAD, LITES, STEM, InvertedResidual, Lite, lite_stages, lite_window
 from dcnn_fast.ops.backbone import BackboneParams, BackboneWeights
 from dcnn_fast.ops.mbconv import MbConvWeights
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.efficientnet import HEAD, LITES, STEM, InvertedResidual, Lite, lite_stages, lite_window
 
 EPSILON = 1e-3  # of the batch norms
 
@@ -29,15 +29,15 @@ def lite_params(lite: Lite, *, stages: Sequence[int] = (), precision: Precision 
 
 
 def lite_column(
-    weights: BackboneWeights, lite: Lite, view: spec.View = "warp", *, stages: Sequence[int] = (), fc: tuple[int, ...] = (64,),
-    seed: int = 0,
+    weights: BackboneWeights, lite: Lite, view: networks.View = "warp", *, stages: Sequence[int] = (),
+    fc: tuple[int, ...] = (64,), seed: int = 0,
 ) -> BackboneColumn:  # fmt: skip
     """A column that sees the whole view at the size which the weights were trained on; layers of `fc` are drawn from `seed`.
 
     weights: of `import_lite`. stages: as in `lite_params`.
     """
     side = lite_window(lite)
-    column = BackboneColumn(spec.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
+    column = BackboneColumn(networks.BackboneColumn(lite, view, tuple(stages), fc, plane=side, window=side))
     column.backbone.copy_(flattened(weights))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     return column

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import drawn
 from dcnn_fast.nets.network import Input, MultiColumn
 
@@ -28,7 +28,7 @@ class Regularised(nn.Module):
         module: nn.Module,
         *,
         features: int,
-        view: spec.View = "warp",
+        view: networks.View = "warp",
         plane: int = 256,
         window: int = 224,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
@@ -36,8 +36,8 @@ class Regularised(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        spec.require_window("Regularised", plane, window)
-        spec.require_choice("Regularised", "view", view, spec.VIEWS)
+        networks.require_window("Regularised", plane, window)
+        networks.require_choice("Regularised", "view", view, networks.VIEWS)
         self.columns = net.columns
         self._of_columns = net.inputs
         self._frozen = (module.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule

@@ -9,12 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets import graph_layers as layers
 from dcnn_fast.nets.column import HALVES, PIXEL_SPREAD, AnyColumn, draw, require_windows
-from dcnn_fast.ops.plain_torch import plainly
-from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.graph_layers import (
     AnyLayer,
     ConcatLayer,
     ConvLayer,
@@ -27,6 +25,8 @@ from dcnn_fast.spec.graph_layers import (
     Shape,
     SumLayer,
 )
+from dcnn_fast.ops.plain_torch import plainly
+from dcnn_fast.ops.precision import Precision
 
 _TOGETHER = 16  # windows that are computed at a time: the maps of one layer stay small ...
 _SEEN = 2**26  # ... and so does what filters of each place see, in numbers
@@ -55,7 +55,7 @@ class Fused:
     """Layers that one block computes. conv: its convolution's index. last: the layer whose result it gives, by its number."""
 
     conv: int
-    block: spec.Block
+    block: networks.Block
     last: int
 
 
@@ -69,9 +69,9 @@ class GraphColumn(AnyColumn):
 
     mean: Tensor
 
-    def __init__(self, column: spec.GraphColumn) -> None:
+    def __init__(self, column: networks.GraphColumn) -> None:
         super().__init__(column)
-        self.spec: spec.GraphColumn = column
+        self.spec: networks.GraphColumn = column
         self.fc = nn.ModuleList()
         shapes = column.shapes()
         self.layers = nn.ModuleList(
@@ -243,7 +243,7 @@ def _unshared(x: Tensor, weight: Tensor, layer: ConvLayer) -> Tensor:
     return found.permute(1, 2, 0).reshape(count, -1, side, side)
 
 
-def fused_layers(column: spec.GraphColumn) -> list[Fused]:
+def fused_layers(column: networks.GraphColumn) -> list[Fused]:
     """The convolutions that blocks compute, each with its relu, pool and norm."""
     used: dict[int, list[int]] = {}
     for index, layer in enumerate(column.layers):
@@ -262,16 +262,16 @@ def _fused(following: Sequence[AnyLayer], index: int, conv: ConvLayer, extent: i
     tail = _block_tail(following, extent)
     if not tail:
         return None
-    pool = next((spec.Pool(each.size, each.stride, _kind_of(each)) for each in tail if isinstance(each, PoolLayer)), None)
+    pool = next((networks.Pool(each.size, each.stride, _kind_of(each)) for each in tail if isinstance(each, PoolLayer)), None)
     norm = next((each.as_norm for each in tail if isinstance(each, NormLayer)), None)
     try:
-        block = spec.Block(conv.filters, conv.size, conv.stride, conv.padding, conv.groups, pool, norm, _order_of(tail))
+        block = networks.Block(conv.filters, conv.size, conv.stride, conv.padding, conv.groups, pool, norm, _order_of(tail))
     except ValueError:  # padding as wide as the filters
         return None
     return Fused(index, block, index + 1 + len(tail))
 
 
-def _following(column: spec.GraphColumn, index: int, used: Mapping[int, list[int]]) -> list[AnyLayer]:
+def _following(column: networks.GraphColumn, index: int, used: Mapping[int, list[int]]) -> list[AnyLayer]:
     """The three layers behind a layer, as long as each is given the one before alone and is its only user."""
     found: list[AnyLayer] = []
     while used.get(index + 1) == [index + 1] and len(found) < 3:
@@ -309,9 +309,9 @@ def _block_tail(following: Sequence[AnyLayer], extent: int) -> list[AnyLayer]:
     return tail[: place + 1] if late else tail
 
 
-def _order_of(tail: Sequence[AnyLayer]) -> spec.Order:
+def _order_of(tail: Sequence[AnyLayer]) -> networks.Order:
     kinds = [type(each) for each in tail if not isinstance(each, NeuronLayer)]
-    first: spec.Order = "conv-norm-pool" if kinds[:1] == [NormLayer] else "conv-pool-norm"
+    first: networks.Order = "conv-norm-pool" if kinds[:1] == [NormLayer] else "conv-pool-norm"
     late = isinstance(tail[-1], NeuronLayer) and (kinds == [NormLayer] or len(kinds) > 1 or _averages(tail))
     return "conv-norm-pool-relu" if late and first == "conv-norm-pool" else "conv-pool-norm-relu" if late else first
 
@@ -320,7 +320,7 @@ def _averages(tail: Sequence[AnyLayer]) -> bool:
     return any(isinstance(each, PoolLayer) and each.kind == "avg" for each in tail)
 
 
-def _kind_of(layer: PoolLayer) -> spec.PoolKind:
+def _kind_of(layer: PoolLayer) -> networks.PoolKind:
     return "avg" if layer.kind == "avg" else "max"
 
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcnn_fast import ops
+from dcnn_fast.networks.graph_layers import ConvLayer, DropoutLayer, NeuronLayer, NormLayer, PoolLayer
+from dcnn_fast.networks.layers import SameMapNorm
 from dcnn_fast.ops.block.params import Ties
-from dcnn_fast.spec.graph_layers import ConvLayer, DropoutLayer, NeuronLayer, NormLayer, PoolLayer
-from dcnn_fast.spec.layers import SameMapNorm
 
 _ALMOST = 4.0  # from where on cuda-convnet's softrelu is x itself
 

@@ -1,4 +1,4 @@
-"""AlexNet's weights, in torchvision's layout, as those of a column (`spec.torchvision_alexnet_column`)."""
+"""AlexNet's weights, in torchvision's layout, as those of a column (`networks.torchvision_alexnet_column`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import Column
 from dcnn_fast.nets.errors import ModelError
 from dcnn_fast.nets.header import read_header
 from dcnn_fast.nets.torch_state import read_torch_state
+from dcnn_fast.networks.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec.squeezenet import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 _LARGEST_HEADER = 2**23  # bytes, of a safetensors file
 _CONVOLUTIONS = (0, 3, 6, 8, 10)  # of torchvision's `features`
@@ -24,7 +24,7 @@ _LINEAR = (1, 4)  # of its `classifier`, below the layer of ImageNet's labels
 
 
 def import_torchvision_alexnet(
-    weights: str | Path | Mapping[str, Tensor], view: spec.View = "warp", *, fc: tuple[int, ...] = (), seed: int = 0
+    weights: str | Path | Mapping[str, Tensor], view: networks.View = "warp", *, fc: tuple[int, ...] = (), seed: int = 0
 ) -> Column:
     """A column with the convolutions and the two layers of 4096 of torchvision's AlexNet.
 
@@ -34,7 +34,7 @@ def import_torchvision_alexnet(
     another shape.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
-    described = spec.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
+    described = networks.torchvision_alexnet_column(view, fc=(4096, 4096, *fc))
     column = Column(replace(described, mean=IMAGENET_MEAN, scale=1 / 255))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     names = [*(f"features.{i}" for i in _CONVOLUTIONS), *(f"classifier.{i}" for i in _LINEAR)]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import AnyColumn, Column
 from dcnn_fast.nets.graph import GraphColumn
 from dcnn_fast.nets.modelfile import Model, load_model
@@ -37,7 +37,7 @@ def load_columns(net: MultiColumn, sources: Sources) -> MultiColumn:
     return net
 
 
-def shaped_as(network: spec.Network, sources: Sources) -> spec.Network:
+def shaped_as(network: networks.Network, sources: Sources) -> networks.Network:
     """`network` whose frozen columns have the layers, the view and the pixels of those that they will be loaded from."""
     columns = tuple(
         replace(_column(sources[number]).spec, frozen=True) if column.frozen and number in sources else column
@@ -75,13 +75,13 @@ def _column(source: Source | tuple[Source, int]) -> AnyColumn:
 
 
 _COMPARED = {
-    spec.Column: ("channels", "blocks", "rounding", "reduce", "features", "fc"),
-    spec.BackboneColumn: ("lite", "stages", "fc"),
-    spec.GraphColumn: ("channels", "layers", "features"),
+    networks.Column: ("channels", "blocks", "rounding", "reduce", "features", "fc"),
+    networks.BackboneColumn: ("lite", "stages", "fc"),
+    networks.GraphColumn: ("channels", "layers", "features"),
 }
 
 
-def _require_equal(number: int, mine: spec.AnyColumn, theirs: spec.AnyColumn) -> None:
+def _require_equal(number: int, mine: networks.AnyColumn, theirs: networks.AnyColumn) -> None:
     if type(mine) is not type(theirs):
         raise ValueError(f"column {number}: its source must be a {type(mine).__name__}, got a {type(theirs).__name__}")
     for name in _COMPARED[type(mine)]:

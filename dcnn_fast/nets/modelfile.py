@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from dcnn_fast import spec, strict_json
+from dcnn_fast import networks, strict_json
 from dcnn_fast.nets.backbone import BACKBONE, backbone_size
 from dcnn_fast.nets.column import AnyColumn
 from dcnn_fast.nets.errors import ModelError
@@ -30,11 +30,11 @@ from dcnn_fast.nets.header import metadata_of, read_header, shapes_of
 from dcnn_fast.nets.network import MultiColumn
 from dcnn_fast.nets.reference import Reference
 from dcnn_fast.nets.weights import weights_of
+from dcnn_fast.networks.efficientnet import lite_shapes
 from dcnn_fast.ops.memory import copied, order_of, owned
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.partials import give_mode, mode_of
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec.efficientnet import lite_shapes
 from dcnn_fast.version import version
 
 FORMAT = 1
@@ -56,7 +56,7 @@ class Model:
     reference: Reference | None = None
 
     @property
-    def spec(self) -> spec.Network:
+    def spec(self) -> networks.Network:
         """The network as data."""
         return self.net.spec
 
@@ -66,7 +66,7 @@ class Model:
         score.
         """
         state = hashlib.sha256(b"dcnn_fast model 1")
-        state.update(json.dumps(spec.network_to_dict(self.spec), sort_keys=True).encode())
+        state.update(json.dumps(networks.network_to_dict(self.spec), sort_keys=True).encode())
         if self.reference is not None:
             state.update(json.dumps(self.reference.as_dict(), sort_keys=True).encode())
         for name, tensor in sorted(weights_of(self.net).items()):
@@ -100,12 +100,12 @@ def _pack(model: Model) -> _Packed:
             raise ModelError(f"weights must be float32 to be pickled or copied, {name} is {value.dtype}")
         tensors[name] = order, np.array(value.permute(order).numpy(), order="C")
     precisions = tuple(column.precision for column in model.net.columns if isinstance(column, AnyColumn))
-    network = spec.network_to_dict(model.spec)
+    network = networks.network_to_dict(model.spec)
     return _Packed(network, dict(model.provenance), tensors, precisions, model.net.training, model.reference)
 
 
 def _unpacked(packed: _Packed) -> Model:
-    network = spec.network_from_dict(packed.network)
+    network = networks.network_from_dict(packed.network)
     state = {}
     for name, (order, values) in packed.tensors.items():
         state[name] = owned(values.transpose([order.index(axis) for axis in range(values.ndim)]), order)
@@ -135,7 +135,7 @@ def save_model(
     header = {
         "format": FORMAT,
         "version": version(),
-        "network": spec.network_to_dict(model.spec),
+        "network": networks.network_to_dict(model.spec),
         "provenance": dict(model.provenance),
     }
     if model.reference is not None:
@@ -157,7 +157,7 @@ def load_model(path: str | Path) -> Model:
     try:
         stored = read_header(path, _LARGEST_HEADER)
         header = _header(metadata_of(stored))
-        network = spec.network_from_dict(header.get("network"))
+        network = networks.network_from_dict(header.get("network"))
         reference = None if header.get("reference") is None else Reference.from_dict(header["reference"])
         names = _checked_names(shapes_of(stored), network)
         with safe_open(str(path), framework="numpy") as file:
@@ -179,7 +179,7 @@ def is_model_file(path: str | Path) -> bool:
         return False
 
 
-def network_with(network: spec.Network, state: Mapping[str, Tensor]) -> MultiColumn:
+def network_with(network: networks.Network, state: Mapping[str, Tensor]) -> MultiColumn:
     """The module of `network` whose parameters are the tensors of `state` themselves.
 
     Raises ValueError, before anything is allocated, unless they are those of the network and of their shapes.
@@ -230,13 +230,13 @@ def _header(entries: Mapping[str, Any]) -> dict[str, Any]:
     return header
 
 
-def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(network: networks.Network) -> dict[str, tuple[int, ...]]:
     """The weights in memory, as `weights_of` names them."""
     shapes: dict[str, tuple[int, ...]] = {}
     for i, column in enumerate(network.columns):
-        if isinstance(column, spec.BackboneColumn):
+        if isinstance(column, networks.BackboneColumn):
             shapes[f"columns.{i}{BACKBONE}"] = (backbone_size(column.lite),)
-        elif isinstance(column, spec.GraphColumn):
+        elif isinstance(column, networks.GraphColumn):
             shapes |= {f"columns.{i}.{name}": shape for name, shape in column.parameters().items()}
         else:
             shapes |= _block_shapes(f"columns.{i}", column)
@@ -252,7 +252,7 @@ def _expected_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _block_shapes(name: str, column: spec.Column) -> dict[str, tuple[int, ...]]:
+def _block_shapes(name: str, column: networks.Column) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     channels = column.channels
     for j, block in enumerate(column.blocks):
@@ -262,24 +262,24 @@ def _block_shapes(name: str, column: spec.Column) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _layers_of_backbones(network: spec.Network) -> dict[str, dict[str, tuple[int, ...]]]:
+def _layers_of_backbones(network: networks.Network) -> dict[str, dict[str, tuple[int, ...]]]:
     """The layers of each backbone by the names that they have in a file, with their shapes, in order."""
     columns = ((f"columns.{i}{BACKBONE}", column) for i, column in enumerate(network.columns))
     return {
         name: {f"{name}.{layer}": shape for layer, shape in lite_shapes(column.lite).items()}
         for name, column in columns
-        if isinstance(column, spec.BackboneColumn)
+        if isinstance(column, networks.BackboneColumn)
     }
 
 
-def _stored_shapes(network: spec.Network) -> dict[str, tuple[int, ...]]:
+def _stored_shapes(network: networks.Network) -> dict[str, tuple[int, ...]]:
     """The tensors of a file: as in memory, but a backbone layer by layer."""
     shapes, backbones = _expected_shapes(network), _layers_of_backbones(network)
     plain = {name: shape for name, shape in shapes.items() if name not in backbones}
     return plain | {layer: shape for layers in backbones.values() for layer, shape in layers.items()}
 
 
-def _by_layer(network: spec.Network, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _by_layer(network: networks.Network, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights in memory as those of a file."""
     found, backbones = {}, _layers_of_backbones(network)
     for name, value in weights.items():
@@ -292,14 +292,14 @@ def _by_layer(network: spec.Network, weights: Mapping[str, np.ndarray]) -> dict[
     return found
 
 
-def _in_memory(network: spec.Network, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _in_memory(network: networks.Network, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inverse of `_by_layer`."""
     backbones = _layers_of_backbones(network)
     joined = {name: np.concatenate([stored[layer].ravel() for layer in layers]) for name, layers in backbones.items()}
     return {name: joined[name] if name in joined else stored[name] for name in _expected_shapes(network)}
 
 
-def _checked_names(found: Mapping[str, tuple[tuple[Any, ...], Any]], network: spec.Network) -> list[str]:
+def _checked_names(found: Mapping[str, tuple[tuple[Any, ...], Any]], network: networks.Network) -> list[str]:
     """The file's tensor names, when they and their shapes are exactly the spec's; nothing is read or allocated before that.
 
     found: the shape and the dtype of each tensor, as the header says them.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.backbone import BackboneColumn
 from dcnn_fast.nets.column import AnyColumn, Column, drawn, zero_linear
 from dcnn_fast.nets.graph import GraphColumn
@@ -19,28 +19,28 @@ from dcnn_fast.ops.plain_torch import apart
 class Input:
     """What a network is given for one of its columns: `window` x `window` rectangles of the view's `plane`.
 
-    key: names the column for the view generator (`spec.Network.column_keys`). long_side: photographs are reduced to it before
-    the view is made (`data.reduced`).
+    key: names the column for the view generator (`networks.Network.column_keys`). long_side: photographs are reduced to it
+    before the view is made (`data.reduced`).
     """
 
     key: str
-    view: spec.View
+    view: networks.View
     plane: int
     window: int
     long_side: int | None = None
 
 
-def module_of(column: spec.AnyColumn) -> AnyColumn:
+def module_of(column: networks.AnyColumn) -> AnyColumn:
     """The torch module of one column, of zeros."""
-    if isinstance(column, spec.GraphColumn):
+    if isinstance(column, networks.GraphColumn):
         return GraphColumn(column)
-    return BackboneColumn(column) if isinstance(column, spec.BackboneColumn) else Column(column)
+    return BackboneColumn(column) if isinstance(column, networks.BackboneColumn) else Column(column)
 
 
 class MultiColumn(nn.Module):
     """SCNN, DCNN, RDCNN, quad-column: columns whose last outputs are joined and mapped to the labels (paper II)."""
 
-    def __init__(self, network: spec.Network) -> None:
+    def __init__(self, network: networks.Network) -> None:
         super().__init__()
         self._network = network
         self.columns = nn.ModuleList(map(module_of, network.columns))
@@ -49,7 +49,7 @@ class MultiColumn(nn.Module):
         self.attribute = zero_linear(joined, len(network.attributes)) if network.attributes else None
 
     @property
-    def spec(self) -> spec.Network:
+    def spec(self) -> networks.Network:
         """The network as data, with its columns as they are now."""
         columns = tuple(column.spec for column in self.columns if isinstance(column, AnyColumn))
         if any(now is not then for now, then in zip(columns, self._network.columns, strict=True)):
@@ -96,9 +96,9 @@ class MultiColumn(nn.Module):
         return self
 
 
-def build(network: spec.Network | str, geometry: spec.Geometry = "convnet", *, seed: int = 0) -> MultiColumn:
+def build(network: networks.Network | str, geometry: networks.Geometry = "convnet", *, seed: int = 0) -> MultiColumn:
     """The torch module of a network spec or of a preset's name, freshly initialised from `seed`."""
     if isinstance(network, str):
-        network = spec.preset(network, geometry)
+        network = networks.preset(network, geometry)
     described = network
     return apart(lambda: MultiColumn(described).initialise(seed))

@@ -1,4 +1,4 @@
-"""SqueezeNet's weights, in torchvision's layout, as those of a column (`spec.squeezenet_column`)."""
+"""SqueezeNet's weights, in torchvision's layout, as those of a column (`networks.squeezenet_column`)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets.column import Block, Column
 from dcnn_fast.nets.importing import read_state, weight_named
-from dcnn_fast.spec.squeezenet import FIRES, IMAGENET_DEVIATION
+from dcnn_fast.networks.squeezenet import FIRES, IMAGENET_DEVIATION
 
 
 def import_squeezenet(
     weights: str | Path | Mapping[str, Tensor],
-    view: spec.View = "warp",
+    view: networks.View = "warp",
     *,
     plane: int = 227,
     window: int = 227,
@@ -29,7 +29,7 @@ def import_squeezenet(
     divided into the first filters. Raises ModelError when a tensor is missing or has another shape.
     """
     state = weights if isinstance(weights, Mapping) else read_state(Path(weights))
-    column = Column(spec.squeezenet_column(view, plane=plane, window=window, fc=fc))
+    column = Column(networks.squeezenet_column(view, plane=plane, window=window, fc=fc))
     column.initialise(torch.Generator("cpu").manual_seed(seed))
     first, *rest = column.blocks
     deviation = torch.tensor(IMAGENET_DEVIATION, dtype=torch.float32, device="cpu").reshape(1, 3, 1, 1)

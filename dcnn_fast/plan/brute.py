@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from dcnn_fast.networks import AnyColumn, Column
 from dcnn_fast.ops.region import RegionList, of_windows
-from dcnn_fast.spec import AnyColumn, Column
 
 FIXED = "fixed"  # the name of a plan
 

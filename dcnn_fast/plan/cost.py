@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dcnn_fast.networks import Column
 from dcnn_fast.ops.block import OutputTile, output_tile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import Column
 
 # Multiply-adds that a backend does in the time it moves one byte. csrc/cpu in fp32: about 90 G multiply-adds and 10 GB a second
 # and core. The GPU figure is predicted, not measured.

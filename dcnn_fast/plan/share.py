@@ -11,12 +11,12 @@ from functools import lru_cache
 import numpy as np
 
 from dcnn_fast import engine
+from dcnn_fast.networks import AnyColumn, Column, Pool, SameMapNorm
 from dcnn_fast.ops.block import OutputTile
 from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import ColumnRegions
 from dcnn_fast.plan.brute import ColumnPlan, brute_force
 from dcnn_fast.plan.cost import MACS_PER_BYTE, tiles_of
-from dcnn_fast.spec import AnyColumn, Column, Pool, SameMapNorm
 
 
 def reason() -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcnn_fast import ops, spec
+from dcnn_fast import networks, ops
 from dcnn_fast.nets import AnyColumn, BackboneColumn, Block, Column, GraphColumn
 from dcnn_fast.nets.backbone import backbone_weights, params_of
 from dcnn_fast.ops import backbone
@@ -99,7 +99,7 @@ def device_column(column: nn.Module, device: torch.device, dtype: torch.dtype) -
     return BackboneWeights(column, device, dtype)
 
 
-def layers_launch(network: spec.Network, device: torch.device, dtype: torch.dtype) -> bool:
+def layers_launch(network: networks.Network, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether kernels compute every fully-connected layer and the head: what torch computes cannot be recorded."""
     problems = [
         LinearParams(50, inputs, outputs, relu=True, dtype=dtype)
@@ -170,7 +170,7 @@ class BlockWeights(_Layers, DeviceColumn):
 
     @staticmethod
     def _first(column: AnyColumn, weight: Tensor) -> Tensor:
-        assert isinstance(column.spec, spec.Column)
+        assert isinstance(column.spec, networks.Column)
         return last_channels(weight, column.spec.blocks[-1].filters) if column.spec.reduce == "flatten" else weight
 
     @property

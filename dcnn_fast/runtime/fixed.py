@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops.launch import Launch, copy
 from dcnn_fast.ops.recording import Again, Recorder, Step, collected
 from dcnn_fast.ops.records import SOURCE
@@ -37,7 +37,7 @@ _RGB, _RGBX = 3, 4  # bytes of a photograph's pixel and of a plane's
 class FixedColumn:
     """A column of a fixed evaluation. one: all windows of a picture are the same, the whole plane."""
 
-    spec: spec.AnyColumn
+    spec: networks.AnyColumn
     weights: DeviceColumn
 
     @property
@@ -218,11 +218,11 @@ class _Numbers:
 
 def _planes_of(
     columns: Sequence[FixedColumn], pictures: int, device: torch.device
-) -> dict[tuple[spec.View, int], FixedPlanes]:  # fmt: skip
+) -> dict[tuple[networks.View, int], FixedPlanes]:  # fmt: skip
     """The planes of each view and size that a column looks at."""
     kinds = dict.fromkeys(_kind(column.spec) for column in columns if column.spec.view != "local")
     return {kind: FixedPlanes.of(*kind, pictures, device) for kind in kinds}
 
 
-def _kind(column: spec.AnyColumn) -> tuple[spec.View, int]:
+def _kind(column: networks.AnyColumn) -> tuple[networks.View, int]:
     return column.view, column.plane

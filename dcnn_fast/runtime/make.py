@@ -7,6 +7,7 @@ import re
 import torch
 
 from dcnn_fast.nets import MultiColumn
+from dcnn_fast.networks import Network
 from dcnn_fast.ops import launch
 from dcnn_fast.ops.head import HeadParams
 from dcnn_fast.ops.head.params import problem_of
@@ -15,7 +16,6 @@ from dcnn_fast.ops.views.cuts import CutList
 from dcnn_fast.runtime.cpu import RESULTS, CpuNetwork
 from dcnn_fast.runtime.executor import Executor
 from dcnn_fast.runtime.gpu import GpuNetwork
-from dcnn_fast.spec import Network
 
 CPU_DTYPES = (torch.float32, torch.bfloat16)
 GPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)

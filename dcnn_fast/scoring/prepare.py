@@ -9,13 +9,13 @@ import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.data.shot import UNSAID, Shot
+from dcnn_fast.networks import AnyColumn, Network
 from dcnn_fast.ops import views as ops_views
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.plan import ColumnPlan, fixed, share
 from dcnn_fast.runtime import Intake, Job, PhotoJob, PlaneJob
 from dcnn_fast.runtime.ring import held_bytes
 from dcnn_fast.scoring.extras import NOT_ASKED, Extras, Seen
-from dcnn_fast.spec import AnyColumn, Network
 
 _FINISHED_PLANES = Intake()
 _NO_EXTRAS = Extras()

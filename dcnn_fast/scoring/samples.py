@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dcnn_fast.networks import Network
 from dcnn_fast.runtime import Job, PlaneJob
-from dcnn_fast.spec import Network
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy as np
 
 from dcnn_fast.data import reading
 from dcnn_fast.data.reduction import reduced, reduced_size
+from dcnn_fast.networks import View
 from dcnn_fast.ops.views import ViewParams
 from dcnn_fast.scoring.samples import ColumnWindows, Samples
 from dcnn_fast.scoring.score import Score
 from dcnn_fast.scoring.scorer import Scorer
-from dcnn_fast.spec import View
 
 LEAST_CELLS, MOST_CELLS = 2, 64  # along the long side
 Kind = Literal["samples", "occlusion"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from dcnn_fast.nets import BackboneColumn, Column, GraphColumn, Model
-from dcnn_fast.spec import Network
-from dcnn_fast.spec.graph_layers import ConvLayer
+from dcnn_fast.networks import Network
+from dcnn_fast.networks.graph_layers import ConvLayer
 from dcnn_fast.viz.picture_files import safe
 
 

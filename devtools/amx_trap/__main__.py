@@ -43,13 +43,13 @@ def use(path: Path) -> None:
 def compare() -> None:
     """Blocks of each kind, products and inverted residual blocks on both; raises AssertionError where a bit differs."""
     from dcnn_fast import engine  # noqa: PLC0415 - only with the engine that `use` names
+    from dcnn_fast.networks import CrossMapNorm, Pool  # noqa: PLC0415
     from dcnn_fast.ops.block import BlockOptions, BlockParams, cpu  # noqa: PLC0415
     from dcnn_fast.ops.linear import LinearParams  # noqa: PLC0415
     from dcnn_fast.ops.linear import cpu as linear  # noqa: PLC0415
     from dcnn_fast.ops.mbconv import MbConvParams, MbConvWeights  # noqa: PLC0415
     from dcnn_fast.ops.mbconv import cpu as mbconv  # noqa: PLC0415
     from dcnn_fast.ops.region import whole  # noqa: PLC0415
-    from dcnn_fast.spec import CrossMapNorm, Pool  # noqa: PLC0415
 
     generator = torch.Generator().manual_seed(0)
     blocks = (

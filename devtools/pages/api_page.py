@@ -18,7 +18,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Scoring and model files": ("dcnn_fast",),
     "Scoring, the rest": ("dcnn_fast.scoring",),
     "Operations": ("dcnn_fast.ops", "dcnn_fast.ops.head", "dcnn_fast.ops.update"),
-    "Networks as data": ("dcnn_fast.spec",),
+    "Networks as data": ("dcnn_fast.networks",),
     "Plans": ("dcnn_fast.plan",),
     "Networks as modules": ("dcnn_fast.nets",),
     "Data sets and photographs": ("dcnn_fast.data",),

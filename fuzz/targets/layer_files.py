@@ -6,7 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from random import Random
 
-from dcnn_fast.spec import Column, ConvNetError, Network, Preprocessing, parse_convnet_cfg, preprocessing_of, write_convnet_cfg
+from dcnn_fast.networks import (
+    Column,
+    ConvNetError,
+    Network,
+    Preprocessing,
+    parse_convnet_cfg,
+    preprocessing_of,
+    write_convnet_cfg,
+)
 from fuzz.target import FoundError, Target
 from tests.convnet_files import LAYERS, PARAMS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dcnn_fast.nets import Model, ModelError, build, load_model, save_model
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool, View
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool, View
 from fuzz.headers import changed_header
 from fuzz.target import Target, file_of
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcnn_fast.nets import MultiColumn
-from dcnn_fast.spec import View
+from dcnn_fast.networks import View
 from dcnn_fast.training import Batch, fit
 from studies.oasis import faults
 from studies.oasis.networks import PLANE, SEMANTIC_UNITS, WINDOW

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dcnn_fast.nets import Column, MultiColumn, import_squeezenet
+from dcnn_fast.networks import Block, CrossMapNorm, Network, Pool, View
+from dcnn_fast.networks import Column as ColumnSpec
 from dcnn_fast.ops import views as ops_views
-from dcnn_fast.spec import Block, CrossMapNorm, Network, Pool, View
-from dcnn_fast.spec import Column as ColumnSpec
 
 PLANE, WINDOW = 72, 64
 SEMANTIC_SIDE = 227  # ImageNet networks' usual side, odd so that nothing is cut off

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dcnn_fast.spec import View
+from dcnn_fast.networks import View
 
 LONG_SIDE = 800  # training pictures are at most this long, as the ratings' pictures and photos/ are
 

@@ -16,8 +16,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
 from dcnn_fast.nets import Column, Model, MultiColumn, build, load_model, save_model
+from dcnn_fast.networks import Network
 from dcnn_fast.scoring import Scorer
-from dcnn_fast.spec import Network
 from studies.oasis import learning, pictures
 from studies.oasis.learning import Lesson
 from studies.oasis.networks import PLANE, Semantic, compact_network, with_columns

@@ -16,8 +16,8 @@ from PIL import Image
 from dcnn_fast.data.reading import read
 from dcnn_fast.data.reduction import reduced
 from dcnn_fast.nets import BackboneColumn, import_lite, lite_column
+from dcnn_fast.networks.efficientnet import Lite, lite_stages
 from dcnn_fast.ops import views
-from dcnn_fast.spec.efficientnet import Lite, lite_stages
 from studies.processes import spread
 from studies.taste.faults import FAULTS
 from studies.wheels import lite_weights

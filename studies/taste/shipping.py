@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.nets import BackboneColumn, Model, MultiColumn, Reference, load_model, save_model
 from dcnn_fast.scoring import Scorer
 from studies.taste import features
@@ -46,7 +46,7 @@ def network_of(taught: Taught, scale: Scale) -> MultiColumn:
     """The heads side by side in one layer behind the frozen ones, and a label layer of their mean score as P(high)."""
     frozen = features.frozen_column()
     described = replace(frozen.spec, fc=(UNITS * HEADS,))
-    net = MultiColumn(spec.Network("taste-lite2", (described,), ("low", "high"), long_side=features.LONG_SIDE))
+    net = MultiColumn(networks.Network("taste-lite2", (described,), ("low", "high"), long_side=features.LONG_SIDE))
     (column,) = net.columns
     assert isinstance(column, BackboneColumn)
     with torch.no_grad():

@@ -52,7 +52,7 @@ MEASURED = {"block", "score", "backbone", "roofline", "paper", "jpeg", "scaling"
         ("CMakeLists.txt", MEASURED | {"read"}),
         ("include/dcnn_fast.h", {"c_library"}),
         ("csrc/core/plan/rim.cpp", MEASURED),
-        ("dcnn_fast/spec/presets.py", set(suites.NAMES) - {"backbone", "read"}),
+        ("dcnn_fast/networks/presets.py", set(suites.NAMES) - {"backbone", "read"}),
         ("dcnn_fast/ops/mbconv/cpu.py", MEASURED),
         ("dcnn_fast/runtime/cpu.py", {"score", "c_library", "roofline", "paper", "jpeg", "scaling", "host", "serve"}),
         ("dcnn_fast/data/reading.py", {"paper", "jpeg", "scaling", "read", "serve"}),

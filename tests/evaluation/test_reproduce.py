@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.cli.main import app
 from dcnn_fast.data import load_set, synthetic
 from dcnn_fast.evaluation import paper_tables
@@ -62,8 +62,8 @@ def test_table_3_trains_the_frozen_columns_first_and_keeps_them(ava, tmp_path):
 
 def test_the_semantic_column_may_be_a_model_file(ava, tmp_path):
     """As `dcnn-fast convert` makes one of a checkpoint of cuda-convnet."""
-    theirs = spec.Column("warp", (spec.Block(8, 5, stride=2, pool=spec.Pool()),), (6,), plane=40, window=33)
-    made = Model(build(spec.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
+    theirs = networks.Column("warp", (networks.Block(8, 5, stride=2, pool=networks.Pool()),), (6,), plane=40, window=33)
+    made = Model(build(networks.Network("imagenet", (theirs,), ("cat", "dog", "hen")), seed=1))
     save_model(made, tmp_path / "imagenet.safetensors")
     runs = reproduce("table3", ava, tmp_path / "out", Protocol(**SMALL, semantic=tmp_path / "imagenet.safetensors"))
     row = next(row for row in runs if row.name == "RDCNN-semantic, delta 0")  # those behind it are not trained
@@ -278,7 +278,7 @@ def test_the_papers_networks_are_known_by_what_they_learn():
         ("alexnet-dcnn", TableSet("iad", variant="extremes"), "DCNN, IAD"), ("scnn", TableSet("iad"), "SCNN, IAD"),
         ("dcnn", TableSet("category", category="portrait"), ""), ("scnn", SHOWN, ""),
     ):  # fmt: skip
-        assert kind_of_network(spec.preset(preset), learns) == kind and (kind in PAPER or not kind)
+        assert kind_of_network(networks.preset(preset), learns) == kind and (kind in PAPER or not kind)
     assert [duration(each) for each in (0.25, 31.4, 90, 3600, 5400, 2 * 86400 + 3 * 3600)] == [
         "0.25 s", "31 s", "2 min", "1 h", "1 h 30 min", "2 d 3 h",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dcnn_fast import Scorer, spec
+from dcnn_fast import Scorer, networks
 from dcnn_fast.nets import Column, Model
 from dcnn_fast.ops.recording import Again, CudaGraph, Recorder, collected
 from dcnn_fast.ops.views.fixed import windows_launch
@@ -102,8 +102,8 @@ def test_a_change_of_the_weights_is_refused(gpu):
 
 def _step(where, dtype):
     """The parameters after a step of a small column."""
-    column = spec.preset("scnn-arch1").columns[0]
-    blocks = (spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2), norm=spec.CrossMapNorm()),)
+    column = networks.preset("scnn-arch1").columns[0]
+    blocks = (networks.Block(8, 3, padding=1, pool=networks.Pool(3, 2), norm=networks.CrossMapNorm()),)
     net = Column(replace(column, blocks=blocks, window=11, plane=12, fc=(4, 2), dropout=0.0)).to(where, dtype)
     net.initialise(torch.Generator().manual_seed(0))
     windows = torch.randint(0, 256, (2, 3, 11, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).to(where)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import CrossMapNorm, Pool
 from dcnn_fast.ops.backbone import BACKENDS as BACKBONE
 from dcnn_fast.ops.backbone.backend import BackboneBackend
@@ -133,7 +133,7 @@ def _printed(*arguments):
 
 def test_explain_prints_every_refusal():
     printed = _printed("scnn-arch1")
-    column = spec.preset("scnn-arch1").columns[0]
+    column = networks.preset("scnn-arch1").columns[0]
     blocks = block_problems(column)
     asked = [(BLOCK, params) for each in blocks for params in (each, each.gradient())]
     asked += [(LINEAR, params) for params in linear_problems(column)[:-1]]  # the last layer is the head's

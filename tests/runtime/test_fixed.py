@@ -14,6 +14,7 @@ import torch
 
 from dcnn_fast import Scorer, WeightsError
 from dcnn_fast.nets import Model, build
+from dcnn_fast.networks import Network
 from dcnn_fast.ops import recording
 from dcnn_fast.ops.block.triton import forward_launch
 from dcnn_fast.ops.block.triton import tune as triton_tune
@@ -23,7 +24,6 @@ from dcnn_fast.ops.views.fixed import FixedPlanes
 from dcnn_fast.runtime import fixed_rule, gpu
 from dcnn_fast.runtime.gpu import GpuNetwork
 from dcnn_fast.scoring.prepare import prepare
-from dcnn_fast.spec import Network
 from tests import small, small_lite
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.scoring.test_scorer import PHOTOS, numbers

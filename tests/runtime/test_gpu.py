@@ -16,13 +16,13 @@ import torch
 
 from dcnn_fast import Scorer
 from dcnn_fast.nets import Model, build
+from dcnn_fast.networks import Block, CrossMapNorm, Network, Pool
 from dcnn_fast.ops import launch
 from dcnn_fast.ops.launch import launched_by
 from dcnn_fast.plan import brute_force
 from dcnn_fast.runtime import verdict
 from dcnn_fast.runtime.device_columns import last_channels
 from dcnn_fast.scoring import prepare
-from dcnn_fast.spec import Block, CrossMapNorm, Network, Pool
 from tests import small
 from tests.ops.on_cpu import kernels_on_cpu
 from tests.runtime.test_graph import GRAPH

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import ops
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops import views
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
 from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
 from dcnn_fast.ops.block.whole import whole_images
 from dcnn_fast.ops.precision import Precision
-from dcnn_fast.spec import CrossMapNorm, Pool
 from tools.gpu_check.stage import Finding, Setting
 
 FORCED = "DCNN_FAST_BACKEND"

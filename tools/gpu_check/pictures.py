@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcnn_fast.spec import Block, Column, CrossMapNorm, Network, Pool
+from dcnn_fast.networks import Block, Column, CrossMapNorm, Network, Pool
 
 
 def small_network() -> Network:

@@ -15,7 +15,7 @@ from bench.chain import torch_chain
 from bench.effort import FULL
 from bench.row import Row
 from bench.suites import paper
-from dcnn_fast import Scorer, spec
+from dcnn_fast import Scorer, networks
 from dcnn_fast.nets import Column, Model, build
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Saved, Work
@@ -46,8 +46,8 @@ class Timed:
 
     name: str
     params: BlockParams
-    block: spec.Block
-    rounding: spec.Rounding
+    block: networks.Block
+    rounding: networks.Rounding
 
 
 def run(setting: Setting) -> Iterator[Finding]:
@@ -79,14 +79,14 @@ def _papers(setting: Setting) -> Iterator[Finding]:
 def _problems(setting: Setting) -> Iterator[Timed]:
     """The presets' blocks as a scorer poses them: the first of bytes, fifty windows; one tiny block in the simulator."""
     if setting.simulated:
-        block = spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2))
+        block = networks.Block(8, 3, padding=1, pool=networks.Pool(3, 2))
         options = BlockOptions.of_spec(block, "up")
         half = torch.float16
         yield Timed("tiny 1", BlockParams(1, 3, 11, 11, 8, 3, options, torch.uint8, half, weight_dtype=half), block, "up")
         return
     for preset in PRESETS:
-        column = spec.preset(preset).columns[0]
-        assert isinstance(column, spec.Column)
+        column = networks.preset(preset).columns[0]
+        assert isinstance(column, networks.Column)
         for number, (problem, block) in enumerate(zip(problems_of(column), column.blocks, strict=True)):
             for dtype in _TYPES:
                 source = dtype if number else torch.uint8
@@ -171,10 +171,11 @@ def _torchs(setting: Setting, timed: Timed, count: int) -> Iterator[Finding]:
 
 def _scores(setting: Setting) -> Iterator[Finding]:
     """Pictures a second end to end from arrays, by several numbers of workers, and the host's time beside."""
-    networks = {"small": small_network()} if setting.simulated else {name: spec.preset(name) for name in ("scnn-arch1", "dcnn")}
+    papers = {name: networks.preset(name) for name in ("scnn-arch1", "dcnn")}
+    scored = {"small": small_network()} if setting.simulated else papers
     shape, count, views = ((40, 50), 2, 2) if setting.simulated else ((600, 800), 96, WINDOWS)
     pictures = [picture(*shape, seed % 8) for seed in range(count)]
-    for name, network in networks.items():
+    for name, network in scored.items():
         for dtype in ("float16",) if setting.simulated else ("float32", "float16", "bfloat16"):
             with setting.kernels():
                 model = Model(build(network, seed=1).eval(), {})
@@ -206,7 +207,7 @@ def _steps(setting: Setting) -> Iterator[Finding]:
             yield Finding(name, None, said, {"seconds": took[0], "host seconds": took[1]})
 
 
-def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
+def _step_of(column: networks.Column, batch: int, where: torch.device, dtype: torch.dtype) -> Callable[[], None]:
     """A step of a column's training on the device, as often as it is called."""
     net = Column(column).to(where, dtype)
     net.initialise(torch.Generator().manual_seed(0))
@@ -223,12 +224,12 @@ def _step_of(column: spec.Column, batch: int, where: torch.device, dtype: torch.
     return step
 
 
-def _column(setting: Setting) -> tuple[spec.Column, int]:
-    column = spec.preset("scnn-arch1").columns[0]
-    assert isinstance(column, spec.Column)
+def _column(setting: Setting) -> tuple[networks.Column, int]:
+    column = networks.preset("scnn-arch1").columns[0]
+    assert isinstance(column, networks.Column)
     if not setting.simulated:
         return column, 128
-    tiny = (spec.Block(8, 3, padding=1, pool=spec.Pool(3, 2)),)
+    tiny = (networks.Block(8, 3, padding=1, pool=networks.Pool(3, 2)),)
     return replace(column, blocks=tiny, window=11, plane=12, fc=(4, 2), dropout=0.0), 2
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import Norm, Order, Pool, Rounding
 from dcnn_fast.ops import backend as backends
 from dcnn_fast.ops import memory
 from dcnn_fast.ops.block import autograd, cpu, cuda, reference, triton
@@ -23,7 +24,6 @@ from dcnn_fast.ops.precision import Precision
 from dcnn_fast.ops.region import RegionList, require_regions
 from dcnn_fast.ops.registry import register, require_tensors
 from dcnn_fast.ops.torch_tools import in_one_batch, in_transform, one_by_one, refuse_tangents, widened, written_to
-from dcnn_fast.spec import Norm, Order, Pool, Rounding
 
 BACKENDS: Mapping[str, BlockBackend] = {
     "cuda": cuda.BACKEND, "triton": triton.BACKEND, "cpu": cpu.BACKEND, "reference": reference.BACKEND,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcnn_fast.spec import CrossMapNorm, Norm
+from dcnn_fast.networks import CrossMapNorm, Norm
 
 NO_NORM, CROSS_MAP, SAME_MAP = 0, 1, 2  # enum Norm of csrc/cpu/kernel.h
 

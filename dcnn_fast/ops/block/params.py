@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
+from dcnn_fast.networks import ORDERS, ROUNDINGS, Column, CrossMapNorm, Norm, Order, Pool, Rounding, SameMapNorm, window_count
+from dcnn_fast.networks import Block as BlockSpec
 from dcnn_fast.ops.precision import PRECISIONS, Precision
-from dcnn_fast.spec import ORDERS, ROUNDINGS, Column, CrossMapNorm, Norm, Order, Pool, Rounding, SameMapNorm, window_count
-from dcnn_fast.spec import Block as BlockSpec
 
 Ties = Literal["all", "first"]
 TIES: tuple[Ties, ...] = ("all", "first")

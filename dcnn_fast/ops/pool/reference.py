@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcnn_fast.spec import Pool, Rounding, window_count
+from dcnn_fast.networks import Pool, Rounding, window_count
 
 
 def forward(x: Tensor, pool: Pool, rounding: Rounding) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcnn_fast.spec import VIEWS, View
+from dcnn_fast.networks import VIEWS, View
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import BACKENDS, BlockOptions, BlockParams
 from dcnn_fast.ops.block.backend import Needs, Operands, Saved, Work
@@ -46,10 +46,10 @@ SMALL = [
 def preset_problems(side: int = 40, dtype=torch.float32) -> list[BlockParams]:
     """Every different block of every preset in both geometries, on planes of about `side` instead of 224."""
     found: dict[str, BlockParams] = {}
-    for name in spec.preset_names():
-        for geometry in spec.GEOMETRIES:
-            for column in spec.preset(name, geometry).columns:
-                if not isinstance(column, spec.Column):
+    for name in networks.preset_names():
+        for geometry in networks.GEOMETRIES:
+            for column in networks.preset(name, geometry).columns:
+                if not isinstance(column, networks.Column):
                     continue
                 channels = column.channels
                 for block in column.blocks:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import Pool
 from dcnn_fast.ops.block.cuda.config import CudaConfig
 from dcnn_fast.ops.records import PIECE, STRIP
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import Rows, matrix, records, zeros
-from dcnn_fast.spec import Pool
 
 _BELOW = (2, 3, 4, 6, 8)  # strips below each other in a region
 _LEAST_ROWS = 4  # of a strip below another, in sizes of the pool

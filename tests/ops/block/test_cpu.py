@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
+from dcnn_fast.networks import ORDERS
 from dcnn_fast.ops import Piece, Pool, Region, RegionList, Store
 from dcnn_fast.ops.block import BACKENDS, cpu
 from dcnn_fast.ops.region import of_windows, whole
-from dcnn_fast.spec import ORDERS
 from tests.ops.block.problems import AVERAGE, CROSS, SAME, SMALL, operands, preset_problems, problem, run_by, stated
 
 ISAS = (*engine.isas(), *engine.emulated_isas())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from dcnn_fast import plan, spec
+from dcnn_fast import networks, plan
 from dcnn_fast.ops import CrossMapNorm, Pool, SameMapNorm
 from dcnn_fast.ops.block import BACKENDS
 from dcnn_fast.ops.block.backend import Operands, Work
@@ -115,10 +115,10 @@ def test_in_either_kernel_and_in_any_batch_triton_has_the_same_bits():
 def test_windows_share_them_bit_for_bit(backend, monkeypatch):
     monkeypatch.setenv("DCNN_FAST_BACKEND", backend)
     blocks = (
-        spec.Block(16, 5, 2, pool=POOL, norm=CROSS, order=LAST),
-        spec.Block(16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH),
+        networks.Block(16, 5, 2, pool=POOL, norm=CROSS, order=LAST),
+        networks.Block(16, 3, padding=1, pool=AVERAGE, norm=CROSS, order=BOTH),
     )
-    column = spec.Column("warp", blocks, (4,), 60, 48)
+    column = networks.Column("warp", blocks, (4,), 60, 48)
     windows = np.array([(0, 0), (2, 4), (4, 4), (12, 12)])
     shared = plan.share(column, windows, (60, 60), backend, always=True)
     assert shared.name == "sharing"

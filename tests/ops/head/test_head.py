@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dcnn_fast import engine, ops
+from dcnn_fast.networks import Network
 from dcnn_fast.ops.backend import BackendError, choose
 from dcnn_fast.ops.head import BACKENDS, HeadParams, triton
 from dcnn_fast.ops.head.backend import Operands, Results
@@ -18,7 +19,6 @@ from dcnn_fast.ops.launch import launch
 from dcnn_fast.runtime import executor_of, head_rows
 from dcnn_fast.scoring.prepare import prepare
 from dcnn_fast.scoring.score import summarise
-from dcnn_fast.spec import Network
 from tests import small
 from tests.ops import statements
 from tests.ops.on_cpu import kernels_on_cpu

@@ -10,10 +10,10 @@ import torch
 
 from dcnn_fast import ops
 from dcnn_fast.nets.backbone import params_of
+from dcnn_fast.networks.efficientnet import LITES, lite_window
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.launch import launch
 from dcnn_fast.ops.mbconv import BACKENDS, MbConvParams, MbConvWeights, prepare, reference, same_padding, triton
-from dcnn_fast.spec.efficientnet import LITES, lite_window
 from devtools.launches import collected
 from tests.ops.guarded import assert_untouched, output
 from tests.ops.mbconv.problems import PROBLEMS, assert_reaches_what_sees_it_alone, weights_of

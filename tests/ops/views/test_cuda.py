@@ -11,6 +11,7 @@ import torch
 from ptxsim.errors import SimulationError
 
 import ptxsim
+from dcnn_fast.networks import VIEWS
 from dcnn_fast.ops import views
 from dcnn_fast.ops.backend import BackendError
 from dcnn_fast.ops.cuda_compile import sources
@@ -19,7 +20,6 @@ from dcnn_fast.ops.launch import launch, launched_by
 from dcnn_fast.ops.views import ViewParams, cpu, cuda
 from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut, CutList
-from dcnn_fast.spec import VIEWS
 from devtools.simulated import simulated
 from tests.ops.cuda_copy import COMPILERS, planted, ptx_by
 from tests.ops.guarded import assert_untouched

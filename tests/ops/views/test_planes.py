@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dcnn_fast.networks import VIEWS
 from dcnn_fast.ops import views
 from dcnn_fast.ops.views import ViewParams, cpu, reference
 from dcnn_fast.ops.views.backend import Cutting
 from dcnn_fast.ops.views.cuts import Cut
-from dcnn_fast.spec import VIEWS
 
 SHAPES = [(1, 1), (1, 300), (300, 1), (7, 5), (64, 64), (65, 63), (225, 63), (40, 300), (300, 199), (641, 480), (100, 1000)]
 

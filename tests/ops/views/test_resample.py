@@ -9,9 +9,9 @@ import pytest
 
 from dcnn_fast import engine
 from dcnn_fast.data import reading
+from dcnn_fast.networks import VIEWS
 from dcnn_fast.ops import views
 from dcnn_fast.ops.views import ViewParams, cpu
-from dcnn_fast.spec import VIEWS
 from tests import warm
 from tests.ops.views import pillow
 

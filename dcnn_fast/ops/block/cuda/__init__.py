@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, SameMapNorm
 from dcnn_fast.ops.backend import Outpaced
 from dcnn_fast.ops.block.backend import BlockBackend, Gradients, Needs, Operands, Saved, Training
 from dcnn_fast.ops.block.cuda import forward_launch as cuda_forward
@@ -15,7 +16,6 @@ from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.whole import result_of
 from dcnn_fast.ops.gpus import LEAST_CAPABILITY, named
 from dcnn_fast.ops.launch import capability, cuda_refused
-from dcnn_fast.spec import CrossMapNorm, SameMapNorm
 
 _HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 _NO_BACKWARD = "the CUDA C++ block has no backward"

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.computed_once import computed_once
 from dcnn_fast.ops.gpus import LEAST_SHARED, WARP
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 MOST_FILTERS = 128  # of a thread block, and so of a norm across maps
 MOST_NORM = 33  # maps that a norm sums over: two lanes' filters to either side

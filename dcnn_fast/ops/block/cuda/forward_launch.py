@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Work
 from dcnn_fast.ops.block.cuda.config import CudaConfig, config_of, strip_cutter, strips_of
 from dcnn_fast.ops.block.gpu.problem import norm_first, relu_last
@@ -21,7 +22,6 @@ from dcnn_fast.ops.gpus import A100, MULTIPROCESSORS
 from dcnn_fast.ops.launch import CudaKernel, Launch, copied, launch
 from dcnn_fast.ops.records import PIECE, RESULT
 from dcnn_fast.ops.tables import matrix, records
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 KERNEL = CudaKernel(
     "block/forward.cu",

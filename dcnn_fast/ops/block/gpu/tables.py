@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from dcnn_fast.networks import CrossMapNorm, Norm
 from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.records import OUTPUT, SOURCE
 from dcnn_fast.ops.region import RegionList
 from dcnn_fast.ops.tables import matrix, zeros
-from dcnn_fast.spec import CrossMapNorm, Norm
 
 
 def tables_of(regions: RegionList, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dcnn_fast import engine
+from dcnn_fast.networks import CrossMapNorm, Pool
 from dcnn_fast.ops.block.backend import Launches, Operands, Prepared, Saved, Work
 from dcnn_fast.ops.block.gpu.problem import norm_first, relu_last
 from dcnn_fast.ops.block.gpu.tables import norm_numbers, out_alignment, tables_of
@@ -22,7 +23,6 @@ from dcnn_fast.ops.device_tables import placed
 from dcnn_fast.ops.launch import Launch, capability, copied, launch
 from dcnn_fast.ops.recording import beside_no_capture
 from dcnn_fast.ops.region import RegionList
-from dcnn_fast.spec import CrossMapNorm, Pool
 
 _BANDED = 64  # filters of a tile up to which the norm's sums are products with a matrix, which has to fit shared memory
 _OUT_ALIGNMENT = 16  # bytes, of the maps of a column

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcnn_fast.networks import CrossMapNorm, Norm, Pool, SameMapNorm
 from dcnn_fast.ops.block.gpu.problem import power_of_two
 from dcnn_fast.ops.block.norms import per_term
 from dcnn_fast.ops.block.params import BlockParams
 from dcnn_fast.ops.block.triton.backward_tile import Tile, cdiv, run_kernel, sides
-from dcnn_fast.spec import CrossMapNorm, Norm, Pool, SameMapNorm
 
 _BLOCK = 1024  # elements of a program that goes through memory in order
 _run = partial(run_kernel, "tail_kernels")

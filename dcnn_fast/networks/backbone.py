@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcnn_fast.printable import quoted
-from dcnn_fast.spec.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, LITES, Lite, lite_stages
-from dcnn_fast.spec.layers import (
+from dcnn_fast.networks.efficientnet import HEAD, LITE_MEAN, LITE_SCALE, LITES, Lite, lite_stages
+from dcnn_fast.networks.layers import (
     VIEWS,
     View,
     require_bool,
@@ -16,6 +15,7 @@ from dcnn_fast.spec.layers import (
     require_integer,
     require_window,
 )
+from dcnn_fast.printable import quoted
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class BackboneColumn:
             raise ValueError(
                 f"BackboneColumn: stages must ascend from 0 to {count - 1} at most, got {quoted(list(self.stages))}"
             )
-        from dcnn_fast.spec.cost import require_affordable  # noqa: PLC0415 - it imports this module
+        from dcnn_fast.networks.cost import require_affordable  # noqa: PLC0415 - it imports this module
 
         require_affordable("BackboneColumn", (self,))
 

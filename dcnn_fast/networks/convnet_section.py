@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_layer import ConvNetError, refuse
 from dcnn_fast.printable import quoted, shortened
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_layer import ConvNetError, refuse
 
 LONGEST = 2**20
 """Characters of a file; a thousand layers have a tenth of them."""

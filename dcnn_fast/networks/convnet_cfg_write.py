@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dcnn_fast.spec.convnet_column_write import write_graph
-from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing
-from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
-from dcnn_fast.spec.network import Network
+from dcnn_fast.networks.convnet_column_write import write_graph
+from dcnn_fast.networks.convnet_layer import ConvNetError, Preprocessing
+from dcnn_fast.networks.convnet_rules import InputRule, LayerRule
+from dcnn_fast.networks.graph import GraphColumn
+from dcnn_fast.networks.layers import Block, Column, CrossMapNorm
+from dcnn_fast.networks.network import Network
 
 Dialect = Literal["v1", "v2"]
 _MAPS = 16  # v1's kernels compute that many maps together

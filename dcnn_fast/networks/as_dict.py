@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.backbone import BackboneColumn
+from dcnn_fast.networks.graph import GraphColumn
+from dcnn_fast.networks.graph_layers import KINDS, AnyLayer, kind_of
+from dcnn_fast.networks.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm
+from dcnn_fast.networks.network import AnyColumn, Network
 from dcnn_fast.printable import quoted, shortened
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.backbone import BackboneColumn
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.graph_layers import KINDS, AnyLayer, kind_of
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm
-from dcnn_fast.spec.network import AnyColumn, Network
 
 _T = TypeVar("_T")
 _NORMS: dict[str, type[Norm]] = {"cross_map": CrossMapNorm, "same_map": SameMapNorm}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from dcnn_fast.spec.convnet_column import drawn_connections
-from dcnn_fast.spec.convnet_layer import ConvNetError
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.convnet_column import drawn_connections
+from dcnn_fast.networks.convnet_layer import ConvNetError
+from dcnn_fast.networks.graph import GraphColumn
+from dcnn_fast.networks.graph_layers import (
     AnyLayer,
     ConcatLayer,
     ConvLayer,

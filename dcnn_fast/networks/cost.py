@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.backbone import BackboneColumn
-from dcnn_fast.spec.efficientnet import HEAD, STEM, lite_stages
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.graph_layers import ConvLayer, NormLayer, kind_of
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.backbone import BackboneColumn
+from dcnn_fast.networks.efficientnet import HEAD, STEM, lite_stages
+from dcnn_fast.networks.graph import GraphColumn
+from dcnn_fast.networks.graph_layers import ConvLayer, NormLayer, kind_of
+from dcnn_fast.networks.layers import Block, Column, CrossMapNorm
 
 if TYPE_CHECKING:
-    from dcnn_fast.spec.network import AnyColumn, Network
+    from dcnn_fast.networks.network import AnyColumn, Network
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.backbone import BackboneColumn
+from dcnn_fast.networks.cost import require_affordable
+from dcnn_fast.networks.graph import GraphColumn
+from dcnn_fast.networks.layers import Column, require_integer
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.backbone import BackboneColumn
-from dcnn_fast.spec.cost import require_affordable
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.layers import Column, require_integer
 
 AnyColumn = Column | BackboneColumn | GraphColumn
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.layers import (
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.layers import (
     CrossMapNorm,
     SameMapNorm,
     require_bool,

@@ -2,7 +2,7 @@
 
 cuda-convnet describes a graph of small layers; a `Network` is columns. `assemble` follows the graph from its cost down to the
 data. What can be blocks becomes a column of blocks; other layers become a column that names them one by one
-(`spec.GraphColumn`). What neither says is refused, naming the layer.
+(`networks.GraphColumn`). What neither says is refused, naming the layer.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_column import ancestors, graph_column
+from dcnn_fast.networks.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
+from dcnn_fast.networks.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
+from dcnn_fast.networks.network import AnyColumn, Network
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_column import ancestors, graph_column
-from dcnn_fast.spec.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, SameMapNorm, View, window_count
-from dcnn_fast.spec.network import AnyColumn, Network
 
 
 class _NoBlocksError(ConvNetError):

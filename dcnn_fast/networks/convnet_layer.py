@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dcnn_fast.networks.layers import View
 from dcnn_fast.printable import shortened
-from dcnn_fast.spec.layers import View
 
 NUL = "\0"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dcnn_fast.spec import Block, Column, CrossMapNorm, GraphColumn, Network, Pool, SameMapNorm
-from dcnn_fast.spec.convnet_cfg import parse_convnet_cfg, read_convnet_cfg
-from dcnn_fast.spec.convnet_layer import ConvNetError, Preprocessing
-from dcnn_fast.spec.convnet_rules import LayerRule
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks import Block, Column, CrossMapNorm, GraphColumn, Network, Pool, SameMapNorm
+from dcnn_fast.networks.convnet_cfg import parse_convnet_cfg, read_convnet_cfg
+from dcnn_fast.networks.convnet_layer import ConvNetError, Preprocessing
+from dcnn_fast.networks.convnet_rules import LayerRule
+from dcnn_fast.networks.graph_layers import (
     ConcatLayer,
     ConvLayer,
     DropoutLayer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcnn_fast.spec.layers import Block, Column, Pool, View
+from dcnn_fast.networks.layers import Block, Column, Pool, View
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # of torchvision's input, in levels
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

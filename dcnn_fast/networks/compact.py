@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dcnn_fast.spec.layers import Block, Column, require_finite, require_integer
-from dcnn_fast.spec.network import Network
+from dcnn_fast.networks.layers import Block, Column, require_finite, require_integer
+from dcnn_fast.networks.network import Network
 
 _MULTIPLE = 4  # of filters: what the kernels' vectors like
 

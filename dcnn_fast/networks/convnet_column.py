@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dcnn_fast.printable import quoted
-from dcnn_fast.spec.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
-from dcnn_fast.spec.graph import GraphColumn
-from dcnn_fast.spec.graph_layers import (
+from dcnn_fast.networks.convnet_layer import ConvNetError, Layer, Preprocessing, refuse
+from dcnn_fast.networks.graph import GraphColumn
+from dcnn_fast.networks.graph_layers import (
     NEURONS,
     AnyLayer,
     Bias,
@@ -26,7 +25,8 @@ from dcnn_fast.spec.graph_layers import (
     Shape,
     SumLayer,
 )
-from dcnn_fast.spec.layers import View
+from dcnn_fast.networks.layers import View
+from dcnn_fast.printable import quoted
 
 _NEURON = re.compile(r"(\w+)\s*(?:\[([^\]]*)\])?")
 _NORMS = {"cmrnorm": "cross_map", "rnorm": "same_map", "cnorm": "contrast"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dcnn_fast.spec import (
+from dcnn_fast.networks import (
     GEOMETRIES,
     Block,
     Column,

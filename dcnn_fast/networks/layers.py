@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcnn_fast.networks import bounds
 from dcnn_fast.printable import quoted
-from dcnn_fast.spec import bounds
 
 View = Literal["center", "warp", "pad", "local"]
 Rounding = Literal["up", "down"]
@@ -246,7 +246,7 @@ class Column:
         require_dropout("Column", self.dropout)
         require_bool("Column", "frozen", self.frozen)
         self.extents()
-        from dcnn_fast.spec.cost import require_affordable  # noqa: PLC0415 - it imports this module
+        from dcnn_fast.networks.cost import require_affordable  # noqa: PLC0415 - it imports this module
 
         require_affordable("Column", (self,))
 

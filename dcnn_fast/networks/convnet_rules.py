@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dcnn_fast.spec.layers import require_finite
+from dcnn_fast.networks.layers import require_finite
 
 _SCHEDULE = re.compile(r"const|(linear|exp)\[tgtFactor=[0-9.e+-]+\]|dexp\[tgtFactor=[0-9.e+-]+;numSteps=\d+\]")
 

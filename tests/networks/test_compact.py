@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from dcnn_fast import spec
+from dcnn_fast import networks
 
 
 def test_sizes_change_in_every_column_and_nothing_else_does():
-    network = spec.preset("dcnn")
-    small = spec.compact(network, plane=72, window=64, stride=1, filters=0.25, fc=(64, 32))
+    network = networks.preset("dcnn")
+    small = networks.compact(network, plane=72, window=64, stride=1, filters=0.25, fc=(64, 32))
     for column, before in zip(small.columns, network.columns, strict=True):
         assert (column.plane, column.window, column.fc) == (72, 64, (64, 32))
         assert [block.filters for block in column.blocks] == [16, 16, 16, 16]
@@ -17,23 +17,23 @@ def test_sizes_change_in_every_column_and_nothing_else_does():
         assert column.extents() == (64, 27, 13, 13, 13)
         assert (column.view, column.dropout, column.rounding) == (before.view, before.dropout, before.rounding)
         assert [block.pool for block in column.blocks] == [block.pool for block in before.blocks]
-    assert spec.compact(network) == network
+    assert networks.compact(network) == network
 
 
 def test_a_plane_alone_keeps_the_windows_proportion():
-    (column,) = spec.compact(spec.preset("scnn"), plane=128).columns
+    (column,) = networks.compact(networks.preset("scnn"), plane=128).columns
     assert (column.plane, column.window) == (128, 112)
 
 
 def test_a_frozen_column_stays():
-    network = spec.preset("rdcnn-style")
-    small = spec.compact(network, plane=72, filters=0.5)
+    network = networks.preset("rdcnn-style")
+    small = networks.compact(network, plane=72, filters=0.5)
     assert small.columns[2] == network.columns[2]
     assert small.columns[0].blocks[0].filters == 32
 
 
 def test_filters_stay_whole_groups():
-    (column,) = spec.compact(spec.preset("alexnet"), filters=0.01).columns
+    (column,) = networks.compact(networks.preset("alexnet"), filters=0.01).columns
     assert [(block.filters, block.groups) for block in column.blocks] == [(4, 1), (8, 2), (4, 1), (8, 2), (8, 2)]
 
 
@@ -50,4 +50,4 @@ def test_filters_stay_whole_groups():
 )
 def test_what_does_not_fit_is_refused(changes, why):
     with pytest.raises(ValueError, match=why):
-        spec.compact(spec.preset("scnn", "valid"), **changes)
+        networks.compact(networks.preset("scnn", "valid"), **changes)

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dcnn_fast import spec
-from dcnn_fast.spec import Block, Column, ConvNetError, CrossMapNorm, LayerRule, Network, Pool, SameMapNorm, parse_convnet_cfg
-from dcnn_fast.spec.convnet_cfg_write import preprocessing_of, write_convnet_cfg
+from dcnn_fast import networks
+from dcnn_fast.networks import (
+    Block,
+    Column,
+    ConvNetError,
+    CrossMapNorm,
+    LayerRule,
+    Network,
+    Pool,
+    SameMapNorm,
+    parse_convnet_cfg,
+)
+from dcnn_fast.networks.convnet_cfg_write import preprocessing_of, write_convnet_cfg
 
 
 def back(network, rules=None, dialect="v1"):
@@ -31,7 +41,7 @@ def blocks(draw):
     size = draw(st.integers(1, 5))
     pool = draw(st.one_of(st.none(), st.integers(1, 3).flatmap(lambda s: st.builds(Pool, st.just(s), st.integers(1, s)))))
     norm = draw(norms)
-    order = draw(st.sampled_from(spec.ORDERS[:2])) if pool and norm else "conv-pool-norm"
+    order = draw(st.sampled_from(networks.ORDERS[:2])) if pool and norm else "conv-pool-norm"
     groups = draw(st.sampled_from([1, 2]))
     return Block(
         16 * groups * draw(st.integers(1, 3)),
@@ -46,7 +56,7 @@ def blocks(draw):
 
 
 @st.composite
-def networks(draw):
+def drawn_networks(draw):
     columns = []
     for _ in range(draw(st.integers(1, 3))):
         made = draw(st.lists(blocks(), min_size=1, max_size=3))
@@ -55,7 +65,7 @@ def networks(draw):
         try:
             columns.append(
                 Column(
-                    draw(st.sampled_from(spec.VIEWS)),
+                    draw(st.sampled_from(networks.VIEWS)),
                     tuple(made),
                     sizes,
                     64,
@@ -86,7 +96,7 @@ def parts(network):
 
 
 @settings(deadline=None, max_examples=150)
-@given(network=networks(), data=st.data())
+@given(network=drawn_networks(), data=st.data())
 def test_what_is_written_is_read_back_equal(network, data):
     rules = {part: data.draw(rules_of) for part in parts(network)}
     read = back(network, rules, "v2")
@@ -100,7 +110,7 @@ def test_what_is_written_is_read_back_equal(network, data):
 
 
 @settings(deadline=None, max_examples=60)
-@given(network=networks())
+@given(network=drawn_networks())
 def test_version_1_too_where_its_norms_have_k_1(network):
     norms = [block.norm for column in network.columns for block in column.blocks]
     if any(isinstance(norm, CrossMapNorm) and norm.k != 1 for norm in norms):
@@ -111,9 +121,9 @@ def test_version_1_too_where_its_norms_have_k_1(network):
 
 
 @pytest.mark.parametrize("dialect", ["v1", "v2"])
-@pytest.mark.parametrize("name", spec.preset_names())
+@pytest.mark.parametrize("name", networks.preset_names())
 def test_presets_are_read_back_or_refused(name, dialect):
-    network = spec.preset(name)
+    network = networks.preset(name)
     refusals = {"alexnet-torchvision": "rounding must be up"}
     refusals |= dict.fromkeys(("lite0", "rdcnn-lite0"), "no layers like those of EfficientNet-Lite")
     if dialect == "v1":
@@ -126,14 +136,14 @@ def test_presets_are_read_back_or_refused(name, dialect):
 
 
 def test_filters_are_written_for_each_group_and_version_2s_keys_where_it_reads_them():
-    layers, params = write_convnet_cfg(spec.preset("alexnet"), dialect="v2")
+    layers, params = write_convnet_cfg(networks.preset("alexnet"), dialect="v2")
     assert "minDiv" in params and "keep" in params and "minDiv" not in layers and "keep" not in layers
     conv2 = layers.split("[conv2_0]")[1].split("[")[0].split()
     assert {"channels=96", "groups=2", "filters=128"} <= set(conv2)
 
 
 def test_what_cuda_convnet_cannot_say_is_refused():
-    network = spec.preset("dcnn")
+    network = networks.preset("dcnn")
     first, second = network.columns
 
     def columns(**changes):

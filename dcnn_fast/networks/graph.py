@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.graph_layers import AnyLayer, Shape
-from dcnn_fast.spec.layers import (
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.graph_layers import AnyLayer, Shape
+from dcnn_fast.networks.layers import (
     VIEWS,
     View,
     require_bool,
@@ -53,7 +53,7 @@ class GraphColumn:
         for value in (*self.mean, self.scale):
             require_finite("GraphColumn", "mean and scale", value)
         self._require_order()
-        from dcnn_fast.spec.cost import require_affordable  # noqa: PLC0415 - it imports this module
+        from dcnn_fast.networks.cost import require_affordable  # noqa: PLC0415 - it imports this module
 
         require_affordable("GraphColumn", (self,))
 

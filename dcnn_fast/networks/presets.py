@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dcnn_fast.spec.backbone import BackboneColumn
-from dcnn_fast.spec.efficientnet import Lite
-from dcnn_fast.spec.layers import Block, Column, CrossMapNorm, Norm, Pool, Rounding, View
-from dcnn_fast.spec.network import AnyColumn, Network
+from dcnn_fast.networks.backbone import BackboneColumn
+from dcnn_fast.networks.efficientnet import Lite
+from dcnn_fast.networks.layers import Block, Column, CrossMapNorm, Norm, Pool, Rounding, View
+from dcnn_fast.networks.network import AnyColumn, Network
 
 Geometry = Literal["convnet", "valid"]
 GEOMETRIES: tuple[Geometry, ...] = ("convnet", "valid")

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcnn_fast.networks import bounds
+from dcnn_fast.networks.convnet_column import matrix_name
+from dcnn_fast.networks.convnet_graph import Assembly, assemble
+from dcnn_fast.networks.convnet_layer import NUL, ConvNetError, Layer, Preprocessing, refuse
+from dcnn_fast.networks.convnet_rules import InputRule, LayerRule
+from dcnn_fast.networks.convnet_section import LONGEST, Section, sections_of
+from dcnn_fast.networks.cost import parameters
+from dcnn_fast.networks.network import Network
 from dcnn_fast.printable import quoted, shortened
-from dcnn_fast.spec import bounds
-from dcnn_fast.spec.convnet_column import matrix_name
-from dcnn_fast.spec.convnet_graph import Assembly, assemble
-from dcnn_fast.spec.convnet_layer import NUL, ConvNetError, Layer, Preprocessing, refuse
-from dcnn_fast.spec.convnet_rules import InputRule, LayerRule
-from dcnn_fast.spec.convnet_section import LONGEST, Section, sections_of
-from dcnn_fast.spec.cost import parameters
-from dcnn_fast.spec.network import Network
 
 _UNSAID = {
     "blur": "a blur", "nailbed": "a nailbed", "resize": "a change of size", "rgb2yuv": "a change of colour space",
